@@ -1,0 +1,31 @@
+"""What every task family is made of, and the two shapes that most of them share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from random import Random
+
+Slots = dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """How to fill the slots of a task and how to compute its answer from the filled slots alone."""
+
+    make: Callable[[Random], Slots]
+    answer: Callable[[Slots], str]
+    weight: float = 1.0
+    """How often training sees it, relative to an easy family."""
+    classification: bool = False
+
+
+def lookup(slot: str, table: Mapping[str, str], weight: float = 1.0, classification: bool = False) -> Rule:
+    """A family that asks for the other side of a table."""
+    keys = list(table)
+    return Rule(lambda rng: {slot: rng.choice(keys)}, lambda slots: table[slots[slot]], weight, classification)
+
+
+def known(word: str, words: Mapping[str, object] | Sequence[str]) -> str:
+    """Give the word back, or KeyError when it is not in the lexicon."""
+    if word not in words:
+        raise KeyError(word)
+    return word

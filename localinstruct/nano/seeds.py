@@ -1,0 +1,63 @@
+"""The seed and held-out tasks that belong to the nano models, written by the grammar with fixed seeds."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from localinstruct.nano.grammar import Task, families, make_task
+
+EVAL_PER_FAMILY = 3
+
+
+def seed_tasks() -> list[dict[str, Any]]:
+    """One task of every family in the Self-Instruct schema."""
+    rng = Random("nano seed tasks")
+    return [_seed(number, make_task(rng, name)) for number, name in enumerate(families())]
+
+
+def _seed(number: int, task: Task) -> dict[str, Any]:
+    return {
+        "id": f"nano_seed_{number}",
+        "name": task.family,
+        "instruction": task.instruction,
+        "instances": [{"input": task.input, "output": task.output}],
+        "is_classification": families()[task.family].rule.classification,
+    }
+
+
+def eval_tasks() -> list[dict[str, str]]:
+    """Held-out tasks, the same number of every family, none of them a seed task."""
+    seen = {(seed["instruction"], seed["instances"][0]["input"]) for seed in seed_tasks()}
+    return [
+        {"id": f"nano_eval_{number}", "family": task.family, "instruction": task.instruction, "input": task.input,
+         "output": task.output}
+        for number, task in enumerate(_unseen(Random("nano eval tasks"), seen))
+    ]  # fmt: skip
+
+
+def _unseen(rng: Random, seen: set[tuple[str, str]]) -> Iterator[Task]:
+    for name in families():
+        found = 0
+        while found < EVAL_PER_FAMILY:
+            task = make_task(rng, name)
+            if (task.instruction, task.input) not in seen:
+                seen.add((task.instruction, task.input))
+                found += 1
+                yield task
+
+
+def as_jsonl(records: list[dict[str, Any]]) -> str:
+    """One JSON object per line."""
+    return "".join(json.dumps(record) + "\n" for record in records)
+
+
+def write_seed_tasks(path: Path) -> None:
+    """Write seeds/nano_seed_tasks.jsonl."""
+    path.write_text(as_jsonl(seed_tasks()), "utf-8")
+
+
+def write_eval_tasks(path: Path) -> None:
+    """Write seeds/nano_eval_tasks.jsonl."""
+    path.write_text(as_jsonl(eval_tasks()), "utf-8")
