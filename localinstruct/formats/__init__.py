@@ -1,0 +1,14 @@
+"""Readers and writers of every format people keep instruction data in.
+
+Read: Self-Instruct seeds, Alpaca's JSON and regen.json, JSONL of instruction/input/output, our own full rows, chat
+messages, ShareGPT conversations, Parquet of any of them; the kind is seen from the content, never from the file's name.
+Written: alpaca, jsonl, messages, sharegpt, parquet. Bad lines are named all at once and nothing is half loaded. Not
+covered: compressed files, CSV, tool calls and pictures in conversations.
+"""
+
+from localinstruct.files import atomic_write, write_text
+from localinstruct.formats.read import read_instances
+from localinstruct.formats.rows import user_turn
+from localinstruct.formats.write import EXPORTS, write
+
+__all__ = ["EXPORTS", "atomic_write", "read_instances", "user_turn", "write", "write_text"]

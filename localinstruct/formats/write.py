@@ -1,0 +1,153 @@
+"""Instances to a file, in the formats other tools read. Same rows, same bytes.
+
+Each format says what it can hold: a row it cannot hold is refused with the reason instead of losing a part of it.
+`jsonl` and `parquet` hold everything; `alpaca` single turns; `messages` and `sharegpt` join instruction and input.
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from localinstruct.config import did_you_mean
+from localinstruct.errors import DataError, UsageError
+from localinstruct.files import atomic_write
+from localinstruct.formats.rows import unstorable, user_turn
+from localinstruct.records import Instance, Message
+
+Writer = Callable[[Iterable[Instance], BinaryIO], None]
+
+SHOWN_REFUSALS = 5
+PARQUET_GROUP_ROWS = 10_000
+
+
+def write(instances: Iterable[Instance], format: str, path: Path) -> int:
+    """Write all rows as `format` (a key of EXPORTS) and return their number; the file appears whole or not at all.
+
+    UsageError for an unknown format or an impossible place, DataError for rows the format cannot hold.
+    """
+    if format not in EXPORTS:
+        raise UsageError(f"{format}: no such format; {did_you_mean(format, EXPORTS)}")
+    screen = _Screen(instances, format)
+    with atomic_write(path) as file:
+        EXPORTS[format](screen.rows(), file)
+        screen.raise_if_refused(path)
+    return screen.count
+
+
+class _Screen:
+    """Lets through the rows a format can hold, and remembers the others."""
+
+    def __init__(self, instances: Iterable[Instance], format: str) -> None:
+        self.instances, self.format = instances, format
+        self.count = 0
+        self.refused: list[str] = []
+
+    def rows(self) -> Iterator[Instance]:
+        for instance in self.instances:
+            reason = _unfit(instance, self.format)
+            if reason:
+                self.refused.append(f"{instance.id} ({instance.instruction[:40]!r}): {reason}")
+                continue
+            self.count += 1
+            yield instance
+
+    def raise_if_refused(self, path: Path) -> None:
+        if not self.refused:
+            return
+        lines = "\n".join(f"  row {line}" for line in self.refused[:SHOWN_REFUSALS])
+        rest = len(self.refused) - SHOWN_REFUSALS
+        raise DataError(
+            f"{path}: {len(self.refused)} rows cannot be written as {self.format}, nothing was written\n{lines}"
+            + (f"\n  … and {rest} more" if rest > 0 else ""),
+            "Use --format jsonl or parquet: they hold every field.",
+        )
+
+
+def _unfit(instance: Instance, format: str) -> str | None:
+    """Why `format` would lose or garble a part of this row."""
+    for name in _CANNOT_HOLD.get(format, ()):
+        if getattr(instance, name):
+            return f"has {_FIELD_WORDS[name]}, for which {format} has no place"
+    texts = [instance.instruction, instance.input, instance.output, instance.system, instance.rejected, instance.name]
+    faults = filter(None, map(unstorable, texts + [turn.content for turn in instance.history]))
+    return next((f"holds {fault}" for fault in faults), None)
+
+
+_FIELD_WORDS = {"system": "a system message", "history": "earlier turns", "rejected": "a rejected answer"}
+_CANNOT_HOLD = {
+    "alpaca": ("system", "history", "rejected"),
+    "messages": ("rejected",),
+    "sharegpt": ("rejected",),
+}
+
+
+def _alpaca(instances: Iterable[Instance], file: BinaryIO) -> None:
+    """Alpaca's JSON list, one row per line so that differences can be read."""
+    before = "[\n"
+    for row in instances:
+        plain = {"instruction": row.instruction, "input": row.input, "output": row.output}
+        file.write(f"{before}{_json(plain)}".encode())
+        before = ",\n"
+    file.write(b"[]\n" if before == "[\n" else b"\n]\n")
+
+
+def _jsonl(instances: Iterable[Instance], file: BinaryIO) -> None:
+    """Full rows: id, every field, lineage."""
+    _write_lines((row.to_dict() for row in instances), file)
+
+
+def _messages(instances: Iterable[Instance], file: BinaryIO) -> None:
+    """Chat messages, as TRL and the OpenAI protocol take them."""
+    _write_lines(({"messages": [asdict(turn) for turn in _conversation(row)]} for row in instances), file)
+
+
+def _sharegpt(instances: Iterable[Instance], file: BinaryIO) -> None:
+    """ShareGPT conversations."""
+    names = {"system": "system", "user": "human", "assistant": "gpt"}
+    rows = (
+        {"id": row.id, "conversations": [{"from": names[t.role], "value": t.content} for t in _conversation(row)]}
+        for row in instances
+    )
+    _write_lines(rows, file)
+
+
+def _parquet(instances: Iterable[Instance], file: BinaryIO) -> None:
+    """Full rows as columns; lineage as JSON text, because not every reader knows nested maps."""
+    import pyarrow
+    import pyarrow.parquet
+
+    text = pyarrow.string()
+    turns = pyarrow.list_(pyarrow.struct([("role", text), ("content", text)]))
+    kinds = {"history": turns, "is_classification": pyarrow.bool_()}
+    schema = pyarrow.schema([(name, kinds.get(name, text)) for name in Instance("x").to_dict()])
+    rows = ({**row.to_dict(), "lineage": _json(asdict(row.lineage))} for row in instances)
+    with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
+        while group := list(islice(rows, PARQUET_GROUP_ROWS)):
+            writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+
+
+def _conversation(row: Instance) -> list[Message]:
+    system = [Message("system", row.system)] if row.system else []
+    return [*system, *row.history, Message("user", user_turn(row)), Message("assistant", row.output)]
+
+
+def _write_lines(rows: Iterable[dict[str, Any]], file: BinaryIO) -> None:
+    for row in rows:
+        file.write(f"{_json(row)}\n".encode())
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+EXPORTS: dict[str, Writer] = {
+    "alpaca": _alpaca,
+    "jsonl": _jsonl,
+    "messages": _messages,
+    "sharegpt": _sharegpt,
+    "parquet": _parquet,
+}
+"""Format -> the function that writes it."""
