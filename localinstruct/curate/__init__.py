@@ -1,0 +1,1 @@
+"""What is kept and why: rule filters, embeddings, novelty, decontamination."""

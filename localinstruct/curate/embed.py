@@ -1,0 +1,64 @@
+"""Sentence embeddings from a local encoder, as unit rows.
+
+The embedded default is all-MiniLM-L6-v2 (Reimers and Gurevych 2019, arXiv 1908.10084), 384 numbers per text. Loaded from
+an absolute local path, so that the library finds no name to ask the Hub about.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from localinstruct.machine import cpu_count
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Encoder(Protocol):
+    """Anything that turns texts into unit vectors."""
+
+    def encode(self, texts: Sequence[str]) -> "np.ndarray":
+        """(n, d) float32, rows of unit length, in the order of `texts`."""
+
+
+class LocalEncoder:
+    """A sentence-transformers model from a directory, in float32 (bf16 is slower on a CPU and coarser anywhere).
+
+    On a CPU it leaves one core to a teacher that runs beside it, and takes small batches: texts of a list differ in
+    length, and every batch is padded to its longest.
+    """
+
+    def __init__(self, directory: Path, device: str | None = None) -> None:
+        import torch
+        from sentence_transformers import SentenceTransformer
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        self._model = SentenceTransformer(str(directory.resolve()), device=device, local_files_only=True)
+        self._batch = 6 if self._model.device.type == "cpu" else 128
+        if self._model.device.type == "cpu":
+            torch.set_num_threads(max(1, cpu_count() - 1))
+
+    def encode(self, texts: Sequence[str]) -> "np.ndarray":
+        """(n, d) float32, rows of unit length."""
+        vectors = self._model.encode(
+            list(texts),
+            batch_size=self._batch,
+            normalize_embeddings=True,
+            show_progress_bar=False,
+            convert_to_numpy=True,
+        )
+        return vectors.astype("float32", copy=False)
+
+
+def encode_in_blocks(
+    encoder: Encoder, texts: Sequence[str], on_block: Callable[[int], None], block: int = 256
+) -> "np.ndarray":
+    """Encode many texts, calling `on_block(done)` after each block, for progress; (n, d) float32."""
+    import numpy as np
+
+    parts = []
+    for start in range(0, len(texts), block):
+        parts.append(encoder.encode(texts[start : start + block]))
+        on_block(min(start + block, len(texts)))
+    return np.concatenate(parts) if parts else np.zeros((0, 0), dtype=np.float32)

@@ -1,0 +1,251 @@
+"""Rejection by rule, before any embedding: a table of named functions, each `Instance -> why not, or None`.
+
+Two sets. `localinstruct` looks at the whole request and at the answer: length, garbled starts, requests that a text
+model cannot fulfil, empty, echoed or refused answers. `alpaca` has exactly the effect of Stanford Alpaca's own list
+(18 blacklisted words, "Write a program", first character, 4 to 150 words), for people who compare. Not covered:
+whether an answer is right (a judge's task), and likeness to other rows (`novelty.py`). The rules read English.
+"""
+
+import re
+import string
+from collections.abc import Callable
+from functools import cache
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from localinstruct.config import Section, did_you_mean
+from localinstruct.curate import unanswerable
+from localinstruct.records import Instance, Reject
+
+
+class Filters(Section):
+    """What is rejected by rule."""
+
+    set: Literal["localinstruct", "alpaca", "none"] = "localinstruct"
+    """Which rules apply: ours, exactly Alpaca's, or none."""
+    disable: list[str] = Field(default_factory=list)
+    """Rules of the set to leave out, by name."""
+    enable: list[str] = Field(default_factory=list)
+    """Rules to add to the set, by name."""
+    min_words: int = Field(3, ge=1)
+    """Words an instruction must have (too_short). Alpaca's own rule is fixed at 4."""
+    max_words: int = Field(150, ge=1)
+    """Words an instruction may have (too_long). Alpaca's own rule is fixed at 150."""
+    max_output_words: int = Field(600, ge=1)
+    """Words an output may have (output_too_long)."""
+    blacklist: list[str] = Field(default_factory=list)
+    """More words or phrases that an instruction may not contain, whole and in any case; joins Alpaca's in its set."""
+
+    @field_validator("disable", "enable")
+    @classmethod
+    def _known(cls, names: list[str]) -> list[str]:
+        unknown = [f"no filter {name!r}, {did_you_mean(name, FILTERS)}" for name in names if name not in FILTERS]
+        if unknown:
+            raise ValueError("; ".join(unknown))
+        return names
+
+    @model_validator(mode="after")
+    def _range(self) -> "Filters":
+        if self.min_words > self.max_words:
+            raise ValueError(f"expected min_words up to max_words; found {self.min_words} and {self.max_words}")
+        return self
+
+    @property
+    def active(self) -> list[str]:
+        """Names of the rules that apply, in the order of the table."""
+        wanted = (SETS[self.set] | {*self.enable}) - {*self.disable}
+        return [name for name in FILTERS if name in wanted]
+
+
+Filter = Callable[[Instance, Filters], str | None]
+"""None if the instance passes, else what is wrong with it."""
+
+
+def first_reason(instance: Instance, filters: Filters) -> Reject | None:
+    """Ask the active rules in the order of the table; the first that objects gives the Reject."""
+    for name in filters.active:
+        detail = FILTERS[name](instance, filters)
+        if detail is not None:
+            return Reject(stage="filter", reason=name.replace("_", " "), text=_as_text(instance), detail=detail)
+    return None
+
+
+def count_words(text: str) -> int:
+    """Count words between spaces; in scripts without spaces (Chinese, Japanese, Thai) every character is one."""
+    return len(_WORD.findall(text))
+
+
+_UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
+_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
+_ODD_START = re.compile(r"[,;:!?)\]}>|&%^~=\ufffd]|[.\-+*/_\\#@](?!\w)")
+_CANNOT = r"(?:can['’]?t|cannot|can not|won['’]?t|will not|am (?:not able|unable) to)"
+_SERVE = (
+    r"(?:assist|help you|help with|provide|fulfil|fulfill|comply|complete (?:this|your)|answer (?:this|that|your)"
+    r"|generate|create|access|open|view|see (?:the|any|this|an)|browse|watch|listen|process (?:the|this|your)|do that|engage)\b"
+)
+_REFUSAL = re.compile(  # at the start of an answer; an apology in a letter has another verb ("I cannot attend")
+    rf"(?:(?:i['’]?m|i am) (?:\w+ )?sorry,? |sorry,? |unfortunately,? |i apologi[sz]e,? )?(?:but )?"
+    rf"i(?:['’]m (?:not able|unable) to| {_CANNOT}) (?:\w+ ){{0,2}}?{_SERVE}"
+    r"|i (?:do not|don['’]?t) have (?:the (?:ability|capability|means)|access)\b",
+    re.IGNORECASE,
+)
+_AS_AN_AI = re.compile(
+    r"\b(?:as|i am|i['’]m|being) an? (?:ai|artificial intelligence|(?:\w+ )?language model)\b", re.IGNORECASE
+)
+_IDENTITY_IS_FINE = re.compile(
+    r"\b(?:(?:sort|order|arrang|rank|revers|correct|fix|proofread|edit|gramma|spell|punctuat|capital|upper|lower|format"
+    r"|clean|remov|delet|replac|repeat|cop[iy]|echo|convert|normali[sz])\w*|if (?:needed|necessary))\b",
+    re.IGNORECASE,
+)
+_ALPACA_BLACKLIST = (  # the second line is not in Self-Instruct
+    r"images?|graphs?|pictures?|files?|maps?|draw|plot|go to"
+    r"|video|audio|music|flowchart|diagram"
+)
+
+
+def _too_short(instance: Instance, filters: Filters) -> str | None:
+    words = count_words(instance.instruction)
+    return f"{words} words, expected at least {filters.min_words}" if words < filters.min_words else None
+
+
+def _too_long(instance: Instance, filters: Filters) -> str | None:
+    words = count_words(instance.instruction)
+    return f"{words} words, expected at most {filters.max_words}" if words > filters.max_words else None
+
+
+def _garbled(instance: Instance, _: Filters) -> str | None:
+    """Reject a start that no sentence has, or no words at all. Quotes, brackets and letters of any script are fine."""
+    text = instance.instruction.strip()
+    if _ODD_START.match(text):
+        return f"starts with {text[:3]!r}"
+    return None if sum(character.isalpha() for character in text[:400]) >= 2 else "no letters in it"
+
+
+def _asks_for_media(instance: Instance, _: Filters) -> str | None:
+    return unanswerable.media(instance.instruction, instance.input)
+
+
+def _missing_attachment(instance: Instance, _: Filters) -> str | None:
+    return unanswerable.attachment(instance.instruction, instance.input)
+
+
+def _real_world_action(instance: Instance, _: Filters) -> str | None:
+    return unanswerable.action(instance.instruction)
+
+
+def _blacklisted(instance: Instance, filters: Filters) -> str | None:
+    return _found_word(instance.instruction, *map(re.escape, filters.blacklist))
+
+
+def _empty_output(instance: Instance, _: Filters) -> str | None:
+    return None if instance.output.strip() else "nothing in the output"
+
+
+def _output_too_long(instance: Instance, filters: Filters) -> str | None:
+    words = count_words(instance.output)
+    return f"{words} words, expected at most {filters.max_output_words}" if words > filters.max_output_words else None
+
+
+def _echo(instance: Instance, _: Filters) -> str | None:
+    """Reject a question given back as the answer. Tasks such as sorting may rightly leave their input as it is."""
+    output = _bare(instance.output)
+    if count_words(output) >= 3 and output.casefold() == _bare(instance.instruction).casefold():
+        return "the output is the instruction"
+    if count_words(output) < 4 or _IDENTITY_IS_FINE.search(instance.instruction):
+        return None
+    return "the output is the input" if output == _bare(instance.input) else None
+
+
+def _refusal(instance: Instance, _: Filters) -> str | None:
+    """Reject an answer that declines or speaks of itself as an AI early on, unless it was asked about that."""
+    start = instance.output.strip()[:300]
+    asked = f"{instance.instruction} {instance.input}"
+    spoke = None if _AS_AN_AI.search(asked) else _AS_AN_AI.search(start)
+    found = _REFUSAL.match(start) or spoke
+    return f"says {found[0]!r}" if found else None
+
+
+def _invented_url(instance: Instance, _: Filters) -> str | None:
+    return unanswerable.invented_url(instance.instruction, instance.input, instance.output)
+
+
+def _not_latin(instance: Instance, _: Filters) -> str | None:
+    """Reject other scripts, coarsely, and only if enabled: fewer than half of the letters are Latin."""
+    letters = [character for character in instance.instruction if character.isalpha()]
+    latin = sum(character < "\u0250" for character in letters)
+    return f"{latin} of {len(letters)} letters are Latin" if latin * 2 < len(letters) else None
+
+
+def _alpaca_length(instance: Instance, _: Filters) -> str | None:
+    words = len(instance.instruction.split())
+    return f"{words} words, Alpaca takes 4 to 150" if words <= 3 or words > 150 else None
+
+
+def _alpaca_blacklist(instance: Instance, filters: Filters) -> str | None:
+    return _found_word(instance.instruction, _ALPACA_BLACKLIST, *map(re.escape, filters.blacklist))
+
+
+def _alpaca_program(instance: Instance, _: Filters) -> str | None:
+    return "starts with 'Write a program'" if instance.instruction.startswith("Write a program") else None
+
+
+def _alpaca_punctuation(instance: Instance, _: Filters) -> str | None:
+    first = instance.instruction[:1]
+    return f"starts with {first!r}" if first and first in string.punctuation else None
+
+
+def _alpaca_non_ascii(instance: Instance, _: Filters) -> str | None:
+    first = instance.instruction[:1]
+    return None if first.isascii() else f"starts with {first!r}"
+
+
+FILTERS: dict[str, Filter] = {
+    "too_short": _too_short,
+    "too_long": _too_long,
+    "garbled": _garbled,
+    "blacklisted": _blacklisted,
+    "asks_for_media": _asks_for_media,
+    "missing_attachment": _missing_attachment,
+    "real_world_action": _real_world_action,
+    "empty_output": _empty_output,
+    "output_too_long": _output_too_long,
+    "echo": _echo,
+    "refusal": _refusal,
+    "invented_url": _invented_url,
+    "not_latin": _not_latin,
+    "alpaca_length": _alpaca_length,
+    "alpaca_blacklist": _alpaca_blacklist,
+    "alpaca_program": _alpaca_program,
+    "alpaca_punctuation": _alpaca_punctuation,
+    "alpaca_non_ascii": _alpaca_non_ascii,
+}
+"""Every rule by name, in the order in which they are asked."""
+
+_ALPACA = frozenset(name for name in FILTERS if name.startswith("alpaca_"))
+SETS: dict[str, frozenset[str]] = {
+    "localinstruct": frozenset(FILTERS) - _ALPACA - {"not_latin"},
+    "alpaca": _ALPACA,
+    "none": frozenset(),
+}
+"""The named sets a recipe chooses from."""
+
+
+def _found_word(text: str, *patterns: str) -> str | None:
+    found = _whole_words(patterns).search(text) if patterns else None
+    return f"contains {found[0]!r}" if found else None
+
+
+@cache
+def _whole_words(patterns: tuple[str, ...]) -> re.Pattern[str]:
+    return re.compile(rf"(?<!\w)(?:{'|'.join(patterns)})(?!\w)", re.IGNORECASE)
+
+
+def _bare(text: str) -> str:
+    """One line without quotes around it and without a full stop at its end."""
+    return " ".join(text.split()).strip("\"'“”‘’`.!?: ")
+
+
+def _as_text(instance: Instance) -> str:
+    fields = {"Instruction": instance.instruction, "Input": instance.input, "Output": instance.output}
+    return "\n".join(f"{name}: {value}" for name, value in fields.items() if value)

@@ -1,0 +1,134 @@
+"""Novelty: a candidate is kept when no seed and no kept row is too similar, by cosine of their embeddings.
+
+Alpaca and Self-Instruct ask ROUGE-L (longest common subsequence of words) against the whole pool, one candidate at a
+time; cosine sees rewordings, and one matrix product compares a whole list with everything. The search is exact: no
+approximate index, no clustering. The decision is greedy and in order: a candidate is compared with all seeds, all kept
+rows, and those kept just before it in the same episode.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+from pydantic import Field
+
+from localinstruct.config import Section
+from localinstruct.records import Instance, Kept, Neighbour, Reject
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+class Novelty(Section):
+    """When a row counts as new."""
+
+    threshold: float = Field(0.85, gt=0, le=1)
+    """Reject above this cosine to the nearest row (the threshold itself passes). `show RUN --borderline` lists the
+    pairs on both sides of it."""
+    text: Literal["instruction", "instruction+input"] = "instruction"
+    """What is embedded. Alpaca compares instructions only."""
+    against: Literal["all", "seeds"] = "all"
+    """Compare with seeds and kept rows, or (as BELLE advises for very large sets) with the seeds only."""
+    remember: int = Field(10, ge=1)
+    """Nearest rows stored with each kept row."""
+
+
+def text_of(instance: Instance, novelty: Novelty) -> str:
+    """The text that stands for an instance when it is compared."""
+    if novelty.text == "instruction" or not instance.input:
+        return instance.instruction
+    return f"{instance.instruction}\n{instance.input}"
+
+
+class Index:
+    """Unit vectors to compare with, growing in place; row i belongs to `labels[i]`.
+
+    Exact: one candidate against n rows costs n·d multiplications, in one matrix product.
+    """
+
+    def __init__(self, dimensions: int, capacity: int = 1024) -> None:
+        import numpy as np
+
+        self._rows = np.empty((capacity, dimensions), dtype=np.float32)  # (capacity, d)
+        self.labels: list[tuple[str, str]] = []
+        """(id, text) of each row."""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def vectors(self) -> "np.ndarray":
+        """(n, d) float32, a view."""
+        return self._rows[: len(self.labels)]
+
+    def add(self, vectors: "np.ndarray", labels: Sequence[tuple[str, str]]) -> None:
+        """Append (m, d) unit vectors with their m labels."""
+        import numpy as np
+
+        if len(vectors) != len(labels):
+            raise ValueError(f"{len(vectors)} vectors for {len(labels)} labels")
+        size = len(self.labels) + len(labels)
+        if size > len(self._rows):
+            grown = np.empty((max(size, 2 * len(self._rows)), self._rows.shape[1]), dtype=np.float32)
+            grown[: len(self.labels)] = self.vectors
+            self._rows = grown
+        self._rows[len(self.labels) : size] = vectors
+        self.labels.extend(labels)
+
+    def similarities(self, vector: "np.ndarray") -> "np.ndarray":
+        """(n,) cosines of one unit vector (d,) with every row."""
+        return self.vectors @ vector
+
+
+def nearest(similarities: "np.ndarray", count: int) -> "np.ndarray":
+    """Indices of the `count` largest of (n,), largest first; equal values keep their order."""
+    import numpy as np
+
+    count = min(count, len(similarities))
+    if count == 0:
+        return np.zeros(0, dtype=np.int64)
+    top = np.argpartition(-similarities, count - 1)[:count]
+    return top[np.lexsort((top, -similarities[top]))]
+
+
+class Gate:
+    """Decides in order what is new, and remembers what it let through.
+
+    `seeds` are compared with always; kept rows too unless `novelty.against` is "seeds". An exact repetition of a kept
+    row is refused in either case.
+    """
+
+    def __init__(self, novelty: Novelty, index: Index, seeds: Sequence[Instance]) -> None:
+        self._novelty = novelty
+        self._index = index
+        self._seen = {(seed.instruction, seed.input) for seed in seeds}
+
+    def remember(self, instances: Sequence[Instance], vectors: "np.ndarray") -> None:
+        """Take rows kept earlier into account: n instances with their (n, d) vectors."""
+        self._seen.update((instance.instruction, instance.input) for instance in instances)
+        if self._novelty.against == "all" and len(instances):
+            self._index.add(vectors, [(i.id, text_of(i, self._novelty)) for i in instances])
+
+    def admit(self, instances: Sequence[Instance], vectors: "np.ndarray") -> list[Kept | Reject]:
+        """For each of m candidates with (m, d) vectors: the kept row, or the reject that names its nearest neighbour."""
+        verdicts: list[Kept | Reject] = []
+        for instance, vector in zip(instances, vectors, strict=True):
+            verdict = self._judge(instance, vector)
+            if isinstance(verdict, Kept):
+                self.remember([instance], vector[None])
+            verdicts.append(verdict)
+        return verdicts
+
+    def _judge(self, instance: Instance, vector: "np.ndarray") -> Kept | Reject:
+        text = text_of(instance, self._novelty)
+        if (instance.instruction, instance.input) in self._seen:
+            return Reject("novelty", "exact repetition", text, "the same instruction and input are there already", 1.0)
+        similarities = self._index.similarities(vector)  # (n,)
+        neighbours = tuple(
+            Neighbour(*self._index.labels[int(row)], round(float(similarities[row]), 4))
+            for row in nearest(similarities, self._novelty.remember)
+        )
+        top = neighbours[0] if neighbours else Neighbour("", "", 0.0)
+        if neighbours and float(similarities.max()) > self._novelty.threshold:
+            return Reject("novelty", "too similar", text, top.text, top.score)
+        mean = round(float(similarities.mean()), 4) if neighbours else 0.0
+        return Kept(instance.with_scores(novelty_max=top.score, novelty_mean=mean), neighbours, vector)
