@@ -1,0 +1,51 @@
+"""Who answers: one client for the OpenAI protocol, and the launchers that put a server behind it."""
+
+from typing import Literal, Protocol
+
+from pydantic import Field
+
+from localinstruct.config import Section
+from localinstruct.records import Completion, Prompt
+
+
+class Sampling(Section):
+    """How the teacher samples, where a method does not say otherwise."""
+
+    temperature: float = Field(1.0, ge=0, le=5)
+    """Softmax temperature; 0 is greedy."""
+    top_p: float = Field(1.0, gt=0, le=1)
+    """Nucleus: sample from the smallest set of tokens with this much probability."""
+    max_tokens: int = Field(3072, ge=1)
+    """Output tokens per completion, at most."""
+
+
+class Serve(Section):
+    """How vLLM is started for a model that is a directory on this disk."""
+
+    max_num_seqs: int = Field(64, ge=1)
+    """Sequences the engine decodes together; twice as many requests are kept in flight."""
+    max_model_len: int | None = Field(None, ge=16)
+    """Context in tokens; None takes the model's own."""
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    """Weights and activations; auto takes the checkpoint's on a GPU and float32 on a CPU without bf16 units."""
+    gpu_memory_utilization: float = Field(0.9, gt=0, lt=1)
+    """Share of each GPU's memory that vLLM may take."""
+    tensor_parallel_size: int = Field(1, ge=1)
+    """GPUs that share one copy of the model."""
+    kv_cache_gib: int = Field(1, ge=1)
+    """KV cache on a CPU, whole GiB (a GPU uses what gpu_memory_utilization leaves)."""
+    enforce_eager: bool | None = None
+    """Skip CUDA graphs and compilation; None means only on a CPU, where they cost start-up time."""
+    start_timeout: float = Field(600, gt=0)
+    """Seconds to wait for the server to answer after its start."""
+    request_timeout: float = Field(600, gt=0)
+    """Seconds for one request before it is asked again."""
+    restarts: int = Field(3, ge=0)
+    """How often a server that died within five minutes of its start is started again."""
+
+
+class Teacher(Protocol):
+    """Anything that answers prompts."""
+
+    async def complete(self, prompt: Prompt) -> list[Completion]:
+        """`prompt.n` completions; raises TeacherError only when the teacher is gone for good."""

@@ -1,0 +1,156 @@
+"""The one client: the OpenAI protocol over a unix socket or loopback, with retries until the server is gone for good.
+
+Whoever serves (vLLM, llama.cpp, `transformers serve`, Ollama, SGLang) is asked in the same two ways: /v1/completions for
+a base model, /v1/chat/completions for a chat model. base_url and transport are always given, so neither OPENAI_* variables
+nor proxies are looked at. No per-request seed is sent: vLLM on a CPU dies of it, and repeatability comes from the tape.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+from localinstruct import offline
+from localinstruct.errors import TeacherError
+from localinstruct.records import Completion, Prompt
+from localinstruct.teacher import Sampling
+
+ATTEMPTS = 6
+"""Tries per request while the server answers with errors; each waits twice as long as the one before."""
+Recover = Callable[[], Awaitable[None]]
+"""Brings a dead server back; raises TeacherError when that is no longer possible."""
+
+
+class Malformed(Exception):
+    """A reply that is not what the protocol promises; asked again like any other failure."""
+
+
+class Client:
+    """A `Teacher` behind a URL. Close it inside the event loop that used it."""
+
+    def __init__(
+        self, url: str, model: str, *, chat: bool, sampling: Sampling, timeout: float, recover: Recover | None = None
+    ) -> None:
+        self._api = _openai(url, timeout)
+        self._url = url
+        self._model = model
+        self._chat = chat
+        self._sampling = sampling
+        self._recover = recover
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._api.close()
+
+    async def complete(self, prompt: Prompt) -> list[Completion]:
+        """`prompt.n` completions.
+
+        A prompt the server refuses (longer than its context) comes back as an empty completion with the refusal as its
+        finish_reason: that is this prompt's fault, not the teacher's. TeacherError when the server stays away.
+        """
+        import openai
+
+        for attempt in range(ATTEMPTS):
+            try:
+                return await self._ask(prompt)
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                return [Completion("", f"refused: {_first_line(error)}")] * prompt.n
+            except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, Malformed) as error:
+                last: Exception = error
+            except openai.APIError as error:
+                raise TeacherError(f"The teacher at {self._url} refuses: {_first_line(error)}.", _hint(error)) from None
+            await self._pause(attempt)
+        raise TeacherError(f"The teacher at {self._url} failed {ATTEMPTS} times: {_first_line(last)}.", "See its log.")
+
+    async def _pause(self, attempt: int) -> None:
+        if self._recover:
+            await self._recover()
+        await asyncio.sleep(min(0.25 * 2**attempt, 10))
+
+    async def _ask(self, prompt: Prompt) -> list[Completion]:
+        settings = self._settings(prompt)
+        try:
+            if not self._chat and prompt.text:
+                reply = await self._api.completions.create(prompt=prompt.text, **settings)
+                return _completions([(choice.text, choice.finish_reason) for choice in reply.choices], reply, prompt.n)
+            reply = await self._api.chat.completions.create(messages=_messages(prompt), **settings)
+            return _completions([(c.message.content or "", c.finish_reason) for c in reply.choices], reply, prompt.n)
+        except (ValueError, TypeError, AttributeError) as error:
+            raise Malformed(f"its reply is not of the OpenAI protocol ({_first_line(error)})") from None
+
+    def _settings(self, prompt: Prompt) -> dict[str, Any]:
+        """Request fields; what the prompt leaves open is the recipe's."""
+        pick = self._sampling
+        settings: dict[str, Any] = {
+            "model": self._model,
+            "n": prompt.n,
+            "temperature": pick.temperature if prompt.temperature is None else prompt.temperature,
+            "top_p": pick.top_p if prompt.top_p is None else prompt.top_p,
+            "max_tokens": prompt.max_tokens or pick.max_tokens,
+        }
+        if prompt.stop:
+            settings["stop"] = list(prompt.stop)
+        if prompt.schema:
+            form = {"name": "answer", "schema": prompt.schema, "strict": True}
+            settings["response_format"] = {"type": "json_schema", "json_schema": form}
+        return settings
+
+
+def _completions(choices: list[tuple[str, str | None]], reply: Any, wanted: int) -> list[Completion]:
+    """Checked completions; the tokens of all are counted on the first. A missing finish_reason means cut off."""
+    if len(choices) != wanted:
+        raise Malformed(f"it sent {len(choices)} completions where {wanted} were asked for")
+    tokens = reply.usage.completion_tokens if reply.usage else 0
+    return [
+        Completion(clean(text), reason or "length", tokens if place == 0 else 0)
+        for place, (text, reason) in enumerate(choices)
+    ]
+
+
+def http_transport(url: str, *, asynchronous: bool) -> tuple[str, Any]:
+    """(base URL, httpx2 transport) for a unix:// or loopback URL; refuses any other address."""
+    import httpx2
+
+    offline.require_local(url)
+    transport = httpx2.AsyncHTTPTransport if asynchronous else httpx2.HTTPTransport
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return "http://localhost/v1", transport(uds=parts.path, limits=_limits())
+    return url.rstrip("/"), transport(limits=_limits())
+
+
+def clean(text: str) -> str:
+    """The text with lone surrogates replaced, so that it can be stored as UTF-8."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _limits() -> Any:
+    import httpx2
+
+    return httpx2.Limits(max_connections=None, max_keepalive_connections=None)
+
+
+def _openai(url: str, timeout: float) -> Any:
+    import httpx2
+    import openai
+
+    base, transport = http_transport(url, asynchronous=True)
+    http = httpx2.AsyncClient(transport=transport, trust_env=False, timeout=timeout)
+    return openai.AsyncOpenAI(base_url=base, api_key="local", max_retries=0, timeout=timeout, http_client=http)
+
+
+def _messages(prompt: Prompt) -> list[dict[str, str]]:
+    if prompt.messages:
+        return [{"role": turn.role, "content": turn.content} for turn in prompt.messages]
+    return [{"role": "user", "content": prompt.text}]
+
+
+def _hint(error: Exception) -> str:
+    if "404" in str(error):
+        return "The server does not know this model: compare served_name in models.yaml with the server's list (/v1/models)."
+    return "See the server's log."
+
+
+def _first_line(error: Exception) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0][:300] if lines else type(error).__name__

