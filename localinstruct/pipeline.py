@@ -1,0 +1,214 @@
+"""The stages in order, each in a process of its own, finished ones skipped.
+
+A process per stage is the only way that really frees a GPU's memory between teacher, trainer and evaluation. The parent
+holds the run's lock and hands it down, forwards one interrupt, and passes on the exit code of the stage that failed; the
+stages die with it. A stage is finished when the store says so for the same inputs: the digest of the recipe's sections it
+reads and of the stage before it.
+"""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from localinstruct import __version__
+from localinstruct.errors import Interrupted, LocalInstructError, RunConflict
+from localinstruct.offline import child_environment
+from localinstruct.progress import Progress
+from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
+from localinstruct.records import digest
+from localinstruct.run import LOCK_FD, Run
+from localinstruct.stages import StageResult
+from localinstruct.warden import CHILD
+
+Work = Callable[..., StageResult]
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """A stage: which keys of the recipe shape its result, and the results of which stages it uses."""
+
+    name: str
+    reads: tuple[str, ...]
+    uses: tuple[str, ...]
+    about: str
+
+    def load(self) -> Work:
+        """Import its `run` function when it is needed."""
+        work: Work = import_module(f"localinstruct.stages.{self.name}").run
+        return work
+
+
+STAGES = (
+    Stage("generate", ("seed", "seeds", "models.teacher", "models.encoder", "method", "generate", "sampling", "filters",
+                       "novelty"), (), "the teacher writes rows; the new ones are kept"),
+    Stage("dataset", ("seed", "seeds", "dataset", "train.template", "evaluate.tasks"), ("generate",),
+          "kept rows are split and written"),
+    Stage("train", ("seed", "models.student", "train"), ("dataset",), "the student is fine-tuned on them"),
+    Stage("evaluate", ("models.student", "train.template", "train.max_length", "evaluate"), ("dataset", "train"),
+          "base against student"),
+    Stage("report", ("seed", "name", "about", "novelty"), ("generate", "dataset", "train", "evaluate"),
+          "everything on one page"),
+)  # fmt: skip
+"""In order. A stage whose keys and used results are the same as before is not run again."""
+NAMES = tuple(stage.name for stage in STAGES)
+
+
+def settle_recipe(run: Run, recipe: Recipe, workspace: Path, *, redo: bool = False) -> Recipe:
+    """Store the recipe in a new run; in an existing one require it to be the same.
+
+    A larger generate.target adds rows to those that are there, and how the teacher is served is free. Other changes are
+    refused with the changed keys and the ways out; with `redo`, changes that leave the kept rows valid are accepted, and
+    the stages they touch run again.
+    """
+    stored = run.get("recipe")
+    if stored is not None:
+        _require_same(run, recipe_from_text(stored, f"{run.path}/run.sqlite"), recipe, redo)
+    run.put("recipe", recipe.to_yaml())
+    run.put("workspace", str(workspace.resolve()))
+    run.put("version", __version__)
+    (run.path / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    return recipe
+
+
+def _require_same(run: Run, old: Recipe, new: Recipe, redo: bool) -> None:
+    changed = {key: values for key, values in changed_keys(old, new).items() if not _is_free(key, *values)}
+    touches_rows = any(_shapes_rows(key) for key in changed)
+    if not changed or (redo and not touches_rows):
+        return
+    lines = "\n".join(f"  {key}: {before!r} in the run, {after!r} now" for key, (before, after) in changed.items())
+    back = " ".join(f"--set {key}={before}" for key, (before, _) in changed.items())
+    third = (
+        f"  - go on with the run's own recipe: localinstruct run {run.path}"
+        if touches_rows
+        else "  - keep the rows and run the stages this touches again: add --redo"
+    )
+    raise RunConflict(
+        f"{run.path}: was begun with another recipe. Changed keys:\n{lines}",
+        f"Three ways out:\n  - another run: --name NEW-NAME\n  - start over, deleting this run: --fresh\n{third}"
+        f"\n(or restore the values: {back})",
+    )
+
+
+def _is_free(key: str, before: Any, after: Any) -> bool:
+    """Whether a key may change in an existing run: how the teacher is served, what the run is called, a larger target."""
+    if key == "generate.target":
+        return bool(after > before)
+    return key in ("name", "about", "sealed") or (key.startswith("serve.") and not _shapes_rows(key))
+
+
+def _shapes_rows(key: str) -> bool:
+    """Whether the kept rows depend on this key (the size of the engine's batch sets how many episodes are in flight)."""
+    return key == "serve.max_num_seqs" or any(key == read or key.startswith(f"{read}.") for read in STAGES[0].reads)
+
+
+def recipe_of(run: Run) -> tuple[Recipe, Path]:
+    """The recipe and workspace a run was made with."""
+    stored, workspace = run.get("recipe"), run.get("workspace")
+    if stored is None or workspace is None:
+        raise RunConflict(f"{run.path}: no recipe in it; it was never started.", "Start it: localinstruct run RECIPE")
+    return recipe_from_text(stored, f"{run.path}/run.sqlite"), Path(workspace)
+
+
+def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
+    """Digest of all that shapes the stage's result: the keys it reads, and the results it uses."""
+    data = recipe.model_dump(mode="json")
+    used = [run.stage(name) for name in stage.uses]
+    products = [entry.result.get("product", entry.finished) if entry else None for entry in used]
+    return digest([{key: _at(data, key) for key in stage.reads}, products])
+
+
+def _at(data: Any, key: str) -> Any:
+    for part in key.split("."):
+        data = data[part]
+    return data
+
+
+def is_finished(stage: Stage, recipe: Recipe, run: Run) -> bool:
+    """Whether the stored result of this stage still holds."""
+    entry = run.stage(stage.name)
+    return bool(entry and entry.finished and entry.inputs == inputs_of(stage, recipe, run))
+
+
+def finished_stages(run: Run) -> dict[str, tuple[float, float]]:
+    """Finished stage -> (first started, finished), unix seconds."""
+    entries = [entry for name in NAMES if (entry := run.stage(name))]
+    return {entry.name: (entry.started, entry.finished) for entry in entries if entry.finished}
+
+
+def run_stage(stage: Stage, recipe: Recipe, run: Run, progress: Progress, workspace: Path) -> StageResult:
+    """Run one stage here, in this process, and store its result."""
+    missing = [name for name in stage.uses if not _has_result(run, name)]
+    if missing and stage.name != "report":
+        raise RunConflict(
+            f"{run.path}: {stage.name} needs {missing[0]}, which has not finished.",
+            f"Run it first: localinstruct {missing[0]} {run.path}",
+        )
+    run.start_stage(stage.name, inputs_of(stage, recipe, run))
+    result = stage.load()(recipe, run, progress, workspace=workspace)
+    run.finish_stage(stage.name, result)
+    return result
+
+
+def _has_result(run: Run, name: str) -> bool:
+    entry = run.stage(name)
+    return bool(entry and entry.finished)
+
+
+def run_all(
+    recipe: Recipe, run: Run, progress: Progress, on_result: Callable[[Stage, dict[str, Any], bool], None]
+) -> None:
+    """Every stage in order, each in its own process; `on_result(stage, result, skipped)` after each."""
+    for number, stage in enumerate(STAGES, 1):
+        skipped = is_finished(stage, recipe, run)
+        if not skipped:
+            progress.say(f"[{number}/{len(STAGES)}] {stage.name}: {stage.about}")
+            _in_own_process(stage, run.path)
+        entry = run.stage(stage.name)
+        on_result(stage, entry.result if entry else {}, skipped)
+
+
+class StageFailed(LocalInstructError):
+    """A stage ended badly. It has said why itself, unless a signal ended it (`code` below 0) or it crashed (1)."""
+
+    def __init__(self, stage: str, code: int) -> None:
+        message, hint = "", ""
+        if code < 0:
+            message = f"{stage} was ended by {signal.Signals(-code).name}."
+            hint = "If nobody did that, the system was out of memory: dmesg, then a smaller model or batch."
+        elif code == 1:
+            message, hint = f"{stage} crashed; the traceback is above.", "What was kept is kept. Please report it."
+        super().__init__(message, hint)
+        self.exit_code = code if code > 1 else 4
+
+
+def _in_own_process(stage: Stage, path: Path) -> None:
+    """Run `localinstruct STAGE PATH` as a child that has our lock and our terminal, but not our Ctrl-C."""
+    command = [sys.executable, "-m", "localinstruct", stage.name, str(path)]
+    lock = int(os.environ[LOCK_FD])
+    environment = child_environment(**{LOCK_FD: str(lock), CHILD: "1"})
+    child = subprocess.Popen(command, env=environment, pass_fds=(lock,), process_group=0)
+    try:
+        code = child.wait()
+    except KeyboardInterrupt:
+        child.send_signal(signal.SIGINT)
+        child.wait()
+        raise Interrupted("") from None
+    if code:
+        raise StageFailed(stage.name, code)
+
+
+def delete_run(path: Path) -> None:
+    """Remove a run directory; refused for a directory that is not one."""
+    if path.exists():
+        if not (path / "run.sqlite").is_file() and any(path.iterdir()):
+            raise RunConflict(
+                f"{path}: not a run (no run.sqlite), so --fresh does not delete it.", "Remove it yourself."
+            )
+        shutil.rmtree(path)

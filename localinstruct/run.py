@@ -1,0 +1,316 @@
+"""The run directory runs/NAME/ and its SQLite store: lock, tape, kept rows, rejects, stage entries.
+
+One file, run.sqlite, is the truth (WAL, synchronous=FULL); everything else in the directory can be made again from it.
+"Kept" means committed here before it is counted on the screen. One writer at a time holds the lock (flock, so the kernel
+frees it when the owner dies); readers never wait. An episode is committed in one transaction, in order, so after a kill
+the store holds a whole number of episodes and the tape holds every completion that had arrived.
+
+    run.sqlite   tape, kept, rejects, episodes, stages, meta      logs/      what vLLM said
+    recipe.yaml  the resolved recipe, for people                  dataset/   train.jsonl, held_out.jsonl
+    run.lock     pid of the writer                                adapter/   the LoRA adapter      report.html
+
+Not covered: network file systems (flock and WAL need a local disk).
+"""
+
+import fcntl
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localinstruct.errors import RunConflict, RunInUse, UsageError
+from localinstruct.records import Completion, Instance, Kept, Neighbour, Reject
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SCHEMA_VERSION = 1
+SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE tape(episode INTEGER, call INTEGER, idx INTEGER, digest TEXT NOT NULL, prompt TEXT NOT NULL,
+                  completions TEXT NOT NULL, tokens INTEGER NOT NULL, arrived REAL NOT NULL,
+                  PRIMARY KEY (episode, call, idx)) WITHOUT ROWID;
+CREATE TABLE episodes(episode INTEGER PRIMARY KEY, kept INTEGER NOT NULL, rejected INTEGER NOT NULL,
+                      tokens INTEGER NOT NULL, committed REAL NOT NULL);
+CREATE TABLE kept(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, episode INTEGER NOT NULL, instance TEXT NOT NULL,
+                  most_similar TEXT NOT NULL, vector BLOB NOT NULL);
+CREATE TABLE rejects(seq INTEGER PRIMARY KEY, episode INTEGER NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL,
+                     text TEXT NOT NULL, detail TEXT NOT NULL, score REAL);
+CREATE TABLE stages(name TEXT PRIMARY KEY, inputs TEXT NOT NULL, started REAL NOT NULL, finished REAL,
+                    result TEXT NOT NULL);
+"""
+LOCK_FD = "LOCALINSTRUCT_LOCK_FD"
+"""Environment variable by which a parent hands its lock to the stage it starts."""
+
+
+class Run:
+    """An open run directory. Use `open_run` to write and `read_run` to look."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = connection
+
+    def close(self) -> None:
+        """Close the store; everything committed is already on disk."""
+        self._db.close()
+
+    # -- meta -------------------------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> str | None:
+        """A stored text ("recipe", "version", …), or None."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def put(self, key: str, value: str) -> None:
+        """Store a text under `key`, replacing an earlier one."""
+        with self._transaction():
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+
+    # -- tape -------------------------------------------------------------------------------------------------------
+
+    def recall(self, episode: int, call: int, index: int, digest: str) -> list[Completion] | None:
+        """The completions on the tape for this place, or None when they were never asked for.
+
+        A tape that answers another prompt than `digest` means the method or its prompts changed: RunConflict.
+        """
+        place = (episode, call, index)
+        row = self._db.execute(
+            "SELECT digest, completions FROM tape WHERE episode = ? AND call = ? AND idx = ?", place
+        ).fetchone()
+        if row is None:
+            return None
+        if row[0] != digest:
+            raise RunConflict(
+                f"{self.path}: the tape at episode {episode}, call {call}, prompt {index} answers another prompt; "
+                "the method, its prompts or the seeds have changed since.",
+                "Use another --name, or start over with --fresh.",
+            )
+        return [Completion(**data) for data in json.loads(row[1])]
+
+    def record(
+        self, episode: int, call: int, index: int, prompt: dict[str, Any], digest: str, answers: Sequence[Completion]
+    ) -> None:
+        """Put completions on the tape, durably, before anyone uses them."""
+        row = (episode, call, index, digest, _json(prompt), _json([asdict(a) for a in answers]))
+        with self._transaction():
+            self._db.execute(
+                "INSERT INTO tape VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, sum(a.tokens for a in answers), time.time())
+            )
+
+    def tape(self) -> Iterator[tuple[int, int, int, dict[str, Any], list[Completion]]]:
+        """Everything the teacher was asked and said: (episode, call, index, prompt, completions)."""
+        query = "SELECT episode, call, idx, prompt, completions FROM tape ORDER BY episode, call, idx"
+        for episode, call, index, prompt, completions in self._db.execute(query):
+            yield episode, call, index, json.loads(prompt), [Completion(**c) for c in json.loads(completions)]
+
+    def tape_usage(self) -> tuple[int, list[tuple[float, int]]]:
+        """Prompts on the tape, and (arrival time, output tokens) of each in order of arrival."""
+        rows = self._db.execute("SELECT arrived, tokens FROM tape ORDER BY arrived").fetchall()
+        return len(rows), rows
+
+    # -- episodes ---------------------------------------------------------------------------------------------------
+
+    def commit_episode(self, episode: int, kept: Sequence[Kept], rejects: Sequence[Reject], tokens: int) -> None:
+        """Commit one episode whole: its kept rows, its rejects and its own entry, in one durable transaction."""
+        with self._transaction():
+            for row in kept:
+                self._db.execute(
+                    "INSERT INTO kept(id, episode, instance, most_similar, vector) VALUES (?, ?, ?, ?, ?)",
+                    (row.instance.id, episode, _json(row.instance.to_dict()), _json([asdict(n) for n in row.most_similar]),
+                     row.vector.astype("<f4").tobytes()),
+                )  # fmt: skip
+            for reject in rejects:
+                self._db.execute(
+                    "INSERT INTO rejects(episode, stage, reason, text, detail, score) VALUES (?, ?, ?, ?, ?, ?)",
+                    (episode, reject.stage, reject.reason, reject.text, reject.detail, reject.score),
+                )
+            self._db.execute(
+                "INSERT INTO episodes VALUES (?, ?, ?, ?, ?)", (episode, len(kept), len(rejects), tokens, time.time())
+            )
+
+    def episodes(self) -> list[tuple[int, int, int, int, float]]:
+        """(episode, kept, rejected, output tokens, time of commit) of every committed episode, in order."""
+        return self._db.execute("SELECT * FROM episodes ORDER BY episode").fetchall()
+
+    def count_kept(self) -> int:
+        """How many rows are kept."""
+        return int(self._db.execute("SELECT count(*) FROM kept").fetchone()[0])
+
+    def kept(self) -> Iterator[Instance]:
+        """Kept instances in the order they were committed."""
+        for (text,) in self._db.execute("SELECT instance FROM kept ORDER BY seq"):
+            yield Instance.from_dict(json.loads(text))
+
+    def kept_with_neighbours(self) -> Iterator[tuple[Instance, list[Neighbour]]]:
+        """Kept instances with the rows they resemble most, nearest first."""
+        for instance, similar in self._db.execute("SELECT instance, most_similar FROM kept ORDER BY seq"):
+            yield Instance.from_dict(json.loads(instance)), [Neighbour(**n) for n in json.loads(similar)]
+
+    def vectors(self) -> "np.ndarray":
+        """Embeddings of the kept rows, (n, d) float32, in kept order; (0, 0) when there are none."""
+        import numpy as np
+
+        blobs = [blob for (blob,) in self._db.execute("SELECT vector FROM kept ORDER BY seq")]
+        if not blobs:
+            return np.zeros((0, 0), dtype=np.float32)
+        return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1)  # (n, d)
+
+    def rejects(self, reason: str | None = None) -> Iterator[tuple[int, Reject]]:
+        """(episode, reject) in order, all or those of one reason."""
+        query = "SELECT episode, stage, reason, text, detail, score FROM rejects"
+        where, values = (" WHERE reason = ?", (reason,)) if reason else ("", ())
+        for episode, *fields in self._db.execute(f"{query}{where} ORDER BY seq", values):
+            yield episode, Reject(*fields)
+
+    def reject_counts(self) -> list[tuple[str, str, int]]:
+        """(stage, reason, count), most frequent first."""
+        query = (
+            "SELECT stage, reason, count(*) FROM rejects GROUP BY stage, reason ORDER BY count(*) DESC, stage, reason"
+        )
+        return self._db.execute(query).fetchall()
+
+    # -- stages -----------------------------------------------------------------------------------------------------
+
+    def start_stage(self, name: str, inputs: str) -> None:
+        """Note that a stage begins; `inputs` is the digest of all that shapes its result. Keeps an earlier start time."""
+        with self._transaction():
+            row = self._db.execute(
+                "SELECT started FROM stages WHERE name = ? AND inputs = ?", (name, inputs)
+            ).fetchone()
+            started = row[0] if row else time.time()
+            self._db.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?, NULL, '{}')", (name, inputs, started))
+
+    def finish_stage(self, name: str, result: dict[str, Any]) -> None:
+        """Store a stage's result; from now on it is skipped while its inputs stay the same."""
+        with self._transaction():
+            self._db.execute(
+                "UPDATE stages SET finished = ?, result = ? WHERE name = ?", (time.time(), _json(result), name)
+            )
+
+    def forget_stage(self, name: str) -> None:
+        """Make a stage unfinished again."""
+        with self._transaction():
+            self._db.execute("DELETE FROM stages WHERE name = ?", (name,))
+
+    def stage(self, name: str) -> "StageEntry | None":
+        """What is known about a stage, or None when it was never started."""
+        row = self._db.execute("SELECT * FROM stages WHERE name = ?", (name,)).fetchone()
+        return StageEntry(row[0], row[1], row[2], row[3], json.loads(row[4])) if row else None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._db.execute("ROLLBACK")
+            raise
+        self._db.execute("COMMIT")
+
+
+@dataclass(frozen=True, slots=True)
+class StageEntry:
+    """A stage of a run: digest of its inputs, unix times in seconds, and its result once finished."""
+
+    name: str
+    inputs: str
+    started: float
+    finished: float | None
+    result: dict[str, Any]
+
+
+@contextmanager
+def open_run(path: Path) -> Iterator[Run]:
+    """Open a run for writing, made if missing; RunInUse (with the owner's pid) when another process has it."""
+    path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with _lock(path):
+        run = Run(path, _connect(path / "run.sqlite", create=True))
+        try:
+            yield run
+        finally:
+            run.close()
+
+
+@contextmanager
+def read_run(path: Path) -> Iterator[Run]:
+    """Open an existing run to look at it, also while another process writes to it."""
+    if not (path / "run.sqlite").is_file():
+        raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
+    run = Run(path, _connect(path / "run.sqlite", create=False))
+    try:
+        yield run
+    finally:
+        run.close()
+
+
+def _runs_beside(path: Path) -> str:
+    names = sorted(p.parent.name for p in path.parent.glob("*/run.sqlite"))
+    return f"Runs in {path.parent}: {', '.join(names)}." if names else "Make one with: localinstruct run RECIPE"
+
+
+def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and not create:
+            raise UsageError(f"{path.parent}: just being made, or never begun.", "Try again in a moment.")
+        if version == 0:
+            connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+        elif version != SCHEMA_VERSION:
+            raise RunConflict(
+                f"{path}: written by another version of localinstruct (store {version}, this one reads {SCHEMA_VERSION}).",
+                "Use the version that made it, or another --name.",
+            )
+    except sqlite3.DatabaseError as error:
+        raise RunConflict(
+            f"{path}: not a readable run store ({error}).", "Restore it, or use another --name."
+        ) from None
+    return connection
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Hold the run's lock: our own, or the one our parent holds and handed down."""
+    inherited = os.environ.get(LOCK_FD)
+    if inherited and _is_same_file(int(inherited), path / "run.lock"):
+        yield
+        return
+    descriptor = os.open(path / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _claim(descriptor, path)
+        os.set_inheritable(descriptor, True)
+        os.environ[LOCK_FD] = str(descriptor)
+        yield
+    finally:
+        os.environ.pop(LOCK_FD, None)
+        os.close(descriptor)
+
+
+def _claim(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = os.read(descriptor, 20).decode() or "unknown"
+        raise RunInUse(
+            f"{path}: in use by process {owner}.", f"Wait for it, stop it (kill -INT {owner}), or use another --name."
+        ) from None
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

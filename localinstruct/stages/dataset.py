@@ -1,0 +1,119 @@
+"""What the student sees of the kept rows: decontaminated, split, at most max_rows, as two files in runs/NAME/dataset/.
+
+The split depends on the seed and on each row's content only, not on the order of the rows: a row keeps its side when
+more are generated later, but for the few at the border. Held-out rows are for the loss of rows of the same kind; the
+tasks of `evaluate.tasks` are kept out of both sides. Every row that is left out is in dataset/rejects.jsonl with its
+reason. Not covered: near duplicates between the sides; novelty has removed what is closer than its threshold.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from localinstruct import templates
+from localinstruct.curate.decontaminate import decontaminate, unique
+from localinstruct.errors import DataError
+from localinstruct.files import sha256, write_text
+from localinstruct.formats import read_instances, write
+from localinstruct.progress import Progress
+from localinstruct.recipe import Dataset, Recipe
+from localinstruct.records import Instance, Reject, digest
+from localinstruct.run import Run
+from localinstruct.stages import StageResult
+from localinstruct.stages.tasks import read_tasks, task_file
+
+LEAST_ROWS = 10
+TRAIN, HELD_OUT, REJECTS = "train.jsonl", "held_out.jsonl", "rejects.jsonl"
+
+
+def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
+    """Write both sides; DataError when there are too few rows, RecipeError when the template cannot hold them.
+
+    The result counts kept rows ("rows"), both sides, the dropped by reason, and how many of both sides have an input.
+    """
+    kept = list(run.kept())
+    rows, rejects = _select(kept, recipe, workspace)
+    _require_enough(rows, len(kept), run.path.name)
+    templates.require_supported(rows, recipe.train.template)
+    train, held_out = split(rows, recipe.dataset.held_out, recipe.seed)
+    seeds, repeated = _seeds(recipe, workspace, rows)
+    train, over = _at_most(train + seeds, recipe.dataset, recipe.seed)
+    rejects += repeated + over
+    folder = _save(run.path / "dataset", train, held_out, rejects)
+    dropped = Counter(reject.reason for reject in rejects)
+    progress.say(_summary(len(train), len(held_out), dropped))
+    written = {name: sha256(folder / name) for name in (TRAIN, HELD_OUT)}
+    return {
+        "product": digest(written),
+        "rows": len(kept),
+        "train": len(train),
+        "held_out": len(held_out),
+        "dropped": dict(dropped),
+        "with_input": sum(bool(row.input) for row in train + held_out),
+        "sha256": written,
+    }
+
+
+def split(rows: Sequence[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:
+    """(train, held out), both in the order of `rows`. A share above 0 holds out at least one row, and never all."""
+    count = min(max(1, round(len(rows) * share)), len(rows) - 1) if share else 0
+    drawn = {row.id for row in _shuffled(rows, seed)[:count]}
+    return [row for row in rows if row.id not in drawn], [row for row in rows if row.id in drawn]
+
+
+def _select(kept: list[Instance], recipe: Recipe, workspace: Path) -> tuple[list[Instance], list[Reject]]:
+    """Rows that are neither repeated nor in the evaluation tasks, and rejects for the others."""
+    rows, rejects = unique(kept)
+    if recipe.dataset.decontaminate and recipe.evaluate.tasks:
+        tasks = read_tasks(task_file(recipe.evaluate.tasks, workspace))
+        rows, taken = decontaminate(rows, {task.id: task.instance for task in tasks})
+        rejects += taken
+    return rows, rejects
+
+
+def _seeds(recipe: Recipe, workspace: Path, rows: list[Instance]) -> tuple[list[Instance], list[Reject]]:
+    """Seed tasks to train on if the recipe wants them, and rejects for those that are rows or evaluation tasks."""
+    if not recipe.dataset.include_seeds:
+        return [], []
+    seeds, rejects = _select(rows + read_instances(workspace / recipe.seeds), recipe, workspace)
+    present = {row.id for row in rows}
+    templates.require_supported(seeds, recipe.train.template)
+    return [seed for seed in seeds if seed.id not in present], rejects
+
+
+def _at_most(train: list[Instance], section: Dataset, seed: int) -> tuple[list[Instance], list[Reject]]:
+    if section.max_rows is None or len(train) <= section.max_rows:
+        return train, []
+    drawn = {row.id for row in _shuffled(train, seed)[: section.max_rows]}
+    over = [Reject("dataset", "over max_rows", row.instruction) for row in train if row.id not in drawn]
+    return [row for row in train if row.id in drawn], over
+
+
+def _shuffled(rows: Sequence[Instance], seed: int) -> list[Instance]:
+    """Rows in an order that depends on the seed and their content."""
+    return sorted(rows, key=lambda row: digest([seed, row.id]))
+
+
+def _require_enough(rows: Sequence[Instance], kept: int, name: str) -> None:
+    if len(rows) >= LEAST_ROWS:
+        return
+    raise DataError(
+        f"Expected at least {LEAST_ROWS} rows to train on, found {len(rows)} (of {kept} kept rows).",
+        f"Generate more: localinstruct generate {name} --set generate.target={max(100, 10 * LEAST_ROWS)}",
+    )
+
+
+def _save(folder: Path, train: list[Instance], held_out: list[Instance], rejects: list[Reject]) -> Path:
+    folder.mkdir(exist_ok=True, mode=0o700)
+    write(train, "jsonl", folder / TRAIN)
+    write(held_out, "jsonl", folder / HELD_OUT)
+    lines = [json.dumps(asdict(reject), ensure_ascii=False) for reject in rejects]
+    write_text(folder / REJECTS, "".join(f"{line}\n" for line in lines))
+    return folder
+
+
+def _summary(train: int, held_out: int, dropped: Counter[str]) -> str:
+    left_out = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+    return f"{train} rows to train on, {held_out} held out" + (f"; left out: {left_out}." if left_out else ".")

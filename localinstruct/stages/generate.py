@@ -1,0 +1,172 @@
+"""Generate: seeds in, kept rows and reasoned rejects out.
+
+Puts the parts of the conveyor together (seeds, teacher, encoder, gate), says what it does, and sums up. The encoder is
+loaded while the teacher starts. How rows come to be kept is in `conveyor.py`.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from localinstruct import machine
+from localinstruct.curate.embed import Encoder, LocalEncoder, encode_in_blocks
+from localinstruct.curate.novelty import Gate, Index, Novelty, text_of
+from localinstruct.errors import RunConflict
+from localinstruct.formats import read_instances
+from localinstruct.models import ModelSpec, checked, load_catalog
+from localinstruct.nano.grammar import check
+from localinstruct.progress import Progress
+from localinstruct.recipe import Recipe
+from localinstruct.records import Instance, digest
+from localinstruct.run import Run
+from localinstruct.stages import StageResult
+from localinstruct.stages.conveyor import Commit, Conveyor, Line
+from localinstruct.teacher import Teacher
+from localinstruct.teacher.serving import serving
+
+CHECKERS: dict[str, Callable[[str, str, str], bool | None]] = {"nano": check}
+"""generate.checker -> (instruction, input, output) -> is it right? None where the task is not one of its own."""
+
+
+def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
+    """Generate until `generate.target` rows are kept, continuing what is there already."""
+    catalog = load_catalog(workspace)
+    teacher, encoder = catalog.get(recipe.models.teacher), catalog.get(recipe.models.encoder)
+    seeds = read_seeds(recipe, run, workspace)
+    line = make_line(recipe, seeds, teacher.digest)
+    progress.say(f"seeds: {len(seeds)} tasks from {recipe.seeds}; {run.count_kept()} rows kept before")
+    progress.say(f"teacher: {_where(teacher)}; in flight: {line.in_flight} episodes for a batch of "
+                 f"{recipe.serve.max_num_seqs} sequences")  # fmt: skip
+    directory = checked(encoder)
+    with ThreadPoolExecutor(1) as loader:
+        loading = loader.submit(LocalEncoder, directory)
+        with serving(teacher, recipe.serve, run.path, progress) as connect:
+            encoder_ready = loading.result()
+            began = time.time()
+            asyncio.run(_converse(line, run, lambda: connect(teacher.name, recipe.sampling), encoder_ready, progress))
+    return summary(recipe, run, line.in_flight, began, _facts(recipe, workspace))
+
+
+def read_seeds(recipe: Recipe, run: Run, workspace: Path) -> list[Instance]:
+    """The seed tasks; refused when this run was begun with others."""
+    seeds = read_instances(
+        workspace / recipe.seeds, first_instance_only=True
+    )  # as Alpaca does: one demonstration a task
+    now, before = digest([seed.id for seed in seeds]), run.get("seeds")
+    if before not in (None, now):
+        raise RunConflict(
+            f"{recipe.seeds}: has changed since this run began.",
+            "Restore it, use another --name, or start over with --fresh.",
+        )
+    run.put("seeds", now)
+    return seeds
+
+
+def make_line(recipe: Recipe, seeds: Sequence[Instance], teacher_digest: str) -> Line:
+    """The settings of the conveyor; in_flight defaults to twice the engine's batch, which keeps the batch full."""
+    return Line(
+        method=recipe.method, generate=recipe.generate, filters=recipe.filters, novelty=recipe.novelty, seed=recipe.seed,
+        in_flight=recipe.generate.in_flight or 2 * recipe.serve.max_num_seqs, seeds=seeds, teacher_digest=teacher_digest,
+    )  # fmt: skip
+
+
+async def converse(line: Line, run: Run, teacher: Teacher, encoder: Encoder, progress: Progress) -> None:
+    """Run the conveyor with this teacher until its target."""
+    gate = make_gate(line.novelty, line.seeds, encoder, progress)
+    conveyor = Conveyor(line, run, teacher, encoder, gate, Meter(progress, line.generate.target))
+    conveyor.restore()
+    await conveyor.work()
+
+
+async def _converse(line: Line, run: Run, connect: Callable[[], Any], encoder: Encoder, progress: Progress) -> None:
+    client = connect()
+    try:
+        await converse(line, run, client, encoder, progress)
+    finally:
+        await client.close()
+
+
+def make_gate(novelty: Novelty, seeds: Sequence[Instance], encoder: Encoder, progress: Progress) -> Gate:
+    """A gate that knows the seeds."""
+    texts = [text_of(seed, novelty) for seed in seeds]
+    vectors = encode_in_blocks(encoder, texts, lambda done: progress.update("embedding seeds", done, len(texts)))
+    index = Index(vectors.shape[1])
+    index.add(vectors, [(seed.id, text) for seed, text in zip(seeds, texts, strict=True)])
+    return Gate(novelty, index, seeds)
+
+
+class Meter:
+    """Shows after each commit how far generation is: kept rows, share kept, output tokens per second."""
+
+    def __init__(self, progress: Progress, target: int) -> None:
+        self._progress = progress
+        self._target = target
+        self._began = time.monotonic()
+        self._kept = self._candidates = self._tokens = 0
+
+    def __call__(self, commit: Commit) -> None:
+        """One episode was committed."""
+        self._kept += commit.kept
+        self._candidates += commit.kept + commit.rejected
+        self._tokens += commit.tokens
+        speed = self._tokens / max(time.monotonic() - self._began, 1e-9)
+        share = self._kept / max(self._candidates, 1)
+        note = f"{share:.0%} of {self._candidates:,} candidates new · {speed:,.0f} tokens/s"
+        self._progress.update("kept rows", commit.total, self._target, note)
+
+
+def summary(recipe: Recipe, run: Run, in_flight: int, began: float, facts: dict[str, Any]) -> StageResult:
+    """The result of the stage: counts over all sessions, speed since `began` (unix time), and what made the rows."""
+    prompts, usage = run.tape_usage()
+    episodes = run.episodes()
+    kept, rejected = run.count_kept(), sum(entry[2] for entry in episodes)
+    seconds = time.time() - began
+    lately = sum(tokens for arrived, tokens in usage if arrived >= began)
+    return {
+        "product": digest([row.id for row in run.kept()]),
+        "kept": kept,
+        "candidates": kept + rejected,
+        "rejected": rejected,
+        "prompts": prompts,
+        "episodes": len(episodes),
+        "output_tokens": sum(tokens for _, tokens in usage),
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(lately / max(seconds, 1e-9), 1),
+        "in_flight": in_flight,
+        "stopped": "target reached",
+        "checked": _checked(recipe, run),
+        "novelty": recipe.novelty.model_dump(mode="json"),
+        **facts,
+    }
+
+
+def _checked(recipe: Recipe, run: Run) -> dict[str, int] | None:
+    """How many kept answers are right, where a function knows."""
+    if recipe.generate.checker is None:
+        return None
+    checker = CHECKERS[recipe.generate.checker]
+    verdicts = [checker(row.instruction, row.input, row.output) for row in run.kept()]
+    return {"right": verdicts.count(True), "wrong": verdicts.count(False), "unrecognised": verdicts.count(None)}
+
+
+def _facts(recipe: Recipe, workspace: Path) -> dict[str, Any]:
+    """What made the rows: models with digests and licences, machine, versions."""
+    catalog = load_catalog(workspace)
+    specs = {role: catalog.get(name) for role, name in recipe.models.model_dump().items()}
+    models = {
+        role: {"name": s.name, "digest": s.digest, "licence": s.licence, "obligations": s.obligations}
+        for role, s in specs.items()
+    }
+    return {"models": models, "machine": asdict(machine.look()), "versions": machine.versions()}
+
+
+def _where(spec: ModelSpec) -> str:
+    return (
+        f"{spec.name} at {spec.endpoint}, served by others"
+        if spec.endpoint
+        else f"{spec.name} on our own vLLM, unix socket"
+    )

@@ -1,0 +1,210 @@
+"""The student on its device: how train and evaluate load it, measure its loss, keep its libraries quiet. Not a stage.
+
+One loss for both: the mean over all answer tokens, in nats, whatever the batches (transformers averages batches, so
+that its number depends on them). Not covered: training on several GPUs, quantised bases.
+"""
+
+import contextlib
+import gc
+import json
+import logging
+import resource
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localinstruct.errors import ModelError, TrainerError
+from localinstruct.templates import IGNORED, Encoded
+
+LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "py.warnings")
+"""Loggers whose words go to the stage's log file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where the student runs, in which precision, and why."""
+
+    name: str
+    dtype: str
+    reason: str
+
+
+def choose_device() -> Device:
+    """The first GPU in bfloat16 if it has that, else in float32; without a GPU the CPU in float32."""
+    import torch
+
+    if not torch.cuda.is_available():
+        return Device("cpu", "float32", "no GPU found, and float32 is exact")
+    name, count = torch.cuda.get_device_name(0), torch.cuda.device_count()
+    others = f"; the other {count - 1} stay unused, training takes one GPU" if count > 1 else ""
+    if torch.cuda.is_bf16_supported(including_emulation=False):
+        return Device("cuda:0", "bfloat16", f"{name} computes in bfloat16{others}")
+    return Device("cuda:0", "float32", f"{name} has no bfloat16 units, and float16 may overflow{others}")
+
+
+def load_tokenizer(folder: Path) -> Any:
+    """Load the tokenizer; its end-of-text token is the model config's where its files name none, else ModelError."""
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(str(folder.resolve()), local_files_only=True, trust_remote_code=False)
+    if not tokenizer.eos_token:
+        number = _end_id(folder)
+        if number is None:
+            raise ModelError(
+                f"{folder}: neither the tokenizer nor config.json names an end-of-text token, so a student could never "
+                "learn to stop.",
+                'Add "eos_token" to tokenizer_config.json, naming a token of the vocabulary.',
+            )
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(number)
+    return tokenizer
+
+
+def pad_id(tokenizer: Any) -> int:
+    """The id that fills up short rows. Any will do, the end token too: padding is masked by position, not by id."""
+    return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
+
+
+def load_base(folder: Path, device: Device) -> Any:
+    """Load the weights from safetensors on this disk onto `device`.
+
+    TrainerError when they do not fit in memory, ModelError when transformers cannot build the model.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    with memory_errors("train.device_batch_size=1"), _build_errors(folder):
+        model = AutoModelForCausalLM.from_pretrained(
+            str(folder.resolve()), dtype=getattr(torch, device.dtype), local_files_only=True, trust_remote_code=False,
+            use_safetensors=True,
+        )  # fmt: skip
+        return model.to(device.name)
+
+
+def longest_row(model: Any, wanted: int) -> int:
+    """Tokens per row: what the recipe wants, or the model's context where that is shorter."""
+    return min(wanted, getattr(model.config, "max_position_embeddings", None) or wanted)
+
+
+def mean_loss(model: Any, examples: Sequence[Encoded], pad: int, batch_size: int) -> tuple[float, int]:
+    """(mean loss per answer token in nats, number of answer tokens); the model's mode is left as it was."""
+    import torch
+
+    was_training = model.training
+    model.eval()
+    total, tokens = 0.0, 0
+    ordered = sorted(examples, key=lambda example: len(example.input_ids))  # less padding
+    with torch.no_grad():
+        for start in range(0, len(ordered), batch_size):
+            loss, count = _batch_loss(model, ordered[start : start + batch_size], pad)
+            total, tokens = total + loss, tokens + count
+    model.train(was_training)
+    return (total / tokens if tokens else float("nan")), tokens
+
+
+def peak_memory_gib(device: Device) -> float:
+    """Most memory used so far: PyTorch's on a GPU, the whole process's resident set on a CPU."""
+    import torch
+
+    if device.name.startswith("cuda"):
+        return float(torch.cuda.max_memory_allocated() / 2**30)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20  # Linux counts KiB
+
+
+def release() -> None:
+    """Give back the memory of models that are no longer referred to, so that vLLM finds it free."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+@contextlib.contextmanager
+def memory_errors(setting: str) -> Iterator[None]:
+    """Out of memory, on a GPU or a CPU, as a TrainerError that says which `--set` to try next."""
+    import torch
+
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise _out_of_memory(error, setting) from None
+    except RuntimeError as error:
+        if "allocate memory" not in str(error):
+            raise
+        raise _out_of_memory(error, setting) from None
+
+
+@contextlib.contextmanager
+def quiet(log: Path) -> Iterator[None]:
+    """Send the libraries' warnings and log lines to `log` instead of the terminal, and draw no bars of theirs."""
+    from datasets.utils import logging as datasets_logging
+    from transformers.utils import logging as transformers_logging
+
+    log.parent.mkdir(exist_ok=True, mode=0o700)
+    transformers_logging.disable_progress_bar()
+    datasets_logging.disable_progress_bar()
+    handler = logging.FileHandler(log, encoding="utf-8", delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
+    loggers = [logging.getLogger(name) for name in LIBRARIES]
+    before = [(logger, logger.handlers, logger.propagate) for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        logging.captureWarnings(True)
+        for logger in loggers:
+            logger.handlers, logger.propagate = [handler], False
+        try:
+            yield
+        finally:
+            logging.captureWarnings(False)
+            for logger, handlers, propagate in before:
+                logger.handlers, logger.propagate = handlers, propagate
+            handler.close()
+
+
+@contextlib.contextmanager
+def _build_errors(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError, AttributeError) as error:
+        first = str(error).strip().split("\n")[0]
+        raise ModelError(
+            f"{folder}: transformers cannot load it ({type(error).__name__}: {first}).", "localinstruct models verify"
+        ) from None
+
+
+def _batch_loss(model: Any, batch: Sequence[Encoded], pad: int) -> tuple[float, int]:
+    """(sum of the answer tokens' losses, their number) of one batch, padded on the right."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    width = max(len(example.input_ids) for example in batch)
+    ids = [example.input_ids + [pad] * (width - len(example.input_ids)) for example in batch]
+    labels = [example.labels + [IGNORED] * (width - len(example.labels)) for example in batch]
+    mask = [[1] * len(example.input_ids) + [0] * (width - len(example.input_ids)) for example in batch]
+    place = model.device
+    logits = model(input_ids=torch.tensor(ids, device=place), attention_mask=torch.tensor(mask, device=place)).logits
+    targets = torch.tensor(labels, device=place)[:, 1:]  # (rows, width - 1): position t predicts token t + 1
+    learnt = targets != IGNORED
+    loss = cross_entropy(logits[:, :-1][learnt].float(), targets[learnt], reduction="sum")
+    return float(loss), int(learnt.sum())
+
+
+def _end_id(folder: Path) -> int | None:
+    """The end-of-text id in generation_config.json or config.json, the first where there are several."""
+    for name in ("generation_config.json", "config.json"):
+        with contextlib.suppress(OSError, ValueError):
+            found = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
+            first = found[0] if isinstance(found, list) and found else found
+            if isinstance(first, int):
+                return first
+    return None
+
+
+def _out_of_memory(error: BaseException, setting: str) -> TrainerError:
+    first = str(error).strip().split("\n")[0][:200] or type(error).__name__
+    return TrainerError(
+        f"Out of memory: {first}",
+        f"Try --set {setting}, --set train.gradient_checkpointing=true, a smaller train.max_length, a smaller student.",
+    )
