@@ -1,0 +1,242 @@
+"""What goes into a bundle: models, recipes with all they name, seeds, wheels, this program, the results of a run.
+
+Everything is named by where it will lie in the workspace on the other side. Models pass `models.checked` and are taken
+without links; hidden files, caches, logs and a run's store (which holds every prompt) stay at home. Not covered: models at an
+endpoint, and seeds outside the workspace, which a recipe could not find again.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from localinstruct.bundle.guard import collisions, name_problem
+from localinstruct.bundle.wheels import Wheel, read_wheel, read_wheels, requirements
+from localinstruct.config import listing
+from localinstruct.errors import BundleError
+from localinstruct.files import sha256
+from localinstruct.models import ModelSpec, checked, file_digests, load_catalog
+from localinstruct.preflight import walk
+from localinstruct.recipe import find_recipe, find_workspace, load_recipe
+
+NOT_STATED = "not stated"
+OURS = "Apache-2.0"
+RUN_FOLDERS = ("dataset", "adapter", "report")
+RUN_FILES = (".html", ".json", ".jsonl", ".yaml", ".md", ".txt")
+LEFT_IN_CHECKOUT = {"runs", "models", "dist", "build", "shared"}
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file to pack: its place in the workspace over there, and a file here or its content."""
+
+    path: str
+    source: Path | bytes
+    kind: str
+    licence: str = NOT_STATED
+    origin: str = ""
+    sha256: str = ""
+    """Expected digest, where one is known; what is packed must have it."""
+
+    @property
+    def size(self) -> int:
+        """Bytes."""
+        return len(self.source) if isinstance(self.source, bytes) else self.source.stat().st_size
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What somebody asks to be packed. Recipes bring their seeds, tasks and models along."""
+
+    models: Sequence[str] = ()
+    recipes: Sequence[str] = ()
+    seeds: Sequence[Path] = ()
+    runs: Sequence[Path] = ()
+    wheels: Path | None = None
+    program: Path | None = None
+    """A wheel or source archive of ours, or a checkout."""
+    python: str = ""
+    accelerator: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """All items in order of path, licence texts by file name, and what the wheels are for."""
+
+    items: list[Item]
+    licences: dict[str, bytes] = field(default_factory=dict)
+    platform: dict[str, str] = field(default_factory=dict)
+
+
+def collect(wanted: Wanted, workspace: Path) -> Contents:
+    """Look everything up; BundleError with every name that cannot travel, ModelError for a model that is not sound."""
+    recipes = [find_recipe(name) for name in wanted.recipes]
+    specs = _specs(wanted.models, recipes, workspace)
+    items = [item for spec in specs for item in model_items(spec)]
+    items += [models_yaml(specs)] if specs else []
+    items += [item for path in recipes for item in recipe_items(path)]
+    items += [Item(f"seeds/{path.name}", path, "seeds", origin=path.name) for path in wanted.seeds]
+    items += [item for path in wanted.runs for item in run_items(path)]
+    tag = "-".join(filter(None, (f"py{wanted.python}" if wanted.python else "", wanted.accelerator))) or "wheels"
+    wheels = _wheels(wanted)
+    items += wheel_items(wheels, tag) if wanted.wheels else []
+    if wanted.program and not (wheels and wanted.program.suffix == ".whl"):
+        items += program_items(wanted.program)
+    platform = {"python": wanted.python, "accelerator": wanted.accelerator, "machine": os.uname().machine}
+    return Contents(settled(items), licence_texts(specs, wheels, wanted.program), platform if wheels else {})
+
+
+def settled(items: Sequence[Item]) -> list[Item]:
+    """The items in order, each once; BundleError with every name or file that cannot travel."""
+    by_path: dict[str, Item] = {}
+    problems = []
+    for item in items:
+        if by_path.setdefault(item.path, item).source != item.source:
+            problems.append(f"{item.path}: two different files would lie there")
+        problem = name_problem(item.path)
+        if not isinstance(item.source, bytes) and not item.source.is_file():
+            problem = f"no file at {item.source}"
+        problems += [f"{item.path!a}: {problem}"] if problem else []
+    problems += [f"{path!a}: {problem}" for path, problem in collisions(by_path)]
+    if problems or not by_path:
+        raise BundleError(
+            f"Cannot be packed: {listing(problems) if problems else 'nothing was named'}",
+            "Rename or leave out what is named."
+            if problems
+            else "Name something: --model, --recipe, --run or --wheels.",
+        )
+    return [by_path[path] for path in sorted(by_path)]
+
+
+def model_items(spec: ModelSpec) -> Iterator[Item]:
+    """Files of a model that passed the gate, links followed."""
+    root = checked(spec)
+    for path in walk(root):
+        name = path.relative_to(root).as_posix()
+        if not _stays(name) and path.suffix != ".py":  # a packaged model's __init__.py
+            known = spec.sha256.get(name, "")
+            yield Item(f"models/{spec.name}/{name}", path.resolve(), "model", spec.licence, spec.source, known)
+
+
+def models_yaml(specs: Sequence[ModelSpec]) -> Item:
+    """models.yaml with these models at models/NAME and digests of all that shapes an answer."""
+    return Item("models.yaml", yaml_of({spec.name: entry(spec) for spec in specs}).encode(), "models.yaml", OURS)
+
+
+def entry(spec: ModelSpec) -> dict[str, Any]:
+    """The entry of a model for a workspace where it lies at models/NAME."""
+    data = spec.model_dump(mode="json", exclude_defaults=True, exclude={"name", "path", "package", "sha256"})
+    return {"path": f"models/{spec.name}", **data, "sha256": file_digests(spec.directory)}
+
+
+def yaml_of(entries: dict[str, Any]) -> str:
+    """Entries as they stand in models.yaml, a blank line between them."""
+    return "\n".join(yaml.safe_dump({name: entry}, sort_keys=False, width=110) for name, entry in entries.items())
+
+
+def recipe_items(path: Path) -> Iterator[Item]:
+    """A recipe and the seeds and tasks it names, which must lie in its workspace."""
+    recipe, workspace = load_recipe(path), find_workspace(path.parent)
+    yield Item(f"recipes/{path.name}", path, "recipe", origin=recipe.name)
+    for named in filter(None, (recipe.seeds, recipe.evaluate.tasks)):
+        place = Path(os.path.normpath(named)).as_posix()
+        if Path(named).is_absolute() or not place.startswith("seeds/"):
+            raise BundleError(
+                f"{path}: names {named}, which would not be found on the other side.",
+                f"Put it into {workspace / 'seeds'} and name it seeds/… in the recipe.",
+            )
+        yield Item(place, workspace / place, "seeds", origin=recipe.name)
+
+
+def run_items(run: Path) -> Iterator[Item]:
+    """Results of a run: dataset, adapter, report, recipe. Not its store, logs or checkpoints."""
+    if not (run / "run.sqlite").is_file():
+        raise BundleError(f"{run}: not a run (no run.sqlite in it).", "Runs lie in runs/: localinstruct show NAME")
+    found = [path for name in RUN_FOLDERS if (run / name).is_dir() for path in walk(run / name)]
+    found += [path for path in sorted(run.iterdir()) if path.is_file() and path.suffix in RUN_FILES]
+    for path in found:
+        name = path.relative_to(run).as_posix()
+        if not _stays(name) and not path.is_symlink():
+            yield Item(f"runs/{run.resolve().name}/{name}", path, "run", origin=run.resolve().name)
+
+
+def wheel_items(wheels: Sequence[Wheel], tag: str) -> Iterator[Item]:
+    """Wheels, and requirements.txt with their digests."""
+    digests: dict[str, list[str]] = {}
+    for wheel in wheels:
+        digest = sha256(wheel.path)
+        digests.setdefault(f"{wheel.name}=={wheel.version}", []).append(digest)
+        yield Item(f"wheelhouse/{tag}/{wheel.path.name}", wheel.path, "wheel", wheel.licence, wheel.source, digest)
+    yield Item(f"wheelhouse/{tag}/requirements.txt", requirements(digests).encode(), "requirements", OURS)
+
+
+def program_items(path: Path) -> Iterator[Item]:
+    """Our own program as a wheel, a source archive, or the files of a checkout."""
+    if path.is_file():
+        yield Item(f"program/{path.name}", path, "program", OURS, "localinstruct")
+        return
+    if not (path / "pyproject.toml").is_file():
+        raise BundleError(
+            f"{path}: expected a wheel, a source archive or a checkout.", "Build one: pip wheel --no-deps ."
+        )
+    for found in walk(path, skip={".git", ".venv", "__pycache__", *LEFT_IN_CHECKOUT}):
+        name = found.relative_to(path).as_posix()
+        if not _stays(name) and not found.is_symlink():
+            yield Item(f"program/localinstruct/{name}", found, "program", OURS, "localinstruct")
+
+
+def licence_texts(specs: Sequence[ModelSpec], wheels: Sequence[Wheel], program: Path | None) -> dict[str, bytes]:
+    """{file name: text} for LICENCES/: per model its terms and licence files, and one table of the wheels."""
+    texts = {f"model-{spec.name}.txt": _terms(spec) for spec in specs}
+    if wheels:
+        lines = [f"{wheel.name} {wheel.version}: {wheel.licence}" for wheel in wheels]
+        texts["wheels.txt"] = "\n".join(["As stated in each wheel, which carries its licence files.", "", *lines, ""])
+    if program:
+        texts["localinstruct.txt"] = f"localinstruct: {OURS}. The text is in its LICENSE.\n"
+    return {name: text.encode("utf-8", "replace") for name, text in texts.items()}
+
+
+def _terms(spec: ModelSpec) -> str:
+    head = [f"Model: {spec.name}", f"Licence: {spec.licence}", f"Source: {spec.source or NOT_STATED}",
+            f"What it asks of a model trained on its outputs: {spec.obligations or NOT_STATED}", ""]  # fmt: skip
+    words = ("licen", "notice", "use_policy")
+    texts = [
+        path for path in sorted(spec.directory.iterdir()) if path.is_file() and path.name.lower().startswith(words)
+    ]
+    return "\n".join([*head, *(f"--- {path.name}\n{path.read_text('utf-8', 'replace')}" for path in texts)])
+
+
+def _specs(names: Sequence[str], recipes: Sequence[Path], workspace: Path) -> list[ModelSpec]:
+    """Models asked for by name, and those of the recipes that lie on this disk; each once, by name."""
+    catalog = load_catalog(workspace)
+    found = {name: catalog.get(name) for name in names}
+    for path in recipes:
+        used, here = load_recipe(path).models, load_catalog(find_workspace(path.parent))
+        for name in (used.teacher, used.student, used.encoder):
+            spec = here.get(name)
+            found |= {} if name in found or spec.endpoint else {name: spec}
+    return [found[name] for name in sorted(found)]
+
+
+def _wheels(wanted: Wanted) -> list[Wheel]:
+    """The wheels of the folder; with a program that is a wheel among them."""
+    wheels = read_wheels(wanted.wheels) if wanted.wheels else []
+    own = wanted.program if wanted.program and wanted.program.suffix == ".whl" else None
+    if wheels and own and own.name not in {wheel.path.name for wheel in wheels}:
+        wheels.append(_own_wheel(own))
+    return wheels
+
+
+def _own_wheel(path: Path) -> Wheel:
+    try:
+        return read_wheel(path)
+    except ValueError as error:
+        raise BundleError(f"{path}: {error}", "Build one: pip wheel --no-deps .") from None
+
+
+def _stays(name: str) -> bool:
+    """Whether a file stays at home: hidden, or a cache."""
+    return any(part.startswith((".", "__pycache__")) for part in name.split("/"))

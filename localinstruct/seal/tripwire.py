@@ -1,0 +1,209 @@
+"""The tripwire: notes every attempt of Python code to leave this machine, with its stack and the package that made it.
+
+It is Python's audit hook, and it is not the wall: C code, ctypes and other programs pass it unseen. The wall is the
+namespace, and the kernel's own count of refused packets (`evidence`) includes those. Only our own processes have the hook:
+each arms it when it enters the seal, children of ours find the file in their environment. It is put into no other program,
+by neither sitecustomize nor PYTHONPATH, because that would change the programs that are watched.
+"""
+
+import ipaddress
+import json
+import os
+import sys
+import sysconfig
+import threading
+import time
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+FILE = "LOCALINSTRUCT_TRIPWIRE"
+"""Environment variable: the file that all our processes of one run append to."""
+MOST = 1000
+"""Entries per process; after that only the kernel counts."""
+DEPTH = 40
+AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
+HERE = {"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
+LIBRARY = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), "<frozen "})
+INSTALLED = ("site-packages", "dist-packages")
+
+
+class Recorder:
+    """Entries of this process: in memory until a file is known, then appended, one JSON object a line."""
+
+    def __init__(self) -> None:
+        self.entries: list[dict[str, Any]] = []
+        self.path: Path | None = None
+        self.descriptor = -1
+        self.count = 0
+        self.lock = threading.Lock()
+
+    def add(self, entry: dict[str, Any]) -> None:
+        """Keep one entry; more than MOST are dropped."""
+        with self.lock:
+            self.count += 1
+            if self.count > MOST:
+                return
+            self.entries.append(entry)
+            self._append(entry)
+
+    def write_to(self, path: Path) -> None:
+        """Append to this file from now on, what was noted before included."""
+        with self.lock:
+            if self.path == path:
+                return
+            if self.descriptor >= 0:
+                os.close(self.descriptor)
+            self.path = path
+            self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            for entry in self.entries:
+                self._append(entry)
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        if self.descriptor >= 0:
+            os.write(self.descriptor, (json.dumps(entry, ensure_ascii=True) + "\n").encode())
+
+
+_recorder: list[Recorder] = []
+_busy = threading.local()
+
+
+def arm() -> None:
+    """Put the hook on this process, once and for good; it appends to the file of our parent if there is one."""
+    if _recorder:
+        return
+    recorder = Recorder()
+    _recorder.append(recorder)
+    if path := os.environ.get(FILE):
+        recorder.write_to(Path(path))
+    recorder.add(
+        {"kind": "process", "pid": os.getpid(), "time": time.time(), "command": [w[:200] for w in sys.orig_argv[:12]]}
+    )
+    sys.addaudithook(_hook)
+
+
+def keep_in(path: Path) -> None:
+    """Write to this file, and have our later children do so."""
+    os.environ[FILE] = str(path)
+    if _recorder:
+        _recorder[0].write_to(path)
+
+
+def entries() -> list[dict[str, Any]]:
+    """What this process noted so far."""
+    return list(_recorder[0].entries) if _recorder else []
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The entries of all our processes; a last line torn by a kill is left out."""
+    found = []
+    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+        try:
+            found.append(json.loads(line))
+        except ValueError:
+            continue
+    return found
+
+
+def _hook(event: str, arguments: tuple[Any, ...]) -> None:
+    """Called by the interpreter for every audit event, so the common case is one look-up."""
+    describe = EVENTS.get(event)
+    if describe is None or getattr(_busy, "now", False):
+        return
+    _busy.now = True
+    try:
+        target = describe(arguments)
+        if target and _recorder:
+            _recorder[0].add(_entry(event, target))
+    except Exception as problem:
+        _recorder[0].add({"kind": "attempt", "event": event, "target": f"unreadable: {problem!r}"[:200], "stack": []})
+    finally:
+        _busy.now = False
+
+
+def _entry(event: str, target: str) -> dict[str, Any]:
+    """`package` is the innermost one outside the standard library, `packages` all that led there, innermost first."""
+    stack = _stack(sys._getframe(2))
+    kind = "child" if event in CHILDREN else "attempt"
+    packages = list(dict.fromkeys(name for name, _ in stack if name))
+    lines = [text for _, text in stack]
+    return {"kind": kind, "event": event, "target": target, "package": packages[0] if packages else "",
+            "packages": packages, "pid": os.getpid(), "time": time.time(), "stack": lines}  # fmt: skip
+
+
+def _stack(frame: FrameType | None) -> list[tuple[str, str]]:
+    """Innermost first: (package, or "" for the standard library; "file:line function")."""
+    found: list[tuple[str, str]] = []
+    while frame is not None and len(found) < DEPTH:
+        code = frame.f_code
+        if code.co_filename != __file__:
+            found.append((_package(frame), f"{code.co_filename}:{frame.f_lineno} {code.co_name}"))
+        frame = frame.f_back
+    return found
+
+
+def _package(frame: FrameType) -> str:
+    path = frame.f_code.co_filename
+    if path.startswith(LIBRARY) and not any(part in path for part in INSTALLED):
+        return ""
+    return str(frame.f_globals.get("__name__", "?")).partition(".")[0]
+
+
+def _connection(arguments: tuple[Any, ...]) -> str:
+    """socket.connect, sendto, sendmsg: (socket, address)."""
+    family, address = arguments[0].family, arguments[1]
+    if family in (AF_UNIX, AF_NETLINK) or address is None:
+        return ""
+    if family in (AF_INET, AF_INET6):
+        return "" if _is_here(str(address[0])) else f"{address[0]} port {address[1]}"
+    return f"address family {int(family)}: {address!r}"
+
+
+def _lookup(arguments: tuple[Any, ...]) -> str:
+    """socket.getaddrinfo, gethostbyname, gethostbyaddr: the name; a written-out address needs no look-up."""
+    host = arguments[0]
+    name = host.decode("utf-8", "replace") if isinstance(host, bytes) else str(host or "")
+    return "" if _is_here(name) or _is_address(name) else f"look-up of {name}"
+
+
+def _new_socket(arguments: tuple[Any, ...]) -> str:
+    """socket.__new__: (socket, family, type, protocol); families and kinds that no program of ours needs."""
+    family, kind = int(arguments[1]), int(arguments[2])
+    if family in (AF_UNIX, AF_NETLINK, -1):
+        return ""
+    raw = kind & 0xF == 3
+    return f"socket of family {family}{', raw' if raw else ''}" if raw or family not in (AF_INET, AF_INET6) else ""
+
+
+def _program(arguments: tuple[Any, ...]) -> str:
+    """subprocess.Popen: (executable, arguments, …)."""
+    words = arguments[1] if isinstance(arguments[1], list | tuple) else [arguments[1]]
+    return " ".join(str(os.fsdecode(word) if isinstance(word, bytes) else word) for word in words)[:300]
+
+
+EVENTS = {
+    "socket.connect": _connection, "socket.sendto": _connection, "socket.sendmsg": _connection,
+    "socket.getaddrinfo": _lookup, "socket.gethostbyname": _lookup, "socket.gethostbyaddr": _lookup,
+    "socket.__new__": _new_socket, "subprocess.Popen": _program,
+}  # fmt: skip
+"""Audit event -> what it is about, "" when it stays on this machine."""
+CHILDREN = {"subprocess.Popen"}
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name.partition("%")[0])
+    except ValueError:
+        return False
+    return True
+
+
+def _is_here(name: str) -> bool:
+    """Whether a name or address means this machine; the unspecified address does, as a target."""
+    if name.lower() in HERE:
+        return True
+    if not _is_address(name):
+        return False
+    address = ipaddress.ip_address(name.partition("%")[0])
+    mapped = getattr(address, "ipv4_mapped", None) or address
+    return bool(mapped.is_loopback or mapped.is_unspecified)
