@@ -1,0 +1,278 @@
+"""The command line: one short function per command. Parse, call, render.
+
+Nothing heavy is imported here (`localinstruct --help` stays under 0.4 s); a command imports what it needs when it runs.
+All of our errors end in `main`, with the exit codes of errors.py.
+"""
+
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, NoReturn
+
+import typer
+
+from localinstruct import bundle_cli, console, models_cli
+from localinstruct.errors import Interrupted, LocalInstructError
+from localinstruct.models_cli import Json, require_choice
+from localinstruct.warden import CHILD
+
+app = typer.Typer(
+    name="localinstruct", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Self-instruct on your own machine: seeds in; dataset, fine-tuned student and report out; nothing leaves.",
+)  # fmt: skip
+recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that can be run by name.")
+app.add_typer(models_cli.app, name="models")
+app.add_typer(recipes_app, name="recipes")
+app.add_typer(bundle_cli.app, name="bundle")
+
+
+def _seal(asked: bool) -> bool:
+    """Seal this process at once, before a command imports anything heavy; its children are born sealed."""
+    if asked:
+        from localinstruct import seal
+
+        console.note(seal.begin(True).headline)
+    return asked
+
+
+RecipeArg = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that came with the program.")
+]
+TargetArg = Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, or a run by name or directory.")]
+RunArg = Annotated[str, typer.Argument(metavar="RUN", help="A run by name (runs/NAME) or directory.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the run; default: the recipe's name.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. generate.target=500."),
+]
+Sealed = Annotated[
+    bool, typer.Option("--sealed", is_eager=True, callback=_seal, help="Cut off every network first, and prove it.")
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete an existing run of this name and start over.")]
+Redo = Annotated[
+    bool, typer.Option("--redo", help="Accept changed training or evaluation keys: keep the rows, repeat those stages.")
+]
+
+
+@app.command()
+def demo(name: Name = "demo", settings: Set = None, fresh: Fresh = False, sealed: Sealed = False) -> None:
+    """The whole product on the built-in nano models: a few minutes on a CPU. Same as `run nano`, named demo."""
+    _run_everything("nano", name, settings, fresh, redo=False)
+
+
+@app.command()
+def run(
+    recipe: RecipeArg,
+    name: Name = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+    redo: Redo = False,
+    sealed: Sealed = False,
+) -> None:
+    """Every stage of RECIPE in order: generate, dataset, train, evaluate, report. Continues what is there."""
+    _run_everything(recipe, name, settings, fresh, redo)
+
+
+@app.command()
+def generate(
+    target: TargetArg,
+    name: Name = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+    redo: Redo = False,
+    sealed: Sealed = False,
+) -> None:
+    """Have the teacher write rows and keep the new ones."""
+    _run_stage("generate", target, name, settings, fresh, redo)
+
+
+@app.command()
+def dataset(
+    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: Sealed = False
+) -> None:
+    """Split the kept rows and write the training files."""
+    _run_stage("dataset", target, name, settings, False, redo)
+
+
+@app.command()
+def train(
+    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: Sealed = False
+) -> None:
+    """Fine-tune the student with LoRA on the dataset."""
+    _run_stage("train", target, name, settings, False, redo)
+
+
+@app.command()
+def evaluate(
+    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: Sealed = False
+) -> None:
+    """Compare the student with its base."""
+    _run_stage("evaluate", target, name, settings, False, redo)
+
+
+@app.command()
+def report(
+    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: Sealed = False
+) -> None:
+    """Write report.html, one self-contained page."""
+    _run_stage("report", target, name, settings, False, redo)
+
+
+@app.command()
+def show(
+    target: RunArg,
+    rejects: Annotated[bool, typer.Option("--rejects", help="Dropped rows by reason, with examples.")] = False,
+    borderline: Annotated[bool, typer.Option("--borderline", help="Pairs nearest to the novelty threshold.")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", help="All rejects of this reason.")] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many rows to show.")] = 10,
+    json: Json = False,
+) -> None:
+    """What is in a run: stages, counts, kept rows, rejects."""
+    from localinstruct import views
+    from localinstruct.run import read_run
+
+    with read_run(_run_path(target)) as found:
+        if rejects or reason:
+            views.rejects(found, reason, limit, json)
+        elif borderline:
+            views.borderline(found, limit, json)
+        else:
+            views.overview(found, limit, json)
+
+
+@app.command()
+def export(
+    target: RunArg,
+    format: Annotated[str, typer.Option("--format", help="alpaca, jsonl, messages, sharegpt or parquet.")] = "alpaca",
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
+    sealed: Sealed = False,
+) -> None:
+    """Write the kept rows in a format that other tools read."""
+    from localinstruct.formats import EXPORTS, write
+    from localinstruct.run import read_run
+
+    require_choice("--format", format, list(EXPORTS))
+    suffix = {"alpaca": "json", "parquet": "parquet"}.get(format, "jsonl")
+    with read_run(_run_path(target)) as found:
+        path = output or found.path / f"{found.path.name}-{format}.{suffix}"
+        console.line(f"{write(found.kept(), format, path)} rows in {path}")
+
+
+@app.command()
+def chat(
+    target: RunArg,
+    base: Annotated[bool, typer.Option("--base", help="Start with the base model, without the adapter.")] = False,
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Answer this and end.")] = None,
+    sealed: Sealed = False,
+) -> None:
+    """Talk to the student of a run; /base and /student switch the adapter off and on."""
+    from localinstruct.chat import chat as talk
+    from localinstruct.run import read_run
+
+    with read_run(_run_path(target)) as found:
+        talk(found, base=base, prompt=prompt)
+
+
+@app.command("verify-report")
+def verify_report(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A run's egress.json.")],
+    key: Annotated[str, typer.Option("--key", help="Public key (64 hex digits) it must be signed with.")] = "",
+) -> None:
+    """Check an egress report and the files it names, offline."""
+    from localinstruct.seal import report as egress
+    from localinstruct.seal.signing import public_key
+
+    problems = egress.verify(file, key)
+    for problem in problems:
+        console.line(problem)
+    if problems:
+        raise typer.Exit(1)
+    console.line(f"{file}: unchanged, signed by {public_key(file)}")
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """What this machine has, and what would not work and why."""
+    from localinstruct import views
+
+    views.doctor(json)
+
+
+@app.command()
+def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")]) -> None:
+    """Make a workspace of your own: recipes, seeds, models.yaml, ready to edit."""
+    from localinstruct.workspace import init as make
+
+    for path in make(directory):
+        console.line(f"  {path}")
+    console.note(f"Next: cd {directory} && localinstruct run recipes/nano.yaml")
+
+
+@recipes_app.command("list")
+def recipes_list() -> None:
+    """Every recipe by name, and what it is for."""
+    from localinstruct import views
+
+    views.recipes()
+
+
+def _run_everything(recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool) -> None:
+    from localinstruct import pipeline, views
+    from localinstruct.workspace import opened_run
+
+    with opened_run(recipe, name, settings or [], fresh=fresh, redo=redo) as work, console.progress() as progress:
+        pipeline.run_all(work.recipe, work.run, progress, views.stage_done)
+        views.summary(work.run)
+
+
+def _run_stage(stage: str, target: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool) -> None:
+    from localinstruct import pipeline, views
+    from localinstruct.warden import die_with_parent
+    from localinstruct.workspace import opened_run
+
+    started_by_run = CHILD in os.environ
+    if started_by_run:
+        die_with_parent()
+    chosen = pipeline.STAGES[pipeline.NAMES.index(stage)]
+    with opened_run(target, name, settings or [], fresh=fresh, redo=redo) as work, console.progress() as progress:
+        result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)
+    if not started_by_run:
+        views.stage_done(chosen, result, False)
+
+
+def _run_path(target: str) -> Path:
+    from localinstruct.workspace import run_path
+
+    return run_path(target)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM and SIGHUP end us as Ctrl-C does: what is kept is kept, and no child stays."""
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with the right exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        if CHILD in os.environ:
+            from localinstruct import seal
+
+            seal.begin(False)  # sealed if our parent is, and checked against the kernel
+        code = app(standalone_mode=False) or 0
+    except LocalInstructError as problem:
+        if not (isinstance(problem, Interrupted) and CHILD in os.environ):  # then our parent says it
+            console.error(problem)
+        code = problem.exit_code
+    except typer.TyperException as problem:
+        console.usage(problem)
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        code = Interrupted.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at exit
+        code = 0
+    sys.exit(code)

@@ -1,0 +1,201 @@
+"""All output: the only module that prints. Results go to stdout, progress and errors to stderr.
+
+On a terminal, progress is one moving line with an estimate of the time left; without one, plain lines at most every ten
+seconds, so that a log stays readable. Everything that came from a model or a file is shown without its escape sequences.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.table import Table
+
+from localinstruct.errors import Interrupted, LocalInstructError
+from localinstruct.progress import Progress as ProgressProtocol
+
+out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+PLAIN_EVERY = 10.0
+"""Seconds between progress lines when stderr is not a terminal."""
+
+
+@contextmanager
+def progress() -> Iterator[ProgressProtocol]:
+    """The progress display for this terminal, or for none."""
+    if not err.is_terminal:
+        yield PlainProgress()
+        return
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[count]}"),
+               TextColumn("[dim]{task.fields[note]}[/]"))  # fmt: skip
+    with Progress(*columns, console=err, transient=True) as bars:
+        yield LiveProgress(bars)
+
+
+class LiveProgress:
+    """One moving line on a terminal."""
+
+    def __init__(self, bars: Progress) -> None:
+        self._bars = bars
+        self._task = bars.add_task("", total=None, count="", note="", visible=False)
+        self._pace = Pace()
+
+    def say(self, text: str) -> None:
+        """A lasting line above the moving one."""
+        self._bars.console.print(f"  {escape(plain(text))}")
+
+    def update(self, label: str, done: float, total: float, note: str = "") -> None:
+        """Replace the moving line."""
+        count, left = _count(done, total), self._pace.left(label, done, total)
+        self._bars.update(
+            self._task, description=escape(label), completed=done, total=total or None, count=count,
+            note=escape(" · ".join(part for part in (left, note) if part)), visible=True,
+        )  # fmt: skip
+
+
+class PlainProgress:
+    """Lines for a log: every phase when it begins and ends, and every ten seconds between."""
+
+    def __init__(self) -> None:
+        self._pace = Pace()
+        self._label = ""
+        self._printed = 0.0
+
+    def say(self, text: str) -> None:
+        """A line."""
+        err.print(f"  {escape(plain(text))}")
+
+    def update(self, label: str, done: float, total: float, note: str = "") -> None:
+        """A line when it is time for one."""
+        left = self._pace.left(label, done, total)
+        finished = bool(total) and done >= total
+        if label == self._label and not finished and time.monotonic() - self._printed < PLAIN_EVERY:
+            return
+        self._label, self._printed = label, time.monotonic()
+        parts = [f"{label}: {_count(done, total)}", left, note]
+        err.print("  " + escape(" · ".join(part for part in parts if part)))
+
+
+class Pace:
+    """Estimates the time left of a phase from its speed since it began here."""
+
+    def __init__(self) -> None:
+        self._label = ""
+        self._began = self._start = 0.0
+
+    def left(self, label: str, done: float, total: float) -> str:
+        """'3 min left', or '' while nothing can be said."""
+        now = time.monotonic()
+        if label != self._label:
+            self._label, self._began, self._start = label, now, done
+        moved, spent = done - self._start, now - self._began
+        if not total or moved <= 0 or spent < 1 or done >= total:
+            return ""
+        return f"{duration((total - done) * spent / moved)} left"
+
+
+def duration(seconds: float) -> str:
+    """'42 s', '3 min 10 s', '2 h 05 min', '3 d 4 h'."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    if whole < 86_400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
+
+
+def plain(text: str) -> str:
+    """The text without control characters (terminal escapes, bidi overrides); newlines and tabs stay."""
+    hidden = set(range(0x202A, 0x202F)) | set(range(0x2066, 0x206A)) | {0x200B, 0x200E, 0x200F, 0xFEFF}
+    return "".join(
+        c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160 and ord(c) not in hidden)
+    )
+
+
+def line(text: str = "") -> None:
+    """A line of result on stdout."""
+    out.print(escape(plain(text)))
+
+
+def heading(text: str) -> None:
+    """A bold line of result on stdout."""
+    out.print(f"[bold]{escape(plain(text))}[/]")
+
+
+def note(text: str) -> None:
+    """A line for the person, on stderr."""
+    err.print(escape(plain(text)))
+
+
+def pairs(rows: Iterable[tuple[str, str]]) -> None:
+    """Aligned names and values on stdout."""
+    rows = list(rows)
+    width = max((len(name) for name, _ in rows), default=0)
+    for name, value in rows:
+        out.print(f"[dim]{escape(name.ljust(width))}[/]  {escape(plain(value))}")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on stdout. Columns of numbers are flush right; only the last one folds when the terminal is narrow."""
+    rows = [[plain(cell) for cell in row] for row in rows]
+    grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
+    for position, name in enumerate(columns):
+        numeric = bool(rows) and all(
+            row[position].replace(",", "").replace(".", "").strip("%-").isdigit() for row in rows
+        )
+        last = position == len(columns) - 1
+        grid.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=not last)
+    for row in rows:
+        grid.add_row(*(escape(cell) for cell in row))
+    out.print(grid, soft_wrap=False)
+
+
+def as_json(value: Any) -> None:
+    """A JSON value on stdout, unstyled."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+
+def write(text: str) -> None:
+    """Text on stdout as it comes, for streamed answers."""
+    sys.stdout.write(plain(text))
+    sys.stdout.flush()
+
+
+def ask(prompt: str) -> str | None:
+    """A line typed by the person; None at the end of input."""
+    try:
+        return err.input(f"[bold]{escape(prompt)}[/] ")
+    except EOFError:
+        return None
+
+
+def error(problem: LocalInstructError) -> None:
+    """An error as a person should see it: what was wrong, then what to type next."""
+    label = "[bold yellow]stopped:[/]" if isinstance(problem, Interrupted) else "[bold red]error:[/]"
+    if problem.message:
+        err.print(f"{label} {escape(plain(problem.message))}")
+    if problem.hint:
+        err.print(f"[bold]next:[/] {escape(plain(problem.hint))}")
+
+
+def usage(problem: typer.TyperException) -> None:
+    """A wrong command line, as Typer explains it."""
+    show = getattr(problem, "show", None)
+    if show:
+        show()
+    else:
+        err.print(f"[bold red]error:[/] {escape(str(problem))}")
+
+
+def _count(done: float, total: float) -> str:
+    if not total:
+        return f"{done:,.0f} s"
+    return f"{done:,.0f}/{total:,.0f}"

@@ -1,0 +1,82 @@
+"""`localinstruct models`: the models on this disk that recipes may name. One short function per command, as in cli.py."""
+
+from pathlib import Path
+from typing import Annotated, Literal, cast, get_args
+
+import typer
+
+from localinstruct import console
+
+app = typer.Typer(no_args_is_help=True, help="The models on this disk that recipes may name.")
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+Size = Literal["full", "micro"]
+
+
+@app.command("list")
+def models_list(json: Json = False) -> None:
+    """Every model in models.yaml: role, size, licence, and whether it is on this disk."""
+    from localinstruct import views
+
+    views.models(json)
+
+
+@app.command("add")
+def models_add(
+    name: Annotated[str, typer.Argument(help="The name recipes will use.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The model's directory on this disk.")],
+    role: Annotated[
+        list[str] | None, typer.Option("--role", help="teacher, student, encoder or judge; repeat for several.")
+    ] = None,
+    licence: Annotated[str, typer.Option("--licence", help="Its licence, as its files state it.")] = "unknown",
+) -> None:
+    """Check a model directory and enter it in this workspace's models.yaml."""
+    from localinstruct.models import ModelRole, add_model
+    from localinstruct.recipe import find_workspace
+
+    for one in role or ():
+        require_choice("--role", one, list(get_args(ModelRole)))
+    roles = cast("list[ModelRole]", role or [])
+    spec = add_model(find_workspace(Path.cwd()), name, directory, roles=roles, licence=licence)
+    console.line(f"{spec.name} entered; digest {spec.digest[:12]}")
+
+
+@app.command("verify")
+def models_verify(
+    name: Annotated[str | None, typer.Argument(help="One model; default: all that are on this disk.")] = None,
+    json: Json = False,
+) -> None:
+    """Check files, safety and digests again, reading every byte."""
+    from localinstruct import views
+
+    if not views.verify_models(name, json):
+        raise typer.Exit(3)
+
+
+@app.command("build")
+def models_build(
+    name: Annotated[str, typer.Argument(help="Only `nano` can be built.")] = "nano",
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for teacher/ and student/.")] = Path(
+        "nano-build"
+    ),
+    size: Annotated[
+        Size, typer.Option("--size", help="full (hours on a CPU) or micro (a minute, for tests).")
+    ] = "full",
+    seed: Annotated[int, typer.Option("--seed")] = 42,
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Train the built-in nano models from scratch."""
+    from localinstruct.workspace import build_nano_models
+
+    require_choice("NAME", name, ["nano"])
+    with console.progress() as progress:
+        build_nano_models(output, size, seed, device, progress)
+    console.line(f"teacher and student in {output}")
+
+
+def require_choice(option: str, value: str, choices: list[str]) -> None:
+    """UsageError, with the nearest right one, when an option's value is none of `choices`."""
+    from localinstruct.config import did_you_mean
+    from localinstruct.errors import UsageError
+
+    if value not in choices:
+        raise UsageError(f"{option}: {value!r} is not one of {', '.join(choices)}.", did_you_mean(value, choices))

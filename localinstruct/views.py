@@ -1,0 +1,251 @@
+"""How runs, models and the machine are shown: values in, lines of `console` out."""
+
+from collections.abc import Iterable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from localinstruct import console
+from localinstruct.doctor import doctor_facts
+from localinstruct.models import ModelSpec, load_catalog
+from localinstruct.models import verify as verify_model
+from localinstruct.pipeline import STAGES, Stage, recipe_of
+from localinstruct.recipe import find_workspace, load_recipe, packaged_workspace
+from localinstruct.records import Instance, Reject
+from localinstruct.run import Run
+
+
+def stage_done(stage: Stage, result: dict[str, Any], skipped: bool) -> None:
+    """One line per finished stage, on stderr beside the progress."""
+    text = _LINES[stage.name](result)
+    console.note(f"{'=' if skipped else '+'} {stage.name}: {text}{' (done before)' if skipped else ''}")
+
+
+def summary(run: Run) -> None:
+    """The last lines of a whole run: what was kept, how much of it is right, what the student gained, the report."""
+    console.heading(f"{run.path}: done")
+    console.pairs(_summary_rows(run))
+
+
+def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
+    results = {stage.name: entry.result for stage in STAGES if (entry := run.stage(stage.name))}
+    made = results.get("generate", {})
+    yield (
+        "kept rows",
+        f"{made['kept']:,} of {made['candidates']:,} candidates, {made['tokens_per_second']:,.0f} output tokens/s",
+    )
+    if made.get("checked"):
+        yield "right answers", _checked(made["checked"])
+    trained = results.get("train", {})
+    if trained:
+        yield "held-out loss", _losses(results.get("evaluate", {}), trained)
+    tasks = results.get("evaluate", {}).get("tasks")
+    if tasks:
+        yield "held-out tasks", _gain(tasks)
+    yield "report", str(run.path / "report.html")
+    yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · export {run.path} --format alpaca"
+
+
+def _checked(counts: dict[str, int]) -> str:
+    total = sum(counts.values())
+    rest = f"{counts['wrong']} wrong, {counts['unrecognised']} not checkable"
+    return f"{counts['right'] / max(total, 1):.1%} of {total:,} kept answers ({rest})"
+
+
+def _losses(evaluated: dict[str, Any], trained: dict[str, Any]) -> str:
+    held = evaluated.get("held_out")
+    if not held:
+        return f"student {trained.get('held_out_loss', float('nan')):.3f}"
+    return f"base {held['base']['loss']:.3f} → student {held['student']['loss']:.3f}"
+
+
+def _gain(tasks: dict[str, Any]) -> str:
+    low, high = tasks["interval"]
+    return (
+        f"base {tasks['base']:.1%} → student {tasks['student']:.1%} of {tasks['count']} right, "
+        f"{100 * tasks['gain']:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
+    )
+
+
+def _generate_line(result: dict[str, Any]) -> str:
+    return (
+        f"{result['kept']:,} rows kept of {result['candidates']:,} candidates in {console.duration(result['seconds'])}"
+    )
+
+
+def _dataset_line(result: dict[str, Any]) -> str:
+    dropped = sum(result.get("dropped", {}).values())
+    return f"{result['train']:,} rows to train on, {result['held_out']:,} held out, {dropped} dropped"
+
+
+def _train_line(result: dict[str, Any]) -> str:
+    return f"{result['steps']} steps, held-out loss {result['held_out_loss']:.3f}, in {console.duration(result['seconds'])}"
+
+
+def _evaluate_line(result: dict[str, Any]) -> str:
+    return _gain(result["tasks"]) if result.get("tasks") else "held-out loss only"
+
+
+_LINES = {
+    "generate": _generate_line, "dataset": _dataset_line, "train": _train_line, "evaluate": _evaluate_line,
+    "report": lambda result: f"{result['bytes'] / 1024:,.0f} KiB",
+}  # fmt: skip
+
+
+def overview(run: Run, limit: int, json: bool) -> None:
+    """Stages, counts and the newest kept rows."""
+    recipe, _ = recipe_of(run)
+    stages = {stage.name: entry for stage in STAGES if (entry := run.stage(stage.name))}
+    rows = list(run.kept())
+    if json:
+        console.as_json({
+            "run": str(run.path), "recipe": recipe.model_dump(mode="json"), "kept": len(rows),
+            "rejects": [{"stage": s, "reason": r, "count": c} for s, r, c in run.reject_counts()],
+            "stages": {name: {"finished": e.finished, "result": e.result} for name, e in stages.items()},
+        })  # fmt: skip
+        return
+    console.heading(f"{run.path}: {len(rows):,} of {recipe.generate.target:,} rows kept")
+    console.pairs((name, _state(stages.get(name))) for name in (stage.name for stage in STAGES))
+    console.line()
+    for row in rows[-limit:]:
+        _row(row)
+
+
+def _state(entry: Any) -> str:
+    if entry is None:
+        return "not started"
+    return _LINES[entry.name](entry.result) if entry.finished else "begun, not finished"
+
+
+def _row(row: Instance) -> None:
+    console.heading(row.instruction)
+    score = row.lineage.scores.get("novelty_max", 0.0)
+    parts = [("input", row.input), ("output", row.output), ("row", f"{row.id} · nearest {score:.2f}")]
+    console.pairs((name, value.replace("\n", "\n        ")) for name, value in parts if value)
+    console.line()
+
+
+def rejects(run: Run, reason: str | None, limit: int, json: bool) -> None:
+    """Counts by reason with a few examples each, or all rejects of one reason."""
+    found = list(run.rejects(reason))
+    if json:
+        console.as_json([{"episode": e, **_reject(r)} for e, r in found])
+        return
+    total = len(found)
+    if reason:
+        console.heading(f"{total:,} rejects: {reason}")
+        for _, reject in found[:limit]:
+            _show_reject(reject)
+        return
+    console.heading(f"{total:,} rejects by reason")
+    counts = run.reject_counts()
+    console.table(("count", "share", "stage", "reason"), [(f"{c:,}", f"{c / total:.1%}", s, r) for s, r, c in counts])
+    for stage, name, _ in counts:
+        console.line()
+        console.heading(f"{stage}: {name}")
+        for _, reject in islice(run.rejects(name), 2):
+            _show_reject(reject)
+    console.note(
+        f"All of one reason: localinstruct show {run.path} --reason '{counts[0][1] if counts else 'too similar'}'"
+    )
+
+
+def _reject(reject: Reject) -> dict[str, Any]:
+    return {
+        "stage": reject.stage,
+        "reason": reject.reason,
+        "text": reject.text,
+        "detail": reject.detail,
+        "score": reject.score,
+    }
+
+
+def _show_reject(reject: Reject) -> None:
+    score = f" ({reject.score:.3f})" if reject.score is not None else ""
+    console.pairs([("  text", _short(reject.text)), ("  why", f"{_short(reject.detail)}{score}")])
+
+
+def borderline(run: Run, limit: int, json: bool) -> None:
+    """The pairs nearest to the novelty threshold on both sides: what a slightly different threshold would change."""
+    threshold = recipe_of(run)[0].novelty.threshold
+    passed = [(n[0].score, i.instruction, n[0].text) for i, n in run.kept_with_neighbours() if n]
+    refused = [(r.score, r.text, r.detail) for _, r in run.rejects("too similar") if r.score is not None]
+    below, above = sorted(passed, reverse=True)[:limit], sorted(refused)[:limit]
+    if json:
+        pair = lambda p: {"score": p[0], "text": p[1], "nearest": p[2]}  # noqa: E731
+        console.as_json(
+            {"threshold": threshold, "kept": [pair(p) for p in below], "rejected": [pair(p) for p in above]}
+        )
+        return
+    for title, pairs in ((f"rejected, just above {threshold}", above), (f"kept, just below {threshold}", below)):
+        console.heading(title)
+        console.table(("cosine", "row", "nearest"), [(f"{s:.3f}", _short(a, 60), _short(b, 60)) for s, a, b in pairs])
+        console.line()
+    console.note(f"Another threshold: localinstruct run RECIPE --name NEW --set novelty.threshold={threshold}")
+
+
+def doctor(json: bool) -> None:
+    """Every fact of this machine, what would not work and how to mend it."""
+    facts = doctor_facts(find_workspace(Path.cwd()))
+    if json:
+        console.as_json([{"name": f.name, "value": f.value, "ok": f.ok, "fix": f.fix} for f in facts])
+        return
+    for fact in facts:
+        console.line(f"{'ok  ' if fact.ok else 'FIX '} {fact.name}: {fact.value}")
+        if not fact.ok and fact.fix:
+            console.line(f"       → {fact.fix}")
+    wrong = sum(not fact.ok for fact in facts)
+    console.heading(f"{wrong} of {len(facts)} need mending" if wrong else f"all {len(facts)} well")
+
+
+def models(json: bool) -> None:
+    """The catalog as a table."""
+    catalog = load_catalog(find_workspace(Path.cwd()))
+    specs = [catalog.get(name) for name in catalog.names()]
+    if json:
+        console.as_json([{**spec.model_dump(mode="json"), "here": _here(spec)} for spec in specs])
+        return
+    rows = [
+        (spec.name, _size(spec), "chat" if spec.chat else "base", _here(spec), "/".join(spec.roles), spec.licence)
+        for spec in specs
+    ]
+    console.table(("name", "size", "kind", "here", "roles", "licence"), rows)
+
+
+def _here(spec: ModelSpec) -> str:
+    return "endpoint" if spec.endpoint else "yes" if spec.present else "no"
+
+
+def _size(spec: ModelSpec) -> str:
+    count = spec.parameters or 0
+    return f"{count / 1e9:.1f} B" if count >= 1e8 else f"{count / 1e6:.1f} M" if count else "?"
+
+
+def verify_models(name: str | None, json: bool) -> bool:
+    """Check one model, or every one that is on this disk; True when all are well."""
+    catalog = load_catalog(find_workspace(Path.cwd()))
+    specs = [catalog.get(n) for n in ([name] if name else catalog.names())]
+    specs = specs if name else [spec for spec in specs if not spec.endpoint and spec.present]
+    problems = {spec.name: verify_model(spec) for spec in specs}
+    if json:
+        console.as_json(problems)
+    else:
+        for checked, found in problems.items():
+            console.line(f"{checked}: {'well' if not found else f'{len(found)} problems'}")
+            for problem in found:
+                console.line(f"  - {problem}")
+    return not any(problems.values())
+
+
+def recipes() -> None:
+    """Recipes of this workspace, or those that came with the program."""
+    workspace = find_workspace(Path.cwd())
+    folder = workspace if (workspace / "recipes").is_dir() else packaged_workspace()
+    loaded = [load_recipe(path) for path in sorted((folder / "recipes").glob("*.yaml"))]
+    console.table(("recipe", "method", "teacher", "student", "what for"),
+                  [(r.name, r.method.name, r.models.teacher, r.models.student, r.about) for r in loaded])  # fmt: skip
+
+
+def _short(text: str, width: int = 160) -> str:
+    flat = " ".join(text.split())
+    return flat if len(flat) <= width else flat[: width - 1] + "…"

@@ -1,0 +1,134 @@
+"""Names on the command line to files on disk: which recipe, which run, which workspace; and making a new workspace.
+
+Runs live in runs/ of the current directory. A recipe belongs to the workspace it lies in (the nearest folder above it
+with a models.yaml); recipes that came with the program belong to the packaged workspace.
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from localinstruct import pipeline, seal
+from localinstruct.config import did_you_mean
+from localinstruct.errors import Interrupted, RecipeError, UsageError
+from localinstruct.nano.build import build_nano
+from localinstruct.progress import Progress
+from localinstruct.recipe import Recipe, find_recipe, find_workspace, load_recipe, packaged_workspace, recipe_from_text
+from localinstruct.run import Run, open_run, read_run
+from localinstruct.seal import report as egress
+from localinstruct.warden import CHILD
+
+RUNS = Path("runs")
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A run opened for writing, with its recipe and the workspace its paths are relative to."""
+
+    run: Run
+    recipe: Recipe
+    workspace: Path
+
+
+@contextmanager
+def opened_run(target: str, name: str | None, settings: Sequence[str], *, fresh: bool, redo: bool) -> Iterator[Work]:
+    """The run that `target` (a recipe or a run) names, locked, with its recipe settled.
+
+    Ctrl-C inside becomes Interrupted, saying what is kept and how to go on.
+    """
+    recipe, workspace, path = _resolve(target, name, tuple(settings))
+    seal.begin(recipe.sealed)
+    if fresh:
+        _delete(path)
+    with open_run(path) as run:
+        try:
+            pipeline.settle_recipe(run, recipe, workspace, redo=redo)
+            with _watched(run):
+                yield Work(run, recipe, workspace)
+        except (KeyboardInterrupt, Interrupted) as stop:
+            said = f"{stop.message} " if isinstance(stop, Interrupted) and stop.message else ""
+            kept = f"{run.count_kept()} rows are kept in {path}."
+            raise Interrupted(f"{said}{kept}", f"Continue with: localinstruct run {path}") from None
+
+
+def _watched(run: Run) -> AbstractContextManager[None]:
+    """A session in the run's egress report; a stage that `run` started is part of its parent's."""
+    if CHILD in os.environ:
+        return nullcontext()
+    return egress.watched(run.path, lambda: pipeline.finished_stages(run))
+
+
+def run_path(target: str) -> Path:
+    """The directory of an existing run, by path or by name; UsageError with the runs that are there."""
+    found = _existing_run(target)
+    if found:
+        return found
+    names = sorted(path.parent.name for path in RUNS.glob("*/run.sqlite"))
+    hint = did_you_mean(target, names) if names else "None yet. Make one: localinstruct demo"
+    raise UsageError(f"{target}: no run of this name in {RUNS.resolve()}.", hint[0].upper() + hint[1:])
+
+
+def init(directory: Path) -> list[Path]:
+    """Copy recipes, seeds and models.yaml into a new or empty directory; the paths that were made."""
+    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
+        raise UsageError(
+            f"{directory}: expected a new or empty directory, found something in it.", "Choose another one."
+        )
+    source, made = packaged_workspace(), []
+    directory.mkdir(parents=True, exist_ok=True)
+    for part in ("recipes", "seeds", "models.yaml"):
+        copy = shutil.copytree if (source / part).is_dir() else shutil.copyfile
+        copy(source / part, directory / part)
+        made.append(directory / part)
+    (directory / "models").mkdir()
+    return made
+
+
+def build_nano_models(output: Path, size: Literal["full", "micro"], seed: int, device: str, progress: Progress) -> None:
+    """Train the nano models into `output`/teacher and `output`/student."""
+    if output.exists() and any(output.iterdir()):
+        raise UsageError(
+            f"{output}: expected a new or empty directory, found something in it.", "Choose another --output."
+        )
+
+    def show(step: int, total: int, loss: float, tokens_per_second: float, eta_seconds: float) -> None:
+        progress.update("training nano models", step, total, f"loss {loss:.3f} · {tokens_per_second:,.0f} tokens/s")
+
+    build_nano(output, size=size, seed=seed, device=device, progress=show)
+
+
+def _existing_run(target: str) -> Path | None:
+    for path in (Path(target), RUNS / target):
+        if (path / "run.sqlite").is_file():
+            return path
+    return None
+
+
+def _resolve(target: str, name: str | None, settings: tuple[str, ...]) -> tuple[Recipe, Path, Path]:
+    """(recipe, workspace, run directory): a run's directory means the run, a bare name a recipe first, then a run."""
+    run = Path(target) if (Path(target) / "run.sqlite").is_file() else None
+    try:
+        recipe_path = find_recipe(target) if run is None else None
+    except RecipeError:
+        run = None if name else _existing_run(target)
+        if run is None:
+            raise
+        recipe_path = None
+    if recipe_path is not None:
+        recipe = load_recipe(recipe_path, settings)
+        return recipe, find_workspace(recipe_path.parent), RUNS / (name or recipe.name)
+    assert run is not None
+    with read_run(run) as found:
+        stored, workspace = pipeline.recipe_of(found)
+        return recipe_from_text(stored.to_yaml(), str(run), settings), workspace, run
+
+
+def _delete(path: Path) -> None:
+    if path.exists():
+        with open_run(path):  # RunInUse when somebody works in it
+            pass
+        pipeline.delete_run(path)
