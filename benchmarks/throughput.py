@@ -1,0 +1,198 @@
+"""Section a: output tokens per second of `generate` against the same prompts given to the same vLLM all at once.
+
+Three contestants, the same N prompts, repeated in alternating order; ratios are taken within a repetition, then the
+median:
+
+    at once        vllm.LLM.generate with all N prompts, no server, nothing written
+    teacher only   our conveyor, client, server and store; the encoder is replaced by random unit vectors, which costs nothing
+    generate       the same with the real encoder: the whole of `generate`
+
+The clock of the conveyor runs from its first prompt to the commit of episode N; seeds are embedded and models loaded
+before. Exactly N episodes are played: prompts of later episodes, which the conveyor launches ahead, are held back and
+never reach the server, so that all contestants do the same work, including the slow end when the batch is no longer
+full.
+"""
+
+import asyncio
+import contextlib
+import statistics
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
+
+from benchmarks.at_once import Arrivals, AtOnce, loaded
+from benchmarks.setting import Setting, note
+from localinstruct.curate.embed import Encoder, LocalEncoder
+from localinstruct.progress import Silent
+from localinstruct.recipe import Recipe
+from localinstruct.records import Completion, Message, Prompt
+from localinstruct.run import Run, open_run
+from localinstruct.stages.conveyor import Commit, Conveyor
+from localinstruct.stages.generate import make_gate, make_line
+from localinstruct.teacher import Teacher
+from localinstruct.teacher.serving import Connect
+
+if TYPE_CHECKING:
+    import numpy as np
+
+EPISODES, QUICK_EPISODES = 192, 64
+REPETITIONS = 3
+WARM_UP = 16
+AT_ONCE, TEACHER_ONLY, GENERATE = "at once", "teacher only", "generate"
+ENDLESS = 10**9
+
+
+class Enough(Exception):
+    """The last episode wanted was committed."""
+
+
+class RandomEncoder:
+    """An encoder that does nothing: unit vectors that resemble no other."""
+
+    def __init__(self, dimensions: int = 384) -> None:
+        import numpy as np
+
+        self._rng = np.random.default_rng(0)
+        self._dimensions = dimensions
+
+    def encode(self, texts: Sequence[str]) -> "np.ndarray":
+        """(n, d) float32, rows of unit length."""
+        import numpy as np
+
+        rows = self._rng.standard_normal((len(texts), self._dimensions), dtype=np.float32)
+        return rows / np.linalg.norm(rows, axis=1, keepdims=True)
+
+
+class Finite:
+    """A teacher that passes on the first `limit` prompts and never answers a later one."""
+
+    def __init__(self, teacher: Teacher, limit: int) -> None:
+        self._teacher = teacher
+        self._left = limit
+
+    async def complete(self, prompt: Prompt) -> list[Completion]:
+        """Ask the teacher, or wait to be cancelled."""
+        if self._left == 0:
+            await asyncio.Event().wait()
+        self._left -= 1
+        return await self._teacher.complete(prompt)
+
+
+def measure(setting: Setting, connect: Connect) -> dict[str, Any]:
+    """All repetitions and their summary, as plain JSON values."""
+    episodes, repetitions = (QUICK_EPISODES, 1) if setting.quick else (EPISODES, REPETITIONS)
+    note("a: loading the encoder, and vLLM a second time, without a server")
+    encoder = LocalEncoder(setting.encoder)
+    encoder.encode([seed.instruction for seed in setting.seeds])
+    with loaded(setting) as engine:
+        prompts = _conveyor(setting, connect, RandomEncoder(), WARM_UP, "warm-up")["prompts"]
+        engine.generate(prompts, setting.recipe.sampling)
+        runs = []
+        for repetition in range(repetitions):
+            prompts = []
+            order = [GENERATE, AT_ONCE, TEACHER_ONLY] if repetition % 2 == 0 else [TEACHER_ONLY, AT_ONCE, GENERATE]
+            for who in order:
+                run = _one(who, setting, connect, engine, encoder, episodes, prompts)
+                prompts = run.pop("prompts")
+                runs.append({"who": who, "repetition": repetition, **run})
+                note(
+                    f"a: {who}: {run['tokens']:,} tokens in {run['seconds']:.1f} s, {run['tokens_per_second']:,.0f} tokens/s"
+                )
+    settings = {
+        "prompts": len(prompts),
+        "max_num_seqs": setting.recipe.serve.max_num_seqs,
+        "in_flight": setting.in_flight,
+    }
+    return {**settings, "runs": runs, "summary": summary(runs)}
+
+
+def _one(
+    who: str, setting: Setting, connect: Connect, engine: AtOnce, encoder: Encoder, episodes: int, prompts: list[Prompt]
+) -> dict[str, Any]:
+    if who == AT_ONCE:
+        seconds, arrivals = engine.generate(prompts, setting.recipe.sampling)
+        return {**figures(seconds, arrivals), "prompts": prompts}
+    return _conveyor(setting, connect, encoder if who == GENERATE else RandomEncoder(), episodes, who)
+
+
+def _conveyor(setting: Setting, connect: Connect, encoder: Encoder, episodes: int, name: str) -> dict[str, Any]:
+    """Play `episodes` episodes in a new run; figures, and the prompts that were asked."""
+    with (
+        TemporaryDirectory(dir=setting.home, prefix=f"{name.replace(' ', '-')}-") as folder,
+        open_run(Path(folder)) as run,
+    ):
+        seconds = asyncio.run(_play(setting, run, connect, encoder, episodes))
+        prompts = [_prompt(data) for _, _, _, data, _ in run.tape()]
+        return {**figures(seconds, run.tape_usage()[1]), "kept": run.count_kept(), "prompts": prompts}
+
+
+def _prompt(data: dict[str, Any]) -> Prompt:
+    """A prompt as it was before the tape made JSON of it."""
+    messages = tuple(Message(**message) for message in data["messages"])
+    return Prompt(**{**data, "stop": tuple(data["stop"]), "messages": messages})
+
+
+async def _play(setting: Setting, run: Run, connect: Connect, encoder: Encoder, episodes: int) -> float:
+    recipe = endless(setting.recipe)
+    line = make_line(recipe, setting.seeds, "")
+    client = connect(setting.teacher.name, recipe.sampling)
+    conveyor = Conveyor(line, run, Finite(client, episodes * setting.prompts_per_episode), encoder,
+                        make_gate(line.novelty, line.seeds, encoder, Silent()), _stop_after(episodes))  # fmt: skip
+    began = time.monotonic()
+    with contextlib.suppress(Enough):
+        await conveyor.work()
+    seconds = time.monotonic() - began
+    await client.close()
+    return seconds
+
+
+def endless(recipe: Recipe) -> Recipe:
+    """The recipe with a target that is never reached."""
+    return recipe.model_copy(update={"generate": recipe.generate.model_copy(update={"target": ENDLESS})})
+
+
+def _stop_after(episodes: int) -> Any:
+    left = iter(range(episodes - 1, -1, -1))
+
+    def on_commit(_: Commit) -> None:
+        if next(left) == 0:
+            raise Enough
+
+    return on_commit
+
+
+def figures(seconds: float, arrivals: Arrivals) -> dict[str, Any]:
+    """Tokens per second of the whole, and of its middle: between the arrivals of a quarter and of three quarters."""
+    tokens = sum(count for _, count in arrivals)
+    first, last = len(arrivals) // 4, 3 * len(arrivals) // 4
+    span = arrivals[last][0] - arrivals[first][0]
+    middle = sum(count for _, count in arrivals[first + 1 : last + 1]) / max(span, 1e-9)
+    return {
+        "seconds": round(seconds, 3), "tokens": tokens, "tokens_per_second": round(tokens / seconds, 1),
+        "middle_tokens_per_second": round(middle, 1),
+    }  # fmt: skip
+
+
+def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Per contestant the median, lowest and highest speed, and the same of its ratio to `at once` in the same repetition."""
+    base = {run["repetition"]: run for run in runs if run["who"] == AT_ONCE}
+    result: dict[str, Any] = {}
+    for who in (AT_ONCE, TEACHER_ONLY, GENERATE):
+        own = [run for run in runs if run["who"] == who]
+        result[who] = {
+            "tokens_per_second": spread([run["tokens_per_second"] for run in own]),
+            "ratio": spread([run["tokens_per_second"] / base[run["repetition"]]["tokens_per_second"] for run in own]),
+            "middle_ratio": spread([_middle(run) / _middle(base[run["repetition"]]) for run in own]),
+        }
+    return result
+
+
+def _middle(run: dict[str, Any]) -> float:
+    return float(run["middle_tokens_per_second"])
+
+
+def spread(values: Sequence[float]) -> list[float]:
+    """[median, lowest, highest], rounded to four digits after the point."""
+    return [round(value, 4) for value in (statistics.median(values), min(values), max(values))]

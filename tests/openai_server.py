@@ -1,0 +1,77 @@
+"""A tiny server of the OpenAI protocol on a unix socket that answers as a test scripts it."""
+
+import json
+import socketserver
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler
+from pathlib import Path
+from typing import Any
+
+Reply = tuple[int, bytes] | None
+"""HTTP status and body, or None to hang up without a word."""
+
+
+def completion(*texts: str, reason: str = "stop") -> bytes:
+    choices = [{"index": i, "text": text, "finish_reason": reason, "logprobs": None} for i, text in enumerate(texts)]
+    usage = {"prompt_tokens": 1, "completion_tokens": 7, "total_tokens": 8}
+    return json.dumps(
+        {"id": "x", "object": "text_completion", "created": 0, "model": "m", "choices": choices, "usage": usage}
+    ).encode()
+
+
+def chat(text: str) -> bytes:
+    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+    return json.dumps(
+        {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
+    ).encode()
+
+
+def failure(message: str) -> bytes:
+    return json.dumps({"error": {"message": message, "type": "e", "code": 400}}).encode()
+
+
+class _Server(socketserver.ThreadingUnixStreamServer):
+    daemon_threads = True
+
+
+@contextmanager
+def serving_script(
+    socket: Path, reply: Callable[[str, dict[str, Any], int], Reply]
+) -> Iterator[list[tuple[str, dict[str, Any]]]]:
+    """Serve `reply(path, request, count)`; the list of requests that came."""
+    seen: list[tuple[str, dict[str, Any]]] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            request = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            seen.append((self.path, request))
+            answer = reply(self.path, request, len(seen))
+            if answer is None:
+                self.close_connection = True
+                return
+            status, body = answer
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+        def address_string(self) -> str:
+            return "unix"
+
+    server = _Server(str(socket), Handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    try:
+        yield seen
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -1,0 +1,123 @@
+"""The shape of the house, held by tests: imports point down, heavy libraries load late, only console prints."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "localinstruct"
+FILES = sorted(ROOT.rglob("*.py"))
+
+ROWS = (
+    ("__main__",),
+    ("cli",),
+    ("bundle_cli", "models_cli"),
+    ("views", "chat"),
+    ("console", "workspace"),
+    ("pipeline", "doctor"),
+    ("bundle",),
+    ("stages",),
+    ("recipe", "run"),
+    ("methods", "teacher", "curate", "nano"),
+    ("formats", "models", "templates"),
+    ("preflight", "seal"),
+    ("records", "config", "machine", "offline", "files", "warden", "progress"),
+    ("errors",),
+)
+"""Top to bottom. A unit may import units of lower rows, and its own folder; units of one row do not know each other."""
+HEAVY = {"torch", "vllm", "transformers", "trl", "peft", "datasets", "sentence_transformers", "ray", "tokenizers",
+         "openai", "httpx2", "accelerate", "safetensors", "pyarrow"}  # fmt: skip
+
+
+def unit(module: str) -> str:
+    """The room a module of ours lies in: 'localinstruct.stages.train' -> 'stages'."""
+    return module.split(".")[1] if "." in module else "__init__"
+
+
+def row(name: str) -> int:
+    return next(number for number, names in enumerate(ROWS) if name in names)
+
+
+def module_of(path: Path) -> str:
+    return ".".join(("localinstruct", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__")
+
+
+def imports(path: Path, *, top_level_only: bool) -> list[str]:
+    """Modules a file imports; with `top_level_only`, when it is itself imported."""
+    tree = ast.parse(path.read_text())
+    nodes = tree.body if top_level_only else list(ast.walk(tree))
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found.append(node.module)
+            if node.module == "localinstruct":
+                found += [f"localinstruct.{alias.name}" for alias in node.names]
+    return found
+
+
+def test_imports_point_down() -> None:
+    arrows, wrong = 0, []
+    for path in FILES:
+        here = unit(module_of(path))
+        for target in imports(path, top_level_only=False):
+            there = unit(target)
+            if (
+                not target.startswith("localinstruct.")
+                or there in (here, "__init__", "__version__")
+                or here == "__init__"
+            ):
+                continue
+            arrows += 1
+            if row(there) <= row(here):
+                wrong.append(f"{module_of(path)} -> {target}")
+    assert wrong == []
+    assert arrows > 60
+
+
+def test_every_file_is_in_a_row() -> None:
+    units = {unit(module_of(path)) for path in FILES} - {"__init__"}
+    assert units == {name for names in ROWS for name in names}
+
+
+def test_heavy_libraries_are_imported_inside_functions() -> None:
+    wrong = [
+        f"{module_of(path)}: {target}"
+        for path in FILES
+        for target in imports(path, top_level_only=True)
+        if target.split(".")[0] in HEAVY
+    ]
+    assert wrong == []
+    assert len(FILES) >= 40
+
+
+def functions(path: Path) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def test_rooms_can_be_read_at_a_glance() -> None:
+    lengths = sorted(n.end_lineno - n.lineno + 1 for path in FILES for n in functions(path) if n.end_lineno)
+    assert len(lengths) > 300
+    assert lengths[len(lengths) // 2] <= 12
+    assert lengths[int(len(lengths) * 0.9)] <= 35
+    assert lengths[-1] <= 60
+    long_files = {module_of(p): n for p in FILES if (n := p.read_text().count("\n")) > 330}
+    assert long_files == {}
+
+
+@pytest.mark.parametrize("path", FILES, ids=module_of)
+def test_module_opens_with_a_docstring(path: Path) -> None:
+    text = ast.get_docstring(ast.parse(path.read_text()))
+    assert text
+    assert len(text.splitlines()[0]) <= 130
+
+
+def test_only_console_prints() -> None:
+    printing = []
+    for path in FILES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            is_print = isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "print"
+            if is_print and path.name != "console.py":
+                printing.append(module_of(path))
+    assert printing == []

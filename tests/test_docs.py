@@ -1,0 +1,121 @@
+"""The documentation cannot lie: generated pages equal the code, the tree equals the folders, commands exist."""
+
+import re
+import shlex
+import subprocess
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from docs.generate import COMMANDS, PAGES
+from localinstruct import __version__
+from localinstruct.cli import app
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+TREE = re.search(r"```text\n(localinstruct/\n.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_generated_pages_are_up_to_date(name: str) -> None:
+    assert (ROOT / "docs" / name).read_text() == PAGES[name](), "run `make docs`"
+
+
+def test_every_command_is_in_the_reference() -> None:
+    listed = {command.split()[0] for command in COMMANDS}
+    shown = CliRunner().invoke(app, ["--help"]).output
+    names = set(re.findall(r"^│ ([a-z]+(?:-[a-z]+)*)  ", shown, re.MULTILINE)) - {"--help"}
+    assert names == listed
+    assert len(names) >= 14
+
+
+def tree_entries() -> list[tuple[str, str]]:
+    """(path, annotation) of every line of the README's tree."""
+    assert TREE
+    folders, found = [""], []
+    for line in TREE[1].splitlines():
+        match = re.fullmatch(r"((?:│   |    )*)(?:[├└]── )?(\S+)\s*(.*)", line)
+        assert match, line
+        depth = len(match[1]) // 4 + ("── " in line)
+        folders = [*folders[: depth + 1], match[2]]
+        found.append(("".join(folders[1:]) if depth else match[2], match[3]))
+    return found
+
+
+def test_the_readme_tree_is_the_real_one() -> None:
+    entries = [path for path, _ in tree_entries()]
+    missing = [path for path in entries if not (ROOT / path).exists()]
+    assert missing == []
+    expanded = {"localinstruct/", *(e for e in entries if any(o != e and o.startswith(e) for o in entries))}
+    for folder in expanded:
+        real = {
+            f"{folder}{path.name}{'/' if path.is_dir() else ''}"
+            for path in (ROOT / folder).iterdir()
+            if not path.name.startswith("__")
+        }
+        assert real <= set(entries), real - set(entries)
+    assert len(entries) > 50
+
+
+def test_every_line_of_the_tree_says_something() -> None:
+    assert [path for path, text in tree_entries() if not text and path != "localinstruct/"] == []
+
+
+def shell_lines(text: str) -> list[str]:
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    return [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+
+
+def test_readme_commands_exist() -> None:
+    looked_at = 0
+    for line in shell_lines(README):
+        for command in line.split("&&"):
+            words = shlex.split(command)
+            if words[0] == "make":
+                targets = subprocess.run(["make", "-n", "-C", str(ROOT), *words[1:]], capture_output=True, text=True)
+                assert targets.returncode == 0, targets.stderr
+            elif words[0] == "localinstruct":
+                path = words[1:3] if words[1] in ("models", "recipes") else words[1:2]
+                options = [word for word in words if word.startswith("--")]
+                shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
+                assert shown.exit_code == 0, command
+                assert all(option in shown.output for option in options), command
+            looked_at += 1
+    assert looked_at >= 12
+
+
+def test_links_lead_somewhere() -> None:
+    pages = [
+        ROOT / name
+        for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "seeds/README.md", "benchmarks/README.md")
+    ]
+    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)\)", page.read_text())]
+    broken = [(page.name, link) for page, link in links if "://" not in link and not (page.parent / link).exists()]
+    assert broken == []
+    assert len(links) >= 12
+
+
+def test_the_changelog_knows_this_version() -> None:
+    assert f"## [{__version__}]" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_nothing_is_left_to_fill_in() -> None:
+    for path in [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("recipes/*.yaml"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("benchmarks/*.md"),
+    ]:
+        assert not re.search(
+            r"\b(TODO|FIXME|MEASURED|XXX|[A-Z]+_[A-Z]+_?(TIME|TABLE|CAPTURE|LINES|NUMBERS))\b", path.read_text()
+        ), path
+
+
+def test_reading_order_counts_its_lines() -> None:
+    section = README.split("## Where to read next")[1]
+    files = re.findall(r"\]\(((?:recipes|localinstruct)/[^)]+)\)", section)
+    lines = sum((ROOT / name).read_text().count("\n") for name in files)
+    stated = int(re.search(r"store, (?:about )?([\d,]+) lines", section)[1].replace(",", ""))  # type: ignore[index]
+    assert len(files) == 7
+    assert abs(lines - stated) <= 60, lines

@@ -1,0 +1,149 @@
+"""Which recipe a run accepts, which stages are still owed, and that every shipped recipe can be used."""
+
+from pathlib import Path
+
+import pytest
+
+from localinstruct import pipeline
+from localinstruct.errors import RecipeError, RunConflict
+from localinstruct.models import load_catalog
+from localinstruct.pipeline import STAGES, inputs_of, is_finished, run_stage, settle_recipe
+from localinstruct.progress import Silent
+from localinstruct.recipe import Recipe, changed_keys, find_recipe, load_recipe, packaged_workspace, recipe_from_text
+from localinstruct.run import Run, open_run
+
+RECIPES = sorted((packaged_workspace() / "recipes").glob("*.yaml"))
+
+
+def nano(*overrides: str) -> Recipe:
+    return load_recipe(find_recipe("nano"), overrides)
+
+
+def settled(run: Run, *overrides: str, redo: bool = False) -> Recipe:
+    return settle_recipe(run, nano(*overrides), packaged_workspace(), redo=redo)
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_loads_and_names_known_models_and_files(path: Path) -> None:
+    recipe = load_recipe(path)
+    catalog = load_catalog(packaged_workspace())
+    roles = {"teacher": recipe.models.teacher, "student": recipe.models.student, "encoder": recipe.models.encoder}
+    for role, name in roles.items():
+        assert role in catalog.get(name).roles
+    assert (packaged_workspace() / recipe.seeds).is_file()
+    assert recipe.name == path.stem
+    text = path.read_text()
+    assert f"localinstruct run recipes/{path.name}" in text
+    for word in ("What it does", "Needs", "Takes", "Command"):
+        assert word in text
+    assert recipe_from_text(recipe.to_yaml(), "again") == recipe
+
+
+def test_there_are_recipes() -> None:
+    assert {"nano", "alpaca", "workstation-24gb"} <= {path.stem for path in RECIPES}
+
+
+def test_all_errors_of_a_recipe_come_at_once_with_the_nearest_key() -> None:
+    with pytest.raises(RecipeError) as caught:
+        nano(
+            "generate.targt=5",
+            "novelty.threshold=2",
+            "method.alpacca={}",
+            "method.alpaca.demonstration=2",
+            "filters.set=alpac",
+            "filters.disable=[too_shortt]",
+        )
+    for part in (
+        "did you mean 'target'?",
+        "novelty.threshold",
+        "did you mean 'alpaca'?",
+        "'demonstrations'",
+        "filters.set",
+        "too_short",
+    ):
+        assert part in caught.value.message
+    assert "6 problems" in caught.value.message
+
+
+@pytest.mark.parametrize("override", ["generate.target", "=5", "generate.target=[", "name.x=1"])
+def test_a_malformed_override_is_explained(override: str) -> None:
+    with pytest.raises(RecipeError, match="--set"):
+        nano(override)
+
+
+def test_no_method_or_two_are_refused() -> None:
+    with pytest.raises(RecipeError, match="exactly one method"):
+        nano("method={}")
+
+
+def test_the_same_recipe_is_accepted_again(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        settled(run)
+        settled(run)
+        settled(run, "generate.target=900")
+        settled(run, "generate.target=900", "serve.gpu_memory_utilization=0.5", "about=x")
+    assert (tmp_path / "recipe.yaml").is_file()
+
+
+def test_a_changed_recipe_is_refused_with_keys_and_three_ways_out(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        settled(run)
+        with pytest.raises(RunConflict) as caught:
+            settled(run, "novelty.threshold=0.5", "sampling.temperature=0.1", "generate.target=10")
+    error = caught.value
+    assert "novelty.threshold: 0.9 in the run, 0.5 now" in error.message
+    assert "sampling.temperature" in error.message
+    assert "generate.target: 400 in the run, 10 now" in error.message
+    for way in ("--name", "--fresh", "go on with the run's own recipe"):
+        assert way in error.hint
+
+
+def test_redo_accepts_changes_that_leave_the_rows_valid(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        settled(run)
+        with pytest.raises(RunConflict, match=r"train\.epochs"):
+            settled(run, "train.epochs=9")
+        settled(run, "train.epochs=9", redo=True)
+        with pytest.raises(RunConflict):
+            settled(run, "novelty.threshold=0.5", redo=True)
+
+
+def test_a_stage_is_finished_for_the_inputs_it_had(tmp_path: Path) -> None:
+    generate, dataset, train = STAGES[:3]
+    with open_run(tmp_path) as run:
+        recipe = settled(run)
+        for stage in (generate, dataset, train):
+            run.start_stage(stage.name, inputs_of(stage, recipe, run))
+            assert not is_finished(stage, recipe, run)
+            run.finish_stage(stage.name, {})
+            assert is_finished(stage, recipe, run)
+        assert is_finished(generate, nano("train.epochs=9"), run)
+        assert not is_finished(train, nano("train.epochs=9"), run)
+        assert not is_finished(generate, nano("generate.target=900"), run)
+        run.start_stage("generate", "again")
+        run.finish_stage("generate", {})
+        assert not is_finished(dataset, recipe, run), "a new result of generate makes the dataset stale"
+
+
+def test_a_stage_names_the_one_it_needs(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        recipe = settled(run)
+        with pytest.raises(RunConflict) as caught:
+            run_stage(STAGES[2], recipe, run, Silent(), packaged_workspace())
+    assert "needs dataset" in caught.value.message
+    assert "localinstruct dataset" in caught.value.hint
+
+
+def test_changed_keys_are_dotted_paths() -> None:
+    assert changed_keys(nano(), nano("train.lora.r=4")) == {"train.lora.r": (32, 4)}
+
+
+def test_fresh_deletes_only_runs(tmp_path: Path) -> None:
+    (tmp_path / "precious.txt").write_text("mine")
+    with pytest.raises(RunConflict, match="not a run"):
+        pipeline.delete_run(tmp_path)
+    assert (tmp_path / "precious.txt").exists()
+    with open_run(tmp_path / "run"):
+        pass
+    pipeline.delete_run(tmp_path / "run")
+    assert not (tmp_path / "run").exists()

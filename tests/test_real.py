@@ -1,0 +1,251 @@
+"""The whole product on real parts: vLLM, TRL, embeddings, SQLite and the nano models, in a network namespace without a network.
+
+One demo run (minutes) is shared by the tests of what it made; a second, smaller run is killed again and again.
+"""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from localinstruct.errors import UsageError
+from localinstruct.formats import read_instances
+from localinstruct.run import read_run
+from tests.test_docs import README
+
+pytestmark = [pytest.mark.vllm, pytest.mark.slow]
+COMMAND = [sys.executable, "-m", "localinstruct"]
+ROOT = Path(__file__).parents[1]
+
+
+def without_network() -> list[str]:
+    """`unshare -rn` where this system allows it: then a demo that ends well has proved that it needs no network."""
+    probe = ["unshare", "-rn", "true"]
+    allowed = shutil.which("unshare") and subprocess.run(probe, capture_output=True).returncode == 0
+    return ["unshare", "-rn"] if allowed else []
+
+
+def localinstruct(folder: Path, *words: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    command = [*without_network(), *COMMAND, *words]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
+
+
+def servers_of(folder: Path) -> list[int]:
+    """Pids of vLLM processes and wardens that were started for runs below `folder`."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (path / "cmdline").read_bytes()
+            home = str((path / "cwd").readlink())
+        except OSError:
+            continue
+        if home == str(folder) and (b"vllm" in command or b"VLLM" in command or b"warden" in command):
+            found.append(int(path.name))
+    return found
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str], float]:
+    folder = tmp_path_factory.mktemp("demo")
+    began = time.monotonic()
+    shown = localinstruct(folder, "demo")
+    return folder, shown, time.monotonic() - began
+
+
+@pytest.fixture
+def folder(demo: tuple[Path, subprocess.CompletedProcess[str], float]) -> Path:
+    return demo[0]
+
+
+def test_the_demo_ends_well_and_says_what_came_of_it(
+    demo: tuple[Path, subprocess.CompletedProcess[str], float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, shown, seconds = demo
+    with capsys.disabled():
+        print(f"\ndemo took {seconds:.0f} s{' without a network' if without_network() else ''}\n{shown.stdout}")
+    assert shown.returncode == 0, shown.stderr
+    last = shown.stdout
+    for words in ("kept rows", "right answers", "held-out tasks", "runs/demo/report.html"):
+        assert words in last
+    assert "left" in shown.stderr  # estimates of the time left
+
+
+def test_the_demo_keeps_its_numbers(folder: Path) -> None:
+    shown = json.loads(localinstruct(folder, "show", "demo", "--json").stdout)
+    results = {name: stage["result"] for name, stage in shown["stages"].items()}
+    checked = results["generate"]["checked"]
+    assert shown["kept"] >= 300
+    assert results["generate"]["kept"] == shown["kept"]
+    assert checked["right"] / (checked["right"] + checked["wrong"]) >= 0.85
+    assert checked["unrecognised"] / sum(checked.values()) < 0.2
+    assert results["evaluate"]["tasks"]["gain"] >= 0.2
+    assert results["evaluate"]["tasks"]["interval"][0] > 0.1
+    assert results["evaluate"]["held_out"]["student"]["loss"] < results["evaluate"]["held_out"]["base"]["loss"]
+    assert results["train"]["steps"] > 0
+    assert sum(entry["count"] for entry in shown["rejects"]) == results["generate"]["rejected"]
+
+
+def test_a_second_demo_repeats_nothing(folder: Path) -> None:
+    before = (folder / "runs/demo/report.html").read_bytes()
+    began = time.monotonic()
+    again = localinstruct(folder, "demo")
+    assert again.returncode == 0
+    assert again.stderr.count("done before") == 5
+    assert time.monotonic() - began < 30
+    assert (folder / "runs/demo/report.html").read_bytes() == before
+
+
+def test_the_run_directory_is_as_the_readme_says(folder: Path) -> None:
+    block = re.search(r"```text\nruns/demo/\n(.*?)```", README, re.DOTALL)
+    assert block
+    names = re.findall(r"[├└]── (\S+)", block[1])
+    assert len(names) == 9
+    assert [name for name in names if not (folder / "runs/demo" / name).exists()] == []
+
+
+def test_prompts_are_not_in_the_logs(folder: Path) -> None:
+    logs = "".join(path.read_text("utf-8", "replace") for path in (folder / "runs/demo/logs").iterdir())
+    with read_run(folder / "runs/demo") as run:
+        rows = list(run.kept())
+    assert [row.instruction for row in rows if len(row.instruction) > 30 and row.instruction in logs] == []
+    assert logs
+
+
+@pytest.mark.parametrize("format", ["alpaca", "jsonl", "messages", "sharegpt", "parquet"])
+def test_exports_hold_every_kept_row(folder: Path, format: str) -> None:
+    path = folder / f"rows.{'json' if format == 'alpaca' else 'parquet' if format == 'parquet' else 'jsonl'}"
+    shown = localinstruct(folder, "export", "demo", "--format", format, "--output", str(path))
+    assert shown.returncode == 0, shown.stderr
+    with read_run(folder / "runs/demo") as run:
+        kept = [(row.instruction, row.output) for row in run.kept()]
+    read = read_instances(path)
+    assert [row.output for row in read] == [output for _, output in kept]
+    assert all(instruction in row.instruction for (instruction, _), row in zip(kept, read, strict=True))
+
+
+def test_the_readmes_commands_do_what_they_say(folder: Path) -> None:
+    block = re.search(r"Then look around.*?```sh\n(.*?)```", README, re.DOTALL)
+    assert block
+    commands = [shlex.split(line.split(" #")[0]) for line in block[1].splitlines()]
+    assert len(commands) >= 5
+    for words in commands:
+        shown = localinstruct(folder, *words[1:])
+        assert shown.returncode == 0, (words, shown.stderr)
+        assert shown.stdout.strip(), words
+
+
+def test_bring_your_own_model(folder: Path) -> None:
+    """The five lines of the README, with the nano models' directories in place of real ones."""
+    block = re.search(r"## Bring your own model.*?```sh\n(.*?)```", README, re.DOTALL)
+    assert block
+    lines = [line.split(" #")[0].strip() for line in block[1].splitlines()]
+    assert len(lines) == 5
+    weights = ROOT / "localinstruct/nano/weights"
+    lab = folder / "lab"
+    shutil.rmtree(lab, ignore_errors=True)
+    words = [shlex.split(line.split("&&")[0])[1:] for line in lines]
+    assert localinstruct(folder, *words[0]).returncode == 0
+    for line, model in ((words[1], "teacher"), (words[2], "student")):
+        here = [str(weights / model) if word.startswith("/data") else word for word in line]
+        assert localinstruct(lab, *here).returncode == 0
+    small = ["--set", "generate.target=5", "--set", "sampling.max_tokens=300", "--set", "serve.max_model_len=1024"]
+    nano = ["--set", "method.alpaca.prompt=alpaca_nano", "--set", "seeds=seeds/nano_seed_tasks.jsonl"]
+    shown = localinstruct(lab, *("generate" if w == "run" else w for w in words[3]), *small, *nano)
+    assert shown.returncode == 0, shown.stderr
+    assert localinstruct(lab, *words[4]).returncode == 0
+    assert len(read_instances(lab / "first.json")) >= 5
+
+
+def test_no_server_is_left(folder: Path) -> None:
+    assert servers_of(folder) == []
+
+
+def start(folder: Path, *words: str) -> subprocess.Popen[str]:
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(
+        [*COMMAND, *words], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+
+
+def kept_rows(folder: Path) -> list[str]:
+    path = folder / "runs/nano"
+    try:
+        with read_run(path) as run:
+            return [row.id for row in run.kept()]
+    except UsageError:  # not made yet
+        return []
+
+
+def wait_until_gone(folder: Path, seconds: float) -> list[int]:
+    deadline = time.monotonic() + seconds
+    while servers_of(folder) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return servers_of(folder)
+
+
+def test_kills_against_the_real_vllm(tmp_path: Path) -> None:
+    """SIGKILL five times, from the start of vLLM to the middle of generating: nothing lost, doubled or left behind."""
+    words = ["generate", "nano", "--set", "generate.target=400"]
+    seen: list[str] = []
+    for after_rows in (-1, 0, 20, 60, 120):  # -1: while vLLM starts
+        with start(tmp_path, *words) as process:
+            if after_rows < 0:
+                time.sleep(8)
+            else:
+                while len(kept_rows(tmp_path)) <= max(after_rows, len(seen)) and process.poll() is None:
+                    time.sleep(0.05)
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+        assert wait_until_gone(tmp_path, 10) == []
+        now = kept_rows(tmp_path)
+        assert now[: len(seen)] == seen
+        seen = now
+    with start(tmp_path, *words) as process:
+        assert process.stderr is not None
+        said = process.stderr.read()
+        assert process.wait() == 0, said
+    ids = kept_rows(tmp_path)
+    assert ids[: len(seen)] == seen
+    assert len(ids) == len(set(ids)) >= 400
+    assert wait_until_gone(tmp_path, 10) == []
+
+
+def test_ctrl_c_ends_within_five_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
+    """Ctrl-C while `run` generates; meanwhile a second process on the same run is refused."""
+    with start(tmp_path, "run", "nano", "--set", "generate.target=5000") as process:
+        said: list[str] = []
+        assert process.stderr is not None
+        reader = threading.Thread(target=lambda: said.extend(process.stderr or []))
+        reader.start()
+        while len(kept_rows(tmp_path)) < 20 and process.poll() is None:
+            time.sleep(0.05)
+        second = subprocess.run(
+            [*COMMAND, "run", "nano"],
+            cwd=tmp_path,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+        )
+        assert second.returncode == 75
+        assert f"process {process.pid}" in second.stderr
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=20) == 130
+        seconds = time.monotonic() - began
+        reader.join()
+    text = "".join(said)
+    assert seconds < 5, text
+    assert "Traceback" not in text
+    assert f"stopped: {len(kept_rows(tmp_path))} rows are kept in runs/nano" in text
+    assert "localinstruct run runs/nano" in text
+    assert wait_until_gone(tmp_path, 1) == []

@@ -1,0 +1,121 @@
+"""The run directory: one writer, durable tape, readable while written, errors with a way out."""
+
+import os
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from localinstruct.errors import RunConflict, RunInUse, UsageError
+from localinstruct.records import Completion, Instance, Kept, Neighbour, Prompt, Reject
+from localinstruct.run import LOCK_FD, open_run, read_run
+
+HOLD = """
+import sys
+from pathlib import Path
+from localinstruct.run import open_run
+with open_run(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def kept(number: int) -> Kept:
+    row = Instance(instruction=f"Do thing number {number}", output="done").with_scores(novelty_max=0.5)
+    return Kept(row, (Neighbour("a", "other", 0.5),), np.full(4, number, dtype=np.float32))
+
+
+def test_a_second_writer_is_told_the_owners_pid(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == "held\n"
+        with pytest.raises(RunInUse) as caught, open_run(tmp_path):
+            pass
+        assert f"process {owner.pid}" in caught.value.message
+        assert caught.value.exit_code == 75
+        with read_run(tmp_path) as run:  # looking is always possible
+            assert run.count_kept() == 0
+        owner.kill()
+    with open_run(tmp_path):  # the kernel freed the dead owner's lock
+        pass
+
+
+def test_a_stage_takes_over_its_parents_lock(tmp_path: Path) -> None:
+    child = HOLD.replace("sys.stdin.read()", "")
+    with open_run(tmp_path):
+        lock = int(os.environ[LOCK_FD])
+        shown = subprocess.run(
+            [sys.executable, "-c", child, str(tmp_path)], pass_fds=(lock,), capture_output=True, text=True
+        )
+        assert shown.stdout == "held\n", shown.stderr
+        strange = {k: v for k, v in os.environ.items() if k != LOCK_FD}  # but it is not everybody's
+        shown = subprocess.run(
+            [sys.executable, "-c", child, str(tmp_path)], env=strange, capture_output=True, text=True
+        )
+        assert "RunInUse" in shown.stderr
+    assert LOCK_FD not in os.environ
+
+
+def test_what_was_committed_is_read_back(tmp_path: Path) -> None:
+    reject = Reject("novelty", "too similar", "text", "nearest", 0.93)
+    with open_run(tmp_path) as run:
+        run.commit_episode(0, [kept(1), kept(2)], [reject], tokens=40)
+        run.commit_episode(1, [], [], tokens=0)
+    with read_run(tmp_path) as run:
+        assert [row.instruction for row in run.kept()] == ["Do thing number 1", "Do thing number 2"]
+        assert run.vectors().tolist() == [[1] * 4, [2] * 4]
+        assert list(run.rejects()) == [(0, reject)]
+        assert run.reject_counts() == [("novelty", "too similar", 1)]
+        assert [entry[:4] for entry in run.episodes()] == [(0, 2, 1, 40), (1, 0, 0, 0)]
+        [(first, neighbours), _] = run.kept_with_neighbours()
+        assert first.lineage.scores == {"novelty_max": 0.5}
+        assert neighbours == [Neighbour("a", "other", 0.5)]
+
+
+def test_an_episode_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        with pytest.raises(sqlite3.IntegrityError):
+            run.commit_episode(0, [kept(1), kept(1)], [], tokens=1)
+        assert run.count_kept() == 0
+        assert run.episodes() == []
+
+
+def test_the_tape_answers_only_the_same_prompt(tmp_path: Path) -> None:
+    prompt = Prompt(text="Hi")
+    answers = [Completion("there", "stop", 1), Completion("\u2028odd\x00", "length", 2)]
+    with open_run(tmp_path) as run:
+        assert run.recall(0, 0, 0, prompt.digest) is None
+        run.record(0, 0, 0, {"text": "Hi"}, prompt.digest, answers)
+        assert run.recall(0, 0, 0, prompt.digest) == answers
+        with pytest.raises(RunConflict, match="episode 0, call 0, prompt 0"):
+            run.recall(0, 0, 0, "another")
+        assert run.tape_usage()[0] == 1
+
+
+def test_a_foreign_or_future_store_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run.sqlite").write_bytes(b"not a database at all, just text" * 40)
+    with pytest.raises(RunConflict, match="not a readable run store"), read_run(tmp_path):
+        pass
+    (tmp_path / "run.sqlite").unlink()
+    with open_run(tmp_path) as run:
+        run._db.execute("PRAGMA user_version = 99")
+    with pytest.raises(RunConflict, match="another version"), read_run(tmp_path):
+        pass
+
+
+def test_a_directory_that_is_no_run_lists_those_that_are(tmp_path: Path) -> None:
+    with open_run(tmp_path / "mine"):
+        pass
+    with pytest.raises(UsageError) as caught, read_run(tmp_path / "nope"):
+        pass
+    assert "mine" in caught.value.hint
+
+
+def test_the_directory_is_private(tmp_path: Path) -> None:
+    with open_run(tmp_path / "run"):
+        assert (tmp_path / "run").stat().st_mode & 0o077 == 0

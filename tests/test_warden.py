@@ -1,0 +1,101 @@
+"""Nothing a warden guards outlives its owner, however the owner ends."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+SERVER = """
+import os, signal, sys, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        open(sys.argv[1] + "/grandchild", "w").write(str(os.getpid()))
+        time.sleep(300)
+    os._exit(0)
+open(sys.argv[1] + "/child", "w").write(str(os.getpid()))
+time.sleep(300)
+"""
+OWNER = """
+import sys, time
+from pathlib import Path
+from localinstruct.offline import child_environment
+from localinstruct.warden import Ward
+home, folder = Path(sys.argv[1]), Path(sys.argv[2])
+ward = Ward([sys.executable, "-c", sys.argv[3], str(home)], folder, home / "log", child_environment(), home / "lock")
+print(ward.process.pid, flush=True)
+if sys.argv[4] == "wait":
+    time.sleep(300)
+time.sleep(0.5)
+ward.stop()
+"""
+
+
+def is_running(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def wait_for(path: Path) -> int:
+    for _ in range(200):
+        if path.exists() and path.read_text():
+            return int(path.read_text())
+        time.sleep(0.05)
+    raise AssertionError(f"{path} did not appear")
+
+
+def start_owner(tmp_path: Path, mode: str) -> tuple[subprocess.Popen[str], Path]:
+    home, folder = tmp_path / "home", tmp_path / "private"
+    home.mkdir()
+    folder.mkdir()
+    command = [sys.executable, "-c", OWNER, str(home), str(folder), SERVER, mode]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True), home
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
+def test_all_descendants_end_with_their_owner(tmp_path: Path, number: int) -> None:
+    owner, home = start_owner(tmp_path, "wait")
+    with owner:
+        assert owner.stdout is not None
+        warden = int(owner.stdout.readline())
+        pids = [wait_for(home / "child"), wait_for(home / "grandchild"), warden]
+        assert all(is_running(pid) for pid in pids)
+        os.kill(owner.pid, number)
+        owner.wait()
+    deadline = time.monotonic() + 8
+    while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert [pid for pid in pids if is_running(pid)] == []
+    assert not (tmp_path / "private").exists()
+
+
+def test_stop_returns_when_all_are_gone(tmp_path: Path) -> None:
+    owner, home = start_owner(tmp_path, "stop")
+    with owner:
+        pids = [wait_for(home / "child"), wait_for(home / "grandchild")]
+        assert owner.wait(timeout=20) == 0
+    assert [pid for pid in pids if is_running(pid)] == []
+
+
+def test_the_next_server_waits_for_the_last_to_be_gone(tmp_path: Path) -> None:
+    owner, home = start_owner(tmp_path, "wait")
+    with owner:
+        child = wait_for(home / "child")
+        wait_for(home / "grandchild")
+        owner.kill()
+    from localinstruct.offline import child_environment
+    from localinstruct.warden import Ward
+
+    folder = tmp_path / "second"
+    folder.mkdir()
+    ward = Ward([sys.executable, "-c", "pass"], folder, home / "log", child_environment(), home / "lock")
+    assert not is_running(child)
+    ward.stop()
