@@ -93,7 +93,7 @@ def _served(setting: Setting) -> Iterator[tuple[str, Connect]]:
     """The recipe's teacher on our own vLLM, put together as `teacher.serving` does it, and its address for other processes."""
     note(f"starting vLLM with {setting.teacher.name}")
     recipe, spec = setting.recipe, setting.teacher
-    server = Server(checked(spec), spec.name, recipe.serve, setting.home, Silent())
+    server = Server(checked(spec), spec.name, recipe.serve, setting.home, "vllm", Silent())
 
     def connect(name: str, sampling: Sampling) -> Client:
         timeout = recipe.serve.request_timeout

@@ -24,6 +24,7 @@ from localinstruct import machine
 from localinstruct.curate.filters import first_reason
 from localinstruct.curate.novelty import text_of
 from localinstruct.files import write_text
+from localinstruct.methods import play
 from localinstruct.records import Completion, Episode, Instance, PoolView, Reject
 from localinstruct.teacher.client import Client
 
@@ -85,7 +86,7 @@ async def _step(loop: Loop, client: Client, first: int) -> None:
     """Five prompts from sending to writing; they are those of the conveyor's episodes `first` and following."""
     setting = loop.setting
     drawn = [Random(f"{setting.recipe.seed}:{number}") for number in range(first, first + BATCH)]
-    episodes = [setting.recipe.method.episode(PoolView(setting.seeds), rng) for rng in drawn]
+    episodes = [play(setting.recipe.method, setting.recipe.then, PoolView(setting.seeds), rng) for rng in drawn]
     prompts = [next(episode)[0] for episode in episodes]
     began = time.monotonic()
     answers = await asyncio.gather(*(client.complete(prompt) for prompt in prompts))

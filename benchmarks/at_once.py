@@ -86,7 +86,7 @@ def _accepted(listener: socket.socket, ward: Ward, log: Path) -> Connection:
 
 def engine_arguments(model: Path, serve: Serve) -> dict[str, Any]:
     """Arguments of `vllm.LLM` that equal those of our server's command line."""
-    server = vllm_command(Server(model, "unused", serve, Path("unused"), Silent()), Path("unused"))
+    server = vllm_command(Server(model, "unused", serve, Path("unused"), "vllm", Silent()), Path("unused"))
     arguments: dict[str, Any] = {
         "model": str(model), "dtype": server[server.index("--dtype") + 1], "enforce_eager": "--enforce-eager" in server,
         "load_format": "safetensors", "generation_config": "vllm", "max_num_seqs": serve.max_num_seqs,

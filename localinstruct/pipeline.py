@@ -46,7 +46,8 @@ class Stage:
 
 
 STAGES = (
-    Stage("generate", ("seed", "seeds", "models.teacher", "models.encoder", "method", "generate", "sampling", "filters",
+    Stage("generate", ("seed", "seeds", "models.teacher", "models.encoder", "models.answerer",
+                       "models.rivals", "models.judge", "method", "then", "generate", "sampling", "filters",
                        "novelty"), (), "the teacher writes rows; the new ones are kept"),
     Stage("dataset", ("seed", "seeds", "dataset", "train.template", "evaluate.tasks"), ("generate",),
           "kept rows are split and written"),

@@ -18,7 +18,7 @@ from localinstruct.config import Section, load_yaml, nearby, parse
 from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import RecipeError
-from localinstruct.methods import MethodSection
+from localinstruct.methods import MethodSection, Then
 from localinstruct.records import digest
 from localinstruct.teacher import Sampling, Serve
 
@@ -32,6 +32,19 @@ class Models(Section):
     """Is fine-tuned on them."""
     encoder: str = "all-minilm-l6-v2"
     """Embeds instructions for novelty."""
+    answerer: str | None = None
+    """Answers the instructions in `then.answer`, in place of the teacher that wrote them: a stronger model, say."""
+    rivals: list[str] = Field(default_factory=list)
+    """More models whose answers compete in `then.preference`."""
+    judge: str | None = None
+    """Grades answers; None lets the teacher do it."""
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """Role of a prompt -> name of the model that is asked; a role that nobody was named for falls to the teacher."""
+        named = {"answerer": self.answerer, "judge": self.judge}
+        rivals = {f"rival-{number}": name for number, name in enumerate(self.rivals, 1)}
+        return {"teacher": self.teacher, **{role: name or self.teacher for role, name in named.items()}, **rivals}
 
 
 class Generate(Section):
@@ -135,6 +148,8 @@ class Recipe(Section):
     """Who writes, who learns, who measures."""
     method: MethodSection
     """How instructions are made: one method by name, with its options."""
+    then: Then = Then()
+    """What is done with every row before it is filtered: steps by name, with their options."""
     generate: Generate = Generate()
     """How much, and when to stop."""
     sampling: Sampling = Sampling()

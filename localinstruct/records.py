@@ -117,11 +117,13 @@ class Kept:
 class Prompt:
     """One request to a model: either `text` (continued as it stands) or `messages` (through its chat template).
 
+    `role` says who is asked: "teacher", or another key of the recipe's `models` ("answerer", "judge", "rival-1" …).
     `n` completions are wanted. Sampling values left at None are the recipe's. `schema` asks for JSON of that form.
     """
 
     text: str = ""
     messages: tuple[Message, ...] = ()
+    role: str = "teacher"
     n: int = 1
     stop: tuple[str, ...] = ()
     max_tokens: int | None = None
@@ -146,10 +148,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """What a method may look at: all seeds, and the rows kept before its episode."""
+    """What a method may look at: all seeds, the rows kept before its episode, and which episode it is (from 0)."""
 
     seeds: Sequence[Instance]
     kept: Sequence[Instance] = ()
+    number: int = 0
 
 
 Episode = Generator[list[Prompt], list[list[Completion]], list[Instance | Reject]]

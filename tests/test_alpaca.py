@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from localinstruct import methods
 from localinstruct.config import parse
 from localinstruct.errors import RecipeError
-from localinstruct.methods import METHODS, MethodSection
+from localinstruct.methods import METHODS, MethodSection, Then
 from localinstruct.methods.alpaca import (
     AlpacaOptions,
     alpaca,
@@ -217,4 +218,4 @@ def test_options_that_cannot_work_are_refused(given: dict[str, Any], said: str) 
 def test_the_method_is_in_the_table() -> None:
     section = parse(MethodSection, {"alpaca": {"demonstrations": 2}}, "recipe.yaml")
     assert METHODS["alpaca"] is alpaca
-    assert next(section.episode(PoolView(SEEDS), Random(1)))[0].text.count("###") == 3
+    assert next(methods.play(section, Then(), PoolView(SEEDS), Random(1)))[0].text.count("###") == 3

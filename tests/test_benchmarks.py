@@ -148,7 +148,7 @@ def test_ratios_are_taken_within_a_repetition() -> None:
 
 def test_the_engine_without_a_server_gets_the_servers_settings() -> None:
     serve = Serve(max_num_seqs=7, max_model_len=333, dtype="float32", enforce_eager=True)
-    line = vllm_command(Server(Path("m"), "n", serve, Path(), Silent()), Path("s"))
+    line = vllm_command(Server(Path("m"), "n", serve, Path(), "vllm", Silent()), Path("s"))
     options = dict(pairwise(line))
     arguments = at_once.engine_arguments(Path("m"), serve)
     checked = (

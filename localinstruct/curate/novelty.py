@@ -26,8 +26,9 @@ class Novelty(Section):
     pairs on both sides of it."""
     text: Literal["instruction", "instruction+input"] = "instruction"
     """What is embedded. Alpaca compares instructions only."""
-    against: Literal["all", "seeds"] = "all"
-    """Compare with seeds and kept rows, or (as BELLE advises for very large sets) with the seeds only."""
+    against: Literal["all", "seeds", "kept"] = "all"
+    """Compare with seeds and kept rows; with the seeds only (as BELLE advises for very large sets); or with kept rows
+    only, for methods whose rows are the seeds, improved or answered."""
     remember: int = Field(10, ge=1)
     """Nearest rows stored with each kept row."""
 
@@ -93,19 +94,19 @@ def nearest(similarities: "np.ndarray", count: int) -> "np.ndarray":
 class Gate:
     """Decides in order what is new, and remembers what it let through.
 
-    `seeds` are compared with always; kept rows too unless `novelty.against` is "seeds". An exact repetition of a kept
-    row is refused in either case.
+    The index holds what `novelty.against` says. An exact repetition of a kept row is refused in every case, one of a
+    seed unless only kept rows are compared with.
     """
 
     def __init__(self, novelty: Novelty, index: Index, seeds: Sequence[Instance]) -> None:
         self._novelty = novelty
         self._index = index
-        self._seen = {(seed.instruction, seed.input) for seed in seeds}
+        self._seen = set() if novelty.against == "kept" else {_asked(seed) for seed in seeds}
 
     def remember(self, instances: Sequence[Instance], vectors: "np.ndarray") -> None:
         """Take rows kept earlier into account: n instances with their (n, d) vectors."""
-        self._seen.update((instance.instruction, instance.input) for instance in instances)
-        if self._novelty.against == "all" and len(instances):
+        self._seen.update(_asked(instance) for instance in instances)
+        if self._novelty.against != "seeds" and len(instances):
             self._index.add(vectors, [(i.id, text_of(i, self._novelty)) for i in instances])
 
     def admit(self, instances: Sequence[Instance], vectors: "np.ndarray") -> list[Kept | Reject]:
@@ -120,7 +121,7 @@ class Gate:
 
     def _judge(self, instance: Instance, vector: "np.ndarray") -> Kept | Reject:
         text = text_of(instance, self._novelty)
-        if (instance.instruction, instance.input) in self._seen:
+        if _asked(instance) in self._seen:
             return Reject("novelty", "exact repetition", text, "the same instruction and input are there already", 1.0)
         similarities = self._index.similarities(vector)  # (n,)
         neighbours = tuple(
@@ -132,3 +133,8 @@ class Gate:
             return Reject("novelty", "too similar", text, top.text, top.score)
         mean = round(float(similarities.mean()), 4) if neighbours else 0.0
         return Kept(instance.with_scores(novelty_max=top.score, novelty_mean=mean), neighbours, vector)
+
+
+def _asked(instance: Instance) -> tuple[object, ...]:
+    """What makes two rows the same question: earlier turns, instruction and input."""
+    return (*instance.history, instance.instruction, instance.input)

@@ -1,10 +1,11 @@
 """How instructions are made. One file per method, its prompts as text files beside it, one line in `METHODS`.
 
 A method is a generator without I/O: it yields prompts, is sent the completions, returns rows and rejects
-(`records.Episode`). It has no model, no disk and no clock, so it is tested by sending it scripted completions.
+(`records.Episode`). It has no model, no disk and no clock, so it is tested by sending it scripted completions. A step
+is the same thing with rows to start from: it works on what any method wrote, in the same episode.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from random import Random
 from typing import Any
 
@@ -12,10 +13,14 @@ from pydantic import model_validator
 
 from localinstruct.config import Section
 from localinstruct.methods.alpaca import AlpacaOptions, alpaca
-from localinstruct.records import Episode, PoolView
+from localinstruct.records import Episode, Instance, PoolView, Reject
 
 METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {"alpaca": alpaca}
 """Name in a recipe -> the generator."""
+FINITE: dict[str, Callable[[Sequence[Instance], Any], int]] = {}
+"""Methods that end by themselves: (seeds, options) -> how many episodes there are. The others go on for ever."""
+STEPS: dict[str, Callable[[Sequence[Instance], Any, Random], Episode]] = {}
+"""Name under `then` in a recipe -> the step, in the order in which they are done."""
 
 
 class MethodSection(Section):
@@ -36,6 +41,26 @@ class MethodSection(Section):
         """The chosen method."""
         return next(name for name in METHODS if getattr(self, name) is not None)
 
-    def episode(self, pool: PoolView, rng: Random) -> Episode:
-        """One round of the chosen method."""
-        return METHODS[self.name](pool, getattr(self, self.name), rng)
+    @property
+    def options(self) -> Any:
+        """Its options."""
+        return getattr(self, self.name)
+
+    def episodes(self, seeds: Sequence[Instance]) -> int | None:
+        """How many episodes there are at most; None when there is no end."""
+        return FINITE[self.name](seeds, self.options) if self.name in FINITE else None
+
+
+class Then(Section):
+    """What is done with the rows of an episode, whichever method wrote them; every step is optional."""
+
+
+def play(method: MethodSection, then: Then, pool: PoolView, rng: Random) -> Episode:
+    """One episode: the method, then the recipe's steps on its rows."""
+    results = yield from METHODS[method.name](pool, method.options, rng)
+    for name, step in STEPS.items():
+        options, rows = getattr(then, name), [row for row in results if isinstance(row, Instance)]
+        if options is not None and rows:
+            results = [reject for reject in results if isinstance(reject, Reject)]
+            results += yield from step(rows, options, rng)
+    return results

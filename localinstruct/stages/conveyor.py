@@ -17,14 +17,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
+from itertools import count
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from localinstruct.curate.embed import Encoder
 from localinstruct.curate.filters import Filters, first_reason
 from localinstruct.curate.novelty import Gate, Novelty, text_of
 from localinstruct.errors import NothingNew
-from localinstruct.methods import MethodSection
+from localinstruct.methods import MethodSection, Then, play
 from localinstruct.recipe import Generate
 from localinstruct.records import Completion, Instance, Kept, PoolView, Prompt, Reject
 from localinstruct.run import Run
@@ -42,6 +43,7 @@ class Line:
     """Everything the conveyor works with."""
 
     method: MethodSection
+    then: Then
     generate: Generate
     filters: Filters
     novelty: Novelty
@@ -98,10 +100,13 @@ class Conveyor:
         self.gate.remember(self.kept, self.run.vectors())
 
     async def work(self) -> None:
-        """Play and commit episodes until `generate.target` rows are kept; NothingNew when the stop rule says so."""
+        """Play and commit episodes until `generate.target` rows are kept, or the method has come to its end.
+
+        NothingNew when the stop rule says so.
+        """
         playing: dict[int, asyncio.Task[Played]] = {}
         try:
-            while len(self.kept) < self.line.generate.target:
+            while len(self.kept) < self.line.generate.target and not self.exhausted:
                 self._check_yield()
                 committed = len(self._kept_after)
                 for episode in range(committed, committed + self._wanted()):
@@ -114,32 +119,42 @@ class Conveyor:
             await asyncio.gather(*playing.values(), return_exceptions=True)
             self._embedding.shutdown(wait=False, cancel_futures=True)
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the method has no episode left."""
+        return self._last is not None and len(self._kept_after) >= self._last
+
+    @property
+    def _last(self) -> int | None:
+        return self.line.method.episodes(self.line.seeds)
+
     def _wanted(self) -> int:
-        """Episodes to have in flight: `in_flight`, or what the rest of the target is likely to need."""
+        """Episodes to have in flight: `in_flight`, or what the rest of the target is likely to need, or what is left."""
         committed = len(self._kept_after)
         per_episode = len(self.kept) / committed if committed >= 4 else FIRST_GUESS
         missing = self.line.generate.target - len(self.kept)
         likely = math.ceil(1.2 * missing / max(per_episode, 0.05)) + 1
-        return min(self.line.in_flight, likely)
+        left = likely if self._last is None else self._last - committed
+        return min(self.line.in_flight, likely, left)
 
     async def _play(self, number: int) -> Played:
         """Play one episode to its end, then filter and embed what it returned."""
-        episode = self.line.method.episode(self._view(number), Random(f"{self.line.seed}:{number}"))
-        tokens, call = 0, 0
-        prompts = next(episode)
-        while True:
-            answers = await asyncio.gather(*(self._ask(number, call, i, p) for i, p in enumerate(prompts)))
-            tokens += sum(answer.tokens for completions in answers for answer in completions)
+        rng = Random(f"{self.line.seed}:{number}")
+        episode = play(self.line.method, self.line.then, self._view(number), rng)
+        tokens, answers = 0, cast("list[list[Completion]]", None)  # None is what starts a generator
+        for call in count():
             try:
-                prompts = episode.send(list(answers))
+                prompts = episode.send(answers)
             except StopIteration as end:
                 return await self._curate(number, end.value, tokens)
-            call += 1
+            answers = await asyncio.gather(*(self._ask(number, call, i, p) for i, p in enumerate(prompts)))
+            tokens += sum(answer.tokens for completions in answers for answer in completions)
+        raise AssertionError("count() does not end")
 
     def _view(self, number: int) -> PoolView:
         """The pool as episode `number` may see it."""
         last = number - self.line.in_flight
-        return PoolView(self.line.seeds, self.kept[: self._kept_after[last]] if last >= 0 else ())
+        return PoolView(self.line.seeds, self.kept[: self._kept_after[last]] if last >= 0 else (), number)
 
     async def _ask(self, episode: int, call: int, index: int, prompt: Prompt) -> list[Completion]:
         """The completions of one prompt, from the tape where they are on it."""

@@ -26,16 +26,20 @@ from localinstruct.run import Run
 from localinstruct.stages import StageResult
 from localinstruct.stages.conveyor import Commit, Conveyor, Line
 from localinstruct.teacher import Teacher
-from localinstruct.teacher.serving import serving
+from localinstruct.teacher.serving import Panel, serving_all
 
 CHECKERS: dict[str, Callable[[str, str, str], bool | None]] = {"nano": check}
 """generate.checker -> (instruction, input, output) -> is it right? None where the task is not one of its own."""
+
+_CARRIED = ("teacher", "student", "encoder")
+"""Roles that every run has; the others are listed where another model than the teacher plays them."""
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
     """Generate until `generate.target` rows are kept, continuing what is there already."""
     catalog = load_catalog(workspace)
-    teacher, encoder = catalog.get(recipe.models.teacher), catalog.get(recipe.models.encoder)
+    asked = {role: catalog.get(name) for role, name in recipe.models.asked.items()}
+    teacher, encoder = asked["teacher"], catalog.get(recipe.models.encoder)
     seeds = read_seeds(recipe, run, workspace)
     line = make_line(recipe, seeds, teacher.digest)
     progress.say(f"seeds: {len(seeds)} tasks from {recipe.seeds}; {run.count_kept()} rows kept before")
@@ -44,10 +48,10 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     directory = checked(encoder)
     with ThreadPoolExecutor(1) as loader:
         loading = loader.submit(LocalEncoder, directory)
-        with serving(teacher, recipe.serve, run.path, progress) as connect:
+        with serving_all(asked, recipe.serve, run.path, progress) as connect:
             encoder_ready = loading.result()
             began = time.time()
-            asyncio.run(_converse(line, run, lambda: connect(teacher.name, recipe.sampling), encoder_ready, progress))
+            asyncio.run(_converse(line, run, lambda: connect(recipe.sampling), encoder_ready, progress))
     return summary(recipe, run, line.in_flight, began, _facts(recipe, workspace))
 
 
@@ -69,7 +73,8 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path) -> list[Instance]:
 def make_line(recipe: Recipe, seeds: Sequence[Instance], teacher_digest: str) -> Line:
     """The settings of the conveyor; in_flight defaults to twice the engine's batch, which keeps the batch full."""
     return Line(
-        method=recipe.method, generate=recipe.generate, filters=recipe.filters, novelty=recipe.novelty, seed=recipe.seed,
+        method=recipe.method, then=recipe.then, generate=recipe.generate, filters=recipe.filters,
+        novelty=recipe.novelty, seed=recipe.seed,
         in_flight=recipe.generate.in_flight or 2 * recipe.serve.max_num_seqs, seeds=seeds, teacher_digest=teacher_digest,
     )  # fmt: skip
 
@@ -82,7 +87,7 @@ async def converse(line: Line, run: Run, teacher: Teacher, encoder: Encoder, pro
     await conveyor.work()
 
 
-async def _converse(line: Line, run: Run, connect: Callable[[], Any], encoder: Encoder, progress: Progress) -> None:
+async def _converse(line: Line, run: Run, connect: Callable[[], Panel], encoder: Encoder, progress: Progress) -> None:
     client = connect()
     try:
         await converse(line, run, client, encoder, progress)
@@ -137,7 +142,7 @@ def summary(recipe: Recipe, run: Run, in_flight: int, began: float, facts: dict[
         "seconds": round(seconds, 1),
         "tokens_per_second": round(lately / max(seconds, 1e-9), 1),
         "in_flight": in_flight,
-        "stopped": "target reached",
+        "stopped": "target reached" if kept >= recipe.generate.target else "nothing left to ask",
         "checked": _checked(recipe, run),
         "novelty": recipe.novelty.model_dump(mode="json"),
         **facts,
@@ -156,7 +161,8 @@ def _checked(recipe: Recipe, run: Run) -> dict[str, int] | None:
 def _facts(recipe: Recipe, workspace: Path) -> dict[str, Any]:
     """What made the rows: models with digests and licences, machine, versions."""
     catalog = load_catalog(workspace)
-    specs = {role: catalog.get(name) for role, name in recipe.models.model_dump().items()}
+    names = recipe.models.asked | {"student": recipe.models.student, "encoder": recipe.models.encoder}
+    specs = {role: catalog.get(name) for role, name in names.items() if role in _CARRIED or name != names["teacher"]}
     models = {
         role: {"name": s.name, "digest": s.digest, "licence": s.licence, "obligations": s.obligations}
         for role, s in specs.items()

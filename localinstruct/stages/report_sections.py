@@ -241,7 +241,7 @@ def provenance(recipe: Recipe, run: Run, results: Results, where: str) -> dict[s
 def _models(recipe: Recipe, generate: StageResult, train: StageResult) -> list[dict[str, Any]]:
     """Role, name, digest, licence, obligations of each model; the names alone come from the recipe."""
     known = dict(generate.get("models") or {})
-    named = {role: {"name": name} for role, name in recipe.models.model_dump().items()}
+    named = {role: {"name": name} for role, name in recipe.models.model_dump().items() if isinstance(name, str)}
     merged = {role: named.get(role, {}) | _as_mapping(known.get(role)) for role in {**named, **known}}
     keys = ("name", "digest", "licence", "obligations")
     return [{"role": role} | {key: _words(values.get(key)) for key in keys} for role, values in merged.items()]

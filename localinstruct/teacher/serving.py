@@ -1,10 +1,16 @@
-"""From a models.yaml entry to something that answers: our own vLLM for a directory, or an endpoint already there."""
+"""From a models.yaml entry to something that answers: our own vLLM for a directory, or an endpoint already there.
+
+A recipe may name several models that work at the same time (teacher, answerer, judge, rivals): each is served once,
+whatever number of roles it plays, and they share the GPU's memory evenly.
+"""
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+from localinstruct.errors import RecipeError
 from localinstruct.models import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.records import Completion, Prompt
@@ -16,9 +22,52 @@ Connect = Callable[[str, Sampling], Client]
 """(served model or adapter name, sampling) -> a client; call it inside the event loop that uses it."""
 
 
+@dataclass(frozen=True)
+class Panel:
+    """A `Teacher` of several models: each prompt goes to the model its role is played by."""
+
+    clients: Mapping[str, Client]
+    """Model name -> client."""
+    asked: Mapping[str, str]
+    """Role -> model name."""
+
+    async def complete(self, prompt: Prompt) -> list[Completion]:
+        """`prompt.n` completions of the model that plays `prompt.role`."""
+        name = self.asked.get(prompt.role)
+        if name is None:
+            raise RecipeError(f"A step asks {prompt.role}, but `models` names only {', '.join(self.asked)}.",
+                              "Name more models.rivals in the recipe.")  # fmt: skip
+        return await self.clients[name].complete(prompt)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await asyncio.gather(*(client.close() for client in self.clients.values()))
+
+
+@contextmanager
+def serving_all(
+    specs: Mapping[str, ModelSpec], serve: Serve, home: Path, progress: Progress
+) -> Iterator[Callable[[Sampling], Panel]]:
+    """Have the model of every role answer; gives (sampling) -> a panel, to be called inside the event loop that uses it."""
+    models = {spec.name: spec for spec in specs.values()}
+    share = serve.model_copy(update={"gpu_memory_utilization": serve.gpu_memory_utilization / len(models)})
+    with ExitStack() as stack:
+        connects = {
+            name: stack.enter_context(serving(spec, share, home, progress, label=f"vllm-{name}" if number else "vllm"))
+            for number, (name, spec) in enumerate(models.items())
+        }
+        asked = {role: spec.name for role, spec in specs.items()}
+        yield lambda sampling: Panel({name: connect(name, sampling) for name, connect in connects.items()}, asked)
+
+
 @contextmanager
 def serving(
-    spec: ModelSpec, serve: Serve, home: Path, progress: Progress, adapters: dict[str, Path] | None = None
+    spec: ModelSpec,
+    serve: Serve,
+    home: Path,
+    progress: Progress,
+    adapters: dict[str, Path] | None = None,
+    label: str = "vllm",
 ) -> Iterator[Connect]:
     """Have this model answer for as long as the context lasts.
 
@@ -28,7 +77,7 @@ def serving(
     if spec.endpoint:
         yield _connector(spec, serve, spec.endpoint, None)
         return
-    server = Server(checked(spec), spec.name, serve, home, progress, adapters or {})
+    server = Server(checked(spec), spec.name, serve, home, label, progress, adapters or {})
     with running(server):
         yield _connector(spec, serve, server.url, server)
 

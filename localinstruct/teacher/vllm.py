@@ -34,6 +34,8 @@ class Server:
     serve: Serve
     home: Path
     """Folder for its log and lock: the run's."""
+    label: str
+    """Of its log and lock: "vllm", or "vllm-NAME" for a second model served at the same time."""
     progress: Progress
     adapters: dict[str, Path] = field(default_factory=dict)
     url: str = ""
@@ -48,7 +50,7 @@ class Server:
         folder = self._private_folder()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         command, environment = vllm_command(self, folder / "vllm.sock"), _environment(self.serve, folder)
-        self._ward = Ward(command, folder, self.log, environment, self.home / "teacher.lock")
+        self._ward = Ward(command, folder, self.log, environment, self.home / f"{self.label}.lock")
         try:
             self._wait_until_healthy()
         except BaseException:
@@ -93,7 +95,7 @@ class Server:
     @property
     def log(self) -> Path:
         """What vLLM prints, prompts excepted."""
-        return self.home / "logs" / "vllm.log"
+        return self.home / "logs" / f"{self.label}.log"
 
     def _wait_until_healthy(self) -> None:
         began = time.monotonic()
