@@ -19,8 +19,8 @@ import sys
 import time
 from pathlib import Path
 
-GRACE = 3.0
-"""Seconds between SIGTERM and SIGKILL: vLLM needs about 2.5, and Ctrl-C must be over within 5."""
+GRACE = 2.0
+"""Seconds between SIGTERM and SIGKILL: vLLM alone needs 1.5 to 2.5 and has nothing to save; Ctrl-C must be over within 5."""
 CHILD = "LOCALINSTRUCT_STAGE"
 """Set in the environment of a stage that `run` started: it dies with its parent and leaves the last words to it."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36

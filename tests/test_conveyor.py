@@ -11,7 +11,8 @@ from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Prompt
 from localinstruct.run import Run, open_run
-from localinstruct.stages.generate import converse, make_line
+from localinstruct.stages.conveyor import Commit, Conveyor
+from localinstruct.stages.generate import converse, make_gate, make_line
 from tests.scripted import HashEncoder, ScriptedTeacher, numbered_list
 
 SEEDS = [
@@ -109,3 +110,28 @@ def test_stops_with_a_reason_when_nothing_new_comes(tmp_path: Path) -> None:
 def test_silence_stops_too(tmp_path: Path) -> None:
     with open_run(tmp_path) as run, pytest.raises(NothingNew):
         play(run, recipe(stop_window=20), ScriptedTeacher(reply=lambda rng: ""))
+
+
+def test_ctrl_c_does_not_wait_for_the_backlog(tmp_path: Path) -> None:
+    """Many episodes are done and wait for their commit when the stop comes: it is obeyed after the commit at hand."""
+    commits: list[int] = []
+    chosen = recipe(target=100_000, in_flight=64)
+    line, encoder = make_line(chosen, SEEDS, "digest"), HashEncoder()
+
+    async def stopped(run: Run) -> None:
+        gate = make_gate(chosen.novelty, SEEDS, encoder, Silent())
+        main = asyncio.current_task()
+        assert main is not None
+
+        def on_commit(commit: Commit) -> None:
+            commits.append(commit.total)
+            if len(commits) == 5:
+                main.cancel()
+
+        await Conveyor(line, run, ScriptedTeacher(delay=0.0), encoder, gate, on_commit).work()
+
+    with open_run(tmp_path) as run:
+        with pytest.raises(asyncio.CancelledError):
+            asyncio.run(stopped(run))
+        assert len(commits) == 5
+        assert run.count_kept() == commits[-1]
