@@ -103,6 +103,11 @@ def fits(spec: Weighted, machine: Machine) -> str | None:
     return f"{spec.name} {verdict}: needs about {wanted}; {place} has {room:.1f} GiB free"
 
 
+def cpu_has_bf16() -> bool:
+    """Whether this CPU multiplies bfloat16 by itself; without that it is slower than float32."""
+    return "avx512_bf16" in _read("/proc/cpuinfo")
+
+
 def cpu_count() -> int:
     """Cores this process may use: affinity, and the control group's quota rounded up."""
     cores = len(os.sched_getaffinity(0))

@@ -113,7 +113,9 @@ class Conveyor:
                     if episode not in playing:
                         playing[episode] = asyncio.create_task(self._play(episode))
                 self._commit(committed, await playing.pop(committed))
-                await asyncio.sleep(0)  # awaiting a finished task does not yield: Ctrl-C would wait for the whole backlog
+                await asyncio.sleep(
+                    0
+                )  # awaiting a finished task does not yield: Ctrl-C would wait for the whole backlog
         finally:
             for task in playing.values():
                 task.cancel()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from localinstruct import offline
 from localinstruct.errors import TeacherError
+from localinstruct.machine import cpu_has_bf16
 from localinstruct.progress import Progress
 from localinstruct.teacher import Serve
 from localinstruct.teacher.client import http_transport
@@ -157,7 +158,7 @@ def on_gpu() -> bool:
 def _dtype(serve: Serve) -> str:
     if serve.dtype != "auto" or on_gpu():
         return serve.dtype
-    return "bfloat16" if "avx512_bf16" in Path("/proc/cpuinfo").read_text() else "float32"
+    return "bfloat16" if cpu_has_bf16() else "float32"
 
 
 def _max_rank(adapters: dict[str, Path]) -> int:
