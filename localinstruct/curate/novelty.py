@@ -75,9 +75,9 @@ class Index:
         self._rows[len(self.labels) : size] = vectors
         self.labels.extend(labels)
 
-    def similarities(self, vector: "np.ndarray") -> "np.ndarray":
-        """(n,) cosines of one unit vector (d,) with every row."""
-        return self.vectors @ vector
+    def similarities(self, vectors: "np.ndarray", first: int = 0) -> "np.ndarray":
+        """(m, n - first) cosines of m unit vectors (m, d) with every row from `first` on, in one matrix product."""
+        return vectors @ self.vectors[first:].T
 
 
 def nearest(similarities: "np.ndarray", count: int) -> "np.ndarray":
@@ -94,14 +94,14 @@ def nearest(similarities: "np.ndarray", count: int) -> "np.ndarray":
 class Gate:
     """Decides in order what is new, and remembers what it let through.
 
-    The index holds what `novelty.against` says. An exact repetition of a kept row is refused in every case, one of a
-    seed unless only kept rows are compared with.
+    The index begins with the seeds that are compared with, and takes in kept rows unless `novelty.against` is "seeds".
+    An exact repetition of any of these, or of a kept row, is refused in every case.
     """
 
     def __init__(self, novelty: Novelty, index: Index, seeds: Sequence[Instance]) -> None:
         self._novelty = novelty
         self._index = index
-        self._seen = set() if novelty.against == "kept" else {_asked(seed) for seed in seeds}
+        self._seen = {_asked(seed) for seed in seeds}
 
     def remember(self, instances: Sequence[Instance], vectors: "np.ndarray") -> None:
         """Take rows kept earlier into account: n instances with their (n, d) vectors."""
@@ -111,19 +111,23 @@ class Gate:
 
     def admit(self, instances: Sequence[Instance], vectors: "np.ndarray") -> list[Kept | Reject]:
         """For each of m candidates with (m, d) vectors: the kept row, or the reject that names its nearest neighbour."""
+        import numpy as np
+
+        known, before = len(self._index), self._index.similarities(vectors)  # (m, known)
         verdicts: list[Kept | Reject] = []
-        for instance, vector in zip(instances, vectors, strict=True):
-            verdict = self._judge(instance, vector)
+        for instance, vector, old in zip(instances, vectors, before, strict=True):
+            just_kept = self._index.similarities(vector[None], known)[0]
+            verdict = self._judge(instance, vector, np.concatenate([old, just_kept]))
             if isinstance(verdict, Kept):
                 self.remember([instance], vector[None])
             verdicts.append(verdict)
         return verdicts
 
-    def _judge(self, instance: Instance, vector: "np.ndarray") -> Kept | Reject:
+    def _judge(self, instance: Instance, vector: "np.ndarray", similarities: "np.ndarray") -> Kept | Reject:
+        """The verdict on one candidate with its (d,) vector and its (n,) cosines with every row."""
         text = text_of(instance, self._novelty)
         if _asked(instance) in self._seen:
             return Reject("novelty", "exact repetition", text, "the same instruction and input are there already", 1.0)
-        similarities = self._index.similarities(vector)  # (n,)
         neighbours = tuple(
             Neighbour(*self._index.labels[int(row)], round(float(similarities[row]), 4))
             for row in nearest(similarities, self._novelty.remember)

@@ -96,12 +96,14 @@ async def _converse(line: Line, run: Run, connect: Callable[[], Panel], encoder:
 
 
 def make_gate(novelty: Novelty, seeds: Sequence[Instance], encoder: Encoder, progress: Progress) -> Gate:
-    """A gate that knows the seeds."""
-    texts = [text_of(seed, novelty) for seed in seeds]
+    """A gate that knows the seeds, unless only kept rows are compared with (one is embedded then, to learn d)."""
+    compared = seeds if novelty.against != "kept" else ()
+    texts = [text_of(seed, novelty) for seed in compared or seeds[:1]]
     vectors = encode_in_blocks(encoder, texts, lambda done: progress.update("embedding seeds", done, len(texts)))
     index = Index(vectors.shape[1])
-    index.add(vectors, [(seed.id, text) for seed, text in zip(seeds, texts, strict=True)])
-    return Gate(novelty, index, seeds)
+    if compared:
+        index.add(vectors, [(seed.id, text) for seed, text in zip(seeds, texts, strict=True)])
+    return Gate(novelty, index, compared)
 
 
 class Meter:
