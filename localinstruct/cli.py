@@ -15,6 +15,7 @@ import typer
 
 from localinstruct import bundle_cli, console, models_cli
 from localinstruct.errors import Interrupted, LocalInstructError
+from localinstruct.integrity import plain_words
 from localinstruct.models_cli import Json, require_choice
 from localinstruct.warden import CHILD
 
@@ -262,7 +263,8 @@ def main() -> NoReturn:
             from localinstruct import seal
 
             seal.begin(False)  # sealed if our parent is, and checked against the kernel
-        code = app(standalone_mode=False) or 0
+        with plain_words(Path.cwd()):
+            code = app(standalone_mode=False) or 0
     except LocalInstructError as problem:
         if not (isinstance(problem, Interrupted) and CHILD in os.environ):  # then our parent says it
             console.error(problem)

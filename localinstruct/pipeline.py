@@ -19,11 +19,12 @@ from typing import Any
 
 from localinstruct import __version__
 from localinstruct.errors import Interrupted, LocalInstructError, RunConflict
+from localinstruct.lock import LOCK_FD
 from localinstruct.offline import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
 from localinstruct.records import digest
-from localinstruct.run import LOCK_FD, Run
+from localinstruct.run import Run
 from localinstruct.stages import StageResult
 from localinstruct.warden import CHILD
 

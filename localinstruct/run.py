@@ -12,9 +12,7 @@ the store holds a whole number of episodes and the tape holds every completion t
 Not covered: network file systems (flock and WAL need a local disk).
 """
 
-import fcntl
 import json
-import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -23,29 +21,29 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localinstruct.errors import RunConflict, RunInUse, UsageError
+from localinstruct.errors import RunConflict, UsageError
+from localinstruct.integrity import checksum, damage, damaged, plain_words
+from localinstruct.lock import only_writer
 from localinstruct.records import Completion, Instance, Kept, Neighbour, Reject
 
 if TYPE_CHECKING:
     import numpy as np
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SCHEMA = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL);
 CREATE TABLE tape(episode INTEGER, call INTEGER, idx INTEGER, digest TEXT NOT NULL, prompt TEXT NOT NULL,
                   completions TEXT NOT NULL, tokens INTEGER NOT NULL, arrived REAL NOT NULL,
-                  PRIMARY KEY (episode, call, idx)) WITHOUT ROWID;
+                  checksum TEXT NOT NULL, PRIMARY KEY (episode, call, idx)) WITHOUT ROWID;
 CREATE TABLE episodes(episode INTEGER PRIMARY KEY, kept INTEGER NOT NULL, rejected INTEGER NOT NULL,
-                      tokens INTEGER NOT NULL, committed REAL NOT NULL);
+                      tokens INTEGER NOT NULL, committed REAL NOT NULL, checksum TEXT NOT NULL);
 CREATE TABLE kept(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, episode INTEGER NOT NULL, instance TEXT NOT NULL,
-                  most_similar TEXT NOT NULL, vector BLOB NOT NULL);
+                  most_similar TEXT NOT NULL, vector BLOB NOT NULL, checksum TEXT NOT NULL);
 CREATE TABLE rejects(seq INTEGER PRIMARY KEY, episode INTEGER NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL,
-                     text TEXT NOT NULL, detail TEXT NOT NULL, score REAL);
+                     text TEXT NOT NULL, detail TEXT NOT NULL, score REAL, checksum TEXT NOT NULL);
 CREATE TABLE stages(name TEXT PRIMARY KEY, inputs TEXT NOT NULL, started REAL NOT NULL, finished REAL,
-                    result TEXT NOT NULL);
+                    result TEXT NOT NULL, checksum TEXT NOT NULL);
 """
-LOCK_FD = "LOCALINSTRUCT_LOCK_FD"
-"""Environment variable by which a parent hands its lock to the stage it starts."""
 
 
 class Run:
@@ -69,7 +67,7 @@ class Run:
     def put(self, key: str, value: str) -> None:
         """Store a text under `key`, replacing an earlier one."""
         with self._transaction():
-            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
+            self._insert("meta", key, value)
 
     # -- tape -------------------------------------------------------------------------------------------------------
 
@@ -98,9 +96,7 @@ class Run:
         """Put completions on the tape, durably, before anyone uses them."""
         row = (episode, call, index, digest, _json(prompt), _json([asdict(a) for a in answers]))
         with self._transaction():
-            self._db.execute(
-                "INSERT INTO tape VALUES (?, ?, ?, ?, ?, ?, ?, ?)", (*row, sum(a.tokens for a in answers), time.time())
-            )
+            self._insert("tape", *row, sum(a.tokens for a in answers), time.time())
 
     def tape(self) -> Iterator[tuple[int, int, int, dict[str, Any], list[Completion]]]:
         """Everything the teacher was asked and said: (episode, call, index, prompt, completions)."""
@@ -118,24 +114,28 @@ class Run:
     def commit_episode(self, episode: int, kept: Sequence[Kept], rejects: Sequence[Reject], tokens: int) -> None:
         """Commit one episode whole: its kept rows, its rejects and its own entry, in one durable transaction."""
         with self._transaction():
-            for row in kept:
-                self._db.execute(
-                    "INSERT INTO kept(id, episode, instance, most_similar, vector) VALUES (?, ?, ?, ?, ?)",
-                    (row.instance.id, episode, _json(row.instance.to_dict()), _json([asdict(n) for n in row.most_similar]),
-                     row.vector.astype("<f4").tobytes()),
-                )  # fmt: skip
-            for reject in rejects:
-                self._db.execute(
-                    "INSERT INTO rejects(episode, stage, reason, text, detail, score) VALUES (?, ?, ?, ?, ?, ?)",
-                    (episode, reject.stage, reject.reason, reject.text, reject.detail, reject.score),
-                )
-            self._db.execute(
-                "INSERT INTO episodes VALUES (?, ?, ?, ?, ?)", (episode, len(kept), len(rejects), tokens, time.time())
-            )
+            for seq, row in enumerate(kept, self._next("kept")):
+                similar, vector = _json([asdict(n) for n in row.most_similar]), row.vector.astype("<f4").tobytes()
+                text = _json(row.instance.to_dict())
+                self._insert("kept", seq, row.instance.id, episode, text, similar, vector)
+            for seq, reject in enumerate(rejects, self._next("rejects")):
+                fields = (reject.stage, reject.reason, reject.text, reject.detail, reject.score)
+                self._insert("rejects", seq, episode, *fields)
+            self._insert("episodes", episode, len(kept), len(rejects), tokens, time.time())
+
+    def _next(self, table: str) -> int:
+        return int(self._db.execute(f"SELECT coalesce(max(seq), 0) + 1 FROM {table}").fetchone()[0])
+
+    def _insert(self, table: str, *values: Any) -> None:
+        """Write one row with its checksum; a row of meta and stages replaces the one before it."""
+        verb = "INSERT OR REPLACE" if table in ("meta", "stages") else "INSERT"
+        places = ", ".join("?" * (len(values) + 1))
+        self._db.execute(f"{verb} INTO {table} VALUES ({places})", (*values, checksum(values)))
 
     def episodes(self) -> list[tuple[int, int, int, int, float]]:
         """(episode, kept, rejected, output tokens, time of commit) of every committed episode, in order."""
-        return self._db.execute("SELECT * FROM episodes ORDER BY episode").fetchall()
+        query = "SELECT episode, kept, rejected, tokens, committed FROM episodes ORDER BY episode"
+        return self._db.execute(query).fetchall()
 
     def count_kept(self) -> int:
         """How many rows are kept."""
@@ -183,14 +183,15 @@ class Run:
                 "SELECT started FROM stages WHERE name = ? AND inputs = ?", (name, inputs)
             ).fetchone()
             started = row[0] if row else time.time()
-            self._db.execute("INSERT OR REPLACE INTO stages VALUES (?, ?, ?, NULL, '{}')", (name, inputs, started))
+            self._insert("stages", name, inputs, started, None, "{}")
 
     def finish_stage(self, name: str, result: dict[str, Any]) -> None:
         """Store a stage's result; from now on it is skipped while its inputs stay the same."""
+        entry = self.stage(name)
+        if entry is None:
+            raise RunConflict(f"{self.path}: {name} was never started.")
         with self._transaction():
-            self._db.execute(
-                "UPDATE stages SET finished = ?, result = ? WHERE name = ?", (time.time(), _json(result), name)
-            )
+            self._insert("stages", name, entry.inputs, entry.started, time.time(), _json(result))
 
     def forget_stage(self, name: str) -> None:
         """Make a stage unfinished again."""
@@ -199,18 +200,28 @@ class Run:
 
     def stage(self, name: str) -> "StageEntry | None":
         """What is known about a stage, or None when it was never started."""
-        row = self._db.execute("SELECT * FROM stages WHERE name = ?", (name,)).fetchone()
+        query = "SELECT name, inputs, started, finished, result FROM stages WHERE name = ?"
+        row = self._db.execute(query, (name,)).fetchone()
         return StageEntry(row[0], row[1], row[2], row[3], json.loads(row[4])) if row else None
+
+    def require_sound(self) -> None:
+        """Read the whole store once; StoreError that names the damage when a row is not as it was written."""
+        problems = damage(self._db)
+        if problems:
+            raise damaged(self.path / "run.sqlite", problems)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
+        """Committed and synced when the block ends well; StoreError, with nothing changed, when the disk refuses."""
+        with plain_words(self.path / "run.sqlite"):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # some refusals roll back by themselves
+                    self._db.execute("ROLLBACK")
+                raise
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,11 +237,17 @@ class StageEntry:
 
 @contextmanager
 def open_run(path: Path) -> Iterator[Run]:
-    """Open a run for writing, made if missing; RunInUse (with the owner's pid) when another process has it."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with _lock(path):
+    """Open a run for writing, made if missing; RunInUse (with the owner's pid) when another process has it.
+
+    StoreError when the disk refuses or the store is damaged; a stage started by `run` relies on its parent's check.
+    """
+    with plain_words(path):
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with only_writer(path) as ours:
         run = Run(path, _connect(path / "run.sqlite", create=True))
         try:
+            if ours:
+                run.require_sound()
             yield run
         finally:
             run.close()
@@ -238,11 +255,12 @@ def open_run(path: Path) -> Iterator[Run]:
 
 @contextmanager
 def read_run(path: Path) -> Iterator[Run]:
-    """Open an existing run to look at it, also while another process writes to it."""
+    """Open an existing run to look at it, also while another process writes to it; StoreError when it is damaged."""
     if not (path / "run.sqlite").is_file():
         raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
     run = Run(path, _connect(path / "run.sqlite", create=False))
     try:
+        run.require_sound()
         yield run
     finally:
         run.close()
@@ -254,62 +272,22 @@ def _runs_beside(path: Path) -> str:
 
 
 def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
-    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-    try:
+    with plain_words(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0 and not create:
-            raise UsageError(f"{path.parent}: just being made, or never begun.", "Try again in a moment.")
-        if version == 0:
+        if version == 0 and create:
             connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
-        elif version != SCHEMA_VERSION:
-            raise RunConflict(
-                f"{path}: written by another version of localinstruct (store {version}, this one reads {SCHEMA_VERSION}).",
-                "Use the version that made it, or another --name.",
-            )
-    except sqlite3.DatabaseError as error:
+            version = SCHEMA_VERSION
+    if version == 0:
+        raise UsageError(f"{path.parent}: just being made, or never begun.", "Try again in a moment.")
+    if version != SCHEMA_VERSION:
         raise RunConflict(
-            f"{path}: not a readable run store ({error}).", "Restore it, or use another --name."
-        ) from None
+            f"{path}: written by another version of localinstruct (store {version}, this one reads {SCHEMA_VERSION}).",
+            "Use the version that made it, or another --name.",
+        )
     return connection
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Hold the run's lock: our own, or the one our parent holds and handed down."""
-    inherited = os.environ.get(LOCK_FD)
-    if inherited and _is_same_file(int(inherited), path / "run.lock"):
-        yield
-        return
-    descriptor = os.open(path / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    try:
-        _claim(descriptor, path)
-        os.set_inheritable(descriptor, True)
-        os.environ[LOCK_FD] = str(descriptor)
-        yield
-    finally:
-        os.environ.pop(LOCK_FD, None)
-        os.close(descriptor)
-
-
-def _claim(descriptor: int, path: Path) -> None:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(descriptor, 20).decode() or "unknown"
-        raise RunInUse(
-            f"{path}: in use by process {owner}.", f"Wait for it, stop it (kill -INT {owner}), or use another --name."
-        ) from None
-    os.truncate(descriptor, 0)
-    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
-
-
-def _is_same_file(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), path.stat())
-    except OSError:
-        return False
 
 
 def _json(value: Any) -> str:

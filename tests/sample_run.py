@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import localinstruct.run as store
+from localinstruct.integrity import checksum
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Kept, Lineage, Neighbour, Reject
 from localinstruct.run import Run, open_run
@@ -89,13 +90,14 @@ def big(path: Path) -> None:
             for call in range(40):
                 run.record(episode, call, 0, {"text": "p" * 3000}, "d", [Completion("x" * 4000, "stop", 900)])
             run.commit_episode(episode, kept, rejects, 36_000)
+        run._db.create_function("row_sum", -1, lambda *values: checksum(values))
         copies = "(WITH RECURSIVE t(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM t WHERE k < 9) SELECT k FROM t)"
-        kept_columns, reject_columns = (
-            "episode, instance, most_similar, vector",
-            "episode, stage, reason, text, detail, score",
-        )
-        run._db.execute(f"INSERT INTO kept(id, {kept_columns}) SELECT id || k, {kept_columns} FROM kept, {copies}")
-        run._db.execute(f"INSERT INTO rejects({reject_columns}) SELECT {reject_columns} FROM rejects, {copies}")
+        for table, columns in (
+            ("kept", f"seq + {26 * 200} * k, id || k, episode + 26 * k, instance, most_similar, vector"),
+            ("rejects", f"seq + {26 * 220} * k, episode + 26 * k, stage, reason, text, detail, score"),
+            ("episodes", "episode + 26 * k, kept, rejected, tokens, committed"),
+        ):
+            run._db.execute(f"INSERT INTO {table} SELECT {columns}, row_sum({columns}) FROM {table}, {copies}")
 
 
 def _generate(run: Run, clock: SimpleNamespace) -> None:

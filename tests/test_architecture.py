@@ -21,7 +21,7 @@ ROWS = (
     ("methods", "teacher", "curate", "nano"),
     ("formats", "models", "templates"),
     ("preflight", "seal"),
-    ("records", "config", "machine", "offline", "files", "warden", "progress"),
+    ("records", "config", "machine", "offline", "files", "warden", "progress", "integrity", "lock"),
     ("errors",),
 )
 """Top to bottom. A unit may import units of lower rows, and its own folder; units of one row do not know each other."""

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localinstruct.errors import RunConflict, RunInUse, UsageError
+from localinstruct.errors import RunConflict, RunInUse, StoreError, UsageError
+from localinstruct.lock import LOCK_FD
 from localinstruct.records import Completion, Instance, Kept, Neighbour, Prompt, Reject
-from localinstruct.run import LOCK_FD, open_run, read_run
+from localinstruct.run import open_run, read_run
 
 HOLD = """
 import sys
@@ -99,7 +100,7 @@ def test_the_tape_answers_only_the_same_prompt(tmp_path: Path) -> None:
 
 def test_a_foreign_or_future_store_is_named(tmp_path: Path) -> None:
     (tmp_path / "run.sqlite").write_bytes(b"not a database at all, just text" * 40)
-    with pytest.raises(RunConflict, match="not a readable run store"), read_run(tmp_path):
+    with pytest.raises(StoreError, match="not a database"), read_run(tmp_path):
         pass
     (tmp_path / "run.sqlite").unlink()
     with open_run(tmp_path) as run:
@@ -119,3 +120,52 @@ def test_a_directory_that_is_no_run_lists_those_that_are(tmp_path: Path) -> None
 def test_the_directory_is_private(tmp_path: Path) -> None:
     with open_run(tmp_path / "run"):
         assert (tmp_path / "run").stat().st_mode & 0o077 == 0
+
+
+def spoil(path: Path, table: str, column: str, value: object) -> None:
+    """Change a value behind the store's back, as a flipped bit would."""
+    with sqlite3.connect(path / "run.sqlite") as database:
+        database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = (SELECT min(rowid) FROM {table})", (value,))
+    database.close()
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [("kept", "instance", "{}"), ("kept", "vector", b"x" * 16), ("rejects", "score", 0.5), ("episodes", "kept", 3)],
+)
+def test_an_altered_row_is_named_and_never_shown(tmp_path: Path, table: str, column: str, value: object) -> None:
+    reject = Reject("novelty", "too similar", "text", "nearest", 0.93)
+    with open_run(tmp_path) as run:
+        run.commit_episode(0, [kept(1), kept(2)], [reject], tokens=40)
+    spoil(tmp_path, table, column, value)
+    for opened in (read_run, open_run):
+        with pytest.raises(StoreError, match=f"damaged: 1 altered row.* in {table}") as caught, opened(tmp_path):
+            pass
+        assert "another --name" in caught.value.hint
+
+
+def test_rows_that_are_gone_are_missed(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        for number in range(3):
+            run.commit_episode(number, [kept(number)], [], tokens=1)
+    with sqlite3.connect(tmp_path / "run.sqlite") as database:
+        database.execute("DELETE FROM kept WHERE seq = 2")
+        database.execute("DELETE FROM episodes WHERE episode = 0")
+    database.close()
+    with pytest.raises(StoreError, match=r"have not the rows in kept.*1 episode\(s\) are gone"), read_run(tmp_path):
+        pass
+
+
+def test_a_full_disk_is_one_sentence_and_changes_nothing(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        run.commit_episode(0, [kept(1)], [], tokens=1)
+        pages = run._db.execute("PRAGMA page_count").fetchone()[0]
+        run._db.execute(f"PRAGMA max_page_count = {pages}")
+        rows = [kept(number) for number in range(2, 200)]
+        with pytest.raises(StoreError, match=r"the disk is full\. What was counted as kept is kept"):
+            run.commit_episode(1, rows, [], tokens=1)
+        committed = run.count_kept()
+        run._db.execute("PRAGMA max_page_count = 1000000")
+        run.commit_episode(committed, [kept(1000)], [], tokens=1)
+    with read_run(tmp_path) as run:
+        assert [row.instruction for row in run.kept()] == ["Do thing number 1", "Do thing number 1000"]

@@ -6,6 +6,7 @@ product of the stage `dataset`. egress.txt is the same in words and can be made 
 and nothing but these files.
 """
 
+import contextlib
 import hashlib
 import json
 import time
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct import files
+from localinstruct.errors import LocalInstructError
 from localinstruct.records import digest
 from localinstruct.seal import journal, ladder, signing
 
@@ -33,8 +35,11 @@ def watched(run: Path, stages: Callable[[], Stages]) -> Iterator[None]:
     try:
         with journal.session(run):
             yield
-    finally:
-        write(run, stages())
+    except BaseException:
+        with contextlib.suppress(LocalInstructError, OSError):  # a full disk, say: the first trouble is what is told
+            write(run, stages())
+        raise
+    write(run, stages())
 
 
 def write(run: Path, stages: Stages) -> list[str]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from localinstruct import offline
 from localinstruct.errors import TeacherError
+from localinstruct.lock import LOCK_FD
 from localinstruct.machine import cpu_has_bf16
 from localinstruct.progress import Progress
 from localinstruct.teacher import Serve
@@ -180,7 +181,7 @@ def _environment(serve: Serve, folder: Path) -> dict[str, str]:
     if not on_gpu():
         extra |= {"VLLM_CPU_KVCACHE_SPACE": str(serve.kv_cache_gib), "VLLM_TARGET_DEVICE": "cpu"}
     environment = offline.child_environment(**extra)
-    environment.pop("LOCALINSTRUCT_LOCK_FD", None)
+    environment.pop(LOCK_FD, None)
     return environment
 
 

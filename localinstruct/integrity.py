@@ -1,0 +1,105 @@
+"""Every row of the store carries a checksum of itself, because SQLite does not notice a flipped bit inside a value.
+
+`checksum` is written with each row; `damage` reads the whole store, once, when a run is opened for writing or exported: SQLite's
+own structure, every row's checksum, and that each committed episode still has all the rows it was committed with. What
+the disk itself refuses (full, read-only, failing) is put into one sentence by `plain_words`. Not covered: the write-ahead
+log of a killed run, where SQLite drops everything behind a damaged place, as it must after a power cut.
+"""
+
+import errno
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from localinstruct.errors import StoreError
+
+TABLES = ("meta", "tape", "episodes", "kept", "rejects", "stages")
+REFUSALS = {
+    errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk failed to read or write", errno.EMFILE: "too many files are open in this process",
+    errno.ENFILE: "too many files are open on this machine", errno.EACCES: "this user may not write there",
+    errno.EPERM: "this user may not do that there", errno.EFBIG: "a file has reached the largest size allowed",
+}  # fmt: skip
+"""What a system call answers -> what it means."""
+SQLITE_REFUSALS = {
+    "SQLITE_FULL": "the disk is full", "SQLITE_READONLY": "the store is read-only", "SQLITE_IOERR": "the disk failed to "
+    "read or write", "SQLITE_CANTOPEN": "the store cannot be opened (rights, or too many open files)",
+    "SQLITE_BUSY": "another program holds the store", "SQLITE_NOMEM": "there is no memory left",
+}  # fmt: skip
+"""Beginning of SQLite's error name -> what it means."""
+
+
+def checksum(values: tuple[Any, ...]) -> str:
+    """16 hex digits over the values of a row as SQLite gives them back: int, float, str, bytes, None."""
+    return hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
+
+
+def damage(database: sqlite3.Connection) -> list[str]:
+    """What is wrong with a store, in sentences; empty when every row is as it was written."""
+    try:
+        database.execute("BEGIN")  # one snapshot, whoever writes meanwhile
+        try:
+            structure = [text for (text,) in database.execute("PRAGMA integrity_check(5)") if text != "ok"]
+            return structure or [*_altered(database), *_missing(database)]
+        finally:
+            database.execute("ROLLBACK")
+    except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
+        return [str(error)]
+
+
+def _altered(database: sqlite3.Connection) -> Iterator[str]:
+    """One sentence per table with rows that do not fit their checksum."""
+    for table in TABLES:
+        bad = [row[0] for row in database.execute(f"SELECT * FROM {table}") if checksum(row[:-1]) != row[-1]]
+        if bad:
+            yield f"{len(bad)} altered row(s) in {table}, the first is {str(bad[0])[:40]!r}"
+
+
+def _missing(database: sqlite3.Connection) -> Iterator[str]:
+    """Whether committed episodes are complete and without a gap."""
+    for table, column in (("kept", "kept"), ("rejects", "rejected")):
+        counted = f"SELECT episode, count(*) AS rows FROM {table} GROUP BY episode"
+        query = f"""SELECT count(*) FROM episodes e LEFT JOIN ({counted}) r ON r.episode = e.episode
+                    WHERE e.{column} != coalesce(r.rows, 0)"""
+        count = database.execute(query).fetchone()[0]
+        if count:
+            yield f"{count} episode(s) have not the rows in {table} that they were committed with"
+    count, last = database.execute("SELECT count(*), coalesce(max(episode), -1) + 1 FROM episodes").fetchone()
+    if count != last:
+        yield f"{last - count} episode(s) are gone"
+
+
+@contextmanager
+def plain_words(path: Path) -> Iterator[None]:
+    """Turn what the disk or SQLite refuses inside the block into a StoreError with one sentence and a way on."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        name = getattr(error, "sqlite_errorname", "") or ""
+        meaning = next((text for start, text in SQLITE_REFUSALS.items() if name.startswith(start)), "")
+        if not meaning and not name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+            raise
+        raise refused(path, meaning) if meaning else damaged(path, [str(error)]) from None
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise refused(Path(str(error.filename or path)), REFUSALS[error.errno]) from None
+
+
+def refused(path: Path, meaning: str) -> StoreError:
+    """The error for a disk that would not take a write."""
+    return StoreError(
+        f"{path}: {meaning}. What was counted as kept is kept.",
+        f"Mend the cause (df -h {path.parent}; ls -ld {path.parent}), then run the same command again: it goes on.",
+    )
+
+
+def damaged(path: Path, problems: list[str]) -> StoreError:
+    """The error for a store that is not as it was written."""
+    return StoreError(
+        f"{path}: the store is damaged: {'; '.join(problems[:3])}.",
+        f"Put back a copy of {path.parent} from before, or use another --name. Nothing was changed in it.",
+    )

@@ -1,0 +1,56 @@
+"""One writer per run: an flock on run.lock that the kernel frees when its owner dies, however it dies.
+
+A stage that `run` starts works under its parent's lock, handed down as an open descriptor. Not covered: network file
+systems, where flock may mean nothing.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from localinstruct.errors import RunInUse
+
+LOCK_FD = "LOCALINSTRUCT_LOCK_FD"
+"""Environment variable by which a parent hands its lock to the stage it starts."""
+
+
+@contextmanager
+def only_writer(path: Path) -> Iterator[bool]:
+    """Hold the lock of the run directory `path`: our own (True), or the one our parent holds and handed down (False).
+
+    RunInUse with the owner's pid when another process has it.
+    """
+    inherited = os.environ.get(LOCK_FD)
+    if inherited and _is_same_file(int(inherited), path / "run.lock"):
+        yield False
+        return
+    descriptor = os.open(path / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        _claim(descriptor, path)
+        os.set_inheritable(descriptor, True)
+        os.environ[LOCK_FD] = str(descriptor)
+        yield True
+    finally:
+        os.environ.pop(LOCK_FD, None)
+        os.close(descriptor)
+
+
+def _claim(descriptor: int, path: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        owner = os.read(descriptor, 20).decode() or "unknown"
+        raise RunInUse(
+            f"{path}: in use by process {owner}.", f"Wait for it, stop it (kill -INT {owner}), or use another --name."
+        ) from None
+    os.truncate(descriptor, 0)
+    os.pwrite(descriptor, str(os.getpid()).encode(), 0)
+
+
+def _is_same_file(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except OSError:
+        return False
