@@ -8,6 +8,7 @@ log of a killed run, where SQLite drops everything behind a damaged place, as it
 
 import errno
 import hashlib
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,6 +17,8 @@ from typing import Any
 
 from localinstruct.errors import StoreError
 
+RESERVE = 64 * 2**20
+"""Bytes left free on the run's disk, so that it can still be closed, shown and reported on."""
 TABLES = ("meta", "tape", "episodes", "kept", "rejects", "stages")
 REFUSALS = {
     errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only",
@@ -87,6 +90,17 @@ def plain_words(path: Path) -> Iterator[None]:
         if error.errno not in REFUSALS:
             raise
         raise refused(Path(str(error.filename or path)), REFUSALS[error.errno]) from None
+
+
+def require_space(folder: Path, bytes_needed: int) -> None:
+    """StoreError when the disk that holds `folder` has less free than this work needs, and RESERVE besides."""
+    free = shutil.disk_usage(folder).free
+    if free < bytes_needed + RESERVE:
+        raise StoreError(
+            f"{folder}: {free / 2**20:,.0f} MiB are free on its disk, {(bytes_needed + RESERVE) / 2**20:,.0f} MiB are needed "
+            "to go on. Stopped before the disk is full; what is kept is kept.",
+            f"Make room (df -h {folder}), then run the same command again: it goes on.",
+        )
 
 
 def refused(path: Path, meaning: str) -> StoreError:

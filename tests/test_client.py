@@ -168,3 +168,45 @@ def test_a_missing_finish_reason_counts_as_cut_off(tmp_path: Path) -> None:
 def test_other_machines_are_refused_before_anything_is_sent(url: str) -> None:
     with pytest.raises(RecipeError, match="not on this machine"):
         Client(url, "m", chat=False, sampling=Sampling(), timeout=1)
+
+
+def test_a_prompt_that_always_fails_is_given_up_while_others_are_answered(tmp_path: Path) -> None:
+    def reply(path: str, request: dict[str, Any], count: int) -> Reply:
+        return (500, failure("cannot")) if request["prompt"] == "poison" else (200, completion("fine"))
+
+    async def go() -> list[list[Completion]]:
+        client = Client(f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=5)
+        poisoned = asyncio.create_task(client.complete(Prompt(text="poison")))
+        answers = [await client.complete(Prompt(text=f"good {number}")) for number in range(30)]
+        answers.append(await poisoned)
+        await client.close()
+        return answers
+
+    with serving_script(tmp_path / "s", reply):
+        *good, given_up = asyncio.run(go())
+    assert {a.text for [a] in good} == {"fine"}
+    assert given_up[0].text == ""
+    assert given_up[0].finish_reason.startswith("refused: failed 6 times: ")
+
+
+def test_a_server_that_answered_before_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs up far more often than an error is tried; it is given up once its patience is over."""
+
+    async def go() -> str:
+        client = Client(f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=5)
+        try:
+            await client.complete(Prompt(text="first"))
+            [answer] = await client.complete(Prompt(text="second"))
+            return answer.text
+        finally:
+            await client.close()
+
+    def reply(path: str, request: dict[str, Any], count: int) -> Reply:
+        return None if 1 < count < 25 else (200, completion("back"))
+
+    with serving_script(tmp_path / "s", reply):
+        assert asyncio.run(go()) == "back"
+    monkeypatch.setattr(client_module, "PATIENCE", 0)
+    (tmp_path / "s").unlink()
+    with serving_script(tmp_path / "s", reply), pytest.raises(TeacherError, match="failed 6 times"):
+        asyncio.run(go())

@@ -6,7 +6,10 @@ nor proxies are looked at. No per-request seed is sent: vLLM on a CPU dies of it
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Awaitable, Callable
+from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -17,6 +20,8 @@ from localinstruct.teacher import Sampling
 
 ATTEMPTS = 6
 """Tries per request while the server answers with errors; each waits twice as long as the one before."""
+PATIENCE = 90.0
+"""Seconds a server that has answered before may be unreachable: long enough for somebody to start it again."""
 Recover = Callable[[], Awaitable[None]]
 """Brings a dead server back; raises TeacherError when that is no longer possible."""
 
@@ -37,6 +42,8 @@ class Client:
         self._chat = chat
         self._sampling = sampling
         self._recover = recover
+        self._answered = -math.inf
+        """When any prompt was answered last (seconds, monotonic)."""
 
     async def close(self) -> None:
         """Close the connections."""
@@ -45,22 +52,44 @@ class Client:
     async def complete(self, prompt: Prompt) -> list[Completion]:
         """`prompt.n` completions.
 
-        A prompt the server refuses (longer than its context) comes back as an empty completion with the refusal as its
-        finish_reason: that is this prompt's fault, not the teacher's. TeacherError when the server stays away.
+        A prompt the server refuses (longer than its context), or fails on again and again while it answers others,
+        comes back as an empty completion with the refusal as its finish_reason: that is this prompt's fault, not the
+        teacher's. TeacherError when the server stays away, or fails on everything.
         """
         import openai
 
-        for attempt in range(ATTEMPTS):
+        began = time.monotonic()
+        for attempt in count():
             try:
-                return await self._ask(prompt)
+                answers = await self._ask(prompt)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 return [Completion("", f"refused: {_first_line(error)}")] * prompt.n
             except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, Malformed) as error:
-                last: Exception = error
+                if self._is_hopeless(attempt, error, began):
+                    return [Completion("", f"refused: failed {attempt + 1} times: {_first_line(error)}")] * prompt.n
             except openai.APIError as error:
                 raise TeacherError(f"The teacher at {self._url} refuses: {_first_line(error)}.", _hint(error)) from None
+            else:
+                self._answered = time.monotonic()
+                return answers
             await self._pause(attempt)
-        raise TeacherError(f"The teacher at {self._url} failed {ATTEMPTS} times: {_first_line(last)}.", "See its log.")
+        raise AssertionError("count() does not end")
+
+    def _is_hopeless(self, attempt: int, error: Exception, began: float) -> bool:
+        """Whether this prompt is to be given up; TeacherError when it is the server that is to be given up."""
+        import openai
+
+        unreachable = isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
+        if unreachable and time.monotonic() - self._answered < PATIENCE:
+            return False
+        if attempt + 1 < ATTEMPTS:
+            return False
+        if self._answered > began and not unreachable:
+            return True
+        raise TeacherError(
+            f"The teacher at {self._url} failed {attempt + 1} times: {_first_line(error)}.",
+            "See its log; when it answers again, run the same command: it goes on.",
+        )
 
     async def _pause(self, attempt: int) -> None:
         if self._recover:

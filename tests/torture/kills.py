@@ -1,0 +1,179 @@
+"""SIGKILL: at random moments, at every system call that makes something last, during recovery, in every other stage."""
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from random import Random
+
+from tests.torture.program import Outcome, exported, killer, run, workspace
+
+Tick = Callable[[int], None]
+GENERATE = ["generate", "recipe.yaml"]
+POINTS = ("pwrite64", "write", "fdatasync", "fsync", "rename", "ftruncate", "unlink")
+"""System calls by which something comes to last: SQLite writes, commits (fdatasync) and makes files with them, and so do
+our atomic files (write, fsync, rename)."""
+
+
+def reference(folder: Path) -> bytes:
+    """The export of a run that nobody disturbed."""
+    workspace(folder)
+    outcome = run(folder, GENERATE)
+    assert outcome.code == 0, outcome.said
+    return exported(folder)[0]
+
+
+def judge(where: str, folder: Path, outcome: Outcome, shown: int) -> list[str]:
+    """What is wrong after a blow: rows that were shown and are gone, doubled rows, a store that is not sound."""
+    if not (folder / "runs/tortured/run.sqlite").exists():
+        return [f"{where}: {shown} rows were shown, no store is there"] if shown else []
+    try:
+        ids = exported(folder)[1]
+    except Exception as error:  # whatever it is, it is the finding
+        return [] if "just being made" in str(error) else [f"{where}: {error}"]
+    wrong = [f"{where}: {shown} rows were shown as kept, {len(ids)} are there"] if len(ids) < shown else []
+    return wrong + ([f"{where}: doubled rows"] if len(set(ids)) < len(ids) else [])
+
+
+def random_moments(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
+    """Kill, look, start again, until the run is finished; then the next run."""
+    expected, wrong, done, late = reference(folder / "undisturbed"), [], 0, 0
+    while done < count:
+        here, seen = folder / f"run-{done}", 0
+        workspace(here)
+        for _ in range(200):
+            outcome = run(here, GENERATE, killer(rng.uniform(0.15, 0.75)))
+            done, late, seen = done + (outcome.code != 0), late + (outcome.shown > 0), max(seen, outcome.shown)
+            wrong += judge(here.name, here, outcome, seen)
+            tick(done)
+            if outcome.code in (0, 5):
+                break
+        wrong += finished(here, expected)
+    return wrong + ([] if late > count / 5 else [f"only {late} of {count} kills came after a row was shown"])
+
+
+def finished(here: Path, expected: bytes) -> list[str]:
+    """A run that was brought to its end must export the same bytes."""
+    outcome = run(here, GENERATE)
+    wrong = [] if outcome.code == 0 else [f"{here.name}: exit {outcome.code}: {outcome.said[-300:]}"]
+    wrong += [] if exported(here)[0] == expected else [f"{here.name}: the export differs from the undisturbed run's"]
+    shutil.rmtree(here)
+    return wrong
+
+
+def recovery(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
+    """Kill a run in its middle, then kill what goes on with it, early and again and again."""
+    expected, wrong, done = reference(folder / "undisturbed"), [], 0
+    while done < count:
+        here = folder / f"run-{done}"
+        workspace(here)
+        seen = run(here, GENERATE, killer(rng.uniform(0.35, 0.5))).shown
+        for _ in range(rng.randint(2, 6)):
+            outcome = run(here, GENERATE, killer(rng.uniform(0.02, 0.35)))
+            seen, done = max(seen, outcome.shown), done + 1
+            wrong += judge(here.name, here, outcome, seen)
+            tick(done)
+        wrong += finished(here, expected)
+    return wrong
+
+
+def straced(folder: Path, inject: str) -> subprocess.CompletedProcess[str]:
+    """The program in a fresh interpreter, with a fault that strace injects into its system calls on the run's files."""
+    command = ["strace", "-f", "-qq", "-o", "/dev/null", *looked_at(folder), "-e", f"inject={inject}",
+               sys.executable, "-m", "tests.torture.program", *GENERATE]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
+
+
+def looked_at(folder: Path) -> list[str]:
+    """strace's options for the run's files, as open descriptors and as the program writes their names."""
+    places = [Path("runs/tortured", name) for name in FILES]
+    return [word for place in places for word in ("-P", str(folder / place), "-P", str(place))]
+
+
+FILES = (
+    ".",
+    "egress",
+    "egress/sessions.jsonl",
+    "run.sqlite",
+    "run.sqlite-wal",
+    "run.sqlite-shm",
+    "run.lock",
+    "recipe.yaml",
+    "egress.json",
+    "egress.txt",
+)
+"""Files of a run in `generate`, as strace is told to look at them."""
+
+
+def every_point(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
+    """Before the n-th call of each kind, `count` different n for each; the end of one call is the beginning of the next."""
+    expected, wrong, done = reference(folder / "undisturbed"), [], 0
+    calls = counted(folder / "counted")
+    for call in POINTS:
+        total = calls.get(call, 0)
+        for when in sorted(rng.sample(range(1, total + 1), min(count, total))):
+            here = folder / f"{call}-{when}"
+            workspace(here)
+            ended = straced(here, f"{call}:signal=SIGKILL:when={when}")
+            done += ended.returncode in (137, -signal.SIGKILL)
+            wrong += judge(here.name, here, Outcome(ended.returncode, 0, ended.stderr, 0), 0) + finished(here, expected)
+            tick(done)
+    return wrong
+
+
+def counted(folder: Path) -> dict[str, int]:
+    """How often an undisturbed run makes each of the calls on its files."""
+    workspace(folder)
+    command = ["strace", "-f", "-qq", "-o", str(folder / "calls"), *looked_at(folder), "-e", f"trace={','.join(POINTS)}",
+               sys.executable, "-m", "tests.torture.program", *GENERATE]  # fmt: skip
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
+    found = re.findall(r"^\d+ +(\w+)\(", (folder / "calls").read_text(), re.MULTILINE)
+    return {name: found.count(name) for name in POINTS}
+
+
+def stages(names: Sequence[str]) -> Callable[[int, Random, Path, Tick], list[str]]:
+    """A row: kill each of these commands `count` times in a finished run, then compare what it makes undisturbed."""
+
+    def row(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
+        reference(folder)
+        wrong, done = [], 0
+        for name in names:
+            words = COMMANDS[name]
+            first = run(folder, words)
+            if first.code != 0:
+                return [f"{name}: exit {first.code}: {first.said[-300:]}"]
+            expected = products(folder, name)
+            for _ in range(count):
+                run(folder, words, killer(rng.uniform(0, 1.1 * first.seconds)))
+                again = run(folder, words)
+                done += 1
+                if again.code != 0:
+                    wrong.append(f"{name}: exit {again.code} after a kill: {again.said[-300:]}")
+                elif products(folder, name) != expected:
+                    wrong.append(f"{name}: its files differ after a kill")
+                left = [path.name for path in folder.rglob("*.part")]
+                wrong += [f"{name}: left behind {left}"] if len(left) > 3 * done else []
+                tick(done)
+        return wrong
+
+    return row
+
+
+COMMANDS = {
+    "dataset": ["dataset", "runs/tortured"],
+    "report": ["report", "runs/tortured"],
+    "export": ["export", "runs/tortured", "--format", "alpaca", "--output", "rows.json"],
+}
+PRODUCTS = {"dataset": "runs/tortured/dataset/*.jsonl", "report": "runs/tortured/report.html", "export": "rows.json"}
+
+
+def products(folder: Path, name: str) -> list[bytes]:
+    """The files a command makes; of a report only that it is whole, because it tells the time."""
+    made = [path.read_bytes() for path in sorted(folder.glob(PRODUCTS[name]))]
+    return [data[-20:] for data in made] if name == "report" else made
