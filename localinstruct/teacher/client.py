@@ -58,6 +58,7 @@ class Client:
         """
         import openai
 
+        asyncio.get_running_loop().set_exception_handler(_without_late_sockets)
         began = time.monotonic()
         for attempt in count():
             try:
@@ -151,6 +152,12 @@ def http_transport(url: str, *, asynchronous: bool) -> tuple[str, Any]:
 def clean(text: str) -> str:
     """The text with lone surrogates replaced, so that it can be stored as UTF-8."""
     return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def _without_late_sockets(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Report what asyncio reports, but not anyio's wake-up of a request that was cancelled in the same turn: no harm."""
+    if not isinstance(context.get("exception"), asyncio.InvalidStateError):
+        loop.default_exception_handler(context)
 
 
 def _limits() -> Any:

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from tests.torture.kills import GENERATE, Tick, counted, finished, judge, reference, straced
 from tests.torture.program import Outcome, exported, run, workspace
@@ -116,10 +117,10 @@ def nearly_full(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
             real = shutil.disk_usage
             usage = type("Usage", (), {})
 
-            def shown(path: object) -> object:
+            def shown(path: Any) -> Any:
                 found = usage()
-                found.free = next(free, 1000)  # type: ignore[attr-defined]
-                return found if os.fspath(path).endswith("tortured") else real(path)  # type: ignore[arg-type]
+                found.free = next(free, 1000)
+                return found if os.fspath(path).endswith("tortured") else real(path)
 
             integrity.shutil.disk_usage = shown  # type: ignore[assignment]
 

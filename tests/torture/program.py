@@ -130,7 +130,8 @@ def run(folder: Path, words: list[str], harm: Callable[[int], None] | None = Non
     pid = os.fork()
     if pid == 0:
         try:
-            _become_child(folder, log, reading, writing)
+            os.close(reading)
+            become_child(folder, log, writing)
             if before:
                 before()
             play(words, served)
@@ -148,12 +149,11 @@ def run(folder: Path, words: list[str], harm: Callable[[int], None] | None = Non
     return Outcome(os.waitstatus_to_exitcode(status), shown, said, time.monotonic() - began)
 
 
-def _become_child(folder: Path, log: Path, reading: int, writing: int) -> None:
-    os.close(reading)
+def become_child(folder: Path, log: Path, writing: int | None = None) -> None:
+    """After a fork: a session of its own in `folder`, output to `log`, kept rows announced on `writing`."""
     os.setsid()
     os.chdir(folder)
-    os.set_inheritable(writing, True)
-    os.environ[ANNOUNCE] = str(writing)
+    os.environ |= {ANNOUNCE: str(writing)} if writing is not None else {}
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     for standard in (1, 2):
         os.dup2(descriptor, standard)

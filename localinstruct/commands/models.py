@@ -6,9 +6,9 @@ from typing import Annotated, Literal, cast, get_args
 import typer
 
 from localinstruct import console
+from localinstruct.commands.options import Json, require_choice
 
 app = typer.Typer(no_args_is_help=True, help="The models on this disk that recipes may name.")
-Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 Size = Literal["full", "micro"]
 
 
@@ -71,12 +71,3 @@ def models_build(
     with console.progress() as progress:
         build_nano_models(output, size, seed, device, progress)
     console.line(f"teacher and student in {output}")
-
-
-def require_choice(option: str, value: str, choices: list[str]) -> None:
-    """UsageError, with the nearest right one, when an option's value is none of `choices`."""
-    from localinstruct.config import did_you_mean
-    from localinstruct.errors import UsageError
-
-    if value not in choices:
-        raise UsageError(f"{option}: {value!r} is not one of {', '.join(choices)}.", did_you_mean(value, choices))

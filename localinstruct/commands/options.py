@@ -1,0 +1,45 @@
+"""Options and arguments that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+from localinstruct import console
+
+
+def _seal(asked: bool) -> bool:
+    """Seal this process at once, before a command imports anything heavy; its children are born sealed."""
+    if asked:
+        from localinstruct import seal
+
+        console.note(seal.begin(True).headline)
+    return asked
+
+
+RecipeArg = Annotated[
+    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that came with the program.")
+]
+TargetArg = Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, or a run by name or directory.")]
+RunArg = Annotated[str, typer.Argument(metavar="RUN", help="A run by name (runs/NAME) or directory.")]
+Name = Annotated[str | None, typer.Option("--name", help="Name of the run; default: the recipe's name.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. generate.target=500."),
+]
+Sealed = Annotated[
+    bool, typer.Option("--sealed", is_eager=True, callback=_seal, help="Cut off every network first, and prove it.")
+]
+Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Delete an existing run of this name and start over.")]
+Redo = Annotated[
+    bool, typer.Option("--redo", help="Accept changed training or evaluation keys: keep the rows, repeat those stages.")
+]
+
+
+def require_choice(option: str, value: str, choices: list[str]) -> None:
+    """UsageError, with the nearest right one, when an option's value is none of `choices`."""
+    from localinstruct.config import did_you_mean
+    from localinstruct.errors import UsageError
+
+    if value not in choices:
+        raise UsageError(f"{option}: {value!r} is not one of {', '.join(choices)}.", did_you_mean(value, choices))

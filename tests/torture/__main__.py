@@ -1,0 +1,173 @@
+"""Run the matrix, print its table, write docs/torture.md: `make torture`, or `python -m tests.torture --help`."""
+
+import argparse
+import gc
+import json
+import os
+import shutil
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from localinstruct import machine
+from localinstruct.console import progress
+from localinstruct.files import write_text
+from tests.torture import bundles, damage, disk, inputs, kills, several, soak, teachers
+
+PAGE = Path(__file__).parents[2] / "docs" / "torture.md"
+BEGIN, END = "<!-- table: written by make torture -->", "<!-- end of table -->"
+
+
+@dataclass(frozen=True)
+class Row:
+    """One fault of the matrix."""
+
+    name: str
+    fault: str
+    count: int
+    """In a full run; what is counted is in `unit`."""
+    unit: str
+    small: int
+    """In `make test`."""
+    work: Callable[[int, Random, Path, kills.Tick], list[str]]
+    must: str
+
+
+SAME = "0 lost, 0 doubled, export equal to the byte"
+ROWS = (
+    Row("random-kill", "SIGKILL at a random moment of generate", 1000, "kills", 6, kills.random_moments, SAME),
+    Row("every-point", "SIGKILL before every kind of write, sync, rename, truncation and removal", 20, "places a kind", 1,
+        kills.every_point, SAME),
+    Row("recovery-kill", "SIGKILL during recovery, again and again", 200, "kills", 4, kills.recovery, SAME),
+    Row("stage-kill", "SIGKILL during dataset, report, export", 50, "kills each", 1,
+        kills.stages(["dataset", "report", "export"]), "the same files afterwards"),
+    Row("teacher", "teacher: hangs up, 500, 429, hangs, drips, closes mid-answer, bad JSON, empty, not UTF-8, other form; "
+        "empty, huge and cut-off answers", 50, "runs a kind (13 kinds)", 1, teachers.faults,
+        "asked again or rejected with a reason; equal"),
+    Row("teacher-deaths", "teacher dies every k requests and comes back, k = 1, 2, 5, 10", 50, "runs a k", 1, teachers.deaths,
+        "finishes equal"),
+    Row("teacher-gone", "no teacher, or the wrong model; then it is there", 50, "runs", 2, teachers.gone_for_good,
+        "exit 4 with a sentence; then finishes equal"),
+    Row("disk-full", "no space left, at stepped sizes", 100, "sizes", 3, disk.full, "a sentence; finishes equal with room"),
+    Row("disk-watch", "free space runs out on the way", 50, "runs", 2, disk.nearly_full, "stops before; finishes equal"),
+    Row("disk-errors", "EIO, ENOSPC, EDQUOT, EROFS, EMFILE, EACCES at the n-th write, sync or open; once and for ever", 40,
+        "n for each call and error", 1, disk.errors, "a sentence or no effect; finishes equal"),
+    Row("damage", "store flipped, blanked or cut at random places", 10_000, "stores", 150, damage.store,
+        "named, or harmless; never another answer"),
+    Row("bad-files", "bad seeds, recipes, models.yaml and row files", 300, "files", 60, inputs.bad_files,
+        "exit 2 with the file's name, no traceback"),
+    Row("fuzz", "spoiled texts through the parsers", 1_000_000, "texts", 4_000, inputs.fuzz, "rows and reasons, no traceback"),
+    Row("races", "eight processes on one run", 200, "races", 2, several.races, "one owner; equal"),
+    Row("signals", "SIGINT, SIGTERM, SIGHUP, double Ctrl-C", 100, "signals", 5, several.signals,
+        "exit 130 within 5 s, says what is kept; finishes equal"),
+    Row("terminal", "the terminal goes away", 50, "runs", 1, several.terminal_gone, "finishes equal"),
+    Row("clock", "the clock jumps ten years, forth and back", 20, "runs", 1, several.clock, "equal"),
+    Row("bundle-flips", "bundle: a flipped bit", 1000, "flips", 40, bundles.flips, "detected and named"),
+    Row("bundle-parts", "bundle: truncated, reordered, missing parts", 200, "faults", 14, bundles.parts, "detected and named"),
+    Row("bundle-kills", "SIGKILL during pack, verify, import", 67, "kills each", 1, bundles.kills, "resumed; equal"),
+    Row("soak", "a long run with random kills", 1800, "seconds", 8, soak.soak, "0 / 0 / 0; flat memory and descriptors"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Result:
+    """What came of a row."""
+
+    row: Row
+    asked: int
+    done: int
+    seed: int
+    seconds: float
+    wrong: list[str]
+    note: str = ""
+
+    @property
+    def verdict(self) -> str:
+        """'holds', or how much did not."""
+        return "holds" if not self.wrong else f"**{len(self.wrong)} wrong**"
+
+
+def torture(row: Row, count: int, seed: int, tick: kills.Tick) -> Result:
+    """Do one row in a folder of its own, which is removed unless something was wrong."""
+    folder, began, done = Path(tempfile.mkdtemp(prefix=f"torture-{row.name}-")), time.monotonic(), 0
+
+    def count_up(number: int) -> None:
+        nonlocal done
+        done = number
+        tick(number)
+
+    warnings.simplefilter("ignore", DeprecationWarning)  # forking beside numpy's threads is what we do here
+    gc.freeze()
+    wrong = row.work(count, Random(f"{row.name}:{seed}"), folder, count_up)
+    reached, note = folder / "reached.json", ""
+    if reached.exists():
+        note = ", ".join(
+            f"{name.replace('_', ' ')} {value:,}" for name, value in json.loads(reached.read_text()).items()
+        )
+    if not wrong:
+        shutil.rmtree(folder, ignore_errors=True)
+    return Result(row, count, done, seed, time.monotonic() - began, wrong, note)
+
+
+def table(results: list[Result], seed: int) -> str:
+    """The results as Markdown."""
+    lines = [f"Measured {time.strftime('%Y-%m-%d')} on {machine.look().describe()}; {versions()}; seed {seed}.", "",
+             "| fault | count | done | must hold | result | minutes |", "| --- | ---: | ---: | --- | --- | ---: |"]  # fmt: skip
+    for r in results:
+        note = f" ({r.note})" if r.note else ""
+        lines.append(f"| {r.row.fault} | {r.asked:,} {r.row.unit} | {r.done:,} | {r.row.must} | {r.verdict}{note} "
+                     f"| {r.seconds / 60:.1f} |")  # fmt: skip
+    return "\n".join(lines)
+
+
+def versions() -> str:
+    """What else shapes the result."""
+    import sqlite3
+
+    return f"Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}, Linux {os.uname().release}"
+
+
+def write_page(text: str) -> None:
+    """Put the table between its marks in docs/torture.md; the rest is written by hand."""
+    page = PAGE.read_text()
+    head, rest = page.split(BEGIN)
+    write_text(PAGE, f"{head}{BEGIN}\n\n{text}\n\n{END}{rest.split(END)[1]}")
+
+
+def main() -> int:
+    """The exit code: 0 when every row holds."""
+    parser = argparse.ArgumentParser(prog="make torture", description=__doc__.splitlines()[0])
+    parser.add_argument("--scale", type=float, default=1.0, help="every count times this (at least the small count)")
+    parser.add_argument("--only", default="", help=f"rows, with a comma between: {', '.join(row.name for row in ROWS)}")
+    parser.add_argument("--count", type=int, help="this count for every row")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--write", action="store_true", help="put the table into docs/torture.md")
+    given = parser.parse_args()
+    wanted = [row for row in ROWS if not given.only or row.name in given.only.split(",")]
+    results = []
+    with progress() as shown:
+        for row in wanted:
+            count = given.count or max(row.small, round(row.count * given.scale))
+            done = torture(
+                row, count, given.seed, lambda n, row=row, count=count: shown.update(row.name, n, max(n, count))
+            )
+            results.append(done)
+            shown.say(f"{row.name}: {done.done:,} done in {done.seconds:.0f} s, {done.verdict}")
+            for line in done.wrong[:5]:
+                shown.say(f"    {line}")
+            if done.wrong:
+                shown.say(f"    again: python -m tests.torture --only {row.name} --count {count} --seed {given.seed}")
+    text = table(results, given.seed)
+    print(text)
+    if given.write:
+        write_page(text)
+    return 1 if any(result.wrong for result in results) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,83 @@
+"""A long run with random faults: as many rows as the time allows, with flat memory and descriptors."""
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+from tests.torture.kills import GENERATE, Tick, judge
+from tests.torture.program import exported, killer, run, workspace
+
+STEP = 4_000
+"""Rows by which the target grows; each stretch is one process, killed now and then."""
+
+
+def soak(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
+    """`count` seconds of generating into one run, killed at random moments, its target growing; then everything is looked at."""
+    folder.mkdir(exist_ok=True)
+    deadline, target, shown, kills = time.monotonic() + count, STEP, 0, 0
+    wrong: list[str] = []
+    while time.monotonic() < deadline:
+        workspace(folder, target)
+        outcome = run(
+            folder, GENERATE, killer(rng.uniform(2, 12)) if rng.random() < 0.5 else None, before=_measured(folder)
+        )
+        shown, kills = max(shown, outcome.shown), kills + (outcome.code == -9)
+        if outcome.code not in (0, -9) or not outcome.clean:
+            return [*wrong, f"exit {outcome.code} at {shown} rows: {outcome.said[-300:]}"]
+        target += STEP if outcome.code == 0 else 0
+        tick(min(count, int(time.monotonic() - deadline + count)))
+    last = run(folder, GENERATE, before=_measured(folder))
+    wrong += judge("at the end", folder, last, shown)
+    rows = len(exported(folder)[1])
+    (folder / "reached.json").write_text(json.dumps({"rows": rows, "kills": kills, **_measures(folder)}))
+    return wrong + _grown(folder)
+
+
+def _measured(folder: Path) -> Callable[[], None]:
+    """In the child: note memory (less what the rows themselves take) and open files after each commit."""
+
+    def before() -> None:
+        import resource
+
+        from localinstruct.stages import generate
+
+        shown = generate.Meter.__call__
+
+        def noted(self: generate.Meter, commit: generate.Commit) -> None:
+            shown(self, commit)
+            peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            line = json.dumps([commit.total, round(peak, 1), len(list(Path("/proc/self/fd").iterdir()))])
+            if commit.total % 20 == 0:
+                with (folder / "measures.jsonl").open("a") as file:
+                    file.write(line + "\n")
+
+        generate.Meter.__call__ = noted  # type: ignore[method-assign]
+
+    return before
+
+
+def _lines(folder: Path) -> list[tuple[int, float, int]]:
+    text = (folder / "measures.jsonl").read_text() if (folder / "measures.jsonl").exists() else ""
+    return [tuple(json.loads(line)) for line in text.splitlines() if line.endswith("]")]
+
+
+def _measures(folder: Path) -> dict[str, float]:
+    lines = _lines(folder)
+    if not lines:
+        return {}
+    first, last = lines[0], max(lines)
+    per_row = 1024 * (last[1] - first[1]) / max(last[0] - first[0], 1)
+    return {"mib_at_first": first[1], "mib_at_last": last[1], "kib_per_row": round(per_row, 2),
+            "descriptors_first": first[2], "descriptors_most": max(line[2] for line in lines)}  # fmt: skip
+
+
+def _grown(folder: Path) -> list[str]:
+    """Rows are held in memory (about 4 KiB each with vector and text); anything that grows faster is a leak."""
+    found = _measures(folder)
+    if not found:
+        return ["nothing was measured"]
+    wrong = [f"memory grew by {found['kib_per_row']} KiB a row"] if found["kib_per_row"] > 8 else []
+    more = found["descriptors_most"] - found["descriptors_first"]
+    return wrong + ([f"{more} more descriptors than at first"] if more > 8 else [])
