@@ -13,7 +13,7 @@ from localinstruct.config import Section
 from localinstruct.errors import RecipeError
 from localinstruct.methods import MethodSection, Then, play
 from localinstruct.progress import Silent
-from localinstruct.recipe import Models
+from localinstruct.recipe.models import Models
 from localinstruct.records import Completion, Episode, Instance, PoolView, Prompt, Reject
 from localinstruct.run import Run, open_run
 from localinstruct.stages.conveyor import Conveyor

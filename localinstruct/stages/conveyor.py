@@ -26,7 +26,7 @@ from localinstruct.curate.filters import Filters, first_reason
 from localinstruct.curate.novelty import Gate, Novelty, text_of
 from localinstruct.errors import NothingNew
 from localinstruct.methods import MethodSection, Then, play
-from localinstruct.recipe import Generate
+from localinstruct.recipe.generate import Generate
 from localinstruct.records import Completion, Instance, Kept, PoolView, Prompt, Reject
 from localinstruct.run import Run
 from localinstruct.teacher import Teacher

@@ -18,7 +18,8 @@ from localinstruct.errors import DataError
 from localinstruct.files import sha256, write_text
 from localinstruct.formats import read_instances, write
 from localinstruct.progress import Progress
-from localinstruct.recipe import Dataset, Recipe
+from localinstruct.recipe import Recipe
+from localinstruct.recipe.dataset import Dataset
 from localinstruct.records import Instance, Reject, digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult

@@ -17,7 +17,8 @@ from localinstruct.errors import DataError, Interrupted, TrainerError
 from localinstruct.files import sha256
 from localinstruct.formats import read_instances
 from localinstruct.progress import Progress
-from localinstruct.recipe import Lora, Recipe, Train
+from localinstruct.recipe import Recipe
+from localinstruct.recipe.train import Lora, Train
 from localinstruct.records import Instance, digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult, checkpoints, metrics, student

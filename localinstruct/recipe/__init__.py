@@ -1,15 +1,16 @@
 """A recipe: everything that shapes a run, in one YAML file, as frozen sections.
 
-Sections live beside the code that uses them and are put together here. `load_recipe` reads the file, applies `--set`
-overrides, and reports every problem at once. A workspace is the folder that holds models.yaml; a recipe's paths are
-relative to the workspace it lies in, so that a recipe works from any directory. The resolved recipe is saved in the run.
+Sections live beside the code that uses them, those of the stages in this folder; they are put together here.
+`load_recipe` reads the file, applies `--set` overrides, and reports every problem at once. A workspace is the folder that
+holds models.yaml; a recipe's paths are relative to the workspace it lies in, so that a recipe works from any directory.
+The resolved recipe is saved in the run.
 """
 
 import difflib
 import tempfile
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import yaml
 from pydantic import Field, field_validator
@@ -19,116 +20,13 @@ from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import RecipeError
 from localinstruct.methods import MethodSection, Then
+from localinstruct.recipe.dataset import Dataset
+from localinstruct.recipe.evaluate import Evaluate
+from localinstruct.recipe.generate import Generate
+from localinstruct.recipe.models import Models
+from localinstruct.recipe.train import Train
 from localinstruct.records import digest
 from localinstruct.teacher import Sampling, Serve
-
-
-class Models(Section):
-    """Names in models.yaml."""
-
-    teacher: str
-    """Writes the rows."""
-    student: str
-    """Is fine-tuned on them."""
-    encoder: str = "all-minilm-l6-v2"
-    """Embeds instructions for novelty."""
-    answerer: str | None = None
-    """Answers the instructions in `then.answer`, in place of the teacher that wrote them: a stronger model, say."""
-    rivals: list[str] = Field(default_factory=list)
-    """More models whose answers compete in `then.preference`."""
-    judge: str | None = None
-    """Grades answers; None lets the teacher do it."""
-
-    @property
-    def asked(self) -> dict[str, str]:
-        """Role of a prompt -> name of the model that is asked; a role that nobody was named for falls to the teacher."""
-        named = {"answerer": self.answerer, "judge": self.judge}
-        rivals = {f"rival-{number}": name for number, name in enumerate(self.rivals, 1)}
-        return {"teacher": self.teacher, **{role: name or self.teacher for role, name in named.items()}, **rivals}
-
-
-class Generate(Section):
-    """How much is generated, and when to stop."""
-
-    target: int = Field(52_000, ge=1)
-    """Kept rows wanted. The episode that reaches it is kept whole, so a few more may come."""
-    in_flight: int | None = Field(None, ge=1, le=4096)
-    """Episodes at work at the same time; None means twice serve.max_num_seqs. A method sees the rows kept up to that
-    many episodes before its own, so this number is part of what makes a run repeatable."""
-    stop_window: int = Field(1_000, ge=10)
-    """Candidates looked back on by the stop rule."""
-    stop_below: float = Field(0.01, ge=0, lt=1)
-    """Stop (exit code 5) when a smaller share than this of the last stop_window candidates was kept; 0 never stops."""
-    checker: Literal["nano"] | None = None
-    """Knows the right answer of the teacher's tasks, so that the share of right answers can be reported."""
-
-
-class Dataset(Section):
-    """What the student sees of the kept rows."""
-
-    held_out: float = Field(0.1, ge=0, lt=1)
-    """Share of the kept rows set aside for the held-out loss."""
-    max_rows: int | None = Field(None, ge=1)
-    """Train on at most this many rows, drawn at random; None takes all."""
-    include_seeds: bool = False
-    """Add the seed tasks to the training rows."""
-    decontaminate: bool = True
-    """Drop rows whose instruction and input also stand in evaluate.tasks."""
-
-
-class Lora(Section):
-    """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685)."""
-
-    r: int = Field(16, ge=1)
-    """Rank."""
-    alpha: int = Field(32, ge=1)
-    """Scale: the update is multiplied by alpha / r."""
-    dropout: float = Field(0.05, ge=0, lt=1)
-    """Dropout on the adapter's input."""
-    target_modules: str | list[str] = "all-linear"
-    """Layers that get an adapter."""
-
-
-class Train(Section):
-    """Supervised fine-tuning with TRL's SFTTrainer. Defaults follow Alpaca where LoRA does not ask for others."""
-
-    template: Literal["alpaca", "chat"] = "alpaca"
-    """Alpaca's two prompts, or the student's own chat template."""
-    lora: Lora = Lora()
-    """The adapter."""
-    epochs: float = Field(3, gt=0)
-    """Passes over the training rows."""
-    learning_rate: float = Field(2e-4, gt=0)
-    """Peak learning rate (2e-5 in Alpaca's full fine-tuning; LoRA wants about ten times that)."""
-    scheduler: Literal["cosine", "linear", "constant"] = "cosine"
-    """How the learning rate falls after the warm-up."""
-    warmup_ratio: float = Field(0.03, ge=0, lt=1)
-    """Share of the steps in which the learning rate rises."""
-    weight_decay: float = Field(0.0, ge=0)
-    """AdamW weight decay."""
-    batch_size: int = Field(128, ge=1)
-    """Rows per optimizer step."""
-    device_batch_size: int = Field(4, ge=1)
-    """Rows on the device at once; batch_size / device_batch_size steps are accumulated."""
-    max_length: int = Field(512, ge=8)
-    """Tokens per row; longer rows lose the end of their answer and are counted."""
-    save_steps: int = Field(200, ge=1)
-    """Optimizer steps between checkpoints."""
-    logging_steps: int = Field(1, ge=1)
-    """Optimizer steps between metric lines."""
-    gradient_checkpointing: bool = False
-    """Recompute activations instead of storing them: less memory, about a third more time."""
-
-
-class Evaluate(Section):
-    """Base against student."""
-
-    tasks: str | None = None
-    """JSONL of held-out tasks with a checkable output (fields instruction, input, output, optional family)."""
-    side_by_side: int = Field(12, ge=0)
-    """Answers of base and student shown next to each other in the report."""
-    max_tokens: int = Field(256, ge=1)
-    """Output tokens per answer."""
 
 
 class Recipe(Section):
