@@ -208,6 +208,7 @@ def _run_everything(recipe: str, name: str | None, settings: list[str] | None, f
     from localinstruct.workspace import opened_run
 
     with opened_run(recipe, name, settings or [], fresh=fresh, redo=redo) as work, console.progress() as progress:
+        pipeline.require_ready(work.recipe, work.run, work.workspace, progress)
         pipeline.run_all(work.recipe, work.run, progress, views.stage_done)
         views.summary(work.run)
 

@@ -18,14 +18,16 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct import __version__
-from localinstruct.errors import Interrupted, LocalInstructError, RunConflict
+from localinstruct.errors import Interrupted, LocalInstructError, ModelError, RunConflict
 from localinstruct.lock import LOCK_FD
+from localinstruct.models import checked, load_catalog
 from localinstruct.offline import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
 from localinstruct.records import digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult
+from localinstruct.stages.tasks import read_tasks, task_file
 from localinstruct.warden import CHILD
 
 Work = Callable[..., StageResult]
@@ -65,12 +67,12 @@ NAMES = tuple(stage.name for stage in STAGES)
 def settle_recipe(run: Run, recipe: Recipe, workspace: Path, *, redo: bool = False) -> Recipe:
     """Store the recipe in a new run; in an existing one require it to be the same.
 
-    A larger generate.target adds rows to those that are there, and how the teacher is served is free. Other changes are
-    refused with the changed keys and the ways out; with `redo`, changes that leave the kept rows valid are accepted, and
-    the stages they touch run again.
+    A larger generate.target adds rows to those that are there, and how the teacher is served is free; before the first
+    question to the teacher everything is. Other changes are refused with the changed keys and the ways out; with `redo`,
+    changes that leave the kept rows valid are accepted, and the stages they touch run again.
     """
     stored = run.get("recipe")
-    if stored is not None:
+    if stored is not None and not run.is_blank():
         _require_same(run, recipe_from_text(stored, f"{run.path}/run.sqlite"), recipe, redo)
     run.put("recipe", recipe.to_yaml())
     run.put("workspace", str(workspace.resolve()))
@@ -161,6 +163,34 @@ def run_stage(stage: Stage, recipe: Recipe, run: Run, progress: Progress, worksp
 def _has_result(run: Run, name: str) -> bool:
     entry = run.stage(name)
     return bool(entry and entry.finished)
+
+
+def require_ready(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> None:
+    """Look for every model and task file that the unfinished stages need: a night of rows must not end at a typing error.
+
+    ModelError, or the error of the task file, naming all of them at once.
+    """
+    due = [stage for stage in STAGES if not is_finished(stage, recipe, run)]
+    catalog, problems = load_catalog(workspace), []
+    for name in dict.fromkeys(name for stage in due for name in _models_of(stage, recipe)):
+        try:
+            spec = catalog.get(name)
+            if not spec.endpoint:
+                progress.say(f"checking {name}")
+                checked(spec)
+        except ModelError as problem:
+            problems.append(problem)
+    if recipe.evaluate.tasks and any(stage.name == "evaluate" for stage in due):
+        read_tasks(task_file(recipe.evaluate.tasks, workspace))
+    if problems:
+        hints = [problem.hint for problem in problems if problem.hint]
+        raise ModelError("\n".join(problem.message for problem in problems), "\n".join(hints))
+
+
+def _models_of(stage: Stage, recipe: Recipe) -> list[str]:
+    if stage.name == "generate":
+        return [*recipe.models.asked.values(), recipe.models.encoder]
+    return [recipe.models.student] if stage.name in ("train", "evaluate") else []
 
 
 def run_all(

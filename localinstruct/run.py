@@ -141,6 +141,10 @@ class Run:
         """How many rows are kept."""
         return int(self._db.execute("SELECT count(*) FROM kept").fetchone()[0])
 
+    def is_blank(self) -> bool:
+        """Whether nothing has been asked or kept yet, so that the run can still become any other."""
+        return not self._db.execute("SELECT EXISTS(SELECT 1 FROM tape) OR EXISTS(SELECT 1 FROM episodes)").fetchone()[0]
+
     def kept(self) -> Iterator[Instance]:
         """Kept instances in the order they were committed."""
         for (text,) in self._db.execute("SELECT instance FROM kept ORDER BY seq"):

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 
 from localinstruct import pipeline
-from localinstruct.errors import RecipeError, RunConflict
+from localinstruct.errors import ModelError, RecipeError, RunConflict
 from localinstruct.models import load_catalog
 from localinstruct.pipeline import STAGES, inputs_of, is_finished, run_stage, settle_recipe
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe, changed_keys, find_recipe, load_recipe, packaged_workspace, recipe_from_text
+from localinstruct.records import Completion
 from localinstruct.run import Run, open_run
 
 RECIPES = sorted((packaged_workspace() / "recipes").glob("*.yaml"))
@@ -21,6 +22,13 @@ def nano(*overrides: str) -> Recipe:
 
 def settled(run: Run, *overrides: str, redo: bool = False) -> Recipe:
     return settle_recipe(run, nano(*overrides), packaged_workspace(), redo=redo)
+
+
+def begun(run: Run) -> Recipe:
+    """A run whose teacher has been asked something."""
+    recipe = settled(run)
+    run.record(0, 0, 0, {}, "", [Completion("x")])
+    return recipe
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -87,7 +95,7 @@ def test_the_same_recipe_is_accepted_again(tmp_path: Path) -> None:
 
 def test_a_changed_recipe_is_refused_with_keys_and_three_ways_out(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
-        settled(run)
+        begun(run)
         with pytest.raises(RunConflict) as caught:
             settled(run, "novelty.threshold=0.5", "sampling.temperature=0.1", "generate.target=10")
     error = caught.value
@@ -98,9 +106,41 @@ def test_a_changed_recipe_is_refused_with_keys_and_three_ways_out(tmp_path: Path
         assert way in error.hint
 
 
-def test_redo_accepts_changes_that_leave_the_rows_valid(tmp_path: Path) -> None:
+def test_before_the_first_question_a_run_may_still_become_any_other(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
         settled(run)
+        assert settled(run, "models.teacher=qwen3-8b").models.teacher == "qwen3-8b"
+        assert "qwen3-8b" in (run.get("recipe") or "")
+
+
+def test_every_missing_model_is_named_before_anything_starts(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        recipe = settled(run, "models.teacher=qwen3-8b", "models.student=llama-3.2-1b", "models.judge=nobody")
+        with pytest.raises(ModelError) as caught:
+            pipeline.require_ready(recipe, run, packaged_workspace(), Silent())
+        for name in ("qwen3-8b: looked for", "llama-3.2-1b: looked for", "nobody: no such model"):
+            assert name in caught.value.message
+        assert "hf download meta-llama" in caught.value.hint
+
+
+def test_a_missing_task_file_is_found_before_anything_starts(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        recipe = settled(run, "evaluate.tasks=seeds/nope.jsonl")
+        with pytest.raises(RecipeError, match=r"nope\.jsonl"):
+            pipeline.require_ready(recipe, run, packaged_workspace(), Silent())
+
+
+def test_only_the_models_of_unfinished_stages_are_wanted(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        recipe = settled(run, "models.teacher=qwen3-8b")
+        run.start_stage("generate", inputs_of(STAGES[0], recipe, run))
+        run.finish_stage("generate", {})
+        pipeline.require_ready(recipe, run, packaged_workspace(), Silent())
+
+
+def test_redo_accepts_changes_that_leave_the_rows_valid(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        begun(run)
         with pytest.raises(RunConflict, match=r"train\.epochs"):
             settled(run, "train.epochs=9")
         settled(run, "train.epochs=9", redo=True)

@@ -65,7 +65,7 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path) -> list[Instance]:
         workspace / recipe.seeds, first_instance_only=True
     )  # as Alpaca does: one demonstration a task
     now, before = digest([seed.id for seed in seeds]), run.get("seeds")
-    if before not in (None, now):
+    if before not in (None, now) and not run.is_blank():
         raise RunConflict(
             f"{recipe.seeds}: has changed since this run began.",
             "Restore it, use another --name, or start over with --fresh.",
