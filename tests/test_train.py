@@ -95,6 +95,19 @@ def test_the_result_says_what_happened(whole: tuple[Path, StageResult, Recorded]
     assert progress.updates[-1][:3] == ("training", 10, 10)
 
 
+def test_a_run_names_what_its_training_left(
+    whole: tuple[Path, StageResult, Recorded], base: Path, tmp_path: Path
+) -> None:
+    found = student.artefact(whole[0])
+    assert found == student.Artefact("adapter", whole[0] / "adapter")
+    assert hasattr(student.load_trained(base, found, CPU), "disable_adapter")
+    with pytest.raises(DataError, match="no trained student in it yet"):
+        student.artefact(tmp_path)
+    shutil.copytree(base, tmp_path / "student")
+    assert student.artefact(tmp_path) == student.Artefact("model", tmp_path / "student")
+    assert not hasattr(student.load_trained(base, student.artefact(tmp_path), CPU), "disable_adapter")
+
+
 def test_the_curve_has_every_step_and_a_held_out_loss_per_epoch_that_falls(
     whole: tuple[Path, StageResult, Recorded],
 ) -> None:

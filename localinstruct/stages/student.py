@@ -13,9 +13,9 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from localinstruct.errors import ModelError, TrainerError
+from localinstruct.errors import DataError, ModelError, TrainerError
 from localinstruct.templates import IGNORED, Encoded
 
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "py.warnings")
@@ -29,6 +29,38 @@ class Device:
     name: str
     dtype: str
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Artefact:
+    """What a training leaves in its run: an adapter for the base, or a whole model with its tokenizer."""
+
+    kind: Literal["adapter", "model"]
+    folder: Path
+
+
+ARTEFACTS: dict[Literal["adapter", "model"], tuple[str, str]] = {
+    "adapter": ("adapter", "adapter_config.json"),
+    "model": ("student", "config.json"),
+}
+"""Kind -> its folder in a run, and the file without which it is none. A training leaves one of them, never both."""
+
+
+def artefact(run_path: Path) -> Artefact:
+    """The trained student of a run; DataError when there is none yet."""
+    for kind, (name, file) in ARTEFACTS.items():
+        if (run_path / name / file).is_file():
+            return Artefact(kind, run_path / name)
+    raise DataError(f"{run_path}: no trained student in it yet.", f"First: localinstruct train {run_path.name}")
+
+
+def load_trained(base: Path, trained: Artefact, device: "Device") -> Any:
+    """Load the trained student onto `device`: the base with its adapter on it (a PeftModel), or the whole model."""
+    if trained.kind == "model":
+        return load_base(trained.folder, device)
+    from peft import PeftModel
+
+    return PeftModel.from_pretrained(load_base(base, device), str(trained.folder), local_files_only=True)
 
 
 def choose_device() -> Device:
