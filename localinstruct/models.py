@@ -19,6 +19,7 @@ from localinstruct.errors import LocalInstructError, ModelError, RecipeError
 from localinstruct.files import write_text
 from localinstruct.offline import require_local
 from localinstruct.preflight import LEAVE_OUT, Facts, digests, inspect, package_folder, read_facts, walk
+from localinstruct.preflight.chat_template import is_file_name, template_problems, template_text
 from localinstruct.records import digest
 
 ModelRole = Literal["teacher", "student", "encoder", "judge"]
@@ -57,6 +58,10 @@ class ModelSpec(Section):
     """What it may be used as."""
     chat: bool = False
     """Whether it is asked through its chat template (instruction-tuned) or continued as text (base)."""
+    chat_template: str | None = None
+    """Jinja chat template in place of the model's own: the text itself, or a .jinja file relative to models.yaml."""
+    stop: list[str] = Field(default_factory=list)
+    """Strings at which an answer in a chat ends, for a model that does not say itself that it is done."""
     context: int = Field(ge=16)
     """Tokens it can attend to."""
     licence: str
@@ -94,6 +99,14 @@ class ModelSpec(Section):
         return value
 
     @model_validator(mode="after")
+    def _template_is_for_a_chat(self) -> "ModelSpec":
+        if (self.chat_template or self.stop) and not self.chat:
+            raise ValueError("chat_template and stop are for chats: expected chat: true beside them")
+        if self.chat_template and self.endpoint:
+            raise ValueError("chat_template: a server that is already there has its own; start it with this one")
+        return self
+
+    @model_validator(mode="after")
     def _one_place(self) -> "ModelSpec":
         given = [key for key in ("path", "package", "endpoint") if getattr(self, key)]
         if len(given) != 1:
@@ -124,10 +137,12 @@ class ModelSpec(Section):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names and digests of all its files, or over the endpoint's address."""
+        """SHA-256 over names and digests of all its files and its own template, or over the endpoint's address."""
         if self.endpoint:
             return digest([self.endpoint, self.served_name])
-        return digest(sorted(file_digests(_present(self)).items()))
+        files = sorted(file_digests(_present(self)).items())
+        asked = [template_text(self.chat_template or ""), self.stop] if self.chat_template or self.stop else []
+        return digest([*files, *asked])
 
 
 @dataclass(frozen=True)
@@ -258,6 +273,9 @@ def _parse_entry(name: Any, entry: Any, path: Path) -> ModelSpec:
     if not isinstance(entry, dict):
         raise RecipeError(f"{name}: expected the keys of a model, found {type(entry).__name__}")
     place = entry.get("path")
+    template = entry.get("chat_template")
+    if isinstance(template, str) and is_file_name(template):
+        entry = entry | {"chat_template": str(path.parent.absolute() / Path(template).expanduser())}
     if isinstance(place, str):  # relative to models.yaml, so that a workspace can be moved
         entry = entry | {"path": str(path.parent.absolute() / Path(place).expanduser())}
     return parse(ModelSpec, {**entry, "name": name}, name)
@@ -295,6 +313,8 @@ def _problems(spec: ModelSpec, remembered: bool) -> list[str]:
         problems = inspect(directory, packaged=spec.package is not None)
         if spec.sha256:
             problems += digests.altered(file_digests(directory, remembered), spec.sha256)
+        if spec.chat_template:
+            problems += template_problems(spec.chat_template)
     except OSError as error:
         return [f"{error.filename or directory}: cannot be read: {error.strerror}"]
     return problems

@@ -130,6 +130,8 @@ class Prompt:
     temperature: float | None = None
     top_p: float | None = None
     schema: dict[str, Any] | None = None
+    raw: bool = False
+    """`text` is continued as it stands also by a chat model, in place of being a user's turn."""
 
     @property
     def digest(self) -> str:

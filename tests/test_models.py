@@ -270,7 +270,7 @@ PACKAGED = [name for name, spec in SHIPPED.models.items() if spec.package]
 
 
 def test_shipped_entries_are_many_and_complete() -> None:
-    assert {"nano-teacher", "nano-student", "all-minilm-l6-v2"} == set(PACKAGED)
+    assert {"nano-teacher", "nano-chat", "nano-student", "all-minilm-l6-v2"} == set(PACKAGED)
     others = [spec for name, spec in SHIPPED.models.items() if name not in PACKAGED]
     assert len(others) >= 12
     for spec in others:

@@ -8,7 +8,7 @@ nor proxies are looked at. No per-request seed is sent: vLLM on a CPU dies of it
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
@@ -34,12 +34,15 @@ class Client:
     """A `Teacher` behind a URL. Close it inside the event loop that used it."""
 
     def __init__(
-        self, url: str, model: str, *, chat: bool, sampling: Sampling, timeout: float, recover: Recover | None = None
-    ) -> None:
+        self, url: str, model: str, *, chat: bool, sampling: Sampling, timeout: float, recover: Recover | None = None,
+        stop: Sequence[str] = (),
+    ) -> None:  # fmt: skip
         self._api = _openai(url, timeout)
         self._url = url
         self._model = model
         self._chat = chat
+        self._stop = tuple(stop)
+        """What ends an answer in a chat, beside the prompt's own."""
         self._sampling = sampling
         self._recover = recover
         self._answered = -math.inf
@@ -98,9 +101,10 @@ class Client:
         await asyncio.sleep(min(0.25 * 2**attempt, 10))
 
     async def _ask(self, prompt: Prompt) -> list[Completion]:
-        settings = self._settings(prompt)
+        continued = bool(prompt.text) and (prompt.raw or not self._chat)
+        settings = self._settings(prompt, () if continued else self._stop)
         try:
-            if not self._chat and prompt.text:
+            if continued:
                 reply = await self._api.completions.create(prompt=prompt.text, **settings)
                 return _completions([(choice.text, choice.finish_reason) for choice in reply.choices], reply, prompt.n)
             reply = await self._api.chat.completions.create(messages=_messages(prompt), **settings)
@@ -108,7 +112,7 @@ class Client:
         except (ValueError, TypeError, AttributeError) as error:
             raise Malformed(f"its reply is not of the OpenAI protocol ({_first_line(error)})") from None
 
-    def _settings(self, prompt: Prompt) -> dict[str, Any]:
+    def _settings(self, prompt: Prompt, stop: tuple[str, ...] = ()) -> dict[str, Any]:
         """Request fields; what the prompt leaves open is the recipe's."""
         pick = self._sampling
         settings: dict[str, Any] = {
@@ -118,8 +122,8 @@ class Client:
             "top_p": pick.top_p if prompt.top_p is None else prompt.top_p,
             "max_tokens": prompt.max_tokens or pick.max_tokens,
         }
-        if prompt.stop:
-            settings["stop"] = list(prompt.stop)
+        if prompt.stop or stop:
+            settings["stop"] = [*prompt.stop, *stop]
         if prompt.schema:
             form = {"name": "answer", "schema": prompt.schema, "strict": True}
             settings["response_format"] = {"type": "json_schema", "json_schema": form}

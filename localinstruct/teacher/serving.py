@@ -77,7 +77,7 @@ def serving(
     if spec.endpoint:
         yield _connector(spec, serve, spec.endpoint, None)
         return
-    server = Server(checked(spec), spec.name, serve, home, label, progress, adapters or {})
+    server = Server(checked(spec), spec.name, serve, home, label, progress, adapters or {}, spec.chat_template)
     with running(server):
         yield _connector(spec, serve, server.url, server)
 
@@ -86,7 +86,8 @@ def _connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) -
     def connect(name: str, sampling: Sampling) -> Client:
         served = spec.served_name if spec.endpoint and spec.served_name else name
         recover = server.recover if server else None
-        return Client(url, served, chat=spec.chat, sampling=sampling, timeout=serve.request_timeout, recover=recover)
+        return Client(url, served, chat=spec.chat, sampling=sampling, timeout=serve.request_timeout, recover=recover,
+                      stop=spec.stop)  # fmt: skip
 
     return connect
 

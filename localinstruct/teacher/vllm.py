@@ -18,11 +18,13 @@ from localinstruct import offline
 from localinstruct.errors import TeacherError
 from localinstruct.lock import LOCK_FD
 from localinstruct.machine import cpu_has_bf16
+from localinstruct.preflight.chat_template import template_text
 from localinstruct.progress import Progress
 from localinstruct.teacher import Serve
 from localinstruct.teacher.client import http_transport
 from localinstruct.warden import Ward
 
+TEMPLATE = "chat_template.jinja"
 STEADY = 300.0
 """Seconds of health after which earlier deaths no longer count."""
 
@@ -40,6 +42,8 @@ class Server:
     """Of its log and lock: "vllm", or "vllm-NAME" for a second model served at the same time."""
     progress: Progress
     adapters: dict[str, Path] = field(default_factory=dict)
+    chat_template: str | None = None
+    """In place of the model's own: the text, or a .jinja file."""
     url: str = ""
     _ward: Ward | None = None
     _revived: int = 0
@@ -51,6 +55,8 @@ class Server:
         offline.wake_loopback()
         folder = self._private_folder()
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        if self.chat_template:
+            (folder / TEMPLATE).write_text(template_text(self.chat_template), encoding="utf-8")
         command, environment = vllm_command(self, folder / "vllm.sock"), _environment(self.serve, folder)
         self._ward = Ward(command, folder, self.log, environment, self.home / f"{self.label}.lock")
         try:
@@ -145,6 +151,8 @@ def vllm_command(server: Server, socket: Path) -> list[str]:
         command += ["--gpu-memory-utilization", str(serve.gpu_memory_utilization)]
     if serve.enforce_eager or (serve.enforce_eager is None and not on_gpu()):
         command.append("--enforce-eager")
+    if server.chat_template:
+        command += ["--chat-template", str(socket.with_name(TEMPLATE))]
     if server.adapters:
         command += ["--enable-lora", "--max-lora-rank", str(_max_rank(server.adapters)), "--lora-modules"]
         command += [f"{name}={path}" for name, path in server.adapters.items()]
