@@ -14,9 +14,10 @@ import pytest
 from localinstruct.errors import DataError, Interrupted, ModelError, TrainerError
 from localinstruct.recipe import Recipe
 from localinstruct.run import Run, open_run
-from localinstruct.stages import StageResult, checkpoints, dataset, evaluate, metrics, student, train
+from localinstruct.stages import StageResult, dataset, evaluate, student, train
 from localinstruct.stages.interrupt import stop_request
-from localinstruct.stages.watch import Watch
+from localinstruct.stages.training import checkpoints, metrics
+from localinstruct.stages.training.watch import Watch
 from localinstruct.templates import encode_all
 from tests.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
 
@@ -91,7 +92,7 @@ def test_the_result_says_what_happened(whole: tuple[Path, StageResult, Recorded]
     assert 0.05 < result["peak_memory_gib"] < 100
     assert result["adapter_sha256"] == train.sha256(path / "adapter" / "adapter_model.safetensors")
     assert json.loads(json.dumps(result)) == result
-    assert re.match(r"loss \d+\.\d+, [\d,]+ tokens/s, \d+\.\d GiB", progress.updates[-1][3])
+    assert re.match(r"loss \d+\.\d+, rate \d\.\de-\d\d, [\d,]+ tokens/s, \d+\.\d GiB", progress.updates[-1][3])
     assert progress.updates[-1][:3] == ("training", 10, 10)
 
 
@@ -394,9 +395,9 @@ def test_automatic_choices_are_said_with_their_reason(tmp_path: Path) -> None:
     sections = {"epochs": 1, "batch_size": 40, "device_batch_size": 16, "max_length": 512}
     result = trained(tmp_path / "run", folder, progress, train=sections, dataset={"held_out": 0.0})
     said = "\n".join(progress.said)
-    assert "Training on cpu in float32: test." in said
+    assert "device: cpu (chosen: test)" in said
     assert "Rows of at most 100 tokens, not 512: the student's context is no longer." in said
-    assert "10 rows on the device at once, not 16: it must divide 40." in said
+    assert "device_batch_size: 10 (chosen: not 16: it must divide 40)" in said
     assert f"{result['truncated']} of 44 answers are cut at 100 tokens" in said
     assert result["held_out_loss"] is None
 

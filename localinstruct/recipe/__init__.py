@@ -27,6 +27,7 @@ from localinstruct.recipe.models import Models
 from localinstruct.recipe.train import Train
 from localinstruct.records import digest
 from localinstruct.teacher import Sampling, Serve
+from localinstruct.templates import written
 
 
 class Recipe(Section):
@@ -117,7 +118,23 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     data = load_yaml(path)
     for override in overrides:
         _override(data, override)
+    _read_template(data, path)
     return parse(Recipe, data, str(path))
+
+
+def _read_template(data: dict[str, Any], recipe: Path) -> None:
+    """Put a template file's text, less its last line break, where train.template names the file."""
+    section = data.get("train")
+    if not isinstance(section, dict):
+        return
+    name = section.get("template")
+    if not isinstance(name, str) or "\n" in name or not name.endswith(written.ENDINGS):
+        return
+    folders = (find_workspace(recipe.parent), recipe.parent, Path.cwd())
+    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if found is None:
+        raise RecipeError(f"train.template: {name}: no such file.", nearby(folders[0] / name))
+    data["train"] = section | {"template": found.read_text(encoding="utf-8").removesuffix("\n")}
 
 
 def recipe_from_text(text: str, source: str, overrides: tuple[str, ...] = ()) -> Recipe:

@@ -2,9 +2,10 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator, model_validator
 
 from localinstruct.config import Section
+from localinstruct.templates import written
 
 
 class Lora(Section):
@@ -18,13 +19,25 @@ class Lora(Section):
     """Dropout on the adapter's input."""
     target_modules: str | list[str] = "all-linear"
     """Layers that get an adapter."""
+    use_dora: bool = False
+    """DoRA: learn each weight's length apart from its direction (Liu et al. 2024, arXiv 2402.09353); slower."""
+    use_rslora: bool = False
+    """rsLoRA: scale by alpha / sqrt(r), for high ranks (Kalajdzievski 2023, arXiv 2312.03732)."""
 
 
 class Train(Section):
-    """Supervised fine-tuning with TRL's SFTTrainer. Defaults follow Alpaca where LoRA does not ask for others."""
+    """Fine-tuning with TRL. Defaults follow Alpaca where LoRA does not ask for others."""
 
-    template: Literal["alpaca", "chat"] = "alpaca"
-    """Alpaca's two prompts, or the student's own chat template."""
+    mode: Literal["lora", "qlora", "full"] = "lora"
+    """An adapter; an adapter on a base quantised to 4 bits (needs bitsandbytes and a GPU); or all weights."""
+    objective: Literal["sft", "dpo"] = "sft"
+    """Learn the answers, or to prefer them to the rejected ones (rows with `rejected`; Rafailov et al. 2023)."""
+    beta: float = Field(0.1, gt=0)
+    """DPO: how closely the student stays with its reference, which is the base."""
+    template: str = "alpaca"
+    """`alpaca` (its two prompts), `chat` (the student's own template), or a template file (docs/templates.md)."""
+    loss_on: Literal["last", "all"] = "last"
+    """Which of the assistant's turns are learnt in a row with earlier turns."""
     lora: Lora = Lora()
     """The adapter."""
     epochs: float = Field(3, gt=0)
@@ -38,14 +51,47 @@ class Train(Section):
     weight_decay: float = Field(0.0, ge=0)
     """AdamW weight decay."""
     batch_size: int = Field(128, ge=1)
-    """Rows per optimizer step."""
+    """Rows per optimizer step, over all devices."""
     device_batch_size: int = Field(4, ge=1)
-    """Rows on the device at once; batch_size / device_batch_size steps are accumulated."""
+    """Rows on a device at once; the rest of batch_size is accumulated."""
     max_length: int = Field(512, ge=8)
     """Tokens per row; longer rows lose the end of their answer and are counted."""
+    batching: Literal["auto", "padding_free", "grouped"] = "auto"
+    """How the rows of a step share the device: glued together without padding, or with rows of about their length."""
+    precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
+    """Numbers to compute with; auto: bf16 where the GPU has it, else fp32."""
+    devices: int = Field(1, ge=1)
+    """Processes that train together, one per GPU (on a CPU: processes that share the cores)."""
+    sharding: Literal["none", "fsdp"] = "none"
+    """Several devices: each holds the whole model (DDP), or a part of it (FSDP, GPUs only)."""
+    kernels: Literal["auto", "off"] = "auto"
+    """Liger's fused kernels and FlashAttention, where they are installed and there is a GPU."""
+    early_stopping: int | None = Field(None, ge=1)
+    """Stop after so many held-out losses in a row that are no new best; none: never."""
+    keep: Literal["last", "best"] = "last"
+    """Which student is kept: that of the last step, or the one with the lowest held-out loss."""
     save_steps: int = Field(200, ge=1)
     """Optimizer steps between checkpoints."""
     logging_steps: int = Field(1, ge=1)
     """Optimizer steps between metric lines."""
+    tensorboard: bool = False
+    """Also write TensorBoard files to the run's train/tensorboard (needs the package tensorboard)."""
     gradient_checkpointing: bool = False
     """Recompute activations instead of storing them: less memory, about a third more time."""
+
+    @field_validator("template")
+    @classmethod
+    def _usable(cls, value: str) -> str:
+        if fault := written.fault(value):
+            raise ValueError(fault)
+        return value
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> "Train":
+        if self.sharding == "fsdp" and self.devices == 1:
+            raise ValueError("sharding: fsdp spreads a model over several devices; set devices to their number")
+        if self.mode == "qlora" and self.sharding == "fsdp":
+            raise ValueError("mode: qlora is not offered with sharding: fsdp; use mode: lora, or sharding: none")
+        if self.objective == "dpo" and self.batching == "padding_free":
+            raise ValueError("batching: padding_free is not offered with objective: dpo; use batching: grouped")
+        return self

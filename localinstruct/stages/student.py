@@ -1,13 +1,14 @@
 """The student on its device: how train and evaluate load it, measure its loss, keep its libraries quiet. Not a stage.
 
 One loss for both: the mean over all answer tokens, in nats, whatever the batches (transformers averages batches, so
-that its number depends on them). Not covered: training on several GPUs, quantised bases.
+that its number depends on them). Not covered: how a student is trained (`training/`).
 """
 
 import contextlib
 import gc
 import json
 import logging
+import os
 import resource
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,6 +21,13 @@ from localinstruct.templates import IGNORED, Encoded
 
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "py.warnings")
 """Loggers whose words go to the stage's log file."""
+
+
+Kind = Literal["adapter", "model"]
+
+
+class OutOfMemory(TrainerError):
+    """The device's memory did not suffice; half the rows at once might."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +43,11 @@ class Device:
 class Artefact:
     """What a training leaves in its run: an adapter for the base, or a whole model with its tokenizer."""
 
-    kind: Literal["adapter", "model"]
+    kind: Kind
     folder: Path
 
 
-ARTEFACTS: dict[Literal["adapter", "model"], tuple[str, str]] = {
+ARTEFACTS: dict[Kind, tuple[str, str]] = {
     "adapter": ("adapter", "adapter_config.json"),
     "model": ("student", "config.json"),
 }
@@ -70,10 +78,11 @@ def choose_device() -> Device:
     if not torch.cuda.is_available():
         return Device("cpu", "float32", "no GPU found, and float32 is exact")
     name, count = torch.cuda.get_device_name(0), torch.cuda.device_count()
-    others = f"; the other {count - 1} stay unused, training takes one GPU" if count > 1 else ""
+    mine = int(os.environ.get("LOCAL_RANK", "0"))  # of several processes that train together
+    more = f"; {count} GPUs are here: train.devices uses more than one" if count > 1 else ""
     if torch.cuda.is_bf16_supported(including_emulation=False):
-        return Device("cuda:0", "bfloat16", f"{name} computes in bfloat16{others}")
-    return Device("cuda:0", "float32", f"{name} has no bfloat16 units, and float16 may overflow{others}")
+        return Device(f"cuda:{mine}", "bfloat16", f"{name} computes in bfloat16{more}")
+    return Device(f"cuda:{mine}", "float32", f"{name} has no bfloat16 units, and float16 may overflow{more}")
 
 
 def load_tokenizer(folder: Path) -> Any:
@@ -98,8 +107,8 @@ def pad_id(tokenizer: Any) -> int:
     return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
 
-def load_base(folder: Path, device: Device) -> Any:
-    """Load the weights from safetensors on this disk onto `device`.
+def load_base(folder: Path, device: Device, **how: Any) -> Any:
+    """Load the weights from safetensors on this disk onto `device`; `how` goes to transformers' from_pretrained.
 
     TrainerError when they do not fit in memory, ModelError when transformers cannot build the model.
     """
@@ -109,9 +118,9 @@ def load_base(folder: Path, device: Device) -> Any:
     with memory_errors("train.device_batch_size=1"), _build_errors(folder):
         model = AutoModelForCausalLM.from_pretrained(
             str(folder.resolve()), dtype=getattr(torch, device.dtype), local_files_only=True, trust_remote_code=False,
-            use_safetensors=True,
+            use_safetensors=True, **how,
         )  # fmt: skip
-        return model.to(device.name)
+        return model if "device_map" in how else model.to(device.name)
 
 
 def longest_row(model: Any, wanted: int) -> int:
@@ -234,9 +243,9 @@ def _end_id(folder: Path) -> int | None:
     return None
 
 
-def _out_of_memory(error: BaseException, setting: str) -> TrainerError:
+def _out_of_memory(error: BaseException, setting: str) -> OutOfMemory:
     first = str(error).strip().split("\n")[0][:200] or type(error).__name__
-    return TrainerError(
+    return OutOfMemory(
         f"Out of memory: {first}",
         f"Try --set {setting}, --set train.gradient_checkpointing=true, a smaller train.max_length, a smaller student.",
     )

@@ -1,4 +1,4 @@
-"""From a row to what a model reads: Alpaca's two prompts or the student's chat template, and their tokens and labels.
+"""From a row to what a model reads: Alpaca's prompts, the student's chat template or a file's, with tokens and labels.
 
 The trained-on text is Alpaca's to the letter (stanford_alpaca, train.py), so that students can be compared; training,
 held-out loss and evaluation all come through here and therefore see the same text. The token ids and labels are those
@@ -16,13 +16,17 @@ prompt under the alpaca template, which has no place for them (refused, `unsuppo
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from localinstruct.errors import ModelError, RecipeError
 from localinstruct.records import Instance, Message
+from localinstruct.templates import written
 
-Template = Literal["alpaca", "chat"]
+Template = str
+"""alpaca, chat, or the text of a template file (`written`)."""
+LossOn = Literal["last", "all"]
+"""Which of the assistant's turns are learnt."""
 
 WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further context. "
@@ -52,12 +56,34 @@ class Encoded:
     merged: bool = False
     """A token spans prompt and answer, so the model answers after slightly other tokens than it was trained on."""
 
+    @property
+    def length(self) -> int:
+        """Tokens that a device has to work on."""
+        return len(self.input_ids)
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedPair:
+    """A preference pair as tokens: a prompt, the answer to prefer, the one not to."""
+
+    prompt_ids: list[int]
+    chosen_ids: list[int]
+    rejected_ids: list[int]
+    truncated: bool = False
+    merged: bool = False
+
+    @property
+    def length(self) -> int:
+        """Tokens that a device has to work on."""
+        return 2 * len(self.prompt_ids) + len(self.chosen_ids) + len(self.rejected_ids)
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
     """Rows ready for training, in order, and how many were cut, left out or merged at the border."""
 
-    examples: list[Encoded]
+    examples: Sequence[Any]
+    """`Encoded`, or `EncodedPair` from `encode_pairs`."""
     truncated: int
     dropped_too_long: int
     merged: int
@@ -69,7 +95,11 @@ def unsupported(instance: Instance, template: Template) -> str | None:
         return "earlier turns of a conversation"
     if template == "alpaca" and instance.system:
         return "a system prompt"
-    return None
+    if template in written.NAMES:
+        return None
+    if instance.history and not written.has_place_for(template, "history"):
+        return "earlier turns of a conversation"
+    return "a system prompt" if instance.system and not written.has_place_for(template, "system") else None
 
 
 def require_supported(rows: Sequence[Instance], template: Template) -> None:
@@ -78,8 +108,9 @@ def require_supported(rows: Sequence[Instance], template: Template) -> None:
     if not reasons:
         return
     counts = ", ".join(f"{reasons.count(reason)} with {reason}" for reason in sorted(set(reasons)))
+    name = "the template file" if written.is_written(template) else template
     raise RecipeError(
-        f"train.template: {template} has no place for {len(reasons)} of {len(rows)} rows ({counts}).",
+        f"train.template: {name} has no place for {len(reasons)} of {len(rows)} rows ({counts}).",
         "Use a student with a chat template and --set train.template=chat",
     )
 
@@ -99,17 +130,22 @@ def render(instance: Instance, template: Template, tokenizer: Any = None) -> tup
     require_supported([instance], template)
     if template == "chat":
         return _render_chat(instance, tokenizer)
+    if written.is_written(template):
+        return written.prompt_of(instance, template), instance.output
     form = WITH_INPUT if instance.input != "" else WITHOUT_INPUT
     return form.format(instruction=instance.instruction, input=instance.input), instance.output
 
 
-def encode(instance: Instance, template: Template, tokenizer: Any, max_length: int) -> Encoded | None:
+def encode(
+    instance: Instance, template: Template, tokenizer: Any, max_length: int, loss_on: LossOn = "last"
+) -> Encoded | None:
     """One row as at most `max_length` tokens, or None when the prompt alone fills them.
 
+    With `loss_on` "all" the assistant's earlier turns are learnt too, where the template is the student's chat template.
     ModelError when the tokenizer has no end-of-text token or spells it out as ordinary text.
     """
     prompt, completion = render(instance, template, tokenizer)
-    special = template == "alpaca"  # a chat template writes its own beginning of text
+    special = template != "chat"  # a chat template writes its own beginning of text
     source = _open(tokenizer(prompt, add_special_tokens=special, verbose=False)["input_ids"], tokenizer)
     whole = tokenizer(prompt + completion + end_of_text(tokenizer), add_special_tokens=special, verbose=False)[
         "input_ids"
@@ -118,6 +154,8 @@ def encode(instance: Instance, template: Template, tokenizer: Any, max_length: i
     if len(source) >= max_length or len(whole) <= len(source):
         return None
     labels = [IGNORED] * len(source) + whole[len(source) :]
+    if loss_on == "all" and template == "chat":
+        labels = _with_earlier_turns(labels, instance, prompt + completion + end_of_text(tokenizer), tokenizer)
     return Encoded(
         whole[:max_length],
         labels[:max_length],
@@ -126,15 +164,40 @@ def encode(instance: Instance, template: Template, tokenizer: Any, max_length: i
     )
 
 
-def encode_all(rows: Sequence[Instance], template: Template, tokenizer: Any, max_length: int) -> EncodedRows:
+def encode_pair(instance: Instance, template: Template, tokenizer: Any, max_length: int) -> EncodedPair | None:
+    """A row with its rejected answer as tokens, or None when the prompt alone fills `max_length`."""
+    other = replace(instance, output=instance.rejected or "")
+    chosen, rejected = (encode(row, template, tokenizer, max_length) for row in (instance, other))
+    if chosen is None or rejected is None:
+        return None
+    border = chosen.labels.count(IGNORED)  # a token across prompt and answer differs: it belongs to the answers then
+    while chosen.input_ids[:border] != rejected.input_ids[:border]:
+        border -= 1
+    cut, merged = chosen.truncated or rejected.truncated, chosen.merged or rejected.merged
+    prompt, better, worse = chosen.input_ids[:border], chosen.input_ids[border:], rejected.input_ids[border:]
+    return EncodedPair(prompt, better, worse, cut, merged)
+
+
+def encode_all(
+    rows: Sequence[Instance], template: Template, tokenizer: Any, max_length: int, loss_on: LossOn = "last"
+) -> EncodedRows:
     """Every row that leaves something to learn, with the counts of what was cut or left out."""
     require_supported(rows, template)
-    found = [encode(row, template, tokenizer, max_length) for row in rows]
+    return _counted([encode(row, template, tokenizer, max_length, loss_on) for row in rows])
+
+
+def encode_pairs(rows: Sequence[Instance], template: Template, tokenizer: Any, max_length: int) -> EncodedRows:
+    """The same for rows with a rejected answer."""
+    require_supported(rows, template)
+    return _counted([encode_pair(row, template, tokenizer, max_length) for row in rows])
+
+
+def _counted(found: Sequence[Encoded | EncodedPair | None]) -> EncodedRows:
     examples = [example for example in found if example]
     return EncodedRows(
         examples,
         truncated=sum(example.truncated for example in examples),
-        dropped_too_long=len(rows) - len(examples),
+        dropped_too_long=len(found) - len(examples),
         merged=sum(example.merged for example in examples),
     )
 
@@ -172,6 +235,32 @@ def _render_chat(instance: Instance, tokenizer: Any) -> tuple[str, str]:
             "Use --set train.template=alpaca, or mend the student's chat_template.",
         )
     return prompt, whole[len(prompt) :].rstrip("\n").removesuffix(end_of_text(tokenizer))
+
+
+def _with_earlier_turns(labels: list[int], instance: Instance, text: str, tokenizer: Any) -> list[int]:
+    """Labels that also learn the assistant's earlier turns, each with the token that ends it."""
+    turns = [{"role": turn.role, "content": turn.content} for turn in messages(instance)]
+    spoken = [number for number, turn in enumerate(turns) if turn["role"] == "assistant"]
+    spans = [_span(turns, number, text, tokenizer) for number in spoken]
+    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    places = zip(labels, found["input_ids"], found["offset_mapping"], strict=False)
+    return [
+        token if any(begin <= left < right <= end for begin, end in spans) else label
+        for label, token, (left, right) in places
+    ]
+
+
+def _span(turns: list[dict[str, str]], number: int, text: str, tokenizer: Any) -> tuple[int, int]:
+    """Where in the text an earlier turn of the assistant stands, in characters, without what introduces it."""
+    before = tokenizer.apply_chat_template(turns[:number], tokenize=False, add_generation_prompt=True)
+    through = tokenizer.apply_chat_template(turns[: number + 1], tokenize=False).rstrip("\n")
+    if not (text.startswith(through) and through.startswith(before)):
+        raise ModelError(
+            "The student's chat template writes an earlier answer differently than a last one (it drops its thinking, "
+            "for example), so earlier answers cannot be learnt as they will be read.",
+            "Use --set train.loss_on=last",
+        )
+    return len(before), len(through)
 
 
 def _open(ids: list[int], tokenizer: Any) -> list[int]:
