@@ -135,7 +135,7 @@ def test_tasks_are_read_with_family_and_faults_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"tasks.jsonl:2"):
         read_tasks(path)
     path.write_text('{"id": "empty", "instruction": "Sort.", "output": " "}\n')
-    with pytest.raises(DataError, match="found none in: task 1"):
+    with pytest.raises(DataError, match=r"tasks.jsonl:1: expected an output or a check"):
         read_tasks(path)
 
 

@@ -7,8 +7,10 @@ covered: compressed files, CSV, tool calls and pictures in conversations.
 """
 
 from localinstruct.files import atomic_write, write_text
-from localinstruct.formats.read import read_instances
-from localinstruct.formats.rows import user_turn
+from localinstruct.formats.read import read_instances, read_rows
+from localinstruct.formats.rows import Malformed, to_instances, user_turn
 from localinstruct.formats.write import EXPORTS, write
 
-__all__ = ["EXPORTS", "atomic_write", "read_instances", "user_turn", "write", "write_text"]
+__all__ = [
+    "EXPORTS", "Malformed", "atomic_write", "read_instances", "read_rows", "to_instances", "user_turn", "write", "write_text",
+]  # fmt: skip

@@ -4,10 +4,10 @@ JSONL and Parquet are streamed; a JSON list is read whole (at most 1 GiB). Every
 first 20 are shown with their count, and nothing is returned unless all rows are good.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar
 
 from localinstruct.config import nearby
 from localinstruct.errors import DataError
@@ -26,6 +26,7 @@ _FOREIGN = {
 }  # fmt: skip
 """First bytes of files people try, and what those files are."""
 
+T = TypeVar("T")
 Numbered = Iterator[tuple[int, Any]]
 """(line number from 1, JSON value); for Parquet the row number."""
 
@@ -35,23 +36,28 @@ def read_instances(path: Path, first_instance_only: bool = False) -> list[Instan
 
     A Self-Instruct task with several instances becomes as many rows, or one with `first_instance_only` (as in Alpaca).
     """
+    return read_rows(path, lambda value: to_instances(value, first_instance_only))
+
+
+def read_rows(path: Path, convert: Callable[[Any], list[T]]) -> list[T]:
+    """What `convert` makes of every row, for kinds of row with keys of their own; it raises Malformed for a bad one."""
     if path.exists() and not path.is_file():
         found = "a directory" if path.is_dir() else "a pipe or device"
         raise DataError(f"{path}: expected a file, found {found}.", nearby(path / "any.jsonl"))
     problems = _Problems(path)
-    instances: list[Instance] = []
+    rows: list[T] = []
     try:
         with path.open("rb") as file:
             for line, value in _values(path, file, problems):
-                instances += _converted(line, value, first_instance_only, problems)
+                rows += _converted(line, value, convert, problems)
     except FileNotFoundError:
         raise DataError(f"{path}: no such file.", nearby(path)) from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
     problems.raise_if_any()
-    if not instances:
+    if not rows:
         raise DataError(f"{path}: expected at least one row, found none.")
-    return instances
+    return rows
 
 
 @dataclass
@@ -79,9 +85,9 @@ class _Problems:
         )
 
 
-def _converted(line: int, value: Any, first_only: bool, problems: _Problems) -> list[Instance]:
+def _converted(line: int, value: Any, convert: Callable[[Any], list[T]], problems: _Problems) -> list[T]:
     try:
-        rows = to_instances(value, first_only)
+        rows = convert(value)
     except Malformed as error:
         problems.add(line, str(error))
         return []

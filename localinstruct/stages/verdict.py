@@ -1,0 +1,85 @@
+"""The answer to "did it get better", in one sentence; and where the student is weakest, with the command against it. Pure.
+
+A gain is claimed only when its 95 % interval lies wholly on one side of zero. What was not measured is said, and the
+held-out loss, which every student lowers that has learnt the form of its rows, is never called better. Not covered:
+whether the tasks are the right ones to ask.
+"""
+
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+from localinstruct.recipe import Recipe
+
+FEWEST = 5
+"""Tasks a family needs to be called weak."""
+WEAKEST = 3
+
+Result = Mapping[str, Any]
+
+
+def verdict(evaluated: Result, generated: Result, dataset: Result, trained: Result) -> str:
+    """Whether the student is better, by how much, how sure, and at what cost."""
+    cost = _cost(generated, dataset, trained)
+    return f"{_better(evaluated)}{f' Cost: {cost}.' if cost else ''}"
+
+
+def _better(evaluated: Result) -> str:
+    tasks, judged = evaluated.get("tasks"), (evaluated.get("pairwise") or {})
+    sentences = []
+    if tasks and tasks.get("interval"):
+        low, high = (100 * end for end in tasks["interval"])
+        word = "better than" if low > 0 else "worse than" if high < 0 else "not shown to differ from"
+        sentences.append(
+            f"The student is {word} its base: {100 * tasks['gain']:+.1f} points on {tasks['count']:,} tasks "
+            f"(95% sure of {low:+.1f} to {high:+.1f})"
+        )
+    if judged.get("rate") is not None:
+        low, high = judged["interval"]
+        word = "preferred to" if low > 0.5 else "preferred less than" if high < 0.5 else "judged no different from"
+        sentences.append(f"{'its answers are' if sentences else 'The student is'} {word} its base’s by {judged['judge']}: "
+                         f"wins {judged['rate']:.0%} ({low:.0%} to {high:.0%}) of {judged['pairs']:,} questions")  # fmt: skip
+    if sentences:
+        return "; ".join(sentences).replace("-", "−") + "."
+    losses = evaluated.get("held_out")
+    if not losses:
+        return "Whether the student is better was not measured."
+    return (f"Whether the student is better is not known: only its loss on held-out rows was measured "
+            f"(base {losses['base']['loss']:.2f}, student {losses['student']['loss']:.2f}).")  # fmt: skip
+
+
+def _cost(generated: Result, dataset: Result, trained: Result) -> str:
+    seconds = [part["seconds"] for part in (generated, trained) if part.get("seconds") is not None]
+    tokens = generated.get("output_tokens")
+    parts = [
+        _span(sum(seconds)) if seconds else "",
+        f"{tokens:,} output tokens of the teacher" if tokens else "",
+        f"{dataset['train']:,} rows to train on" if dataset.get("train") else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _span(seconds: float) -> str:
+    whole = round(seconds)
+    if whole >= 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
+
+
+def weakest(by_family: Mapping[str, Result]) -> list[dict[str, Any]]:
+    """The families with the smallest share of right answers, worst first; none that the student masters."""
+    families = [
+        {"family": name, "count": int(part["count"]), "base": float(part["base"]), "student": float(part["student"])}
+        for name, part in by_family.items()
+        if name and part.get("count", 0) >= FEWEST and part.get("student", 1.0) < 0.95
+    ]
+    return sorted(families, key=lambda family: (family["student"], family["family"]))[:WEAKEST]
+
+
+def remedy(recipe: Recipe, family: str, where: str, name: str) -> str:
+    """The command that makes more rows for a weak family: of that subject where the method can be told, else of all."""
+    options, method = recipe.method.options, recipe.method.name
+    if "{domain}" in getattr(options, "preamble", ""):
+        subject = shlex.quote(f"method.{method}.domain={family.replace('_', ' ')}")
+        return f"localinstruct generate {where}/recipe.yaml --name {name}-more --set {subject}"
+    return f"localinstruct run {where} --set generate.target={recipe.generate.target * 2}"
