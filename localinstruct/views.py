@@ -13,6 +13,7 @@ from localinstruct.pipeline import STAGES, Stage, recipe_of
 from localinstruct.recipe import find_workspace, load_recipe, packaged_workspace
 from localinstruct.records import Instance, Reject
 from localinstruct.run import Run
+from localinstruct.stages.verdict import verdict
 
 
 def stage_done(stage: Stage, result: dict[str, Any], skipped: bool) -> None:
@@ -42,6 +43,10 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
     tasks = results.get("evaluate", {}).get("tasks")
     if tasks:
         yield "held-out tasks", _gain(tasks)
+    evaluated = results.get("evaluate", {})
+    if evaluated:
+        yield "forgetting", _forgetting(evaluated.get("forgetting") or {})
+        yield "verdict", verdict(evaluated, made, results.get("dataset", {}), trained)
     yield "report", str(run.path / "report.html")
     yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · export {run.path} --format alpaca"
 
@@ -57,6 +62,16 @@ def _losses(evaluated: dict[str, Any], trained: dict[str, Any]) -> str:
     if not held:
         return f"student {trained.get('held_out_loss', float('nan')):.3f}"
     return f"base {held['base']['loss']:.3f} → student {held['student']['loss']:.3f}"
+
+
+def _forgetting(measured: dict[str, Any]) -> str:
+    parts = []
+    if measured.get("base"):
+        before, after = (measured[who]["perplexity"] for who in ("base", "student"))
+        parts.append(f"perplexity of general text {before:,.1f} → {after:,.1f}")
+    if "lost" in measured:
+        parts.append(f"{measured['lost']} of the base's right answers are now wrong")
+    return "; ".join(parts) or "not measured"
 
 
 def _gain(tasks: dict[str, Any]) -> str:

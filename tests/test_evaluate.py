@@ -1,6 +1,7 @@
 import json
 import math
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,15 +9,20 @@ import pytest
 
 from localinstruct.errors import DataError, RecipeError, TrainerError
 from localinstruct.formats import write
+from localinstruct.models import ModelSpec
 from localinstruct.recipe import Recipe
-from localinstruct.records import Instance, Message, Prompt
+from localinstruct.records import Completion, Instance, Message, Prompt
 from localinstruct.run import Run, open_run
-from localinstruct.stages import StageResult, evaluate, student
-from localinstruct.stages.evaluate import Row, choose, gain_interval, question, score
+from localinstruct.stages import StageResult, evaluate, forgetting, student
+from localinstruct.stages.answers import SAVED, Contender, Which, ask_contenders, question, trained_contender
+from localinstruct.stages.scores import Row, choose, lost_answers, score
 from localinstruct.stages.tasks import Task
+from localinstruct.teacher import Serve
 from localinstruct.templates import encode_all
 from tests.tiny_student import Recorded, byte_level, recipe_data, rows, save_student
 
+Asked = dict[Which, list[Prompt]]
+Given = dict[Which, list[str]]
 CPU = student.Device("cpu", "float32", "test")
 
 
@@ -66,13 +72,17 @@ def tasks(tmp_path: Path) -> list[dict[str, str]]:
     return made
 
 
-def answers(student_right: int, base_right: int = 0) -> Callable[[list[Prompt]], dict[str, list[str]]]:
+def answers(student_right: int, base_right: int = 0) -> Callable[[Asked], Given]:
     """The student is right on the first tasks, the base on the last; held-out rows get the word 'none'."""
 
-    def answer(prompts: list[Prompt]) -> dict[str, list[str]]:
-        numbers = [next((n for n in range(10) if f"Say {n}." in prompt.text), None) for prompt in prompts]
-        right = {"student": range(student_right), "base": range(10 - base_right, 10)}
-        return {who: [f" n  {n}\n" if n in right[who] else "none" for n in numbers] for who in right}
+    right: dict[Which, range] = {"student": range(student_right), "base": range(10 - base_right, 10)}
+
+    def answer(prompts: Asked) -> Given:
+        given: Given = {}
+        for who, asked in prompts.items():
+            numbers = [next((n for n in range(10) if f"Say {n}." in prompt.text), None) for prompt in asked]
+            given[who] = [f" n  {n}\n" if n in right[who] else "none" for n in numbers]
+        return given
 
     return answer
 
@@ -80,7 +90,8 @@ def answers(student_right: int, base_right: int = 0) -> Callable[[list[Prompt]],
 def compared(run: Run, base: Path, answer: Any, progress: Any = None, **sections: Any) -> StageResult:
     recipe = Recipe.model_validate(recipe_data(**sections))
     workspace = run.path.parent.parent
-    return evaluate.compare(recipe, run, progress or Recorded(), workspace, base, answer)
+    digests: dict[Which, str] = {"base": "b", "student": "s"}
+    return evaluate.compare(recipe, run, progress or Recorded(), workspace, base, answer, digests)
 
 
 def test_losses_are_those_of_base_and_adapter_over_the_trained_on_tokens(run: Run, base: Path, adapter: Path) -> None:
@@ -136,13 +147,11 @@ def scored(won: int, lost: int, both: int, neither: int) -> list[Row]:
     ]
 
 
-def test_the_interval_is_bonett_and_prices() -> None:
-    """By hand: n = 10, 4 won, 1 lost: (5 - 2) / 12 -+ 1.96 sqrt((7/12 - 1/16) / 12)."""
-    assert gain_interval(scored(4, 1, 3, 2)) == pytest.approx((-0.158326, 0.658326), abs=1e-5)
-    low, high = gain_interval(scored(0, 0, 5, 5))
-    assert low == pytest.approx(-high)  # nothing decided: zero gain, but not with certainty
+def test_the_interval_is_wide_where_nothing_is_decided() -> None:
+    low, high = score(scored(0, 0, 5, 5))["interval"]
+    assert low == pytest.approx(-high)  # zero gain, but not with certainty
     assert 0.1 < high < 0.3
-    assert gain_interval(scored(300, 0, 0, 0))[1] <= 1.0
+    assert score(scored(300, 0, 0, 0))["interval"][1] <= 1.0
 
 
 def test_an_answer_that_goes_on_is_wrong_but_begins_right() -> None:
@@ -184,9 +193,10 @@ def test_side_by_side_fills_up_from_what_there_is(count: int, others: int, wante
 def test_both_are_asked_greedily_with_the_training_template(run: Run, base: Path) -> None:
     asked: list[Prompt] = []
 
-    def answer(prompts: list[Prompt]) -> dict[str, list[str]]:
-        asked.extend(prompts)
-        return {"base": [""] * len(prompts), "student": [""] * len(prompts)}
+    def answer(prompts: Asked) -> Given:
+        assert prompts["base"] == prompts["student"]
+        asked.extend(prompts["base"])
+        return {who: [""] * len(prompts[who]) for who in prompts}
 
     compared(run, base, answer, evaluate={"side_by_side": 5, "max_tokens": 7})
     assert len(asked) == 5
@@ -219,7 +229,7 @@ def test_the_summary_gives_the_numbers(run: Run, base: Path, tasks: list[dict[st
     progress = Recorded()
     result = compared(run, base, answers(6, 1), progress, evaluate={"tasks": "tasks.jsonl"})
     assert json.loads(json.dumps(result)) == result
-    assert "exact match 10.0% -> 60.0% of 10 tasks (+50.0%, 95 % interval" in progress.said[-1]
+    assert "right 10.0% -> 60.0% of 10 tasks (+50.0%, 95 % interval" in progress.said[-1]
 
 
 def test_missing_stages_files_and_answers_are_named(run: Run, base: Path) -> None:
@@ -228,9 +238,109 @@ def test_missing_stages_files_and_answers_are_named(run: Run, base: Path) -> Non
     with pytest.raises(TrainerError, match="Expected 8 answers of the base, got 1"):
         compared(run, base, lambda prompts: {"base": ["one"], "student": ["one"]})
     (run.path / "adapter").unlink()
-    with pytest.raises(DataError, match="no adapter there yet") as caught:
+    with pytest.raises(DataError, match="no trained student in it yet") as caught:
         compared(run, base, answers(0))
     assert caught.value.hint == "First: localinstruct train tiny"
     (run.path / "dataset" / "held_out.jsonl").unlink()
     with pytest.raises(DataError, match=r"held_out.jsonl: not there yet"):
         compared(run, base, answers(0))
+
+
+def test_forgetting_is_measured_on_our_text_and_by_lost_answers(
+    run: Run, base: Path, tasks: list[dict[str, str]], tmp_path: Path
+) -> None:
+    result = compared(run, base, answers(6, 5), evaluate={"tasks": "tasks.jsonl"})["forgetting"]
+    assert (result["text"], result["lost"]) == ("seeds/general_text.txt", 4)
+    assert [row["instruction"] for row in result["lost_answers"]] == [f"Say {n}." for n in range(6, 10)]
+    (tmp_path / "own.txt").write_text("red green blue house river " * 40)
+    own = compared(run, base, answers(6, 5), evaluate={"text": "own.txt"})["forgetting"]
+    ids = byte_level()("red green blue house river " * 40)["input_ids"]
+    assert (own["text"], own["lost"]) == ("own.txt", 0)
+    assert own["rows"] == -(-len(ids) // 128)
+    assert own["tokens"] == len(ids) - own["rows"]
+    model = student.load_base(base, CPU)
+    expected, _ = student.mean_loss(
+        model, forgetting.windows("red green blue house river " * 40, byte_level(), 128), 0, 1
+    )
+    assert own["base"]["loss"] == pytest.approx(expected, abs=1e-5)
+    assert own["student"]["loss"] != pytest.approx(expected, abs=1e-4)
+
+
+def test_a_text_that_cannot_be_read_is_named(run: Run, base: Path, tmp_path: Path) -> None:
+    (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
+    (tmp_path / "empty.txt").write_text(" \n")
+    for name, words in (("none.txt", "No such file"), ("bytes.txt", "other bytes"), ("empty.txt", "found none")):
+        with pytest.raises(DataError, match=rf"evaluate.text: .*{name}: .*{words}"):
+            compared(run, base, answers(0), evaluate={"text": name})
+
+
+def test_an_answer_is_never_asked_for_twice(run: Run, base: Path, tasks: list[dict[str, str]]) -> None:
+    first = compared(run, base, answers(6, 1), evaluate={"tasks": "tasks.jsonl"})
+
+    def nobody(prompts: Asked) -> Given:
+        raise AssertionError(f"asked again: {prompts}")
+
+    again = compared(run, base, nobody, evaluate={"tasks": "tasks.jsonl"})
+    assert {**again, "seconds": 0} == {**first, "seconds": 0}
+    with (run.path / "evaluation" / SAVED).open("a") as file:
+        file.write('{"key": "torn')
+    asked: list[Asked] = []
+
+    def answer(prompts: Asked) -> Given:
+        asked.append(prompts)
+        return answers(6, 1)(prompts)
+
+    compared(run, base, answer, evaluate={"tasks": "tasks.jsonl", "max_tokens": 9})  # another sampling, other answers
+    assert [len(prompts["base"]) for prompts in asked] == [18]
+    compared(run, base, nobody, evaluate={"tasks": "tasks.jsonl", "max_tokens": 9})
+
+
+def test_a_whole_student_is_measured_and_asked_as_a_model_of_its_own(run: Run, base: Path) -> None:
+    import torch
+
+    (run.path / "adapter").unlink()
+    torch.manual_seed(5)
+    whole = save_student(run.path / "student", byte_level())
+    assert whole.is_dir()
+    result = compared(run, base, answers(0))["held_out"]
+    examples = encode_all(rows(8), "alpaca", byte_level(), 128).examples
+    expected, _ = student.mean_loss(student.load_base(run.path / "student", CPU), examples, 0, 1)
+    assert result["student"]["loss"] == pytest.approx(expected, abs=1e-5)
+    spec = ModelSpec(name="tiny", path=str(base), roles=["student"], context=128, licence="none")
+    trained = trained_contender("the student", spec, Recipe.model_validate(recipe_data()), run.path)
+    assert trained.adapter is None
+    assert trained.spec.directory == (run.path / "student").resolve()
+    assert trained.spec.name != spec.name
+
+
+def test_base_and_adapter_share_one_server(monkeypatch: pytest.MonkeyPatch, adapter: Path, base: Path) -> None:
+    spec = ModelSpec(name="tiny", path=str(base), roles=["student"], context=128, licence="none")
+    served: list[tuple[str, list[str]]] = []
+
+    @contextmanager
+    def serving(
+        spec: ModelSpec, serve: object, home: Path, progress: object, adapters: dict[str, Path]
+    ) -> Iterator[str]:
+        served.append((spec.name, sorted(adapters)))
+        yield spec.name
+
+    def answer_all(connect: str, name: str, prompts: list[Prompt], *_: object) -> list[Completion]:
+        return [Completion(f"{connect}/{name}")] * len(prompts)
+
+    monkeypatch.setattr("localinstruct.stages.answers.serving", serving)
+    monkeypatch.setattr("localinstruct.stages.answers.answer_all", answer_all)
+    sides: dict[Which, Contender] = {
+        "base": Contender("tiny", spec, "alpaca"), "student": Contender("s", spec, "alpaca", adapter)
+    }  # fmt: skip
+    asked: Asked = {"base": [Prompt(text="a")], "student": [Prompt(text="b")] * 2}
+    given = ask_contenders(sides, Serve(), base, asked, Recorded())
+    assert served == [("tiny", ["student"])]
+    assert given == {"base": ["tiny/tiny"], "student": ["tiny/student"] * 2}
+    assert sides["base"].digest != sides["student"].digest
+    served.clear()
+    ask_contenders(sides, Serve(), base, {"base": [Prompt(text="a")]}, Recorded())
+    assert served == [("tiny", [])]
+
+
+def test_lost_answers_are_those_the_base_had(tasks: list[dict[str, str]]) -> None:
+    assert len(lost_answers(scored(2, 3, 1, 1))) == 3

@@ -23,7 +23,20 @@ from tests import sample_run
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 SELF_CLOSED = {"rect", "line", "circle", "path"}
-SECTIONS = ["funnel", "rejects", "similarity", "lengths", "speed", "training", "evaluation", "rows", "made"]
+SECTIONS = [
+    "funnel",
+    "rejects",
+    "similarity",
+    "lengths",
+    "speed",
+    "training",
+    "evaluation",
+    "compared",
+    "forgetting",
+    "weakest",
+    "rows",
+    "made",
+]
 HOSTILE = (
     "<script>alert(1)</script> <img src=x onerror=alert(1)> {{ 7*7 }} &amp; \"'> \u202egnp.exe\u202c \x1b[31m \x00"
 )
@@ -284,3 +297,30 @@ def test_metrics_survive_torn_lines_and_repeated_steps(tmp_path: Path) -> None:
     assert data.curve(metrics, "loss") == [(1, 2.5), (2, 2.0)]
     assert data.curve(metrics, "held_out_loss") == [(2, 2.2)]
     assert data.read_metrics(tmp_path / "none") == []
+
+
+def test_the_verdict_forgetting_and_weak_kinds_are_said(full: Path) -> None:
+    _, page = write(full)
+    words = " ".join(page.text.split())
+    assert ("The student is better than its base: +56.7 points on 240 tasks (95% sure of +50.0 to +62.9). "
+            "Cost: 1 min 58 s, 34,671 output tokens of the teacher, 400 rows to train on.") in words  # fmt: skip
+    for said in ("student 81.5", "Which comes last: saddle, ribbon?", "harbours 300 67%", "reverse a list 24 0% 38%"):
+        assert said in words, said
+    assert "localinstruct generate runs/nano/recipe.yaml --name nano-more --set method.alpaca.domain=addition" in words
+
+
+def test_comparisons_are_listed_and_damaged_ones_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "nano"
+    sample_run.make(path)
+    folder = path / "evaluation" / "comparisons"
+    folder.mkdir(parents=True)
+    pairwise = {"judge": "nano-chat", "rate": 0.61, "interval": [0.55, 0.67], "pairs": 240, "position_bias": -0.12,
+                "tally": {"student": 120, "base": 60, "same_seat": 40, "tied": 20}, "unreadable": 3, "verdicts": 486}  # fmt: skip
+    (folder / "one.json").write_text(json.dumps({"against": "base", "tasks": None, "pairwise": pairwise}))
+    (folder / "two.json").write_text("{torn")
+    _, page = write(path)
+    words = " ".join(page.text.split())
+    assert "its answers are preferred to its base’s by nano-chat: wins 61% (55% to 67%) of 240 questions" in words
+    assert "prefers the first seat by −12%" in words
+    assert "verdicts not in form 3 of 486" in words
+    assert words.count("Against ") == 2  # the section's own words, and one comparison

@@ -94,7 +94,7 @@ def test_self_instructs_and_alpaca_evals_tasks_are_only_judged(tmp_path: Path) -
 
 
 def test_all_bad_lines_are_named_at_once(tmp_path: Path) -> None:
-    bad = [
+    bad: list[tuple[dict[str, Any], str]] = [
         ({"check": {"max_wordz": 3}}, "did you mean 'max_words'"),
         ({"check": {"max_words": "three"}}, "a whole number, found 'three'"),
         ({"check": "number", "output": "two"}, "a number in the output, found 'two'"),

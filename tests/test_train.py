@@ -15,6 +15,7 @@ from localinstruct.errors import DataError, Interrupted, ModelError, TrainerErro
 from localinstruct.recipe import Recipe
 from localinstruct.run import Run, open_run
 from localinstruct.stages import StageResult, dataset, evaluate, student, train
+from localinstruct.stages.answers import Which
 from localinstruct.stages.interrupt import stop_request
 from localinstruct.stages.training import checkpoints, metrics
 from localinstruct.stages.training.watch import Watch
@@ -157,7 +158,7 @@ def test_nothing_of_the_libraries_reaches_the_terminal(
     assert capfd.readouterr() == ("", "")
 
 
-WHO: tuple[evaluate.Which, ...] = ("base", "student")
+WHO: tuple[Which, ...] = ("base", "student")
 
 
 def test_dataset_train_and_evaluate_meet_in_the_run_directory(base: Path, tmp_path: Path) -> None:
@@ -166,8 +167,9 @@ def test_dataset_train_and_evaluate_meet_in_the_run_directory(base: Path, tmp_pa
     (workspace / "models.yaml").write_text(json.dumps({"tiny": entry}))
     with prepared(tmp_path / "runs" / "tiny", train={"epochs": 1}) as (recipe, run):
         made = train.run(recipe, run, progress, workspace=workspace)
+        nothing: dict[Which, str] = {"base": "b", "student": "s"}
         seen = evaluate.compare(
-            recipe, run, progress, workspace, base, lambda asked: dict.fromkeys(WHO, [""] * len(asked))
+            recipe, run, progress, workspace, base, lambda asked: {w: [""] * len(asked[w]) for w in WHO}, nothing
         )
     assert seen["held_out"]["student"]["loss"] == pytest.approx(made["held_out_loss"], abs=1e-5)
     assert seen["held_out"]["base"]["loss"] == pytest.approx(curve(run.path)[0][2], abs=1e-5)

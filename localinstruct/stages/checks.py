@@ -113,9 +113,7 @@ def keeps(checks: Mapping[str, Any], answer: str, expected: str) -> bool:
     """Whether an answer keeps every rule of a task."""
     text = answer.strip()
     return all(
-        AGAINST_OUTPUT[name](text, expected, argument)
-        if name in AGAINST_OUTPUT
-        else CHECKS[name].holds(text, argument)
+        AGAINST_OUTPUT[name](text, expected, argument) if name in AGAINST_OUTPUT else CHECKS[name].holds(text, argument)
         for name, argument in checks.items()
     )
 
@@ -129,7 +127,9 @@ def read_checks(value: Any, expected: str) -> dict[str, Any]:
         if name in AGAINST_OUTPUT:
             _require_output(name, argument, expected)
         elif name not in CHECKS:
-            raise ValueError(f"expected a known check, found {name!r}; {did_you_mean(name, [*CHECKS, *AGAINST_OUTPUT])}")
+            raise ValueError(
+                f"expected a known check, found {name!r}; {did_you_mean(name, [*CHECKS, *AGAINST_OUTPUT])}"
+            )
         elif not _ARGUMENTS[CHECKS[name].argument](argument):
             raise ValueError(f"expected check {name} to have {_WORDS[CHECKS[name].argument]}, found {argument!r}"[:300])
     return given

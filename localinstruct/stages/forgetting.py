@@ -5,7 +5,6 @@ skill with its old ones. The text is read in windows of train.max_length tokens 
 window's first is predicted. Not covered: which ability was lost, beyond the tasks that are asked.
 """
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +16,6 @@ PACKAGED = "seeds/general_text.txt"
 LONGEST = 2**20
 """Characters that are read; enough for a stable mean on any model."""
 HINT = "Correct evaluate.text, or leave it out."
-LISTED = 12
-"""Lost answers that are stored with the result; all of them stand in evaluation/answers.jsonl."""
 
 
 def general_text(named: str | None, workspace: Path) -> tuple[str, str]:
@@ -39,8 +36,3 @@ def windows(text: str, tokenizer: Any, length: int) -> list[Encoded]:
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     parts = [ids[start : start + length] for start in range(0, len(ids), length)]
     return [Encoded(part, [IGNORED, *part[1:]]) for part in parts if len(part) > 1]
-
-
-def lost_answers(rows: Sequence[Any]) -> list[Any]:
-    """Rows of checkable tasks that the base answers right and the student no longer."""
-    return [row for row in rows if row.right("base") and not row.right("student")]

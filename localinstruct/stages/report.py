@@ -22,6 +22,7 @@ from localinstruct.recipe import Recipe
 from localinstruct.run import Run
 from localinstruct.stages import StageResult, charts
 from localinstruct.stages import report_data as data
+from localinstruct.stages import report_evaluation as about
 from localinstruct.stages.report_sections import (
     duration,
     evaluation,
@@ -32,6 +33,7 @@ from localinstruct.stages.report_sections import (
     provenance,
     training,
 )
+from localinstruct.stages.verdict import verdict
 
 CLIP = 900
 """Characters of one text that are shown."""
@@ -79,7 +81,16 @@ def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
     rejects = data.survey_rejects(run, threshold, Random(f"{recipe.seed}:rejects"))
     tape = data.survey_tape(run)
     timing = _timing(run)
+    evaluate = results["evaluate"] or {}
+    weak, remedies = about.weak_kinds(recipe, evaluate, where, run.path.name)
+    compared = about.read_comparisons(run.path)
     return {
+        "verdict": _verdict(results, compared),
+        "comparisons": [about.comparison(one) for one in compared],
+        "forgetting": about.forgetting(evaluate),
+        "weak": weak,
+        "remedies": remedies,
+        "counts": about.counted(results),
         "name": run.path.name,
         "where": where,
         "about": recipe.about,
@@ -118,6 +129,15 @@ def shown(value: Any) -> Any:
 def clip(text: str, limit: int = CLIP) -> str:
     """The beginning of a long text, with how long it is."""
     return text if len(text) <= limit else f"{text[:limit].rstrip()} … ({len(text):,} characters in all)"
+
+
+def _verdict(results: dict[str, StageResult | None], compared: list[dict[str, Any]]) -> str:
+    """One sentence; a judge's word on base and student belongs into it where one was asked."""
+    generated, dataset, trained, evaluated = (results[name] or {} for name in STAGES)
+    if not evaluated:
+        return ""
+    judged = next((one["pairwise"] for one in compared if one.get("against") == "base" and one.get("pairwise")), None)
+    return verdict({**evaluated, "pairwise": judged}, generated, dataset, trained)
 
 
 def _where(path: Path, workspace: Path) -> str:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 Z_95 = 1.959964
 DRAWS = 2000
+QUANTILES = (0.0125, 0.9875)
+"""Wider than 0.025 and 0.975, since the bootstrap does not know its own bias: covers in 96 to 98 % of simulated runs."""
 SMALLEST_SIGNAL = 0.1
 """Below this a judge's verdicts are hardly told from coin tosses, and no win rate is claimed."""
 
@@ -61,12 +63,12 @@ def win_rate(tally: Tally) -> WinRate:
     point = _rate(*map(float, cells))
     if point is None:
         return WinRate(None, 0.0, 1.0, bias)
-    shares = np.array(cells, dtype=float) + [1, 1, 0, 0, 0]
+    shares = np.array([tally.student + 1, tally.base + 1, *cells[2:]], dtype=float)
     draws = np.random.default_rng(0).multinomial(tally.pairs, shares / shares.sum(), DRAWS)  # (DRAWS, 5)
     rates = [_rate(*map(float, draw)) for draw in draws]
     # A draw without a signal says nothing about the rate: half of them could lie at either end.
     ends = [end for place, rate in enumerate(rates) for end in [rate if rate is not None else float(place % 2)]]
-    low, high = np.quantile(ends, [0.02, 0.98])
+    low, high = np.quantile(ends, QUANTILES)
     return WinRate(point, float(low), float(high), bias)
 
 

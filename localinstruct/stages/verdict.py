@@ -28,11 +28,11 @@ def _better(evaluated: Result) -> str:
     tasks, judged = evaluated.get("tasks"), (evaluated.get("pairwise") or {})
     sentences = []
     if tasks and tasks.get("interval"):
-        low, high = (100 * end for end in tasks["interval"])
+        low, high = tasks["interval"]
         word = "better than" if low > 0 else "worse than" if high < 0 else "not shown to differ from"
         sentences.append(
-            f"The student is {word} its base: {100 * tasks['gain']:+.1f} points on {tasks['count']:,} tasks "
-            f"(95% sure of {low:+.1f} to {high:+.1f})"
+            f"The student is {word} its base: {_signed(tasks['gain'])} points on {tasks['count']:,} tasks "
+            f"(95% sure of {_signed(low)} to {_signed(high)})"
         )
     if judged.get("rate") is not None:
         low, high = judged["interval"]
@@ -40,12 +40,16 @@ def _better(evaluated: Result) -> str:
         sentences.append(f"{'its answers are' if sentences else 'The student is'} {word} its base’s by {judged['judge']}: "
                          f"wins {judged['rate']:.0%} ({low:.0%} to {high:.0%}) of {judged['pairs']:,} questions")  # fmt: skip
     if sentences:
-        return "; ".join(sentences).replace("-", "−") + "."
+        return "; ".join(sentences) + "."
     losses = evaluated.get("held_out")
     if not losses:
         return "Whether the student is better was not measured."
     return (f"Whether the student is better is not known: only its loss on held-out rows was measured "
             f"(base {losses['base']['loss']:.2f}, student {losses['student']['loss']:.2f}).")  # fmt: skip
+
+
+def _signed(share: float) -> str:
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def _cost(generated: Result, dataset: Result, trained: Result) -> str:

@@ -1,0 +1,90 @@
+"""The report's words about forgetting, other comparisons, weak kinds and counts by topic or source; as values for the template.
+
+Read like the rest of the report: a key that an older run lacks is a part that is left out. Counts are shown for whatever
+a stage stored as {name: count} under "by_topic", "by_source", "topics" or "sources". Not covered: base and student on the
+recipe's own tasks (report_sections.evaluation).
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from localinstruct.recipe import Recipe
+from localinstruct.stages import StageResult
+from localinstruct.stages.verdict import remedy
+
+COMPARISONS = "comparisons"
+"""Folder below evaluation/ with one JSON file for each comparison that was asked for."""
+COUNTED = {"by_topic": "topic", "topics": "topic", "by_source": "source", "sources": "source"}
+MOST = 20
+
+
+def forgetting(evaluate: StageResult) -> dict[str, Any]:
+    """Perplexities of the general text, and the answers that were lost."""
+    measured = evaluate.get("forgetting") or {}
+    facts = []
+    for who in ("base", "student"):
+        if measured.get(who):
+            facts.append((f"perplexity of the text, {who}", f"{measured[who]['perplexity']:,.1f}"))
+    if measured.get("tokens"):
+        facts.append(("text", f"{measured['text']}, {measured['tokens']:,} tokens"))
+    if measured.get("lost") is not None:
+        facts.append(("right answers of the base that are now wrong", f"{measured['lost']:,}"))
+    return {"facts": facts, "lost": measured.get("lost") or 0, "answers": measured.get("lost_answers") or []}
+
+
+def weak_kinds(recipe: Recipe, evaluate: StageResult, where: str, name: str) -> tuple[list[dict[str, Any]], list[str]]:
+    """The weakest families, and the commands against them (one for all where the method cannot be steered)."""
+    weak = list(evaluate.get("weakest") or [])
+    return weak, list(dict.fromkeys(remedy(recipe, family["family"], where, name) for family in weak))
+
+
+def read_comparisons(run_path: Path) -> list[dict[str, Any]]:
+    """Every stored comparison, by name; a file that cannot be read is left out."""
+    found = []
+    for path in sorted((run_path / "evaluation" / COMPARISONS).glob("*.json")):
+        try:
+            found.append({"name": path.stem, **json.loads(path.read_text(encoding="utf-8"))})
+        except (OSError, ValueError, TypeError):
+            continue
+    return found
+
+
+def comparison(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored comparison as a title and facts."""
+    tasks, judged = stored.get("tasks") or {}, stored.get("pairwise") or {}
+    facts: list[tuple[str, str]] = [("tasks", ", ".join(stored.get("files") or []) or "the held-out rows")]
+    if tasks:
+        low, high = (100 * end for end in tasks["interval"])
+        facts.append(("right answers", f"{tasks['base']:.1%} → {tasks['student']:.1%} of {tasks['count']:,}"))
+        facts.append(("gain", f"{100 * tasks['gain']:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")))
+    if judged:
+        rate, (low, high) = judged["rate"], judged["interval"]
+        won = f"{rate:.0%} ({low:.0%} to {high:.0%})" if rate is not None else "the judge cannot tell them apart"
+        facts += [
+            ("judge", judged["judge"]),
+            ("win rate of the student", won),
+            ("pairs judged in both orders", f"{judged['pairs']:,}"),
+            ("student, other, same seat, tie", " · ".join(f"{judged['tally'][key]:,}" for key in ORDER)),
+            ("prefers the first seat by", f"{judged['position_bias']:+.0%}".replace("-", "−")),
+            ("verdicts not in form", f"{judged['unreadable']:,} of {judged['verdicts']:,}"),
+        ]
+    return {"title": f"Against {stored.get('against', stored['name'])}", "facts": facts}
+
+
+ORDER = ("student", "base", "same_seat", "tied")
+
+
+def counted(results: Mapping[str, StageResult | None]) -> list[dict[str, Any]]:
+    """Tables of rows by topic and by source, for what stages have counted."""
+    tables: dict[str, dict[str, Any]] = {}
+    for result in results.values():
+        for key, name in COUNTED.items():
+            counts = (result or {}).get(key)
+            if isinstance(counts, Mapping) and counts and all(isinstance(count, int) for count in counts.values()):
+                total = sum(counts.values()) or 1
+                ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST]
+                rows = [(topic, count, count / total) for topic, count in ordered]
+                tables.setdefault(name, {"name": name, "rows": rows})
+    return list(tables.values())
