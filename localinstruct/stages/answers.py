@@ -137,7 +137,7 @@ def question(instance: Instance, recipe: Recipe) -> Prompt:
 
 def question_in(instance: Instance, template: str, tokens: int) -> Prompt:
     """A greedy prompt in the template of whoever is asked."""
-    if template == "alpaca":
-        text, _ = render(instance, "alpaca")
-        return Prompt(text=text, stop=(NEXT_TASK,), temperature=0.0, max_tokens=tokens)
-    return Prompt(messages=tuple(messages(instance)), temperature=0.0, max_tokens=tokens)
+    if template == "chat":
+        return Prompt(messages=tuple(messages(instance)), temperature=0.0, max_tokens=tokens)
+    text, _ = render(instance, template)
+    return Prompt(text=text, stop=(NEXT_TASK,), temperature=0.0, max_tokens=tokens)
