@@ -59,7 +59,8 @@ class ModelSpec(Section):
     chat: bool = False
     """Whether it is asked through its chat template (instruction-tuned) or continued as text (base)."""
     chat_template: str | None = None
-    """Jinja chat template in place of the model's own: the text itself, or a .jinja file relative to models.yaml."""
+    """Jinja chat template in place of the model's own: the text itself, or a .jinja file relative to models.yaml.
+    Beside an endpoint: the template its server uses, which magpie needs to know."""
     stop: list[str] = Field(default_factory=list)
     """Strings at which an answer in a chat ends, for a model that does not say itself that it is done."""
     context: int = Field(ge=16)
@@ -102,8 +103,6 @@ class ModelSpec(Section):
     def _template_is_for_a_chat(self) -> "ModelSpec":
         if (self.chat_template or self.stop) and not self.chat:
             raise ValueError("chat_template and stop are for chats: expected chat: true beside them")
-        if self.chat_template and self.endpoint:
-            raise ValueError("chat_template: a server that is already there has its own; start it with this one")
         return self
 
     @model_validator(mode="after")

@@ -41,7 +41,7 @@ def nano_workspace(folder: Path, url: str) -> Path:
         shutil.copytree(ROOT / name, folder / name)
     entries = yaml.safe_load((ROOT / "models.yaml").read_text("utf-8"))
     for name in NAMES:
-        for key in ("package", "sha256", "chat_template"):
+        for key in ("package", "sha256"):
             entries[name].pop(key, None)
         entries[name] |= {"endpoint": url, "served_name": SERVED}
     (folder / "models.yaml").write_text(yaml.safe_dump(entries, sort_keys=False), "utf-8")

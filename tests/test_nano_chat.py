@@ -81,9 +81,6 @@ def test_a_template_file_is_relative_to_models_yaml_and_needs_a_chat(tmp_path: P
     (tmp_path / "models.yaml").write_text(text.replace("chat: true", "chat: false"))
     with pytest.raises(RecipeError, match="expected chat: true"):
         load_catalog(tmp_path)
-    (tmp_path / "models.yaml").write_text(text.replace("path: m", "endpoint: 'http://127.0.0.1:1/v1', served_name: m"))
-    with pytest.raises(RecipeError, match="has its own"):
-        load_catalog(tmp_path)
 
 
 def test_stop_strings_of_the_model_end_answers_and_raw_text_is_continued(tmp_path: Path) -> None:

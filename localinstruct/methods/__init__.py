@@ -13,9 +13,17 @@ from pydantic import model_validator
 
 from localinstruct.config import Section
 from localinstruct.methods.alpaca import AlpacaOptions, alpaca
+from localinstruct.methods.evol_instruct import EvolInstructOptions, evol_instruct
+from localinstruct.methods.magpie import MagpieOptions, magpie
+from localinstruct.methods.self_instruct import SelfInstructOptions, self_instruct
 from localinstruct.records import Episode, Instance, PoolView, Reject
 
-METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {"alpaca": alpaca}
+METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {
+    "alpaca": alpaca,
+    "self_instruct": self_instruct,
+    "evol_instruct": evol_instruct,
+    "magpie": magpie,
+}
 """Name in a recipe -> the generator."""
 FINITE: dict[str, Callable[[Sequence[Instance], Any], int]] = {}
 """Methods that end by themselves: (seeds, options) -> how many episodes there are. The others go on for ever."""
@@ -28,6 +36,12 @@ class MethodSection(Section):
 
     alpaca: AlpacaOptions | None = None
     """Stanford Alpaca's numbered list (Taori et al. 2023)."""
+    self_instruct: SelfInstructOptions | None = None
+    """Self-Instruct's instructions first, then examples of each (Wang et al. 2022)."""
+    evol_instruct: EvolInstructOptions | None = None
+    """WizardLM's rewriting of tasks into harder and rarer ones (Xu et al. 2023)."""
+    magpie: MagpieOptions | None = None
+    """A chat model writes both sides of a talk (Xu et al. 2024)."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "MethodSection":

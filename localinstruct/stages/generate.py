@@ -26,6 +26,7 @@ from localinstruct.records import Instance, digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult
 from localinstruct.stages.conveyor import Commit, Conveyor, Line
+from localinstruct.stages.sources import completed
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import Panel, serving_all
 
@@ -44,7 +45,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     asked = {role: catalog.get(name) for role, name in recipe.models.asked.items()}
     teacher, encoder = asked["teacher"], catalog.get(recipe.models.encoder)
     seeds = read_seeds(recipe, run, workspace)
-    line = make_line(recipe, seeds, teacher.digest)
+    method = completed(recipe, teacher)
+    line = make_line(recipe.model_copy(update={"method": method}), seeds, teacher.digest)
     require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
     progress.say(f"seeds: {len(seeds)} tasks from {recipe.seeds}; {run.count_kept()} rows kept before")
     progress.say(f"teacher: {_where(teacher)}; in flight: {line.in_flight} episodes for a batch of "

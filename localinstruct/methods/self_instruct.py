@@ -1,0 +1,110 @@
+"""Self-Instruct (Wang et al. 2022, arXiv 2212.10560): new instructions first, then their kind, then examples of each.
+
+Step 1 shows tasks written by people and by the teacher and asks for more, one per number. Step 2 asks whether a task
+chooses among labels. Step 3 asks for examples: input before output, or for labels the output first, because a teacher
+that writes inputs first writes them all for one label. Step 4, the clean-up, is in `examples.py` (about a whole task)
+and `curate/filters.py` (about one row). Not covered: novelty among instructions (`curate/novelty.py`).
+"""
+
+import re
+from collections.abc import Sequence
+from random import Random
+from typing import Literal
+
+from pydantic import Field
+
+from localinstruct.config import Section
+from localinstruct.methods.alpaca import AlpacaOptions, draw_demonstrations
+from localinstruct.methods.clean import clean
+from localinstruct.methods.examples import read_examples
+from localinstruct.methods.prompt_files import fill, prompt_file
+from localinstruct.records import Completion, Episode, Instance, Lineage, PoolView, Prompt, Reject
+
+
+class SelfInstructOptions(Section):
+    """Options of Self-Instruct. The defaults are the paper's."""
+
+    demonstrations: int = Field(8, ge=1, le=100)
+    """Tasks shown in step 1."""
+    kept_demonstrations: int = Field(2, ge=0, le=100)
+    """How many of them the teacher wrote; people's fill in while too few are kept."""
+    instructions_per_prompt: int = Field(7, ge=1, le=100)
+    """New instructions asked for at once."""
+    examples: int = Field(5, ge=1, le=50)
+    """Rows per instruction at most."""
+    example_temperature: float = Field(0.0, ge=0, le=5)
+    """Sampling of step 3; 0 is greedy, as in the paper."""
+    prompts: Literal["self_instruct", "self_instruct_nano"] = "self_instruct"
+    """Wording: for any model, or in the only form the nano teacher knows."""
+
+
+def self_instruct(pool: PoolView, options: SelfInstructOptions, rng: Random) -> Episode:
+    """One round of the three steps."""
+    shown = draw_demonstrations(
+        pool, AlpacaOptions(demonstrations=options.demonstrations, tasks_per_prompt=options.demonstrations + 1,
+                            kept_demonstrations=min(options.kept_demonstrations, options.demonstrations)), rng,
+    )  # fmt: skip
+    [[written]] = yield [bootstrap_prompt(shown, options)]
+    instructions, found = read_instructions(written, len(shown) + 1, options.instructions_per_prompt)
+    answers = yield [ask(one, "classify", options, temperature=0, stop=("\n", "Task:")) for one in instructions]
+    kinds = {one: read_kind(answer) for one, [answer] in zip(instructions, answers, strict=True)}
+    found += [Reject("parse", "kind unclear", one, "neither yes nor no") for one in instructions if kinds[one] is None]
+    sure = [one for one in instructions if kinds[one] is not None]
+    prompts = [example_prompt(one, bool(kinds[one]), options) for one in sure]
+    replies = yield prompts
+    lineage = Lineage(method="self-instruct", parents=tuple(task.id for task in shown))
+    for instruction, prompt, [reply] in zip(sure, prompts, replies, strict=True):
+        opened = prompt.text.rsplit("\n", 1)[-1]  # a header the prompt has written already
+        examples, rejects = read_examples(opened + reply.text, reply.finish_reason, options.examples)
+        label = bool(kinds[instruction])
+        found += [Instance(instruction, *one, is_classification=label, lineage=lineage) for one in examples]
+        found += rejects
+    return found
+
+
+def bootstrap_prompt(shown: Sequence[Instance], options: SelfInstructOptions) -> Prompt:
+    """Step 1: the demonstrations as a numbered list, and the next number."""
+    form = prompt_file(options.prompts, "demonstration")
+    tasks = "".join(
+        fill(form, number=number, instruction=" ".join(task.instruction.split()).rstrip(":"),
+             input=task.input or "<noinput>", output=task.output)
+        for number, task in enumerate(shown, 1)
+    )  # fmt: skip
+    text = fill(prompt_file(options.prompts, "bootstrap"), demonstrations=tasks, next=len(shown) + 1)
+    one = options.instructions_per_prompt == 1
+    beyond = f"\n{len(shown) + 1 + options.instructions_per_prompt}."
+    return Prompt(text=text, stop=("\n",) if one else ("\n\n", beyond))
+
+
+def read_instructions(written: Completion, first: int, count: int) -> tuple[list[str], list[Instance | Reject]]:
+    """The instructions of a list that continues number `first`; its words keep their capitals."""
+    parts = re.split(r"\n[ \t]*\d+[ \t]?[.)][ \t]+", clean(written.text))
+    texts = [text for part in parts if (text := " ".join(part.split()))]
+    rejects: list[Instance | Reject] = []
+    if not texts:
+        rejects.append(Reject("parse", "empty completion", "", f"finish_reason {written.finish_reason!r}"))
+    elif written.finish_reason != "stop":
+        rejects.append(Reject("parse", "truncated", texts.pop(), f"finish_reason {written.finish_reason!r}"))
+    rejects += [Reject("parse", "beyond the list", text, f"{count} were asked for") for text in texts[count:]]
+    return list(dict.fromkeys(texts[:count])), rejects
+
+
+def read_kind(answer: Completion) -> bool | None:
+    """Whether the task is a classification, or None where the answer does not say so: a failed request says nothing."""
+    word = re.match(r"\W*(yes|no)\b", answer.text, re.IGNORECASE)
+    return None if word is None else word[1].casefold() == "yes"
+
+
+def example_prompt(instruction: str, is_classification: bool, options: SelfInstructOptions) -> Prompt:
+    """Step 3: output first for labels, input first for everything else."""
+    name = "output_first" if is_classification else "input_first"
+    stop = ("\n###",) if options.prompts == "self_instruct_nano" else ("\nTask:",)
+    return ask(instruction, name, options, temperature=options.example_temperature, stop=stop)
+
+
+def ask(
+    instruction: str, name: str, options: SelfInstructOptions, *, temperature: float, stop: tuple[str, ...]
+) -> Prompt:
+    """One of the prompt files about this instruction."""
+    text = fill(prompt_file(options.prompts, name), instruction=instruction, length=len(instruction))
+    return Prompt(text=text, temperature=temperature, stop=stop, max_tokens=5 if name == "classify" else None)

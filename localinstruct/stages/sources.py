@@ -1,0 +1,94 @@
+"""What a method starts from besides the seed file, found before the first episode so that methods need no disk.
+
+A table by method: (recipe, the teacher's entry) -> the method's options, completed. Magpie needs the words in which the
+teacher's chat template wraps a talk. They are read by rendering a talk with marks in the place of what is said.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from localinstruct.errors import ModelError, RecipeError
+from localinstruct.methods import MethodSection
+from localinstruct.methods.magpie import MagpieOptions
+from localinstruct.models import ModelSpec, checked
+from localinstruct.preflight.chat_template import template_text
+from localinstruct.recipe import Recipe
+
+
+def completed(recipe: Recipe, teacher: ModelSpec) -> MethodSection:
+    """The recipe's method, with what it starts from in its options."""
+    name = recipe.method.name
+    if name not in SOURCES:
+        return recipe.method
+    return recipe.method.model_copy(update={name: SOURCES[name](recipe, teacher)})
+
+
+def magpie_frame(recipe: Recipe, teacher: ModelSpec) -> MagpieOptions:
+    """Magpie's options with the frame of the teacher's chat template; RecipeError for a base model."""
+    options: MagpieOptions = recipe.method.options
+    if not teacher.chat:
+        raise RecipeError(
+            f"method.magpie: needs an instruction-tuned teacher; {teacher.name} is a base model (chat: false), "
+            "which has no chat template in which it has met users.",
+            "Name a teacher with chat: true (localinstruct models list --role teacher), or use another method.",
+        )
+    if not options.frame:
+        return options.model_copy(update={"frame": frame_of(teacher, options)})
+    if len(options.frame) < 2 * options.turns:
+        raise RecipeError(
+            f"method.magpie.frame: expected {2 * options.turns} pieces for {options.turns} turns, found "
+            f"{len(options.frame)}.", "Leave frame out, so that it is read from the chat template.",
+        )  # fmt: skip
+    return options
+
+
+def frame_of(teacher: ModelSpec, options: MagpieOptions) -> list[str]:
+    """The template's words around what is said: before question 1, before answer 1, before question 2 …
+
+    Blanks at the end of what comes before a question go, as words begin with them in most tokenizers.
+    """
+    marks = [f"SAID{number:02d}HERE" for number in range(2 * options.turns)]
+    talk = [{"role": ("user", "assistant")[n % 2], "content": mark} for n, mark in enumerate(marks)]
+    system = [{"role": "system", "content": options.system}] if options.system else []
+    text, pieces = _render(teacher, system + talk), []
+    for mark in marks:
+        before, found, text = text.partition(mark)
+        if not found:
+            raise ModelError(
+                f"{teacher.name}: its chat template does not render a talk of {options.turns} turns as it is said, so "
+                "the start of a user's turn cannot be read from it.",
+                "Give chat_template in models.yaml, or method.magpie.frame in the recipe.",
+            )
+        pieces.append(before)
+    return [piece if n % 2 else piece.rstrip(" ") for n, piece in enumerate(pieces)]
+
+
+def _render(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
+    """The talk in the teacher's template: of models.yaml if it has one, else of its tokenizer."""
+    if teacher.endpoint:
+        if not teacher.chat_template:
+            raise ModelError(
+                f"{teacher.name}: served at {teacher.endpoint}, so its chat template cannot be read from a tokenizer.",
+                "Give the same template as chat_template in models.yaml, or method.magpie.frame in the recipe.",
+            )
+        from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+        template = environment.from_string(template_text(teacher.chat_template))
+        return template.render(messages=messages, bos_token="", eos_token="", add_generation_prompt=False)
+    from transformers import AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checked(teacher), local_files_only=True)
+    own = template_text(teacher.chat_template) if teacher.chat_template else tokenizer.chat_template
+    if not own:
+        raise ModelError(
+            f"{teacher.name}: chat is true in models.yaml, but its tokenizer has no chat template.",
+            "Give one as chat_template in models.yaml, or set chat: false and use another method.",
+        )
+    text: str = tokenizer.apply_chat_template(list(messages), chat_template=own, tokenize=False)
+    begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]  # then the server writes it as well
+    return text.removeprefix(tokenizer.bos_token) if begins and tokenizer.bos_token else text
+
+
+SOURCES: dict[str, Callable[[Recipe, ModelSpec], Any]] = {"magpie": magpie_frame}
+"""Method -> what completes its options."""
