@@ -37,6 +37,7 @@ def serving_nano(home: Path) -> Iterator[str]:
 
 def nano_workspace(folder: Path, url: str) -> Path:
     """A workspace in `folder` with our recipes and seeds, whose nano-teacher and nano-chat are asked at `url`."""
+    folder.mkdir(exist_ok=True)
     for name in ("recipes", "seeds"):
         shutil.copytree(ROOT / name, folder / name)
     entries = yaml.safe_load((ROOT / "models.yaml").read_text("utf-8"))

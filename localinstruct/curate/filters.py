@@ -1,8 +1,9 @@
 """Rejection by rule, before any embedding: a table of named functions, each `Instance -> why not, or None`.
 
-Two sets. `localinstruct` looks at the whole request and at the answer: length, garbled starts, requests that a text
+Three sets. `localinstruct` looks at the whole request and at the answer: length, garbled starts, requests that a text
 model cannot fulfil, empty, echoed or refused answers. `alpaca` has exactly the effect of Stanford Alpaca's own list
-(18 blacklisted words, "Write a program", first character, 4 to 150 words), for people who compare. Not covered:
+(18 blacklisted words, "Write a program", first character, 4 to 150 words), `self-instruct` that of Self-Instruct's first
+and fourth steps, for people who compare. Not covered:
 whether an answer is right (a judge's task), and likeness to other rows (`novelty.py`). The rules read English.
 """
 
@@ -22,8 +23,8 @@ from localinstruct.records import Instance, Reject
 class Filters(Section):
     """What is rejected by rule."""
 
-    set: Literal["localinstruct", "alpaca", "none"] = "localinstruct"
-    """Which rules apply: ours, exactly Alpaca's, or none."""
+    set: Literal["localinstruct", "alpaca", "self-instruct", "none"] = "localinstruct"
+    """Which rules apply: ours, exactly Alpaca's, exactly Self-Instruct's (steps 1 and 4), or none."""
     disable: list[str] = Field(default_factory=list)
     """Rules of the set to leave out, by name."""
     enable: list[str] = Field(default_factory=list)
@@ -98,10 +99,8 @@ _IDENTITY_IS_FINE = re.compile(
     r"|clean|remov|delet|replac|repeat|cop[iy]|echo|convert|normali[sz])\w*|if (?:needed|necessary))\b",
     re.IGNORECASE,
 )
-_ALPACA_BLACKLIST = (  # the second line is not in Self-Instruct
-    r"images?|graphs?|pictures?|files?|maps?|draw|plot|go to"
-    r"|video|audio|music|flowchart|diagram"
-)
+_SELF_INSTRUCT_BLACKLIST = r"images?|graphs?|pictures?|files?|maps?|draw|plot|go to"
+_ALPACA_BLACKLIST = rf"{_SELF_INSTRUCT_BLACKLIST}|video|audio|music|flowchart|diagram"
 
 
 def _too_short(instance: Instance, filters: Filters) -> str | None:
@@ -200,6 +199,21 @@ def _alpaca_non_ascii(instance: Instance, _: Filters) -> str | None:
     return None if first.isascii() else f"starts with {first!r}"
 
 
+def _self_instruct_blacklist(instance: Instance, filters: Filters) -> str | None:
+    return _found_word(instance.instruction, _SELF_INSTRUCT_BLACKLIST, *map(re.escape, filters.blacklist))
+
+
+def _input_equals_output(instance: Instance, _: Filters) -> str | None:
+    return "the output is the input" if instance.input and instance.input == instance.output else None
+
+
+def _trailing_colon(instance: Instance, _: Filters) -> str | None:
+    """Reject a field that announces something which does not come."""
+    fields = {"input": instance.input, "output": instance.output}
+    ends = [name for name, text in fields.items() if text.rstrip().endswith(":")]
+    return f"{' and '.join(ends)} ends with a colon" if ends else None
+
+
 FILTERS: dict[str, Filter] = {
     "too_short": _too_short,
     "too_long": _too_long,
@@ -219,13 +233,18 @@ FILTERS: dict[str, Filter] = {
     "alpaca_program": _alpaca_program,
     "alpaca_punctuation": _alpaca_punctuation,
     "alpaca_non_ascii": _alpaca_non_ascii,
+    "self_instruct_blacklist": _self_instruct_blacklist,
+    "input_equals_output": _input_equals_output,
+    "trailing_colon": _trailing_colon,
 }
 """Every rule by name, in the order in which they are asked."""
 
 _ALPACA = frozenset(name for name in FILTERS if name.startswith("alpaca_"))
+_STEP_4 = frozenset({"self_instruct_blacklist", "input_equals_output", "trailing_colon"})
 SETS: dict[str, frozenset[str]] = {
-    "localinstruct": frozenset(FILTERS) - _ALPACA - {"not_latin"},
+    "localinstruct": frozenset(FILTERS) - _ALPACA - _STEP_4 - {"not_latin"},
     "alpaca": _ALPACA,
+    "self-instruct": _ALPACA - {"alpaca_blacklist"} | _STEP_4 | {"empty_output"},
     "none": frozenset(),
 }
 """The named sets a recipe chooses from."""

@@ -29,6 +29,9 @@ class Novelty(Section):
     against: Literal["all", "seeds", "kept"] = "all"
     """Compare with seeds and kept rows; with the seeds only (as BELLE advises for very large sets); or with kept rows
     only, for methods whose rows are the seeds, improved or answered."""
+    examples_apart: bool = False
+    """Rows of one episode with the same instruction are examples of one task and not compared with each other, only with
+    everything else (Self-Instruct, whose novelty is about instructions)."""
     remember: int = Field(10, ge=1)
     """Nearest rows stored with each kept row."""
 
@@ -115,11 +118,16 @@ class Gate:
 
         known, before = len(self._index), self._index.similarities(vectors)  # (m, known)
         verdicts: list[Kept | Reject] = []
+        told: list[str] = []  # instructions of the rows after `known`
         for instance, vector, old in zip(instances, vectors, before, strict=True):
             just_kept = self._index.similarities(vector[None], known)[0]
+            if self._novelty.examples_apart:
+                siblings = [instruction == instance.instruction for instruction in told[: len(just_kept)]]
+                just_kept = np.where(siblings, 0.0, just_kept)
             verdict = self._judge(instance, vector, np.concatenate([old, just_kept]))
             if isinstance(verdict, Kept):
                 self.remember([instance], vector[None])
+                told.append(instance.instruction)
             verdicts.append(verdict)
         return verdicts
 

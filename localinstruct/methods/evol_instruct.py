@@ -23,9 +23,9 @@ OPERATIONS: tuple[Operation, ...] = (
 )  # fmt: skip
 _COPIED = re.compile(r"\b(?:given|original|first|rewritten|new|created) (?:prompt|task)\b", re.IGNORECASE)
 _HEADING = re.compile(r"\W*(?:new|rewritten) task\W*:\W*", re.IGNORECASE)
-_EMPTY_WORDS = frozenset(
-    "a an and are as at be but by for from has have he her his i in is it its me my no not of on or our she so that the "
-    "their them then there they this to was we were what which who will with yes you your".split()
+_STOP_WORDS = (
+    "a an and are as at be but by for from has have he her his i in is it its me my of on or our she so that the their "
+    "them then there they this to was we were what which who will with you your"
 )
 
 
@@ -67,14 +67,14 @@ def eliminated(task: str, answer: Completion, verdict: Completion) -> str | None
     words = re.findall(r"\w+", answer.text.casefold())
     said = re.match(r"\W*(yes|no)\b", verdict.text, re.IGNORECASE)
     if answer.finish_reason != "stop":
-        return "answer truncated"
+        return "answer truncated" if words else "no answer"
     if said is None:
         return "gain unclear"
     if said[1].casefold() == "yes":
         return "no information gain"
     if "sorry" in words and len(words) < 80:
         return "hard to answer"
-    if all(word in _EMPTY_WORDS for word in words):
+    if all(word in _STOP_WORDS.split() for word in words):
         return "answer without content"
     return "copies the prompt" if _COPIED.search(task) else None
 

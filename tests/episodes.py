@@ -1,0 +1,49 @@
+"""Play a method's episode on a script, and put what came of it into a form that a golden file can hold."""
+
+from collections.abc import Callable
+from typing import Any
+
+from localinstruct.records import Completion, Episode, Instance, Prompt, Reject
+
+Answer = Callable[[Prompt], Completion | str]
+
+
+def play(episode: Episode, answer: Answer) -> tuple[list[list[Prompt]], list[Instance | Reject]]:
+    """Every call's prompts and the result, each prompt answered by `answer`."""
+    calls: list[list[Prompt]] = []
+    send: list[list[Completion]] | None = None
+    while True:
+        try:
+            prompts = next(episode) if send is None else episode.send(send)
+        except StopIteration as stop:
+            return calls, stop.value
+        calls.append(prompts)
+        replies = [answer(prompt) for prompt in prompts]
+        send = [[reply if isinstance(reply, Completion) else Completion(reply)] for reply in replies]
+
+
+def scripted(*calls: list[Completion | str]) -> Answer:
+    """Answers in the order in which prompts come."""
+    replies = iter([reply for call in calls for reply in call])
+    return lambda prompt: next(replies)
+
+
+def told(calls: list[list[Prompt]], found: list[Instance | Reject], ids: dict[str, str]) -> dict[str, Any]:
+    """Prompts as lines, rows with the names of their parents, rejects with their reasons."""
+    rows = [
+        {"instruction": one.instruction, "input": one.input, "output": one.output, "method": one.lineage.method,
+         "is_classification": one.is_classification, "parents": [ids.get(key, key) for key in one.lineage.parents],
+         "history": [[turn.role, turn.content] for turn in one.history]}
+        for one in found if isinstance(one, Instance)
+    ]  # fmt: skip
+    rejects = [[one.reason, one.text, one.detail] for one in found if isinstance(one, Reject)]
+    shown = [[(prompt.text or repr(prompt.messages)).splitlines()[-14:] for prompt in call] for call in calls]
+    return {"prompts": shown, "rows": rows, "rejects": rejects}
+
+
+def rows_of(found: list[Instance | Reject]) -> list[Instance]:
+    return [one for one in found if isinstance(one, Instance)]
+
+
+def reasons_of(found: list[Instance | Reject]) -> list[str]:
+    return [one.reason for one in found if isinstance(one, Reject)]
