@@ -9,12 +9,13 @@ import signal
 import sys
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from localinstruct import console
 from localinstruct.commands import bundle, models
+from localinstruct.commands.evaluate import Against, Judge, Tasks, compare
 from localinstruct.commands.options import (
     Fresh,
     Json,
@@ -91,10 +92,23 @@ def train(
 
 @app.command()
 def evaluate(
-    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: Sealed = False
+    target: TargetArg,
+    against: Against = None,
+    tasks: Tasks = None,
+    judge: Judge = None,
+    name: Name = None,
+    settings: Set = None,
+    redo: Redo = False,
+    json: Json = False,
+    sealed: Sealed = False,
 ) -> None:
-    """Compare the student with its base."""
-    _run_stage("evaluate", target, name, settings, False, redo)
+    """Compare the student with its base; or with another run or model, on other tasks, before a judge."""
+    if against or tasks or judge:
+        compare(target, settings or [], against or "base", tasks or [], judge, json)
+        return
+    result = _run_stage("evaluate", target, name, settings, False, redo)
+    if json:
+        console.as_json(result)
 
 
 @app.command()
@@ -213,7 +227,9 @@ def _run_everything(recipe: str, name: str | None, settings: list[str] | None, f
         views.summary(work.run)
 
 
-def _run_stage(stage: str, target: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool) -> None:
+def _run_stage(
+    stage: str, target: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool
+) -> dict[str, Any]:
     from localinstruct import pipeline, views
     from localinstruct.warden import die_with_parent
     from localinstruct.workspace import opened_run
@@ -226,6 +242,7 @@ def _run_stage(stage: str, target: str, name: str | None, settings: list[str] | 
         result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)
     if not started_by_run:
         views.stage_done(chosen, result, False)
+    return result
 
 
 def _run_path(target: str) -> Path:

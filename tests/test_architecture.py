@@ -19,6 +19,7 @@ ROWS = (
     ("stages",),
     ("recipe", "run"),
     ("methods", "teacher", "curate", "nano"),
+    ("judge",),
     ("formats", "models", "templates"),
     ("preflight", "seal"),
     ("records", "config", "machine", "offline", "files", "warden", "progress", "integrity", "lock"),

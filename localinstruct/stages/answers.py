@@ -109,6 +109,17 @@ def answered(
     return {which: [saved.get(models[which], p) or "" for p in asked] for which, asked in prompts.items()}
 
 
+def saved_or_asked(
+    saved: SavedAnswers, model: str, prompts: Sequence[Prompt], ask: Callable[[list[Prompt]], list[str]]
+) -> list[str]:
+    """What one model says to every prompt; only what is not saved is asked for."""
+
+    def answer(due: dict[Which, list[Prompt]]) -> dict[Which, list[str]]:
+        return {which: ask(asked) for which, asked in due.items()}
+
+    return answered(saved, {"base": model}, {"base": list(prompts)}, answer)["base"]
+
+
 def ask_contenders(
     contenders: Mapping[Which, Contender],
     serve: Serve,
