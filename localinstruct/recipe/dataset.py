@@ -1,5 +1,7 @@
 """What the student sees of the kept rows: the `dataset` section of a recipe."""
 
+from typing import Literal
+
 from pydantic import Field
 
 from localinstruct.config import Section
@@ -16,3 +18,5 @@ class Dataset(Section):
     """Add the seed tasks to the training rows."""
     decontaminate: bool = True
     """Drop rows whose instruction and input also stand in evaluate.tasks."""
+    phrasing: Literal["plain", "self-instruct"] = "plain"
+    """How a task is put: as it is, or in one of Self-Instruct's thirteen forms, drawn for each row."""

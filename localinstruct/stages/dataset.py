@@ -14,6 +14,7 @@ from pathlib import Path
 
 from localinstruct import templates
 from localinstruct.curate.decontaminate import decontaminate, unique
+from localinstruct.curate.phrasings import rephrased
 from localinstruct.errors import DataError
 from localinstruct.files import sha256, write_text
 from localinstruct.formats import read_instances, write
@@ -42,6 +43,9 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     seeds, repeated = _seeds(recipe, workspace, rows)
     train, over = _at_most(train + seeds, recipe.dataset, recipe.seed)
     rejects += repeated + over
+    with_input = sum(bool(row.input) for row in train + held_out)
+    if recipe.dataset.phrasing == "self-instruct":
+        train, held_out = rephrased(train), rephrased(held_out)
     folder = _save(run.path / "dataset", train, held_out, rejects)
     dropped = Counter(reject.reason for reject in rejects)
     progress.say(_summary(len(train), len(held_out), dropped))
@@ -52,7 +56,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         "train": len(train),
         "held_out": len(held_out),
         "dropped": dict(dropped),
-        "with_input": sum(bool(row.input) for row in train + held_out),
+        "with_input": with_input,
         "sha256": written,
     }
 

@@ -1,0 +1,91 @@
+"""Every method in one conveyor: the same tape gives the same rows, and a run that died asks only what is missing."""
+
+import asyncio
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from localinstruct.formats import read_instances
+from localinstruct.progress import Silent
+from localinstruct.recipe import Recipe
+from localinstruct.records import Completion, Prompt
+from localinstruct.run import Run, open_run
+from localinstruct.stages.generate import converse, make_line
+from tests.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedTeacher
+
+SEEDS = read_instances(Path(__file__).parents[1] / "seeds/nano_seed_tasks.jsonl", first_instance_only=True)
+OPTIONS: dict[str, dict[str, Any]] = {
+    "self_instruct": {}, "evol_instruct": {}, "magpie": {"turns": 2, "frame": ["U:", "\nA:", "\nU:", "\nA:"]},
+}  # fmt: skip
+
+
+def task(rng: Random) -> str:
+    return f"{rng.choice(VERBS)} {rng.randint(2, 99)} {rng.choice(THINGS)} {rng.choice(PLACES)}"
+
+
+class Anybody(ScriptedTeacher):
+    """Says something a method can use for each of its prompts, by the prompt alone; dies after `lives` answers."""
+
+    def __init__(self, lives: int = 10**9, delay: float = 0.002) -> None:
+        super().__init__(delay=delay)
+        self.lives = lives
+
+    async def complete(self, prompt: Prompt) -> list[Completion]:
+        if self.asked >= self.lives:
+            raise RuntimeError("gone")
+        self.asked += 1
+        rng = Random(prompt.digest + str(self.asked) * prompt.raw)  # Magpie sends the same prompt for ever
+        await asyncio.sleep(self._delay * rng.random())
+        return [Completion(self.words(prompt, rng), "stop", 7)]
+
+    def words(self, prompt: Prompt, rng: Random) -> str:
+        if prompt.text.endswith("\n9."):
+            return f"{task(rng)}\n10. {task(rng)}\n11) {task(rng)}"
+        if prompt.text.endswith("Answer:"):
+            return rng.choice(("Yes", "No", "No"))
+        if "Task: " in prompt.text and "Example 1" in prompt.text:
+            return f"Input: {task(rng)}\nOutput: {task(rng)}\nExample 2\nOutput: {task(rng)}"
+        if "Class label" in prompt.text:
+            return f"Class label: old\nInput: {task(rng)}\nClass label: new\nInput: {task(rng)}"
+        return task(rng)
+
+
+def play(run: Run, method: str, teacher: Anybody) -> list[str]:
+    recipe = Recipe.model_validate(
+        {"name": "t", "models": {"teacher": "t", "student": "s"}, "method": {method: OPTIONS[method]},
+         "generate": {"target": 40, "in_flight": 6}, "novelty": {"threshold": 0.99}, "filters": {"set": "none"}}
+    )  # fmt: skip
+    asyncio.run(converse(make_line(recipe, SEEDS, "digest"), run, teacher, HashEncoder(), Silent()))
+    return [row.id for row in run.kept()]
+
+
+@pytest.mark.parametrize("method", [name for name in OPTIONS if name != "magpie"])
+def test_rows_do_not_depend_on_timing(method: str, tmp_path: Path) -> None:
+    results = []
+    for name, delay in (("fast", 0.0), ("slow", 0.01)):
+        with open_run(tmp_path / name) as run:
+            results.append(play(run, method, Anybody(delay=delay)))
+    assert results[0] == results[1]
+    assert len(results[0]) >= 40
+
+
+@pytest.mark.parametrize("method", OPTIONS)
+def test_a_run_that_died_keeps_its_rows_and_asks_only_what_is_missing(method: str, tmp_path: Path) -> None:
+    asked, rows = 0, list[str]()
+    with open_run(tmp_path) as run:
+        for lives in (9, 23, 10**9):
+            teacher = Anybody(lives)
+            try:
+                play(run, method, teacher)
+            except RuntimeError:
+                assert teacher.asked == lives
+            asked += teacher.asked
+            now = [row.id for row in run.kept()]
+            assert now[: len(rows)] == rows
+            rows = now
+        taped = len(run.tape_usage()[1])
+    assert len(rows) >= 40
+    assert len(set(rows)) == len(rows)
+    assert taped <= asked <= taped + 2 * 6 * 7  # in flight when it died, per death
