@@ -96,5 +96,9 @@ def test_a_base_model_is_refused_and_so_is_a_template_that_hides() -> None:
         completed(recipe(), endpoint())
     with pytest.raises(ModelError, match="does not render a talk of 1 turns"):
         completed(recipe(), endpoint(chat_template="{{ messages[0].role }}"))
+    with pytest.raises(ModelError, match="not Jinja"):
+        completed(recipe(), endpoint(chat_template="{% for message in messages %}"))
+    with pytest.raises(ModelError, match="refuses a talk"):
+        completed(recipe(), endpoint(chat_template="{{ raise_exception('no ' + messages[0].role) }}"))
     with pytest.raises(ModelError, match="its tokenizer has no chat template"):
         completed(recipe(), load_catalog(ROOT).get("nano-student").model_copy(update={"chat": True}))

@@ -21,7 +21,7 @@ Operation = Literal["constraints", "deepening", "concretizing", "reasoning", "co
 OPERATIONS: tuple[Operation, ...] = (
     "constraints", "deepening", "concretizing", "reasoning", "complicated_input", "breadth",
 )  # fmt: skip
-_COPIED = re.compile(r"\b(?:given|original|first|rewritten|new|created) (?:prompt|task)\b", re.IGNORECASE)
+_COPIED = re.compile(r"\b(?:given|original|rewritten|new|created) (?:prompt|task)\b", re.IGNORECASE)
 _HEADING = re.compile(r"\W*(?:new|rewritten) task\W*:\W*", re.IGNORECASE)
 _STOP_WORDS = (
     "a an and are as at be but by for from has have he her his i in is it its me my of on or our she so that the their "

@@ -48,7 +48,8 @@ def self_instruct(pool: PoolView, options: SelfInstructOptions, rng: Random) -> 
     instructions, found = read_instructions(written, len(shown) + 1, options.instructions_per_prompt)
     answers = yield [ask(one, "classify", options, temperature=0, stop=("\n", "Task:")) for one in instructions]
     kinds = {one: read_kind(answer) for one, [answer] in zip(instructions, answers, strict=True)}
-    found += [Reject("parse", "kind unclear", one, "neither yes nor no") for one in instructions if kinds[one] is None]
+    found += [Reject("parse", "kind unclear", one, f"said {answer.text!r}; finish_reason {answer.finish_reason!r}")
+              for one, [answer] in zip(instructions, answers, strict=True) if kinds[one] is None]  # fmt: skip
     sure = [one for one in instructions if kinds[one] is not None]
     prompts = [example_prompt(one, bool(kinds[one]), options) for one in sure]
     replies = yield prompts

@@ -11,7 +11,7 @@ from localinstruct.errors import ModelError, RecipeError
 from localinstruct.methods import MethodSection
 from localinstruct.methods.magpie import MagpieOptions
 from localinstruct.models import ModelSpec, checked
-from localinstruct.preflight.chat_template import template_text
+from localinstruct.preflight.chat_template import template_problems, template_text
 from localinstruct.recipe import Recipe
 
 
@@ -64,18 +64,35 @@ def frame_of(teacher: ModelSpec, options: MagpieOptions) -> list[str]:
 
 
 def _render(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
-    """The talk in the teacher's template: of models.yaml if it has one, else of its tokenizer."""
-    if teacher.endpoint:
-        if not teacher.chat_template:
-            raise ModelError(
-                f"{teacher.name}: served at {teacher.endpoint}, so its chat template cannot be read from a tokenizer.",
-                "Give the same template as chat_template in models.yaml, or method.magpie.frame in the recipe.",
-            )
-        from jinja2.sandbox import ImmutableSandboxedEnvironment
+    """The talk in the teacher's template; ModelError where the template refuses it."""
+    from jinja2 import TemplateError
 
-        environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-        template = environment.from_string(template_text(teacher.chat_template))
-        return template.render(messages=messages, bos_token="", eos_token="", add_generation_prompt=False)
+    try:
+        return _rendered_at_endpoint(teacher, messages) if teacher.endpoint else _rendered(teacher, messages)
+    except TemplateError as error:
+        raise ModelError(
+            f"{teacher.name}: its chat template refuses a talk: {error}.",
+            "Leave method.magpie.system out, or give another chat_template in models.yaml.",
+        ) from None
+
+
+def _rendered_at_endpoint(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    if not teacher.chat_template:
+        raise ModelError(
+            f"{teacher.name}: served at {teacher.endpoint}, so its chat template cannot be read from a tokenizer.",
+            "Give the same template as chat_template in models.yaml, or method.magpie.frame in the recipe.",
+        )
+    if problems := template_problems(teacher.chat_template):
+        raise ModelError(f"{teacher.name}: {'; '.join(problems)}.", "Mend it in models.yaml.")
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
+    template = environment.from_string(template_text(teacher.chat_template))
+    return template.render(messages=messages, bos_token="", eos_token="", add_generation_prompt=False)
+
+
+def _rendered(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
+    """In the template of models.yaml if there is one, else of the tokenizer."""
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checked(teacher), local_files_only=True)
