@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -11,15 +12,17 @@ from localinstruct.cli import app
 from localinstruct.errors import UsageError
 from localinstruct.formats import write
 from localinstruct.judge.pairwise import FORM, comparison, read_verdict
-from localinstruct.models import ModelSpec
+from localinstruct.models import ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Prompt
 from localinstruct.run import Run, open_run
-from localinstruct.stages.against import Wish, compared, require_judge
+from localinstruct.stages.against import Wish, ask_judge, compared, require_judge
 from localinstruct.stages.answers import Contender, SavedAnswers, Which
 from localinstruct.stages.judged import judge_rows, outcome
 from localinstruct.stages.scores import Row
-from tests.tiny_student import recipe_data, rows
+from localinstruct.teacher import Serve
+from tests.nano_server import nano_workspace
+from tests.tiny_student import Recorded, recipe_data, rows
 
 
 def test_the_judge_sees_task_and_both_answers_and_a_form() -> None:
@@ -153,6 +156,18 @@ def test_comparisons_have_names_and_do_not_touch_each_other(run: Run, tmp_path: 
     assert (run.path / "evaluation" / "answers.jsonl").read_text() == "the stage's own"
     lines = [json.loads(line) for line in (folder / "base-by-j-on-rules.jsonl").read_text().splitlines()]
     assert [("student_right" in line) for line in lines] == [True, False]
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_a_real_judge_answers_in_form(nano_server: str, tmp_path: Path) -> None:
+    judge = load_catalog(nano_workspace(tmp_path / "workspace", nano_server)).get("nano-chat")
+    made = [Row(Instance("Name the opposite of hot."), None, f"hot {n}", "cold") for n in range(8)]
+    ask = partial(ask_judge, require_judge(judge), Serve(), tmp_path, Recorded())
+    found = judge_rows(made, judge.name, judge.digest, SavedAnswers(tmp_path / "saved.jsonl"), ask)
+    assert (found["verdicts"], found["unreadable"], found["pairs"]) == (16, 0, 8)
+    assert sum(found["tally"].values()) == 8
+    assert judge_rows(made, judge.name, judge.digest, SavedAnswers(tmp_path / "saved.jsonl"), nobody) == found
 
 
 def test_a_base_model_is_no_judge() -> None:

@@ -75,7 +75,14 @@ def test_the_demo_ends_well_and_says_what_came_of_it(
         print(f"\ndemo took {seconds:.0f} s{' without a network' if without_network() else ''}\n{shown.stdout}")
     assert shown.returncode == 0, shown.stderr
     last = shown.stdout
-    for words in ("kept rows", "right answers", "held-out tasks", "runs/demo/report.html"):
+    for words in (
+        "kept rows",
+        "right answers",
+        "held-out tasks",
+        "forgetting",
+        "The student is better",
+        "runs/demo/report.html",
+    ):
         assert words in last
     assert "left" in shown.stderr  # estimates of the time left
 

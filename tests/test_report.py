@@ -306,7 +306,9 @@ def test_the_verdict_forgetting_and_weak_kinds_are_said(full: Path) -> None:
             "Cost: 1 min 58 s, 34,671 output tokens of the teacher, 400 rows to train on.") in words  # fmt: skip
     for said in ("student 81.5", "Which comes last: saddle, ribbon?", "harbours 300 67%", "reverse a list 24 0% 38%"):
         assert said in words, said
-    assert "localinstruct generate runs/nano/recipe.yaml --name nano-more --set method.alpaca.domain=addition" in words
+    assert (
+        "localinstruct generate runs/nano/recipe.yaml --name nano-addition --set method.alpaca.domain=addition" in words
+    )
 
 
 def test_comparisons_are_listed_and_damaged_ones_left_out(tmp_path: Path) -> None:

@@ -50,7 +50,8 @@ def test_the_remedy_is_a_command_that_works() -> None:
     plain = Recipe.model_validate(recipe_data())
     command = remedy(plain, "sort_numbers", "runs/x", "x")
     assert (
-        command == "localinstruct generate runs/x/recipe.yaml --name x-more --set 'method.alpaca.domain=sort numbers'"
+        command
+        == "localinstruct generate runs/x/recipe.yaml --name x-sort-numbers --set 'method.alpaca.domain=sort numbers'"
     )
     Recipe.model_validate(recipe_data(method={"alpaca": {"domain": "sort numbers"}}))
     nano = Recipe.model_validate(recipe_data(method={"alpaca": {"prompt": "alpaca_nano"}}))

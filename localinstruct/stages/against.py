@@ -75,7 +75,7 @@ def compare_with(
         if not side.spec.endpoint:
             checked(side.spec)
     answer: Answerer = lambda prompts: ask_contenders(sides, recipe.serve, run.path, prompts, progress)  # noqa: E731
-    ask = partial(_ask_judge, wish.judge, recipe.serve, run.path, progress) if wish.judge else None
+    ask = partial(ask_judge, wish.judge, recipe.serve, run.path, progress) if wish.judge else None
     return compared(recipe, run, workspace, wish, sides, answer, ask)
 
 
@@ -141,7 +141,8 @@ def _rows(
     ]
 
 
-def _ask_judge(spec: ModelSpec, serve: Serve, home: Path, progress: Progress, prompts: list[Prompt]) -> list[str]:
+def ask_judge(spec: ModelSpec, serve: Serve, home: Path, progress: Progress, prompts: list[Prompt]) -> list[str]:
+    """The judge's replies, from our own vLLM or the endpoint it is at."""
     with serving(spec, serve, home, progress, label="vllm-judge") as connect:
         show = partial(progress.update, f"judging: {spec.name}", total=len(prompts))
         greedy = Sampling(temperature=0.0, max_tokens=max(prompt.max_tokens or 1 for prompt in prompts))

@@ -5,6 +5,7 @@ held-out loss, which every student lowers that has learnt the form of its rows, 
 whether the tasks are the right ones to ask.
 """
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -85,5 +86,6 @@ def remedy(recipe: Recipe, family: str, where: str, name: str) -> str:
     options, method = recipe.method.options, recipe.method.name
     if "{domain}" in getattr(options, "preamble", ""):
         subject = shlex.quote(f"method.{method}.domain={family.replace('_', ' ')}")
-        return f"localinstruct generate {where}/recipe.yaml --name {name}-more --set {subject}"
+        run = re.sub(r"[^A-Za-z0-9]+", "-", f"{name}-{family}").strip("-")
+        return f"localinstruct generate {where}/recipe.yaml --name {run} --set {subject}"
     return f"localinstruct run {where} --set generate.target={recipe.generate.target * 2}"
