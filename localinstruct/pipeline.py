@@ -50,7 +50,7 @@ class Stage:
 
 STAGES = (
     Stage("generate", ("seed", "seeds", "models.teacher", "models.encoder", "models.answerer",
-                       "models.rivals", "models.judge", "method", "then", "generate", "sampling", "filters",
+                       "models.rivals", "models.judge", "method", "then", "coverage", "generate", "sampling", "filters",
                        "novelty"), (), "the teacher writes rows; the new ones are kept"),
     Stage("dataset", ("seed", "seeds", "dataset", "train.template", "evaluate.tasks"), ("generate",),
           "kept rows are split and written"),

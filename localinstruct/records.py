@@ -29,8 +29,9 @@ class Message:
 class Lineage:
     """Where an instance comes from: how it was made, by whom, out of what.
 
-    `parents` are ids of the instances shown to the teacher; `teacher` is the digest of its weights; `scores` are numbers
-    measured on the way ("novelty_max", "novelty_mean", a judge's grade).
+    `parents` are ids of the instances shown to the teacher; `teacher` is the digest of its weights; `topic` is what its
+    episode was steered to (recipe: coverage); `scores` are numbers measured on the way ("novelty_max", "novelty_mean", a
+    judge's grade).
     """
 
     method: str = ""
@@ -38,6 +39,7 @@ class Lineage:
     parents: tuple[str, ...] = ()
     teacher: str = ""
     scores: dict[str, float] = field(default_factory=dict)
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,11 +152,25 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """What a method may look at: all seeds, the rows kept before its episode, and which episode it is (from 0)."""
+    """What a method may look at: seeds, the rows kept before its episode, and which episode it is (from 0).
+
+    `topic` and `persona` are what the episode is steered to; a method that has a place for it says `steer`.
+    """
 
     seeds: Sequence[Instance]
     kept: Sequence[Instance] = ()
     number: int = 0
+    topic: str = ""
+    persona: str = ""
+
+    @property
+    def steer(self) -> str:
+        """Sentences for a prompt, each after a blank; "" when the episode is not steered."""
+        topic = f" Every task must belong to this domain: {self.topic.rstrip('.')}." if self.topic else ""
+        persona = (
+            f" Every task is one that this person would ask for: {self.persona.rstrip('.')}." if self.persona else ""
+        )
+        return topic + persona
 
 
 Episode = Generator[list[Prompt], list[list[Completion]], list[Instance | Reject]]

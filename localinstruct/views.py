@@ -1,11 +1,13 @@
 """How runs, models and the machine are shown: values in, lines of `console` out."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from localinstruct import console
+from localinstruct.curate.coverage import achieved
 from localinstruct.doctor import doctor_facts
 from localinstruct.models import ModelSpec, load_catalog
 from localinstruct.models import verify as verify_model
@@ -35,6 +37,8 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
         "kept rows",
         f"{made['kept']:,} of {made['candidates']:,} candidates, {made['tokens_per_second']:,.0f} output tokens/s",
     )
+    if made.get("coverage"):
+        yield "coverage", _coverage(made["coverage"])
     if made.get("checked"):
         yield "right answers", _checked(made["checked"])
     trained = results.get("train", {})
@@ -55,6 +59,14 @@ def _checked(counts: dict[str, int]) -> str:
     total = sum(counts.values())
     rest = f"{counts['wrong']} wrong, {counts['unrecognised']} not checkable"
     return f"{counts['right'] / max(total, 1):.1%} of {total:,} kept answers ({rest})"
+
+
+def _coverage(topics: Iterable[dict[str, Any]]) -> str:
+    """'adding 20 of 20 · sorting 13', the topics with fewest rows first."""
+    fewest = sorted(topics, key=lambda one: int(one["kept"]))
+    return " · ".join(
+        f"{one['topic']} {one['kept']:,}" + (f" of {one['quota']:,}" if one["quota"] else "") for one in fewest
+    )
 
 
 def _losses(evaluated: dict[str, Any], trained: dict[str, Any]) -> str:
@@ -121,6 +133,8 @@ def overview(run: Run, limit: int, json: bool) -> None:
         return
     console.heading(f"{run.path}: {len(rows):,} of {recipe.generate.target:,} rows kept")
     console.pairs((name, _state(stages.get(name))) for name in (stage.name for stage in STAGES))
+    if recipe.coverage.topics:
+        console.pairs([("coverage", _coverage(asdict(one) for one in achieved(recipe.coverage, rows)))])
     console.line()
     for row in rows[-limit:]:
         _row(row)
@@ -135,7 +149,12 @@ def _state(entry: Any) -> str:
 def _row(row: Instance) -> None:
     console.heading(row.instruction)
     score = row.lineage.scores.get("novelty_max", 0.0)
-    parts = [("input", row.input), ("output", row.output), ("row", f"{row.id} · nearest {score:.2f}")]
+    parts = [
+        ("topic", row.lineage.topic),
+        ("input", row.input),
+        ("output", row.output),
+        ("row", f"{row.id} · nearest {score:.2f}"),
+    ]
     console.pairs((name, value.replace("\n", "\n        ")) for name, value in parts if value)
     console.line()
 

@@ -168,6 +168,7 @@ def _lineage(value: Any) -> Lineage:
         episode=episode,
         parents=tuple(parents),
         teacher=_optional(value, "teacher", where),
+        topic=_optional(value, "topic", where),
         scores=_scores(value.get("scores"), "lineage.scores"),
     )
 

@@ -73,6 +73,11 @@ class AlpacaOptions(Section):
         return ""
 
     @property
+    def says_topic(self) -> bool:
+        """Whether the prompt has a place for the topic of an episode."""
+        return "{domain}" in self.preamble
+
+    @property
     def preamble(self) -> str:
         """The words before the list, placeholders not yet filled in."""
         return self.prompt_text or packaged_prompts()[self.prompt]
@@ -81,7 +86,7 @@ class AlpacaOptions(Section):
 def alpaca(pool: PoolView, options: AlpacaOptions, rng: Random) -> Episode:
     """One round: `prompts_per_episode` lists, each with its own demonstrations."""
     shown = [draw_demonstrations(pool, options, rng) for _ in range(options.prompts_per_episode)]
-    answers = yield [build_prompt(demonstrations, options) for demonstrations in shown]
+    answers = yield [build_prompt(demonstrations, options, pool.steer) for demonstrations in shown]
     found: list[Instance | Reject] = []
     for demonstrations, completions in zip(shown, answers, strict=True):
         lineage = Lineage(method="alpaca", parents=tuple(task.id for task in demonstrations))
@@ -92,10 +97,10 @@ def alpaca(pool: PoolView, options: AlpacaOptions, rng: Random) -> Episode:
     return found
 
 
-def build_prompt(demonstrations: Sequence[Instance], options: AlpacaOptions) -> Prompt:
+def build_prompt(demonstrations: Sequence[Instance], options: AlpacaOptions, steer: str = "") -> Prompt:
     """Join preamble, demonstrations numbered from 1, and the open slot "k. Instruction:" that the teacher continues."""
     domain = " ".join(options.domain.split()).rstrip(".")
-    steer = f" Every task must belong to this domain: {domain}." if domain else ""
+    steer = (f" Every task must belong to this domain: {domain}." if domain else "") + steer
     preamble = options.preamble.replace("{count}", str(options.tasks_per_prompt)).replace("{domain}", steer)
     blocks = [_block(number, task) for number, task in enumerate(demonstrations, start=1)]
     open_slot = f"###\n{len(blocks) + 1}. Instruction:"

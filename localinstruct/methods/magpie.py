@@ -13,6 +13,7 @@ from pydantic import Field
 
 from localinstruct.config import Section
 from localinstruct.methods.clean import clean
+from localinstruct.methods.prompt_files import fill
 from localinstruct.records import Completion, Episode, Instance, Lineage, Message, PoolView, Prompt, Reject
 
 _MARKUP = re.compile(r"<\|[^|>\n]*\|>|</?think\b|\[/?INST\]|<(?:start|end)_of_turn>", re.IGNORECASE)
@@ -27,16 +28,23 @@ class MagpieOptions(Section):
     talks_per_episode: int = Field(4, ge=1, le=64)
     """Talks that go on at the same time."""
     system: str = ""
-    """A system turn that steers what is asked, such as "You help with railway maintenance."; not kept in the rows."""
+    """A system turn that steers what is asked, such as "You help with railway maintenance."; not kept in the rows. {topic}
+    stands for the topic of an episode (recipe: coverage), {persona} for its persona."""
     question_tokens: int = Field(512, ge=8)
     """Output tokens per question, at most."""
     frame: list[str] = Field(default_factory=list)
     """The template's words before the first question, between question and answer, before the next question, and so on
     (2 per turn); empty takes them from the teacher's chat template."""
 
+    @property
+    def says_topic(self) -> bool:
+        """Whether the system turn has a place for the topic of an episode."""
+        return "{topic}" in self.system or "{persona}" in self.system
+
 
 def magpie(pool: PoolView, options: MagpieOptions, rng: Random) -> Episode:
     """Some talks, turn by turn; a talk ends early where a turn cannot be used, and keeps what it had."""
+    options = steer(options, pool)
     found: list[Instance | Reject] = []
     talks: list[tuple[Message, ...]] = [()] * options.talks_per_episode
     finished: list[tuple[Message, ...]] = []
@@ -60,6 +68,13 @@ def magpie(pool: PoolView, options: MagpieOptions, rng: Random) -> Episode:
         if not talks:
             break
     return found + [row(talk) for talk in finished + talks]
+
+
+def steer(options: MagpieOptions, pool: PoolView) -> MagpieOptions:
+    """The options with the episode's topic and persona said in the system turn, also where the frame has it."""
+    said = {"topic": pool.topic, "persona": pool.persona}
+    frame = [fill(piece, **said) for piece in options.frame]
+    return options.model_copy(update={"system": fill(options.system, **said), "frame": frame})
 
 
 def question_prompt(talk: tuple[Message, ...], turn: int, options: MagpieOptions) -> Prompt:

@@ -37,6 +37,11 @@ class SelfInstructOptions(Section):
     prompts: Literal["self_instruct", "self_instruct_nano"] = "self_instruct"
     """Wording: for any model, or in the only form the nano teacher knows."""
 
+    @property
+    def says_topic(self) -> bool:
+        """Whether the prompt of step 1 has a place for the topic of an episode."""
+        return "{topic}" in prompt_file(self.prompts, "bootstrap")
+
 
 def self_instruct(pool: PoolView, options: SelfInstructOptions, rng: Random) -> Episode:
     """One round of the three steps."""
@@ -44,7 +49,7 @@ def self_instruct(pool: PoolView, options: SelfInstructOptions, rng: Random) -> 
         pool, AlpacaOptions(demonstrations=options.demonstrations, tasks_per_prompt=options.demonstrations + 1,
                             kept_demonstrations=min(options.kept_demonstrations, options.demonstrations)), rng,
     )  # fmt: skip
-    [[written]] = yield [bootstrap_prompt(shown, options)]
+    [[written]] = yield [bootstrap_prompt(shown, options, pool.steer)]
     instructions, found = read_instructions(written, len(shown) + 1, options.instructions_per_prompt)
     answers = yield [ask(one, "classify", options, temperature=0, stop=("\n", "Task:")) for one in instructions]
     kinds = {one: read_kind(answer) for one, [answer] in zip(instructions, answers, strict=True)}
@@ -63,7 +68,7 @@ def self_instruct(pool: PoolView, options: SelfInstructOptions, rng: Random) -> 
     return found
 
 
-def bootstrap_prompt(shown: Sequence[Instance], options: SelfInstructOptions) -> Prompt:
+def bootstrap_prompt(shown: Sequence[Instance], options: SelfInstructOptions, steer: str = "") -> Prompt:
     """Step 1: the demonstrations as a numbered list, and the next number."""
     form = prompt_file(options.prompts, "demonstration")
     tasks = "".join(
@@ -71,7 +76,7 @@ def bootstrap_prompt(shown: Sequence[Instance], options: SelfInstructOptions) ->
              input=task.input or "<noinput>", output=task.output)
         for number, task in enumerate(shown, 1)
     )  # fmt: skip
-    text = fill(prompt_file(options.prompts, "bootstrap"), demonstrations=tasks, next=len(shown) + 1)
+    text = fill(prompt_file(options.prompts, "bootstrap"), demonstrations=tasks, next=len(shown) + 1, topic=steer)
     one = options.instructions_per_prompt == 1
     beyond = f"\n{len(shown) + 1 + options.instructions_per_prompt}."
     return Prompt(text=text, stop=("\n",) if one else ("\n\n", beyond))

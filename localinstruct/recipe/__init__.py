@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from localinstruct.config import Section, load_yaml, nearby, parse
+from localinstruct.curate.coverage import Coverage
 from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import RecipeError
@@ -49,6 +50,8 @@ class Recipe(Section):
     """How instructions are made: one method by name, with its options."""
     then: Then = Then()
     """What is done with every row before it is filtered: steps by name, with their options."""
+    coverage: Coverage = Coverage()
+    """What rows are spread over: topics, personas, domains kept apart."""
     generate: Generate = Generate()
     """How much, and when to stop."""
     sampling: Sampling = Sampling()
@@ -72,6 +75,18 @@ class Recipe(Section):
         if not value.strip():
             raise ValueError("expected the path of a seed file")
         return value
+
+    @model_validator(mode="after")
+    def _topic_reaches_the_teacher(self) -> "Recipe":
+        says = getattr(self.method.options, "says_topic", False)
+        mute = [topic.topic for topic in self.coverage.topics if not topic.seeds]
+        if says or not (mute or self.coverage.personas):
+            return self
+        what = f"topic {mute[0]!r}" if mute else "a persona"
+        raise ValueError(
+            f"coverage: {what} would never reach the teacher: method.{self.method.name} with these prompts has no place "
+            "to say it. Give the topic its own seeds, or use a prompt with {topic} (magpie: in system)"
+        )
 
     @property
     def digest(self) -> str:
@@ -119,6 +134,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     for override in overrides:
         _override(data, override)
     _read_template(data, path)
+    _read_coverage(data, path)
     return parse(Recipe, data, str(path))
 
 
@@ -135,6 +151,26 @@ def _read_template(data: dict[str, Any], recipe: Path) -> None:
     if found is None:
         raise RecipeError(f"train.template: {name}: no such file.", nearby(folders[0] / name))
     data["train"] = section | {"template": found.read_text(encoding="utf-8").removesuffix("\n")}
+
+
+def _read_coverage(data: dict[str, Any], recipe: Path) -> None:
+    """Put the topics and personas of files in the place of the files' names, so that the run keeps them."""
+    section = data.get("coverage")
+    if not isinstance(section, dict):
+        return
+    for key in ("topics", "personas"):
+        if not isinstance(name := section.get(key), str):
+            continue
+        folders = (find_workspace(recipe.parent), recipe.parent, Path.cwd())
+        found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+        if found is None:
+            raise RecipeError(f"coverage.{key}: {name}: no such file.", nearby(folders[0] / name))
+        if key == "topics":
+            content = load_yaml(found)
+            section[key] = content["topics"] if set(content) == {"topics"} else content
+        else:
+            lines = found.read_text(encoding="utf-8").splitlines()
+            section[key] = [line.strip() for line in lines if line.strip()]
 
 
 def recipe_from_text(text: str, source: str, overrides: tuple[str, ...] = ()) -> Recipe:

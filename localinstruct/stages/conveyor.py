@@ -21,6 +21,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, cast
 
+from localinstruct.curate.coverage import Coverage, is_covered, steered, within_quota
 from localinstruct.curate.embed import Encoder
 from localinstruct.curate.filters import Filters, first_reason
 from localinstruct.curate.novelty import Gate, Novelty, text_of
@@ -47,6 +48,7 @@ class Line:
     generate: Generate
     filters: Filters
     novelty: Novelty
+    coverage: Coverage
     seed: int
     in_flight: int
     seeds: Sequence[Instance]
@@ -62,6 +64,7 @@ class Played:
     """None when no row passed."""
     rejects: list[Reject]
     tokens: int
+    topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,9 @@ class Conveyor:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the method has no episode left."""
+        """Whether the method has no episode left, or every topic has its quota."""
+        if is_covered(self.line.coverage, self.kept):
+            return True
         return self._last is not None and len(self._kept_after) >= self._last
 
     @property
@@ -143,13 +148,14 @@ class Conveyor:
     async def _play(self, number: int) -> Played:
         """Play one episode to its end, then filter and embed what it returned."""
         rng = Random(f"{self.line.seed}:{number}")
-        episode = play(self.line.method, self.line.then, self._view(number), rng)
+        view = self._view(number)
+        episode = play(self.line.method, self.line.then, view, rng)
         tokens, answers = 0, cast("list[list[Completion]]", None)  # None is what starts a generator
         for call in count():
             try:
                 prompts = episode.send(answers)
             except StopIteration as end:
-                return await self._curate(number, end.value, tokens)
+                return await self._curate(view, end.value, tokens)
             answers = await asyncio.gather(*(self._ask(number, call, i, p) for i, p in enumerate(prompts)))
             tokens += sum(answer.tokens for completions in answers for answer in completions)
         raise AssertionError("count() does not end")
@@ -157,7 +163,8 @@ class Conveyor:
     def _view(self, number: int) -> PoolView:
         """The pool as episode `number` may see it."""
         last = number - self.line.in_flight
-        return PoolView(self.line.seeds, self.kept[: self._kept_after[last]] if last >= 0 else (), number)
+        kept = self.kept[: self._kept_after[last]] if last >= 0 else ()
+        return steered(self.line.coverage, self.line.seeds, kept, number, self.line.seed)
 
     async def _ask(self, episode: int, call: int, index: int, prompt: Prompt) -> list[Completion]:
         """The completions of one prompt, from the tape where they are on it."""
@@ -168,25 +175,27 @@ class Conveyor:
         self.run.record(episode, call, index, asdict(prompt), prompt.digest, answers)
         return answers
 
-    async def _curate(self, number: int, results: list[Instance | Reject], tokens: int) -> Played:
+    async def _curate(self, view: PoolView, results: list[Instance | Reject], tokens: int) -> Played:
         rejects = [result for result in results if isinstance(result, Reject)]
         passed = []
         for row in results:
             if isinstance(row, Instance):
                 reason = first_reason(row, self.line.filters)
-                rejects.append(reason) if reason else passed.append(self._signed(row, number))
+                rejects.append(reason) if reason else passed.append(self._signed(row, view))
         texts = [text_of(row, self.line.novelty) for row in passed]
         loop = asyncio.get_running_loop()
         vectors = await loop.run_in_executor(self._embedding, self.encoder.encode, texts) if texts else None
-        return Played(passed, vectors, rejects, tokens)
+        return Played(passed, vectors, rejects, tokens, view.topic)
 
-    def _signed(self, row: Instance, number: int) -> Instance:
-        return replace(row, lineage=replace(row.lineage, episode=number, teacher=self.line.teacher_digest))
+    def _signed(self, row: Instance, view: PoolView) -> Instance:
+        signed = replace(row.lineage, episode=view.number, teacher=self.line.teacher_digest, topic=view.topic)
+        return replace(row, lineage=signed)
 
     def _commit(self, number: int, played: Played) -> None:
-        verdicts = self.gate.admit(played.passed, played.vectors) if played.vectors is not None else []
+        rows, over = within_quota(self.line.coverage, played.topic, played.passed, self.kept)
+        verdicts = self.gate.admit(rows, played.vectors[: len(rows)]) if played.vectors is not None and rows else []
         kept = [verdict for verdict in verdicts if isinstance(verdict, Kept)]
-        rejects = played.rejects + [verdict for verdict in verdicts if isinstance(verdict, Reject)]
+        rejects = played.rejects + over + [verdict for verdict in verdicts if isinstance(verdict, Reject)]
         self.run.commit_episode(number, kept, rejects, played.tokens)
         self.kept.extend(row.instance for row in kept)
         self._kept_after.append(len(self.kept))

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct import machine
+from localinstruct.curate.coverage import achieved, require_seeds
 from localinstruct.curate.embed import Encoder, LocalEncoder, encode_in_blocks
 from localinstruct.curate.novelty import Gate, Index, Novelty, text_of
 from localinstruct.errors import RunConflict
@@ -47,6 +48,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     seeds = read_seeds(recipe, run, workspace)
     method = completed(recipe, teacher)
     line = make_line(recipe.model_copy(update={"method": method}), seeds, teacher.digest)
+    require_seeds(recipe.coverage, seeds)
     require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
     progress.say(f"seeds: {len(seeds)} tasks from {recipe.seeds}; {run.count_kept()} rows kept before")
     progress.say(f"teacher: {_where(teacher)}; in flight: {line.in_flight} episodes for a batch of "
@@ -80,7 +82,7 @@ def make_line(recipe: Recipe, seeds: Sequence[Instance], teacher_digest: str) ->
     """The settings of the conveyor; in_flight defaults to twice the engine's batch, which keeps the batch full."""
     return Line(
         method=recipe.method, then=recipe.then, generate=recipe.generate, filters=recipe.filters,
-        novelty=recipe.novelty, seed=recipe.seed,
+        novelty=recipe.novelty, coverage=recipe.coverage, seed=recipe.seed,
         in_flight=recipe.generate.in_flight or 2 * recipe.serve.max_num_seqs, seeds=seeds, teacher_digest=teacher_digest,
     )  # fmt: skip
 
@@ -153,6 +155,7 @@ def summary(recipe: Recipe, run: Run, in_flight: int, began: float, facts: dict[
         "tokens_per_second": round(lately / max(seconds, 1e-9), 1),
         "in_flight": in_flight,
         "stopped": "target reached" if kept >= recipe.generate.target else "nothing left to ask",
+        "coverage": [asdict(one) for one in achieved(recipe.coverage, list(run.kept()))],
         "checked": _checked(recipe, run),
         "novelty": recipe.novelty.model_dump(mode="json"),
         **facts,
