@@ -25,18 +25,18 @@ def rows_from(name: str, url: str, folder: Path, *settings: str) -> list[Instanc
 
 
 def test_self_instruct(nano_server: str, tmp_path: Path) -> None:
-    rows = rows_from("self-instruct", nano_server, tmp_path, "generate.target=60")
-    kinds = Counter((row.is_classification, bool(row.input)) for row in rows)
-    assert set(kinds) == {(False, False), (False, True), (True, False), (True, True)}
+    rows = rows_from("self-instruct", nano_server, tmp_path, "generate.target=40")
+    assert min(Counter(row.is_classification for row in rows)[kind] for kind in (True, False)) >= 3
+    assert min(Counter(bool(row.input) for row in rows)[given] for given in (True, False)) >= 3
     assert {row.lineage.method for row in rows} == {"self-instruct"}
     assert all(len(row.lineage.parents) == 8 and row.lineage.teacher for row in rows)
 
 
 def test_evol_instruct(nano_server: str, tmp_path: Path) -> None:
-    rows = rows_from("evol-instruct", nano_server, tmp_path)
+    rows = rows_from("evol-instruct", nano_server, tmp_path, "generate.target=30")
     ids = {row.id for row in rows}
     assert all(row.lineage.method.startswith("evol-instruct/") and len(row.lineage.parents) == 1 for row in rows)
-    assert any(row.lineage.parents[0] in ids for row in rows)
+    assert any(row.lineage.parents[0] in ids for row in rows)  # a child of a child
 
 
 def test_magpie_in_two_turns(nano_server: str, tmp_path: Path) -> None:

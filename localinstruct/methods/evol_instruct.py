@@ -94,7 +94,7 @@ def answered(task: str, options: EvolInstructOptions) -> Prompt:
 def compared(parent: Instance, task: str, options: EvolInstructOptions) -> Prompt:
     """Ask whether anything was gained."""
     text = fill(prompt_file(options.prompts, "equal"), parent=whole(parent), instruction=task,
-                before=len(whole(parent)), after=len(task))  # fmt: skip
+                before=len(whole(parent).split()), after=len(task.split()))  # fmt: skip
     return Prompt(text=text, temperature=0, max_tokens=8, stop=("\n",))
 
 

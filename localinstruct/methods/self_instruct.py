@@ -112,5 +112,5 @@ def ask(
     instruction: str, name: str, options: SelfInstructOptions, *, temperature: float, stop: tuple[str, ...]
 ) -> Prompt:
     """One of the prompt files about this instruction."""
-    text = fill(prompt_file(options.prompts, name), instruction=instruction, length=len(instruction))
+    text = fill(prompt_file(options.prompts, name), instruction=instruction, words=len(instruction.split()))
     return Prompt(text=text, temperature=temperature, stop=stop, max_tokens=5 if name == "classify" else None)
