@@ -19,6 +19,7 @@ from localinstruct.records import Completion, Instance, Kept, Lineage, Neighbour
 from localinstruct.run import open_run, read_run
 from localinstruct.stages import report
 from localinstruct.stages import report_data as data
+from localinstruct.stages import report_evaluation as about
 from tests import sample_run
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -326,3 +327,13 @@ def test_comparisons_are_listed_and_damaged_ones_left_out(tmp_path: Path) -> Non
     assert "prefers the first seat by −12%" in words
     assert "verdicts not in form 3 of 486" in words
     assert words.count("Against ") == 2  # the section's own words, and one comparison
+
+
+def test_rows_are_counted_by_topic_and_source_where_a_stage_has_counted_them() -> None:
+    covered = {"coverage": [{"topic": "boats", "kept": 3, "quota": 4}, {"topic": "knots", "kept": 9, "quota": None}]}
+    topics, sources = about.counted(
+        {"generate": covered, "dataset": {"by_source": {"own": 8, "theirs": 2}}, "train": None}
+    )
+    assert topics == {"name": "topic", "rows": [("knots", 9, 0.75), ("boats", 3, 0.25)]}
+    assert sources == {"name": "source", "rows": [("own", 8, 0.8), ("theirs", 2, 0.2)]}
+    assert about.counted({"generate": {"coverage": [], "topics": {"a": "many"}}}) == []

@@ -1,8 +1,8 @@
 """The report's words about forgetting, other comparisons, weak kinds and counts by topic or source; as values for the template.
 
-Read like the rest of the report: a key that an older run lacks is a part that is left out. Counts are shown for whatever
-a stage stored as {name: count} under "by_topic", "by_source", "topics" or "sources". Not covered: base and student on the
-recipe's own tasks (report_sections.evaluation).
+Read like the rest of the report: a key that an older run lacks is a part that is left out. Counts are shown for whatever a
+stage stored as {name: count} under one of the names in COUNTED, and for generate's coverage. Not covered: base and student
+on the recipe's own tasks (report_sections.evaluation).
 """
 
 import json
@@ -16,7 +16,7 @@ from localinstruct.stages.verdict import remedy
 
 COMPARISONS = "comparisons"
 """Folder below evaluation/ with one JSON file for each comparison that was asked for."""
-COUNTED = {"by_topic": "topic", "topics": "topic", "by_source": "source", "sources": "source"}
+COUNTED = {"by_topic": "topic", "topics": "topic", "by_source": "source", "sources": "source", "coverage": "topic"}
 MOST = 20
 
 
@@ -73,6 +73,13 @@ def comparison(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {"title": f"Against {stored.get('against', stored['name'])}", "facts": facts}
 
 
+def _as_counts(value: Any) -> Any:
+    """{topic: kept} of the generate stage's coverage, a list of {topic, kept, quota}; anything else as it is."""
+    if isinstance(value, list) and all(isinstance(one, Mapping) and {"topic", "kept"} <= set(one) for one in value):
+        return {str(one["topic"]): one["kept"] for one in value}
+    return value
+
+
 ORDER = ("student", "base", "same_seat", "tied")
 
 
@@ -81,7 +88,7 @@ def counted(results: Mapping[str, StageResult | None]) -> list[dict[str, Any]]:
     tables: dict[str, dict[str, Any]] = {}
     for result in results.values():
         for key, name in COUNTED.items():
-            counts = (result or {}).get(key)
+            counts = _as_counts((result or {}).get(key))
             if isinstance(counts, Mapping) and counts and all(isinstance(count, int) for count in counts.values()):
                 total = sum(counts.values()) or 1
                 ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST]
