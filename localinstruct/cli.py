@@ -125,6 +125,9 @@ def show(
     rejects: Annotated[bool, typer.Option("--rejects", help="Dropped rows by reason, with examples.")] = False,
     borderline: Annotated[bool, typer.Option("--borderline", help="Pairs nearest to the novelty threshold.")] = False,
     reason: Annotated[str | None, typer.Option("--reason", help="All rejects of this reason.")] = None,
+    lineage: Annotated[
+        str | None, typer.Option("--lineage", metavar="ID", help="A row, what it was made from, and what from it.")
+    ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many rows to show.")] = 10,
     json: Json = False,
 ) -> None:
@@ -135,6 +138,8 @@ def show(
     with read_run(_run_path(target)) as found:
         if rejects or reason:
             views.rejects(found, reason, limit, json)
+        elif lineage is not None:
+            views.lineage(found, lineage, json)
         elif borderline:
             views.borderline(found, limit, json)
         else:

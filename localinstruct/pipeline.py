@@ -27,6 +27,7 @@ from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
 from localinstruct.records import digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult
+from localinstruct.stages.mixing import require_sources, state_of
 from localinstruct.stages.tasks import read_tasks, task_file
 from localinstruct.warden import CHILD
 
@@ -52,7 +53,7 @@ STAGES = (
     Stage("generate", ("seed", "seeds", "models.teacher", "models.encoder", "models.answerer",
                        "models.rivals", "models.judge", "method", "then", "coverage", "generate", "sampling", "filters",
                        "novelty"), (), "the teacher writes rows; the new ones are kept"),
-    Stage("dataset", ("seed", "seeds", "dataset", "train.template", "evaluate.tasks"), ("generate",),
+    Stage("dataset", ("seed", "seeds", "models.encoder", "dataset", "train.template", "evaluate.tasks"), ("generate",),
           "kept rows are split and written"),
     Stage("train", ("seed", "models.student", "train"), ("dataset",), "the student is fine-tuned on them"),
     Stage("evaluate", ("models.student", "train.template", "train.max_length", "evaluate"), ("dataset", "train"),
@@ -125,7 +126,8 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     data = recipe.model_dump(mode="json")
     used = [run.stage(name) for name in stage.uses]
     products = [entry.result.get("product", entry.finished) if entry else None for entry in used]
-    return digest([{key: _at(data, key) for key in stage.reads}, products])
+    mixed = state_of(recipe.dataset, Path(run.get("workspace") or ".")) if stage.name == "dataset" else []
+    return digest([{key: _at(data, key) for key in stage.reads}, products, *mixed])
 
 
 def _at(data: Any, key: str) -> Any:
@@ -180,6 +182,7 @@ def require_ready(recipe: Recipe, run: Run, workspace: Path, progress: Progress)
                 checked(spec)
         except ModelError as problem:
             problems.append(problem)
+    require_sources(recipe.dataset, workspace)
     if recipe.evaluate.tasks and any(stage.name == "evaluate" for stage in due):
         read_tasks(task_file(recipe.evaluate.tasks, workspace))
     if problems:
@@ -188,6 +191,8 @@ def require_ready(recipe: Recipe, run: Run, workspace: Path, progress: Progress)
 
 
 def _models_of(stage: Stage, recipe: Recipe) -> list[str]:
+    if stage.name == "generate" and recipe.generate.target == 0:
+        return []
     if stage.name == "generate":
         return [*recipe.models.asked.values(), recipe.models.encoder]
     return [recipe.models.student] if stage.name in ("train", "evaluate") else []

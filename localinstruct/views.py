@@ -8,7 +8,9 @@ from typing import Any
 
 from localinstruct import console
 from localinstruct.curate.coverage import achieved
+from localinstruct.curate.family import family
 from localinstruct.doctor import doctor_facts
+from localinstruct.formats import read_instances
 from localinstruct.models import ModelSpec, load_catalog
 from localinstruct.models import verify as verify_model
 from localinstruct.pipeline import STAGES, Stage, recipe_of
@@ -216,6 +218,40 @@ def borderline(run: Run, limit: int, json: bool) -> None:
         console.table(("cosine", "row", "nearest"), [(f"{s:.3f}", _short(a, 60), _short(b, 60)) for s, a, b in pairs])
         console.line()
     console.note(f"Another threshold: localinstruct run RECIPE --name NEW --set novelty.threshold={threshold}")
+
+
+def lineage(run: Run, prefix: str, json: bool) -> None:
+    """A row with its parents, their parents and its children."""
+    recipe, workspace = recipe_of(run)
+    seeds = read_instances(workspace / recipe.seeds, first_instance_only=True)
+    found = family(prefix, list(run.kept()), seeds)
+    if json:
+        console.as_json({
+            "row": found.row.to_dict(), "children": [row.to_dict() for row in found.children], "unknown": found.unknown,
+            "ancestors": [[row.to_dict() for row in generation] for generation in found.ancestors],
+        })  # fmt: skip
+        return
+    _row(found.row)
+    made = found.row.lineage
+    scores = ", ".join(f"{name} {value:g}" for name, value in made.scores.items())
+    facts = [("method", made.method or "a seed"), ("episode", str(made.episode) if made.episode >= 0 else ""),
+             ("teacher", made.teacher[:12]), ("scores", scores)]  # fmt: skip
+    console.pairs([(name, value) for name, value in facts if value])
+    for number, generation in enumerate(found.ancestors, 1):
+        _relatives("parents" if number == 1 else f"{number} generations back", generation)
+    _relatives("children", found.children)
+    if found.unknown:
+        console.note(f"Parents that are neither kept rows nor seeds: {', '.join(found.unknown)}")
+
+
+def _relatives(title: str, rows: list[Instance]) -> None:
+    if rows:
+        console.line()
+        console.heading(f"{title}: {len(rows)}")
+        told = [
+            (row.id, row.lineage.method or "seed", _short(row.instruction, 70), _short(row.output, 40)) for row in rows
+        ]
+        console.table(("id", "made by", "instruction", "output"), told)
 
 
 def doctor(json: bool) -> None:

@@ -1,15 +1,31 @@
 """What the student sees of the kept rows: the `dataset` section of a recipe."""
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from localinstruct.config import Section
+
+
+class Source(Section):
+    """Another run or a file to mix in."""
+
+    path: str = Field(min_length=1)
+    """A run's directory, or a file of rows in any format that can be read."""
+    weight: float | None = Field(None, gt=0)
+    """Its share, compared with the other weights; None takes all of it."""
+    max_rows: int | None = Field(None, ge=1)
+    """Rows at most, drawn at random."""
 
 
 class Dataset(Section):
     """What the student sees of the kept rows."""
 
+    sources: list[Source] = Field(default_factory=list)
+    """Also called `from`: other runs and files to mix with the kept rows, as paths or as mappings with path, weight and
+    max_rows. With generate.target: 0 the dataset is made of these alone."""
+    similar: float | None = Field(0.9, gt=0, le=1)
+    """Drop a row of a source above this cosine to a row of an earlier source; None drops exact repetitions only."""
     held_out: float = Field(0.1, ge=0, lt=1)
     """Share of the kept rows set aside for the held-out loss."""
     max_rows: int | None = Field(None, ge=1)
@@ -20,3 +36,17 @@ class Dataset(Section):
     """Drop rows whose instruction and input also stand in evaluate.tasks."""
     phrasing: Literal["plain", "self-instruct"] = "plain"
     """How a task is put: as it is, or in one of Self-Instruct's thirteen forms, drawn for each row."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from(cls, data: Any) -> Any:
+        """`from` is the word people write; a path alone is a source with its defaults."""
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if "from" in data and "sources" not in data:
+            data["sources"] = data.pop("from")
+        sources = data.get("sources")
+        if isinstance(sources, list):
+            data["sources"] = [{"path": one} if isinstance(one, str) else one for one in sources]
+        return data

@@ -10,8 +10,9 @@ from localinstruct.config import Section
 class Generate(Section):
     """How much is generated, and when to stop."""
 
-    target: int = Field(52_000, ge=1)
-    """Kept rows wanted. The episode that reaches it is kept whole, so a few more may come."""
+    target: int = Field(52_000, ge=0)
+    """Kept rows wanted; 0 generates nothing, for a recipe that only mixes (dataset.from). The episode
+    that reaches it is kept whole, so a few more may come."""
     in_flight: int | None = Field(None, ge=1, le=4096)
     """Episodes at work at the same time; None means twice serve.max_num_seqs. A method sees the rows kept up to that
     many episodes before its own, so this number is part of what makes a run repeatable."""

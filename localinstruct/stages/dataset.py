@@ -14,20 +14,24 @@ from pathlib import Path
 
 from localinstruct import templates
 from localinstruct.curate.decontaminate import decontaminate, unique
+from localinstruct.curate.embed import LocalEncoder
 from localinstruct.curate.phrasings import rephrased
 from localinstruct.errors import DataError
 from localinstruct.files import sha256, write_text
 from localinstruct.formats import read_instances, write
+from localinstruct.models import checked, load_catalog
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.dataset import Dataset
 from localinstruct.records import Instance, Reject, digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult
+from localinstruct.stages.mixing import Mixture, mix, require_sources
 from localinstruct.stages.tasks import read_tasks, task_file
 
 LEAST_ROWS = 10
 TRAIN, HELD_OUT, REJECTS = "train.jsonl", "held_out.jsonl", "rejects.jsonl"
+SOURCES = "sources.jsonl"
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
@@ -35,8 +39,10 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
 
     The result counts kept rows ("rows"), both sides, the dropped by reason, and how many of both sides have an input.
     """
-    kept = list(run.kept())
+    mixed = _mixed(recipe, run, workspace, progress)
+    kept = mixed.rows
     rows, rejects = _select(kept, recipe, workspace)
+    rejects = mixed.rejects + rejects
     _require_enough(rows, len(kept), run.path.name)
     templates.require_supported(rows, recipe.train.template)
     train, held_out = split(rows, recipe.dataset.held_out, recipe.seed)
@@ -47,6 +53,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     if recipe.dataset.phrasing == "self-instruct":
         train, held_out = rephrased(train), rephrased(held_out)
     folder = _save(run.path / "dataset", train, held_out, rejects)
+    if recipe.dataset.sources:
+        _save_sources(folder, mixed)
     dropped = Counter(reject.reason for reject in rejects)
     progress.say(_summary(len(train), len(held_out), dropped))
     written = {name: sha256(folder / name) for name in (TRAIN, HELD_OUT)}
@@ -56,9 +64,30 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         "train": len(train),
         "held_out": len(held_out),
         "dropped": dict(dropped),
+        "sources": mixed.as_result() if recipe.dataset.sources else [],
         "with_input": with_input,
         "sha256": written,
     }
+
+
+def _mixed(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> Mixture:
+    """The run's own rows, and those of the sources the recipe mixes in."""
+    section, encoder = recipe.dataset, None
+    if section.sources:
+        require_sources(section, workspace)
+        if section.similar is not None:
+            encoder = LocalEncoder(checked(load_catalog(workspace).get(recipe.models.encoder)))
+    mixed = mix(list(run.kept()), section, recipe.seed, workspace, encoder, progress)
+    for one in mixed.contributions if section.sources else ():
+        left_out = "".join(f", {count} {reason}" for reason, count in one.dropped.items())
+        progress.say(f"{one.source}: {one.taken:,} of {one.asked:,} asked rows taken (it has {one.has:,}){left_out}")
+    return mixed
+
+
+def _save_sources(folder: Path, mixed: Mixture) -> None:
+    """sources.jsonl: which source each row came from."""
+    lines = [json.dumps({"id": row.id, "source": mixed.source_of[row.id]}, ensure_ascii=False) for row in mixed.rows]
+    write_text(folder / SOURCES, "".join(f"{line}\n" for line in lines))
 
 
 def split(rows: Sequence[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:

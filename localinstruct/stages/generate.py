@@ -42,6 +42,9 @@ _CARRIED = ("teacher", "student", "encoder")
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
     """Generate until `generate.target` rows are kept, continuing what is there already."""
+    if recipe.generate.target == 0 and run.is_blank():
+        progress.say("generate.target is 0: nothing is asked of a teacher")
+        return summary(recipe, run, 0, time.time(), _facts(recipe, workspace))
     catalog = load_catalog(workspace)
     asked = {role: catalog.get(name) for role, name in recipe.models.asked.items()}
     teacher, encoder = asked["teacher"], catalog.get(recipe.models.encoder)
