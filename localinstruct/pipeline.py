@@ -27,6 +27,7 @@ from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
 from localinstruct.records import digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult
+from localinstruct.stages.forgetting import general_text
 from localinstruct.stages.mixing import require_sources, state_of
 from localinstruct.stages.tasks import read_tasks, task_file
 from localinstruct.warden import CHILD
@@ -183,8 +184,10 @@ def require_ready(recipe: Recipe, run: Run, workspace: Path, progress: Progress)
         except ModelError as problem:
             problems.append(problem)
     require_sources(recipe.dataset, workspace)
-    if recipe.evaluate.tasks and any(stage.name == "evaluate" for stage in due):
-        read_tasks(task_file(recipe.evaluate.tasks, workspace))
+    if any(stage.name == "evaluate" for stage in due):
+        general_text(recipe.evaluate.text, workspace)
+        if recipe.evaluate.tasks:
+            read_tasks(task_file(recipe.evaluate.tasks, workspace))
     if problems:
         hints = [problem.hint for problem in problems if problem.hint]
         raise ModelError("\n".join(problem.message for problem in problems), "\n".join(hints))

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from localinstruct import pipeline
-from localinstruct.errors import ModelError, RecipeError, RunConflict
+from localinstruct.errors import DataError, ModelError, RecipeError, RunConflict
 from localinstruct.models import load_catalog
 from localinstruct.pipeline import STAGES, inputs_of, is_finished, run_stage, settle_recipe
 from localinstruct.progress import Silent
@@ -127,6 +127,9 @@ def test_a_missing_task_file_is_found_before_anything_starts(tmp_path: Path) -> 
     with open_run(tmp_path) as run:
         recipe = settled(run, "evaluate.tasks=seeds/nope.jsonl")
         with pytest.raises(RecipeError, match=r"nope\.jsonl"):
+            pipeline.require_ready(recipe, run, packaged_workspace(), Silent())
+        recipe = settled(run, "evaluate.text=seeds/nope.txt")
+        with pytest.raises(DataError, match=r"evaluate.text: .*nope\.txt"):
             pipeline.require_ready(recipe, run, packaged_workspace(), Silent())
 
 

@@ -141,7 +141,7 @@ def recipe_items(path: Path) -> Iterator[Item]:
     """A recipe and the seeds and tasks it names, which must lie in its workspace."""
     recipe, workspace = load_recipe(path), find_workspace(path.parent)
     yield Item(f"recipes/{path.name}", path, "recipe", origin=recipe.name)
-    for named in filter(None, (recipe.seeds, recipe.evaluate.tasks)):
+    for named in filter(None, (recipe.seeds, recipe.evaluate.tasks, recipe.evaluate.text)):
         place = Path(os.path.normpath(named)).as_posix()
         if Path(named).is_absolute() or not place.startswith("seeds/"):
             raise BundleError(

@@ -53,7 +53,7 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
     if left.kind == "adapter":
         return Contender(name, spec, recipe.train.template, left.folder)
     whole: dict[str, Any] = {
-        "name": name,
+        "name": f"student-{run_path.name}",
         "path": str(left.folder.resolve()),
         "package": None,
         "endpoint": None,
