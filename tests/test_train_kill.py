@@ -1,0 +1,74 @@
+"""A training killed again and again ends with the loss curve of one that nobody touched. TRAIN_KILLS=20 kills more often."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from localinstruct.recipe import Recipe
+from localinstruct.run import open_run
+from localinstruct.stages import dataset
+from tests.killable_training import SETTINGS
+from tests.test_train import assert_same_training
+from tests.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
+
+KILLS = int(os.environ.get("TRAIN_KILLS", "2"))
+
+
+def start(path: Path, folder: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.killable_training", str(path), str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+
+
+def make(path: Path) -> Path:
+    recipe = Recipe.model_validate(recipe_data(train=SETTINGS))
+    with open_run(path) as run:
+        keep(run, rows(44))
+        dataset.run(recipe, run, Recorded(), workspace=path)
+    return path
+
+
+def kill_after(path: Path, folder: Path, word: str, delay: float) -> str:
+    """Kill the training `delay` seconds after it has said `word` (or any step); the last word it said."""
+    last = ""
+    with start(path, folder) as child:
+        assert child.stdout
+        for line in child.stdout:
+            last = line.strip()
+            if last == word or (word == "step" and last.isdigit()):
+                timer = threading.Timer(delay, child.send_signal, [signal.SIGKILL])
+                timer.start()
+                word = ""
+        code = child.wait()
+    assert code in (-signal.SIGKILL, 0)
+    return last if code else "done"
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_with_the_same_curve(tmp_path: Path) -> None:
+    folder = save_student(tmp_path / "tiny", byte_level())
+    calm, torn = make(tmp_path / "calm"), make(tmp_path / "torn")
+    with start(calm, folder) as child:
+        assert child.communicate()[0].split()[-1] == "done"
+    draw, kills, unsealed = random.Random(7), 0, 0
+    while kills < KILLS:
+        word = "saving" if kills % 2 else "step"
+        last = kill_after(torn, folder, word, draw.uniform(0, 0.004) if word == "saving" else draw.uniform(0, 0.03))
+        kills += 1
+        newest = max(
+            (torn / "train").glob("checkpoint-*"), key=lambda found: int(found.name.split("-")[1]), default=None
+        )
+        unsealed += newest is not None and not (newest / "complete.json").is_file()
+        assert last != "done", "it ended before it was killed"
+        assert not (torn / "adapter").exists()
+    with start(torn, folder) as child:
+        assert child.communicate()[0].split()[-1] == "done"
+    assert_same_training(torn, calm)
+    assert kills == KILLS
+    print(f"{kills} kills, {unsealed} of them in the middle of saving")
+    assert unsealed >= KILLS // 5
