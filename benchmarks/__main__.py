@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import kept, novelty, picture, results, throughput
+from benchmarks import kept, novelty, picture, results, throughput, training
 from benchmarks.setting import Setting, load, note
 from localinstruct.errors import LocalInstructError, UsageError
 from localinstruct.files import write_text
@@ -26,14 +26,14 @@ from localinstruct.teacher.client import Client
 from localinstruct.teacher.serving import Connect
 from localinstruct.teacher.vllm import Server, running
 
-SECTIONS = {"a": "throughput", "b": "kept", "c": "novelty"}
+SECTIONS = {"a": "throughput", "b": "kept", "c": "novelty", "d": "training"}
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--only", default="a,b,c", help="sections: a throughput, b kept rows, c novelty (default: a,b,c)"
+        "--only", default="a,b,c,d", help="sections: a throughput, b kept rows, c novelty, d training (default: all)"
     )
     parser.add_argument("--quick", action="store_true", help="a short look, at most two minutes; not for publishing")
     parser.add_argument("--recipe", default="nano", help="recipe whose teacher is measured (default: nano)")
@@ -65,7 +65,7 @@ def measure(given: argparse.Namespace) -> results.Document:
     """Measure the sections that are asked for."""
     only = given.only.split(",")
     if unknown := set(only) - set(SECTIONS):
-        raise UsageError(f"--only {given.only}: no section {', '.join(sorted(unknown))}.", "Sections: a,b,c")
+        raise UsageError(f"--only {given.only}: no section {', '.join(sorted(unknown))}.", "Sections: a,b,c,d")
     began, load_before = time.monotonic(), results.load_average()
     runs = Path("runs")  # where the product's runs lie: its disk, its fsync
     runs.mkdir(exist_ok=True)
@@ -85,6 +85,8 @@ def _sections(setting: Setting, only: list[str], job: dict[str, Any]) -> dict[st
                 found["kept"] = kept.measure(setting, connect, {**job, "url": url})
     if "c" in only:
         found["novelty"] = novelty.measure(setting)
+    if "d" in only:
+        found["training"] = training.measure(setting)
     return found
 
 

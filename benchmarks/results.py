@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import novelty, throughput
+from benchmarks import novelty, throughput, training
 from benchmarks.setting import Setting
 from localinstruct import __version__, machine
 from localinstruct.errors import UsageError
@@ -128,7 +128,21 @@ def _novelty(section: dict[str, Any]) -> str:
     return f"{title}\n\n{grid(['rows', *names], rows)}"
 
 
-TABLES = {"throughput": _throughput, "kept": _kept, "novelty": _novelty}
+def _training(section: dict[str, Any]) -> str:
+    rows = [
+        [name, _spread(section["ways"][name]["tokens_per_second"], ",.0f"), _spread(section["ways"][name]["ratio"])]
+        for name in (training.LOOP, training.FULL, training.LORA)
+    ]
+    average = section["tokens"] / section["rows"]
+    title = (
+        f"**d. Trained tokens per second**, {section['student']}, {section['rows']} rows of {average:.0f} tokens on average, "
+        f"{training.BATCH} per step and {training.ON_DEVICE} at once; {section['padding']:.0%} of what the loop computes is "
+        "padding. Padding is not counted: median (lowest to highest)."
+    )
+    return f"{title}\n\n{grid(['', 'tokens/s', 'ratio'], rows)}"
+
+
+TABLES = {"throughput": _throughput, "kept": _kept, "novelty": _novelty, "training": _training}
 """Section of a document -> its table."""
 
 

@@ -14,7 +14,7 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import alpaca_loop, at_once, kept, novelty, picture, results, rouge, throughput
+from benchmarks import alpaca_loop, at_once, kept, novelty, picture, results, rouge, throughput, training
 from benchmarks.setting import Setting, load
 from localinstruct.errors import UsageError
 from localinstruct.progress import Silent
@@ -57,6 +57,8 @@ def stored(**changes: Any) -> dict[str, Any]:
         "throughput": {"prompts": 9, "max_num_seqs": 4, "in_flight": 8, "runs": runs, "summary": throughput.summary(runs)},
         "kept": {"alpaca_loop": loop, "generate": ours,
                  "ratio": {f"{k}_per_second": 10.0 for k in ("kept", "candidates", "tokens")}},
+        "training": {"rows": 10, "tokens": 1270, "student": "s", "padding": 0.25, "ways": training.summary(
+            {training.LOOP: [100.0, 200.0], training.FULL: [300.0, 400.0], training.LORA: [50.0, 100.0]})},
         "novelty": {"texts": "t", "mean_words": 9.0, "rows": rows, "embedding_ms": {novelty.EMBED: 4.0, novelty.EMBED_LIST: 3.0}},
     } | changes  # fmt: skip
 
@@ -337,3 +339,18 @@ def test_unknown_sections_and_teachers_elsewhere_are_refused(tmp_path: Path) -> 
     (tmp_path / "r.yaml").write_text("name: r\nmodels: {teacher: far, student: far}\nmethod: {alpaca: {}}\n")
     with pytest.raises(UsageError, match="run on it without a server"):
         load(str(tmp_path / "r.yaml"), (), tmp_path)
+
+
+def test_trained_rows_are_as_long_as_alpacas() -> None:
+    rows = training.lengths_of_alpaca(20_000, 500)
+    lengths = sorted(row.length for row in rows)
+    assert sum(lengths) / len(lengths) == pytest.approx(127, abs=2)
+    assert lengths[int(0.98 * len(lengths))] == pytest.approx(256, abs=8)
+    assert all(row.labels.count(-100) < row.length for row in rows)
+    assert 0.2 < training.padding(rows) < 0.4
+
+
+def test_training_is_compared_within_a_repetition() -> None:
+    ways = training.summary({training.LOOP: [100.0, 200.0], training.FULL: [300.0, 400.0]})
+    assert ways[training.FULL] == {"tokens_per_second": [350.0, 300.0, 400.0], "ratio": [2.5, 2.0, 3.0]}
+    assert "| ours, all weights | 350 (300 to 400) | 2.50 (2.00 to 3.00) |" in results.markdown(stored())

@@ -4,10 +4,13 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from random import Random
 
 import pytest
 
 from localinstruct.machine import gpus
+from localinstruct.records import Instance
+from localinstruct.stages.training import metrics
 from tests.test_real import localinstruct
 
 pytestmark = [
@@ -36,3 +39,55 @@ def test_the_demo_runs_on_the_gpu_and_gives_its_memory_back(tmp_path: Path) -> N
     results = json.loads(localinstruct(tmp_path, "show", "nano", "--json").stdout)["stages"]
     assert results["train"]["result"]["device"].startswith("cuda")
     assert results["generate"]["result"]["kept"] >= 300
+
+
+@pytest.mark.parametrize(
+    ("settings", "value"),
+    [
+        ((), ("precision", "bfloat16")),
+        (("train.mode=qlora",), ("mode", "qlora")),
+        (("train.mode=full",), ("mode", "full")),
+        (("train.batching=padding_free",), ("batching", "padding_free")),
+        (("train.precision=fp16",), ("precision", "float16")),
+    ],
+)
+def test_the_student_trains_in_every_mode_of_a_gpu(
+    tmp_path: Path, settings: tuple[str, ...], value: tuple[str, str]
+) -> None:
+    """On rows of the nano grammar; the held-out loss must fall, and the mode be the one asked for."""
+    from localinstruct.nano.grammar import make_task
+    from localinstruct.recipe import find_recipe, load_recipe, packaged_workspace
+    from localinstruct.run import open_run
+    from localinstruct.stages import dataset, train
+    from localinstruct.stages.training.choices import installed
+    from tests.tiny_student import Recorded, keep
+
+    if "train.mode=qlora" in settings and not installed("bitsandbytes"):
+        pytest.skip("bitsandbytes is not installed")
+    draw = Random(1)
+    rows: dict[tuple[str, str], Instance] = {}
+    while len(rows) < 200:
+        task = make_task(draw)
+        rows[task.instruction, task.input] = Instance(task.instruction, task.input, task.output)
+    recipe = load_recipe(find_recipe("nano"), ("train.epochs=2", *settings))
+    with open_run(tmp_path / "run") as run:
+        keep(run, list(rows.values()))
+        dataset.run(recipe, run, Recorded(), workspace=packaged_workspace())
+        result = train.run(recipe, run, Recorded(), workspace=packaged_workspace())
+        lines = metrics.read(run.path / "train" / "metrics.jsonl")
+    before = next(line["held_out_loss"] for line in lines if "held_out_loss" in line)
+    assert result["held_out_loss"] < before / 2
+    assert result["device"].startswith("cuda")
+    assert value in {(choice["setting"], choice["value"]) for choice in result["choices"]}
+
+
+@pytest.mark.parametrize("package", ["flash", "liger"])
+def test_what_is_installed_is_used(package: str) -> None:
+    from localinstruct.recipe.train import Train
+    from localinstruct.stages import student
+    from localinstruct.stages.training import choices
+
+    if not choices.installed(package):
+        pytest.skip(f"{package} is not installed")
+    setup = choices.choose(Train(), student.choose_device())
+    assert setup.liger if package == "liger" else setup.attention == choices.FLASH

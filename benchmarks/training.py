@@ -1,0 +1,140 @@
+"""Section d: how fast rows are trained on, against a padded `transformers.Trainer` loop as Alpaca's train.py sets it up.
+
+Same model, same token ids and labels, same 128 rows per step, 4 on the device at once; the loop is written anew from its
+description: random order, padding to the longest row of a small batch, all weights learnt, plain logits and loss. Ours
+is measured twice: all weights (what is done differently, alone) and the LoRA adapter of the recipe (what one would use).
+Rows are random ids whose lengths are drawn as Alpaca's are reported: about 127 tokens on average, 98 % within 256. Loading
+is outside the clock, our checkpoint at the end inside. Not compared: what is learnt (the tests hold the losses equal).
+"""
+
+import math
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from benchmarks.setting import Setting, note
+from localinstruct.models import checked, load_catalog
+from localinstruct.progress import Silent
+from localinstruct.recipe import Recipe
+from localinstruct.stages import student
+from localinstruct.stages.training import choices, modes, trainers
+from localinstruct.stages.training.best import Best
+from localinstruct.stages.training.watch import Watch
+from localinstruct.templates import IGNORED, Encoded
+
+LOOP, FULL, LORA = "padded Trainer loop, all weights", "ours, all weights", "ours, LoRA"
+ROWS, QUICK_ROWS, REPETITIONS = 384, 128, 3
+BATCH, ON_DEVICE = 128, 4
+MIDDLE, SPREAD = 4.774, 0.375
+"""Mean and deviation of the logarithm of a row's tokens: exp(4.774 + 0.375² / 2) = 127, and 98 % below 256."""
+PROMPT = 0.55
+"""Share of a row's tokens that is prompt, and not learnt."""
+
+
+def measure(setting: Setting) -> dict[str, Any]:
+    """Tokens per second of each way, its ratio to the loop within a repetition, as plain JSON values."""
+    spec = load_catalog(setting.workspace).get(setting.recipe.models.student)
+    folder = checked(spec)
+    rows = lengths_of_alpaca(QUICK_ROWS if setting.quick else ROWS, student.load_tokenizer(folder).vocab_size)
+    tokens = sum(row.length for row in rows)
+    ways: dict[str, Callable[[Path], float]] = {
+        LOOP: lambda home: _loop(folder, rows, home),
+        FULL: lambda home: _ours(setting.recipe, folder, rows, home, "full"),
+        LORA: lambda home: _ours(setting.recipe, folder, rows, home, "lora"),
+    }
+    speeds: dict[str, list[float]] = {name: [] for name in ways}
+    for repetition in range(1 if setting.quick else REPETITIONS):
+        for name in list(ways) if repetition % 2 == 0 else reversed(ways):
+            with TemporaryDirectory(dir=setting.home) as home:
+                speeds[name].append(tokens / ways[name](Path(home)))
+            note(f"d: {name}: {speeds[name][-1]:,.0f} tokens/s")
+    return {
+        "rows": len(rows),
+        "tokens": tokens,
+        "student": spec.name,
+        "padding": padding(rows),
+        "ways": summary(speeds),
+    }
+
+
+def lengths_of_alpaca(count: int, vocabulary: int) -> list[Encoded]:
+    """Rows of random ids, as long as Alpaca's."""
+    draw = Random(1)
+    made = []
+    for _ in range(count):
+        length = min(512, max(16, round(draw.lognormvariate(MIDDLE, SPREAD))))
+        ids = [draw.randrange(vocabulary) for _ in range(length)]
+        border = math.ceil(PROMPT * length)
+        made.append(Encoded(ids, [IGNORED] * border + ids[border:]))
+    return made
+
+
+def padding(rows: list[Encoded]) -> float:
+    """Share of the loop's positions that hold no token."""
+    lengths = [row.length for row in rows]
+    Random(2).shuffle(lengths)
+    held = sum(ON_DEVICE * max(lengths[start : start + ON_DEVICE]) for start in range(0, len(lengths), ON_DEVICE))
+    return 1 - sum(lengths) / held
+
+
+def summary(speeds: dict[str, list[float]]) -> dict[str, dict[str, list[float]]]:
+    """Way -> median, lowest, highest of tokens per second and of the ratio to the loop."""
+
+    def spread(values: list[float]) -> list[float]:
+        return [statistics.median(values), min(values), max(values)]
+
+    ratios = {
+        name: [mine / loop for mine, loop in zip(found, speeds[LOOP], strict=True)] for name, found in speeds.items()
+    }
+    return {name: {"tokens_per_second": spread(found), "ratio": spread(ratios[name])} for name, found in speeds.items()}
+
+
+def _ours(recipe: Recipe, folder: Path, rows: list[Encoded], home: Path, mode: str) -> float:
+    """Seconds of our training."""
+    settings = {"mode": mode, "batch_size": BATCH, "device_batch_size": ON_DEVICE, "epochs": 1, "save_steps": 10**6,
+                "learning_rate": 1e-4}  # fmt: skip
+    train = recipe.train.model_copy(update=settings)
+    recipe = recipe.model_copy(update={"train": train})
+    setup = choices.choose(train, student.choose_device())
+    with student.quiet(home / "logs" / "train.log"):
+        model, tokenizer = modes.load(train, folder, setup), student.load_tokenizer(folder)
+        best = Best(home / "best", "bench", None, None)
+        watch = Watch(home / "metrics.jsonl", Silent(), lambda _: None, "bench", setup.device, best)
+        trainer = trainers.make(recipe, setup, model, tokenizer, rows, watch)
+        return _timed(trainer)
+
+
+def _loop(folder: Path, rows: list[Encoded], home: Path) -> float:
+    """Seconds of the padded loop with transformers' own trainer."""
+    from transformers import DataCollatorForSeq2Seq, Trainer, TrainingArguments
+
+    device = student.choose_device()
+    model = student.load_base(folder, student.Device(device.name, "float32", device.reason))
+    arguments = TrainingArguments(
+        output_dir=str(home), num_train_epochs=1, per_device_train_batch_size=ON_DEVICE,
+        gradient_accumulation_steps=BATCH // ON_DEVICE, learning_rate=1e-4, lr_scheduler_type="cosine", warmup_steps=0.03,
+        weight_decay=0.0, logging_steps=1, save_strategy="no", report_to="none", disable_tqdm=True,
+        bf16=device.dtype == "bfloat16", use_cpu=device.name == "cpu", dataloader_pin_memory=device.name != "cpu", seed=1,
+    )  # fmt: skip
+    data = [{"input_ids": row.input_ids, "attention_mask": [1] * row.length, "labels": row.labels} for row in rows]
+    collate = DataCollatorForSeq2Seq(student.load_tokenizer(folder), padding="longest", label_pad_token_id=IGNORED)
+    with student.quiet(home / "logs" / "train.log"):
+        trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collate)
+        _silence(trainer)
+        return _timed(trainer)
+
+
+def _silence(trainer: Any) -> None:
+    from transformers import PrinterCallback
+
+    trainer.remove_callback(PrinterCallback)
+
+
+def _timed(trainer: Any) -> float:
+    began = time.perf_counter()
+    trainer.train()
+    return time.perf_counter() - began
