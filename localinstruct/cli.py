@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from localinstruct import console
-from localinstruct.commands import bundle, models
+from localinstruct.commands import bundle, models, recipes
 from localinstruct.commands.evaluate import Against, Judge, Tasks, compare
 from localinstruct.commands.options import (
     Fresh,
@@ -28,6 +28,7 @@ from localinstruct.commands.options import (
     TargetArg,
     require_choice,
 )
+from localinstruct.commands.preview import preview
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.integrity import plain_words
 from localinstruct.warden import CHILD
@@ -36,9 +37,9 @@ app = typer.Typer(
     name="localinstruct", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
     help="Self-instruct on your own machine: seeds in; dataset, fine-tuned student and report out; nothing leaves.",
 )  # fmt: skip
-recipes_app = typer.Typer(no_args_is_help=True, help="The recipes that can be run by name.")
+app.command()(preview)
 app.add_typer(models.app, name="models")
-app.add_typer(recipes_app, name="recipes")
+app.add_typer(recipes.app, name="recipes")
 app.add_typer(bundle.app, name="bundle")
 
 
@@ -212,14 +213,6 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or
     for path in make(directory):
         console.line(f"  {path}")
     console.note(f"Next: cd {directory} && localinstruct run recipes/nano.yaml")
-
-
-@recipes_app.command("list")
-def recipes_list() -> None:
-    """Every recipe by name, and what it is for."""
-    from localinstruct import views
-
-    views.recipes()
 
 
 def _run_everything(recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool) -> None:

@@ -14,7 +14,7 @@ from localinstruct.formats import read_instances
 from localinstruct.models import ModelSpec, load_catalog
 from localinstruct.models import verify as verify_model
 from localinstruct.pipeline import STAGES, Stage, recipe_of
-from localinstruct.recipe import find_workspace, load_recipe, packaged_workspace
+from localinstruct.recipe import find_workspace
 from localinstruct.records import Instance, Reject
 from localinstruct.run import Run
 from localinstruct.stages.verdict import verdict
@@ -305,15 +305,6 @@ def verify_models(name: str | None, json: bool) -> bool:
             for problem in found:
                 console.line(f"  - {problem}")
     return not any(problems.values())
-
-
-def recipes() -> None:
-    """Recipes of this workspace, or those that came with the program."""
-    workspace = find_workspace(Path.cwd())
-    folder = workspace if (workspace / "recipes").is_dir() else packaged_workspace()
-    loaded = [load_recipe(path) for path in sorted((folder / "recipes").glob("*.yaml"))]
-    console.table(("recipe", "method", "teacher", "student", "what for"),
-                  [(r.name, r.method.name, r.models.teacher, r.models.student, r.about) for r in loaded])  # fmt: skip
 
 
 def _short(text: str, width: int = 160) -> str:

@@ -1,0 +1,38 @@
+"""`preview`: the episodes of a short run, told whole; once with the real nano teacher."""
+
+import json
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from localinstruct.cli import app
+from localinstruct.commands.preview import episodes_of
+from localinstruct.run import open_run
+from tests.nano_server import nano_workspace
+from tests.scripted import ScriptedTeacher
+from tests.test_conveyor import play, recipe
+
+
+def test_every_committed_episode_is_told_whole(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        play(run, recipe(target=30), ScriptedTeacher())
+        episodes, counts = episodes_of(run), run.episodes()
+    assert [one["episode"] for one in episodes] == [entry[0] for entry in counts]
+    assert [(len(one["kept"]), len(one["rejects"])) for one in episodes] == [(e[1], e[2]) for e in counts]
+    assert all("1. Instruction:" in asked["prompt"] for one in episodes for asked in one["asked"])
+    assert all(one["asked"][0]["replies"][0]["finish_reason"] == "stop" for one in episodes)
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_preview_of_topics_on_the_nano_teacher(
+    tmp_path: Path, nano_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(nano_workspace(tmp_path / "here", nano_server))
+    result = CliRunner().invoke(app, ["preview", "recipes/coverage.yaml", "--json"], catch_exceptions=False)
+    told = json.loads(result.stdout)
+    kept = [row for episode in told["episodes"] for row in episode["kept"]]
+    assert len(kept) >= 5
+    assert {row["lineage"]["topic"] for row in kept} <= {"arithmetic", "lists", "words"}
+    assert not Path("runs").exists()
