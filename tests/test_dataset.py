@@ -1,6 +1,7 @@
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,15 @@ def test_a_repeated_question_is_dropped_so_that_it_cannot_stand_on_both_sides(st
     assert result["dropped"] == {"duplicate": 1}
     assert rejects(store)[0]["detail"] == f"row {made[0].id}"
     assert unique(made) == (made, [])
+
+
+def test_the_same_last_question_of_two_talks_is_no_repetition() -> None:
+    talks = [
+        Instance("Why?", output=why, history=(Message("user", asked), Message("assistant", "Yes.")))
+        for asked, why in (("Is it cold?", "It is winter."), ("Is it late?", "It is night."))
+    ]
+    assert unique(talks) == (talks, [])
+    assert [reject.reason for reject in unique([*talks, replace(talks[0], output="Winter.")])[1]] == ["duplicate"]
 
 
 def test_max_rows_draws_from_the_training_side(store: Run) -> None:

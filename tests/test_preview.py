@@ -1,7 +1,10 @@
 """`preview`: the episodes of a short run, told whole; once with the real nano teacher."""
 
 import json
+import tempfile
 from pathlib import Path
+from random import Random
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -10,7 +13,8 @@ from localinstruct.cli import app
 from localinstruct.commands.preview import episodes_of
 from localinstruct.run import open_run
 from tests.nano_server import nano_workspace
-from tests.scripted import ScriptedTeacher
+from tests.openai_server import Reply, completion, serving_script
+from tests.scripted import ScriptedTeacher, numbered_list
 from tests.test_conveyor import play, recipe
 
 
@@ -22,6 +26,26 @@ def test_every_committed_episode_is_told_whole(tmp_path: Path) -> None:
     assert [(len(one["kept"]), len(one["rejects"])) for one in episodes] == [(e[1], e[2]) for e in counts]
     assert all("1. Instruction:" in asked["prompt"] for one in episodes for asked in one["asked"])
     assert all(one["asked"][0]["replies"][0]["finish_reason"] == "stop" for one in episodes)
+
+
+@pytest.mark.slow
+def test_the_whole_command_on_a_scripted_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reply(path: str, request: dict[str, Any], count: int) -> Reply:
+        number = request["prompt"].count("###")
+        return 200, completion(numbered_list(Random(count), first=number))
+
+    socket = Path(tempfile.mkdtemp(dir="/tmp"), "s")
+    monkeypatch.chdir(nano_workspace(tmp_path / "here", f"unix://{socket}"))
+    with serving_script(socket, reply):
+        told = CliRunner().invoke(app, ["preview", "recipes/coverage.yaml", "--set", "filters.set=none"])
+        silent = CliRunner().invoke(app, ["preview", "recipes/coverage.yaml", "--json", "--rows", "3"])
+    assert told.exit_code == 0, told.output
+    assert "1. Instruction:" in told.output
+    assert "reply (stop)" in told.output
+    kept = [row for episode in json.loads(silent.stdout)["episodes"] for row in episode["kept"]]
+    assert len(kept) >= 3
+    assert {row["lineage"]["topic"] for row in kept} <= {"arithmetic", "lists", "words"}
+    assert not Path("runs").exists()
 
 
 @pytest.mark.vllm

@@ -22,14 +22,14 @@ def decontaminate(rows: Sequence[Instance], tasks: Mapping[str, Instance]) -> tu
 
 
 def unique(rows: Iterable[Instance]) -> tuple[list[Instance], list[Reject]]:
-    """(first row of each instruction and input, rejects for the others).
+    """(first row of each instruction and input after the same earlier turns, rejects for the others).
 
     A repeated question could stand on both sides of a split.
     """
-    first: dict[tuple[str, str], Instance] = {}
+    first: dict[tuple[object, ...], Instance] = {}
     rejects: list[Reject] = []
     for row in rows:
-        kept = first.setdefault(fingerprint(row), row)
+        kept = first.setdefault((row.history, *fingerprint(row)), row)
         if kept is not row:
             rejects.append(Reject(STAGE, "duplicate", row.instruction, f"row {kept.id}"))
     return list(first.values()), rejects
