@@ -26,8 +26,8 @@ def rows_from(name: str, url: str, folder: Path, *settings: str) -> list[Instanc
 
 def test_self_instruct(nano_server: str, tmp_path: Path) -> None:
     rows = rows_from("self-instruct", nano_server, tmp_path, "generate.target=40")
-    assert min(Counter(row.is_classification for row in rows)[kind] for kind in (True, False)) >= 3
-    assert min(Counter(bool(row.input) for row in rows)[given] for given in (True, False)) >= 3
+    assert min(Counter(row.is_classification for row in rows)[kind] for kind in (True, False)) >= 2
+    assert min(Counter(bool(row.input) for row in rows)[given] for given in (True, False)) >= 2
     assert {row.lineage.method for row in rows} == {"self-instruct"}
     assert all(len(row.lineage.parents) == 8 and row.lineage.teacher for row in rows)
 
