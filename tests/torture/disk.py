@@ -50,7 +50,7 @@ def on_small_disk(folder: Path, kib: int) -> None:
     second = run(folder, GENERATE, before=_no_reserve)
     if second.code != 0:
         print(f"WRONG exit {second.code} once there was room: {second.said[-400:]}")
-    undisturbed = reference(folder.parent / f"{folder.name}-undisturbed")
+    undisturbed, _ = reference(folder.parent / f"{folder.name}-undisturbed")
     if exported(folder)[0] != undisturbed:
         print("WRONG the export differs from the undisturbed run's")
     print("fits" if first.code == 0 else "stopped")
@@ -75,7 +75,7 @@ def report(outcome: Outcome, folder: Path, where: str) -> None:
 
 def errors(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """Each call answers each error at its n-th time, once and for ever, for `count` different n; then the cause is gone."""
-    expected, wrong, done = reference(folder / "undisturbed"), [], 0
+    expected, wrong, done = reference(folder / "undisturbed")[0], list[str](), 0
     calls = counted(folder / "counted") | {"openat": 12}
     for call, names in REFUSALS.items():
         for name in names:
@@ -107,7 +107,7 @@ def nearly_full(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
 
     from localinstruct import integrity
 
-    wrong, expected = [], reference(folder / "undisturbed")
+    wrong, expected = list[str](), reference(folder / "undisturbed")[0]
     for number in range(count):
         here, left = folder / f"run-{number}", rng.randint(0, 8)
         workspace(here)

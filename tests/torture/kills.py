@@ -19,12 +19,12 @@ POINTS = ("pwrite64", "write", "fdatasync", "fsync", "rename", "ftruncate", "unl
 our atomic files (write, fsync, rename)."""
 
 
-def reference(folder: Path) -> bytes:
-    """The export of a run that nobody disturbed."""
+def reference(folder: Path) -> tuple[bytes, float]:
+    """The export of a run that nobody disturbed, and its seconds, by which blows are timed on a fast and a slow machine."""
     workspace(folder)
     outcome = run(folder, GENERATE)
     assert outcome.code == 0, outcome.said
-    return exported(folder)[0]
+    return exported(folder)[0], outcome.seconds
 
 
 def judge(where: str, folder: Path, outcome: Outcome, shown: int) -> list[str]:
@@ -41,12 +41,13 @@ def judge(where: str, folder: Path, outcome: Outcome, shown: int) -> list[str]:
 
 def random_moments(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """Kill, look, start again, until the run is finished; then the next run."""
-    expected, wrong, done, late = reference(folder / "undisturbed"), [], 0, 0
+    expected, seconds = reference(folder / "undisturbed")
+    wrong, done, late = list[str](), 0, 0
     while done < count:
         here, seen = folder / f"run-{done}", 0
         workspace(here)
         for _ in range(200):
-            outcome = run(here, GENERATE, killer(rng.uniform(0.15, 0.75)))
+            outcome = run(here, GENERATE, killer(rng.uniform(0.2, 1.0) * seconds))
             done, late, seen = done + (outcome.code != 0), late + (outcome.shown > 0), max(seen, outcome.shown)
             wrong += judge(here.name, here, outcome, seen)
             tick(done)
@@ -67,13 +68,14 @@ def finished(here: Path, expected: bytes) -> list[str]:
 
 def recovery(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """Kill a run in its middle, then kill what goes on with it, early and again and again."""
-    expected, wrong, done = reference(folder / "undisturbed"), [], 0
+    expected, seconds = reference(folder / "undisturbed")
+    wrong, done = list[str](), 0
     while done < count:
         here = folder / f"run-{done}"
         workspace(here)
-        seen = run(here, GENERATE, killer(rng.uniform(0.35, 0.5))).shown
+        seen = run(here, GENERATE, killer(rng.uniform(0.45, 0.7) * seconds)).shown
         for _ in range(rng.randint(2, 6)):
-            outcome = run(here, GENERATE, killer(rng.uniform(0.02, 0.35)))
+            outcome = run(here, GENERATE, killer(rng.uniform(0.03, 0.5) * seconds))
             seen, done = max(seen, outcome.shown), done + 1
             wrong += judge(here.name, here, outcome, seen)
             tick(done)
@@ -112,7 +114,7 @@ FILES = (
 
 def every_point(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """Before the n-th call of each kind, `count` different n for each; the end of one call is the beginning of the next."""
-    expected, wrong, done = reference(folder / "undisturbed"), [], 0
+    expected, wrong, done = reference(folder / "undisturbed")[0], list[str](), 0
     calls = counted(folder / "counted")
     for call in POINTS:
         total = calls.get(call, 0)
