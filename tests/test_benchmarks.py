@@ -331,8 +331,8 @@ def test_a_partial_run_is_not_published(
 
 
 def test_unknown_sections_and_teachers_elsewhere_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no section d"):
-        command.measure(command.arguments(["--only", "a,d"]))
+    with pytest.raises(UsageError, match="no section x"):
+        command.measure(command.arguments(["--only", "a,x"]))
     (tmp_path / "models.yaml").write_text(
         "far:\n  endpoint: http://127.0.0.1:1/v1\n  served_name: x\n  roles: [teacher]\n  context: 99\n  licence: unknown\n"
     )
