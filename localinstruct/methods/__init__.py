@@ -15,6 +15,7 @@ from localinstruct.config import Section
 from localinstruct.methods.alpaca import AlpacaOptions, alpaca
 from localinstruct.methods.evol_instruct import EvolInstructOptions, evol_instruct
 from localinstruct.methods.magpie import MagpieOptions, magpie
+from localinstruct.methods.rewrite import RewriteOptions, rewrite
 from localinstruct.methods.self_instruct import SelfInstructOptions, self_instruct
 from localinstruct.records import Episode, Instance, PoolView, Reject
 
@@ -23,6 +24,7 @@ METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {
     "self_instruct": self_instruct,
     "evol_instruct": evol_instruct,
     "magpie": magpie,
+    "rewrite": rewrite,
 }
 """Name in a recipe -> the generator."""
 FINITE: dict[str, Callable[[Sequence[Instance], Any], int]] = {}
@@ -42,6 +44,8 @@ class MethodSection(Section):
     """WizardLM's rewriting of tasks into harder and rarer ones (Xu et al. 2023)."""
     magpie: MagpieOptions | None = None
     """A chat model writes both sides of a talk (Xu et al. 2024)."""
+    rewrite: RewriteOptions | None = None
+    """Seeds said again in clearer, fuller words, and answered."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "MethodSection":

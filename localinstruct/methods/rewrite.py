@@ -1,0 +1,74 @@
+"""Rewrite: a terse or badly worded seed becomes a clear, fuller instruction of the same meaning, and is answered.
+
+"Explain human's behavior." leaves open whose, when and how much; the teacher says it in full, the seed's input stays as
+it is, and the seed is the row's parent. What comes back unchanged is a reject. Not covered: whether the meaning is still
+the same (a person or a judge), rewriting rows that a run has made, and a wording for the nano teacher, which cannot rewrite.
+"""
+
+import re
+from random import Random
+
+from pydantic import Field
+
+from localinstruct.config import Section
+from localinstruct.methods.clean import clean
+from localinstruct.methods.prompt_files import fill, prompt_file
+from localinstruct.records import Completion, Episode, Instance, Lineage, PoolView, Prompt, Reject
+
+_HEADING = re.compile(r"^\W*(?:new wording|rewritten task|new task|task)\W*:\W*", re.IGNORECASE)
+
+
+class RewriteOptions(Section):
+    """Options of rewrite."""
+
+    seeds_per_episode: int = Field(4, ge=1, le=64)
+    """Seeds that are rewritten at the same time, each drawn once; fewer where there are fewer seeds."""
+
+
+def rewrite(pool: PoolView, options: RewriteOptions, rng: Random) -> Episode:
+    """Some seeds in better words; every row's parent is the seed it came from."""
+    seeds = rng.sample(pool.seeds, min(options.seeds_per_episode, len(pool.seeds)))
+    written = yield [asked("rewrite", seed.instruction, seed.input or "(none)") for seed in seeds]
+    found: list[Instance | Reject] = []
+    better: list[tuple[Instance, str]] = []
+    for seed, [reply] in zip(seeds, written, strict=True):
+        wording = _HEADING.sub("", clean(reply.text).strip(), count=1)
+        if (problem := wording_problem(seed, wording, reply)) is not None:
+            found.append(
+                Reject("rewrite", problem, wording, f"finish_reason {reply.finish_reason!r}; of: {seed.instruction}")
+            )
+        else:
+            better.append((seed, wording))
+    if not better:
+        return found
+    answers = yield [asked("answer", wording, seed.input) for seed, wording in better]
+    return found + [row(seed, wording, reply) for (seed, wording), [reply] in zip(better, answers, strict=True)]
+
+
+def wording_problem(seed: Instance, wording: str, reply: Completion) -> str | None:
+    """Why a new wording cannot be used; None when it can."""
+    if not wording:
+        return "empty completion"
+    if reply.finish_reason != "stop":
+        return "truncated"
+    return "unchanged" if words(wording) == words(seed.instruction) else None
+
+
+def row(seed: Instance, wording: str, reply: Completion) -> Instance | Reject:
+    """The seed in its new words with the answer to them, or why there is no answer."""
+    answer = clean(reply.text).strip()
+    if reply.finish_reason != "stop" or not answer:
+        return Reject(
+            "parse", "answer truncated" if answer else "no answer", wording, f"finish_reason {reply.finish_reason!r}"
+        )
+    return Instance(wording, input=seed.input, output=answer, lineage=Lineage(method="rewrite", parents=(seed.id,)))
+
+
+def words(text: str) -> list[str]:
+    """What must differ for a wording to be a new one."""
+    return re.findall(r"\w+", text.casefold())
+
+
+def asked(prompt: str, instruction: str, given: str) -> Prompt:
+    """One of the two prompts, filled in."""
+    return Prompt(text=fill(prompt_file("rewrite", prompt), instruction=instruction, input=given).rstrip())
