@@ -27,6 +27,8 @@ from localinstruct.teacher.serving import Connect
 from localinstruct.teacher.vllm import Server, running
 
 SECTIONS = {"a": "throughput", "b": "kept", "c": "novelty", "d": "training"}
+PUBLISHED = ("throughput", "kept", "novelty")
+"""Sections that a published run must have; training may be left out, because it needs a quiet machine for longest."""
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -107,7 +109,7 @@ def _served(setting: Setting) -> Iterator[tuple[str, Connect]]:
 
 def _write(result: results.Document, given: argparse.Namespace) -> None:
     """Write the files; nothing for a quick or partial run that names no folder."""
-    whole = not result["quick"] and all(section in result for section in SECTIONS.values())
+    whole = not result["quick"] and all(section in result for section in PUBLISHED)
     if not whole and not given.output:
         note("not written: only a whole run is, or give --output FOLDER")
         return

@@ -264,7 +264,7 @@ def test_the_published_tables_are_those_of_a_stored_run() -> None:
     assert all(f"results/{path.stem}.svg" in between for path in published)
     for path, document in documents.items():
         assert not document["quick"]
-        assert set(command.SECTIONS.values()) <= set(document)
+        assert set(command.PUBLISHED) <= set(document)
         assert results.slug(document) == path.stem
         ElementTree.parse(path.with_suffix(".svg"))
 
