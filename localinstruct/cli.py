@@ -87,7 +87,7 @@ def dataset(
 def train(
     target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: Sealed = False
 ) -> None:
-    """Fine-tune the student with LoRA on the dataset."""
+    """Fine-tune the student on the dataset: an adapter, or the whole model, on answers or preference pairs."""
     _run_stage("train", target, name, settings, False, redo)
 
 
