@@ -11,7 +11,7 @@ import hashlib
 import shutil
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,17 +40,26 @@ def checksum(values: tuple[Any, ...]) -> str:
     return hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
-def damage(database: sqlite3.Connection) -> list[str]:
-    """What is wrong with a store, in sentences; empty when every row is as it was written."""
+def damage(database: sqlite3.Connection, schema: str) -> list[str]:
+    """What is wrong with a store of this `schema`, in sentences; empty when every row is as it was written."""
     try:
         database.execute("BEGIN")  # one snapshot, whoever writes meanwhile
         try:
             structure = [text for (text,) in database.execute("PRAGMA integrity_check(5)") if text != "ok"]
-            return structure or [*_altered(database), *_missing(database)]
+            return structure or _other_schema(database, schema) or [*_altered(database), *_missing(database)]
         finally:
             database.execute("ROLLBACK")
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
         return [str(error)]
+
+
+def _other_schema(database: sqlite3.Connection, schema: str) -> list[str]:
+    """A flipped letter in the name of a column or table, which SQLite takes for the name."""
+    query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY sql"
+    with closing(sqlite3.connect(":memory:")) as fresh:
+        fresh.executescript(schema)
+        wanted = fresh.execute(query).fetchall()
+    return [] if database.execute(query).fetchall() == wanted else ["its tables are not those that were made"]
 
 
 def _altered(database: sqlite3.Connection) -> Iterator[str]:

@@ -210,7 +210,7 @@ class Run:
 
     def require_sound(self) -> None:
         """Read the whole store once; StoreError that names the damage when a row is not as it was written."""
-        problems = damage(self._db)
+        problems = damage(self._db, SCHEMA)
         if problems:
             raise damaged(self.path / "run.sqlite", problems)
 

@@ -156,6 +156,16 @@ def test_rows_that_are_gone_are_missed(tmp_path: Path) -> None:
         pass
 
 
+def test_a_letter_flipped_in_the_schema_is_damage(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        run.commit_episode(0, [kept(1)], [], tokens=1)
+    with sqlite3.connect(tmp_path / "run.sqlite") as database:
+        database.execute("ALTER TABLE kept RENAME COLUMN vector TO vectoz")
+    database.close()
+    with pytest.raises(StoreError, match="its tables are not those that were made"), read_run(tmp_path):
+        pass
+
+
 def test_a_full_disk_is_one_sentence_and_changes_nothing(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
         run.commit_episode(0, [kept(1)], [], tokens=1)
