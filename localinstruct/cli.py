@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from localinstruct import console
-from localinstruct.commands import bundle, models, recipes
+from localinstruct.commands import bundle, models, recipes, seeds
 from localinstruct.commands.evaluate import Against, Judge, Tasks, compare
 from localinstruct.commands.options import (
     Fresh,
@@ -39,6 +39,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.command()(preview)
 app.add_typer(models.app, name="models")
+app.add_typer(seeds.app, name="seeds")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(bundle.app, name="bundle")
 
