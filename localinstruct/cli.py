@@ -24,6 +24,7 @@ from localinstruct.commands.options import (
     Redo,
     RunArg,
     Sealed,
+    SealedAlone,
     Set,
     TargetArg,
     require_choice,
@@ -78,7 +79,7 @@ def generate(
 
 @app.command()
 def dataset(
-    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: Sealed = False
+    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: SealedAlone = False
 ) -> None:
     """Split the kept rows and write the training files."""
     _run_stage("dataset", target, name, settings, False, redo)
@@ -115,7 +116,7 @@ def evaluate(
 
 @app.command()
 def report(
-    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: Sealed = False
+    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: SealedAlone = False
 ) -> None:
     """Write report.html, one self-contained page."""
     _run_stage("report", target, name, settings, False, redo)
@@ -132,12 +133,13 @@ def show(
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many rows to show.")] = 10,
     json: Json = False,
+    sealed: SealedAlone = False,
 ) -> None:
     """What is in a run: stages, counts, kept rows, rejects."""
     from localinstruct import views
-    from localinstruct.run import read_run
+    from localinstruct.workspace import viewed_run
 
-    with read_run(_run_path(target)) as found:
+    with viewed_run(target, loopback=False) as found:
         if rejects or reason:
             views.rejects(found, reason, limit, json)
         elif lineage is not None:
@@ -153,15 +155,15 @@ def export(
     target: RunArg,
     format: Annotated[str, typer.Option("--format", help="alpaca, jsonl, messages, sharegpt or parquet.")] = "alpaca",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
-    sealed: Sealed = False,
+    sealed: SealedAlone = False,
 ) -> None:
     """Write the kept rows in a format that other tools read."""
     from localinstruct.formats import EXPORTS, write
-    from localinstruct.run import read_run
+    from localinstruct.workspace import viewed_run
 
     require_choice("--format", format, list(EXPORTS))
     suffix = {"alpaca": "json", "parquet": "parquet"}.get(format, "jsonl")
-    with read_run(_run_path(target)) as found:
+    with viewed_run(target, loopback=False) as found:
         path = output or found.path / f"{found.path.name}-{format}.{suffix}"
         console.line(f"{write(found.kept(), format, path)} rows in {path}")
 
@@ -175,9 +177,9 @@ def chat(
 ) -> None:
     """Talk to the student of a run; /base and /student switch the adapter off and on."""
     from localinstruct.chat import chat as talk
-    from localinstruct.run import read_run
+    from localinstruct.workspace import viewed_run
 
-    with read_run(_run_path(target)) as found:
+    with viewed_run(target, loopback=True) as found:
         talk(found, base=base, prompt=prompt)
 
 
@@ -185,6 +187,7 @@ def chat(
 def verify_report(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A run's egress.json.")],
     key: Annotated[str, typer.Option("--key", help="Public key (64 hex digits) it must be signed with.")] = "",
+    sealed: SealedAlone = False,
 ) -> None:
     """Check an egress report and the files it names, offline."""
     from localinstruct.seal import report as egress
@@ -242,12 +245,6 @@ def _run_stage(
     if not started_by_run:
         views.stage_done(chosen, result, False)
     return result
-
-
-def _run_path(target: str) -> Path:
-    from localinstruct.workspace import run_path
-
-    return run_path(target)
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

@@ -62,6 +62,15 @@ def _watched(run: Run) -> AbstractContextManager[None]:
     return egress.watched(run.path, lambda: pipeline.finished_stages(run))
 
 
+@contextmanager
+def viewed_run(target: str, *, loopback: bool) -> Iterator[Run]:
+    """An existing run, to look at; in the seal if its recipe asks for it (`loopback`: whether a model will be served)."""
+    with read_run(run_path(target)) as run:
+        stored = run.get("recipe")
+        seal.begin(stored is not None and recipe_from_text(stored, str(run.path)).sealed, loopback=loopback)
+        yield run
+
+
 def run_path(target: str) -> Path:
     """The directory of an existing run, by path or by name; UsageError with the runs that are there."""
     found = _existing_run(target)

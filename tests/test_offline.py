@@ -14,6 +14,16 @@ REMOVED = (*offline.REMOVED_NAMES, *offline.PROXIES, *(name.upper() for name in 
            "OPENAI_BASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL",
            "KUBEFLOW_TRAINER_SERVER_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")  # fmt: skip
 HOSTILE = {name: "wrong" for name in offline.SWITCHES} | {name: "http://192.0.2.7:3128" for name in REMOVED}
+RECOMMENDED = dict(word.split("=") for word in """
+HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 DISABLE_TELEMETRY=1 DO_NOT_TRACK=1
+HF_HUB_DISABLE_UPDATE_CHECK=1 HF_HUB_DISABLE_IMPLICIT_TOKEN=1 HF_HUB_DISABLE_XET=1 HF_UPDATE_DOWNLOAD_COUNTS=0
+DISABLE_SAFETENSORS_CONVERSION=1 USE_HUB_KERNELS=NO DISABLE_KERNEL_MAPPING=1 VLLM_NO_USAGE_STATS=1 VLLM_DO_NOT_TRACK=1
+VLLM_PLUGINS= VLLM_HOST_IP=127.0.0.1 VLLM_LOOPBACK_IP=127.0.0.1 VLLM_MEDIA_URL_ALLOW_REDIRECTS=0 VLLM_SERVER_DEV_MODE=0
+VLLM_ALLOW_INSECURE_SERIALIZATION=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=0 FLASHINFER_NO_DOWNLOAD=1 WANDB_MODE=disabled
+DISABLE_KUBEFLOW_INTEGRATION=TRUE GRADIO_ANALYTICS_ENABLED=False RAY_USAGE_STATS_ENABLED=0 GLOO_SOCKET_IFNAME=lo
+NCCL_SOCKET_IFNAME=lo NCCL_RAS_ENABLE=0
+""".split())  # fmt: skip
+"""The block of the research, value by value: a line cannot be lost or loosened unnoticed."""
 WRITE_ENVIRONMENT = "import json, os; print(json.dumps(dict(os.environ)))"
 
 
@@ -84,6 +94,8 @@ def test_variable_is_removed_and_stays_away_from_children(
 
 def test_every_recommended_switch_is_there() -> None:
     """The list of the research, so that a line cannot be lost unnoticed."""
+    assert len(RECOMMENDED) == 30
+    assert {name: value for name, (value, _) in offline.SWITCHES.items() if name in RECOMMENDED} == RECOMMENDED
     assert len(offline.SWITCHES) >= 32
     assert {"HF_HUB_OFFLINE", "HF_UPDATE_DOWNLOAD_COUNTS", "VLLM_NO_USAGE_STATS", "VLLM_HOST_IP", "DO_NOT_TRACK",
             "DISABLE_SAFETENSORS_CONVERSION", "USE_HUB_KERNELS", "FLASHINFER_NO_DOWNLOAD"} <= set(offline.SWITCHES)  # fmt: skip

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from localinstruct import console
+from localinstruct.commands.options import SealedAlone
 
 app = typer.Typer(no_args_is_help=True, help="Carry models, recipes and results across an air gap.")
 Names = list[str] | None
@@ -32,15 +33,21 @@ def pack(
     medium: Annotated[Medium | None, typer.Option("--medium", help="Size of the parts by medium.")] = None,
     part_size: Annotated[str, typer.Option("--part-size", help="Or as a size; default 3.9GB.")] = "",
     sign: Annotated[Path | None, typer.Option("--sign", metavar="KEY", help="Private key (bundle keygen).")] = None,
+    sealed: SealedAlone = False,
 ) -> None:
     """Pack models, recipes, wheels or a run's results into parts that fit a medium."""
     from localinstruct.bundle import contents, media
     from localinstruct.bundle.pack import pack as write
     from localinstruct.bundle.wheels import download
+    from localinstruct.errors import UsageError
     from localinstruct.recipe import find_recipe, find_workspace
     from localinstruct.workspace import run_path
 
     accelerator: Accelerator = "cuda" if cuda else "cpu"
+    if python and not wheels and sealed:
+        raise UsageError(
+            "--python has pip fetch wheels, which --sealed forbids.", "Collect them first; then --wheels DIR."
+        )
     if python and not wheels:
         wheels = out.with_name(f"{out.name}-wheels")
         console.note(f"pip collects wheels in {wheels}: the one step that uses the network")
@@ -67,6 +74,7 @@ def verify(
     here: Annotated[bool, typer.Option("--here", help="Only the parts that are on this medium.")] = False,
     key: PublicKey = None,
     full: Annotated[bool, typer.Option("--full", help="Read again what was found sound before.")] = False,
+    sealed: SealedAlone = False,
 ) -> None:
     """Check a bundle, or some of its parts, and name what is wrong."""
     from localinstruct.bundle.verify import verify as check
@@ -85,6 +93,7 @@ def import_(
     folder: Folder,
     into: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The workspace to fill (localinstruct init).")],
     key: PublicKey = None,
+    sealed: SealedAlone = False,
 ) -> None:
     """Check a bundle and put its contents into a workspace, whole or not at all."""
     from localinstruct.bundle.unpack import import_bundle

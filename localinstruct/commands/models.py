@@ -6,7 +6,7 @@ from typing import Annotated, Literal, cast, get_args
 import typer
 
 from localinstruct import console
-from localinstruct.commands.options import Json, require_choice
+from localinstruct.commands.options import Json, SealedAlone, require_choice
 
 app = typer.Typer(no_args_is_help=True, help="The models on this disk that recipes may name.")
 Size = Literal["full", "micro"]
@@ -28,6 +28,7 @@ def models_add(
         list[str] | None, typer.Option("--role", help="teacher, student, encoder or judge; repeat for several.")
     ] = None,
     licence: Annotated[str, typer.Option("--licence", help="Its licence, as its files state it.")] = "unknown",
+    sealed: SealedAlone = False,
 ) -> None:
     """Check a model directory and enter it in this workspace's models.yaml."""
     from localinstruct.models import ModelRole, add_model
@@ -44,6 +45,7 @@ def models_add(
 def models_verify(
     name: Annotated[str | None, typer.Argument(help="One model; default: all that are on this disk.")] = None,
     json: Json = False,
+    sealed: SealedAlone = False,
 ) -> None:
     """Check files, safety and digests again, reading every byte."""
     from localinstruct import views
@@ -63,6 +65,7 @@ def models_build(
     ] = "full",
     seed: Annotated[int, typer.Option("--seed")] = 42,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    sealed: SealedAlone = False,
 ) -> None:
     """Train the built-in nano models from scratch."""
     from localinstruct.workspace import build_nano_models

@@ -9,10 +9,21 @@ from localinstruct import console
 
 def _seal(asked: bool) -> bool:
     """Seal this process at once, before a command imports anything heavy; its children are born sealed."""
+    return _enter(asked, loopback=True)
+
+
+def _seal_alone(asked: bool) -> bool:
+    """The same for a command that serves no model: where no seal can be had, it may do without internet sockets."""
+    return _enter(asked, loopback=False)
+
+
+def _enter(asked: bool, *, loopback: bool) -> bool:
     if asked:
         from localinstruct import seal
 
-        console.note(seal.begin(True).headline)
+        found = seal.begin(True, loopback=loopback)
+        for line in [found.headline] if found.sealed else seal.describe(found):
+            console.note(line)
     return asked
 
 
@@ -28,6 +39,10 @@ Set = Annotated[
 ]
 Sealed = Annotated[
     bool, typer.Option("--sealed", is_eager=True, callback=_seal, help="Cut off every network first, and prove it.")
+]
+SealedAlone = Annotated[
+    bool,
+    typer.Option("--sealed", is_eager=True, callback=_seal_alone, help="Cut off every network first, and prove it."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Delete an existing run of this name and start over.")]
