@@ -9,17 +9,20 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from localinstruct import machine
 from localinstruct.console import progress
 from localinstruct.files import write_text
-from tests.torture import bundles, damage, disk, inputs, kills, several, soak, teachers
+from tests.torture import bundles, damage, disk, inputs, kills, model_stages, several, soak, teachers
 
 PAGE = Path(__file__).parents[2] / "docs" / "torture.md"
+RESULTS = Path(__file__).parent / "results.json"
+"""Name of a row -> what came of it when it was last done with --write; the page is made from this."""
 BEGIN, END = "<!-- table: written by make torture -->", "<!-- end of table -->"
 
 
@@ -46,11 +49,15 @@ ROWS = (
     Row("recovery-kill", "SIGKILL during recovery, again and again", 200, "kills", 4, kills.recovery, SAME),
     Row("stage-kill", "SIGKILL during dataset, report, export", 50, "kills each", 1,
         kills.stages(["dataset", "report", "export"]), "the same files afterwards"),
+    Row("train-kill", "SIGKILL during train", 50, "kills", 2, model_stages.row("train"),
+        "goes on from the last complete checkpoint; same curve and weights"),
+    Row("evaluate-kill", "SIGKILL during evaluate", 50, "kills", 2, model_stages.row("evaluate"), "the same files afterwards"),
     Row("teacher", "teacher: hangs up, 500, 429, hangs, drips, closes mid-answer, bad JSON, empty, not UTF-8, other form; "
         "empty, huge and cut-off answers", 50, "runs a kind (13 kinds)", 1, teachers.faults,
         "asked again or rejected with a reason; equal"),
     Row("teacher-deaths", "teacher dies every k requests and comes back, k = 1, 2, 5, 10", 50, "runs a k", 1, teachers.deaths,
         "finishes equal"),
+    Row("teacher-away", "teacher away for a minute in the middle of a run", 50, "runs", 1, teachers.away, "waited for; equal"),
     Row("teacher-gone", "no teacher, or the wrong model; then it is there", 50, "runs", 2, teachers.gone_for_good,
         "exit 4 with a sentence; then finishes equal"),
     Row("disk-full", "no space left, at stepped sizes", 100, "sizes", 3, disk.full, "a sentence; finishes equal with room"),
@@ -69,6 +76,8 @@ ROWS = (
     Row("clock", "the clock jumps ten years, forth and back", 20, "runs", 1, several.clock, "equal"),
     Row("bundle-flips", "bundle: a flipped bit", 1000, "flips", 40, bundles.flips, "detected and named"),
     Row("bundle-parts", "bundle: truncated, reordered, missing parts", 200, "faults", 14, bundles.parts, "detected and named"),
+    Row("bundle-manifests", "bundle: malicious manifests and names in them", 40, "kinds", 8, bundles.manifests,
+        "refused with the reason, nothing written"),
     Row("bundle-kills", "SIGKILL during pack, verify, import", 67, "kills each", 1, bundles.kills, "resumed; equal"),
     Row("soak", "a long run with random kills", 1800, "seconds", 8, soak.soak, "0 / 0 / 0; flat memory and descriptors"),
 )  # fmt: skip
@@ -90,6 +99,12 @@ class Result:
     def verdict(self) -> str:
         """'holds', or how much did not."""
         return "holds" if not self.wrong else f"**{len(self.wrong)} wrong**"
+
+    def to_dict(self) -> dict[str, Any]:
+        """What is kept of it."""
+        kept = {name: getattr(self, name) for name in ("asked", "done", "seed", "note", "verdict")}
+        return {**kept, "minutes": round(self.seconds / 60, 1), "date": time.strftime("%Y-%m-%d"),
+                "machine": where()}  # fmt: skip
 
 
 def torture(row: Row, count: int, seed: int, tick: kills.Tick) -> Result:
@@ -114,22 +129,49 @@ def torture(row: Row, count: int, seed: int, tick: kills.Tick) -> Result:
     return Result(row, count, done, seed, time.monotonic() - began, wrong, note)
 
 
-def table(results: list[Result], seed: int) -> str:
-    """The results as Markdown."""
-    lines = [f"Measured {time.strftime('%Y-%m-%d')} on {machine.look().describe()}; {versions()}; seed {seed}.", "",
-             "| fault | count | done | must hold | result | minutes |", "| --- | ---: | ---: | --- | --- | ---: |"]  # fmt: skip
-    for r in results:
-        note = f" ({r.note})" if r.note else ""
-        lines.append(f"| {r.row.fault} | {r.asked:,} {r.row.unit} | {r.done:,} | {r.row.must} | {r.verdict}{note} "
-                     f"| {r.seconds / 60:.1f} |")  # fmt: skip
-    return "\n".join(lines)
+Kept = dict[str, dict[str, Any]]
 
 
-def versions() -> str:
-    """What else shapes the result."""
+def table(kept: Kept, rows: Sequence[Row] = ROWS) -> str:
+    """Results by name of row, as Markdown; rows that were never done say so."""
+    lines = ["| fault | full count | asked | done | must hold | result | minutes | date, seed |",
+             "| --- | ---: | ---: | ---: | --- | --- | ---: | --- |"]  # fmt: skip
+    for row in rows:
+        r = kept.get(row.name)
+        full = f"{row.count:,} {row.unit}"
+        if r is None:
+            lines.append(f"| {row.fault} | {full} | 0 | 0 | {row.must} | not yet done by `make torture` | | |")
+            continue
+        note = f" ({r['note']})" if r["note"] else ""
+        lines.append(f"| {row.fault} | {full} | {r['asked']:,} | {r['done']:,} | {row.must} | {r['verdict']}{note} "
+                     f"| {r['minutes']:.1f} | {r['date']}, {r['seed']} |")  # fmt: skip
+    machines = dict.fromkeys(r["machine"] for r in kept.values())
+    return "\n".join([*(f"Measured on {text}." for text in machines), "", *lines])
+
+
+def read_results() -> Kept:
+    """What is kept from earlier sessions."""
+    found: Kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    return {row.name: found[row.name] for row in ROWS if row.name in found}
+
+
+def keep(result: Result) -> None:
+    """Keep this result, unless a larger count held before and this one holds too; then write the page anew."""
+    kept = read_results()
+    before = kept.get(result.row.name)
+    if before is None or result.wrong or result.asked >= before["asked"]:
+        kept[result.row.name] = result.to_dict()
+    write_text(RESULTS, json.dumps(kept, indent=1, sort_keys=True) + "\n")
+    write_page(table(kept))
+
+
+def where() -> str:
+    """The machine and what else shapes a result."""
     import sqlite3
 
-    return f"Python {sys.version.split()[0]}, SQLite {sqlite3.sqlite_version}, Linux {os.uname().release}"
+    found = machine.look()
+    return (f"{found.cpu_count} CPU cores ({found.cpu}), {found.memory_gib:.0f} GiB, Python {found.python}, "
+            f"SQLite {sqlite3.sqlite_version}, Linux {os.uname().release}")  # fmt: skip
 
 
 def write_page(text: str) -> None:
@@ -146,7 +188,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help=f"rows, with a comma between: {', '.join(row.name for row in ROWS)}")
     parser.add_argument("--count", type=int, help="this count for every row")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--write", action="store_true", help="put the table into docs/torture.md")
+    parser.add_argument("--write", action="store_true", help="keep each result and put the table into docs/torture.md")
     given = parser.parse_args()
     wanted = [row for row in ROWS if not given.only or row.name in given.only.split(",")]
     results = []
@@ -157,15 +199,14 @@ def main() -> int:
                 row, count, given.seed, lambda n, row=row, count=count: shown.update(row.name, n, max(n, count))
             )
             results.append(done)
+            if given.write:
+                keep(done)
             shown.say(f"{row.name}: {done.done:,} done in {done.seconds:.0f} s, {done.verdict}")
             for line in done.wrong[:5]:
                 shown.say(f"    {line}")
             if done.wrong:
                 shown.say(f"    again: python -m tests.torture --only {row.name} --count {count} --seed {given.seed}")
-    text = table(results, given.seed)
-    print(text)
-    if given.write:
-        write_page(text)
+    print(table({done.row.name: done.to_dict() for done in results}, wanted))
     return 1 if any(result.wrong for result in results) else 0
 
 

@@ -69,6 +69,7 @@ HARMS: dict[str, Harm] = {
     "one flipped": lambda data, rng: _flipped(data, rng),
     "other format": lambda data, rng: b"PK\x03\x04" + data,
     "long line": lambda data, rng: b'{"instruction": "' + b"x" * (17 * 2**20) + b'"}',
+    "100 MB line": lambda data, rng: b'{"instruction": "' + b"x" * 100_000_000 + b'"}',
     "controls": _anywhere(b"\x1b[2J\x07\xe2\x80\xae"),
     "arrays": lambda data, rng: b"[1, 2, [3], null]",
 }

@@ -46,7 +46,7 @@ def random_moments(count: int, rng: Random, folder: Path, tick: Tick) -> list[st
     while done < count:
         here, seen = folder / f"run-{done}", 0
         workspace(here)
-        for _ in range(200):
+        while done < count:
             outcome = run(here, GENERATE, killer(rng.uniform(0.2, 1.0) * seconds))
             done, late, seen = done + (outcome.code != 0), late + (outcome.shown > 0), max(seen, outcome.shown)
             wrong += judge(here.name, here, outcome, seen)

@@ -208,6 +208,81 @@ def _with_dying_server(folder: Path, socket: Path, k: int) -> Outcome:
         socket.unlink(missing_ok=True)
 
 
+MINUTE, MOMENT = 60.0, 1.5
+"""Seconds without a teacher, in a full run and in a small one."""
+
+
+def away(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
+    """In the middle of a run the server is gone for a minute (in a small matrix a moment), then it is there again.
+
+    Twenty runs wait at the same time, each in a process of its own.
+    """
+    seconds, wrong, done = MINUTE if count >= 10 else MOMENT, list[str](), 0
+    expected = undisturbed(folder / "undisturbed")
+    while done < count:
+        group = range(done, min(count, done + 20))
+        pids = {number: _in_fork(lambda n=number: _while_away(folder, n, seconds, expected), folder / f"{number}.wrong")
+                for number in group}  # fmt: skip
+        for number, pid in pids.items():
+            code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+            wrong += (folder / f"{number}.wrong").read_text().splitlines()
+            wrong += [f"away-{number}: the test itself ended with {code}"] if code else []
+        done = group.stop
+        tick(done)
+    return wrong
+
+
+def _in_fork(work: Callable[[], list[str]], said: Path) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            said.write_text("".join(f"{' '.join(line.split())}\n" for line in work()))
+        except BaseException as error:
+            said.write_text(f"{type(error).__name__}: {error}\n")
+            os._exit(1)
+        os._exit(0)
+    return pid
+
+
+def _while_away(folder: Path, number: int, seconds: float, expected: bytes) -> list[str]:
+    """Serve ten requests, be away, serve the rest. The socket's address must be the same for all, so each has its own root."""
+    here, socket = folder / f"away-{number}", folder / f"root-{number}" / "s"
+    socket.parent.mkdir()
+    workspace(here, 60, str(socket))
+    stop, keeper = time.monotonic() + 600, os.fork()
+    if keeper == 0:
+        os.setpgid(0, 0)
+        for reply in (_dying(10), good):
+            pid = os.fork()
+            if pid == 0:
+                _serve(socket, reply)
+            os.waitpid(pid, 0)
+            socket.unlink(missing_ok=True)
+            time.sleep(seconds)
+        os._exit(0)
+    while not socket.exists() and time.monotonic() < stop:
+        time.sleep(0.005)
+    try:
+        outcome = run(here, GENERATE, served=True)
+    finally:
+        os.killpg(keeper, signal.SIGKILL)
+        os.waitpid(keeper, 0)
+    wrong = [] if outcome.code == 0 and outcome.clean else [f"{here.name}: exit {outcome.code}: {outcome.said[-300:]}"]
+    wrong += [] if outcome.seconds > seconds else [f"{here.name}: it took {outcome.seconds:.0f} s, so nobody was away"]
+    rows = exported(here)[0] if not wrong else b""
+    return wrong + (
+        [] if wrong or _without_teacher(rows) == _without_teacher(expected) else [f"{here.name}: other rows"]
+    )
+
+
+def _without_teacher(rows: bytes) -> list[dict[str, Any]]:
+    """The rows but for the teacher's digest, which holds the address of the socket."""
+    found = [json.loads(line) for line in rows.splitlines()]
+    for row in found:
+        row["lineage"].pop("teacher", None)
+    return found
+
+
 def _dying(k: int) -> Callable[[BaseHTTPRequestHandler, str, int], None]:
     answered = 0
 
