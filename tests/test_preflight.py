@@ -15,6 +15,7 @@ from localinstruct.errors import ModelError
 from localinstruct.models import checked, verify
 from localinstruct.preflight import inspect
 from localinstruct.preflight.safetensors import MAX_HEADER_BYTES, read_header
+from localinstruct.preflight.template_trial import bomb_problem
 from tests.sound_model import INDEX, SHARDS, TWO, dump, encoder, shard, sound_model, weights
 
 
@@ -35,6 +36,13 @@ def link(folder: Path, name: str, target: str) -> None:
     (folder / name).symlink_to(target)
 
 
+BOMBS = {
+    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
+    "memory": "{% set a = 'x' * 999999999999 %}{{ messages }}",
+    "flood": "{% for a in range(99999) %}{{ messages }}{% endfor %}",
+    "macro": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
+    "power": "{{ (9 ** 999999999) ** 9 }}",
+}
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda m: (m / "config.json").unlink(), "config.json: missing"),
     "config without type": (lambda m: dump(m / "config.json", {"a": 1}), "config.json: expected an object with model_type"),
@@ -69,6 +77,14 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to nowhere": (lambda m: link(m, "x.json", "y.json"), "x.json: a link to y.json, which does not exist"),
     "a pipe": (lambda m: os.mkfifo(m / "x.json"), "x.json: not a regular file"),
     "a huge template": (lambda m: (m / "chat_template.jinja").write_text(" " * 2_000_000), "chat_template.jinja: a chat template of at most"),
+    "a template that never ends": (lambda m: (m / "chat_template.jinja").write_text(BOMBS["loops"]), "chat_template.jinja: a chat template that does not end"),
+    "a template that fills memory": (lambda m: (m / "chat_template.jinja").write_text(BOMBS["memory"]), "chat_template.jinja: a chat template that does not end"),
+    "a template that writes for ever": (lambda m: (m / "chat_template.jinja").write_text(BOMBS["flood"]), "chat_template.jinja: a chat template that writes more than"),
+    "a template that calls itself": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": BOMBS["macro"]}), "tokenizer_config.json: a chat template that does not end"),
+    "a template that is a huge number": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": BOMBS["power"]}), "tokenizer_config.json: a chat template that does not end"),
+    "one bomb among named templates": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": [{"name": "default", "template": "{{ messages }}"}, {"name": "tool_use", "template": BOMBS["loops"]}]}), "tokenizer_config.json: a chat template that does not end"),
+    "a bomb behind a tag of transformers": (lambda m: dump(m / "chat_template.json", {"chat_template": "{% generation %}" + BOMBS["loops"] + "{% endgeneration %}"}), "chat_template.json: a chat template that does not end"),
+    "a huge template in a config": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": " " * 2_000_000}), "tokenizer_config.json: a chat template of at most"),
     "weights cut off": (lambda m: weights(m / "model.safetensors", TWO, 10), "cut off or a false header"),
     "weights with a tail": (lambda m: weights(m / "model.safetensors", TWO, 99), "77 bytes after the last tensor"),
     "weights of four bytes": (lambda m: (m / "model.safetensors").write_bytes(b"abcd"), "found a file of 4 bytes"),
@@ -103,7 +119,41 @@ def test_unsound_models_are_refused_with_the_reason(kind: str, model: Path) -> N
 
 
 def test_there_are_enough_unsound_models() -> None:
-    assert len(BAD) >= 20
+    assert len(BAD) >= 65  # the promise says 40
+
+
+def test_unsound_models_are_refused_before_anything_loads(model: Path) -> None:
+    """By the gate that every stage passes, with its exit code; not only by the list of problems."""
+    refused = 0
+    for spoil, reason in (BAD[kind] for kind in ("code", "pickled.bin", "auto_map in config", "a link out", "gguf")):
+        spoil(model)
+        spec = models.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x")
+        with pytest.raises(ModelError) as caught:
+            checked(spec)
+        assert caught.value.exit_code == 3
+        assert reason in caught.value.message
+        refused += 1
+    assert refused == 5
+
+
+def test_a_wrong_digest_is_refused(model: Path) -> None:
+    spec = models.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x",
+                            sha256={"model.safetensors": "0" * 64})  # fmt: skip
+    with pytest.raises(ModelError, match=r"model\.safetensors"):
+        checked(spec)
+
+
+def test_honest_templates_pass_the_trial() -> None:
+    """With loops, macros, a refusal of its own, and what transformers adds to Jinja."""
+    honest = [
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content | trim }}{% endfor %}",
+        "{% macro turn(m) %}{{ m['role'] }}: {{ m['content'] }}{% endmacro %}{% for m in messages %}{{ turn(m) }}{% endfor %}",
+        "{{ raise_exception('only one turn') }}{{ messages }}",
+        "{% for m in messages %}{% generation %}{{ m.content }}{% endgeneration %}{% endfor %}{{ strftime_now('%d') }}",
+        "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ m.content * 3 }}{% endfor %}",
+    ]
+    assert [bomb_problem(text) for text in honest] == [""] * 5
+    assert bomb_problem(BOMBS["flood"])
 
 
 def test_oversized_json_is_refused_unread(model: Path) -> None:

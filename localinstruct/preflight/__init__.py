@@ -16,6 +16,7 @@ from localinstruct.preflight.completeness import missing_parts
 from localinstruct.preflight.facts import Facts, read_facts
 from localinstruct.preflight.json_files import MAX_TEMPLATE_BYTES, json_problems
 from localinstruct.preflight.safetensors import read_header
+from localinstruct.preflight.template_trial import bomb_problem
 
 __all__ = ["LEAVE_OUT", "Facts", "inspect", "package_folder", "read_facts", "walk"]
 
@@ -89,8 +90,8 @@ def _content_problems(path: Path) -> Iterator[str]:
         yield f"a {suffix} file may run code when it is loaded; only safetensors weights are accepted, so delete it"
     elif suffix in GGUF:
         yield "GGUF is not loaded from a directory; serve it with llama.cpp and name its endpoint in models.yaml"
-    elif suffix == ".jinja" and path.stat().st_size > MAX_TEMPLATE_BYTES:
-        yield f"a chat template of at most {MAX_TEMPLATE_BYTES:,} bytes was expected"
+    elif suffix == ".jinja":
+        yield from _template_problems(path)
     elif suffix == ".json":
         yield from json_problems(path)
     elif suffix == ".safetensors":
@@ -98,3 +99,11 @@ def _content_problems(path: Path) -> Iterator[str]:
             yield from read_header(path).problems
         except OSError as error:
             yield f"cannot be read: {error.strerror}"
+
+
+def _template_problems(path: Path) -> Iterator[str]:
+    if path.stat().st_size > MAX_TEMPLATE_BYTES:
+        yield f"a chat template of at most {MAX_TEMPLATE_BYTES:,} bytes was expected"
+        return
+    if problem := bomb_problem(path.read_text(encoding="utf-8", errors="replace")):
+        yield problem

@@ -7,6 +7,7 @@ acceptable size that is Jinja. Not covered: what the template writes, which only
 from pathlib import Path
 
 from localinstruct.preflight.json_files import MAX_TEMPLATE_BYTES
+from localinstruct.preflight.template_trial import bomb_problem
 
 
 def template_problems(given: str) -> list[str]:
@@ -41,4 +42,6 @@ def _syntax_problems(text: str) -> list[str]:
         ImmutableSandboxedEnvironment(extensions=["jinja2.ext.loopcontrols"]).parse(text)
     except TemplateSyntaxError as error:
         return [f"chat_template: not Jinja: line {error.lineno}: {error.message}"]
-    return [] if "message" in text else ["chat_template: expected a template that renders `messages`"]
+    if "message" not in text:
+        return ["chat_template: expected a template that renders `messages`"]
+    return [f"chat_template: {problem}"] if (problem := bomb_problem(text)) else []

@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from localinstruct.preflight.template_trial import bomb_problem, templates_in
+
 MAX_JSON_BYTES = 64 * 2**20
 """The largest tokenizer.json in use (a vocabulary of 262,144) has 33 MB."""
 MAX_TEMPLATE_BYTES = 2**20
@@ -35,7 +37,15 @@ def json_problems(path: Path) -> list[str]:
     problems = sorted(_requests_for_code(value))
     if path.name == "modules.json":
         problems += _foreign_modules(value)
+    for template in templates_in(value):
+        problems += _template_problems(template)
     return problems
+
+
+def _template_problems(template: str) -> list[str]:
+    if len(template) > MAX_TEMPLATE_BYTES:
+        return [f"a chat template of at most {MAX_TEMPLATE_BYTES:,} bytes was expected"]
+    return [problem] if (problem := bomb_problem(template)) else []
 
 
 def _requests_for_code(value: Any) -> set[str]:

@@ -1,0 +1,80 @@
+"""Does a chat template end? One with loops or calls is rendered once, in a child with little time and memory.
+
+A template is a program, and a hostile one keeps the server busy for ever with the first request (CVE-2026-115911 was a
+way to do that), or fills its memory. The trial renders two turns in Jinja's sandbox, as a server does. A template that
+raises is not refused: many refuse conversations of a form they do not know. Not covered: a bomb that waits for certain
+words in a conversation.
+"""
+
+import re
+import subprocess
+import sys
+from functools import lru_cache
+from typing import Any
+
+SECONDS, MEMORY_BYTES, OUTPUT_BYTES = 2, 2**30, 2**20
+"""CPU time, address space and rendered text of the trial; an honest template takes milliseconds and a few hundred bytes."""
+WORDS_OF_TRANSFORMERS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")
+"""A tag that transformers adds to Jinja; it only marks a stretch of text."""
+SPENT, TOO_LONG = 61, 62
+CHILD = f"""
+import resource, sys
+resource.setrlimit(resource.RLIMIT_AS, ({MEMORY_BYTES}, {MEMORY_BYTES}))
+resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+try:
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
+    environment.globals["raise_exception"] = lambda words="": 1 / 0
+    environment.globals["strftime_now"] = lambda form="": "01 Jan 2026"
+    turns = [dict(role="user", content="Hello"), dict(role="assistant", content="Hello."), dict(role="user", content="Why?")]
+    given = dict(messages=turns, add_generation_prompt=True, tools=None, documents=None, bos_token="<s>", eos_token="</s>")
+    length = 0
+    for piece in environment.from_string(sys.stdin.read()).generate(**given):
+        length += len(piece)
+        if length > {OUTPUT_BYTES}: sys.exit({TOO_LONG})
+except (MemoryError, OverflowError):
+    sys.exit({SPENT})
+except Exception:
+    sys.exit(0)
+"""
+
+
+def bomb_problem(template: str) -> str:
+    """Why a server should not get this template, "" when it renders, or fails, within the limits."""
+    text = WORDS_OF_TRANSFORMERS.sub("", template)
+    return _trial(text) if _can_grow(text) else ""
+
+
+def templates_in(value: Any) -> list[str]:
+    """The templates of a tokenizer_config.json or chat_template.json: a text, or a list of named ones."""
+    given = value.get("chat_template") if isinstance(value, dict) else None
+    entries = given if isinstance(given, list) else [given]
+    texts = [entry.get("template") if isinstance(entry, dict) else entry for entry in entries]
+    return [text for text in texts if isinstance(text, str)]
+
+
+def _can_grow(text: str) -> bool:
+    """Whether anything in it repeats or computes; what only writes values needs no trial. Not Jinja: the loader says so."""
+    from jinja2 import Environment, TemplateError, nodes
+
+    try:
+        tree = Environment(extensions=["jinja2.ext.loopcontrols"]).parse(text)
+    except (TemplateError, RecursionError):
+        return False
+    growing = (nodes.For, nodes.Macro, nodes.Call, nodes.Filter, nodes.Mul, nodes.Pow, nodes.Include, nodes.Import)
+    return next(tree.find_all(growing), None) is not None
+
+
+@lru_cache(maxsize=64)
+def _trial(text: str) -> str:
+    command = [sys.executable, "-I", "-c", CHILD]
+    try:
+        done = subprocess.run(command, input=text.encode("utf-8", "replace"), capture_output=True, timeout=10 * SECONDS)
+    except subprocess.TimeoutExpired:
+        return f"a chat template that does not end (stopped after {10 * SECONDS} s)"
+    if done.returncode == TOO_LONG:
+        return f"a chat template that writes more than {OUTPUT_BYTES:,} bytes for three short turns"
+    if done.returncode == SPENT or done.returncode < 0:
+        return f"a chat template that does not end within {SECONDS} s and {MEMORY_BYTES // 2**20:,} MiB for three short turns"
+    return ""
