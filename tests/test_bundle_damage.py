@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 
-from localinstruct.bundle import ed25519, guard
+from localinstruct.bundle import ed25519, guard, takeout
 from localinstruct.bundle.signing import keygen
 from localinstruct.bundle.unpack import import_bundle
 from localinstruct.bundle.verify import verify
 from localinstruct.errors import BundleError
+from localinstruct.files import sha256
 from localinstruct.progress import Silent
 from tests.bundle_samples import bundle, forge, made_of, tree, workspace
 from tests.bundle_torture import FAULTS, flips, part_faults, run, standalone
@@ -371,9 +372,10 @@ def test_malicious_catalogs_are_refused(kind: str, tmp_path: Path) -> None:
 def test_the_programs_in_the_bundle_are_ours(packed: Path) -> None:
     assert (packed / "VERIFY.py").read_bytes() == Path(guard.__file__).read_bytes()
     assert (packed / "SIGNATURE.py").read_bytes() == Path(ed25519.__file__).read_bytes()
+    assert (packed / "UNPACK.py").read_bytes() == Path(takeout.__file__).read_bytes()
 
 
-@pytest.mark.parametrize("name", ["VERIFY.py", "SIGNATURE.py"])
+@pytest.mark.parametrize("name", ["VERIFY.py", "SIGNATURE.py", "UNPACK.py"])
 def test_the_programs_need_python_3_8_and_nothing_else(name: str, packed: Path) -> None:
     tree = ast.parse((packed / name).read_text("ascii"), feature_version=(3, 8))
     used = {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
@@ -383,6 +385,9 @@ def test_the_programs_need_python_3_8_and_nothing_else(name: str, packed: Path) 
     called = {
         node.func.attr for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
     }
+    if name == "UNPACK.py":
+        assert not called & {"system", "Popen", "removeprefix", "rmtree"}
+        return
     assert not called & {
         "write_bytes",
         "write_text",
@@ -431,6 +436,37 @@ def test_the_programs_as_a_guard_desk_runs_them(python: str, packed: Path, made_
     assert command("VERIFY.py", packed.parent)[0] == 2
     (packed / "MANIFEST.sig").write_bytes(bytes(64))
     assert command("SIGNATURE.py", made_once / "key.pub")[0] == 1
+
+
+@pytest.mark.parametrize("python", interpreters(), ids=lambda path: Path(path).name)
+def test_wheels_are_taken_out_of_a_sound_bundle_only(python: str, packed: Path, tmp_path: Path) -> None:
+    def command(*arguments: object) -> tuple[int, str]:
+        done = subprocess.run(
+            [python, "-I", packed / "UNPACK.py", *map(str, arguments)], capture_output=True, text=True
+        )
+        assert done.stderr == ""
+        return done.returncode, done.stdout
+
+    there = tmp_path / "there"
+    code, said = command("wheelhouse", there)
+    assert code == 0, said
+    manifest = json.loads((packed / "MANIFEST.json").read_text())
+    wheels = {row["path"]: row["sha256"] for row in manifest["files"] if row["path"].startswith("wheelhouse/")}
+    found = {path.relative_to(there).as_posix(): path for path in there.rglob("*") if path.is_file()}
+    assert {name: sha256(path) for name, path in found.items()} == wheels
+    assert len(wheels) >= 2
+    assert command("wheelhouse", there)[1].startswith("0 files written")
+    some = there / next(iter(wheels))
+    some.write_bytes(b"other")
+    assert command("wheelhouse", there)[0] == 1
+    assert some.read_bytes() == b"other"  # nothing is replaced
+    part = packed / "part0001.bin"
+    part.write_bytes(part.read_bytes()[:-1] + b"!")
+    code, said = command("wheelhouse", tmp_path / "elsewhere")
+    assert (code, "part0001.bin: damaged" in said) == (1, True)
+    assert not (tmp_path / "elsewhere").exists()
+    (packed / "VERIFY.py").unlink()
+    assert command("wheelhouse", there)[0] == 2
 
 
 def test_checks_are_counted() -> None:

@@ -4,6 +4,7 @@
     pack       Items -> numbered parts that fit the medium, MANIFEST.json, SBOM.cdx.json, LICENCES/, VERIFY.py
     guard      VERIFY.py itself: standard library only, from Python 3.8, for a guard desk; all rules stand there
     ed25519    SIGNATURE.py itself: who made it, without any package; `signing` makes keys and signatures
+    takeout    UNPACK.py itself: the wheels, on a machine that has nothing of ours yet
     verify     guard's check with progress, memory of what was read, and the signature
     unpack     stage -> sync -> rename into a workspace; continues after a kill; a second time it does nothing
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct import __version__
-from localinstruct.bundle import ed25519, guard
+from localinstruct.bundle import ed25519, guard, takeout
 from localinstruct.bundle.contents import Contents, Item
 from localinstruct.bundle.journal import Journal, first_job, only_one, stamp, sync_folder
 from localinstruct.bundle.media import DEFAULT_PART_SIZE
@@ -33,11 +33,14 @@ from localinstruct.records import digest
 JOURNAL = ".packing.jsonl"
 MARGIN = 16 * 2**20
 """Bytes kept free beside what the parts need."""
+PROGRAMS = {"VERIFY.py": guard, "SIGNATURE.py": ed25519, "UNPACK.py": takeout}
+"""What lies beside the parts and runs without being installed."""
 README = """This folder is a localinstruct bundle: models, software or results in parts, for a machine without network.
 
 Check it (Python 3.8 or newer, reads only):     python3 -I VERIFY.py
 Check who made it, with a key you trust:        python3 -I SIGNATURE.py PUBLIC.pem
 Check only the parts on this medium:            python3 -I VERIFY.py --here
+Take the wheels out, before anything is there:  python3 -I UNPACK.py wheelhouse FOLDER
 Bring it into a workspace:                      localinstruct bundle import . WORKSPACE
 
 Every medium carries MANIFEST.json and the small files beside it, and one or more parts.
@@ -178,8 +181,8 @@ def _finish(
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     sides = {"SBOM.cdx.json": sbom(rows, __version__, created), "README.txt": README.encode()}
     sides |= {f"LICENCES/{name}": text for name, text in contents.licences.items()}
-    for name, source in (("VERIFY.py", guard.__file__), ("SIGNATURE.py", ed25519.__file__)):
-        sides[name] = Path(source).read_bytes()
+    for name, program in PROGRAMS.items():
+        sides[name] = Path(str(program.__file__)).read_bytes()
     for name, content in sides.items():
         (out / name).parent.mkdir(exist_ok=True)
         _write(out / name, content)

@@ -253,7 +253,7 @@ def _while_away(folder: Path, number: int, seconds: float, expected: bytes) -> l
     stop, keeper = time.monotonic() + 600, os.fork()
     if keeper == 0:
         os.setpgid(0, 0)
-        for reply in (_dying(2), good):
+        for reply in (_dying(2, after=0.5), good):  # the two answers arrive
             pid = os.fork()
             if pid == 0:
                 _serve(socket, reply)
@@ -285,13 +285,14 @@ def _without_teacher(rows: bytes) -> list[dict[str, Any]]:
     return found
 
 
-def _dying(k: int) -> Callable[[BaseHTTPRequestHandler, str, int], None]:
+def _dying(k: int, after: float = 0.0) -> Callable[[BaseHTTPRequestHandler, str, int], None]:
     answered = 0
 
     def reply(handler: BaseHTTPRequestHandler, prompt: str, asked: int) -> None:
         nonlocal answered
         answered += 1
         if answered > k:
+            time.sleep(after)
             os._exit(1)  # in the middle of a request, with others in flight
         good(handler, prompt, asked)
         handler.wfile.flush()
