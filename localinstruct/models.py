@@ -63,6 +63,8 @@ class ModelSpec(Section):
     Beside an endpoint: the template its server uses, which magpie needs to know."""
     stop: list[str] = Field(default_factory=list)
     """Strings at which an answer in a chat ends, for a model that does not say itself that it is done."""
+    reasoning_parser: str = ""
+    """vLLM's parser for the thoughts of a reasoning model, such as openai_gptoss; most are told apart without one."""
     context: int = Field(ge=16)
     """Tokens it can attend to."""
     licence: str

@@ -31,7 +31,9 @@ class Lineage:
 
     `parents` are ids of the instances shown to the teacher; `teacher` is the digest of its weights; `topic` is what its
     episode was steered to (recipe: coverage); `scores` are numbers measured on the way ("novelty_max", "novelty_mean", a
-    judge's grade).
+    judge's grade). Where another step than the method wrote the answer, `answered_by` is the digest of the model that did
+    (in an episode: its role), `rejected_by` that of the rejected answer, `original` the answer that was there before, if
+    the recipe keeps it.
     """
 
     method: str = ""
@@ -40,13 +42,17 @@ class Lineage:
     teacher: str = ""
     scores: dict[str, float] = field(default_factory=dict)
     topic: str = ""
+    answered_by: str = ""
+    rejected_by: str = ""
+    original: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Instance:
     """One task with its answer. `input` is "" when the instruction stands alone.
 
-    `history` holds earlier turns of a conversation, `rejected` the worse answer of a preference pair, `name` and
+    `history` holds earlier turns of a conversation, `rejected` the worse answer of a preference pair, `thinking` what a
+    reasoning model thought before its answer (if the recipe keeps it; students are not trained on it), `name` and
     `is_classification` are known for seeds. Only what a student would be trained on enters the id.
     """
 
@@ -56,6 +62,7 @@ class Instance:
     system: str = ""
     history: tuple[Message, ...] = ()
     rejected: str = ""
+    thinking: str = ""
     name: str = ""
     is_classification: bool = False
     lineage: Lineage = field(default_factory=Lineage)
@@ -143,11 +150,17 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. `finish_reason` is "stop" or "length" (cut off); `tokens` counts the output."""
+    """One answer. `finish_reason` is "stop", "length" (cut off), or why there is none; `tokens` counts the output.
+
+    `thinking` is what a reasoning model thought before it, where the recipe keeps that; `decoding` is set where JSON of a
+    form was asked for: under its schema, or freely and read strictly.
+    """
 
     text: str
     finish_reason: str = "stop"
     tokens: int = 0
+    thinking: str = ""
+    decoding: Literal["", "constrained", "free"] = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,12 @@ def completion(*texts: str, reason: str = "stop") -> bytes:
     ).encode()
 
 
-def chat(text: str) -> bytes:
-    choice = {"index": 0, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
-    return json.dumps(
-        {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": [choice]}
-    ).encode()
+def chat(*texts: str | None, reason: str = "stop", **message: str) -> bytes:
+    choice = [
+        {"index": i, "message": {"role": "assistant", "content": text, **message}, "finish_reason": reason}
+        for i, text in enumerate(texts)
+    ]
+    return json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choice}).encode()
 
 
 def failure(message: str) -> bytes:

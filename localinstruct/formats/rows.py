@@ -7,6 +7,7 @@ missing keys and text that cannot be stored as UTF-8 are refused with what was e
 import json
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from localinstruct.records import Instance, Lineage, Message, Role
@@ -94,6 +95,7 @@ def _plain(row: Row) -> list[Instance]:
         system=_optional(row, "system"),
         history=_turns(row.get("history") or [], "history", "role", "content", ROLES),
         rejected=_optional(row, "rejected"),
+        thinking=_optional(row, "thinking"),
         name=_optional(row, "name") or _optional(row, "family"),
         is_classification=_flag(row),
         lineage=_lineage(row.get("lineage")),
@@ -102,7 +104,8 @@ def _plain(row: Row) -> list[Instance]:
 
 
 def _messages(row: Row) -> list[Instance]:
-    return [_conversation(row, _turns(row["messages"], "messages", "role", "content", ROLES))]
+    found = _conversation(row, _turns(row["messages"], "messages", "role", "content", ROLES))
+    return [replace(found, thinking=_optional(row["messages"][-1], "reasoning_content", "messages[-1]."))]
 
 
 def _sharegpt(row: Row) -> list[Instance]:
@@ -169,6 +172,9 @@ def _lineage(value: Any) -> Lineage:
         parents=tuple(parents),
         teacher=_optional(value, "teacher", where),
         topic=_optional(value, "topic", where),
+        answered_by=_optional(value, "answered_by", where),
+        rejected_by=_optional(value, "rejected_by", where),
+        original=_optional(value, "original", where),
         scores=_scores(value.get("scores"), "lineage.scores"),
     )
 

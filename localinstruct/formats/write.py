@@ -72,15 +72,21 @@ def _unfit(instance: Instance, format: str) -> str | None:
         if getattr(instance, name):
             return f"has {_FIELD_WORDS[name]}, for which {format} has no place"
     texts = [instance.instruction, instance.input, instance.output, instance.system, instance.rejected, instance.name]
-    faults = filter(None, map(unstorable, texts + [turn.content for turn in instance.history]))
+    turns = [turn.content for turn in instance.history]
+    faults = filter(None, map(unstorable, [*texts, instance.thinking, *turns]))
     return next((f"holds {fault}" for fault in faults), None)
 
 
-_FIELD_WORDS = {"system": "a system message", "history": "earlier turns", "rejected": "a rejected answer"}
+_FIELD_WORDS = {
+    "system": "a system message",
+    "history": "earlier turns",
+    "rejected": "a rejected answer",
+    "thinking": "thoughts beside the answer",
+}
 _CANNOT_HOLD = {
-    "alpaca": ("system", "history", "rejected"),
+    "alpaca": ("system", "history", "rejected", "thinking"),
     "messages": ("rejected",),
-    "sharegpt": ("rejected",),
+    "sharegpt": ("rejected", "thinking"),
 }
 
 
@@ -100,8 +106,12 @@ def _jsonl(instances: Iterable[Instance], file: BinaryIO) -> None:
 
 
 def _messages(instances: Iterable[Instance], file: BinaryIO) -> None:
-    """Chat messages, as TRL and the OpenAI protocol take them."""
-    _write_lines(({"messages": [asdict(turn) for turn in _conversation(row)]} for row in instances), file)
+    """Chat messages, as TRL and the OpenAI protocol take them; thinking as reasoning_content, as chat templates read it."""
+    for row in instances:
+        turns = [asdict(turn) for turn in _conversation(row)]
+        if row.thinking:
+            turns[-1]["reasoning_content"] = row.thinking
+        _write_lines([{"messages": turns}], file)
 
 
 def _sharegpt(instances: Iterable[Instance], file: BinaryIO) -> None:

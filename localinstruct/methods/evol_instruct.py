@@ -57,7 +57,7 @@ def evol_instruct(pool: PoolView, options: EvolInstructOptions, rng: Random) -> 
             found.append(Reject("evolution", failure, task, f"{operation} of: {parent.instruction}"))
             continue
         lineage = Lineage(method=f"evol-instruct/{operation}", parents=(parent.id,))
-        parent = Instance(task, output=clean(answer.text).strip(), lineage=lineage)
+        parent = Instance(task, output=clean(answer.text).strip(), thinking=answer.thinking, lineage=lineage)
         found.append(parent)
     return found
 

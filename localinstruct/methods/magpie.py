@@ -47,6 +47,7 @@ def magpie(pool: PoolView, options: MagpieOptions, rng: Random) -> Episode:
     options = steer(options, pool)
     found: list[Instance | Reject] = []
     talks: list[tuple[Message, ...]] = [()] * options.talks_per_episode
+    thoughts: dict[tuple[Message, ...], str] = {}
     finished: list[tuple[Message, ...]] = []
     for turn in range(options.turns):
         written = yield [question_prompt(talk, turn, options) for talk in talks]
@@ -65,9 +66,12 @@ def magpie(pool: PoolView, options: MagpieOptions, rng: Random) -> Episode:
         finished += [talk[:-1] for talk, no in zip(talks, cut, strict=True) if no and talk[:-1]]
         talks = [(*talk, Message("assistant", clean(reply.text).strip()))
                  for talk, no, [reply] in zip(talks, cut, answers, strict=True) if not no]  # fmt: skip
+        thoughts |= zip(
+            talks, (reply.thinking for no, [reply] in zip(cut, answers, strict=True) if not no), strict=True
+        )
         if not talks:
             break
-    return found + [row(talk) for talk in finished + talks]
+    return found + [row(talk, thoughts[talk]) for talk in finished + talks]
 
 
 def steer(options: MagpieOptions, pool: PoolView) -> MagpieOptions:
@@ -94,7 +98,8 @@ def question_problem(reply: Completion) -> str | None:
     return "template marks in the question" if _MARKUP.search(reply.text) else None
 
 
-def row(talk: tuple[Message, ...]) -> Instance:
+def row(talk: tuple[Message, ...], thinking: str) -> Instance:
     """The last exchange, with the earlier ones as its history."""
     *history, question, answer = talk
-    return Instance(question.content, output=answer.content, history=tuple(history), lineage=Lineage(method="magpie"))
+    return Instance(question.content, output=answer.content, history=tuple(history), thinking=thinking,
+                    lineage=Lineage(method="magpie"))  # fmt: skip

@@ -17,6 +17,8 @@ class Sampling(Section):
     """Nucleus: sample from the smallest set of tokens with this much probability."""
     max_tokens: int = Field(3072, ge=1)
     """Output tokens per completion, at most."""
+    thinking: Literal["drop", "keep"] = "drop"
+    """What a reasoning model thinks before its answer: dropped, or kept in the row's own field `thinking`."""
 
 
 class Serve(Section):
@@ -40,6 +42,8 @@ class Serve(Section):
     """Seconds to wait for the server to answer after its start."""
     request_timeout: float = Field(600, gt=0)
     """Seconds for one request before it is asked again."""
+    schema_timeout: float = Field(120, gt=0)
+    """Seconds for one request for JSON of a form; then it is asked once more without the schema and read strictly."""
     restarts: int = Field(3, ge=0)
     """How often a server that died within five minutes of its start is started again."""
 

@@ -3,6 +3,7 @@
 Whoever serves (vLLM, llama.cpp, `transformers serve`, Ollama, SGLang) is asked in the same two ways: /v1/completions for
 a base model, /v1/chat/completions for a chat model. base_url and transport are always given, so neither OPENAI_* variables
 nor proxies are looked at. No per-request seed is sent: vLLM on a CPU dies of it, and repeatability comes from the tape.
+JSON of a form is `structured.py`, thoughts of reasoning models are `thinking.py`.
 """
 
 import asyncio
@@ -17,6 +18,8 @@ from localinstruct import offline
 from localinstruct.errors import TeacherError
 from localinstruct.records import Completion, Prompt
 from localinstruct.teacher import Sampling
+from localinstruct.teacher.structured import structured
+from localinstruct.teacher.thinking import split_thinking
 
 ATTEMPTS = 6
 """Tries per request while the server answers with errors; each waits twice as long as the one before."""
@@ -35,7 +38,7 @@ class Client:
 
     def __init__(
         self, url: str, model: str, *, chat: bool, sampling: Sampling, timeout: float, recover: Recover | None = None,
-        stop: Sequence[str] = (),
+        stop: Sequence[str] = (), schema_timeout: float = 120,
     ) -> None:  # fmt: skip
         self._api = _openai(url, timeout)
         self._url = url
@@ -44,6 +47,7 @@ class Client:
         self._stop = tuple(stop)
         """What ends an answer in a chat, beside the prompt's own."""
         self._sampling = sampling
+        self._schema_timeout = schema_timeout
         self._recover = recover
         self._answered = -math.inf
         """When any prompt was answered last (seconds, monotonic)."""
@@ -53,15 +57,36 @@ class Client:
         await self._api.close()
 
     async def complete(self, prompt: Prompt) -> list[Completion]:
-        """`prompt.n` completions.
+        """`prompt.n` completions; of the form `prompt.schema` asks for, or with a finish_reason that says why not.
 
         A prompt the server refuses (longer than its context), or fails on again and again while it answers others,
         comes back as an empty completion with the refusal as its finish_reason: that is this prompt's fault, not the
         teacher's. TeacherError when the server stays away, or fails on everything.
         """
+        asyncio.get_running_loop().set_exception_handler(_without_late_sockets)
+        if prompt.schema is None:
+            return await self._persist(prompt)
+        return await structured(prompt, self._constrained, self._persist)
+
+    async def _constrained(self, prompt: Prompt) -> list[Completion] | None:
+        """The completions under the prompt's schema, or None; asked again once where the connection broke."""
         import openai
 
-        asyncio.get_running_loop().set_exception_handler(_without_late_sockets)
+        for attempt in range(2):
+            try:
+                return await self._ask(prompt, self._schema_timeout)
+            except openai.APITimeoutError:
+                return None
+            except (openai.APIConnectionError, openai.RateLimitError):
+                await self._pause(attempt)
+            except (openai.APIError, Malformed):
+                return None
+        return None
+
+    async def _persist(self, prompt: Prompt) -> list[Completion]:
+        """Ask until there is an answer, or somebody is to be given up."""
+        import openai
+
         began = time.monotonic()
         for attempt in count():
             try:
@@ -100,15 +125,19 @@ class Client:
             await self._recover()
         await asyncio.sleep(min(0.25 * 2**attempt, 10))
 
-    async def _ask(self, prompt: Prompt) -> list[Completion]:
+    async def _ask(self, prompt: Prompt, timeout: float | None = None) -> list[Completion]:
         continued = bool(prompt.text) and (prompt.raw or not self._chat)
         settings = self._settings(prompt, () if continued else self._stop)
+        if timeout is not None:
+            settings["timeout"] = timeout
         try:
             if continued:
                 reply = await self._api.completions.create(prompt=prompt.text, **settings)
-                return _completions([(choice.text, choice.finish_reason) for choice in reply.choices], reply, prompt.n)
-            reply = await self._api.chat.completions.create(messages=_messages(prompt), **settings)
-            return _completions([(c.message.content or "", c.finish_reason) for c in reply.choices], reply, prompt.n)
+                said = [(choice.text, choice.finish_reason, "") for choice in reply.choices]
+            else:
+                reply = await self._api.chat.completions.create(messages=_messages(prompt), **settings)
+                said = [(c.message.content or "", c.finish_reason, _reasoning(c.message)) for c in reply.choices]
+            return _completions(said, reply, prompt.n, keep=self._sampling.thinking == "keep")
         except (ValueError, TypeError, AttributeError) as error:
             raise Malformed(f"its reply is not of the OpenAI protocol ({_first_line(error)})") from None
 
@@ -130,15 +159,28 @@ class Client:
         return settings
 
 
-def _completions(choices: list[tuple[str, str | None]], reply: Any, wanted: int) -> list[Completion]:
-    """Checked completions; the tokens of all are counted on the first. A missing finish_reason means cut off."""
+def _completions(
+    choices: list[tuple[str, str | None, str]], reply: Any, wanted: int, *, keep: bool
+) -> list[Completion]:
+    """Checked completions of (text, finish_reason, reasoning); the tokens of all are counted on the first.
+
+    A missing finish_reason means cut off. Thoughts are told from answers, and kept only with `keep`.
+    """
     if len(choices) != wanted:
         raise Malformed(f"it sent {len(choices)} completions where {wanted} were asked for")
     tokens = reply.usage.completion_tokens if reply.usage else 0
-    return [
-        Completion(clean(text), reason or "length", tokens if place == 0 else 0)
-        for place, (text, reason) in enumerate(choices)
-    ]
+    found = []
+    for place, (text, reason, reasoning) in enumerate(choices):
+        answer, thought = split_thinking(clean(text))
+        thinking = clean(reasoning).strip() or thought
+        found.append(Completion(answer, reason or "length", 0 if place else tokens, thinking if keep else ""))
+    return found
+
+
+def _reasoning(message: Any) -> str:
+    """What a server with a reasoning parser sends beside the answer: `reasoning` (vLLM), or `reasoning_content`."""
+    found = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+    return found if isinstance(found, str) else ""
 
 
 def http_transport(url: str, *, asynchronous: bool) -> tuple[str, Any]:

@@ -77,7 +77,17 @@ def serving(
     if spec.endpoint:
         yield _connector(spec, serve, spec.endpoint, None)
         return
-    server = Server(checked(spec), spec.name, serve, home, label, progress, adapters or {}, spec.chat_template)
+    server = Server(
+        checked(spec),
+        spec.name,
+        serve,
+        home,
+        label,
+        progress,
+        adapters or {},
+        spec.chat_template,
+        spec.reasoning_parser,
+    )
     with running(server):
         yield _connector(spec, serve, server.url, server)
 
@@ -87,7 +97,7 @@ def _connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) -
         served = spec.served_name if spec.endpoint and spec.served_name else name
         recover = server.recover if server else None
         return Client(url, served, chat=spec.chat, sampling=sampling, timeout=serve.request_timeout, recover=recover,
-                      stop=spec.stop)  # fmt: skip
+                      stop=spec.stop, schema_timeout=serve.schema_timeout)  # fmt: skip
 
     return connect
 

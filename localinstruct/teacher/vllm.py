@@ -25,6 +25,8 @@ from localinstruct.teacher.client import http_transport
 from localinstruct.warden import Ward
 
 TEMPLATE = "chat_template.jinja"
+STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
+"""JSON under a schema is compact: a weak model that may write blanks between its parts writes nothing else."""
 STEADY = 300.0
 """Seconds of health after which earlier deaths no longer count."""
 
@@ -44,6 +46,8 @@ class Server:
     adapters: dict[str, Path] = field(default_factory=dict)
     chat_template: str | None = None
     """In place of the model's own: the text, or a .jinja file."""
+    reasoning_parser: str = ""
+    """vLLM's name for the way in which the model marks its thoughts; "" leaves that to `thinking.py`."""
     url: str = ""
     _ward: Ward | None = None
     _revived: int = 0
@@ -143,6 +147,7 @@ def vllm_command(server: Server, socket: Path) -> list[str]:
         "--model", str(server.model), "--served-model-name", server.name, "--uds", str(socket),
         "--load-format", "safetensors", "--dtype", _dtype(serve), "--max-num-seqs", str(serve.max_num_seqs),
         "--tensor-parallel-size", str(serve.tensor_parallel_size), "--generation-config", "vllm",
+        "--structured-outputs-config", STRUCTURED,
         "--disable-fastapi-docs", "--disable-uvicorn-access-log", "--no-enable-log-requests",
     ]  # fmt: skip
     if serve.max_model_len:
@@ -153,6 +158,8 @@ def vllm_command(server: Server, socket: Path) -> list[str]:
         command.append("--enforce-eager")
     if server.chat_template:
         command += ["--chat-template", str(socket.with_name(TEMPLATE))]
+    if server.reasoning_parser:
+        command += ["--reasoning-parser", server.reasoning_parser]
     if server.adapters:
         command += ["--enable-lora", "--max-lora-rank", str(_max_rank(server.adapters)), "--lora-modules"]
         command += [f"{name}={path}" for name, path in server.adapters.items()]
