@@ -223,7 +223,7 @@ def borderline(run: Run, limit: int, json: bool) -> None:
 def lineage(run: Run, prefix: str, json: bool) -> None:
     """A row with its parents, their parents and its children."""
     recipe, workspace = recipe_of(run)
-    seeds = read_instances(workspace / recipe.seeds, first_instance_only=True)
+    seeds = read_instances(workspace / recipe.seeds)
     found = family(prefix, list(run.kept()), seeds)
     if json:
         console.as_json({
@@ -235,7 +235,9 @@ def lineage(run: Run, prefix: str, json: bool) -> None:
     made = found.row.lineage
     scores = ", ".join(f"{name} {value:g}" for name, value in made.scores.items())
     facts = [("method", made.method or "a seed"), ("episode", str(made.episode) if made.episode >= 0 else ""),
-             ("teacher", made.teacher[:12]), ("scores", scores)]  # fmt: skip
+             ("teacher", made.teacher[:12]), ("answered by", made.answered_by[:12]), ("scores", scores),
+             ("rejected", found.row.rejected), ("rejected by", made.rejected_by[:12]), ("original", made.original),
+             ("thinking", found.row.thinking)]  # fmt: skip
     console.pairs([(name, value) for name, value in facts if value])
     for number, generation in enumerate(found.ancestors, 1):
         _relatives("parents" if number == 1 else f"{number} generations back", generation)

@@ -13,9 +13,12 @@ from pydantic import model_validator
 
 from localinstruct.config import Section
 from localinstruct.methods.alpaca import AlpacaOptions, alpaca
+from localinstruct.methods.answer import AnswerOptions, answer, answer_rows
 from localinstruct.methods.evol_instruct import EvolInstructOptions, evol_instruct
+from localinstruct.methods.judge import JudgeOptions, judge
 from localinstruct.methods.magpie import MagpieOptions, magpie
 from localinstruct.methods.rewrite import RewriteOptions, rewrite
+from localinstruct.methods.preference import PreferenceOptions, preference, preference_rows
 from localinstruct.methods.self_instruct import SelfInstructOptions, self_instruct
 from localinstruct.records import Episode, Instance, PoolView, Reject
 
@@ -25,11 +28,20 @@ METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {
     "evol_instruct": evol_instruct,
     "magpie": magpie,
     "rewrite": rewrite,
+    "answer": answer,
+    "preference": preference,
 }
 """Name in a recipe -> the generator."""
-FINITE: dict[str, Callable[[Sequence[Instance], Any], int]] = {}
+FINITE: dict[str, Callable[[Sequence[Instance], Any], int]] = {
+    "answer": lambda seeds, options: len(seeds),
+    "preference": lambda seeds, options: len(seeds),
+}
 """Methods that end by themselves: (seeds, options) -> how many episodes there are. The others go on for ever."""
-STEPS: dict[str, Callable[[Sequence[Instance], Any, Random], Episode]] = {}
+OVER_SEEDS = ("answer", "preference")
+"""Methods whose rows are the tasks of the seed file, each once, so that they are like them on purpose."""
+STEPS: dict[str, Callable[[Sequence[Instance], Any, Random], Episode]] = {
+    "answer": answer_rows, "preference": preference_rows, "judge": judge,
+}  # fmt: skip
 """Name under `then` in a recipe -> the step, in the order in which they are done."""
 
 
@@ -46,6 +58,10 @@ class MethodSection(Section):
     """A chat model writes both sides of a talk (Xu et al. 2024)."""
     rewrite: RewriteOptions | None = None
     """Seeds said again in clearer, fuller words, and answered."""
+    answer: AnswerOptions | None = None
+    """The tasks of the seed file answered, one at a time."""
+    preference: PreferenceOptions | None = None
+    """The tasks of the seed file with a better and a worse answer, ready for DPO."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "MethodSection":
@@ -71,6 +87,20 @@ class MethodSection(Section):
 
 class Then(Section):
     """What is done with the rows of an episode, whichever method wrote them; every step is optional."""
+
+    answer: AnswerOptions | None = None
+    """First: answered again, one at a time, by the teacher or by models.answerer."""
+    preference: PreferenceOptions | None = None
+    """Then: several answers compared, the best against the worst."""
+    judge: JudgeOptions | None = None
+    """Last: graded, and rejected below a threshold."""
+
+
+def asked_in_chats(method: MethodSection, then: Then) -> dict[str, str]:
+    """Role -> the first key of the recipe that asks it in a chat, so that a base model cannot play it."""
+    keys = {f"method.{method.name}": method.options} | {f"then.{name}": getattr(then, name, None) for name in STEPS}
+    asked = [(role, key) for key, options in keys.items() for role in getattr(options, "chats", ())]
+    return dict(reversed(asked))
 
 
 def play(method: MethodSection, then: Then, pool: PoolView, rng: Random) -> Episode:

@@ -20,7 +20,7 @@ from localinstruct.curate.coverage import Coverage
 from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import RecipeError
-from localinstruct.methods import MethodSection, Then
+from localinstruct.methods import OVER_SEEDS, MethodSection, Then
 from localinstruct.recipe.dataset import Dataset
 from localinstruct.recipe.evaluate import Evaluate
 from localinstruct.recipe.generate import Generate
@@ -88,6 +88,32 @@ class Recipe(Section):
             "to say it. Give the topic its own seeds, or use a prompt with {topic} (magpie: in system)"
         )
 
+    @model_validator(mode="after")
+    def _fits_the_method(self) -> "Recipe":
+        name = self.method.name
+        if name in OVER_SEEDS and self.novelty.against != "kept":
+            raise ValueError(
+                f"novelty.against: expected kept with method.{name}, whose rows are the tasks of the seed file; found "
+                f"{self.novelty.against}"
+            )
+        if name in OVER_SEEDS and self.coverage.topics:
+            raise ValueError(f"coverage.topics: method.{name} takes the tasks of the seed file as they are")
+        return self
+
+    @model_validator(mode="after")
+    def _rivals_are_named(self) -> "Recipe":
+        for key, options in (("method.preference", self.method.preference), ("then.preference", self.then.preference)):
+            missing = (
+                [role for role in options.by if role.startswith("rival") and role not in self.models.asked]
+                if options
+                else []
+            )
+            if missing:
+                raise ValueError(
+                    f"{key}.by: {missing[0]} is nobody; models.rivals names {len(self.models.rivals)} models"
+                )
+        return self
+
     @property
     def digest(self) -> str:
         """SHA-256 of the resolved recipe."""
@@ -135,6 +161,7 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
         _override(data, override)
     _read_template(data, path)
     _read_coverage(data, path)
+    _read_rubrics(data, path)
     return parse(Recipe, data, str(path))
 
 
@@ -146,11 +173,8 @@ def _read_template(data: dict[str, Any], recipe: Path) -> None:
     name = section.get("template")
     if not isinstance(name, str) or "\n" in name or not name.endswith(written.ENDINGS):
         return
-    folders = (find_workspace(recipe.parent), recipe.parent, Path.cwd())
-    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
-    if found is None:
-        raise RecipeError(f"train.template: {name}: no such file.", nearby(folders[0] / name))
-    data["train"] = section | {"template": found.read_text(encoding="utf-8").removesuffix("\n")}
+    text = _file_beside(recipe, "train.template", name).read_text(encoding="utf-8")
+    data["train"] = section | {"template": text.removesuffix("\n")}
 
 
 def _read_coverage(data: dict[str, Any], recipe: Path) -> None:
@@ -161,16 +185,34 @@ def _read_coverage(data: dict[str, Any], recipe: Path) -> None:
     for key in ("topics", "personas"):
         if not isinstance(name := section.get(key), str):
             continue
-        folders = (find_workspace(recipe.parent), recipe.parent, Path.cwd())
-        found = next((folder / name for folder in folders if (folder / name).is_file()), None)
-        if found is None:
-            raise RecipeError(f"coverage.{key}: {name}: no such file.", nearby(folders[0] / name))
+        found = _file_beside(recipe, f"coverage.{key}", name)
         if key == "topics":
             content = load_yaml(found)
             section[key] = content["topics"] if set(content) == {"topics"} else content
         else:
             lines = found.read_text(encoding="utf-8").splitlines()
             section[key] = [line.strip() for line in lines if line.strip()]
+
+
+def _read_rubrics(data: dict[str, Any], recipe: Path) -> None:
+    """Put the rubric of a YAML file in the place of the file's name, so that the run keeps it."""
+    for part in ("method", "then"):
+        steps = data.get(part)
+        for name, options in steps.items() if isinstance(steps, dict) else ():
+            grading = options.get("grading") if isinstance(options, dict) else None
+            file = grading.get("rubric") if isinstance(grading, dict) else None
+            if isinstance(file, str) and file.endswith((".yaml", ".yml")):
+                found = _file_beside(recipe, f"{part}.{name}.grading.rubric", file)
+                options["grading"] = {**grading, "rubric": load_yaml(found)}
+
+
+def _file_beside(recipe: Path, key: str, name: str) -> Path:
+    """The file that a key of the recipe names: in its workspace, beside it, or here."""
+    folders = (find_workspace(recipe.parent), recipe.parent, Path.cwd())
+    found = next((folder / name for folder in folders if (folder / name).is_file()), None)
+    if found is None:
+        raise RecipeError(f"{key}: {name}: no such file.", nearby(folders[0] / name))
+    return found
 
 
 def recipe_from_text(text: str, source: str, overrides: tuple[str, ...] = ()) -> Recipe:

@@ -14,7 +14,7 @@ than the target still needs.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from itertools import count
@@ -53,6 +53,8 @@ class Line:
     in_flight: int
     seeds: Sequence[Instance]
     teacher_digest: str
+    digests: Mapping[str, str] = field(default_factory=dict)
+    """Role -> digest of the model that plays it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,12 @@ class Conveyor:
         return Played(passed, vectors, rejects, tokens, view.topic)
 
     def _signed(self, row: Instance, view: PoolView) -> Instance:
-        signed = replace(row.lineage, episode=view.number, teacher=self.line.teacher_digest, topic=view.topic)
+        made, digests = row.lineage, self.line.digests
+        signed = replace(
+            made, episode=view.number, teacher=self.line.teacher_digest, topic=view.topic,
+            answered_by=digests.get(made.answered_by, made.answered_by),
+            rejected_by=digests.get(made.rejected_by, made.rejected_by),
+        )  # fmt: skip
         return replace(row, lineage=signed)
 
     def _commit(self, number: int, played: Played) -> None:

@@ -6,7 +6,7 @@ loaded while the teacher starts. How rows come to be kept is in `conveyor.py`.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -19,6 +19,7 @@ from localinstruct.curate.novelty import Gate, Index, Novelty, text_of
 from localinstruct.errors import RunConflict
 from localinstruct.formats import read_instances
 from localinstruct.integrity import require_space
+from localinstruct.methods import OVER_SEEDS
 from localinstruct.models import ModelSpec, checked, load_catalog
 from localinstruct.nano.grammar import check
 from localinstruct.progress import Progress
@@ -27,7 +28,7 @@ from localinstruct.records import Instance, digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult
 from localinstruct.stages.conveyor import Commit, Conveyor, Line
-from localinstruct.stages.sources import completed
+from localinstruct.stages.sources import completed, require_chats
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import Panel, serving_all
 
@@ -50,7 +51,9 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     teacher, encoder = asked["teacher"], catalog.get(recipe.models.encoder)
     seeds = read_seeds(recipe, run, workspace)
     method = completed(recipe, teacher)
-    line = make_line(recipe.model_copy(update={"method": method}), seeds, teacher.digest)
+    require_chats(recipe, asked)
+    digests = {role: spec.digest for role, spec in asked.items()}
+    line = make_line(recipe.model_copy(update={"method": method}), seeds, teacher.digest, digests)
     require_seeds(recipe.coverage, seeds)
     require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
     progress.say(f"seeds: {len(seeds)} tasks from {recipe.seeds}; {run.count_kept()} rows kept before")
@@ -68,9 +71,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
 
 def read_seeds(recipe: Recipe, run: Run, workspace: Path) -> list[Instance]:
     """The seed tasks; refused when this run was begun with others."""
-    seeds = read_instances(
-        workspace / recipe.seeds, first_instance_only=True
-    )  # as Alpaca does: one demonstration a task
+    demonstrations = recipe.method.name not in OVER_SEEDS  # as Alpaca does: one demonstration a task
+    seeds = read_instances(workspace / recipe.seeds, first_instance_only=demonstrations)
     now, before = digest([seed.id for seed in seeds]), run.get("seeds")
     if before not in (None, now) and not run.is_blank():
         raise RunConflict(
@@ -81,12 +83,18 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path) -> list[Instance]:
     return seeds
 
 
-def make_line(recipe: Recipe, seeds: Sequence[Instance], teacher_digest: str) -> Line:
-    """The settings of the conveyor; in_flight defaults to twice the engine's batch, which keeps the batch full."""
+def make_line(
+    recipe: Recipe, seeds: Sequence[Instance], teacher_digest: str, digests: Mapping[str, str] | None = None
+) -> Line:
+    """The settings of the conveyor; in_flight defaults to twice the engine's batch, which keeps the batch full.
+
+    `digests`: role -> digest of the model that plays it.
+    """
     return Line(
         method=recipe.method, then=recipe.then, generate=recipe.generate, filters=recipe.filters,
         novelty=recipe.novelty, coverage=recipe.coverage, seed=recipe.seed,
         in_flight=recipe.generate.in_flight or 2 * recipe.serve.max_num_seqs, seeds=seeds, teacher_digest=teacher_digest,
+        digests=digests or {},
     )  # fmt: skip
 
 

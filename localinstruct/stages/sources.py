@@ -4,11 +4,12 @@ A table by method: (recipe, the teacher's entry) -> the method's options, comple
 teacher's chat template wraps a talk. They are read by rendering a talk with marks in the place of what is said.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from localinstruct.config import listing
 from localinstruct.errors import ModelError, RecipeError
-from localinstruct.methods import MethodSection
+from localinstruct.methods import MethodSection, asked_in_chats
 from localinstruct.methods.magpie import MagpieOptions
 from localinstruct.models import ModelSpec, checked
 from localinstruct.preflight.chat_template import template_problems, template_text
@@ -21,6 +22,17 @@ def completed(recipe: Recipe, teacher: ModelSpec) -> MethodSection:
     if name not in SOURCES:
         return recipe.method
     return recipe.method.model_copy(update={name: SOURCES[name](recipe, teacher)})
+
+
+def require_chats(recipe: Recipe, asked: Mapping[str, ModelSpec]) -> None:
+    """RecipeError that names every base model which a method or a step asks in a chat."""
+    wrong = [
+        f"{key} asks {asked[role].name} as {role} in a chat, but it is a base model (chat: false)"
+        for role, key in asked_in_chats(recipe.method, recipe.then).items() if not asked[role].chat
+    ]  # fmt: skip
+    if wrong:
+        raise RecipeError(f"models: {listing(wrong)}", "Name chat models as models.answerer, models.rivals and models.judge "
+                          "(localinstruct models list).")  # fmt: skip
 
 
 def magpie_frame(recipe: Recipe, teacher: ModelSpec) -> MagpieOptions:
