@@ -153,7 +153,9 @@ def show(
 @app.command()
 def export(
     target: RunArg,
-    format: Annotated[str, typer.Option("--format", help="alpaca, jsonl, messages, sharegpt or parquet.")] = "alpaca",
+    format: Annotated[
+        str, typer.Option("--format", help="alpaca, jsonl, messages, sharegpt, parquet or preference.")
+    ] = "alpaca",
     output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
     sealed: SealedAlone = False,
 ) -> None:

@@ -1,9 +1,9 @@
 """Readers and writers of every format people keep instruction data in.
 
 Read: Self-Instruct seeds, Alpaca's JSON and regen.json, JSONL of instruction/input/output, our own full rows, chat
-messages, ShareGPT conversations, Parquet of any of them; the kind is seen from the content, never from the file's name.
-Written: alpaca, jsonl, messages, sharegpt, parquet. Bad lines are named all at once and nothing is half loaded. Not
-covered: compressed files, CSV, tool calls and pictures in conversations.
+messages, ShareGPT conversations, TRL's preference pairs, Parquet of any of them; the kind is seen from the content, never
+from the file's name. Written: alpaca, jsonl, messages, sharegpt, parquet, preference. Bad lines are named all at once and
+nothing is half loaded. Not covered: compressed files, CSV, tool calls and pictures in conversations.
 """
 
 from localinstruct.files import atomic_write, write_text

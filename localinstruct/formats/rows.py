@@ -41,7 +41,7 @@ def to_instances(row: Any, first_instance_only: bool = False) -> list[Instance]:
     if present:
         return _KINDS[present[0]](row)[: 1 if first_instance_only else None]
     found = ", ".join(sorted(map(str, row))[:8]) or "none"
-    raise Malformed(f"expected a key instruction, messages or conversations, found keys: {found}")
+    raise Malformed(f"expected a key instruction, messages, conversations or chosen, found keys: {found}")
 
 
 def user_turn(instance: Instance) -> str:
@@ -113,6 +113,17 @@ def _sharegpt(row: Row) -> list[Instance]:
     system = _optional(row, "system")  # some exporters keep it beside the turns
     first = (Message("system", system),) if system and turns and turns[0].role != "system" else ()
     return [_conversation(row, first + turns)]
+
+
+def _preference(row: Row) -> list[Instance]:
+    """A pair as TRL has it: prompt, chosen and rejected, each a list of messages."""
+    prompt, chosen, rejected = (
+        _turns(row.get(key), key, "role", "content", ROLES) for key in ("prompt", "chosen", "rejected")
+    )
+    for key, answer in (("chosen", chosen), ("rejected", rejected)):
+        if [turn.role for turn in answer] != ["assistant"]:
+            raise Malformed(f"expected {key} to be one turn of the assistant, found {len(answer)} turns")
+    return [replace(_conversation(row, prompt + chosen), rejected=rejected[0].content)]
 
 
 def _conversation(row: Row, turns: tuple[Message, ...]) -> Instance:
@@ -250,5 +261,6 @@ _KINDS: dict[str, Callable[[Row], list[Instance]]] = {
     "instruction": _plain,
     "messages": _messages,
     "conversations": _sharegpt,
+    "chosen": _preference,
 }
 """The key that tells -> how such a row is read; the first that is there decides."""

@@ -1,7 +1,8 @@
 """Instances to a file, in the formats other tools read. Same rows, same bytes.
 
 Each format says what it can hold: a row it cannot hold is refused with the reason instead of losing a part of it.
-`jsonl` and `parquet` hold everything; `alpaca` single turns; `messages` and `sharegpt` join instruction and input.
+`jsonl` and `parquet` hold everything; `alpaca` single turns; `messages` and `sharegpt` join instruction and input, and so
+does `preference`, which holds pairs only.
 """
 
 import json
@@ -62,12 +63,14 @@ class _Screen:
         raise DataError(
             f"{path}: {len(self.refused)} rows cannot be written as {self.format}, nothing was written\n{lines}"
             + (f"\n  … and {rest} more" if rest > 0 else ""),
-            "Use --format jsonl or parquet: they hold every field.",
+            "Use --format jsonl or parquet: they hold every field; preference holds pairs.",
         )
 
 
 def _unfit(instance: Instance, format: str) -> str | None:
-    """Why `format` would lose or garble a part of this row."""
+    """Why `format` would lose or garble a part of this row, or cannot make one of its rows from it."""
+    if format == "preference" and not instance.rejected:
+        return "has no rejected answer, which every row of a preference file needs"
     for name in _CANNOT_HOLD.get(format, ()):
         if getattr(instance, name):
             return f"has {_FIELD_WORDS[name]}, for which {format} has no place"
@@ -87,6 +90,7 @@ _CANNOT_HOLD = {
     "alpaca": ("system", "history", "rejected", "thinking"),
     "messages": ("rejected",),
     "sharegpt": ("rejected", "thinking"),
+    "preference": ("thinking",),
 }
 
 
@@ -124,6 +128,14 @@ def _sharegpt(instances: Iterable[Instance], file: BinaryIO) -> None:
     _write_lines(rows, file)
 
 
+def _preference(instances: Iterable[Instance], file: BinaryIO) -> None:
+    """Prompt, chosen and rejected as messages, as TRL's DPOTrainer reads them."""
+    for row in instances:
+        *prompt, chosen = [asdict(turn) for turn in _conversation(row)]
+        other = {**chosen, "content": row.rejected}
+        _write_lines([{"prompt": prompt, "chosen": [chosen], "rejected": [other]}], file)
+
+
 def _parquet(instances: Iterable[Instance], file: BinaryIO) -> None:
     """Full rows as columns; lineage as JSON text, because not every reader knows nested maps."""
     import pyarrow
@@ -159,5 +171,6 @@ EXPORTS: dict[str, Writer] = {
     "messages": _messages,
     "sharegpt": _sharegpt,
     "parquet": _parquet,
+    "preference": _preference,
 }
 """Format -> the function that writes it."""

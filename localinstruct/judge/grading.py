@@ -92,7 +92,7 @@ def grade_prompt(answer: Instance, grading: Grading, mark: str) -> Prompt:
     text = fill(
         rubric.prompt or _words(), mark=mark, task=task_of(answer), answer=answer.output.strip(),
         criteria="\n".join(f"- {one.name}: {one.asks}" for one in rubric.criteria), lowest=scale.lowest,
-        highest=scale.highest, meaning=meaning + "\n" if meaning else "", form=rubric.example(grading.reason),
+        highest=scale.highest, meaning=meaning, form=rubric.example(grading.reason),
     )  # fmt: skip
     warm = 0.7 if grading.samples > 1 else 0.0
     return Prompt(

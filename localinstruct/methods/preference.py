@@ -79,7 +79,10 @@ def preference_rows(rows: Sequence[Instance], options: PreferenceOptions, rng: R
 
 def distinct(answers: Sequence[Instance]) -> list[Instance]:
     """The first of every group of answers that say the same."""
-    return list({one.output: one for one in reversed(answers)}.values())[::-1]
+    first: dict[str, Instance] = {}
+    for one in answers:
+        first.setdefault(one.output, one)
+    return list(first.values())
 
 
 def pair(contest: Sequence[tuple[Instance, Verdict]], options: PreferenceOptions) -> Instance | Reject:

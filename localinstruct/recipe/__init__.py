@@ -203,7 +203,7 @@ def _read_rubrics(data: dict[str, Any], recipe: Path) -> None:
             file = grading.get("rubric") if isinstance(grading, dict) else None
             if isinstance(file, str) and file.endswith((".yaml", ".yml")):
                 found = _file_beside(recipe, f"{part}.{name}.grading.rubric", file)
-                options["grading"] = {**grading, "rubric": load_yaml(found)}
+                options["grading"] = dict(grading or {}, rubric=load_yaml(found))
 
 
 def _file_beside(recipe: Path, key: str, name: str) -> Path:
