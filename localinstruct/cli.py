@@ -15,6 +15,7 @@ import typer
 
 from localinstruct import console
 from localinstruct.commands import bundle, models, recipes, seeds
+from localinstruct.commands import bundle, judge, models, recipes
 from localinstruct.commands.evaluate import Against, Judge, Tasks, compare
 from localinstruct.commands.options import (
     Fresh,
@@ -42,6 +43,7 @@ app.command()(preview)
 app.add_typer(models.app, name="models")
 app.add_typer(seeds.app, name="seeds")
 app.add_typer(recipes.app, name="recipes")
+app.add_typer(judge.app, name="judge")
 app.add_typer(bundle.app, name="bundle")
 
 

@@ -1,6 +1,7 @@
 """Every method in one conveyor: the same tape gives the same rows, and a run that died asks only what is missing."""
 
 import asyncio
+import json
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 import pytest
 
 from localinstruct.formats import read_instances
+from localinstruct.methods import OVER_SEEDS
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Prompt
@@ -18,7 +20,13 @@ from tests.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedTeacher
 SEEDS = read_instances(Path(__file__).parents[1] / "seeds/nano_seed_tasks.jsonl", first_instance_only=True)
 OPTIONS: dict[str, dict[str, Any]] = {
     "self_instruct": {}, "evol_instruct": {}, "rewrite": {}, "magpie": {"turns": 2, "frame": ["U:", "\nA:", "\nU:", "\nA:"]},
+    "self_instruct": {}, "evol_instruct": {}, "magpie": {"turns": 2, "frame": ["U:", "\nA:", "\nU:", "\nA:"]},
+    "answer": {"best_of": 2}, "preference": {"answers": 3, "margin": 0.5},
 }  # fmt: skip
+THEN: dict[str, dict[str, Any]] = {
+    "evol_instruct": {"answer": {}, "preference": {"own_answer": True}, "judge": {"at_least": 2}}
+}
+"""Steps after a method."""
 
 
 def task(rng: Random) -> str:
@@ -38,9 +46,12 @@ class Anybody(ScriptedTeacher):
         self.asked += 1
         rng = Random(prompt.digest + str(self.asked) * prompt.raw)  # Magpie sends the same prompt for ever
         await asyncio.sleep(self._delay * rng.random())
-        return [Completion(self.words(prompt, rng), "stop", 7)]
+        return [Completion(self.words(prompt, rng), "stop", 7) for _ in range(prompt.n)]
 
     def words(self, prompt: Prompt, rng: Random) -> str:
+        if prompt.schema:
+            grades = [name for name in prompt.schema["properties"] if name != "why"]
+            return json.dumps({"why": "So.", **{name: rng.randint(1, 5) for name in grades}})
         if prompt.text.endswith("\n9."):
             return f"{task(rng)}\n10. {task(rng)}\n11) {task(rng)}"
         if prompt.text.endswith("Answer:"):
@@ -55,7 +66,8 @@ class Anybody(ScriptedTeacher):
 def play(run: Run, method: str, teacher: Anybody) -> list[str]:
     recipe = Recipe.model_validate(
         {"name": "t", "models": {"teacher": "t", "student": "s"}, "method": {method: OPTIONS[method]},
-         "generate": {"target": 40, "in_flight": 6}, "novelty": {"threshold": 0.99}, "filters": {"set": "none"}}
+         "then": THEN.get(method, {}), "generate": {"target": 40, "in_flight": 6}, "filters": {"set": "none"},
+         "novelty": {"threshold": 0.99, "against": "kept" if method in OVER_SEEDS else "all"}}
     )  # fmt: skip
     asyncio.run(converse(make_line(recipe, SEEDS, "digest"), run, teacher, HashEncoder(), Silent()))
     return [row.id for row in run.kept()]

@@ -1,14 +1,16 @@
-"""Self-Instruct, Evol-Instruct and Magpie on a real vLLM: their recipes as they stand, with a smaller target."""
+"""The methods beside Alpaca's on a real vLLM: their recipes as they stand, with a smaller target."""
 
+import json
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from localinstruct.formats import write
 from localinstruct.progress import Silent
 from localinstruct.recipe import load_recipe
 from localinstruct.records import Instance
-from localinstruct.run import open_run
+from localinstruct.run import open_run, read_run
 from localinstruct.stages import generate
 from tests.nano_server import nano_workspace
 
@@ -43,3 +45,30 @@ def test_magpie_in_two_turns(nano_server: str, tmp_path: Path) -> None:
     rows = rows_from("magpie", nano_server, tmp_path, "method.magpie.turns=2")
     assert Counter(len(row.history) for row in rows)[2] >= 6
     assert not any("Input:" in row.instruction or "###" in row.output for row in rows)
+
+
+def test_answer(nano_server: str, tmp_path: Path) -> None:
+    rows = rows_from("answer", nano_server, tmp_path)
+    assert all(row.lineage.answered_by == row.lineage.teacher and row.lineage.original for row in rows)
+    assert all(1 <= row.lineage.scores["helpful-correct"] <= 5 for row in rows)
+
+
+def test_preference(nano_server: str, tmp_path: Path) -> None:
+    rows = rows_from("preference", nano_server, tmp_path)
+    scores = [row.lineage.scores for row in rows]
+    assert all(row.rejected and row.rejected != row.output for row in rows)
+    assert all(one["helpful-correct"] >= one["helpful-correct.rejected"] + 1 for one in scores)
+    assert write(rows, "preference", tmp_path / "pairs.jsonl") == len(rows)
+
+
+def test_judged(nano_server: str, tmp_path: Path) -> None:
+    rows = rows_from("judged", nano_server, tmp_path)
+    assert all(row.lineage.scores["alpaca-5-point"] >= 2.5 for row in rows)
+    with read_run(tmp_path / "run") as run:
+        low = [reject for _, reject in run.rejects("judged too low")]
+        asked = [reply for _, _, _, prompt, replies in run.tape() if prompt["schema"] for reply in replies]
+    assert low
+    assert all(reject.score is not None and reject.score < 2.5 for reject in low)
+    assert {reply.decoding for reply in asked} == {"constrained"}
+    assert len(asked) >= 2 * len(rows)
+    assert all(set(json.loads(reply.text)) == {"quality"} for reply in asked)

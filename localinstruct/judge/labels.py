@@ -1,0 +1,63 @@
+"""What people said of answers, to check a judge against: a JSONL file with a row per answer or per pair.
+
+    {"instruction": "Name a tree.", "output": "Oak.", "label": 5}
+    {"instruction": "Name a tree.", "first": "Oak.", "second": "Rock.", "better": "first"}
+
+Both kinds may stand in one file, and both may have an `input`. `label` is a grade on the rubric's scale, for the answer as
+a whole; `better` is first, second or tie. Not covered: grades per criterion, several people.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from localinstruct.formats import Malformed, read_rows, to_instances
+from localinstruct.judge.rubric import Scale
+from localinstruct.records import Instance
+
+Better = Literal["first", "second", "tie"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledAnswer:
+    """A row and the grade a person gave its output."""
+
+    row: Instance
+    label: float
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledPair:
+    """A task, two answers, and which one a person found better."""
+
+    task: Instance
+    first: str
+    second: str
+    better: Better
+
+
+Labelled = LabelledAnswer | LabelledPair
+
+
+def read_labels(path: Path, scale: Scale) -> list[Labelled]:
+    """Every labelled row of a file; DataError names every bad line."""
+    return read_rows(path, lambda value: [_labelled(value, scale)])
+
+
+def _labelled(value: Any, scale: Scale) -> Labelled:
+    if not isinstance(value, dict) or ("label" in value) == ("better" in value):
+        raise Malformed("expected an object with either label (of one answer) or better (of two)")
+    if "label" in value:
+        [row] = to_instances(value, first_instance_only=True)
+        return LabelledAnswer(row, _grade(value["label"], scale))
+    if value["better"] not in ("first", "second", "tie"):
+        raise Malformed(f"expected better to be first, second or tie, found {value['better']!r}")
+    [task] = to_instances({**value, "output": value.get("first")}, first_instance_only=True)
+    [other] = to_instances({**value, "output": value.get("second")}, first_instance_only=True)
+    return LabelledPair(task, task.output, other.output, cast("Better", value["better"]))
+
+
+def _grade(label: Any, scale: Scale) -> float:
+    if isinstance(label, bool) or not isinstance(label, int | float) or not scale.lowest <= label <= scale.highest:
+        raise Malformed(f"expected label to be a grade from {scale.lowest} to {scale.highest}, found {label!r}")
+    return float(label)
