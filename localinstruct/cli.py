@@ -14,8 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from localinstruct import console
-from localinstruct.commands import bundle, models, recipes, seeds
-from localinstruct.commands import bundle, judge, models, recipes
+from localinstruct.commands import bundle, judge, models, recipes, seeds
 from localinstruct.commands.evaluate import Against, Judge, Tasks, compare
 from localinstruct.commands.options import (
     Fresh,

@@ -20,7 +20,6 @@ from tests.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedTeacher
 SEEDS = read_instances(Path(__file__).parents[1] / "seeds/nano_seed_tasks.jsonl", first_instance_only=True)
 OPTIONS: dict[str, dict[str, Any]] = {
     "self_instruct": {}, "evol_instruct": {}, "rewrite": {}, "magpie": {"turns": 2, "frame": ["U:", "\nA:", "\nU:", "\nA:"]},
-    "self_instruct": {}, "evol_instruct": {}, "magpie": {"turns": 2, "frame": ["U:", "\nA:", "\nU:", "\nA:"]},
     "answer": {"best_of": 2}, "preference": {"answers": 3, "margin": 0.5},
 }  # fmt: skip
 THEN: dict[str, dict[str, Any]] = {

@@ -182,7 +182,7 @@ def test_a_thought_stands_in_its_own_field_and_leaves_the_id_alone() -> None:
 def test_what_formats_do_with_thoughts(tmp_path: Path) -> None:
     row = Instance("Why?", output="So.", thinking="hm")
     holding, refusals = [], []
-    for format in EXPORTS:
+    for format in (name for name in EXPORTS if name != "preference"):  # which wants pairs
         try:
             write([row], format, tmp_path / format)
         except DataError as refused:

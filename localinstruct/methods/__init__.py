@@ -17,8 +17,8 @@ from localinstruct.methods.answer import AnswerOptions, answer, answer_rows
 from localinstruct.methods.evol_instruct import EvolInstructOptions, evol_instruct
 from localinstruct.methods.judge import JudgeOptions, judge
 from localinstruct.methods.magpie import MagpieOptions, magpie
-from localinstruct.methods.rewrite import RewriteOptions, rewrite
 from localinstruct.methods.preference import PreferenceOptions, preference, preference_rows
+from localinstruct.methods.rewrite import RewriteOptions, rewrite
 from localinstruct.methods.self_instruct import SelfInstructOptions, self_instruct
 from localinstruct.records import Episode, Instance, PoolView, Reject
 
