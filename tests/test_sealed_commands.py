@@ -17,6 +17,7 @@ EXCEPT = {
     "init": "copies recipes, seeds and models.yaml that came with the program",
     "doctor": "looks at the machine and the environment",
     "models list": "shows models.yaml and whether folders are there",
+    "judge list": "shows rubrics",
     "recipes list": "shows recipes and whether folders are there",
     "bundle keygen": "writes random bytes",
 }

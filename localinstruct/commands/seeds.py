@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
+from localinstruct.commands.options import SealedAlone
 
 if TYPE_CHECKING:
     from localinstruct.records import Instance
@@ -25,8 +26,9 @@ def seeds() -> None:
 @app.command("check")
 def seeds_check(
     file: Annotated[Path, typer.Argument(help="A seed file in any format that a recipe reads.")],
+    sealed: SealedAlone = False,
 ) -> None:
-    """Seeds that are repeated, and seeds that the default filters would reject. Exit code 3 where there are any."""
+    """Seeds that are repeated, and seeds that the default filters would reject. Exit code 2 where there are any."""
     from localinstruct.formats import read_instances
 
     rows = read_instances(file, first_instance_only=True)
@@ -35,7 +37,7 @@ def seeds_check(
         console.table(("seed", "problem", "instruction"), found)
     console.line(f"{len(rows)} seeds read, {len({seed for seed, _, _ in found})} with a problem")
     if found:
-        raise typer.Exit(3)
+        raise typer.Exit(2)
 
 
 def problems(rows: "list[Instance]") -> list[tuple[str, str, str]]:
