@@ -274,6 +274,8 @@ def main() -> NoReturn:
         console.usage(problem)
         code = 2
     except (KeyboardInterrupt, typer.Abort):
+        if CHILD not in os.environ:
+            console.note("stopped before a run was opened, or outside of one.")
         code = Interrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at exit
