@@ -14,10 +14,7 @@ from localinstruct.recipe import Recipe
 HERE = Path(__file__).parent
 COMMANDS = (
     "demo", "init", "doctor", "models list", "models add", "models verify", "models build", "recipes list", "seeds check",
-    "preview", "run", "generate",
-    "demo", "init", "doctor", "models list", "models add", "models verify", "models build", "recipes list", "preview",
-    "judge list", "judge check",
-    "run", "generate",
+    "judge list", "judge check", "preview", "run", "generate",
     "dataset", "train", "evaluate", "report", "show", "export", "chat", "verify-report", "bundle pack",
     "bundle verify", "bundle import", "bundle keygen",
 )  # fmt: skip

@@ -54,7 +54,15 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
         yield "forgetting", _forgetting(evaluated.get("forgetting") or {})
         yield "verdict", verdict(evaluated, made, results.get("dataset", {}), trained)
     yield "report", str(run.path / "report.html")
-    yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · export {run.path} --format alpaca"
+    format = _fitting_format(next(run.kept(), None))
+    yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · export {run.path} --format {format}"
+
+
+def _fitting_format(row: Instance | None) -> str:
+    """The plainest export that holds rows like this one."""
+    if row and row.rejected:
+        return "preference"
+    return "messages" if row and (row.history or row.system or row.thinking) else "alpaca"
 
 
 def _checked(counts: dict[str, int]) -> str:

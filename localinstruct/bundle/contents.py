@@ -215,7 +215,7 @@ def _specs(names: Sequence[str], recipes: Sequence[Path], workspace: Path) -> li
     found = {name: catalog.get(name) for name in names}
     for path in recipes:
         used, here = load_recipe(path).models, load_catalog(find_workspace(path.parent))
-        for name in (used.teacher, used.student, used.encoder):
+        for name in (*used.asked.values(), used.student, used.encoder):
             spec = here.get(name)
             found |= {} if name in found or spec.endpoint else {name: spec}
     return [found[name] for name in sorted(found)]

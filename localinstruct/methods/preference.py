@@ -69,7 +69,8 @@ def preference_rows(rows: Sequence[Instance], options: PreferenceOptions, rng: R
                          + [answered(row, reply, role) for role, reply in field if not problem(reply)])
                 for row, field in zip(rows, fields, strict=True)]  # fmt: skip
     found: list[Instance | Reject] = [
-        unanswered(row, field[0][1]) if not some else Reject("preference", "one answer only", told(some[0]))
+        unanswered(row, field[0][1]) if not some
+        else Reject("preference", "one answer only", told(some[0]), f"{len(field)} asked, all the same or cut off")
         for row, field, some in zip(rows, fields, contests, strict=True) if len(some) < 2
     ]  # fmt: skip
     contests = [some for some in contests if len(some) >= 2]

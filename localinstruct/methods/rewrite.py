@@ -61,7 +61,8 @@ def row(seed: Instance, wording: str, reply: Completion) -> Instance | Reject:
         return Reject(
             "parse", "answer truncated" if answer else "no answer", wording, f"finish_reason {reply.finish_reason!r}"
         )
-    return Instance(wording, input=seed.input, output=answer, lineage=Lineage(method="rewrite", parents=(seed.id,)))
+    lineage = Lineage(method="rewrite", parents=(seed.id,))
+    return Instance(wording, input=seed.input, output=answer, thinking=reply.thinking, lineage=lineage)
 
 
 def words(text: str) -> list[str]:
