@@ -5,6 +5,7 @@ files. Not covered: whether the driver and the GPU build of torch agree, which o
 """
 
 import fcntl
+import os
 import subprocess
 import sys
 import tempfile
@@ -20,6 +21,7 @@ from localinstruct.errors import LocalInstructError
 from localinstruct.machine import GIB, Machine, disk_free, file_system, fits, look
 from localinstruct.models import ModelSpec, checked, load_catalog
 from localinstruct.preflight import inspect
+from localinstruct.teacher.vllm import socket_place
 
 VLLM_FLOOR = (0, 32, 0)
 """The first release with CVE-2026-115911 fixed."""
@@ -28,8 +30,6 @@ NEEDED = ("torch", "transformers", "trl", "peft", "accelerate", "datasets", "sen
 MEDIA_PACKAGES = ("torchvision", "torchaudio", "torchcodec")
 NETWORK_FILE_SYSTEMS = ("nfs", "cifs", "smb", "9p", "fuse.sshfs", "lustre", "ceph", "gluster")
 MIN_DISK_GIB, MIN_MEMORY_GIB = 5, 4
-MAX_SOCKET_FOLDER = 60
-"""A unix socket's path holds at most 107 bytes; our own names take the rest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +145,13 @@ def locks(place: Path) -> Fact:
 
 
 def socket_folder(folder: Path) -> Fact:
-    """Measure the path of the temporary folder, below which the teacher's socket lies."""
-    length = len(str(folder).encode())
-    fits_in = length <= MAX_SOCKET_FOLDER
-    value = str(folder) if fits_in else f"{folder}: {length} bytes, too long for a unix socket below it"
-    return Fact("socket folder", value, fits_in, "" if fits_in else "export TMPDIR=/tmp")
+    """The folder below which the teacher's sockets lie: the temporary one, or /tmp when its path is too long for them."""
+    place = socket_place(folder)
+    usable = os.access(place, os.W_OK | os.X_OK)
+    why = "" if place == folder else f", because the path of {folder} is too long for sockets"
+    return Fact(
+        "socket folder", f"{place}{why}", usable, "" if usable else "export TMPDIR=FOLDER, a short path of yours"
+    )
 
 
 def namespaces() -> Fact:

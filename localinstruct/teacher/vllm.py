@@ -6,6 +6,7 @@ Models are checked by `models.checked` before they come here.
 """
 
 import asyncio
+import os
 import sys
 import tempfile
 import time
@@ -27,6 +28,8 @@ from localinstruct.warden import Ward
 TEMPLATE = "chat_template.jinja"
 STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
 """JSON under a schema is compact: a weak model that may write blanks between its parts writes nothing else."""
+LONGEST_PLACE = 47
+"""Bytes: a unix socket's path holds 107; our folder in it takes 23, and vLLM's own sockets in that a slash and a UUID."""
 STEADY = 300.0
 """Seconds of health after which earlier deaths no longer count."""
 
@@ -73,7 +76,8 @@ class Server:
     def _private_folder(self) -> Path:
         """A 0700 folder whose path is well below the 108 bytes of a socket; the same one again after a restart."""
         if not self.url:
-            self.url = f"unix://{tempfile.mkdtemp(prefix='localinstruct-')}/vllm.sock"
+            place = socket_place(Path(tempfile.gettempdir()))
+            self.url = f"unix://{tempfile.mkdtemp(prefix='localinstruct-', dir=place)}/vllm.sock"
         folder = Path(self.url.removeprefix("unix://")).parent
         folder.mkdir(mode=0o700, exist_ok=True)
         return folder
@@ -209,3 +213,8 @@ def _is_healthy(url: str) -> bool:
             return http.get(base.removesuffix("/v1") + "/health").status_code == 200
     except (httpx2.HTTPError, OSError):
         return False
+
+
+def socket_place(place: Path) -> Path:
+    """`place`, or /tmp where its path is too long for the names of sockets below it."""
+    return place if len(os.fsencode(place)) <= LONGEST_PLACE else Path("/tmp")
