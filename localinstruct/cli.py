@@ -27,9 +27,9 @@ from localinstruct.commands.options import (
     SealedAlone,
     Set,
     TargetArg,
-    require_choice,
 )
 from localinstruct.commands.preview import preview
+from localinstruct.commands.ship import export
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.integrity import plain_words
 from localinstruct.warden import CHILD
@@ -39,6 +39,7 @@ app = typer.Typer(
     help="Self-instruct on your own machine: seeds in; dataset, fine-tuned student and report out; nothing leaves.",
 )  # fmt: skip
 app.command()(preview)
+app.command()(export)
 app.add_typer(models.app, name="models")
 app.add_typer(seeds.app, name="seeds")
 app.add_typer(recipes.app, name="recipes")
@@ -149,26 +150,6 @@ def show(
             views.borderline(found, limit, json)
         else:
             views.overview(found, limit, json)
-
-
-@app.command()
-def export(
-    target: RunArg,
-    format: Annotated[
-        str, typer.Option("--format", help="alpaca, jsonl, messages, sharegpt, parquet or preference.")
-    ] = "alpaca",
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="File to write.")] = None,
-    sealed: SealedAlone = False,
-) -> None:
-    """Write the kept rows in a format that other tools read."""
-    from localinstruct.formats import EXPORTS, write
-    from localinstruct.workspace import viewed_run
-
-    require_choice("--format", format, list(EXPORTS))
-    suffix = {"alpaca": "json", "parquet": "parquet"}.get(format, "jsonl")
-    with viewed_run(target, loopback=False) as found:
-        path = output or found.path / f"{found.path.name}-{format}.{suffix}"
-        console.line(f"{write(found.kept(), format, path)} rows in {path}")
 
 
 @app.command()

@@ -16,6 +16,7 @@ ROWS = (
     ("console", "workspace"),
     ("pipeline", "doctor"),
     ("bundle",),
+    ("ship",),
     ("stages",),
     ("recipe", "run"),
     ("methods", "teacher", "curate", "nano"),

@@ -145,8 +145,8 @@ def encode(
     ModelError when the tokenizer has no end-of-text token or spells it out as ordinary text.
     """
     prompt, completion = render(instance, template, tokenizer)
-    special = template != "chat"  # a chat template writes its own beginning of text
-    source = _open(tokenizer(prompt, add_special_tokens=special, verbose=False)["input_ids"], tokenizer)
+    special = _adds_special(template)
+    source = _prompt_ids(prompt, template, tokenizer)
     whole = tokenizer(prompt + completion + end_of_text(tokenizer), add_special_tokens=special, verbose=False)[
         "input_ids"
     ]
@@ -162,6 +162,11 @@ def encode(
         truncated=len(whole) > max_length,
         merged=whole[: len(source)] != source,
     )
+
+
+def prompt_ids(instance: Instance, template: Template, tokenizer: Any) -> list[int]:
+    """The tokens before a row's answer, as training reads them: what a student is asked with."""
+    return _prompt_ids(render(instance, template, tokenizer)[0], template, tokenizer)
 
 
 def encode_pair(instance: Instance, template: Template, tokenizer: Any, max_length: int) -> EncodedPair | None:
@@ -261,6 +266,16 @@ def _span(turns: list[dict[str, str]], number: int, text: str, tokenizer: Any) -
             "Use --set train.loss_on=last",
         )
     return len(before), len(through)
+
+
+def _adds_special(template: Template) -> bool:
+    """Whether the tokenizer puts its beginning of text before it: a chat template writes its own."""
+    return template != "chat"
+
+
+def _prompt_ids(prompt: str, template: Template, tokenizer: Any) -> list[int]:
+    ids = tokenizer(prompt, add_special_tokens=_adds_special(template), verbose=False)["input_ids"]
+    return _open(ids, tokenizer)
 
 
 def _open(ids: list[int], tokenizer: Any) -> list[int]:

@@ -44,23 +44,29 @@ def fault(template: str) -> str | None:
 
 def has_place_for(template: str, field: str) -> bool:
     """Whether a written template can hold `system` or `history`."""
-    return field in template and (_is_jinja(template) or f"{{{field}}}" in template)
+    return field in template and (is_jinja(template) or f"{{{field}}}" in template)
 
 
 def prompt_of(instance: Instance, template: str) -> str:
     """The prompt of a row; RecipeError when the template cannot be rendered."""
-    return _jinja(instance, template) if _is_jinja(template) else _plain(instance, template)
+    return _jinja(instance, template) if is_jinja(template) else _plain(instance, template)
 
 
-def _is_jinja(template: str) -> bool:
+def is_jinja(template: str) -> bool:
+    """Whether a written template is Jinja rather than text with holes."""
     return "{{" in template or "{%" in template
 
 
 def _plain(instance: Instance, template: str) -> str:
     """Fill the holes in one pass: braces in a row's own text are text."""
-    with_input, rule, without = template.partition(f"\n{RULE}\n")
-    part = without if rule and not instance.input else with_input
+    part = template.partition(f"\n{RULE}\n")[0] if instance.input else without_input(template)
     return _HOLE.sub(lambda hole: str(getattr(instance, hole[1]) or ""), part)
+
+
+def without_input(template: str) -> str:
+    """The part of a plain template that is for rows without an input: the second, or the only one."""
+    with_input, rule, without = template.partition(f"\n{RULE}\n")
+    return without if rule else with_input
 
 
 def _jinja(instance: Instance, template: str) -> str:

@@ -1,0 +1,53 @@
+"""A trained student as files that other tools load: an adapter, merged weights, an Ollama folder, or GGUF.
+
+Every export is a new folder that appears whole or not at all. A merged student is loaded again and its logits compared
+with those of base and adapter before anybody gets it. Nothing is pushed anywhere. Rows are exported by `formats`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from localinstruct.models import ModelSpec
+from localinstruct.progress import Progress
+from localinstruct.recipe import Recipe
+from localinstruct.ship import adapter, merged
+from localinstruct.ship.order import Order, Shipped
+from localinstruct.ship.place import new_folder
+from localinstruct.stages.student import artefact, quiet
+
+__all__ = ["MODEL_FORMATS", "Order", "Shipped", "order", "ship"]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One way to write a student: how many bytes it takes, and the function that writes it into an empty folder."""
+
+    size: Callable[[Order], int]
+    write: Callable[[Order, Path, Progress], Shipped]
+    check: Callable[[Order], object] = field(default=lambda _: None)
+    """Refuses, before anything is written, an order that cannot be filled."""
+
+
+MODEL_FORMATS: dict[str, Format] = {
+    "adapter": Format(adapter.size, adapter.write, adapter.require_adapter),
+    "merged": Format(merged.size, merged.write),
+}
+"""--format -> how it is written."""
+
+
+def order(recipe: Recipe, spec: ModelSpec, run_path: Path) -> Order:
+    """What there is to export of a run; DataError while it has no trained student."""
+    return Order(run_path.name, recipe.train.template, spec, artefact(run_path), run_path / "logs" / "export.log")
+
+
+def ship(wanted: Order, format: str, output: Path, progress: Progress) -> Shipped:
+    """Write the student as `format` (a key of MODEL_FORMATS) into the new folder `output`.
+
+    UsageError for a place that is taken or too small, DataError for a format this student has not got, ModelError for a
+    base that is missing or unsafe, TrainerError when the written student does not compute what the trained one does.
+    """
+    way = MODEL_FORMATS[format]
+    way.check(wanted)
+    with new_folder(output, way.size(wanted)) as folder, quiet(wanted.log):
+        return way.write(wanted, folder, progress)
