@@ -15,7 +15,8 @@ Format = Annotated[
     str,
     typer.Option(
         "--format",
-        help="Rows: alpaca, jsonl, messages, sharegpt, parquet or preference. The student: adapter or merged.",
+        help="Rows: alpaca, jsonl, messages, sharegpt, parquet or preference. "
+        "The student: adapter, merged, ollama or gguf.",
     ),
 ]
 Output = Annotated[
@@ -23,8 +24,21 @@ Output = Annotated[
     typer.Option("--output", "-o", help="File to write, or new folder for the student; default: in the run."),
 ]
 
+Converter = Annotated[
+    str,
+    typer.Option(
+        "--converter", metavar="FILE", help="For gguf: llama.cpp's convert_hf_to_gguf.py; default: the one on the PATH."
+    ),
+]
 
-def export(target: RunArg, format: Format = "alpaca", output: Output = None, sealed: SealedAlone = False) -> None:
+
+def export(
+    target: RunArg,
+    format: Format = "alpaca",
+    output: Output = None,
+    converter: Converter = "",
+    sealed: SealedAlone = False,
+) -> None:
     """Write the kept rows, or the trained student, in a format that other tools read."""
     from localinstruct.formats import EXPORTS
     from localinstruct.ship import MODEL_FORMATS
@@ -35,7 +49,7 @@ def export(target: RunArg, format: Format = "alpaca", output: Output = None, sea
         if format in EXPORTS:
             _export_rows(found, format, output)
         else:
-            _export_student(found, format, output or found.path / f"{found.path.name}-{format}")
+            _export_student(found, format, output or found.path / f"{found.path.name}-{format}", converter)
 
 
 def _export_rows(run: "Run", format: str, output: Path | None) -> None:
@@ -46,13 +60,13 @@ def _export_rows(run: "Run", format: str, output: Path | None) -> None:
     console.line(f"{write(run.kept(), format, path)} rows in {path}")
 
 
-def _export_student(run: "Run", format: str, output: Path) -> None:
+def _export_student(run: "Run", format: str, output: Path, converter: str) -> None:
     from localinstruct.models import load_catalog
     from localinstruct.pipeline import recipe_of
     from localinstruct.ship import order, ship
 
     recipe, workspace = recipe_of(run)
-    wanted = order(recipe, load_catalog(workspace).get(recipe.models.student), run.path)
+    wanted = order(recipe, load_catalog(workspace).get(recipe.models.student), run.path, converter)
     with console.progress() as progress:
         done = ship(wanted, format, output, progress)
     console.line(f"the student of {run.path} in {output}")

@@ -11,7 +11,7 @@ from pathlib import Path
 from localinstruct.models import ModelSpec
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
-from localinstruct.ship import adapter, merged
+from localinstruct.ship import adapter, gguf, merged, ollama
 from localinstruct.ship.order import Order, Shipped
 from localinstruct.ship.place import new_folder
 from localinstruct.stages.student import artefact, quiet
@@ -32,13 +32,16 @@ class Format:
 MODEL_FORMATS: dict[str, Format] = {
     "adapter": Format(adapter.size, adapter.write, adapter.require_adapter),
     "merged": Format(merged.size, merged.write),
+    "ollama": Format(merged.size, ollama.write),
+    "gguf": Format(gguf.size, gguf.write, gguf.require_converter),
 }
 """--format -> how it is written."""
 
 
-def order(recipe: Recipe, spec: ModelSpec, run_path: Path) -> Order:
+def order(recipe: Recipe, spec: ModelSpec, run_path: Path, converter: str = "") -> Order:
     """What there is to export of a run; DataError while it has no trained student."""
-    return Order(run_path.name, recipe.train.template, spec, artefact(run_path), run_path / "logs" / "export.log")
+    log = run_path / "logs" / "export.log"
+    return Order(run_path.name, recipe.train.template, spec, artefact(run_path), log, converter)
 
 
 def ship(wanted: Order, format: str, output: Path, progress: Progress) -> Shipped:

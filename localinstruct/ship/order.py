@@ -20,6 +20,8 @@ class Order:
     trained: Artefact
     log: Path
     """Where the libraries' words go."""
+    converter: str = ""
+    """Path of a GGUF converter, or "" to look for one."""
 
     def base_folder(self) -> Path:
         """The directory of the base, checked; ModelError when it is missing or unsafe."""
