@@ -15,7 +15,8 @@ import typer
 
 from localinstruct import console
 from localinstruct.commands import bundle, judge, models, recipes, seeds
-from localinstruct.commands.evaluate import Against, Judge, Tasks, compare
+from localinstruct.commands.compare import compare
+from localinstruct.commands.evaluate import Against, Judge, Tasks, compare_student
 from localinstruct.commands.options import (
     Fresh,
     Json,
@@ -40,6 +41,7 @@ app = typer.Typer(
 )  # fmt: skip
 app.command()(preview)
 app.command()(export)
+app.command()(compare)
 app.add_typer(models.app, name="models")
 app.add_typer(seeds.app, name="seeds")
 app.add_typer(recipes.app, name="recipes")
@@ -109,7 +111,7 @@ def evaluate(
 ) -> None:
     """Compare the student with its base; or with another run or model, on other tasks, before a judge."""
     if against or tasks or judge:
-        compare(target, settings or [], against or "base", tasks or [], judge, json)
+        compare_student(target, settings or [], against or "base", tasks or [], judge, json)
         return
     result = _run_stage("evaluate", target, name, settings, False, redo)
     if json:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
@@ -156,6 +157,32 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     for row in rows:
         grid.add_row(*(escape(cell) for cell in row))
     out.print(grid, soft_wrap=False)
+
+
+def columns(names: Sequence[str], groups: Iterable[tuple[str, Sequence[Sequence[str]]]]) -> None:
+    """Titled groups of rows (label, value, …) under one head of `names`, on stdout.
+
+    Where a line would not fit the terminal, every value stands on a line of its own, after its name.
+    """
+    groups = [(title, [[plain(cell) for cell in row] for row in rows]) for title, rows in groups]
+    cells = [["", *names], *(row for _, rows in groups for row in rows)]
+    widths = [max(cell_len(row[place]) for row in cells) for place in range(len(names) + 1)]
+    widths[0] += 2  # below its group's title
+    beside = sum(widths) + 2 * len(names) <= out.width
+    if beside:
+        out.print(f"[bold]{escape(_aligned(['', *names], widths))}[/]")
+    for title, rows in groups:
+        out.print(f"[bold]{escape(title)}[/]")
+        for label, *values in rows:
+            if beside:
+                out.print(escape(_aligned([f"  {label}", *values], widths)))
+            else:
+                out.print(escape(label))
+                pairs((f"  {name}", value) for name, value in zip(names, values, strict=True))
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    return "  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
 def as_json(value: Any) -> None:

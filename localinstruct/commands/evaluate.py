@@ -23,7 +23,7 @@ Judge = Annotated[
 ]
 
 
-def compare(
+def compare_student(
     target: str, settings: Sequence[str], against: str, tasks: Sequence[Path], judge: str | None, json: bool
 ) -> None:
     """Compare, store it in the run under evaluation/comparisons/, and show it."""

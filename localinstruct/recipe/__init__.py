@@ -8,6 +8,7 @@ The resolved recipe is saved in the run.
 
 import difflib
 import tempfile
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -225,9 +226,14 @@ def recipe_from_text(text: str, source: str, overrides: tuple[str, ...] = ()) ->
 
 def changed_keys(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
     """Every key whose value differs, as 'train.epochs' -> (old, new)."""
-    before, after = _flat(old.model_dump(mode="json")), _flat(new.model_dump(mode="json"))
-    keys = sorted(before.keys() | after.keys())
-    return {k: (before.get(k), after.get(k)) for k in keys if before.get(k) != after.get(k)}
+    return {key: (before, after) for key, [before, after] in differing_keys([old, new]).items()}
+
+
+def differing_keys(recipes: Sequence[Recipe]) -> dict[str, list[Any]]:
+    """Every key that is not the same in all recipes -> its value in each; None where a recipe has no such key."""
+    flat = [_flat(recipe.model_dump(mode="json")) for recipe in recipes]
+    values = {key: [one.get(key) for one in flat] for key in sorted(set().union(*flat))}
+    return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:

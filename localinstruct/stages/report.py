@@ -33,13 +33,12 @@ from localinstruct.stages.report_sections import (
     provenance,
     training,
 )
-from localinstruct.stages.verdict import verdict
+from localinstruct.stages.run_facts import finished_results, judged_verdict
 
 CLIP = 900
 """Characters of one text that are shown."""
 REASONS = 30
 """Reject reasons that are listed."""
-STAGES = ("generate", "dataset", "train", "evaluate")
 STYLES = {"parse": "hollow", "filter": "mid", "novelty": "accent"}
 """Stage of a reject -> how its bar is drawn."""
 # Controls but tab and newline; zero-width and bidirectional formatting; line separators; surrogates; tags. The joiners
@@ -75,7 +74,7 @@ def render(recipe: Recipe, run: Run, where: str) -> str:
 
 def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
     """Everything the template places, by section."""
-    results = {name: _result(run, name) for name in STAGES}
+    results = finished_results(run)
     threshold = recipe.novelty.threshold
     kept = data.survey_kept(run, threshold, Random(f"{recipe.seed}:kept"))
     rejects = data.survey_rejects(run, threshold, Random(f"{recipe.seed}:rejects"))
@@ -85,7 +84,7 @@ def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
     weak, remedies = about.weak_kinds(recipe, evaluate, where, run.path.name)
     compared = about.read_comparisons(run.path)
     return {
-        "verdict": _verdict(results, compared),
+        "verdict": judged_verdict(results, compared),
         "comparisons": [about.comparison(one) for one in compared],
         "forgetting": about.forgetting(evaluate),
         "weak": weak,
@@ -131,25 +130,10 @@ def clip(text: str, limit: int = CLIP) -> str:
     return text if len(text) <= limit else f"{text[:limit].rstrip()} … ({len(text):,} characters in all)"
 
 
-def _verdict(results: dict[str, StageResult | None], compared: list[dict[str, Any]]) -> str:
-    """One sentence; a judge's word on base and student belongs into it where one was asked."""
-    generated, dataset, trained, evaluated = (results[name] or {} for name in STAGES)
-    if not evaluated:
-        return ""
-    judged = next((one["pairwise"] for one in compared if one.get("against") == "base" and one.get("pairwise")), None)
-    return verdict({**evaluated, "pairwise": judged}, generated, dataset, trained)
-
-
 def _where(path: Path, workspace: Path) -> str:
     """The run as seen from the workspace; elsewhere its last two names, because a report may be passed on."""
     inside, root = path.resolve(), workspace.resolve()
     return str(inside.relative_to(root)) if inside.is_relative_to(root) else f"{inside.parent.name}/{inside.name}"
-
-
-def _result(run: Run, name: str) -> StageResult | None:
-    """A stage's result, or None until it has finished."""
-    entry = run.stage(name)
-    return entry.result if entry and entry.finished is not None else None
 
 
 def _date(run: Run) -> str:
