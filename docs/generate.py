@@ -14,7 +14,7 @@ from localinstruct.recipe import Recipe
 HERE = Path(__file__).parent
 COMMANDS = (
     "demo", "init", "doctor", "models list", "models add", "models verify", "models build", "recipes list", "seeds check",
-    "judge list", "judge check", "preview", "run", "generate",
+    "judge list", "judge check", "preview", "fit", "run", "generate",
     "dataset", "train", "evaluate", "report", "show", "compare", "export", "chat", "verify-report", "bundle pack",
     "bundle verify", "bundle import", "bundle keygen",
 )  # fmt: skip

@@ -17,6 +17,7 @@ from localinstruct import console
 from localinstruct.commands import bundle, judge, models, recipes, seeds
 from localinstruct.commands.compare import compare
 from localinstruct.commands.evaluate import Against, Judge, Tasks, compare_student
+from localinstruct.commands.fit import fit
 from localinstruct.commands.options import (
     Fresh,
     Json,
@@ -40,6 +41,7 @@ app = typer.Typer(
     help="Self-instruct on your own machine: seeds in; dataset, fine-tuned student and report out; nothing leaves.",
 )  # fmt: skip
 app.command()(preview)
+app.command()(fit)
 app.command()(export)
 app.command()(compare)
 app.add_typer(models.app, name="models")

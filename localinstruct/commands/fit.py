@@ -1,0 +1,88 @@
+"""`localinstruct fit`: does a recipe fit this machine or another, and if not, what would."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from localinstruct import console
+from localinstruct.commands.options import Json, RecipeArg, SealedAlone, Set
+from localinstruct.errors import DoesNotFit, UsageError
+from localinstruct.machine import GIB, Machine
+
+if TYPE_CHECKING:
+    from localinstruct.fit.assess import Assessment, Phase
+
+Other = Annotated[
+    str | None,
+    typer.Option("--machine", metavar="vram=24,ram=64,disk=200", help="Ask about another machine (GiB; also gpus=2)."),
+]
+COLUMNS = {"weights": "weights", "KV cache": "KV cache", "optimizer": "optimizer", "gradients": "gradients",
+           "activations": "activations"}  # fmt: skip
+"""Part -> its column; everything else is added up as "other"."""
+TIGHT = 0.9
+"""Share of what is there above which a phase is called tight."""
+
+
+def fit(
+    recipe: RecipeArg, settings: Set = None, machine: Other = None, json: Json = False, sealed: SealedAlone = False
+) -> None:
+    """Memory and disk of RECIPE by phase against this machine or another; what would make it fit. Exit code 7: it does not."""
+    from localinstruct.fit.assess import assess
+    from localinstruct.models import load_catalog
+    from localinstruct.recipe import find_recipe, find_workspace, load_recipe
+
+    path = find_recipe(recipe)
+    chosen = load_recipe(path, tuple(settings or []))
+    catalog = load_catalog(find_workspace(path.parent))
+    target, disk = _machine(machine)
+    found = assess(chosen, catalog, target, disk)
+    result = {"recipe": chosen.name, "machine": _told(target, disk), **found.to_dict()}
+    console.as_json(result) if json else _show(result, found)
+    if not found.fits:
+        raise DoesNotFit(f"{chosen.name} does not fit: {_why(found)}.", "")
+
+
+def _machine(words: str | None) -> tuple[Machine, float]:
+    """(machine, free disk in bytes): this one, or the one that is described."""
+    from localinstruct.machine import disk_free, imagined, look
+
+    here, disk = look(), float(disk_free(Path.cwd()))
+    if words is None:
+        return here, disk
+    try:
+        other, gib = imagined(words, here)
+    except ValueError as problem:
+        raise UsageError(f"--machine {words}: {problem}.", "For example: --machine vram=24,ram=64,disk=200") from None
+    return other, disk if gib is None else gib * GIB
+
+
+def _told(machine: Machine, disk: float) -> str:
+    cards = ", ".join(f"{card.name}, {card.free_gib:.1f} GiB free" for card in machine.gpus) or "no GPU"
+    return f"{cards}; {machine.available_gib:.1f} GiB memory and {disk / GIB:.0f} GiB disk free"
+
+
+def _show(result: dict[str, Any], found: "Assessment") -> None:
+    console.heading(f"{result['recipe']} on: {result['machine']}")
+    head = ("phase", "place", *COLUMNS.values(), "other", "needs", "has", "", "of what")
+    console.table(head, [_row(phase) for phase in found.phases])
+    console.line("GiB, at the worst moment of each phase; calculated, and not yet measured on a GPU")
+    for words in (*found.problems, *found.assumed):
+        console.line(f"- {words}")
+
+
+def _row(phase: "Phase") -> list[str]:
+    other = sum(size for part, size in phase.parts.items() if part not in COLUMNS)
+    sizes = [*(phase.parts.get(part, 0.0) for part in COLUMNS), other, phase.needs, phase.room]
+    verdict = "does not fit" if not phase.fits else "tight" if phase.needs > TIGHT * phase.room else "fits"
+    return [phase.name, phase.place, *(_gib(size) for size in sizes), verdict, phase.note]
+
+
+def _gib(size: float) -> str:
+    return f"{size / GIB:,.2f}" if size else ""
+
+
+def _why(found: "Assessment") -> str:
+    short = [f"{one.name} needs {one.needs / GIB:.1f} GiB of {one.place}, {one.room / GIB:.1f} are there"
+             for one in found.phases if not one.fits]  # fmt: skip
+    return "; ".join([*short, *(problem.rstrip(".") for problem in found.problems)])

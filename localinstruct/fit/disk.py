@@ -1,0 +1,34 @@
+"""Disk of a run in bytes: its store, its checkpoints and what is left of a training. What is there already does not count."""
+
+from localinstruct.fit.shape import Shape
+from localinstruct.fit.training import Parts, Plan, trainable
+from localinstruct.recipe import Recipe
+from localinstruct.stages.training.checkpoints import KEEP
+
+ROW_TOKENS = 200
+"""Tokens of a row, where no run has said otherwise; an assumption."""
+TOKEN_BYTES = 4.5
+KEPT_SHARE = 0.6
+"""Kept rows among candidates, where no run has said otherwise; an assumption."""
+EMBEDDING = 384
+
+
+def needs(recipe: Recipe, shape: Shape | None, made: Plan | None, absent: float) -> Parts:
+    """Everything a run may have on the disk at once; `absent` is the size of models that have yet to be brought.
+
+    A checkpoint holds what is learnt and its two means; `KEEP` of them and one being written. What is kept in the end is
+    there twice while it is moved to its place, and once more with train.keep: best.
+    """
+    found: Parts = {"rows": rows(recipe)}
+    if shape and made:
+        learnt = trainable(shape, made) * (2 if recipe.train.mode == "qlora" else 4)
+        found["checkpoints"] = 3.0 * learnt * (KEEP + 1)
+        found["student"] = float(learnt * (4 if recipe.train.keep == "best" else 2))
+    return found | ({"models to bring": absent} if absent else {})
+
+
+def rows(recipe: Recipe) -> float:
+    """Store, dataset and exports: each candidate's text on the tape, each kept row twice more, its vector and neighbours."""
+    kept = recipe.generate.target
+    text = ROW_TOKENS * TOKEN_BYTES
+    return kept / KEPT_SHARE * text + kept * (3 * text + 4 * EMBEDDING + 500)

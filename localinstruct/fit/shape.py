@@ -1,0 +1,181 @@
+"""A model's size and shape, from config.json and the headers of its safetensors files; the weights are never read.
+
+Of a model that is not on this disk only what models.yaml says is known: its parameters and its context. Then the shape
+is that of the published dense model nearest in size, and `source` says so. Not covered: attention that keeps less than
+every token (sliding windows, latent or linear attention): for those the numbers are upper bounds.
+"""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from localinstruct.models import ModelSpec
+from localinstruct.preflight.completeness import transformer_folder, weight_files
+from localinstruct.preflight.json_files import load_object
+from localinstruct.preflight.safetensors import read_header
+
+PLAIN_MLP = {"gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "bert", "roberta", "xlm-roberta",
+             "mpnet", "distilbert"}  # fmt: skip
+"""Model types whose MLP has no gate: two matrices, not three."""
+DEFAULT_VOCAB = 32_000
+
+
+@dataclass(frozen=True, slots=True)
+class Linear:
+    """One kind of matrix in every layer, (outputs, inputs)."""
+
+    name: str
+    inputs: int
+    outputs: int
+
+    @property
+    def size(self) -> int:
+        """Weights of one such matrix."""
+        return self.inputs * self.outputs
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What the arithmetic needs to know of a transformer."""
+
+    name: str
+    source: str
+    """Where this comes from: "config.json", or what it was guessed from."""
+    parameters: int
+    file_bytes: int
+    """Of the safetensors files; 2 per parameter where there are none to look at."""
+    largest_file: int
+    layers: int
+    hidden: int
+    mlp: int
+    """Width of the MLP a token passes through: of several experts, all that are active."""
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    context: int
+    tied: bool = True
+    """Whether the output layer is the embedding."""
+    gated: bool = True
+    experts: bool = False
+
+    @property
+    def query(self) -> int:
+        """Width of all query heads."""
+        return self.heads * self.head_dim
+
+    @property
+    def kv(self) -> int:
+        """Width of all key heads, and of all value heads."""
+        return self.kv_heads * self.head_dim
+
+    @property
+    def linears(self) -> tuple[Linear, ...]:
+        """The matrices of one layer; experts are no Linear layers in transformers 5 and get no adapter."""
+        attention = (
+            Linear("q_proj", self.hidden, self.query), Linear("k_proj", self.hidden, self.kv),
+            Linear("v_proj", self.hidden, self.kv), Linear("o_proj", self.query, self.hidden),
+        )  # fmt: skip
+        if self.experts:
+            return attention
+        gate = (Linear("gate_proj", self.hidden, self.mlp),) if self.gated else ()
+        return (*attention, *gate, Linear("up_proj", self.hidden, self.mlp), Linear("down_proj", self.mlp, self.hidden))
+
+    @property
+    def embedding(self) -> int:
+        """Weights of the embedding, and of the output layer where that is another matrix."""
+        return self.vocab * self.hidden * (1 if self.tied else 2)
+
+    @property
+    def guessed(self) -> bool:
+        """Whether the shape is another model's."""
+        return self.source != "config.json"
+
+
+def count(shape: Shape) -> int:
+    """Weights of a dense decoder of this shape: embeddings, matrices, two norms a layer and one at the end."""
+    layer = sum(linear.size for linear in shape.linears) + 2 * shape.hidden
+    return shape.embedding + shape.layers * layer + shape.hidden
+
+
+def _published(name: str, parameters: float, layers: int, hidden: int, mlp: int, heads: int, kv_heads: int,
+               head_dim: int, vocab: int, tied: bool) -> Shape:  # fmt: skip
+    size = int(parameters)
+    return Shape(name, f"the shape of {name}", size, 2 * size, min(2 * size, 5 * 10**9), layers, hidden, mlp, heads,
+                 kv_heads, head_dim, vocab, 0, tied)  # fmt: skip
+
+
+PUBLISHED = (
+    _published("SmolLM2-135M", 134.5e6, 30, 576, 1536, 9, 3, 64, 49_152, True),
+    _published("Qwen2.5-0.5B", 494e6, 24, 896, 4864, 14, 2, 64, 151_936, True),
+    _published("Llama-3.2-1B", 1.236e9, 16, 2048, 8192, 32, 8, 64, 128_256, True),
+    _published("Qwen2.5-1.5B", 1.544e9, 28, 1536, 8960, 12, 2, 128, 151_936, True),
+    _published("Llama-3.2-3B", 3.213e9, 28, 3072, 8192, 24, 8, 128, 128_256, True),
+    _published("Qwen3-4B", 4.022e9, 36, 2560, 9728, 32, 8, 128, 151_936, True),
+    _published("Llama-3.1-8B", 8.03e9, 32, 4096, 14_336, 32, 8, 128, 128_256, False),
+    _published("Qwen3-8B", 8.19e9, 36, 4096, 12_288, 32, 8, 128, 151_936, False),
+    _published("Qwen3-14B", 14.77e9, 40, 5120, 17_408, 40, 8, 128, 151_936, False),
+    _published("Qwen3-32B", 32.76e9, 64, 5120, 25_600, 64, 8, 128, 151_936, False),
+    _published("Llama-3.1-70B", 70.55e9, 80, 8192, 28_672, 64, 8, 128, 128_256, False),
+)
+"""Dense models and the figures of their published config.json; a test counts their weights from them."""
+
+
+def shape_of(spec: ModelSpec) -> Shape | None:
+    """The shape of a model of models.yaml; None for an endpoint, and where neither files nor parameters are known."""
+    if spec.endpoint:
+        return None
+    if spec.present and (found := read_shape(spec.directory, spec.name)):
+        return found
+    return guessed(spec.name, spec.parameters, spec.context) if spec.parameters else None
+
+
+def guessed(name: str, parameters: int, context: int) -> Shape:
+    """The published shape nearest in size, with these parameters and this context."""
+    near = min(PUBLISHED, key=lambda one: abs(math.log(one.parameters / parameters)))
+    source = f"models.yaml: {parameters:,} parameters, the shape of {near.name}"
+    size = 2 * parameters
+    return replace(near, name=name, source=source, parameters=parameters, file_bytes=size, context=context,
+                   largest_file=min(size, 5 * 10**9))  # fmt: skip
+
+
+def read_shape(directory: Path, name: str) -> Shape | None:
+    """The shape of a model directory, or None when its config.json does not tell."""
+    core = transformer_folder(directory)
+    config = load_object(core / "config.json")
+    inner = config.get("text_config")
+    config = config | inner if isinstance(inner, dict) else config
+    hidden, layers = (
+        _number(config, "hidden_size", "n_embd", "d_model"),
+        _number(config, "num_hidden_layers", "n_layer"),
+    )
+    heads = _number(config, "num_attention_heads", "n_head")
+    files = weight_files(directory)
+    if not (hidden and layers and heads and files):
+        return None
+    sizes = [path.stat().st_size for path in files]
+    experts = _number(config, "num_experts_per_tok", "num_experts_per_token")
+    return Shape(
+        name, "config.json", sum(read_header(path).parameters for path in files), sum(sizes), max(sizes), layers, hidden,
+        mlp=_mlp(config, hidden, experts),
+        heads=heads,
+        kv_heads=_number(config, "num_key_value_heads") or heads,
+        head_dim=_number(config, "head_dim") or hidden // heads,
+        vocab=_number(config, "vocab_size") or DEFAULT_VOCAB,
+        context=_number(config, "max_position_embeddings", "n_positions") or 2048,
+        tied=bool(config.get("tie_word_embeddings", True)),
+        gated=str(config.get("model_type")) not in PLAIN_MLP,
+        experts=bool(experts),
+    )  # fmt: skip
+
+
+def _mlp(config: dict[str, Any], hidden: int, experts: int) -> int:
+    """Width of the MLP: of the active experts together, where there are experts."""
+    dense = _number(config, "intermediate_size", "n_inner", "ffn_dim", "d_ff") or 4 * hidden
+    return experts * (_number(config, "moe_intermediate_size") or dense) if experts else dense
+
+
+def _number(config: dict[str, Any], *keys: str) -> int:
+    """The first of these keys that holds a whole number above 0, else 0."""
+    return next((value for key in keys if type(value := config.get(key)) is int and value > 0), 0)
