@@ -209,10 +209,13 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or
 
 def _run_everything(recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool) -> None:
     from localinstruct import pipeline, views
+    from localinstruct.fit.assess import shortfall
     from localinstruct.workspace import opened_run
 
     with opened_run(recipe, name, settings or [], fresh=fresh, redo=redo) as work, console.progress() as progress:
         pipeline.require_ready(work.recipe, work.run, work.workspace, progress)
+        if words := shortfall(work.recipe, work.workspace, work.run.path):
+            progress.say(words)
         pipeline.run_all(work.recipe, work.run, progress, views.stage_done)
         views.summary(work.run)
 

@@ -11,11 +11,12 @@ from typer.testing import CliRunner
 from localinstruct.cli import app
 from localinstruct.errors import DoesNotFit, UsageError
 from localinstruct.fit import serving, training
-from localinstruct.fit.assess import Assessment, assess
+from localinstruct.fit.advice import advise
+from localinstruct.fit.assess import Assessment, assess, shortfall
 from localinstruct.fit.shape import PUBLISHED, Shape, count, guessed, read_shape
 from localinstruct.machine import GIB, Gpu, Machine, imagined
 from localinstruct.models import load_catalog
-from localinstruct.recipe import load_recipe
+from localinstruct.recipe import Recipe, load_recipe
 from localinstruct.recipe.train import Train
 from localinstruct.stages.student import Device
 from localinstruct.stages.training.choices import choose
@@ -245,6 +246,72 @@ def test_another_machine_is_imagined() -> None:
             imagined(wrong, MACHINE)
 
 
+# -- advice ---------------------------------------------------------------------------------------------------------------
+
+
+def advised(name: str, machine: Machine, *settings: str) -> list[str] | None:
+    catalog = load_catalog(ROOT)
+    recipe = load_recipe(ROOT / "recipes" / f"{name}.yaml", settings)
+    tried: list[Recipe] = []
+
+    def ask(other: Recipe) -> Assessment:
+        tried.append(other)
+        return assess(other, catalog, machine, 10**12, bf16=False)
+
+    changes = advise(recipe, catalog, machine, ask)
+    if changes is None:
+        return None
+    words = [str(change) for change in changes]
+    assert assessed(name, machine, *settings, *words).fits
+    for left_out in words:  # none of them is there for nothing
+        assert not assessed(name, machine, *settings, *(word for word in words if word != left_out)).fits
+    assert len(tried) < 200
+    return words
+
+
+def test_fewer_rows_at_once_come_before_anything_that_costs_quality() -> None:
+    long = ("models.student=llama-3.1-8b", "train.max_length=4096")
+    assert advised("workstation-24gb", card(24), *long) == ["train.device_batch_size=1"]
+    assert advised("workstation-24gb", card(24), "train.device_batch_size=32", "models.student=qwen2.5-0.5b") == [
+        "train.device_batch_size=8"
+    ]
+
+
+def test_a_ladder_is_climbed_as_far_as_it_must() -> None:
+    found = advised("alpaca", card(24), "models.teacher=qwen3-8b", "serve.max_model_len=4096", "models.student=qwen3-4b",
+                    "train.max_length=8192", "train.device_batch_size=1", "dataset.held_out=0")  # fmt: skip
+    assert found is not None
+    assert found[0] == "train.gradient_checkpointing=true"
+
+
+def test_a_share_that_is_not_free_is_lowered() -> None:
+    assert advised("preference", card(8)) == ["serve.gpu_memory_utilization=0.8"]
+
+
+def test_a_smaller_teacher_is_of_the_same_kind() -> None:
+    found = advised("workstation-24gb", card(16))
+    assert found is not None
+    [word] = found
+    key, _, name = word.partition("=")
+    assert key == "models.teacher"
+    assert load_catalog(ROOT).get(name).chat
+
+
+def test_where_nothing_helps_nothing_is_advised() -> None:
+    assert advised("workstation-24gb", card(1)) is None
+    assert advised("nano", MACHINE, "train.mode=qlora") is None
+
+
+def test_run_says_beforehand_that_it_may_not_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    recipe = load_recipe(ROOT / "recipes" / "nano.yaml")
+    monkeypatch.setattr("localinstruct.fit.assess.look", lambda: MACHINE)
+    assert shortfall(recipe, ROOT, tmp_path) == ""
+    monkeypatch.setattr("localinstruct.fit.assess.look", lambda: replace(MACHINE, available_gib=0.5))
+    words = shortfall(recipe, ROOT, tmp_path)
+    assert "generate needs" in words
+    assert words.endswith("What would: localinstruct fit nano")
+
+
 # -- the command ------------------------------------------------------------------------------------------------------------
 
 
@@ -262,10 +329,20 @@ def test_fit_says_no_with_a_code_of_its_own() -> None:
     assert "generate: vLLM needs" in done.exception.message
     told = json.loads(done.stdout)
     assert told["fits"] is False
+    assert told["advice"] is None
+    assert "a larger machine" in done.exception.hint
     phase = told["phases"][0]
     assert phase["needs"] == pytest.approx(sum(phase["parts"].values()), abs=9)
     assert phase["needs"] > phase["has"]
     assert phase["has"] == round(0.9 * 8 * GIB)
+
+
+def test_what_would_fit_is_ready_to_paste() -> None:
+    words = ["--set", "train.epochs=1", "--set", "serve.gpu_memory_utilization=0.95"]
+    done = CliRunner().invoke(app, ["fit", "preference", "--machine", "vram=8", *words])
+    assert isinstance(done.exception, DoesNotFit)
+    command = "localinstruct run preference --set train.epochs=1 --set serve.gpu_memory_utilization=0.8"
+    assert done.exception.hint == f"This fits: {command}"
 
 
 def test_a_machine_that_cannot_be_read_is_wrong_usage() -> None:

@@ -1,5 +1,6 @@
 """`localinstruct fit`: does a recipe fit this machine or another, and if not, what would."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ def fit(
     recipe: RecipeArg, settings: Set = None, machine: Other = None, json: Json = False, sealed: SealedAlone = False
 ) -> None:
     """Memory and disk of RECIPE by phase against this machine or another; what would make it fit. Exit code 7: it does not."""
+    from localinstruct.fit.advice import advise
     from localinstruct.fit.assess import assess
     from localinstruct.models import load_catalog
     from localinstruct.recipe import find_recipe, find_workspace, load_recipe
@@ -37,10 +39,14 @@ def fit(
     catalog = load_catalog(find_workspace(path.parent))
     target, disk = _machine(machine)
     found = assess(chosen, catalog, target, disk)
-    result = {"recipe": chosen.name, "machine": _told(target, disk), **found.to_dict()}
+    changes = (
+        None if found.fits else advise(chosen, catalog, target, lambda other: assess(other, catalog, target, disk))
+    )
+    advice = None if changes is None else [str(change) for change in changes]
+    result = {"recipe": chosen.name, "machine": _told(target, disk), **found.to_dict(), "advice": advice}
     console.as_json(result) if json else _show(result, found)
     if not found.fits:
-        raise DoesNotFit(f"{chosen.name} does not fit: {_why(found)}.", "")
+        raise DoesNotFit(f"{chosen.name} does not fit: {found.why}.", _next(recipe, settings or [], advice))
 
 
 def _machine(words: str | None) -> tuple[Machine, float]:
@@ -62,6 +68,16 @@ def _told(machine: Machine, disk: float) -> str:
     return f"{cards}; {machine.available_gib:.1f} GiB memory and {disk / GIB:.0f} GiB disk free"
 
 
+def _next(recipe: str, settings: list[str], advice: list[str] | None) -> str:
+    """The command with what would make it fit, ready to paste."""
+    if advice is None:
+        return "No change that was tried is enough: a smaller model, or a larger machine (--machine asks about one)."
+    changed = {one.partition("=")[0] for one in advice}
+    kept = [one for one in settings if one.partition("=")[0] not in changed]
+    words = " ".join(f"--set {shlex.quote(one)}" for one in [*kept, *advice])
+    return f"This fits: localinstruct run {shlex.quote(recipe)} {words}"
+
+
 def _show(result: dict[str, Any], found: "Assessment") -> None:
     console.heading(f"{result['recipe']} on: {result['machine']}")
     head = ("phase", "place", *COLUMNS.values(), "other", "needs", "has", "", "of what")
@@ -80,9 +96,3 @@ def _row(phase: "Phase") -> list[str]:
 
 def _gib(size: float) -> str:
     return f"{size / GIB:,.2f}" if size else ""
-
-
-def _why(found: "Assessment") -> str:
-    short = [f"{one.name} needs {one.needs / GIB:.1f} GiB of {one.place}, {one.room / GIB:.1f} are there"
-             for one in found.phases if not one.fits]  # fmt: skip
-    return "; ".join([*short, *(problem.rstrip(".") for problem in found.problems)])

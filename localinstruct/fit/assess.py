@@ -6,14 +6,15 @@ nothing is loaded, and torch is not imported. Not covered: other programs that s
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from localinstruct.errors import LocalInstructError
 from localinstruct.fit import disk, serving, training
 from localinstruct.fit.shape import Shape, shape_of
 from localinstruct.fit.training import Parts
-from localinstruct.machine import GIB, Machine, cpu_has_bf16
-from localinstruct.models import Catalog, ModelSpec
+from localinstruct.machine import GIB, Machine, cpu_has_bf16, disk_free, look
+from localinstruct.models import Catalog, ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
 from localinstruct.stages.student import Device
 from localinstruct.stages.training import choices
@@ -70,6 +71,13 @@ class Assessment:
         """Whether every phase fits."""
         return not self.problems and all(phase.fits for phase in self.phases)
 
+    @property
+    def why(self) -> str:
+        """What does not fit, by how much."""
+        short = [f"{one.name} needs {one.needs / GIB:.1f} GiB of {one.place}, {one.room / GIB:.1f} are there"
+                 for one in self.phases if not one.fits]  # fmt: skip
+        return "; ".join([*short, *(problem.rstrip(".") for problem in self.problems)])
+
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         return {"fits": self.fits, "phases": [phase.to_dict() for phase in self.phases],
@@ -125,6 +133,12 @@ def assess(
         phases += _evaluate(work, student)
     phases.append(_disk(work, student, made, disk_room))
     return Assessment(tuple(phases), tuple(work.problems), tuple(work.assumed))
+
+
+def shortfall(recipe: Recipe, workspace: Path, folder: Path) -> str:
+    """One sentence when the recipe does not fit this machine as it is now, else ""; for `run`, which goes on all the same."""
+    found = assess(recipe, load_catalog(workspace), look(), float(disk_free(folder)))
+    return "" if found.fits else f"This may not fit: {found.why}. What would: localinstruct fit {recipe.name}"
 
 
 def device_of(machine: Machine) -> Device:

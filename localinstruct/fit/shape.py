@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from localinstruct.models import ModelSpec
+from localinstruct.models import BYTES_PER_PARAMETER, ModelSpec, Precision
 from localinstruct.preflight.completeness import transformer_folder, weight_files
 from localinstruct.preflight.json_files import load_object
 from localinstruct.preflight.safetensors import read_header
@@ -128,7 +128,16 @@ def shape_of(spec: ModelSpec) -> Shape | None:
         return None
     if spec.present and (found := read_shape(spec.directory, spec.name)):
         return found
-    return guessed(spec.name, spec.parameters, spec.context) if spec.parameters else None
+    if not spec.parameters:
+        return None
+    plain = guessed(spec.name, spec.parameters, spec.context)
+    said = [gib for kind, gib in spec.memory_gib.items() if not _computed(spec.parameters, kind, gib)]
+    return replace(plain, file_bytes=round(min(said) * 2**30)) if said else plain
+
+
+def _computed(parameters: int, kind: Precision, gib: float) -> bool:
+    """Whether models.yaml left this size to us; a size that is written there is that of the published files."""
+    return abs(gib - parameters * BYTES_PER_PARAMETER[kind] / 2**30) < 0.01
 
 
 def guessed(name: str, parameters: int, context: int) -> Shape:
