@@ -278,7 +278,10 @@ def _runs_beside(path: Path) -> str:
 def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
     with plain_words(path):
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
-        connection.execute("PRAGMA journal_mode = WAL")
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except UnicodeDecodeError as error:  # SQLite quotes what it cannot parse
+            raise damaged(path, [f"its schema cannot be read ({error})"]) from None
         connection.execute("PRAGMA synchronous = FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and create:

@@ -166,6 +166,18 @@ def test_a_letter_flipped_in_the_schema_is_damage(tmp_path: Path) -> None:
         pass
 
 
+def test_a_schema_that_is_no_text_any_more_is_damage(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        run.commit_episode(0, [kept(1)], [], tokens=1)
+    store = tmp_path / "run.sqlite"
+    sound = store.read_bytes()
+    assert b"autoindex_kept_1" in sound
+    store.write_bytes(sound.replace(b"autoindex_kept_1", b"autoindex_kept_\xb1"))
+    for opened in (read_run, open_run):
+        with pytest.raises(StoreError, match="the store is damaged"), opened(tmp_path):
+            pass
+
+
 def test_a_full_disk_is_one_sentence_and_changes_nothing(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
         run.commit_episode(0, [kept(1)], [], tokens=1)
