@@ -33,7 +33,8 @@ class Lineage:
     episode was steered to (recipe: coverage); `scores` are numbers measured on the way ("novelty_max", "novelty_mean", a
     judge's grade). Where another step than the method wrote the answer, `answered_by` is the digest of the model that did
     (in an episode: its role), `rejected_by` that of the rejected answer, `original` the answer that was there before, if
-    the recipe keeps it.
+    the recipe keeps it. A row about a document names it: `source` is the file's path in its folder, `offset` where the
+    passage begins in its text (letters, from 0), `evidence` the passage's own words that support the answer.
     """
 
     method: str = ""
@@ -45,6 +46,9 @@ class Lineage:
     answered_by: str = ""
     rejected_by: str = ""
     original: str = ""
+    source: str = ""
+    offset: int = -1
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,9 @@ class Instance:
         """Rebuild an instance stored by `to_dict`."""
         content = {key: value for key, value in data.items() if key not in ("id", "history", "lineage")}
         history = tuple(Message(**turn) for turn in data["history"])
-        lineage = Lineage(**{**data["lineage"], "parents": tuple(data["lineage"]["parents"])})
+        made = data["lineage"]
+        lists = {key: tuple(made.get(key, ())) for key in ("parents", "evidence")}
+        lineage = Lineage(**{**made, **lists})
         return Instance(**content, history=history, lineage=lineage)
 
 

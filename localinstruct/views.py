@@ -10,13 +10,14 @@ from localinstruct import console
 from localinstruct.curate.coverage import achieved
 from localinstruct.curate.family import family
 from localinstruct.doctor import doctor_facts
-from localinstruct.formats import read_instances
+from localinstruct.documents import told
 from localinstruct.models import ModelSpec, load_catalog
 from localinstruct.models import verify as verify_model
 from localinstruct.pipeline import STAGES, Stage, recipe_of
 from localinstruct.recipe import find_workspace
 from localinstruct.records import Instance, Reject
 from localinstruct.run import Run
+from localinstruct.stages.sources import seeds_of
 from localinstruct.stages.verdict import verdict
 
 
@@ -43,6 +44,8 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
         yield "coverage", _coverage(made["coverage"])
     if made.get("checked"):
         yield "right answers", _checked(made["checked"])
+    if made.get("documents"):
+        yield "documents", told(**made["documents"])
     trained = results.get("train", {})
     if trained:
         yield "held-out loss", _losses(results.get("evaluate", {}), trained)
@@ -163,6 +166,7 @@ def _row(row: Instance) -> None:
         ("topic", row.lineage.topic),
         ("input", row.input),
         ("output", row.output),
+        ("source", f"{row.lineage.source} at {row.lineage.offset:,}" if row.lineage.source else ""),
         ("row", f"{row.id} · nearest {score:.2f}"),
     ]
     console.pairs((name, value.replace("\n", "\n        ")) for name, value in parts if value)
@@ -231,7 +235,7 @@ def borderline(run: Run, limit: int, json: bool) -> None:
 def lineage(run: Run, prefix: str, json: bool) -> None:
     """A row with its parents, their parents and its children."""
     recipe, workspace = recipe_of(run)
-    seeds = read_instances(workspace / recipe.seeds)
+    seeds = seeds_of(recipe, workspace)
     found = family(prefix, list(run.kept()), seeds)
     if json:
         console.as_json({
@@ -244,6 +248,7 @@ def lineage(run: Run, prefix: str, json: bool) -> None:
     scores = ", ".join(f"{name} {value:g}" for name, value in made.scores.items())
     facts = [("method", made.method or "a seed"), ("episode", str(made.episode) if made.episode >= 0 else ""),
              ("teacher", made.teacher[:12]), ("answered by", made.answered_by[:12]), ("scores", scores),
+             ("source", f"{made.source} at {made.offset:,}" if made.source else ""), ("evidence", " … ".join(made.evidence)),
              ("rejected", found.row.rejected), ("rejected by", made.rejected_by[:12]), ("original", made.original),
              ("thinking", found.row.thinking)]  # fmt: skip
     console.pairs([(name, value) for name, value in facts if value])
@@ -258,9 +263,8 @@ def _relatives(title: str, rows: list[Instance]) -> None:
     if rows:
         console.line()
         console.heading(f"{title}: {len(rows)}")
-        told = [
-            (row.id, row.lineage.method or "seed", _short(row.instruction, 70), _short(row.output, 40)) for row in rows
-        ]
+        told = [(row.id, row.lineage.method or "seed", _short(row.instruction or row.input, 70), _short(row.output, 40))
+                for row in rows]  # fmt: skip
         console.table(("id", "made by", "instruction", "output"), told)
 
 

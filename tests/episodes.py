@@ -45,7 +45,7 @@ def told(calls: list[list[Prompt]], found: list[Instance | Reject], ids: dict[st
 
 
 def _words(prompt: Prompt) -> list[str]:
-    if prompt.schema:
+    if prompt.schema and prompt.messages:
         return prompt.messages[-1].content.splitlines()
     return (prompt.text or repr(prompt.messages)).splitlines()[-14:]
 
@@ -54,7 +54,8 @@ def _more(row: Instance) -> dict[str, Any]:
     """What only some methods fill in."""
     made = row.lineage
     more = {"rejected": row.rejected, "thinking": row.thinking, "scores": made.scores, "answered_by": made.answered_by,
-            "rejected_by": made.rejected_by, "original": made.original}  # fmt: skip
+            "rejected_by": made.rejected_by, "original": made.original,
+            "source": made.source, "evidence": list(made.evidence)}  # fmt: skip
     return {key: value for key, value in more.items() if value}
 
 

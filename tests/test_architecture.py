@@ -18,7 +18,7 @@ ROWS = (
     ("bundle", "fit"),
     ("ship",),
     ("stages",),
-    ("recipe", "run"),
+    ("recipe", "run", "documents"),
     ("methods", "teacher", "curate", "nano"),
     ("judge",),
     ("formats", "models", "templates"),

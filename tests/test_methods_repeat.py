@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from collections import Counter
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -9,27 +10,37 @@ from typing import Any
 import pytest
 
 from localinstruct.formats import read_instances
-from localinstruct.methods import OVER_SEEDS
+from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
-from localinstruct.records import Completion, Prompt
+from localinstruct.records import Completion, Instance, Lineage, Prompt
 from localinstruct.run import Run, open_run
 from localinstruct.stages.generate import converse, make_line
 from tests.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedTeacher
 
 SEEDS = read_instances(Path(__file__).parents[1] / "seeds/nano_seed_tasks.jsonl", first_instance_only=True)
-OPTIONS: dict[str, dict[str, Any]] = {
-    "self_instruct": {}, "evol_instruct": {}, "rewrite": {}, "magpie": {"turns": 2, "frame": ["U:", "\nA:", "\nU:", "\nA:"]},
-    "answer": {"best_of": 2}, "preference": {"answers": 3, "margin": 0.5},
-}  # fmt: skip
-THEN: dict[str, dict[str, Any]] = {
-    "evol_instruct": {"answer": {}, "preference": {"own_answer": True}, "judge": {"at_least": 2}}
-}
-"""Steps after a method."""
 
 
 def task(rng: Random) -> str:
     return f"{rng.choice(VERBS)} {rng.randint(2, 99)} {rng.choice(THINGS)} {rng.choice(PLACES)}"
+
+
+OPTIONS: dict[str, dict[str, Any]] = {
+    "self_instruct": {}, "evol_instruct": {}, "rewrite": {}, "magpie": {"turns": 2, "frame": ["U:", "\nA:", "\nU:", "\nA:"]},
+    "answer": {"best_of": 2}, "grounded": {"questions": 2, "per_source": 12}, "preference": {"answers": 3, "margin": 0.5},
+}  # fmt: skip
+PASSAGES = [
+    Instance(
+        "",
+        input=f"{' '.join(task(Random(n * k)) for k in range(1, 9))}.",
+        lineage=Lineage("document", source=f"{n % 5}.txt"),
+    )
+    for n in range(1, 41)
+]
+THEN: dict[str, dict[str, Any]] = {
+    "evol_instruct": {"answer": {}, "preference": {"own_answer": True}, "judge": {"at_least": 2}}
+}
+"""Steps after a method."""
 
 
 class Anybody(ScriptedTeacher):
@@ -48,6 +59,8 @@ class Anybody(ScriptedTeacher):
         return [Completion(self.words(prompt, rng), "stop", 7) for _ in range(prompt.n)]
 
     def words(self, prompt: Prompt, rng: Random) -> str:
+        if prompt.schema and "quotes" in prompt.schema["properties"]:
+            return self.quotation(prompt.text, rng)
         if prompt.schema:
             grades = [name for name in prompt.schema["properties"] if name != "why"]
             return json.dumps({"why": "So.", **{name: rng.randint(1, 5) for name in grades}})
@@ -61,14 +74,22 @@ class Anybody(ScriptedTeacher):
             return f"Class label: old\nInput: {task(rng)}\nClass label: new\nInput: {task(rng)}"
         return task(rng)
 
+    def quotation(self, prompt: str, rng: Random) -> str:
+        """Words of the passage; now and then others."""
+        words = prompt.partition("<<<")[2].partition(">>>")[0].split()[1:-1]
+        first = rng.randrange(len(words) - 5)
+        quote = " ".join(words[first : first + 5]) if rng.random() < 0.9 else task(rng)
+        return json.dumps({"quotes": [quote], "answer": quote})
 
-def play(run: Run, method: str, teacher: Anybody) -> list[str]:
+
+def play(run: Run, method: str, teacher: Anybody, target: int = 40) -> list[str]:
     recipe = Recipe.model_validate(
         {"name": "t", "models": {"teacher": "t", "student": "s"}, "method": {method: OPTIONS[method]},
-         "then": THEN.get(method, {}), "generate": {"target": 40, "in_flight": 6}, "filters": {"set": "none"},
-         "novelty": {"threshold": 0.99, "against": "kept" if method in OVER_SEEDS else "all"}}
+         "then": THEN.get(method, {}), "generate": {"target": target, "in_flight": 6}, "filters": {"set": "none"},
+         "novelty": {"threshold": 0.99, "against": "kept" if method in OVER_SEEDS + OVER_DOCUMENTS else "all"}}
     )  # fmt: skip
-    asyncio.run(converse(make_line(recipe, SEEDS, "digest"), run, teacher, HashEncoder(), Silent()))
+    seeds = PASSAGES if method in OVER_DOCUMENTS else SEEDS
+    asyncio.run(converse(make_line(recipe, seeds, "digest"), run, teacher, HashEncoder(), Silent()))
     return [row.id for row in run.kept()]
 
 
@@ -80,6 +101,15 @@ def test_rows_do_not_depend_on_timing(method: str, tmp_path: Path) -> None:
             results.append(play(run, method, Anybody(delay=delay)))
     assert results[0] == results[1]
     assert len(results[0]) >= 40
+
+
+def test_no_document_has_more_rows_than_its_cap(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        play(run, "grounded", Anybody(), target=1000)
+        rows = Counter(row.lineage.source for row in run.kept())
+        assert "document full" in {reason for _, reason, _ in run.reject_counts()}
+    assert len(rows) == 5
+    assert 8 <= max(rows.values()) <= 12
 
 
 @pytest.mark.parametrize("method", OPTIONS)

@@ -147,6 +147,18 @@ def within_quota(
     return list(rows[:room]), over
 
 
+def within_source(
+    most: int | None, rows: Sequence[Instance], kept: Sequence[Instance]
+) -> tuple[list[Instance], list[Reject]]:
+    """The rows of an episode for which their document still has room, and rejects for the others."""
+    if most is None or not rows:
+        return list(rows), []
+    source = rows[0].lineage.source  # an episode is about one passage
+    room = max(0, most - sum(row.lineage.source == source for row in kept))
+    over = [Reject("coverage", "document full", row.instruction, f"{source}: {most} rows") for row in rows[room:]]
+    return list(rows[:room]), over
+
+
 def _draw_topic(coverage: Coverage, kept: Sequence[Instance], rng: Random) -> Topic | None:
     counts = _counts(kept)
     choices = _open(coverage, counts) or coverage.topics

@@ -171,23 +171,33 @@ def _lineage(value: Any) -> Lineage:
         return Lineage()
     if not isinstance(value, dict):
         raise Malformed(f"expected lineage to be an object, found {describe(value)}")
-    parents, episode = value.get("parents") or [], value.get("episode", -1)
-    if not isinstance(parents, list | tuple) or not all(isinstance(parent, str) for parent in parents):
-        raise Malformed("expected lineage.parents to be a list of ids, found something else")
-    if type(episode) is not int:
-        raise Malformed(f"expected lineage.episode to be a whole number, found {describe(episode)}")
+    episode, offset = value.get("episode", -1), value.get("offset", -1)
+    for key, number in (("episode", episode), ("offset", offset)):
+        if type(number) is not int:
+            raise Malformed(f"expected lineage.{key} to be a whole number, found {describe(number)}")
     where = "lineage."
     return Lineage(
         method=_optional(value, "method", where),
         episode=episode,
-        parents=tuple(parents),
+        parents=_strings(value, "parents"),
         teacher=_optional(value, "teacher", where),
         topic=_optional(value, "topic", where),
         answered_by=_optional(value, "answered_by", where),
         rejected_by=_optional(value, "rejected_by", where),
         original=_optional(value, "original", where),
+        source=_optional(value, "source", where),
+        offset=offset,
+        evidence=_strings(value, "evidence"),
         scores=_scores(value.get("scores"), "lineage.scores"),
     )
+
+
+def _strings(lineage: dict[str, Any], key: str) -> tuple[str, ...]:
+    found = lineage.get(key) or []
+    if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
+        what = "ids" if key == "parents" else "texts"
+        raise Malformed(f"expected lineage.{key} to be a list of {what}, found something else")
+    return tuple(found)
 
 
 def _parsed(text: str) -> Any:

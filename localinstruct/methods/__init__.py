@@ -15,6 +15,7 @@ from localinstruct.config import Section
 from localinstruct.methods.alpaca import AlpacaOptions, alpaca
 from localinstruct.methods.answer import AnswerOptions, answer, answer_rows
 from localinstruct.methods.evol_instruct import EvolInstructOptions, evol_instruct
+from localinstruct.methods.grounded import GroundedOptions, grounded
 from localinstruct.methods.judge import JudgeOptions, judge
 from localinstruct.methods.magpie import MagpieOptions, magpie
 from localinstruct.methods.preference import PreferenceOptions, preference, preference_rows
@@ -27,6 +28,7 @@ METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {
     "self_instruct": self_instruct,
     "evol_instruct": evol_instruct,
     "magpie": magpie,
+    "grounded": grounded,
     "rewrite": rewrite,
     "answer": answer,
     "preference": preference,
@@ -35,10 +37,13 @@ METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {
 FINITE: dict[str, Callable[[Sequence[Instance], Any], int]] = {
     "answer": lambda seeds, options: len(seeds),
     "preference": lambda seeds, options: len(seeds),
+    "grounded": lambda seeds, options: len(seeds) * options.rounds,
 }
 """Methods that end by themselves: (seeds, options) -> how many episodes there are. The others go on for ever."""
 OVER_SEEDS = ("answer", "preference")
 """Methods whose rows are the tasks of the seed file, each once, so that they are like them on purpose."""
+OVER_DOCUMENTS = ("grounded",)
+"""Methods whose seeds are the passages of a folder of documents."""
 STEPS: dict[str, Callable[[Sequence[Instance], Any, Random], Episode]] = {
     "answer": answer_rows, "preference": preference_rows, "judge": judge,
 }  # fmt: skip
@@ -56,6 +61,8 @@ class MethodSection(Section):
     """WizardLM's rewriting of tasks into harder and rarer ones (Xu et al. 2023)."""
     magpie: MagpieOptions | None = None
     """A chat model writes both sides of a talk (Xu et al. 2024)."""
+    grounded: GroundedOptions | None = None
+    """Questions about passages of a folder of documents, answered with quotations."""
     rewrite: RewriteOptions | None = None
     """Seeds said again in clearer, fuller words, and answered."""
     answer: AnswerOptions | None = None

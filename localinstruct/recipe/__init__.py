@@ -21,7 +21,7 @@ from localinstruct.curate.coverage import Coverage
 from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import RecipeError
-from localinstruct.methods import OVER_SEEDS, MethodSection, Then
+from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, Then
 from localinstruct.recipe.dataset import Dataset
 from localinstruct.recipe.evaluate import Evaluate
 from localinstruct.recipe.generate import Generate
@@ -44,7 +44,7 @@ class Recipe(Section):
     sealed: bool = False
     """Run only in a process without a network, as --sealed does."""
     seeds: str = "seeds/seed_tasks.jsonl"
-    """File of seed tasks, in any format `formats.py` reads."""
+    """File of seed tasks, in any format `formats.py` reads; with method.grounded a folder of documents."""
     models: Models
     """Who writes, who learns, who measures."""
     method: MethodSection
@@ -92,11 +92,13 @@ class Recipe(Section):
     @model_validator(mode="after")
     def _fits_the_method(self) -> "Recipe":
         name = self.method.name
-        if name in OVER_SEEDS and self.novelty.against != "kept":
+        if name in OVER_SEEDS + OVER_DOCUMENTS and self.novelty.against != "kept":
+            seeds = "passages, not tasks" if name in OVER_DOCUMENTS else "the tasks that its rows answer"
             raise ValueError(
-                f"novelty.against: expected kept with method.{name}, whose rows are the tasks of the seed file; found "
-                f"{self.novelty.against}"
+                f"novelty.against: expected kept with method.{name}, whose seeds are {seeds}; found {self.novelty.against}"
             )
+        if name in OVER_DOCUMENTS and self.dataset.include_seeds:
+            raise ValueError(f"dataset.include_seeds: the seeds of method.{name} are passages, not tasks")
         if name in OVER_SEEDS and self.coverage.topics:
             raise ValueError(f"coverage.topics: method.{name} takes the tasks of the seed file as they are")
         return self

@@ -21,7 +21,7 @@ from itertools import count
 from random import Random
 from typing import TYPE_CHECKING, cast
 
-from localinstruct.curate.coverage import Coverage, is_covered, steered, within_quota
+from localinstruct.curate.coverage import Coverage, is_covered, steered, within_quota, within_source
 from localinstruct.curate.embed import Encoder
 from localinstruct.curate.filters import Filters, first_reason
 from localinstruct.curate.novelty import Gate, Novelty, text_of
@@ -98,9 +98,9 @@ class Conveyor:
 
     def restore(self) -> None:
         """Take up what an earlier process committed."""
-        for _, kept, rejected, _, _ in self.run.episodes():
+        for _, kept, rejected, tokens, _ in self.run.episodes():
             self._kept_after.append((self._kept_after[-1] if self._kept_after else 0) + kept)
-            self._note_yield(kept, kept + rejected)
+            self._note_yield(kept, kept + rejected, tokens)
         self.kept = list(self.run.kept())
         self.gate.remember(self.kept, self.run.vectors())
 
@@ -200,16 +200,19 @@ class Conveyor:
 
     def _commit(self, number: int, played: Played) -> None:
         rows, over = within_quota(self.line.coverage, played.topic, played.passed, self.kept)
+        rows, more = within_source(getattr(self.line.method.options, "per_source", None), rows, self.kept)
         verdicts = self.gate.admit(rows, played.vectors[: len(rows)]) if played.vectors is not None and rows else []
         kept = [verdict for verdict in verdicts if isinstance(verdict, Kept)]
-        rejects = played.rejects + over + [verdict for verdict in verdicts if isinstance(verdict, Reject)]
+        rejects = played.rejects + over + more + [verdict for verdict in verdicts if isinstance(verdict, Reject)]
         self.run.commit_episode(number, kept, rejects, played.tokens)
         self.kept.extend(row.instance for row in kept)
         self._kept_after.append(len(self.kept))
-        self._note_yield(len(kept), len(kept) + len(rejects))
+        self._note_yield(len(kept), len(kept) + len(rejects), played.tokens)
         self.on_commit(Commit(len(kept), len(rejects), played.tokens, len(self.kept)))
 
-    def _note_yield(self, kept: int, candidates: int) -> None:
+    def _note_yield(self, kept: int, candidates: int, tokens: int) -> None:
+        if not candidates and not tokens:  # nothing was asked: its document is full
+            return
         self._recent.append((kept, max(candidates, 1)))
         while sum(c for _, c in self._recent) - self._recent[0][1] >= self.line.generate.stop_window:
             self._recent.popleft()

@@ -5,6 +5,7 @@ loaded while the teacher starts. How rows come to be kept is in `conveyor.py`.
 """
 
 import asyncio
+import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,9 +18,8 @@ from localinstruct.curate.coverage import achieved, require_seeds
 from localinstruct.curate.embed import Encoder, LocalEncoder, encode_in_blocks
 from localinstruct.curate.novelty import Gate, Index, Novelty, text_of
 from localinstruct.errors import RunConflict
-from localinstruct.formats import read_instances
 from localinstruct.integrity import require_space
-from localinstruct.methods import OVER_SEEDS
+from localinstruct.methods import OVER_DOCUMENTS
 from localinstruct.models import ModelSpec, checked, load_catalog
 from localinstruct.nano.grammar import check
 from localinstruct.progress import Progress
@@ -28,7 +28,7 @@ from localinstruct.records import Instance, digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult
 from localinstruct.stages.conveyor import Commit, Conveyor, Line
-from localinstruct.stages.sources import completed, require_chats
+from localinstruct.stages.sources import completed, documents_of, require_chats, seeds_of
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import Panel, serving_all
 
@@ -49,14 +49,15 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     catalog = load_catalog(workspace)
     asked = {role: catalog.get(name) for role, name in recipe.models.asked.items()}
     teacher, encoder = asked["teacher"], catalog.get(recipe.models.encoder)
-    seeds = read_seeds(recipe, run, workspace)
-    method = completed(recipe, teacher)
+    seeds = read_seeds(recipe, run, workspace, progress)
+    method = completed(recipe, teacher, seeds)
     require_chats(recipe, asked)
     digests = {role: spec.digest for role, spec in asked.items()}
     line = make_line(recipe.model_copy(update={"method": method}), seeds, teacher.digest, digests)
     require_seeds(recipe.coverage, seeds)
     require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
-    progress.say(f"seeds: {len(seeds)} tasks from {recipe.seeds}; {run.count_kept()} rows kept before")
+    what = "passages" if recipe.method.name in OVER_DOCUMENTS else "tasks"
+    progress.say(f"seeds: {len(seeds)} {what} from {recipe.seeds}; {run.count_kept()} rows kept before")
     progress.say(f"teacher: {_where(teacher)}; in flight: {line.in_flight} episodes for a batch of "
                  f"{recipe.serve.max_num_seqs} sequences")  # fmt: skip
     directory = checked(encoder)
@@ -69,17 +70,21 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     return summary(recipe, run, line.in_flight, began, _facts(recipe, workspace))
 
 
-def read_seeds(recipe: Recipe, run: Run, workspace: Path) -> list[Instance]:
-    """The seed tasks; refused when this run was begun with others."""
-    demonstrations = recipe.method.name not in OVER_SEEDS  # as Alpaca does: one demonstration a task
-    seeds = read_instances(workspace / recipe.seeds, first_instance_only=demonstrations)
-    now, before = digest([seed.id for seed in seeds]), run.get("seeds")
+def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> list[Instance]:
+    """The seed tasks or passages; refused when this run was begun with others."""
+    folder = documents_of(recipe, workspace, progress) if recipe.method.name in OVER_DOCUMENTS else None
+    seeds = folder.passages if folder else seeds_of(recipe, workspace)
+    places = [[seed.lineage.source, seed.lineage.offset] for seed in seeds if seed.lineage.source]
+    now, before = digest([seed.id for seed in seeds] + places), run.get("seeds")
     if before not in (None, now) and not run.is_blank():
         raise RunConflict(
             f"{recipe.seeds}: has changed since this run began.",
             "Restore it, use another --name, or start over with --fresh.",
         )
     run.put("seeds", now)
+    if folder:
+        left_out = [[problem.source, problem.why] for problem in folder.problems]
+        run.put("documents", json.dumps({"read": folder.read, "passages": len(seeds), "left_out": left_out}))
     return seeds
 
 
@@ -166,6 +171,7 @@ def summary(recipe: Recipe, run: Run, in_flight: int, began: float, facts: dict[
         "tokens_per_second": round(lately / max(seconds, 1e-9), 1),
         "in_flight": in_flight,
         "stopped": "target reached" if kept >= recipe.generate.target else "nothing left to ask",
+        "documents": json.loads(run.get("documents") or "null"),
         "coverage": [asdict(one) for one in achieved(recipe.coverage, list(run.kept()))],
         "checked": _checked(recipe, run),
         "novelty": recipe.novelty.model_dump(mode="json"),

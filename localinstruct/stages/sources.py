@@ -1,27 +1,63 @@
-"""What a method starts from besides the seed file, found before the first episode so that methods need no disk.
+"""What a method starts from, found before the first episode so that methods need no disk.
 
-A table by method: (recipe, the teacher's entry) -> the method's options, completed. Magpie needs the words in which the
-teacher's chat template wraps a talk. They are read by rendering a talk with marks in the place of what is said.
+Seeds are the tasks of a file, or the passages of a folder of documents. Then a table by method: (recipe, the teacher's
+entry, seeds) -> the method's options, completed. Magpie needs the words in which the teacher's chat template wraps a talk;
+they are read by rendering a talk with marks in the place of what is said. Grounded needs marks that no document can know.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from localinstruct.config import listing
+from localinstruct.documents import Folder, read_folder
 from localinstruct.errors import ModelError, RecipeError
-from localinstruct.methods import MethodSection, asked_in_chats
+from localinstruct.formats import read_instances
+from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, asked_in_chats
+from localinstruct.methods.grounded import GroundedOptions
 from localinstruct.methods.magpie import MagpieOptions
 from localinstruct.models import ModelSpec, checked
 from localinstruct.preflight.chat_template import template_problems, template_text
+from localinstruct.progress import Progress, Silent
 from localinstruct.recipe import Recipe
+from localinstruct.records import Instance, digest
 
 
-def completed(recipe: Recipe, teacher: ModelSpec) -> MethodSection:
+def seeds_of(recipe: Recipe, workspace: Path) -> list[Instance]:
+    """The seed tasks of the recipe, or the passages of its documents."""
+    if recipe.method.name in OVER_DOCUMENTS:
+        return documents_of(recipe, workspace, Silent()).passages
+    demonstrations = recipe.method.name not in OVER_SEEDS  # as Alpaca does: one demonstration a task
+    return read_instances(workspace / recipe.seeds, first_instance_only=demonstrations)
+
+
+def documents_of(recipe: Recipe, workspace: Path, progress: Progress) -> Folder:
+    """The recipe's folder of documents; what could not be read is said, file by file.
+
+    Passages come in an order of their content, so that the first rows are about many documents.
+    """
+    options: GroundedOptions = recipe.method.options
+    folder = read_folder(workspace / recipe.seeds, options.passage_words, options.shortest, progress)
+    for problem in folder.problems:
+        progress.say(f"left out: {problem.source}: {problem.why}")
+    progress.say(f"documents: {folder.read} read, {len(folder.problems)} left out, {len(folder.passages)} passages")
+    return replace(folder, passages=sorted(folder.passages, key=lambda passage: passage.id))
+
+
+def completed(recipe: Recipe, teacher: ModelSpec, seeds: Sequence[Instance] = ()) -> MethodSection:
     """The recipe's method, with what it starts from in its options."""
     name = recipe.method.name
     if name not in SOURCES:
         return recipe.method
-    return recipe.method.model_copy(update={name: SOURCES[name](recipe, teacher)})
+    return recipe.method.model_copy(update={name: SOURCES[name](recipe, teacher, seeds)})
+
+
+def grounded_secret(recipe: Recipe, teacher: ModelSpec, passages: Sequence[Instance]) -> GroundedOptions:
+    """Grounded's options with a secret of the run's seed and all passages, which no document among them can hold."""
+    options: GroundedOptions = recipe.method.options
+    drawn = digest([recipe.seed, [passage.id for passage in passages]])
+    return options if options.secret else options.model_copy(update={"secret": drawn})
 
 
 def require_chats(recipe: Recipe, asked: Mapping[str, ModelSpec]) -> None:
@@ -35,7 +71,7 @@ def require_chats(recipe: Recipe, asked: Mapping[str, ModelSpec]) -> None:
                           "(localinstruct models list).")  # fmt: skip
 
 
-def magpie_frame(recipe: Recipe, teacher: ModelSpec) -> MagpieOptions:
+def magpie_frame(recipe: Recipe, teacher: ModelSpec, _: Sequence[Instance]) -> MagpieOptions:
     """Magpie's options with the frame of the teacher's chat template; RecipeError for a base model."""
     options: MagpieOptions = recipe.method.options
     if not teacher.chat:
@@ -119,5 +155,7 @@ def _rendered(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
     return text.removeprefix(tokenizer.bos_token) if begins and tokenizer.bos_token else text
 
 
-SOURCES: dict[str, Callable[[Recipe, ModelSpec], Any]] = {"magpie": magpie_frame}
+SOURCES: dict[str, Callable[[Recipe, ModelSpec, Sequence[Instance]], Any]] = {
+    "magpie": magpie_frame, "grounded": grounded_secret,
+}  # fmt: skip
 """Method -> what completes its options."""

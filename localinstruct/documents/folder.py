@@ -1,0 +1,131 @@
+"""A folder of documents: every file read or named with its reason, every text normalised and cut into passages.
+
+Links are not followed, so nothing outside the folder is read; names that begin with a dot are left alone. Texts are put
+into Unicode's composed form (NFC), freed of what cannot be seen, and offsets count letters of that text. A passage that
+stands in several files is taken once, from the first.
+"""
+
+import os
+import re
+import stat
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from localinstruct.documents.passages import passages
+from localinstruct.documents.readers import READERS
+from localinstruct.documents.worker import SECONDS, Worker
+from localinstruct.errors import DataError
+from localinstruct.methods.clean import clean
+from localinstruct.progress import Progress
+from localinstruct.records import Instance, Lineage
+
+MAX_FILE_MIB = 64
+SHOWN = 20
+"""Problems named in one message."""
+MAX_LETTERS = 20_000_000
+"""Of one document's text: some 30 thick books."""
+
+
+_WIDE = re.compile(r"[ \t]{40,}")
+_TALL = re.compile(r"\n{3,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A file that gave no passage, by its path in the folder, and why."""
+
+    source: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """What a folder holds: passages as instances (`input` is the text), files that gave some, files that gave none."""
+
+    passages: list[Instance]
+    read: int
+    problems: list[Problem]
+
+
+def read_folder(folder: Path, words: int, shortest: int, progress: Progress, seconds: int = SECONDS) -> Folder:
+    """All documents below `folder`, in the order of their paths; DataError when none of them can be used."""
+    if not folder.is_dir():
+        found = "nothing" if not folder.exists() else "a file"
+        raise DataError(f"{folder}: expected a folder of documents, found {found}.", "Name one as seeds in the recipe.")
+    files, problems, found_in = sorted(_files(folder)), list[Problem](), dict[str, Instance]()
+    read = 0
+    with Worker(seconds) as worker:
+        for number, path in enumerate(files, 1):
+            source = path.relative_to(folder).as_posix()
+            text, why = _text(path, worker)
+            spans = passages(text, words, shortest)
+            why = why or ("" if spans else f"fewer than {shortest} words of text in it")
+            for start, end in spans:
+                made = Instance(
+                    "", input=text[start:end], name=source, lineage=Lineage("document", source=source, offset=start)
+                )
+                found_in.setdefault(made.id, made)
+            read += not why
+            problems += [Problem(source, why)] if why else []
+            progress.update("documents", number, len(files), source)
+    if not found_in:
+        raise DataError(f"{folder}: no document that can be used among {len(files)} files.{_named(problems)}",
+                        f"Expected files that end in {', '.join(READERS)}.")  # fmt: skip
+    return Folder(list(found_in.values()), read, problems)
+
+
+def _named(problems: list[Problem]) -> str:
+    return "".join(f"\n  - {one.source}: {one.why}" for one in problems[:SHOWN])
+
+
+def told(read: int, passages: int, left_out: list[tuple[str, str]]) -> str:
+    """'190 read, 812 passages, 2 left out: a.pdf (encrypted), b.txt (empty)', the first few of them named."""
+    named = ", ".join(f"{source} ({why})" for source, why in left_out[:SHOWN])
+    more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""
+    left = f", {len(left_out):,} left out: {named}{more}" if left_out else ""
+    return f"{read:,} read, {passages:,} passages{left}"
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Everything that is not a folder, and links to folders, which are not followed."""
+    for here, folders, files in os.walk(folder):
+        links = [name for name in folders if Path(here, name).is_symlink()]
+        yield from (Path(here, name) for name in (*files, *links) if not name.startswith("."))
+        folders[:] = [name for name in folders if not name.startswith(".")]
+
+
+def _text(path: Path, worker: Worker) -> tuple[str, str]:
+    """(normalised text, "") or ("", why there is none)."""
+    if (why := _unfit(path)) is not None:
+        return "", why
+    answer = worker.read(path)
+    text = answer.get("text", "")
+    if "problem" in answer or len(text) > MAX_LETTERS:
+        return "", answer.get("problem", f"{len(text):,} letters, expected at most {MAX_LETTERS:,}")
+    text = normalised(text)
+    if any(letter.isalpha() for letter in text):
+        return text, ""
+    return "", "no text in it" + (" (scanned pages?)" if path.suffix.lower() == ".pdf" else "")
+
+
+def _unfit(path: Path) -> str | None:
+    """Why a file is not even opened."""
+    status = path.lstat()
+    if stat.S_ISLNK(status.st_mode):
+        return "a link, which is not followed"
+    if not stat.S_ISREG(status.st_mode):
+        return "not a file but a pipe or device"
+    if path.suffix.lower() not in READERS:
+        return f"not of a type that is read ({', '.join(READERS)})"
+    if status.st_size == 0:
+        return "empty"
+    size = status.st_size / 2**20
+    return f"{size:,.0f} MiB, expected at most {MAX_FILE_MIB}" if size > MAX_FILE_MIB else None
+
+
+def normalised(text: str) -> str:
+    """Composed letters, nothing unseen, no blanks at the ends of lines, no endless gaps."""
+    text = _WIDE.sub(" " * 40, clean(unicodedata.normalize("NFC", text)).replace("\xa0", " "))
+    return _TALL.sub("\n\n", "\n".join(line.rstrip() for line in text.split("\n"))).strip()

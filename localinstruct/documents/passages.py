@@ -1,0 +1,63 @@
+"""A text in passages: whole paragraphs while they fit, long ones cut at sentences; each is a piece of the text as it stands."""
+
+import re
+from collections.abc import Iterator
+
+from localinstruct.curate.filters import count_words
+from localinstruct.methods.support import sentences
+
+_BREAK = re.compile(r"\n[ \t]*\n\s*")
+_LETTERS_PER_WORD = 12
+"""So many letters count as a word at most, so that a text without blanks does not become one passage."""
+
+Span = tuple[int, int]
+
+
+def passages(text: str, words: int, shortest: int) -> list[Span]:
+    """(start, end) of every passage in letters, in order, each of at most about `words` words; shorter ones are left out."""
+    packed: list[Span] = []
+    for start, end in _pieces(text, words):
+        if packed and _fits(text[packed[-1][0] : end], words):
+            packed[-1] = (packed[-1][0], end)
+        else:
+            packed.append((start, end))
+    return [span for span in packed if count_words(text[slice(*span)]) >= shortest]
+
+
+def _pieces(text: str, words: int) -> Iterator[Span]:
+    """Paragraphs; of those that are too long the sentences; of those that still are, pieces of a length."""
+    for start, end in paragraphs(text):
+        if _fits(text[start:end], words):
+            yield start, end
+            continue
+        for first, last in sentences(text[start:end]):
+            yield from _cut(text, start + first, start + last, words)
+
+
+def paragraphs(text: str) -> Iterator[Span]:
+    """Where something stands between blank lines."""
+    place = 0
+    for found in (*_BREAK.finditer(text), None):
+        end = found.start() if found else len(text)
+        body = text[place:end]
+        if body.strip():
+            yield place + len(body) - len(body.lstrip()), place + len(body.rstrip())
+        place = found.end() if found else end
+
+
+def _cut(text: str, start: int, end: int, words: int) -> Iterator[Span]:
+    """At the last blank before it is too much."""
+    while not _fits(text[start:end], words):
+        most = min(start + words * _LETTERS_PER_WORD, end)
+        while not _fits(text[start:most], words):
+            most -= max(1, (most - start) // 8)
+        blank = text.rfind(" ", start + 1, most)
+        stop = blank if blank > start else most
+        yield start, stop
+        start = stop + (blank > start)
+    if text[start:end].strip():
+        yield start, end
+
+
+def _fits(piece: str, words: int) -> bool:
+    return len(piece) <= words * _LETTERS_PER_WORD and count_words(piece) <= words

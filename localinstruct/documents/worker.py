@@ -1,0 +1,104 @@
+"""The reader of documents as a process of its own: a bomb, a crash or an endless loop in one costs that one only.
+
+`python -m localinstruct.documents.worker` reads orders as lines of JSON and answers each with a line. The kernel ends it
+when a file takes too long (an alarm) or too much memory, also where the parent is gone; for the next file a new one
+starts. It inherits the seal, and nothing it reads makes it fetch anything.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from localinstruct.documents.readers import Unreadable, text_of
+from localinstruct.offline import child_environment
+
+MEMORY_GIB = 2
+SECONDS = 120
+"""What one file may take."""
+
+
+@dataclass
+class Worker:
+    """The process while there is one; a context manager, so that none is left."""
+
+    seconds: int = SECONDS
+    _process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> "Worker":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._end()
+
+    def read(self, path: Path) -> dict[str, str]:
+        """{"text": …} of a document, or {"problem": why there is none}."""
+        process = self._process = self._process or _started()
+        assert process.stdin is not None
+        assert process.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            process.stdin.write(json.dumps({"path": str(path), "seconds": self.seconds}) + "\n")
+            process.stdin.flush()
+        line = process.stdout.readline()
+        if line.endswith("\n"):
+            answer: dict[str, str] = json.loads(line)
+            return answer
+        code = self._end()
+        if code == -signal.SIGALRM:
+            return {"problem": f"not read after {self.seconds} s"}
+        return {"problem": f"its reader crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"}
+
+    def _end(self) -> int:
+        process, self._process = self._process, None
+        if process is None:
+            return 0
+        with contextlib.suppress(BrokenPipeError):
+            process.communicate()
+        return process.returncode
+
+
+def _started() -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+        text=True, encoding="utf-8", env=child_environment(),
+    )  # fmt: skip
+
+
+def read(path: Path) -> dict[str, str]:
+    """In the worker: the text of one file or what is wrong with it. A link in the file's place is not followed."""
+    try:
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+            return {"text": text_of(path, file.read())}
+    except Unreadable as reason:
+        return {"problem": str(reason)}
+    except MemoryError:
+        return {"problem": f"needs more than {MEMORY_GIB} GiB of memory to be read"}
+    except OSError as error:
+        return {"problem": f"cannot be opened: {error.strerror or error}"}
+    except Exception as error:
+        return {"problem": f"damaged ({type(error).__name__}: {' '.join(str(error).split())[:120]})"}
+
+
+def main() -> None:
+    """Answer orders until there are no more; what libraries print goes nowhere."""
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_GIB * 2**30, MEMORY_GIB * 2**30))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    for line in sys.stdin:
+        order: dict[str, Any] = json.loads(line)
+        signal.alarm(order["seconds"])
+        answer = json.dumps(read(Path(order["path"])))
+        signal.alarm(0)
+        answers.write(answer + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
