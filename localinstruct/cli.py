@@ -254,6 +254,8 @@ def main() -> NoReturn:
             seal.begin(False)  # sealed if our parent is, and checked against the kernel
         with plain_words(Path.cwd()):
             code = app(standalone_mode=False) or 0
+        if code == Interrupted.exit_code:  # what Typer makes of a KeyboardInterrupt, without a word
+            raise KeyboardInterrupt
     except LocalInstructError as problem:
         if not (isinstance(problem, Interrupted) and CHILD in os.environ):  # then our parent says it
             console.error(problem)
@@ -263,7 +265,7 @@ def main() -> NoReturn:
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         if CHILD not in os.environ:
-            console.note("stopped before a run was opened, or outside of one.")
+            console.note("stopped while no run was open: what was counted as kept is kept.")
         code = Interrupted.exit_code
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at exit

@@ -1,8 +1,11 @@
-"""The command starts fast and imports nothing heavy."""
+"""The command starts fast, imports nothing heavy, and says so when a signal ends it."""
 
 import resource
+import signal
 import subprocess
 import sys
+
+import pytest
 
 PROBE = """
 import sys
@@ -31,3 +34,26 @@ def test_help_takes_little_cpu_time() -> None:
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(spent) < 0.4, spent
+
+
+INTERRUPTED = """
+import os, signal, sys
+from localinstruct import cli
+@cli.app.command()
+def outside() -> None:
+    os.kill(os.getpid(), signal.%s)
+    signal.pause()
+sys.argv = ["localinstruct", "outside"]
+cli.main()
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_outside_of_a_run_ends_with_a_sentence(name: str) -> None:
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell's children ignore Ctrl-C
+    try:
+        ended = subprocess.run([sys.executable, "-c", INTERRUPTED % name], capture_output=True, text=True)
+    finally:
+        signal.signal(signal.SIGINT, ignored)
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "stopped while no run was open: what was counted as kept is kept.\n"
