@@ -18,13 +18,17 @@ TURN = """\
 {%- if message['role'] == 'user' -%}{%- set at.user = loop.index0 -%}{%- endif -%}
 {%- endfor -%}
 {%- if at.user < 0 -%}{{- raise_exception('There is no message of a user to answer.') -}}{%- endif -%}
-{%- set system = messages[0]['content'] if messages[0]['role'] == 'system' else '' -%}
-{%- set history = messages[1 if messages[0]['role'] == 'system' else 0:at.user] -%}
+"""
+"""Finds the last turn of the user."""
+NAMES = """\
+{%- set begin = 1 if messages[0]['role'] == 'system' else 0 -%}
+{%- set system = messages[0]['content'] if begin else '' -%}
+{%- set history = messages[begin:at.user] -%}
 {%- set instruction = messages[at.user]['content'] -%}
 {%- set input = '' -%}
 """
-"""Sets the names that a written template may use, from the last turn of the user."""
-ANSWER = "{%+ if messages | length > at.user + 1 %}{{- messages[at.user + 1]['content'] + eos_token -}}{% endif %}"
+"""Sets the names that a written template may use."""
+ANSWER = "if messages | length > at.user + 1 %}{{- messages[at.user + 1]['content'] + eos_token -}}{% endif %}\n"
 """An answer that is already there, as it was trained on: closed by the end-of-text token."""
 SAMPLES = (
     Instance("What is the opposite of hot?"),
@@ -42,25 +46,27 @@ def chat_template(template: Template, tokenizer: Any) -> str:
     if template == "chat":
         return str(tokenizer.chat_template)
     begin = "{{- bos_token -}}\n" if _begins_with_bos(tokenizer) else ""
-    made = f"{TURN}{begin}{_body(template)}{ANSWER}\n"
+    made = f"{TURN}{begin}{_body(template)}{ANSWER}"
     _require_same_tokens(made, template, tokenizer)
     return made
 
 
 def _body(template: Template) -> str:
     """What stands before the answer. Chat templates trim the lines of blocks, template files do not: `+` keeps them."""
-    if template == "alpaca":
-        return _literals(WITHOUT_INPUT)
-    if written.is_jinja(template):
+    if written.is_written(template) and written.is_jinja(template):
         body = re.sub(r"\{%(?![-+])", "{%+", template)
-        return "{{- '' }}" + re.sub(r"(?<![-+])%\}", "+%}", body)
-    return _literals(written.without_input(template))
+        return NAMES + "{{- '' }}" + re.sub(r"(?<![-+])%\}", "+%}", body) + "{%+ "
+    return _literals(WITHOUT_INPUT if template == "alpaca" else written.without_input(template)) + "{%- "
 
 
 def _literals(form: str) -> str:
     """A plain template as Jinja: its text as strings, so that no white space and no brace means anything else."""
     pieces = re.split("{(" + "|".join(written.FIELDS) + ")}", form)
-    return "".join(f"{{{{- {piece if number % 2 else ascii(piece)} -}}}}\n" for number, piece in enumerate(pieces))
+    names = {"instruction": "messages[at.user]['content']", "input": "''",
+             "system": "(messages[0]['content'] if messages[0]['role'] == 'system' else '')"}  # fmt: skip
+    return "".join(
+        f"{{{{- {names[piece] if number % 2 else ascii(piece)} -}}}}\n" for number, piece in enumerate(pieces)
+    )
 
 
 def _begins_with_bos(tokenizer: Any) -> bool:

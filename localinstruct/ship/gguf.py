@@ -1,6 +1,6 @@
 """GGUF for llama.cpp, through a converter that is already on this machine; we bring none and fetch none.
 
-llama.cpp's convert_hf_to_gguf.py is a script that needs its folder gguf-py and no build. It gets the merged student as its
+llama.cpp's convert_hf_to_gguf.py is a script of its source tree and needs no build. It gets the merged student as its
 argument, in our environment without network switches; what it says goes to the run's log. Not covered: quantisation, which
 llama.cpp's own llama-quantize does from the file.
 """
@@ -32,8 +32,8 @@ def converter(given: str = "") -> Path:
     message = f"{named}: expected llama.cpp's {SCRIPT}, found nothing there." if named else ""
     raise UsageError(
         message or f"No GGUF converter on this machine: {SCRIPT} of llama.cpp is not on the PATH.",
-        f"Copy {SCRIPT} and the folder gguf-py beside it from a release of llama.cpp, then add --converter DIR/{SCRIPT} "
-        f"(or set {NAMED_BY}). Ollama needs none: --format ollama.",
+        f"Bring the source of a llama.cpp release (no build is needed), then add --converter DIR/{SCRIPT}, or set "
+        f"{NAMED_BY}. Ollama needs none: --format ollama.",
     )
 
 
