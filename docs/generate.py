@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 COMMANDS = (
     "demo", "init", "doctor", "models list", "models add", "models verify", "models build", "recipes list", "seeds check",
     "judge list", "judge check", "preview", "fit", "run", "generate",
-    "dataset", "train", "evaluate", "report", "show", "compare", "export", "chat", "verify-report", "bundle pack",
+    "dataset", "train", "evaluate", "report", "show", "compare", "export", "serve", "chat", "verify-report", "bundle pack",
     "bundle verify", "bundle import", "bundle keygen",
 )  # fmt: skip
 

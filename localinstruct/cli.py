@@ -31,7 +31,7 @@ from localinstruct.commands.options import (
     TargetArg,
 )
 from localinstruct.commands.preview import preview
-from localinstruct.commands.ship import export
+from localinstruct.commands.ship import chat, export, serve
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.integrity import plain_words
 from localinstruct.warden import CHILD
@@ -44,6 +44,8 @@ app.command()(preview)
 app.command()(fit)
 app.command()(export)
 app.command()(compare)
+app.command()(serve)
+app.command()(chat)
 app.add_typer(models.app, name="models")
 app.add_typer(seeds.app, name="seeds")
 app.add_typer(recipes.app, name="recipes")
@@ -154,21 +156,6 @@ def show(
             views.borderline(found, limit, json)
         else:
             views.overview(found, limit, json)
-
-
-@app.command()
-def chat(
-    target: RunArg,
-    base: Annotated[bool, typer.Option("--base", help="Start with the base model, without the adapter.")] = False,
-    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Answer this and end.")] = None,
-    sealed: Sealed = False,
-) -> None:
-    """Talk to the student of a run; /base and /student switch the adapter off and on."""
-    from localinstruct.chat import chat as talk
-    from localinstruct.workspace import viewed_run
-
-    with viewed_run(target, loopback=True) as found:
-        talk(found, base=base, prompt=prompt)
 
 
 @app.command("verify-report")

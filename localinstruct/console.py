@@ -4,16 +4,20 @@ On a terminal, progress is one moving line with an estimate of the time left; wi
 seconds, so that a log stays readable. Everything that came from a model or a file is shown without its escape sequences.
 """
 
+import contextlib
 import json
+import operator
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import typer
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
+from rich.live import Live
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
@@ -185,9 +189,11 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
     return "  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-def as_json(value: Any) -> None:
-    """A JSON value on stdout, unstyled."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+def as_json(value: Any, indent: int | None = 2) -> None:
+    """A JSON value on stdout, unstyled; on one line, and at once, with `indent` None."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
+    if indent is None:
+        sys.stdout.flush()
 
 
 def write(text: str) -> None:
@@ -196,12 +202,47 @@ def write(text: str) -> None:
     sys.stdout.flush()
 
 
+def is_typed() -> bool:
+    """Whether a person types what we read, rather than a file or a pipe."""
+    return sys.stdin.isatty()
+
+
 def ask(prompt: str) -> str | None:
-    """A line typed by the person; None at the end of input."""
+    """A line typed by the person, or the next line of a pipe, which gets no prompt; None at the end of input."""
+    if not is_typed():
+        typed = sys.stdin.readline()
+        return typed.rstrip("\r\n") if typed else None
+    with contextlib.suppress(ImportError):
+        import readline  # noqa: F401, so that arrow keys edit the line
     try:
-        return err.input(f"[bold]{escape(prompt)}[/] ")
+        return input(f"{prompt} ") if sys.stdout.isatty() else err.input(escape(prompt) + " ")
     except EOFError:
         return None
+
+
+@contextmanager
+def beside(names: Sequence[str]) -> Iterator[Callable[[int, str], None]]:
+    """Texts that grow beside each other: call it with a column's number and its text so far.
+
+    On a terminal one table that moves; else every text whole, under its name, at the end.
+    """
+    texts = ["" for _ in names]
+    if not out.is_terminal:
+        yield partial(operator.setitem, texts)
+        for name, text in zip(names, texts, strict=True):
+            line(f"{name}: {text}")
+        return
+    with Live(console=out, auto_refresh=False) as live:
+
+        def show(number: int, text: str) -> None:
+            texts[number] = text
+            grid = Table(box=None, expand=True, padding=(0, 2, 0, 0), header_style="bold")
+            for name in names:
+                grid.add_column(name, ratio=1, overflow="fold")
+            grid.add_row(*(escape(plain(text)) for text in texts))
+            live.update(grid, refresh=True)
+
+        yield show
 
 
 def error(problem: LocalInstructError) -> None:

@@ -29,6 +29,18 @@ def chat(*texts: str | None, reason: str = "stop", **message: str) -> bytes:
     return json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choice}).encode()
 
 
+def streamed(*pieces: str, talk: bool = True) -> bytes:
+    """A reply in pieces, as server-sent events; of a chat, or of a text that is continued."""
+    kind = "chat.completion.chunk" if talk else "text_completion"
+    events = []
+    for piece in pieces:
+        said: dict[str, Any] = {"delta": {"content": piece}} if talk else {"text": piece, "logprobs": None}
+        choice = {"index": 0, "finish_reason": None} | said
+        events.append({"id": "x", "object": kind, "created": 0, "model": "m", "choices": [choice]})
+    lines = [f"data: {json.dumps(event)}\n\n" for event in events]
+    return "".join([*lines, "data: [DONE]\n\n"]).encode()
+
+
 def failure(message: str) -> bytes:
     return json.dumps({"error": {"message": message, "type": "e", "code": 400}}).encode()
 

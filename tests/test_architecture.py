@@ -12,7 +12,7 @@ ROWS = (
     ("__main__",),
     ("cli",),
     ("commands",),
-    ("views", "chat"),
+    ("views", "chat", "serve"),
     ("console", "workspace"),
     ("pipeline", "doctor"),
     ("bundle", "fit"),

@@ -1,4 +1,4 @@
-"""`localinstruct export`: the rows of a run, or its student, in a form that other tools load."""
+"""`localinstruct export`, `serve` and `chat`: what a run has made, for other tools, for programs and for a person."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
-from localinstruct.commands.options import RunArg, SealedAlone, require_choice
+from localinstruct.commands.options import Json, RunArg, Sealed, SealedAlone, require_choice
 
 if TYPE_CHECKING:
     from localinstruct.run import Run
@@ -72,3 +72,39 @@ def _export_student(run: "Run", format: str, output: Path, converter: str) -> No
     console.line(f"the student of {run.path} in {output}")
     console.pairs(done.facts)
     console.note(f"next: {done.next.replace('{}', str(output))}")
+
+
+def serve(
+    target: RunArg,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65534, help="Of 127.0.0.1, in place of a private unix socket.")
+    ] = 0,
+    sealed: Sealed = False,
+) -> None:
+    """Serve the student of a run and its base to other programs, until Ctrl-C."""
+    from localinstruct.serve import serve as stay
+    from localinstruct.workspace import viewed_run
+
+    with viewed_run(target, loopback=True) as found:
+        stay(found, port)
+
+
+def chat(
+    target: RunArg,
+    base: Annotated[bool, typer.Option("--base", help="Start with the base model instead of the student.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Have both answer, side by side.")] = False,
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Answer this and end.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="0 takes the likeliest words.")] = 0,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="Per answer; default: the recipe's evaluate.max_tokens.")
+    ] = None,
+    json: Json = False,
+    sealed: Sealed = False,
+) -> None:
+    """Talk to the student of a run, to its base, or to both; lines of a pipe are answered one by one."""
+    from localinstruct.chat import chat as talk
+    from localinstruct.workspace import viewed_run
+
+    who = "compare" if compare else "base" if base else "student"
+    with viewed_run(target, loopback=True) as found:
+        talk(found, who=who, prompt=prompt, temperature=temperature, max_tokens=max_tokens, json=json)

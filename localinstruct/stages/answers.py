@@ -151,4 +151,4 @@ def question_in(instance: Instance, template: str, tokens: int) -> Prompt:
     if template == "chat":
         return Prompt(messages=tuple(messages(instance)), temperature=0.0, max_tokens=tokens)
     text, _ = render(instance, template)
-    return Prompt(text=text, stop=(NEXT_TASK,), temperature=0.0, max_tokens=tokens)
+    return Prompt(text=text, raw=True, stop=(NEXT_TASK,), temperature=0.0, max_tokens=tokens)

@@ -9,13 +9,13 @@ JSON of a form is `structured.py`, thoughts of reasoning models are `thinking.py
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
 from localinstruct import offline
-from localinstruct.errors import TeacherError
+from localinstruct.errors import DataError, TeacherError
 from localinstruct.records import Completion, Prompt
 from localinstruct.teacher import Sampling
 from localinstruct.teacher.structured import structured
@@ -67,6 +67,44 @@ class Client:
         if prompt.schema is None:
             return await self._persist(prompt)
         return await structured(prompt, self._constrained, self._persist)
+
+    async def stream(self, prompt: Prompt) -> AsyncIterator[str]:
+        """The first completion of a prompt in pieces, as it is written; thoughts are not told from answers.
+
+        A server that cannot be reached is waited for, or started again, as long as no piece has come. DataError for a
+        prompt that it refuses, TeacherError when it fails otherwise or breaks off.
+        """
+        import openai
+
+        began = False
+        for attempt in count():
+            try:
+                async for piece in self._pieces(prompt):
+                    began = True
+                    yield piece
+                return
+            except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+                raise DataError(f"The model refuses this: {_first_line(error)}.", "Say less at once.") from None
+            except openai.APIConnectionError as error:
+                if began or attempt + 1 >= ATTEMPTS:
+                    raise TeacherError(f"{self._url} broke off: {_first_line(error)}.", "See its log.") from None
+            except openai.APIError as error:
+                raise TeacherError(f"{self._url} refuses: {_first_line(error)}.", _hint(error)) from None
+            await self._pause(attempt)
+
+    async def _pieces(self, prompt: Prompt) -> AsyncIterator[str]:
+        continued = self._is_continued(prompt)
+        settings = self._settings(prompt, () if continued else self._stop) | {"stream": True}
+        if continued:
+            async for chunk in await self._api.completions.create(prompt=prompt.text, **settings):
+                yield clean("".join(choice.text or "" for choice in chunk.choices))
+        else:
+            async for chunk in await self._api.chat.completions.create(messages=_messages(prompt), **settings):
+                yield clean("".join(choice.delta.content or "" for choice in chunk.choices))
+
+    def _is_continued(self, prompt: Prompt) -> bool:
+        """Whether the prompt is a text to go on with, rather than a turn of a chat."""
+        return bool(prompt.text) and (prompt.raw or not self._chat)
 
     async def _constrained(self, prompt: Prompt) -> list[Completion] | None:
         """The completions under the prompt's schema, or None; asked again once where the connection broke."""
@@ -126,7 +164,7 @@ class Client:
         await asyncio.sleep(min(0.25 * 2**attempt, 10))
 
     async def _ask(self, prompt: Prompt, timeout: float | None = None) -> list[Completion]:
-        continued = bool(prompt.text) and (prompt.raw or not self._chat)
+        continued = self._is_continued(prompt)
         settings = self._settings(prompt, () if continued else self._stop)
         if timeout is not None:
             settings["timeout"] = timeout

@@ -75,24 +75,32 @@ def serving(
     shows vLLM's starts. ModelError when the directory is missing or unsafe, TeacherError when the server does not start.
     """
     if spec.endpoint:
-        yield _connector(spec, serve, spec.endpoint, None)
+        yield connector(spec, serve, spec.endpoint, None)
         return
-    server = Server(
-        checked(spec),
-        spec.name,
-        serve,
-        home,
-        label,
-        progress,
-        adapters or {},
-        spec.chat_template,
-        spec.reasoning_parser,
-    )
+    server = server_of(spec, serve, home, progress, adapters, label)
     with running(server):
-        yield _connector(spec, serve, server.url, server)
+        yield connector(spec, serve, server.url, server)
 
 
-def _connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) -> Connect:
+def server_of(
+    spec: ModelSpec,
+    serve: Serve,
+    home: Path,
+    progress: Progress,
+    adapters: dict[str, Path] | None = None,
+    label: str = "vllm",
+    port: int = 0,
+) -> Server:
+    """The vLLM for a model that is a directory, not yet started; `port` of 127.0.0.1, or 0 for a unix socket."""
+    return Server(
+        checked(spec), spec.name, serve, home, label, progress, adapters or {}, spec.chat_template, spec.reasoning_parser,
+        port,
+    )  # fmt: skip
+
+
+def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) -> Connect:
+    """Clients for what answers at `url`; `server`, where it is ours, is started again when it dies."""
+
     def connect(name: str, sampling: Sampling) -> Client:
         served = spec.served_name if spec.endpoint and spec.served_name else name
         recover = server.recover if server else None

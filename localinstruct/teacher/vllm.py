@@ -1,6 +1,7 @@
 """vLLM as our child: started on a unix socket, health-checked, restarted when it dies, always gone when we are.
 
-As a careful operator would: the socket lies in a private 0700 folder and no TCP port is opened; safetensors only; no
+As a careful operator would: the socket lies in a private 0700 folder and no TCP port is opened unless one of this machine's
+loopback was asked for; safetensors only; no
 plugins, tools, media, docs pages or request logs; prompts never reach the log. Its memory is free when the context ends.
 Models are checked by `models.checked` before they come here.
 """
@@ -51,7 +52,10 @@ class Server:
     """In place of the model's own: the text, or a .jinja file."""
     reasoning_parser: str = ""
     """vLLM's name for the way in which the model marks its thoughts; "" leaves that to `thinking.py`."""
+    port: int = 0
+    """Of 127.0.0.1, for programs that cannot speak to a unix socket; 0 is the socket, and no TCP port."""
     url: str = ""
+    _folder: Path | None = None
     _ward: Ward | None = None
     _revived: int = 0
     _healthy_since: float = 0.0
@@ -75,12 +79,16 @@ class Server:
 
     def _private_folder(self) -> Path:
         """A 0700 folder whose path is well below the 108 bytes of a socket; the same one again after a restart."""
-        if not self.url:
+        if self._folder is None:
             place = socket_place(Path(tempfile.gettempdir()))
-            self.url = f"unix://{tempfile.mkdtemp(prefix='localinstruct-', dir=place)}/vllm.sock"
-        folder = Path(self.url.removeprefix("unix://")).parent
-        folder.mkdir(mode=0o700, exist_ok=True)
-        return folder
+            self._folder = Path(tempfile.mkdtemp(prefix="localinstruct-", dir=place))
+            self.url = f"http://127.0.0.1:{self.port}/v1" if self.port else f"unix://{self._folder}/vllm.sock"
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        return self._folder
+
+    def alive(self) -> bool:
+        """Whether its process runs."""
+        return bool(self._ward and self._ward.alive())
 
     def stop(self) -> None:
         """Stop vLLM and wait until it is gone."""
@@ -91,7 +99,7 @@ class Server:
     async def recover(self) -> None:
         """Start vLLM again if it died; return at once if it lives. TeacherError after `serve.restarts` quick deaths."""
         async with self._reviving:
-            if self._ward and self._ward.alive():
+            if self.alive():
                 return
             if time.monotonic() - self._healthy_since > STEADY:
                 self._revived = 0
@@ -116,7 +124,7 @@ class Server:
     def _wait_until_healthy(self) -> None:
         began = time.monotonic()
         while (waited := time.monotonic() - began) < self.serve.start_timeout:
-            if not (self._ward and self._ward.alive()):
+            if not self.alive():
                 raise TeacherError(f"vLLM stopped while starting.\n{self._log_tail()}", f"The whole log: {self.log}")
             if _is_healthy(self.url):
                 return
@@ -148,7 +156,7 @@ def vllm_command(server: Server, socket: Path) -> list[str]:
     serve = server.serve
     command = [
         sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-        "--model", str(server.model), "--served-model-name", server.name, "--uds", str(socket),
+        "--model", str(server.model), "--served-model-name", server.name, *_address(server, socket),
         "--load-format", "safetensors", "--dtype", _dtype(serve), "--max-num-seqs", str(serve.max_num_seqs),
         "--tensor-parallel-size", str(serve.tensor_parallel_size), "--generation-config", "vllm",
         "--structured-outputs-config", STRUCTURED,
@@ -165,9 +173,23 @@ def vllm_command(server: Server, socket: Path) -> list[str]:
     if server.reasoning_parser:
         command += ["--reasoning-parser", server.reasoning_parser]
     if server.adapters:
-        command += ["--enable-lora", "--max-lora-rank", str(_max_rank(server.adapters)), "--lora-modules"]
+        command += ["--enable-lora", "--max-lora-rank", str(_max_rank(server.adapters))]
+        command += ["--max-loras", str(len(server.adapters) + _empty_places()), "--lora-modules"]
         command += [f"{name}={path}" for name, path in server.adapters.items()]
     return command
+
+
+def _address(server: Server, socket: Path) -> list[str]:
+    return ["--host", "127.0.0.1", "--port", str(server.port)] if server.port else ["--uds", str(socket)]
+
+
+def _empty_places() -> int:
+    """Places for adapters that nobody fills.
+
+    vLLM 0.32 on a CPU gives the base's sequences the adapter in the last place (its torch kernels index with -1 for "none")
+    when they share a batch with an adapter's: an empty last place makes that harmless.
+    """
+    return 0 if on_gpu() else 1
 
 
 def on_gpu() -> bool:
