@@ -97,19 +97,19 @@ QUESTIONS = ("What is the opposite of hot?", "What is the plural of apple?", "Na
 def started(place: Path, *words: str) -> Iterator[tuple[subprocess.Popen[str], dict[str, str]]]:
     """`localinstruct serve`, when it answers, with what it says: base, student, try."""
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    log = (place / "serve.err").open("w")
-    process = subprocess.Popen(
-        [*COMMAND, *words], cwd=place, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
-    )
-    try:
-        assert process.stdout is not None
-        lines = [process.stdout.readline().partition(" ") for _ in range(3)]
-        assert lines[2][0] == "try", (place / "serve.err").read_text()
-        yield process, {name: said.strip() for name, _, said in lines}
-    finally:
-        process.kill()
-        process.wait()
-        log.close()
+    with (
+        (place / "serve.err").open("w") as log,
+        subprocess.Popen(
+            [*COMMAND, *words], cwd=place, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+        ) as process,
+    ):
+        try:
+            assert process.stdout is not None
+            lines = [process.stdout.readline().partition(" ") for _ in range(3)]
+            assert lines[2][0] == "try", (place / "serve.err").read_text()
+            yield process, {name: said.strip() for name, _, said in lines}
+        finally:
+            process.kill()
 
 
 def asked(url: str, names: Sequence[str], question: str) -> list[str]:
