@@ -138,7 +138,7 @@ def _answer(talk: Talk, typed: str, json: bool) -> None:
     if json:
         console.as_json({"asked": typed} | talk.ask(typed, [lambda _: None for _ in talk.who]), indent=None)
     elif len(talk.who) > 1:
-        with console.beside(talk.who) as grow:
+        with console.side_by_side(talk.who) as grow:
             talk.ask(typed, [partial(grow, number) for number in range(len(talk.who))])
     else:
         talk.ask(typed, [Shown().grow])

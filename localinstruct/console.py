@@ -221,7 +221,7 @@ def ask(prompt: str) -> str | None:
 
 
 @contextmanager
-def beside(names: Sequence[str]) -> Iterator[Callable[[int, str], None]]:
+def side_by_side(names: Sequence[str]) -> Iterator[Callable[[int, str], None]]:
     """Texts that grow beside each other: call it with a column's number and its text so far.
 
     On a terminal one table that moves; else every text whole, under its name, at the end.

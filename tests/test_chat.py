@@ -173,7 +173,7 @@ def test_a_chat_model_trained_on_alpacas_template_is_asked_in_that(seen: Seen, t
 
 
 def test_columns_show_both_whole_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    with console.beside(["a", "b"]) as grow:
+    with console.side_by_side(["a", "b"]) as grow:
         grow(1, "se")
         grow(0, "first")
         grow(1, "second")
