@@ -12,7 +12,7 @@ from typing import Any
 from localinstruct.errors import TrainerError
 from localinstruct.recipe import Recipe
 from localinstruct.stages import student
-from localinstruct.stages.training import modes, packing
+from localinstruct.stages.training import loss, modes, packing
 from localinstruct.stages.training.choices import Setup
 from localinstruct.stages.training.packing import StepOrder
 from localinstruct.stages.training.watch import Watch
@@ -45,9 +45,21 @@ def _sft(recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequenc
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
+    class Plain(SFTTrainer):
+        """Makes small logits at once on a CPU (`loss`)."""
+
+        def compute_loss(
+            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+        ) -> Any:
+            base = self.accelerator.unwrap_model(model)
+            if not self.args.use_cpu or self.aux_loss_enabled or not loss.is_small(base, inputs["labels"]):
+                return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+            total = loss.summed(model, base.get_output_embeddings(), inputs)
+            return total / num_items_in_batch.clamp(min=1) * self.accelerator.num_processes
+
     columns = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
     given = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}  # rows are cut already
-    return SFTTrainer(
+    return Plain(
         model=model,
         args=_arguments(SFTConfig, recipe, setup, watch.metrics.parent, given),
         train_dataset=Dataset.from_dict(columns),
