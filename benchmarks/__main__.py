@@ -1,8 +1,8 @@
 """Measure, print the tables, and write them: `python -m benchmarks` (`make bench`).
 
 A full run writes benchmarks/results/<machine>.json and .svg; `--write-readme` puts the same tables into README.md. A
-quick or partial run only prints, unless `--output` names a folder, so that a number that is published always comes from
-one whole run.
+quick or partial run only prints, unless `--output` names a folder, so that a number that is published comes from one whole
+run; or unless `--add-to` names an earlier run, in which each added section then says its own date and load.
 """
 
 import argparse
@@ -47,6 +47,12 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument(
         "--render", type=Path, metavar="FILE", help="measure nothing; take the results from this JSON file"
     )
+    parser.add_argument(
+        "--add-to",
+        type=Path,
+        metavar="FILE",
+        help="put what is measured into this JSON file of an earlier run on this machine",
+    )
     return parser.parse_args(words)
 
 
@@ -55,6 +61,8 @@ def main() -> int:
     given = arguments()
     try:
         result = json.loads(given.render.read_text("utf-8")) if given.render else measure(given)
+        if given.add_to:
+            result = results.added(json.loads(given.add_to.read_text("utf-8")), result, SECTIONS.values())
         print(results.markdown(result))
         _write(result, given)
     except LocalInstructError as error:

@@ -8,7 +8,7 @@ machines.
 import datetime
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,27 @@ def document(setting: Setting, sections: dict[str, Any], seconds: float, load: f
     }  # fmt: skip
 
 
+def added(earlier: Document, fresh: Document, sections: Iterable[str]) -> Document:
+    """The earlier run with the fresh run's sections, which say when and at which load; UsageError for another machine."""
+    ours, theirs = ({key: one["machine"][key] for key in ("cpu", "cores", "gpus")} for one in (fresh, earlier))
+    if ours != theirs or fresh["quick"]:
+        raise UsageError(
+            f"Expected a whole run on {theirs}, found {ours}, quick: {fresh['quick']}.", "Leave --add-to out."
+        )
+    apart = {key: fresh[key] for key in ("measured", "load_before", "seconds")}
+    return earlier | {name: fresh[name] | {"apart": apart} for name in sections if name in fresh}
+
+
+def _apart(section: dict[str, Any]) -> str:
+    """When a section was measured that was added later."""
+    if not (apart := section.get("apart")):
+        return ""
+    return (
+        f"\n\nMeasured apart, {apart['measured']}: load average before the start {apart['load_before']}, "
+        f"{apart['seconds']:.0f} s in all."
+    )
+
+
 def slug(result: Document) -> str:
     """A file name for the machine: "amd-epyc-2-cores"."""
     facts = result["machine"]
@@ -64,7 +85,7 @@ def load_average() -> float:
 def markdown(result: Document) -> str:
     """All tables of a document."""
     parts = [heading(result)]
-    parts += [table(result[key]) for key, table in TABLES.items() if key in result]
+    parts += [table(result[key]) + _apart(result[key]) for key, table in TABLES.items() if key in result]
     return "\n\n".join(parts)
 
 
@@ -131,13 +152,13 @@ def _novelty(section: dict[str, Any]) -> str:
 def _training(section: dict[str, Any]) -> str:
     rows = [
         [name, _spread(section["ways"][name]["tokens_per_second"], ",.0f"), _spread(section["ways"][name]["ratio"])]
-        for name in (training.LOOP, training.FULL, training.LORA)
+        for name in training.PEERS
     ]
     average = section["tokens"] / section["rows"]
     title = (
         f"**d. Trained tokens per second**, {section['student']}, {section['rows']} rows of {average:.0f} tokens on average, "
         f"{training.BATCH} per step and {training.ON_DEVICE} at once; {section['padding']:.0%} of what the loop computes is "
-        "padding. Padding is not counted: median (lowest to highest)."
+        "padding. Padding is not counted; each ratio is to the loop that learns the same: median (lowest to highest)."
     )
     return f"{title}\n\n{grid(['', 'tokens/s', 'ratio'], rows)}"
 

@@ -22,6 +22,7 @@ from localinstruct.records import Completion, Prompt
 from localinstruct.teacher import Serve
 from localinstruct.teacher.vllm import Server, vllm_command
 from tests.scripted import HashEncoder, ScriptedTeacher
+from tests.tiny_student import byte_level, save_student
 
 BENCHMARKS = Path(results.__file__).parent
 STORED = sorted((BENCHMARKS / "results").glob("*.json"))
@@ -58,7 +59,8 @@ def stored(**changes: Any) -> dict[str, Any]:
         "kept": {"alpaca_loop": loop, "generate": ours,
                  "ratio": {f"{k}_per_second": 10.0 for k in ("kept", "candidates", "tokens")}},
         "training": {"rows": 10, "tokens": 1270, "student": "s", "padding": 0.25, "ways": training.summary(
-            {training.LOOP: [100.0, 200.0], training.FULL: [300.0, 400.0], training.LORA: [50.0, 100.0]})},
+            {training.LOOP: [100.0, 200.0], training.FULL: [300.0, 400.0], training.LORA_LOOP: [50.0, 50.0],
+             training.LORA: [50.0, 100.0]})},
         "novelty": {"texts": "t", "mean_words": 9.0, "rows": rows, "embedding_ms": {novelty.EMBED: 4.0, novelty.EMBED_LIST: 3.0}},
     } | changes  # fmt: skip
 
@@ -350,7 +352,40 @@ def test_trained_rows_are_as_long_as_alpacas() -> None:
     assert 0.2 < training.padding(rows) < 0.4
 
 
-def test_training_is_compared_within_a_repetition() -> None:
-    ways = training.summary({training.LOOP: [100.0, 200.0], training.FULL: [300.0, 400.0]})
+def test_training_is_compared_within_a_repetition_and_like_with_like() -> None:
+    ways = stored()["training"]["ways"]
     assert ways[training.FULL] == {"tokens_per_second": [350.0, 300.0, 400.0], "ratio": [2.5, 2.0, 3.0]}
     assert "| ours, all weights | 350 (300 to 400) | 2.50 (2.00 to 3.00) |" in results.markdown(stored())
+    assert ways[training.LORA]["ratio"] == [1.5, 1.0, 2.0]
+
+
+def test_a_section_measured_later_says_so_and_is_added_only_to_the_same_machine() -> None:
+    later = stored(measured="2026-02-02", load_before=0.3)
+    del later["novelty"]
+    both = results.added(stored(), later, command.SECTIONS.values())
+    assert "apart" not in both["novelty"]
+    assert both["measured"] == "2026-01-01"
+    assert "Measured apart, 2026-02-02: load average before the start 0.3" in results.markdown(both)
+    for other in (stored(quick=True), stored(machine=later["machine"] | {"cores": 64})):
+        with pytest.raises(UsageError, match="Expected a whole run on"):
+            results.added(stored(), other, command.SECTIONS.values())
+
+
+def test_both_contestants_train_in_both_modes(
+    setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a student of a few thousand parameters, one step: the clock runs in each, and the loop's adapter is the recipe's."""
+    monkeypatch.setattr(training, "BATCH", 8)
+    folder, seen = save_student(tmp_path / "tiny", byte_level()), []
+    honest = training._timed
+    monkeypatch.setattr(training, "_timed", lambda trainer: (seen.append(trainer), honest(trainer))[1])
+    rows = training.lengths_of_alpaca(8, 300)
+    rows = [training.Encoded(row.input_ids[:200], row.labels[:200]) for row in rows]
+    for contestant in (training._loop, training._ours):
+        for mode in ("full", "lora"):
+            (home := tmp_path / f"{contestant.__name__}-{mode}").mkdir()
+            assert contestant(setting.recipe, folder, rows, home, mode) > 0
+    learnt = [sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) for trainer in seen]
+    assert learnt[:2] == learnt[2:]
+    assert learnt[0] != learnt[1]
+    assert [trainer.state.global_step for trainer in seen] == [1, 1, 1, 1]
