@@ -198,6 +198,19 @@ def versions() -> dict[str, str]:
     return {name: found for name in PACKAGES if (found := version(name))}
 
 
+def commit() -> str:
+    """Commit of the checkout that this program runs from, ending in -dirty when files differ; '' when it is installed."""
+    root = Path(__file__).parents[1]
+    if not (root / ".git").exists():
+        return ""
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
 def version(distribution: str) -> str:
     """Installed version of a distribution, or '' when it is not installed; nothing is imported."""
     try:

@@ -1,5 +1,6 @@
 """`localinstruct export`, `serve` and `chat`: what a run has made, for other tools, for programs and for a person."""
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,22 +54,29 @@ def export(
 
 
 def _export_rows(run: "Run", format: str, output: Path | None) -> None:
-    from localinstruct.formats import write
+    from localinstruct.formats import write, write_text
+    from localinstruct.pipeline import recipe_of
+    from localinstruct.stages.cards import dataset_card
 
     suffix = {"alpaca": "json", "parquet": "parquet"}.get(format, "jsonl")
     path = output or run.path / f"{run.path.name}-{format}.{suffix}"
+    recipe, workspace = recipe_of(run)
     console.line(f"{write(run.kept(), format, path)} rows in {path}")
+    card = path.with_name(f"{path.name}.card.md")
+    write_text(card, dataset_card(run, recipe, workspace, format, {"train": path}))
+    console.note(f"what they are, licences and limits: {card}")
 
 
 def _export_student(run: "Run", format: str, output: Path, converter: str) -> None:
     from localinstruct.models import load_catalog
     from localinstruct.pipeline import recipe_of
     from localinstruct.ship import order, ship
+    from localinstruct.stages.cards import model_card
 
     recipe, workspace = recipe_of(run)
     wanted = order(recipe, load_catalog(workspace).get(recipe.models.student), run.path, converter)
     with console.progress() as progress:
-        done = ship(wanted, format, output, progress)
+        done = ship(wanted, format, output, progress, partial(model_card, run, recipe, workspace, format))
     console.line(f"the student of {run.path} in {output}")
     console.pairs(done.facts)
     console.note(f"next: {done.next.replace('{}', str(output))}")

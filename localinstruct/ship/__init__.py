@@ -8,15 +8,20 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from localinstruct.files import write_text
 from localinstruct.models import ModelSpec
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.ship import adapter, gguf, merged, ollama
 from localinstruct.ship.order import Order, Shipped
 from localinstruct.ship.place import new_folder
+from localinstruct.stages.cards import CARD
 from localinstruct.stages.student import artefact, quiet
 
 __all__ = ["MODEL_FORMATS", "Order", "Shipped", "order", "ship"]
+
+
+Card = Callable[[Path], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +49,10 @@ def order(recipe: Recipe, spec: ModelSpec, run_path: Path, converter: str = "") 
     return Order(run_path.name, recipe.train.template, spec, artefact(run_path), log, converter)
 
 
-def ship(wanted: Order, format: str, output: Path, progress: Progress) -> Shipped:
-    """Write the student as `format` (a key of MODEL_FORMATS) into the new folder `output`.
+def ship(wanted: Order, format: str, output: Path, progress: Progress, card: Card | None = None) -> Shipped:
+    """Write the student as `format` (a key of MODEL_FORMATS) into the new folder `output`, with its model card.
+
+    `card` writes the text of README.md, given the folder with everything else in it.
 
     UsageError for a place that is taken or too small, DataError for a format this student has not got, ModelError for a
     base that is missing or unsafe, TrainerError when the written student does not compute what the trained one does.
@@ -53,4 +60,7 @@ def ship(wanted: Order, format: str, output: Path, progress: Progress) -> Shippe
     way = MODEL_FORMATS[format]
     way.check(wanted)
     with new_folder(output, way.size(wanted)) as folder, quiet(wanted.log):
-        return way.write(wanted, folder, progress)
+        done = way.write(wanted, folder, progress)
+        if card:
+            write_text(folder / CARD, card(folder))
+        return done

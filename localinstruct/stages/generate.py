@@ -197,7 +197,8 @@ def _facts(recipe: Recipe, workspace: Path) -> dict[str, Any]:
         role: {"name": s.name, "digest": s.digest, "licence": s.licence, "obligations": s.obligations}
         for role, s in specs.items()
     }
-    return {"models": models, "machine": asdict(machine.look()), "versions": machine.versions()}
+    commit = {"commit": found} if (found := machine.commit()) else {}
+    return {"models": models, "machine": asdict(machine.look()), "versions": machine.versions() | commit}
 
 
 def _where(spec: ModelSpec) -> str:

@@ -23,6 +23,7 @@ from localinstruct.run import Run
 from localinstruct.stages import StageResult, charts
 from localinstruct.stages import report_data as data
 from localinstruct.stages import report_evaluation as about
+from localinstruct.stages.cards import write_cards
 from localinstruct.stages.report_sections import (
     duration,
     evaluation,
@@ -50,11 +51,12 @@ HIDDEN = re.compile(
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
-    """Write report.html whole and return its name in the run directory, its size and its digest.
+    """Write report.html whole and return its name in the run directory, its size and its digest; and the cards.
 
     The commands in the report are meant to be typed in `workspace`.
     """
     progress.say("Reading the store for the report.")
+    write_cards(run, recipe, workspace)
     page = render(recipe, run, _where(run.path, workspace)).encode("utf-8")
     write_text(run.path / "report.html", page.decode("utf-8"))
     return {"path": "report.html", "bytes": len(page), "sha256": hashlib.sha256(page).hexdigest()}

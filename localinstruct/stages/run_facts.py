@@ -56,8 +56,8 @@ def _state(run: Run, name: str) -> str:
 def _data(run: Run, recipe: Recipe, results: Results) -> dict[str, Any]:
     """Rows asked, kept, rejected by stage; cosines of kept rows to what they resemble most; answers known to be right."""
     generated, dataset = results["generate"] or {}, results["dataset"] or {}
-    begun = run.stage("generate") is not None
     kept, rejected = run.count_kept(), Counter[str]()
+    begun = kept > 0 or run.stage("generate") is not None
     for stage, _, count in run.reject_counts():
         rejected[stage] += count
     candidates = kept + rejected.total()
