@@ -2,7 +2,7 @@
 
 It runs in a process of its own below a warden (`localinstruct.warden`), stays loaded between measurements and idles
 while others are measured. Parent and child talk over a private unix socket, JSON both ways. The engine gets what our
-server gets (sequences, context, precision, eager mode, KV cache); everything else is vLLM's default for offline use,
+server gets (sequences, context, precision, eager mode, KV cache, threads); everything else is vLLM's default for offline use,
 which allows it twice the tokens per step.
 
     python -m benchmarks.at_once SOCKET SETTINGS_JSON
@@ -27,7 +27,7 @@ from localinstruct.models import checked
 from localinstruct.progress import Silent
 from localinstruct.records import Prompt
 from localinstruct.teacher import Sampling, Serve
-from localinstruct.teacher.vllm import Server, on_gpu, vllm_command
+from localinstruct.teacher.vllm import ONE_PROCESS, Server, cpu_environment, in_one_process, on_gpu, vllm_command
 from localinstruct.warden import Ward
 
 Arrivals = list[tuple[float, int]]
@@ -93,6 +93,8 @@ def engine_arguments(model: Path, serve: Serve) -> dict[str, Any]:
         "tensor_parallel_size": serve.tensor_parallel_size,
         "disable_log_stats": False,  # as our server; the arrivals are read from them
     }  # fmt: skip
+    if in_one_process(serve):
+        arguments["distributed_executor_backend"] = ONE_PROCESS
     if serve.max_model_len:
         arguments["max_model_len"] = serve.max_model_len
     if on_gpu():
@@ -103,7 +105,7 @@ def engine_arguments(model: Path, serve: Serve) -> dict[str, Any]:
 def _environment(setting: Setting, folder: Path) -> dict[str, str]:
     extra = {"TMPDIR": str(folder), "VLLM_RPC_BASE_PATH": str(folder), "PYTHONPATH": str(Path(__file__).parents[1])}
     if not on_gpu():
-        extra |= {"VLLM_CPU_KVCACHE_SPACE": str(setting.recipe.serve.kv_cache_gib), "VLLM_TARGET_DEVICE": "cpu"}
+        extra |= cpu_environment(setting.recipe.serve)
     return offline.child_environment(**extra)
 
 

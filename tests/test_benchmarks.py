@@ -19,7 +19,7 @@ from benchmarks.setting import Setting, load
 from localinstruct.errors import UsageError
 from localinstruct.progress import Silent
 from localinstruct.records import Completion, Prompt
-from localinstruct.teacher import Serve
+from localinstruct.teacher import Serve, vllm
 from localinstruct.teacher.vllm import Server, vllm_command
 from tests.scripted import HashEncoder, ScriptedTeacher
 from tests.tiny_student import byte_level, save_student
@@ -169,6 +169,19 @@ def test_the_engine_without_a_server_gets_the_servers_settings() -> None:
     }
     assert arguments["enforce_eager"] is True
     assert "--enforce-eager" in line
+    assert arguments.get("distributed_executor_backend") == options.get("--distributed-executor-backend")
+
+
+@pytest.mark.parametrize(("cores", "shards", "alone"), [(2, 1, True), (4, 1, True), (16, 1, False), (2, 2, False)])
+def test_on_few_cores_the_engine_computes_itself(
+    monkeypatch: pytest.MonkeyPatch, cores: int, shards: int, alone: bool
+) -> None:
+    monkeypatch.setattr(vllm, "cpu_count", lambda: cores)
+    monkeypatch.setattr(vllm, "on_gpu", lambda: False)
+    serve = Serve(tensor_parallel_size=shards)
+    line = vllm_command(Server(Path("m"), "n", serve, Path(), "vllm", Silent()), Path("s"))
+    assert ("--distributed-executor-backend" in line) is alone
+    assert vllm.cpu_environment(serve).get("OMP_NUM_THREADS") == (str(cores - 1) if alone else None)
 
 
 # -- section b --------------------------------------------------------------------------------------------------------

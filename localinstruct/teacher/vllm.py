@@ -19,7 +19,7 @@ from pathlib import Path
 from localinstruct import offline
 from localinstruct.errors import TeacherError
 from localinstruct.lock import LOCK_FD
-from localinstruct.machine import cpu_has_bf16
+from localinstruct.machine import cpu_count, cpu_has_bf16
 from localinstruct.preflight.chat_template import template_text
 from localinstruct.progress import Progress
 from localinstruct.teacher import Serve
@@ -31,6 +31,9 @@ STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
 """JSON under a schema is compact: a weak model that may write blanks between its parts writes nothing else."""
 LONGEST_PLACE = 47
 """Bytes: a unix socket's path holds 107; our folder in it takes 23, and vLLM's own sockets in that a slash and a UUID."""
+FEW_CORES = 4
+"""Up to here a core matters: see `in_one_process`."""
+ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 STEADY = 300.0
 """Seconds of health after which earlier deaths no longer count."""
 
@@ -166,6 +169,8 @@ def vllm_command(server: Server, socket: Path) -> list[str]:
         command += ["--max-model-len", str(serve.max_model_len)]
     if on_gpu():
         command += ["--gpu-memory-utilization", str(serve.gpu_memory_utilization)]
+    if in_one_process(serve):
+        command += ["--distributed-executor-backend", ONE_PROCESS]
     if serve.enforce_eager or (serve.enforce_eager is None and not on_gpu()):
         command.append("--enforce-eager")
     if server.chat_template:
@@ -220,10 +225,28 @@ def _environment(serve: Serve, folder: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     if not on_gpu():
-        extra |= {"VLLM_CPU_KVCACHE_SPACE": str(serve.kv_cache_gib), "VLLM_TARGET_DEVICE": "cpu"}
+        extra |= cpu_environment(serve)
     environment = offline.child_environment(**extra)
     environment.pop(LOCK_FD, None)
     return environment
+
+
+def in_one_process(serve: Serve) -> bool:
+    """Whether the engine computes in its own process, on a CPU of few cores.
+
+    vLLM's default on a CPU is a worker process, for which the engine waits in a busy loop: a core that is then missing
+    to the encoder and to the worker itself. It refuses the plain name "uni" because nobody would set the worker's
+    threads; `cpu_environment` does.
+    """
+    return not on_gpu() and serve.tensor_parallel_size == 1 and cpu_count() <= FEW_CORES
+
+
+def cpu_environment(serve: Serve) -> dict[str, str]:
+    """What vLLM's CPU build reads from its environment; one core is left to the encoder and to us."""
+    variables = {"VLLM_CPU_KVCACHE_SPACE": str(serve.kv_cache_gib), "VLLM_TARGET_DEVICE": "cpu"}
+    if in_one_process(serve):
+        variables |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, cpu_count() - 1))}
+    return variables
 
 
 def _is_healthy(url: str) -> bool:
