@@ -1,6 +1,7 @@
 """The client against a scripted server: both endpoints, retries, refusals, and nothing but what was asked for."""
 
 import asyncio
+import time
 from pathlib import Path
 from typing import Any
 
@@ -210,3 +211,48 @@ def test_a_server_that_answered_before_is_waited_for(tmp_path: Path, monkeypatch
     (tmp_path / "s").unlink()
     with serving_script(tmp_path / "s", reply), pytest.raises(TeacherError, match="failed 6 times"):
         asyncio.run(go())
+
+
+def test_a_prompt_does_not_pay_for_a_server_that_was_away(tmp_path: Path) -> None:
+    """Broken connections are no failures of the prompt: after nine of them, five errors are still borne."""
+    seen = {"poison": 0}
+
+    def reply(path: str, request: dict[str, Any], count: int) -> Reply:
+        if request["prompt"] != "poison":
+            return 200, completion("fine")
+        seen["poison"] += 1
+        if seen["poison"] <= 9:
+            return None
+        return (500, failure("cannot")) if seen["poison"] <= 14 else (200, completion("at last"))
+
+    async def go() -> Completion:
+        client = Client(f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=5)
+        await client.complete(Prompt(text="good"))
+        poisoned = asyncio.create_task(client.complete(Prompt(text="poison")))
+        while not poisoned.done():
+            await client.complete(Prompt(text="good"))
+            await asyncio.sleep(0.05)
+        await client.close()
+        return (await poisoned)[0]
+
+    with serving_script(tmp_path / "s", reply):
+        assert asyncio.run(go()).text == "at last"
+
+
+def test_a_slow_answer_gets_more_time_each_second_try(tmp_path: Path) -> None:
+    tries: list[float] = []
+
+    def reply(path: str, request: dict[str, Any], count: int) -> Reply:
+        tries.append(0.0)
+        time.sleep(0.5)
+        return 200, completion("slow")
+
+    async def go() -> Completion:
+        client = Client(f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=0.2)
+        [answer] = await client.complete(Prompt(text="x"))
+        await client.close()
+        return answer
+
+    with serving_script(tmp_path / "s", reply):
+        assert asyncio.run(go()).text == "slow"
+    assert len(tries) == 5

@@ -22,7 +22,8 @@ from localinstruct.teacher.structured import structured
 from localinstruct.teacher.thinking import split_thinking
 
 ATTEMPTS = 6
-"""Tries per request while the server answers with errors; each waits twice as long as the one before."""
+"""Failures of a request at a server that is there, after which the request is given up, or the server if it answers
+nothing else either. A server that is away is tried as often, and as long as its patience lasts."""
 PATIENCE = 90.0
 """Seconds a server that has answered before may be unreachable: long enough for somebody to start it again."""
 Recover = Callable[[], Awaitable[None]]
@@ -42,6 +43,7 @@ class Client:
     ) -> None:  # fmt: skip
         self._api = _openai(url, timeout)
         self._url = url
+        self._timeout = timeout
         self._model = model
         self._chat = chat
         self._stop = tuple(stop)
@@ -125,15 +127,22 @@ class Client:
         """Ask until there is an answer, or somebody is to be given up."""
         import openai
 
-        began = time.monotonic()
+        began, failures = time.monotonic(), 0
         for attempt in count():
+            patience = self._timeout * 2 ** (failures // 2)  # a slow machine is given time before it costs an answer
             try:
-                answers = await self._ask(prompt)
+                answers = await self._ask(prompt, patience)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 return [Completion("", f"refused: {_first_line(error)}")] * prompt.n
             except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, Malformed) as error:
-                if self._is_hopeless(attempt, error, began):
-                    return [Completion("", f"refused: failed {attempt + 1} times: {_first_line(error)}")] * prompt.n
+                away = _is_away(error)
+                if away and time.monotonic() - self._answered >= PATIENCE and attempt + 1 >= ATTEMPTS:
+                    raise self._gone(attempt + 1, error) from None
+                failures += not away
+                if failures >= ATTEMPTS:
+                    if self._answered < began:
+                        raise self._gone(failures, error) from None
+                    return [Completion("", f"refused: failed {failures} times: {_first_line(error)}")] * prompt.n
             except openai.APIError as error:
                 raise TeacherError(f"The teacher at {self._url} refuses: {_first_line(error)}.", _hint(error)) from None
             else:
@@ -142,19 +151,9 @@ class Client:
             await self._pause(attempt)
         raise AssertionError("count() does not end")
 
-    def _is_hopeless(self, attempt: int, error: Exception, began: float) -> bool:
-        """Whether this prompt is to be given up; TeacherError when it is the server that is to be given up."""
-        import openai
-
-        unreachable = isinstance(error, openai.APIConnectionError) and not isinstance(error, openai.APITimeoutError)
-        if unreachable and time.monotonic() - self._answered < PATIENCE:
-            return False
-        if attempt + 1 < ATTEMPTS:
-            return False
-        if self._answered > began and not unreachable:
-            return True
-        raise TeacherError(
-            f"The teacher at {self._url} failed {attempt + 1} times: {_first_line(error)}.",
+    def _gone(self, attempts: int, error: Exception) -> TeacherError:
+        return TeacherError(
+            f"The teacher at {self._url} failed {attempts} times: {_first_line(error)}.",
             "See its log; when it answers again, run the same command: it goes on.",
         )
 
@@ -163,11 +162,9 @@ class Client:
             await self._recover()
         await asyncio.sleep(min(0.25 * 2**attempt, 10))
 
-    async def _ask(self, prompt: Prompt, timeout: float | None = None) -> list[Completion]:
+    async def _ask(self, prompt: Prompt, timeout: float) -> list[Completion]:
         continued = self._is_continued(prompt)
-        settings = self._settings(prompt, () if continued else self._stop)
-        if timeout is not None:
-            settings["timeout"] = timeout
+        settings = self._settings(prompt, () if continued else self._stop) | {"timeout": timeout}
         try:
             if continued:
                 reply = await self._api.completions.create(prompt=prompt.text, **settings)
@@ -195,6 +192,16 @@ class Client:
             form = {"name": "answer", "schema": prompt.schema, "strict": True}
             settings["response_format"] = {"type": "json_schema", "json_schema": form}
         return settings
+
+
+def _is_away(error: Exception) -> bool:
+    """Whether there was nobody to fail on the prompt: no connection, or one that broke."""
+    import httpx2
+    import openai
+
+    if isinstance(error, openai.APITimeoutError):
+        return isinstance(error.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
+    return isinstance(error, openai.APIConnectionError)
 
 
 def _completions(
