@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 from localinstruct.cli import app
-from localinstruct.commands import judge as command
 from localinstruct.errors import DataError
 from localinstruct.judge.agreement import Share, all_alike, correlation, exact, weighted_kappa, within_one
 from localinstruct.judge.grading import Grading
@@ -17,6 +16,7 @@ from localinstruct.judge.labels import LabelledAnswer, LabelledPair, read_labels
 from localinstruct.judge.rubric import packaged
 from localinstruct.records import Completion, Prompt
 from localinstruct.stages.judge_check import check
+from localinstruct.teacher import serving
 
 LABELS = Path(__file__).parents[1] / "seeds/judge_labels.jsonl"
 ONE = packaged("alpaca-5-point")
@@ -135,7 +135,7 @@ def test_pairs_that_cannot_be_read_take_no_part() -> None:
 
 def test_the_command_shows_it_and_gives_json(monkeypatch: pytest.MonkeyPatch) -> None:
     answer = judged_by(lambda a, _: '{"quality": 3}', lambda first, second: "A")
-    monkeypatch.setattr(command, "_asked", lambda spec, home, progress, prompts: answer(prompts))
+    monkeypatch.setattr(serving, "ask_all", lambda spec, prompts, *rest: answer(prompts))
     words = ["judge", "check", str(LABELS), "--judge", "nano-chat", "--rubric", "alpaca-5-point", "--no-reason"]
     shown = CliRunner().invoke(app, words)
     assert shown.exit_code == 0, shown.output

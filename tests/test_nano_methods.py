@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct.formats import write
+from localinstruct.formats import read_instances, write
 from localinstruct.progress import Silent
 from localinstruct.recipe import load_recipe
 from localinstruct.records import Instance
@@ -14,6 +14,7 @@ from localinstruct.run import open_run, read_run
 from localinstruct.stages import generate
 from tests.nano_server import nano_workspace
 
+ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
 
@@ -72,3 +73,12 @@ def test_judged(nano_server: str, tmp_path: Path) -> None:
     assert {reply.decoding for reply in asked} == {"constrained"}
     assert len(asked) >= 2 * len(rows)
     assert all(set(json.loads(reply.text)) == {"quality"} for reply in asked)
+
+
+def test_rewrite(nano_server: str, tmp_path: Path) -> None:
+    rows = rows_from("rewrite", nano_server, tmp_path)
+    seeds = {seed.id: seed for seed in read_instances(ROOT / "seeds/nano_seed_tasks.jsonl", first_instance_only=True)}
+    assert all(row.lineage.method == "rewrite" and len(row.lineage.parents) == 1 for row in rows)
+    parents = [seeds[row.lineage.parents[0]] for row in rows]
+    assert all(row.input == parent.input and row.instruction != parent.instruction
+               for row, parent in zip(rows, parents, strict=True))  # fmt: skip

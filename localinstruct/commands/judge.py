@@ -1,6 +1,5 @@
 """`localinstruct judge`: the rubrics that are there, and what a judge is worth beside people's own labels."""
 
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -52,12 +51,16 @@ def judge_check(
     from localinstruct.recipe import find_workspace
     from localinstruct.stages.against import require_judge
     from localinstruct.stages.judge_check import check
+    from localinstruct.teacher import Sampling
+    from localinstruct.teacher.serving import ask_all
 
     grading = Grading(rubric=_rubric(rubric), reason=reason)
     labels = read_labels(file, grading.rubric.scale)
     spec = require_judge(load_catalog(find_workspace(Path.cwd())).get(judge))
-    with console.progress() as progress, tempfile.TemporaryDirectory(prefix="judge-") as home:
-        found = check(labels, grading, repeats, lambda prompts: _asked(spec, Path(home), progress, prompts))
+    with console.progress() as progress:
+        found = check(
+            labels, grading, repeats, lambda asked: ask_all(spec, asked, Sampling(), progress, f"judging: {judge}")
+        )
     result = {"judge": judge, "file": str(file), **found}
     console.as_json(result) if json else _show(result)
 
@@ -72,18 +75,6 @@ def _rubric(name: str) -> "Rubric":
         return parse(Rubric, load_yaml(Path(name)), name)
     require_choice("--rubric", name, rubric_names())
     return packaged(name)
-
-
-def _asked(spec: Any, home: Path, progress: Any, prompts: list[Any]) -> list[Any]:
-    """The judge's replies, from our own vLLM or the endpoint it is at."""
-    from functools import partial
-
-    from localinstruct.teacher import Sampling, Serve
-    from localinstruct.teacher.serving import answer_all, serving
-
-    with serving(spec, Serve(), home, progress) as connect:
-        show = partial(progress.update, f"judging: {spec.name}", total=len(prompts))
-        return answer_all(connect, spec.name, prompts, Sampling(), show)
 
 
 def _show(result: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 "Explain human's behavior." leaves open whose, when and how much; the teacher says it in full, the seed's input stays as
 it is, and the seed is the row's parent. What comes back unchanged is a reject. Not covered: whether the meaning is still
-the same (a person or a judge), rewriting rows that a run has made, and a wording for the nano teacher, which cannot rewrite.
+the same (a person or a judge), rewriting rows that a run has made, and the nano teacher, which writes another task instead.
 """
 
 import re
@@ -32,37 +32,42 @@ def rewrite(pool: PoolView, options: RewriteOptions, rng: Random) -> Episode:
     found: list[Instance | Reject] = []
     better: list[tuple[Instance, str]] = []
     for seed, [reply] in zip(seeds, written, strict=True):
-        wording = _HEADING.sub("", clean(reply.text).strip(), count=1)
-        if (problem := wording_problem(seed, wording, reply)) is not None:
+        new = wording(reply)
+        if (problem := wording_problem(seed.instruction, new, reply)) is not None:
             found.append(
-                Reject("rewrite", problem, wording, f"finish_reason {reply.finish_reason!r}; of: {seed.instruction}")
+                Reject("rewrite", problem, new, f"finish_reason {reply.finish_reason!r}; of: {seed.instruction}")
             )
         else:
-            better.append((seed, wording))
+            better.append((seed, new))
     if not better:
         return found
-    answers = yield [asked("answer", wording, seed.input) for seed, wording in better]
-    return found + [row(seed, wording, reply) for (seed, wording), [reply] in zip(better, answers, strict=True)]
+    answers = yield [asked("answer", new, seed.input) for seed, new in better]
+    return found + [row(seed, new, reply) for (seed, new), [reply] in zip(better, answers, strict=True)]
 
 
-def wording_problem(seed: Instance, wording: str, reply: Completion) -> str | None:
+def wording(reply: Completion) -> str:
+    """The new wording in a reply."""
+    return _HEADING.sub("", clean(reply.text).strip(), count=1)
+
+
+def wording_problem(old: str, new: str, reply: Completion) -> str | None:
     """Why a new wording cannot be used; None when it can."""
-    if not wording:
+    if not new:
         return "empty completion"
     if reply.finish_reason != "stop":
         return "truncated"
-    return "unchanged" if words(wording) == words(seed.instruction) else None
+    return "unchanged" if words(new) == words(old) else None
 
 
-def row(seed: Instance, wording: str, reply: Completion) -> Instance | Reject:
+def row(seed: Instance, new: str, reply: Completion) -> Instance | Reject:
     """The seed in its new words with the answer to them, or why there is no answer."""
     answer = clean(reply.text).strip()
     if reply.finish_reason != "stop" or not answer:
         return Reject(
-            "parse", "answer truncated" if answer else "no answer", wording, f"finish_reason {reply.finish_reason!r}"
+            "parse", "answer truncated" if answer else "no answer", new, f"finish_reason {reply.finish_reason!r}"
         )
     lineage = Lineage(method="rewrite", parents=(seed.id,))
-    return Instance(wording, input=seed.input, output=answer, thinking=reply.thinking, lineage=lineage)
+    return Instance(new, input=seed.input, output=answer, thinking=reply.thinking, lineage=lineage)
 
 
 def words(text: str) -> list[str]:

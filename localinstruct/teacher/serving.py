@@ -5,9 +5,11 @@ whatever number of roles it plays, and they share the GPU's memory evenly.
 """
 
 import asyncio
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from localinstruct.errors import RecipeError
@@ -108,6 +110,18 @@ def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) ->
                       stop=spec.stop, schema_timeout=serve.schema_timeout)  # fmt: skip
 
     return connect
+
+
+def ask_all(
+    spec: ModelSpec, prompts: Sequence[Prompt], sampling: Sampling, progress: Progress, label: str
+) -> list[Completion]:
+    """The same outside of a run: the model is served for as long as this takes, its log is gone afterwards."""
+    with (
+        tempfile.TemporaryDirectory(prefix="localinstruct-") as home,
+        serving(spec, Serve(), Path(home), progress) as connect,
+    ):
+        show = partial(progress.update, label, total=len(prompts))
+        return answer_all(connect, spec.name, prompts, sampling, show)
 
 
 def answer_all(
