@@ -74,6 +74,8 @@ def signals(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
         name = list(SIGNALS)[number % len(SIGNALS)]
         sent: list[float] = []
         outcome = run(here, GENERATE, _sender(SIGNALS[name], rng.uniform(0.2, 0.7) * seconds, sent))
+        if outcome.code == -SIGNALS[name][0] and not outcome.said and not (here / "runs").exists():
+            continue  # the signal came before there was a program that could hear it
         struck += outcome.code == 130
         took = time.monotonic() - sent[0] if sent else 0.0
         if outcome.code not in (0, 130) or not outcome.clean or took > 5:
