@@ -115,7 +115,7 @@ def evaluate(
 ) -> None:
     """Compare the student with its base; or with another run or model, on other tasks, before a judge."""
     if against or tasks or judge:
-        compare_student(target, settings or [], against or "base", tasks or [], judge, json)
+        compare_student(target, name, settings or [], redo, against or "base", tasks or [], judge, json)
         return
     result = _run_stage("evaluate", target, name, settings, False, redo)
     if json:

@@ -11,7 +11,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -19,13 +20,14 @@ from typing import Any
 
 from localinstruct import __version__
 from localinstruct.errors import Interrupted, LocalInstructError, ModelError, RunConflict
+from localinstruct.files import write_text
 from localinstruct.lock import LOCK_FD
 from localinstruct.models import checked, load_catalog
 from localinstruct.offline import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
 from localinstruct.records import digest
-from localinstruct.run import Run
+from localinstruct.run import Run, StageEntry
 from localinstruct.stages import StageResult
 from localinstruct.stages.forgetting import general_text
 from localinstruct.stages.mixing import require_sources, state_of
@@ -76,11 +78,46 @@ def settle_recipe(run: Run, recipe: Recipe, workspace: Path, *, redo: bool = Fal
     stored = run.get("recipe")
     if stored is not None and not run.is_blank():
         _require_same(run, recipe_from_text(stored, f"{run.path}/run.sqlite"), recipe, redo)
-    run.put("recipe", recipe.to_yaml())
     run.put("workspace", str(workspace.resolve()))
     run.put("version", __version__)
-    (run.path / "recipe.yaml").write_text(recipe.to_yaml(), encoding="utf-8")
+    _store_recipe(run, recipe.to_yaml())
     return recipe
+
+
+def _store_recipe(run: Run, text: str) -> None:
+    run.put("recipe", text)
+    write_text(run.path / "recipe.yaml", text)
+
+
+@contextmanager
+def as_before_when_refused(run: Run) -> Iterator[None]:
+    """For --redo: an error before any stage has finished leaves the run's recipe and its stages' results as they were.
+
+    Ctrl-C and a kill leave the new recipe, so that the work goes on where it stopped. Files of a training that had begun
+    stay until another one begins.
+    """
+    recipe, entries = run.get("recipe"), _entries(run)
+    try:
+        yield
+    except Interrupted:
+        raise
+    except Exception as problem:
+        now = _entries(run)
+        finished = any(entry.finished and entry != entries.get(name) for name, entry in now.items())
+        if recipe is not None and recipe != run.get("recipe") and not finished:
+            for name in now.keys() - entries.keys():
+                run.forget_stage(name)
+            for entry in entries.values():
+                run.restore_stage(entry)
+            _store_recipe(run, recipe)
+            if isinstance(problem, LocalInstructError):
+                said = f"{run.path} is as it was: its recipe without what --redo asked for, its results."
+                problem.hint = "\n".join(part for part in (problem.hint, said) if part)
+        raise
+
+
+def _entries(run: Run) -> dict[str, StageEntry]:
+    return {name: entry for name in NAMES if (entry := run.stage(name))}
 
 
 def _require_same(run: Run, old: Recipe, new: Recipe, redo: bool) -> None:
@@ -145,8 +182,7 @@ def is_finished(stage: Stage, recipe: Recipe, run: Run) -> bool:
 
 def finished_stages(run: Run) -> dict[str, tuple[float, float]]:
     """Finished stage -> (first started, finished), unix seconds."""
-    entries = [entry for name in NAMES if (entry := run.stage(name))]
-    return {entry.name: (entry.started, entry.finished) for entry in entries if entry.finished}
+    return {name: (entry.started, entry.finished) for name, entry in _entries(run).items() if entry.finished}
 
 
 def run_stage(stage: Stage, recipe: Recipe, run: Run, progress: Progress, workspace: Path) -> StageResult:

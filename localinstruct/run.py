@@ -202,6 +202,12 @@ class Run:
         with self._transaction():
             self._db.execute("DELETE FROM stages WHERE name = ?", (name,))
 
+    def restore_stage(self, entry: "StageEntry") -> None:
+        """Put an entry back as it was."""
+        with self._transaction():
+            result = _json(entry.result)
+            self._insert("stages", entry.name, entry.inputs, entry.started, entry.finished, result)
+
     def stage(self, name: str) -> "StageEntry | None":
         """What is known about a stage, or None when it was never started."""
         query = "SELECT name, inputs, started, finished, result FROM stages WHERE name = ?"

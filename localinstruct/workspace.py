@@ -46,9 +46,10 @@ def opened_run(target: str, name: str | None, settings: Sequence[str], *, fresh:
         _delete(path)
     with open_run(path) as run:
         try:
-            pipeline.settle_recipe(run, recipe, workspace, redo=redo)
-            with _watched(run):
-                yield Work(run, recipe, workspace)
+            with pipeline.as_before_when_refused(run) if redo else nullcontext():
+                pipeline.settle_recipe(run, recipe, workspace, redo=redo)
+                with _watched(run):
+                    yield Work(run, recipe, workspace)
         except (KeyboardInterrupt, Interrupted) as stop:
             said = f"{stop.message} " if isinstance(stop, Interrupted) and stop.message else ""
             kept = f"{run.count_kept()} rows are kept in {path}."
@@ -120,6 +121,11 @@ def _existing_run(target: str) -> Path | None:
 def _resolve(target: str, name: str | None, settings: tuple[str, ...]) -> tuple[Recipe, Path, Path]:
     """(recipe, workspace, run directory): a run's directory means the run, a bare name a recipe first, then a run."""
     run = Path(target) if (Path(target) / "run.sqlite").is_file() else None
+    if run and name and name != run.resolve().name:
+        raise UsageError(
+            f"--name {name}: {target} is a run and has its name.",
+            "Give a recipe for a run of another name, or leave --name out.",
+        )
     try:
         recipe_path = find_recipe(target) if run is None else None
     except RecipeError:

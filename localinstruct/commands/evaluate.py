@@ -24,7 +24,14 @@ Judge = Annotated[
 
 
 def compare_student(
-    target: str, settings: Sequence[str], against: str, tasks: Sequence[Path], judge: str | None, json: bool
+    target: str,
+    name: str | None,
+    settings: Sequence[str],
+    redo: bool,
+    against: str,
+    tasks: Sequence[Path],
+    judge: str | None,
+    json: bool,
 ) -> None:
     """Compare, store it in the run under evaluation/comparisons/, and show it."""
     from localinstruct.models import load_catalog
@@ -32,8 +39,9 @@ def compare_student(
     from localinstruct.stages.answers import trained_contender
     from localinstruct.workspace import opened_run, run_path
 
-    run_path(target)  # a recipe without a run has no student yet
-    with opened_run(target, None, settings, fresh=False, redo=False) as work, console.progress() as progress:
+    is_run = (Path(target) / "run.sqlite").is_file()
+    run_path(target if is_run else name or target)  # a recipe without a run has no student yet
+    with opened_run(target, name, settings, fresh=False, redo=redo) as work, console.progress() as progress:
         catalog = load_catalog(work.workspace)
         student = catalog.get(work.recipe.models.student)
         wish = Wish(against, tuple(tasks), require_judge(catalog.get(judge)) if judge else None)
