@@ -15,7 +15,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from benchmarks import kept, novelty, picture, results, throughput, training
+from benchmarks import kept, memory, novelty, picture, results, throughput, training
 from benchmarks.setting import Setting, load, note
 from localinstruct.errors import LocalInstructError, UsageError
 from localinstruct.files import write_text
@@ -26,7 +26,7 @@ from localinstruct.teacher.client import Client
 from localinstruct.teacher.serving import Connect
 from localinstruct.teacher.vllm import Server, running
 
-SECTIONS = {"a": "throughput", "b": "kept", "c": "novelty", "d": "training"}
+SECTIONS = {"a": "throughput", "b": "kept", "c": "novelty", "d": "training", "f": "memory"}
 PUBLISHED = ("throughput", "kept", "novelty")
 """Sections that a published run must have; training may be left out, because it needs a quiet machine for longest."""
 
@@ -35,7 +35,9 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "--only", default="a,b,c,d", help="sections: a throughput, b kept rows, c novelty, d training (default: all)"
+        "--only",
+        default="a,b,c,d",
+        help="sections: a throughput, b kept rows, c novelty, d training, f memory of trainings (default: all but f)",
     )
     parser.add_argument("--quick", action="store_true", help="a short look, at most two minutes; not for publishing")
     parser.add_argument("--recipe", default="nano", help="recipe whose teacher is measured (default: nano)")
@@ -75,7 +77,7 @@ def measure(given: argparse.Namespace) -> results.Document:
     """Measure the sections that are asked for."""
     only = given.only.split(",")
     if unknown := set(only) - set(SECTIONS):
-        raise UsageError(f"--only {given.only}: no section {', '.join(sorted(unknown))}.", "Sections: a,b,c,d")
+        raise UsageError(f"--only {given.only}: no section {', '.join(sorted(unknown))}.", "Sections: a,b,c,d,f")
     began, load_before = time.monotonic(), results.load_average()
     runs = Path("runs")  # where the product's runs lie: its disk, its fsync
     runs.mkdir(exist_ok=True)
@@ -97,6 +99,8 @@ def _sections(setting: Setting, only: list[str], job: dict[str, Any]) -> dict[st
         found["novelty"] = novelty.measure(setting)
     if "d" in only:
         found["training"] = training.measure(setting)
+    if "f" in only:
+        found["memory"] = memory.measure(setting)
     return found
 
 
@@ -132,6 +136,8 @@ def _write(result: results.Document, given: argparse.Namespace) -> None:
     note(f"written: {folder / name}.json")
     if given.write_readme and whole:
         results.write_into(results.HERE / "README.md", result)
+    if given.write_readme and "memory" in result and not result["quick"]:
+        results.write_memory(results.HERE / "README.md", result)
 
 
 if __name__ == "__main__":

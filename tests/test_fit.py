@@ -153,6 +153,16 @@ def test_checkpointing_keeps_the_input_of_every_layer_and_one_layer_whole() -> N
     assert training.activations(LLAMA_2_7B, saving) == 32 * plain.tokens * 4096 * 4 + one + last
 
 
+def test_holes_are_a_matter_of_a_cpu() -> None:
+    plan = made(LLAMA_2_7B)
+    found = training.moments(LLAMA_2_7B, plan)["backward"]
+    assert found["holes"] == found["activations"] / 2
+    assert training.holes(LLAMA_2_7B, made(LLAMA_2_7B, GPU)) == 0
+    dora = made(LLAMA_2_7B, lora={"use_dora": True})
+    units = 32 * training.layer_bytes(LLAMA_2_7B, dora)
+    assert training.holes(LLAMA_2_7B, dora) == (training.activations(LLAMA_2_7B, dora) - units) / 2
+
+
 def test_held_out_rows_take_their_logits() -> None:
     shape = replace(LLAMA_2_7B, vocab=150_000)
     found = training.moments(shape, made(shape, held_out=True, max_length=1024))

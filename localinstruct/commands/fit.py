@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localinstruct import console
-from localinstruct.commands.options import Json, RecipeArg, SealedAlone, Set
+from localinstruct.commands.options import Json, RecipeArg, Sealed, Set
 from localinstruct.errors import DoesNotFit, UsageError
 from localinstruct.machine import GIB, Machine
 
 if TYPE_CHECKING:
     from localinstruct.fit.assess import Assessment, Phase
+    from localinstruct.fit.pace import Estimate
+    from localinstruct.recipe import Recipe
 
 Other = Annotated[
     str | None,
     typer.Option("--machine", metavar="vram=24,ram=64,disk=200", help="Ask about another machine (GiB; also gpus=2)."),
+]
+Calibrate = Annotated[
+    bool, typer.Option("--calibrate", help="Run teacher and student for half a minute each, and estimate the time.")
 ]
 COLUMNS = {"weights": "weights", "KV cache": "KV cache", "optimizer": "optimizer", "gradients": "gradients",
            "activations": "activations"}  # fmt: skip
@@ -26,7 +31,12 @@ TIGHT = 0.9
 
 
 def fit(
-    recipe: RecipeArg, settings: Set = None, machine: Other = None, json: Json = False, sealed: SealedAlone = False
+    recipe: RecipeArg,
+    settings: Set = None,
+    machine: Other = None,
+    calibrate: Calibrate = False,
+    json: Json = False,
+    sealed: Sealed = False,
 ) -> None:
     """Memory and disk of RECIPE by phase against this machine or another; what would make it fit. Exit code 7: it does not."""
     from localinstruct.fit.advice import advise
@@ -43,8 +53,10 @@ def fit(
         None if found.fits else advise(chosen, catalog, target, lambda other: assess(other, catalog, target, disk))
     )
     advice = None if changes is None else [str(change) for change in changes]
-    result = {"recipe": chosen.name, "machine": _told(target, disk), **found.to_dict(), "advice": advice}
-    console.as_json(result) if json else _show(result, found)
+    times = _times(chosen, path, calibrate, machine)
+    result = {"recipe": chosen.name, "machine": _told(target, disk), **found.to_dict(), "advice": advice,
+              "time": [one.to_dict() for one in times]}  # fmt: skip
+    console.as_json(result) if json else _show(result, found, times)
     if not found.fits:
         raise DoesNotFit(f"{chosen.name} does not fit: {found.why}.", _next(recipe, settings or [], advice))
 
@@ -78,13 +90,41 @@ def _next(recipe: str, settings: list[str], advice: list[str] | None) -> str:
     return f"This fits: localinstruct run {shlex.quote(recipe)} {words}"
 
 
-def _show(result: dict[str, Any], found: "Assessment") -> None:
+def _times(recipe: "Recipe", path: Path, measure: bool, machine: str | None) -> "list[Estimate]":
+    """Time and tokens, measured now or taken from runs/; nothing of another machine."""
+    from localinstruct.fit import pace
+    from localinstruct.recipe import find_workspace
+    from localinstruct.workspace import RUNS
+
+    if machine and measure:
+        raise UsageError("--calibrate measures this machine, not the one of --machine.", "Leave one of them out.")
+    if not measure:
+        return [] if machine else pace.estimate(recipe, *pace.earlier(recipe, RUNS))
+    from localinstruct import seal
+    from localinstruct.fit.calibrate import calibrate
+
+    seal.begin(recipe.sealed)
+    with console.progress() as progress:
+        return pace.estimate(recipe, *calibrate(recipe, find_workspace(path.parent), progress))
+
+
+def _show(result: dict[str, Any], found: "Assessment", times: "list[Estimate]") -> None:
     console.heading(f"{result['recipe']} on: {result['machine']}")
     head = ("phase", "place", *COLUMNS.values(), "other", "needs", "has", "", "of what")
     console.table(head, [_row(phase) for phase in found.phases])
     console.line("GiB, at the worst moment of each phase; calculated, and not yet measured on a GPU")
     for words in (*found.problems, *found.assumed):
         console.line(f"- {words}")
+    console.pairs((one.stage, _took(one)) for one in times)
+    if not times:
+        console.line(
+            "time: not estimated; --calibrate measures half a minute of it here, and earlier runs in runs/ count"
+        )
+
+
+def _took(one: "Estimate") -> str:
+    speed = f"{one.pace.tokens_per_second:,.0f} tokens/s, {one.pace.tokens_per_row:,.0f} tokens a row"
+    return f"about {console.duration(one.seconds)}, {one.tokens:,.0f} tokens for {one.rows:,} rows ({one.pace.source}: {speed})"
 
 
 def _row(phase: "Phase") -> list[str]:

@@ -22,6 +22,9 @@ TILE_TOKENS, TILE_VOCAB = 4096, 32_768
 """Tokens and vocabulary of one tile of logits in TRL's loss (trl/kernels/chunked_logprob.py)."""
 TILE_COPIES = 6.25
 """float32 copies of a tile that the loss in plain PyTorch holds at once in its backward pass; its Triton form has none."""
+HEAP_HOLES = 0.5
+"""On a CPU: unused memory between activations, as a share of them, that glibc's allocator does not give back; measured
+(`benchmarks`, section f). With its mmap threshold fixed low it is gone, and every tensor costs page faults."""
 LOGIT_BYTES = 12
 """Per logit of the held-out loss (`student.mean_loss`): logits, those of learnt tokens, their log softmax, in float32."""
 
@@ -80,7 +83,13 @@ def moments(shape: Shape, made: Plan) -> dict[str, Parts]:
     kept = grown if made.accumulate > 1 else {}  # they stay from one batch of a step to the next
     found: dict[str, Parts] = {
         "loading": {"weights": weights(shape, made), "files": _mapped(shape, made)},
-        "backward": {**held, **kept, "activations": activations(shape, made), "loss": backward_buffers(shape, made)},
+        "backward": {
+            **held,
+            **kept,
+            "activations": activations(shape, made),
+            "loss": backward_buffers(shape, made),
+            "holes": holes(shape, made),
+        },
         "optimizer step": {**held, **grown},
     }
     if made.held_out:
@@ -145,6 +154,14 @@ def activations(shape: Shape, made: Plan) -> float:
     if made.train.gradient_checkpointing:
         return float(shape.layers * made.tokens * shape.hidden * stream + layer + last)
     return float(shape.layers * layer + last)
+
+
+def holes(shape: Shape, made: Plan) -> float:
+    """Between the activations of tokens in a CPU's memory; a GPU's allocator keeps its own in pools (`assess`)."""
+    if made.on_gpu:
+        return 0.0
+    layers = 1 if made.train.gradient_checkpointing else shape.layers
+    return HEAP_HOLES * (activations(shape, made) - layers * layer_bytes(shape, made))
 
 
 def token_bytes(shape: Shape, made: Plan) -> float:

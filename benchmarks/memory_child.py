@@ -1,0 +1,139 @@
+"""Trainings whose memory is measured: `python -m benchmarks.memory_child JOBS`, which prints one JSON object a training.
+
+JOBS is a JSON file with a list of jobs: the train section of a recipe, the student's folder, the length of its rows, a
+folder for its files. The libraries are imported once; each job is a fork of that process, which reads its own resident
+set before the model is loaded and the kernel's count of its highest (VmHWM) afterwards. A job with "widths" makes a model.
+"""
+
+import json
+import os
+import shutil
+import sys
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from localinstruct import nano
+from localinstruct.progress import Silent
+from localinstruct.recipe import Recipe
+from localinstruct.recipe.train import Train
+from localinstruct.stages import student
+from localinstruct.stages.training import choices, modes, trainers
+from localinstruct.stages.training.best import Best
+from localinstruct.stages.training.watch import Watch
+from localinstruct.templates import IGNORED, Encoded, EncodedPair
+
+PROMPT = 8
+"""Tokens of a row that are not learnt."""
+
+
+def main() -> int:
+    """Every job in a process of its own; the exit code of the first that failed."""
+    _import()
+    for job in json.loads(Path(sys.argv[1]).read_text("utf-8")):
+        child = os.fork()
+        if not child:
+            _work(job)
+        _, status = os.waitpid(child, 0)
+        if status:
+            return 1
+    return 0
+
+
+def _work(job: dict[str, Any]) -> None:
+    """One job in the forked process, which ends here."""
+    code = 1
+    try:
+        if "widths" in job:
+            make_model(Path(job["folder"]), job["widths"])
+        else:
+            print(json.dumps(measure(job)), flush=True)
+        code = 0
+    finally:
+        os._exit(code)
+
+
+def measure(job: dict[str, Any]) -> dict[str, Any]:
+    """Bytes above the baseline at the highest, while loading and while training; two steps and two held-out passes."""
+    train, home, length = Train.model_validate(job["train"]), Path(job["home"]), job["length"]
+    recipe = Recipe.model_validate({"name": "m", "models": {"teacher": "m", "student": "m"}, "method": {"alpaca": {}}})
+    recipe = recipe.model_copy(update={"train": train})
+    setup = choices.choose(train, student.choose_device())
+    _reset()
+    baseline = _status("VmRSS")
+    with student.quiet(home / "logs" / "train.log"):
+        folder = Path(job["folder"])
+        model, tokenizer = modes.load(train, folder, setup), student.load_tokenizer(folder)
+        loading = _status("VmHWM")
+        rows, held_out = _rows(train, model.config.vocab_size, length, setup.device_batch)
+        losses: list[float] = []
+
+        def measured(trained: Any) -> float:
+            losses.append(student.mean_loss(trained, held_out, 0, setup.device_batch)[0])
+            return losses[-1]
+
+        watch = Watch(
+            home / "metrics.jsonl", Silent(), measured, "memory", setup.device, Best(home, "memory", None, None)
+        )
+        trainer = trainers.make(recipe, setup, model, tokenizer, rows, watch)
+        trainer.train()
+    return {"baseline": baseline, "loading": loading - baseline, "measured": _status("VmHWM") - baseline,
+            "steps": trainer.state.global_step, "held_out_passes": len(losses)}  # fmt: skip
+
+
+def make_model(folder: Path, widths: dict[str, Any]) -> None:
+    """A Llama of random weights with the nano student's tokenizer, as a model directory."""
+    import torch
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    LlamaForCausalLM(LlamaConfig(**widths, max_position_embeddings=2048)).save_pretrained(folder)
+    source = Path(str(nano.__file__)).parent / "weights" / "student"
+    for file in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copyfile(source / file, folder / file)
+
+
+def _rows(train: Train, vocabulary: int, length: int, held_out: int) -> tuple[list[Any], list[Encoded]]:
+    """Random rows of one length, enough for two steps, and one batch held out."""
+    draw = Random(1)
+
+    def ids() -> list[int]:
+        return [draw.randrange(vocabulary) for _ in range(length)]
+
+    def row() -> Encoded:
+        made = ids()
+        return Encoded(made, [IGNORED] * PROMPT + made[PROMPT:])
+
+    def pair() -> EncodedPair:
+        return EncodedPair(ids()[:PROMPT], ids()[PROMPT:], ids()[PROMPT:])
+
+    rows = [pair() if train.objective == "dpo" else row() for _ in range(2 * train.batch_size)]
+    return rows, [row() for _ in range(held_out)]
+
+
+def _import() -> None:
+    """Everything that a training imports, before anything is measured; nothing is computed, so that forking is safe."""
+    import datasets
+    import peft
+    import torch
+    import transformers
+    import trl
+    from transformers import LlamaForCausalLM
+    from trl import DPOTrainer, SFTTrainer
+
+    assert all((datasets, peft, torch, transformers, trl, LlamaForCausalLM, DPOTrainer, SFTTrainer))
+
+
+def _reset() -> None:
+    """Let the peak begin anew at what is resident now (proc(5), clear_refs)."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def _status(key: str) -> int:
+    """Bytes that the kernel counts of this process."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

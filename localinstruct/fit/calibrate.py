@@ -1,0 +1,136 @@
+"""Half a minute of the real thing: the recipe's teacher writes rows, then its student trains on them, in a folder that goes.
+
+The stages' own code runs with a progress that ends them when the time is over, so what is measured is what a run does:
+loading and starting are outside the clock. At least one episode is committed and two optimizer steps are made, however
+long they take. Not covered: how the share of new rows falls as the pool grows.
+"""
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from localinstruct.errors import DataError
+from localinstruct.fit.pace import Pace
+from localinstruct.models import checked, load_catalog
+from localinstruct.progress import Progress
+from localinstruct.recipe import Recipe
+from localinstruct.recipe.train import Train
+from localinstruct.records import Instance
+from localinstruct.run import Run, open_run
+from localinstruct.stages import generate, student
+from localinstruct.stages.training import choices, modes, trainers
+from localinstruct.stages.training.best import Best
+from localinstruct.stages.training.watch import Watch
+from localinstruct.templates import Encoded, EncodedPair, encode_all, encode_pairs
+
+SECONDS = 30.0
+ROWS, EPOCHS = 20_000, 1e6
+"""More than are reached in the time."""
+
+
+class _Enough(Exception):
+    """The time is over."""
+
+
+@dataclass
+class _Clock:
+    """A Progress that starts its clock at the first of `label`'s updates, or before it, and ends the work in time."""
+
+    progress: Progress
+    label: str
+    seconds: float
+    before: float = 0.0
+    """When the last other update came."""
+    times: list[float] = field(default_factory=list)
+
+    def say(self, text: str) -> None:
+        """Pass a sentence on."""
+        self.progress.say(text)
+
+    def update(self, label: str, done: float, total: float, note: str = "") -> None:
+        """Pass the time that is used on; raise _Enough when it is over."""
+        now = time.time()
+        if label != self.label:
+            self.before = now
+            self.progress.update(label, done, total, note)
+            return
+        self.times.append(now)
+        spent = now - (self.before or self.times[0])
+        self.progress.update(f"measuring {label}", min(spent, self.seconds), self.seconds, note)
+        if spent >= self.seconds and len(self.times) >= 2:
+            raise _Enough
+
+
+def calibrate(
+    recipe: Recipe, workspace: Path, progress: Progress, seconds: float = SECONDS
+) -> tuple[Pace, Pace | None]:
+    """The paces of generate and train on this machine; the second is None where no kept row can be trained on."""
+    with tempfile.TemporaryDirectory(prefix="calibrate-") as place, open_run(Path(place, "run")) as run:
+        written, rows = _generated(recipe, run, workspace, progress, seconds)
+        student.release()
+        return written, _trained(recipe, rows, Path(place), workspace, progress, seconds)
+
+
+def _generated(
+    recipe: Recipe, run: Run, workspace: Path, progress: Progress, seconds: float
+) -> tuple[Pace, list[Instance]]:
+    """The teacher's pace, and the rows it left."""
+    clock = _Clock(progress, "kept rows", seconds)
+    target = {"target": ROWS, "stop_below": 0.0}
+    many = recipe.model_copy(update={"generate": recipe.generate.model_copy(update=target)})
+    _until_enough(lambda: generate.run(many, run, clock, workspace=workspace))
+    kept = run.count_kept()
+    if not kept:
+        raise DataError(f"No row was kept in {seconds:.0f} s.", f"See why: localinstruct preview {recipe.name}")
+    _, usage = run.tape_usage()
+    spent, tokens = clock.times[-1] - clock.before, sum(count for arrived, count in usage if arrived <= clock.times[-1])
+    committed = sum(entry[3] for entry in run.episodes())
+    said = f"{kept} rows kept in {spent:.0f} s of {recipe.models.teacher}"
+    return Pace(said, tokens / spent, committed / kept, spent), list(run.kept())
+
+
+def _trained(
+    recipe: Recipe, rows: list[Instance], home: Path, workspace: Path, progress: Progress, seconds: float
+) -> Pace | None:
+    """The student's pace on these rows, repeated as often as it takes."""
+    train = recipe.train.model_copy(update={"epochs": EPOCHS, "save_steps": 10**9, "devices": 1})
+    folder = checked(load_catalog(workspace).get(recipe.models.student))
+    setup = choices.choose(train, student.choose_device())
+    clock = _Clock(progress, "training", seconds)
+    with student.quiet(home / "logs" / "train.log"):
+        model, tokenizer = modes.load(train, folder, setup), student.load_tokenizer(folder)
+        encoded = _encoded(train, rows, tokenizer, student.longest_row(model, train.max_length))
+        if not encoded:
+            return None
+        needed = -(-train.batch_size // len(encoded)) * encoded
+        watch = Watch(
+            home / "metrics.jsonl", clock, lambda _: None, "calibrate", setup.device, Best(home, "", None, None)
+        )
+        trainer = trainers.make(recipe.model_copy(update={"train": train}), setup, model, tokenizer, needed, watch)
+        clock.before = time.time()
+        _until_enough(trainer.train)
+    steps, spent = trainer.state.global_step, clock.times[-1] - clock.times[0]
+    tokens = float(trainer.state.num_input_tokens_seen)
+    said = (
+        f"{steps} steps of {train.batch_size} rows with {recipe.models.student}, the first left out, in {spent:.0f} s"
+    )
+    per_row = sum(row.length for row in encoded) / len(encoded)
+    return Pace(said, tokens * (steps - 1) / steps / spent, per_row, spent)
+
+
+def _encoded(train: Train, rows: list[Instance], tokenizer: Any, length: int) -> list[Encoded | EncodedPair]:
+    """The rows as the objective wants them."""
+    if train.objective == "dpo":
+        return list(encode_pairs([row for row in rows if row.rejected], train.template, tokenizer, length).examples)
+    return list(encode_all(rows, train.template, tokenizer, length, train.loss_on).examples)
+
+
+def _until_enough(work: Callable[[], object]) -> None:
+    """Do the work until the clock ends it."""
+    try:
+        work()
+    except _Enough:
+        return
