@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from localinstruct.fit.shape import Linear, Shape
 from localinstruct.recipe.train import Train
 from localinstruct.stages.training.choices import FLASH, Setup
+from localinstruct.stages.training.loss import LOGITS_MIB
 
 Parts = dict[str, float]
 """What -> bytes."""
@@ -217,12 +218,14 @@ def layer_bytes(shape: Shape, made: Plan) -> float:
 def backward_buffers(shape: Shape, made: Plan) -> float:
     """What the start of the backward pass needs for itself: of the loss and of the last layer, the larger.
 
-    The loss: a tile of logits (with its float32 copies where there is no Triton, that is on a CPU), the gradient of its
-    input in float32, and of the output layer where that is learnt.
+    The loss: a tile of logits (with its float32 copies where there is no Triton, that is on a CPU; or all logits, where
+    they are few: `stages/training/loss.py`), the gradient of its input, and of the output layer where that is learnt.
     """
-    rows = min(made.tokens, TILE_TOKENS)
+    rows, whole = min(made.tokens, TILE_TOKENS), 4 * made.tokens * shape.vocab
     tile = float(rows * TILE_VOCAB * made.compute)
-    if not made.on_gpu:
+    if not made.on_gpu and made.train.objective == "sft" and whole <= LOGITS_MIB * 2**20:
+        tile = 4.0 * whole  # logits, their log softmax and both gradients
+    elif not made.on_gpu:
         tile = rows * min(shape.vocab, TILE_VOCAB) * (made.compute + 4 * TILE_COPIES)
     loss = tile + 4 * made.tokens * shape.hidden + (4 * shape.vocab * shape.hidden if made.full else 0)
     layer = made.tokens * made.compute * (3 * shape.mlp + 2 * shape.hidden)
