@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from localinstruct import seal, serve
-from localinstruct.errors import UsageError
+from localinstruct.errors import ModelError, UsageError
 from localinstruct.models import ModelSpec
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
@@ -53,6 +53,16 @@ def test_adapters_leave_the_last_place_empty_on_a_cpu(tmp_path: Path, monkeypatc
         monkeypatch.setattr(vllm_module, "on_gpu", lambda gpu=gpu: gpu)
         command = vllm_command(server(adapters={"student": tmp_path}), Path("f/s"))
         assert command[command.index("--max-loras") + 1] == places
+
+
+@pytest.mark.parametrize(("config", "words"), [({"r": 8, "use_dora": True}, "DoRA adapter"), ({"r": 513}, "rank 513")])
+def test_an_adapter_that_vllm_cannot_serve_is_named_before_it_starts(
+    config: dict[str, Any], words: str, tmp_path: Path
+) -> None:
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(ModelError, match=f"{words}, which vLLM cannot serve") as caught:
+        server(adapters={"student": tmp_path}).start()
+    assert "--format merged" in caught.value.hint
 
 
 def test_a_port_that_is_in_use_or_sealed_off_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localinstruct import offline
-from localinstruct.errors import TeacherError
+from localinstruct.errors import ModelError, TeacherError
 from localinstruct.lock import LOCK_FD
 from localinstruct.machine import cpu_count, cpu_has_bf16
 from localinstruct.preflight.chat_template import template_text
@@ -34,6 +34,8 @@ LONGEST_PLACE = 47
 FEW_CORES = 4
 """Up to here a core matters: see `in_one_process`."""
 ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
+RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
+"""Of adapters, as vLLM offers them."""
 STEADY = 300.0
 """Seconds of health after which earlier deaths no longer count."""
 
@@ -66,6 +68,7 @@ class Server:
 
     def start(self) -> None:
         """Start vLLM and return when it answers; TeacherError with the end of its log when it does not."""
+        _max_rank(self.adapters)  # refuses before anything is made
         offline.wake_loopback()
         folder = self._private_folder()
         self.log.parent.mkdir(parents=True, exist_ok=True)
@@ -209,11 +212,21 @@ def _dtype(serve: Serve) -> str:
 
 
 def _max_rank(adapters: dict[str, Path]) -> int:
-    """The smallest rank vLLM offers that holds every adapter."""
+    """The smallest rank vLLM offers that holds every adapter; ModelError for one that it cannot serve."""
     import json
 
-    ranks = [json.loads((path / "adapter_config.json").read_text())["r"] for path in adapters.values()]
-    return next(rank for rank in (8, 16, 32, 64, 128, 256, 320, 512) if rank >= max(ranks))
+    wanted = 0
+    for path in adapters.values():
+        config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+        wanted = max(wanted, config["r"])
+        reason = "is a DoRA adapter" if config.get("use_dora") else f"has rank {wanted}" if wanted > RANKS[-1] else ""
+        if reason:
+            raise ModelError(
+                f"{path}: {reason}, which vLLM cannot serve.",
+                f"Make it a model of its own: localinstruct export {path.parent} --format merged --output DIR; then "
+                "localinstruct models add NAME DIR",
+            )
+    return next(rank for rank in RANKS if rank >= wanted)
 
 
 def _environment(serve: Serve, folder: Path) -> dict[str, str]:
