@@ -380,6 +380,23 @@ def test_recipes_with_seeds_elsewhere_are_not_packed(source: Path) -> None:
         list(bundled.recipe_items(path))
 
 
+def test_a_recipe_brings_its_folder_of_documents_without_links(source: Path) -> None:
+    path = source / "recipes" / "mine.yaml"
+    data = yaml.safe_load(path.read_text())
+    data |= {"seeds": "seeds/papers", "method": {"grounded": {}}, "novelty": {"against": "kept"}}
+    path.write_text(yaml.safe_dump(data))
+    folder = source / "seeds" / "papers"
+    (folder / "more").mkdir(parents=True)
+    for name in ("a.txt", "more/b.pdf", ".hidden"):
+        (folder / name).write_text("words")
+    (folder / "link.txt").symlink_to(source / "models.yaml")
+    (folder / "out").symlink_to(source)
+    packed = [item.path for item in bundled.recipe_items(path)]
+    assert {"seeds/papers/a.txt", "seeds/papers/more/b.pdf"} == {
+        name for name in packed if name.startswith("seeds/papers")
+    }
+
+
 def test_the_return_trip(source: Path, tmp_path: Path) -> None:
     back = collect(Wanted(runs=[source / "runs" / "mine"]), source)
     pack.pack(back, tmp_path / "back", Silent(), PART)

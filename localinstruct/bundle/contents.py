@@ -148,7 +148,18 @@ def recipe_items(path: Path) -> Iterator[Item]:
                 f"{path}: names {named}, which would not be found on the other side.",
                 f"Put it into {workspace / 'seeds'} and name it seeds/… in the recipe.",
             )
-        yield Item(place, workspace / place, "seeds", origin=recipe.name)
+        yield from seed_items(place, workspace / place, recipe.name)
+
+
+def seed_items(place: str, path: Path, recipe: str) -> Iterator[Item]:
+    """A seed file, or a folder of documents without its links, which are not read either."""
+    if not path.is_dir():
+        yield Item(place, path, "seeds", origin=recipe)
+        return
+    for found in walk(path, skip=set()):
+        name = found.relative_to(path).as_posix()
+        if found.is_file() and not found.is_symlink() and not _stays(name):
+            yield Item(f"{place}/{name}", found, "seeds", origin=recipe)
 
 
 def run_items(run: Path) -> Iterator[Item]:
