@@ -140,6 +140,19 @@ def test_a_judge_and_mixed_sources_have_their_place(tmp_path: Path) -> None:
         assert str(tmp_path) not in one
 
 
+def test_documents_are_named_with_their_count_and_their_licence_asked_for(tmp_path: Path) -> None:
+    path = make(tmp_path / "runs" / "grounded")
+    with open_run(path) as run:
+        entry = run.stage("generate")
+        assert entry is not None
+        documents = {"read": 190, "passages": 1812, "left_out": [["secret/plan.pdf", "encrypted"]]}
+        run.finish_stage("generate", entry.result | {"documents": documents})
+    text = card(path, seeds="/home/somebody/papers")
+    assert f"- Documents: `papers`, 190 files read, 1,812 passages, digest of its passages `{'5e' * 32}`\n" in text
+    assert "- **Documents**: the licence of everything in `papers` counts as well" in text
+    assert "secret" not in text
+
+
 @pytest.mark.parametrize(
     ("teacher", "base", "licence"),
     [("nano-teacher", "nano-student", {"license": "apache-2.0"}),

@@ -2,6 +2,7 @@ import json
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from localinstruct.errors import DataError, RecipeError, TrainerError
 from localinstruct.formats import write
 from localinstruct.models import ModelSpec
 from localinstruct.recipe import Recipe
-from localinstruct.records import Completion, Instance, Message, Prompt
+from localinstruct.records import Completion, Instance, Lineage, Message, Prompt
 from localinstruct.run import Run, open_run
 from localinstruct.stages import StageResult, evaluate, forgetting, student
 from localinstruct.stages.answers import SAVED, Contender, Which, ask_contenders, question, trained_contender
@@ -293,6 +294,27 @@ def test_an_answer_is_never_asked_for_twice(run: Run, base: Path, tasks: list[di
     compared(run, base, answer, evaluate={"tasks": "tasks.jsonl", "max_tokens": 9})  # another sampling, other answers
     assert [len(prompts["base"]) for prompts in asked] == [18]
     compared(run, base, nobody, evaluate={"tasks": "tasks.jsonl", "max_tokens": 9})
+
+
+def test_losses_by_topic_add_up_to_the_whole_and_name_the_weakest(run: Run, base: Path) -> None:
+    plain = compared(run, base, answers(0))["held_out"]
+    assert "by_topic" not in plain
+    topics = ["sums"] * 5 + ["lists"] * 2 + [""]
+    steered = [replace(row, lineage=Lineage(topic=topic)) for row, topic in zip(rows(8), topics, strict=True)]
+    more = [replace(row, lineage=Lineage(topic="lists")) for row in rows(6, seed=3)]
+    write(steered, "jsonl", run.path / "dataset" / "held_out.jsonl")
+    result = compared(run, base, answers(0))
+    for who in ("base", "student"):
+        assert result["held_out"][who]["loss"] == pytest.approx(plain[who]["loss"], abs=1e-5)
+    assert (result["held_out"]["rows"], result["held_out"]["tokens"]) == (plain["rows"], plain["tokens"])
+    by_topic = result["held_out"]["by_topic"]
+    assert {name: part["rows"] for name, part in by_topic.items()} == {"sums": 5, "lists": 2}
+    assert result["weakest_topics"] == []  # one topic alone has enough rows
+    write(steered + more, "jsonl", run.path / "dataset" / "held_out.jsonl")
+    result = compared(run, base, answers(0))
+    losses = {name: part["student"]["loss"] for name, part in result["held_out"]["by_topic"].items()}
+    [weak] = result["weakest_topics"]
+    assert (weak["topic"], weak["student"]) == (max(losses, key=lambda name: losses[name]), max(losses.values()))
 
 
 def test_a_whole_student_is_measured_and_asked_as_a_model_of_its_own(run: Run, base: Path) -> None:

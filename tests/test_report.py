@@ -312,6 +312,23 @@ def test_the_verdict_forgetting_and_weak_kinds_are_said(full: Path) -> None:
     )
 
 
+def test_weak_topics_are_said_with_the_command_against_them(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "nano"
+    sample_run.make(path)
+    with open_run(path) as run:
+        entry = run.stage("evaluate")
+        assert entry is not None
+        weak = [{"topic": "herbs & <b>spices</b>", "rows": 9, "base": 5.5, "student": 2.25}]
+        run.finish_stage("evaluate", entry.result | {"weakest": [], "weakest_topics": weak})
+    topics = [{"topic": "herbs & <b>spices</b>", "quota": 40}, {"topic": "sums"}]
+    html, page = write(path, coverage={"topics": topics})
+    words = " ".join(page.text.split())
+    assert "herbs & <b>spices</b> 9 5.50 2.25" in words
+    assert "localinstruct generate runs/nano/recipe.yaml --name nano-herbs-b-spices-b --set generate.target=40" in words
+    assert "No kind with enough checkable tasks is weak" not in words
+    assert "<b>spices" not in html
+
+
 def test_comparisons_are_listed_and_damaged_ones_left_out(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "nano"
     sample_run.make(path)

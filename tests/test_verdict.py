@@ -1,9 +1,11 @@
 """One sentence on whether the student is better, and what to type against its weakest side."""
 
+import shlex
+
 import pytest
 
-from localinstruct.recipe import Recipe
-from localinstruct.stages.verdict import remedy, verdict, weakest
+from localinstruct.recipe import Recipe, recipe_from_text
+from localinstruct.stages.verdict import remedy, topic_remedy, verdict, weakest, weakest_topics
 from tests.tiny_student import recipe_data
 
 
@@ -56,3 +58,37 @@ def test_the_remedy_is_a_command_that_works() -> None:
     Recipe.model_validate(recipe_data(method={"alpaca": {"domain": "sort numbers"}}))
     nano = Recipe.model_validate(recipe_data(method={"alpaca": {"prompt": "alpaca_nano"}}))
     assert remedy(nano, "sort_numbers", "runs/x", "x") == "localinstruct run runs/x --set generate.target=104000"
+
+
+def losses(**topics: tuple[int, float]) -> dict[str, dict[str, object]]:
+    return {name: {"rows": n, "base": {"loss": 5.0}, "student": {"loss": loss}} for name, (n, loss) in topics.items()}
+
+
+def test_the_weakest_topics_have_enough_rows_and_at_least_one_is_not_weak() -> None:
+    found = weakest_topics(losses(a=(9, 1.0), b=(9, 3.0), few=(4, 9.0), c=(5, 2.0), d=(9, 2.5)))
+    assert found == [{"topic": "b", "rows": 9, "base": 5.0, "student": 3.0}, {"topic": "d", "rows": 9, "base": 5.0,
+                     "student": 2.5}, {"topic": "c", "rows": 5, "base": 5.0, "student": 2.0}]  # fmt: skip
+    assert [one["topic"] for one in weakest_topics(losses(a=(9, 1.0), b=(9, 3.0)))] == ["b"]
+    assert weakest_topics(losses(a=(9, 1.0))) == weakest_topics({}) == []
+
+
+@pytest.mark.parametrize(
+    ("topic", "entry", "told"),
+    [("adding it's", {"quota": 30}, "30"), ("lists", {"seeds": ["sort_*"], "weight": 2}, "500"), ("sums", {}, "500")],
+)
+def test_the_remedy_for_a_topic_steers_a_run_of_its_own_there(topic: str, entry: dict[str, object], told: str) -> None:
+    topics = [{"topic": topic, **entry}, {"topic": "other"}]
+    recipe = Recipe.model_validate(recipe_data(coverage={"topics": topics}, generate={"target": 1000}))
+    words = shlex.split(topic_remedy(recipe, topic, "runs/x", "x"))
+    assert words[:3] == ["localinstruct", "generate", "runs/x/recipe.yaml"]
+    assert words[4].startswith("x-")
+    settings = tuple(words[place + 1] for place, word in enumerate(words) if word == "--set")
+    changed = recipe_from_text(recipe.to_yaml(), "the recipe", settings)
+    assert changed.generate.target == int(told)
+    [steered] = changed.coverage.topics
+    assert (steered.topic, steered.seeds, steered.quota) == (topic, entry.get("seeds", []), None)
+
+
+def test_a_topic_that_the_recipe_does_not_know_is_a_subject_like_any_other() -> None:
+    plain = Recipe.model_validate(recipe_data())
+    assert topic_remedy(plain, "herbs", "runs/x", "x") == remedy(plain, "herbs", "runs/x", "x")

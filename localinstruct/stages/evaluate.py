@@ -37,8 +37,8 @@ from localinstruct.stages.answers import (
 from localinstruct.stages.dataset import HELD_OUT
 from localinstruct.stages.scores import Row, choose, lost_answers, score, shown
 from localinstruct.stages.tasks import Task, read_tasks, task_file
-from localinstruct.stages.verdict import weakest
-from localinstruct.templates import encode_all
+from localinstruct.stages.verdict import weakest, weakest_topics
+from localinstruct.templates import Encoded, encode_all
 
 __all__ = ["STUDENT", "compare", "question", "run"]
 
@@ -51,7 +51,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
 
     "held_out" has loss and perplexity of base and student, "tasks" right answers with the gain's 95 % interval and counts
     by family (None without evaluate.tasks), "forgetting" the perplexity on a general text and the answers that were lost,
-    "weakest" the families to work on, "side_by_side" some rows. Raises DataError when an earlier stage has not run.
+    "weakest" the families to work on and "weakest_topics" the topics, "side_by_side" some rows. Raises DataError when an
+    earlier stage has not run.
     """
     spec = models.load_catalog(workspace).get(recipe.models.student)
     sides: dict[Which, Contender] = {
@@ -90,6 +91,7 @@ def compare(
         "tasks": scores,
         "forgetting": {**general, "text": named, "lost": len(lost), "lost_answers": [shown(r) for r in lost[:LISTED]]},
         "weakest": weakest(scores["by_family"]) if scores else [],
+        "weakest_topics": weakest_topics((losses or {}).get("by_topic") or {}),
         "side_by_side": [shown(row) for row in choose(rows, recipe.evaluate.side_by_side)],
         "seconds": time.monotonic() - began,
     }
@@ -102,7 +104,8 @@ def measured_losses(
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """(on the held-out rows, on the general text): {"base": {"loss", "perplexity"}, "student": …, "rows", "tokens"}.
 
-    The first is None when no held-out row fits train.max_length. Every model is freed again before this returns.
+    The first has the same under "by_topic" where rows carry topics, and is None when no row fits train.max_length. Every
+    model is freed again before this returns.
     """
     device, left = student.choose_device(), student.artefact(run_path)
     setting = f"train.device_batch_size={max(1, recipe.train.device_batch_size // 2)}"
@@ -111,11 +114,11 @@ def measured_losses(
         tokenizer = student.load_tokenizer(folder)
         base = student.load_base(folder, device)
         length = student.longest_row(base, recipe.train.max_length)
-        examples = encode_all(rows, recipe.train.template, tokenizer, length).examples if rows else []
+        topics = _encoded(rows, recipe.train.template, tokenizer, length)
         general, batch = forgetting.windows(text, tokenizer, length), recipe.train.device_batch_size
-        if rows and not examples:
+        if rows and not topics:
             progress.say(f"No held-out loss: every held-out prompt alone fills the {length} tokens of a row.")
-        sets = [part for part in (examples, general) if part]
+        sets = [*topics.values(), *([general] if general else [])]
         pad = student.pad_id(tokenizer)
         before = [student.mean_loss(base, part, pad, batch) for part in sets]
         if left.kind == "model":
@@ -134,7 +137,34 @@ def measured_losses(
         {"base": _loss(old), "student": _loss(new), "rows": count, "tokens": tokens}
         for (old, tokens), (new, _), count in zip(before, after, counts, strict=True)
     ]
-    return (pairs[0] if examples else None), (pairs[-1] if general else {})
+    held_out = _together(dict(zip(topics, pairs, strict=False))) if topics else None
+    return held_out, (pairs[-1] if general else {})
+
+
+def _encoded(rows: Sequence[Instance], template: str, tokenizer: Any, length: int) -> dict[str, list[Encoded]]:
+    """The rows that fit, by topic; "" for rows without one."""
+    parts: dict[str, list[Instance]] = {}
+    for row in rows:
+        parts.setdefault(row.lineage.topic, []).append(row)
+    encoded = {topic: list(encode_all(part, template, tokenizer, length).examples) for topic, part in parts.items()}
+    return {topic: examples for topic, examples in encoded.items() if examples}
+
+
+def _together(by_topic: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The losses over all rows (mean per answer token), and those by topic where there are topics."""
+    parts = list(by_topic.values())
+    tokens = sum(part["tokens"] for part in parts)
+    losses = {
+        who: _loss(sum(part[who]["loss"] * part["tokens"] for part in parts) / max(tokens, 1))
+        for who in ("base", "student")
+    }
+    named = {topic: part for topic, part in by_topic.items() if topic}
+    return {
+        **losses,
+        "rows": sum(part["rows"] for part in parts),
+        "tokens": tokens,
+        **({"by_topic": named} if named else {}),
+    }
 
 
 def _ask(

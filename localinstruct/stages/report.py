@@ -83,14 +83,12 @@ def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
     tape = data.survey_tape(run)
     timing = _timing(run)
     evaluate = results["evaluate"] or {}
-    weak, remedies = about.weak_kinds(recipe, evaluate, where, run.path.name)
     compared = about.read_comparisons(run.path)
     return {
         "verdict": judged_verdict(results, compared),
         "comparisons": [about.comparison(one) for one in compared],
         "forgetting": about.forgetting(evaluate),
-        "weak": weak,
-        "remedies": remedies,
+        **about.weak_sides(recipe, evaluate, where, run.path.name),
         "counts": about.counted(results),
         "name": run.path.name,
         "where": where,

@@ -12,7 +12,7 @@ from typing import Any
 
 from localinstruct.recipe import Recipe
 from localinstruct.stages import StageResult
-from localinstruct.stages.verdict import remedy
+from localinstruct.stages.verdict import remedy, topic_remedy
 
 COMPARISONS = "comparisons"
 """Folder below evaluation/ with one JSON file for each comparison that was asked for."""
@@ -34,10 +34,12 @@ def forgetting(evaluate: StageResult) -> dict[str, Any]:
     return {"facts": facts, "lost": measured.get("lost") or 0, "answers": measured.get("lost_answers") or []}
 
 
-def weak_kinds(recipe: Recipe, evaluate: StageResult, where: str, name: str) -> tuple[list[dict[str, Any]], list[str]]:
-    """The weakest families, and the commands against them (one for all where the method cannot be steered)."""
-    weak = list(evaluate.get("weakest") or [])
-    return weak, list(dict.fromkeys(remedy(recipe, family["family"], where, name) for family in weak))
+def weak_sides(recipe: Recipe, evaluate: StageResult, where: str, name: str) -> dict[str, list[Any]]:
+    """The weakest families and topics, and the commands against them (one for all where the method cannot be steered)."""
+    kinds, topics = list(evaluate.get("weakest") or []), list(evaluate.get("weakest_topics") or [])
+    commands = [remedy(recipe, kind["family"], where, name) for kind in kinds]
+    commands += [topic_remedy(recipe, topic["topic"], where, name) for topic in topics]
+    return {"weak": kinds, "weak_topics": topics, "remedies": list(dict.fromkeys(commands))}
 
 
 def read_comparisons(run_path: Path) -> list[dict[str, Any]]:

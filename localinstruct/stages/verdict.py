@@ -5,6 +5,7 @@ held-out loss, which every student lowers that has learnt the form of its rows, 
 whether the tasks are the right ones to ask.
 """
 
+import json
 import re
 import shlex
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from typing import Any
 from localinstruct.recipe import Recipe
 
 FEWEST = 5
-"""Tasks a family needs to be called weak."""
+"""Tasks a family, or held-out rows a topic, needs to be called weak."""
 WEAKEST = 3
 
 Result = Mapping[str, Any]
@@ -81,11 +82,40 @@ def weakest(by_family: Mapping[str, Result]) -> list[dict[str, Any]]:
     return sorted(families, key=lambda family: (family["student"], family["family"]))[:WEAKEST]
 
 
+def weakest_topics(by_topic: Mapping[str, Result]) -> list[dict[str, Any]]:
+    """The topics whose held-out rows the student predicts worst (nats per answer token), worst first; two or more needed.
+
+    A loss is no share of right answers: it also depends on how predictable the answers of a topic are.
+    """
+    topics: list[dict[str, Any]] = [
+        {"topic": name, "rows": int(part["rows"]), **{who: float(part[who]["loss"]) for who in ("base", "student")}}
+        for name, part in by_topic.items()
+        if part["rows"] >= FEWEST
+    ]
+    ordered = sorted(topics, key=lambda topic: (-topic["student"], topic["topic"]))
+    return ordered[: min(WEAKEST, len(ordered) - 1)] if ordered else []
+
+
+def topic_remedy(recipe: Recipe, topic: str, where: str, name: str) -> str:
+    """The command that makes more rows of a topic of the recipe: a run of its own, as many rows as its share of the first."""
+    found = next((one for one in recipe.coverage.topics if one.topic == topic), None)
+    if found is None:  # rows of it were mixed in from elsewhere
+        return remedy(recipe, topic, where, name)
+    alone = {"topic": topic, **({"seeds": found.seeds} if found.seeds else {})}
+    rows = found.quota or max(1, recipe.generate.target // len(recipe.coverage.topics))
+    steer = shlex.quote(f"coverage.topics={json.dumps([alone], ensure_ascii=False)}")
+    begin = f"localinstruct generate {where}/recipe.yaml --name {_run_name(name, topic)}"
+    return f"{begin} --set generate.target={rows} --set {steer}"
+
+
+def _run_name(name: str, subject: str) -> str:
+    return re.sub(r"[^A-Za-z0-9]+", "-", f"{name}-{subject}").strip("-")
+
+
 def remedy(recipe: Recipe, family: str, where: str, name: str) -> str:
     """The command that makes more rows for a weak family: of that subject where the method can be told, else of all."""
     options, method = recipe.method.options, recipe.method.name
     if "{domain}" in getattr(options, "preamble", ""):
         subject = shlex.quote(f"method.{method}.domain={family.replace('_', ' ')}")
-        run = re.sub(r"[^A-Za-z0-9]+", "-", f"{name}-{family}").strip("-")
-        return f"localinstruct generate {where}/recipe.yaml --name {run} --set {subject}"
+        return f"localinstruct generate {where}/recipe.yaml --name {_run_name(name, family)} --set {subject}"
     return f"localinstruct run {where} --set generate.target={recipe.generate.target * 2}"

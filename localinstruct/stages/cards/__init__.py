@@ -176,6 +176,7 @@ def _common(run: Run, recipe: Recipe, results: Results, models: Mapping[str, Map
         "then": [name for name, options in recipe.then if options],
         "seeds": Path(recipe.seeds).name,
         "seeds_digest": run.get("seeds") or "",
+        "documents": generated.get("documents"),
         "sources": [one | {"source": Path(one["source"]).name} for one in dataset.get("sources") or []],
         "recipe_digest": recipe.digest,
         "seed": recipe.seed,
