@@ -108,9 +108,8 @@ def _converse(talk: Talk, json: bool) -> None:
         console.note(HELP)
     if not talk.remembers:
         console.note("This student was trained on single turns: each line is answered on its own.")
-    while (typed := console.ask(f"{' and '.join(talk.who)} >")) not in (None, "/quit"):
-        assert typed is not None
-        command = typed.strip()
+    while (command := _next(talk)) not in (None, "/quit"):
+        assert command is not None
         if command in CHOICES:
             talk.who = CHOICES[command]
         elif command == "/new":
@@ -121,13 +120,25 @@ def _converse(talk: Talk, json: bool) -> None:
             _answer_or_say_why(talk, command, json)
 
 
+def _next(talk: Talk) -> str | None:
+    """What comes next, without the blanks around it; None at the end of input, and after Ctrl-C at the prompt."""
+    try:
+        typed = console.ask(f"{' and '.join(talk.who)} >")
+    except KeyboardInterrupt:
+        if not console.is_typed():
+            raise
+        console.note("")
+        return None
+    return None if typed is None else typed.strip()
+
+
 def _answer_or_say_why(talk: Talk, typed: str, json: bool) -> None:
     """Go on after a prompt that is refused, and after Ctrl-C in the middle of an answer."""
     try:
         _answer(talk, typed, json)
     except DataError as error:
-        talk_hint = "/new begins anew." if any(talk.said.values()) else error.hint
-        console.error(DataError(error.message, talk_hint))
+        hint = "/new begins anew." if any(talk.said.values()) else error.hint
+        console.error(DataError(error.message, hint))
     except KeyboardInterrupt:
         if not console.is_typed():
             raise

@@ -131,6 +131,18 @@ def test_ctrl_c_in_an_answer_goes_back_to_the_prompt(
     assert "(stopped; Ctrl-D ends)" in capsys.readouterr().err
 
 
+def test_ctrl_c_at_the_prompt_ends_the_talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(prompt: str) -> str:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(console, "ask", interrupted)
+    monkeypatch.setattr(console, "is_typed", lambda: True)
+    _converse(talk(tmp_path / "s"), False)
+    monkeypatch.setattr(console, "is_typed", lambda: False)
+    with pytest.raises(KeyboardInterrupt):
+        _converse(talk(tmp_path / "s"), False)
+
+
 def test_thoughts_are_not_shown_and_not_remembered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with serving_script(tmp_path / "s", lambda *_: (200, streamed("<thi", "nk>hm, ", "2?</think>", "Two", "."))):
         said = talk(tmp_path / "s")
