@@ -62,7 +62,7 @@ def test_an_adapter_that_vllm_cannot_serve_is_named_before_it_starts(
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     with pytest.raises(ModelError, match=f"{words}, which vLLM cannot serve") as caught:
         server(adapters={"student": tmp_path}).start()
-    assert "--format merged" in caught.value.hint
+    assert "export" in caught.value.hint
 
 
 def test_a_port_that_is_in_use_or_sealed_off_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:

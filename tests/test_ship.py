@@ -21,7 +21,8 @@ from localinstruct.run import read_run
 from localinstruct.ship import Shipped, merged, order, place, ship
 from localinstruct.ship.chat_template import chat_template
 from localinstruct.ship.place import new_folder
-from localinstruct.stages import student
+from localinstruct.stages import merging, student
+from localinstruct.stages.answers import trained_contender
 from localinstruct.templates import encode, messages, prompt_ids, unsupported
 from tests.test_boundaries import closes_itself
 from tests.tiny_student import ROLE_TEMPLATE, Recorded, byte_level, metaspace, with_bos
@@ -117,14 +118,7 @@ def _half(model: Any) -> Any:
 def test_a_merge_that_lost_something_is_refused(
     harm: Callable[[Any], Any], run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    save = merged._save
-
-    def harmed(model: Any, *more: Any) -> str:
-        whole = harm(model)
-        whole.merge_and_unload = lambda safe_merge: whole
-        return save(whole, *more)
-
-    monkeypatch.setattr(merged, "_save", harmed)
+    monkeypatch.setattr(merged, "save_whole", lambda model, *more: merging.save_whole(harm(model), *more))
     with pytest.raises(TrainerError, match="does not compute what base and adapter do: logits differ by up to"):
         shipped(run_path, "merged", tmp_path / "out")
     assert names(tmp_path) == []
@@ -146,11 +140,31 @@ def test_a_student_of_which_all_weights_were_trained_is_merged_as_it_is(tmp_path
 def test_generation_stops_at_the_token_the_student_learnt_to_end_with(run_path: Path, tmp_path: Path) -> None:
     model = loaded(run_path.parents[1] / "tiny")
     model.generation_config.eos_token_id = 7
-    merged._end_with(model, 1)
+    merging.end_with(model, 1)
     assert model.generation_config.eos_token_id == [7, 1]
     model.generation_config.eos_token_id = None
-    merged._end_with(model, 1)
+    merging.end_with(model, 1)
     assert model.generation_config.eos_token_id == 1
+
+
+def test_an_adapter_that_vllm_cannot_serve_is_merged_in_its_run_once_for_each_training(tmp_path: Path) -> None:
+    home = workspace(tmp_path)
+    path = train_tiny(home, train={"lora": {"r": 4, "alpha": 8, "dropout": 0.0, "use_dora": True}})
+    with read_run(path) as run:
+        recipe, _ = recipe_of(run)
+    spec = load_catalog(home).get("tiny")
+    one = trained_contender("the student", spec, recipe, path)
+    assert (one.adapter, one.spec.directory) == (None, path / "merged")
+    assert inspect(path / "merged") == []
+    ids = [5, 6, 7, 8]
+    trained = logits(student.load_trained(home / "tiny", student.artefact(path), CPU).eval(), ids)
+    assert (logits(loaded(path / "merged"), ids) - trained).abs().max() < 1e-4
+    made = (path / "merged" / "model.safetensors").stat().st_mtime_ns
+    trained_contender("the student", spec, recipe, path)
+    assert (path / "merged" / "model.safetensors").stat().st_mtime_ns == made
+    (path / "merged" / "made_from").write_text("another adapter")
+    trained_contender("the student", spec, recipe, path)
+    assert (path / "merged" / "model.safetensors").stat().st_mtime_ns > made
 
 
 # -- adapter -----------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from localinstruct.records import Instance
 from localinstruct.ship.chat_template import chat_template
 from localinstruct.ship.order import Order, Shipped, weight_bytes
 from localinstruct.stages import student
+from localinstruct.stages.merging import save_whole
 from localinstruct.templates import prompt_ids
 
 ASKED = (
@@ -55,7 +56,7 @@ def write(wanted: Order, folder: Path, progress: Progress) -> Shipped:
     model = student.load_trained(base, wanted.trained, device)
     trained, bare = _logits(model, asked), _bare_logits(model, asked, wanted)
     progress.update("merging", 1, 4)
-    kind = _save(model, wanted, base, tokenizer, folder)
+    kind = save_whole(model, base, tokenizer, folder)
     del model
     student.release()
     progress.update("loading the merged student again", 2, 4)
@@ -65,29 +66,6 @@ def write(wanted: Order, folder: Path, progress: Progress) -> Shipped:
     _require_same(found, ROUNDED if kind != "float32" or device.dtype != "float32" else EXACT)
     progress.update("comparing", 4, 4)
     return Shipped((("weights", f"safetensors, {kind}"), ("checked", _said(found))), "localinstruct models add NAME {}")
-
-
-def _save(model: Any, wanted: Order, base: Path, tokenizer: Any, folder: Path) -> str:
-    """Write the merged weights in the base's own precision, with the tokenizer; the precision's name."""
-    import torch
-    from transformers import AutoConfig
-
-    whole = model.merge_and_unload(safe_merge=True) if wanted.trained.kind == "adapter" else model
-    kind = getattr(AutoConfig.from_pretrained(str(base), local_files_only=True), "dtype", None) or torch.float32
-    whole = whole.to(kind)
-    whole.config.dtype = kind
-    _end_with(whole, tokenizer.eos_token_id)
-    whole.save_pretrained(str(folder))
-    tokenizer.save_pretrained(str(folder))
-    return str(kind).removeprefix("torch.")
-
-
-def _end_with(model: Any, end: int) -> None:
-    """Have generation stop at the token that the student learnt to end with, whatever else ends it."""
-    before = model.generation_config.eos_token_id
-    known = before if isinstance(before, list) else [] if before is None else [before]
-    if end not in known:
-        model.generation_config.eos_token_id = [*known, end] if known else end
 
 
 def _logits(model: Any, asked: list[list[int]]) -> list[Any]:

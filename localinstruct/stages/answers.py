@@ -14,13 +14,15 @@ from typing import Any, Literal
 
 from localinstruct.errors import TrainerError
 from localinstruct.files import sha256
-from localinstruct.models import ModelSpec
+from localinstruct.models import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Prompt, digest
+from localinstruct.stages.merging import merged_in_run
 from localinstruct.stages.student import artefact
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.serving import answer_all, serving
+from localinstruct.teacher.vllm import adapter_fault
 from localinstruct.templates import NEXT_TASK, messages, render
 
 Which = Literal["base", "student"]
@@ -48,13 +50,17 @@ class Contender:
 
 
 def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path) -> Contender:
-    """The student of a run, whether its training left an adapter or a whole model."""
+    """The student of a run, whether its training left an adapter or a whole model.
+
+    An adapter that vLLM cannot serve (DoRA) is merged first, once for each training.
+    """
     left = artefact(run_path)
-    if left.kind == "adapter":
+    if left.kind == "adapter" and adapter_fault(left.folder) is None:
         return Contender(name, spec, recipe.train.template, left.folder)
+    folder = left.folder if left.kind == "model" else merged_in_run(run_path, checked(spec), left)
     whole: dict[str, Any] = {
         "name": f"student-{run_path.name}",
-        "path": str(left.folder.resolve()),
+        "path": str(folder.resolve()),
         "package": None,
         "endpoint": None,
         "sha256": {},

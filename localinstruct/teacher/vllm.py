@@ -7,6 +7,7 @@ Models are checked by `models.checked` before they come here.
 """
 
 import asyncio
+import json
 import os
 import sys
 import tempfile
@@ -15,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from localinstruct import offline
 from localinstruct.errors import ModelError, TeacherError
@@ -211,22 +213,28 @@ def _dtype(serve: Serve) -> str:
     return "bfloat16" if cpu_has_bf16() else "float32"
 
 
+def adapter_fault(path: Path) -> str | None:
+    """Why vLLM cannot serve this adapter, or None."""
+    config = _adapter_config(path)
+    if config.get("use_dora"):
+        return "is a DoRA adapter"
+    return f"has rank {config['r']}" if config["r"] > RANKS[-1] else None
+
+
 def _max_rank(adapters: dict[str, Path]) -> int:
     """The smallest rank vLLM offers that holds every adapter; ModelError for one that it cannot serve."""
-    import json
-
-    wanted = 0
     for path in adapters.values():
-        config = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
-        wanted = max(wanted, config["r"])
-        reason = "is a DoRA adapter" if config.get("use_dora") else f"has rank {wanted}" if wanted > RANKS[-1] else ""
-        if reason:
+        if fault := adapter_fault(path):
             raise ModelError(
-                f"{path}: {reason}, which vLLM cannot serve.",
-                f"Make it a model of its own: localinstruct export {path.parent} --format merged --output DIR; then "
-                "localinstruct models add NAME DIR",
+                f"{path}: {fault}, which vLLM cannot serve.", "Serve it merged: localinstruct export --help"
             )
+    wanted = max((_adapter_config(path)["r"] for path in adapters.values()), default=0)
     return next(rank for rank in RANKS if rank >= wanted)
+
+
+def _adapter_config(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+    return found
 
 
 def _environment(serve: Serve, folder: Path) -> dict[str, str]:
