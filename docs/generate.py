@@ -14,7 +14,7 @@ from localinstruct.recipe import Recipe
 HERE = Path(__file__).parent
 COMMANDS = (
     "demo", "init", "doctor", "models list", "models add", "models verify", "models build", "recipes list", "seeds check",
-    "seeds improve", "seeds apply",
+    "seeds improve", "seeds apply", "topics grow",
     "judge list", "judge check", "preview", "fit", "run", "generate",
     "dataset", "train", "evaluate", "report", "show", "compare", "export", "serve", "chat", "verify-report", "bundle pack",
     "bundle verify", "bundle import", "bundle keygen",

@@ -14,7 +14,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from localinstruct import console
-from localinstruct.commands import bundle, judge, models, recipes, seeds
+from localinstruct.commands import bundle, judge, models, recipes, seeds, topics
 from localinstruct.commands.compare import compare
 from localinstruct.commands.evaluate import Against, Judge, Tasks, compare_student
 from localinstruct.commands.fit import fit
@@ -48,6 +48,7 @@ app.command()(serve)
 app.command()(chat)
 app.add_typer(models.app, name="models")
 app.add_typer(seeds.app, name="seeds")
+app.add_typer(topics.app, name="topics")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(judge.app, name="judge")
 app.add_typer(bundle.app, name="bundle")

@@ -76,7 +76,7 @@ def test_readme_commands_exist() -> None:
                 targets = subprocess.run(["make", "-n", "-C", str(ROOT), *words[1:]], capture_output=True, text=True)
                 assert targets.returncode == 0, targets.stderr
             elif words[0] == "localinstruct":
-                path = words[1:3] if words[1] in ("models", "recipes", "judge") else words[1:2]
+                path = words[1:3] if " ".join(words[1:3]) in COMMANDS else words[1:2]
                 options = [word for word in words if word.startswith("--")]
                 shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
                 assert shown.exit_code == 0, command

@@ -56,11 +56,11 @@ class Wish:
         return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{self.against.strip('/')}{judge}{tasks}")[:120]
 
 
-def require_judge(spec: ModelSpec) -> ModelSpec:
-    """The judge, complete and able to be asked in turns; UsageError for a base model."""
+def require_judge(spec: ModelSpec, option: str = "--judge") -> ModelSpec:
+    """The model that an option names, complete and able to be asked in turns; UsageError for a base model."""
     if not spec.chat:
         raise UsageError(
-            f"--judge {spec.name}: expected a chat model, found a base model.", "localinstruct models list"
+            f"{option} {spec.name}: expected a chat model, found a base model.", "localinstruct models list"
         )
     if not spec.endpoint:
         checked(spec)
