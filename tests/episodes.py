@@ -1,5 +1,6 @@
 """Play a method's episode on a script, and put what came of it into a form that a golden file can hold."""
 
+import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -65,3 +66,8 @@ def rows_of(found: list[Instance | Reject]) -> list[Instance]:
 
 def reasons_of(found: list[Instance | Reject]) -> list[str]:
     return [one.reason for one in found if isinstance(one, Reject)]
+
+
+def grade(quality: int) -> str:
+    """A judge's reply in the form that the rubric alpaca-5-point asks for."""
+    return json.dumps({"why": "So.", "quality": quality})

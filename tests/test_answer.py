@@ -18,7 +18,7 @@ from localinstruct.records import Completion, Instance, Lineage, Message, PoolVi
 from localinstruct.run import open_run
 from localinstruct.stages.generate import converse, make_line
 from localinstruct.stages.sources import require_chats
-from tests.episodes import play, reasons_of, rows_of, scripted, told
+from tests.episodes import grade, play, reasons_of, rows_of, scripted, told
 from tests.scripted import HashEncoder
 from tests.test_alpaca import golden
 
@@ -27,10 +27,6 @@ ROWS = [
     Instance("Say hi.", output="Yo."), Instance("Name a river.", output="?"), Instance("Spell owl.", output="?"),
 ]  # fmt: skip
 BEST = AnswerOptions.model_validate({"best_of": 2, "keep_original": True, "grading": {"rubric": "alpaca-5-point"}})
-
-
-def grade(quality: int) -> str:
-    return json.dumps({"why": "So.", "quality": quality})
 
 
 SCRIPT: list[list[Any]] = [

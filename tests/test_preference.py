@@ -12,7 +12,7 @@ from localinstruct.formats import read_instances, write
 from localinstruct.methods.preference import PreferenceOptions, preference, preference_rows
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Lineage, Message, PoolView
-from tests.episodes import play, reasons_of, rows_of, scripted, told
+from tests.episodes import grade, play, reasons_of, rows_of, scripted, told
 from tests.test_alpaca import golden
 
 ROWS = [
@@ -22,10 +22,6 @@ ROWS = [
 OPTIONS = PreferenceOptions.model_validate({
     "answers": 2, "by": ["teacher", "rival-1"], "own_answer": True, "grading": {"rubric": "alpaca-5-point"},
 })  # fmt: skip
-
-
-def grade(quality: int) -> str:
-    return json.dumps({"why": "So.", "quality": quality})
 
 
 SCRIPT: list[list[Any]] = [

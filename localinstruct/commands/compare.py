@@ -147,8 +147,10 @@ def _right(tasks: Facts) -> str:
 
 
 def _gain(tasks: Facts) -> str:
-    low, high = tasks["interval"]
-    return f"{100 * tasks['gain']:+.1f} ({100 * low:+.1f} to {100 * high:+.1f})".replace("-", "−")
+    from localinstruct.stages.verdict import signed
+
+    gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
+    return f"{gain} ({low} to {high})"
 
 
 def _wins(judged: Sequence[Facts]) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 
 from localinstruct.recipe import Recipe
 from localinstruct.stages import StageResult
-from localinstruct.stages.verdict import remedy, topic_remedy
+from localinstruct.stages.verdict import remedy, signed, topic_remedy
 
 COMPARISONS = "comparisons"
 """Folder below evaluation/ with one JSON file for each comparison that was asked for."""
@@ -58,9 +58,9 @@ def comparison(stored: Mapping[str, Any]) -> dict[str, Any]:
     tasks, judged = stored.get("tasks") or {}, stored.get("pairwise") or {}
     facts: list[tuple[str, str]] = [("tasks", ", ".join(stored.get("files") or []) or "the held-out rows")]
     if tasks:
-        low, high = (100 * end for end in tasks["interval"])
+        gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
         facts.append(("right answers", f"{tasks['base']:.1%} → {tasks['student']:.1%} of {tasks['count']:,}"))
-        facts.append(("gain", f"{100 * tasks['gain']:+.1f} points ({low:+.1f} to {high:+.1f})".replace("-", "−")))
+        facts.append(("gain", f"{gain} points ({low} to {high})"))
     if judged:
         rate, (low, high) = judged["rate"], judged["interval"]
         won = f"{rate:.0%} ({low:.0%} to {high:.0%})" if rate is not None else "the judge cannot tell them apart"

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from localinstruct.recipe import Recipe
+from localinstruct.stages.report_sections import duration
 
 FEWEST = 5
 """Tasks a family, or held-out rows a topic, needs to be called weak."""
@@ -33,8 +34,8 @@ def _better(evaluated: Result) -> str:
         low, high = tasks["interval"]
         word = "better than" if low > 0 else "worse than" if high < 0 else "not shown to differ from"
         sentences.append(
-            f"The student is {word} its base: {_signed(tasks['gain'])} points on {tasks['count']:,} tasks "
-            f"(95% sure of {_signed(low)} to {_signed(high)})"
+            f"The student is {word} its base: {signed(tasks['gain'])} points on {tasks['count']:,} tasks "
+            f"(95% sure of {signed(low)} to {signed(high)})"
         )
     if judged.get("rate") is not None:
         low, high = judged["interval"]
@@ -50,7 +51,8 @@ def _better(evaluated: Result) -> str:
             f"(base {losses['base']['loss']:.2f}, student {losses['student']['loss']:.2f}).")  # fmt: skip
 
 
-def _signed(share: float) -> str:
+def signed(share: float) -> str:
+    """A share as points with its sign: +38.9, −2.0."""
     return f"{100 * share:+.1f}".replace("-", "−")
 
 
@@ -58,18 +60,11 @@ def _cost(generated: Result, dataset: Result, trained: Result) -> str:
     seconds = [part["seconds"] for part in (generated, trained) if part.get("seconds") is not None]
     tokens = generated.get("output_tokens")
     parts = [
-        _span(sum(seconds)) if seconds else "",
+        duration(sum(seconds)) if seconds else "",
         f"{tokens:,} output tokens of the teacher" if tokens else "",
         f"{dataset['train']:,} rows to train on" if dataset.get("train") else "",
     ]
     return ", ".join(part for part in parts if part)
-
-
-def _span(seconds: float) -> str:
-    whole = round(seconds)
-    if whole >= 3600:
-        return f"{whole // 3600} h {whole % 3600 // 60} min"
-    return f"{whole // 60} min {whole % 60} s" if whole >= 60 else f"{whole} s"
 
 
 def weakest(by_family: Mapping[str, Result]) -> list[dict[str, Any]]:

@@ -22,6 +22,7 @@ from localinstruct.stages.dataset import HELD_OUT, TRAIN
 from localinstruct.stages.report_sections import Results, duration, percent
 from localinstruct.stages.run_facts import finished_results, run_facts
 from localinstruct.stages.student import ARTEFACTS
+from localinstruct.stages.verdict import signed
 
 CARD = "README.md"
 WRITERS = ("teacher", "answerer", "rival")
@@ -206,5 +207,5 @@ def _cell(value: Any) -> str:
 
 def _points(tasks: Mapping[str, Any]) -> str:
     """'+38.9 points (95 % interval +31.2 to +45.9)'."""
-    gain, low, high = (f"{100 * share:+.1f}".replace("-", "−") for share in (tasks["gain"], *tasks["interval"]))
+    gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
     return f"{gain} points (95 % interval {low} to {high})"
