@@ -24,16 +24,19 @@ SETTLED_NS = 2 * 10**9
 
 
 @contextlib.contextmanager
-def atomic_write(path: Path) -> Iterator[BinaryIO]:
+def atomic_write(path: Path, mark: str = "") -> Iterator[BinaryIO]:
     """Give a binary file that becomes `path` when the block ends well, and leaves no trace when it does not.
 
-    A symbolic link is followed, the mode of a file that is replaced is kept. UsageError for a directory, a device, a
-    missing folder, a full disk.
+    A symbolic link is followed, the mode of a file that is replaced is kept. What a killed writer left is taken over by the
+    next one with the same `mark`, of which there may be only one at a time. UsageError for a directory, a device, a missing
+    folder, a full disk.
     """
     target = Path(os.path.realpath(path))
     _refuse_place(path, target)
-    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(4)}.part")
+    temporary = target.with_name(f".{target.name[:200]}.{mark or secrets.token_hex(4)}.part")
     try:
+        if mark:
+            temporary.unlink(missing_ok=True)
         with _create(temporary, target) as file:
             yield file
             file.flush()
@@ -48,9 +51,9 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         temporary.unlink(missing_ok=True)
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, mark: str = "") -> None:
     """Replace `path` by `text` in UTF-8, as `atomic_write` does."""
-    with atomic_write(path) as file:
+    with atomic_write(path, mark) as file:
         file.write(text.encode("utf-8"))
 
 

@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +14,7 @@ import pyarrow.parquet
 import pytest
 
 from localinstruct.errors import DataError, UsageError
-from localinstruct.files import atomic_write
+from localinstruct.files import atomic_write, write_text
 from localinstruct.formats import EXPORTS, read_instances, user_turn, write
 from localinstruct.records import Instance, Lineage, Message
 
@@ -163,6 +165,24 @@ def test_atomic_write_keeps_the_old_file_when_the_block_fails(tmp_path: Path) ->
         write_and_raise(path, ZeroDivisionError())
     assert path.read_text() == "old"
     assert [path.name] == names(tmp_path)
+
+
+def test_what_a_killed_writer_left_is_taken_over_under_the_same_mark(tmp_path: Path) -> None:
+    path = tmp_path / "rows"
+    killed = subprocess.run([sys.executable, "-c", f"""
+import os
+import subprocess
+import sys
+from pathlib import Path
+from localinstruct.files import atomic_write, write_text
+with atomic_write(Path({str(path)!r}), "one") as file:
+    os._exit(9)
+"""])  # fmt: skip
+    assert killed.returncode == 9
+    assert names(tmp_path) == [".rows.one.part"]
+    write_text(path, "whole", "one")
+    assert names(tmp_path) == ["rows"]
+    assert path.read_text() == "whole"
 
 
 def test_atomic_write_says_why_it_failed_but_not_for_other_files(tmp_path: Path) -> None:

@@ -77,7 +77,7 @@ def import_bundle(folder: Path, into: Path, progress: Progress, key: Path | None
                 merge(into, entries)  # a conflict shows before the copying
             _fill(stage, folder, manifest, into, progress)
             merged = _checked(stage, absent, entries or {}, into)
-            placed = _place(stage, absent, merged, into)
+            placed = _place(stage, absent, merged, into, manifest["id"][:16])
             _receipt(into, manifest, fingerprint, placed)
             stage.remove()
     commands = [install_command(into / unit) for unit in units if unit.startswith("wheelhouse/")]
@@ -222,7 +222,7 @@ def _checked(stage: Stage, absent: Sequence[str], entries: Mapping[str, Any], in
     return merge(into, entries) if entries else Merge(None, [])
 
 
-def _place(stage: Stage, absent: Sequence[str], merged: Merge, into: Path) -> list[str]:
+def _place(stage: Stage, absent: Sequence[str], merged: Merge, into: Path, mark: str) -> list[str]:
     """Rename every unit to its place, then write models.yaml; the names of what changed."""
     for unit in absent:
         place = into / unit
@@ -230,7 +230,7 @@ def _place(stage: Stage, absent: Sequence[str], merged: Merge, into: Path) -> li
         os.rename(stage.place(unit), place)  # noqa: PTH104 - Path.rename says no more
         sync_folder(place.parent)
     if merged.text is not None:
-        write_text(into / CATALOG, merged.text)
+        write_text(into / CATALOG, merged.text, mark)
     sync_folder(into)
     return [*absent, *([CATALOG] if merged.text is not None else [])]
 
@@ -244,7 +244,7 @@ def _receipt(into: Path, manifest: Mapping[str, Any], fingerprint: str, placed: 
     imported = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     facts = {"id": manifest["id"], "packed": manifest["created"], "imported": imported, "placed": list(placed),
              "signed_by": fingerprint or "unproven"}  # fmt: skip
-    write_text(path, json.dumps(facts, indent=1) + "\n")
+    write_text(path, json.dumps(facts, indent=1) + "\n", path.stem)
 
 
 @contextlib.contextmanager
