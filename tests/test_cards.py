@@ -140,6 +140,16 @@ def test_a_judge_and_mixed_sources_have_their_place(tmp_path: Path) -> None:
         assert str(tmp_path) not in one
 
 
+def test_who_graded_is_said_also_when_it_is_the_teacher(full: Path) -> None:
+    steps = {"judge": {"grading": {"rubric": "alpaca-5-point"}}}
+    assert "- Method: `alpaca`, then `judge`; graded by nano-teacher\n- Seeds" in card(full, then=steps)
+    models = {"teacher": "nano-teacher", "student": "nano-student", "judge": "qwen3-8b"}
+    text = card(full, then=steps, models=models)
+    assert "graded by qwen3-8b\n" in text
+    assert "| judge | Qwen/Qwen3-8B | Apache-2.0 |" in text
+    assert "graded by" not in card(full)
+
+
 def test_documents_are_named_with_their_count_and_their_licence_asked_for(tmp_path: Path) -> None:
     path = make(tmp_path / "runs" / "grounded")
     with open_run(path) as run:

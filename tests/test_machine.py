@@ -2,6 +2,7 @@
 # ruff: noqa: E501 (tables: one case per line)
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -163,3 +164,24 @@ def test_nothing_heavy_is_imported() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[1]
     )
     assert result.stdout == "[]\n", result.stderr
+
+
+def test_the_commit_is_that_of_a_checkout_and_nothing_elsewhere(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> None:
+        subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
+
+    (tmp_path / "localinstruct").mkdir()
+    (tmp_path / "localinstruct" / "machine.py").write_text("one")
+    monkeypatch.setattr(machine, "__file__", str(tmp_path / "localinstruct" / "machine.py"))
+    assert machine.commit() == ""
+    for words in (("init", "-q"), ("add", "."), ("commit", "-q", "-m", "first")):
+        git(*words)
+    git("tag", "v1")
+    found = machine.commit()
+    assert re.fullmatch("[0-9a-f]{12}", found)
+    (tmp_path / "localinstruct" / "machine.py").write_text("two")
+    assert machine.commit() == f"{found}-dirty"
+    monkeypatch.setenv("PATH", "")
+    assert machine.commit() == ""

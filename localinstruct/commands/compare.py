@@ -201,7 +201,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
 def _cautions(names: Sequence[str], facts: Sequence[Facts]) -> list[str]:
     """What a reader must know before taking one column for better than another."""
     lines = [
-        f"{name}: {', '.join(one['outdated'])} would run again, because the recipe or an earlier stage has changed since: "
+        f"{name}: {', '.join(one['outdated'])} would run again, because what they depend on is not what it was: "
         f"localinstruct run {name}"
         for name, one in zip(names, facts, strict=True)
         if one["outdated"]

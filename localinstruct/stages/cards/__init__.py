@@ -15,6 +15,7 @@ import yaml
 from localinstruct import __version__
 from localinstruct.errors import LocalInstructError
 from localinstruct.files import sha256, write_text
+from localinstruct.methods import asked_in_chats
 from localinstruct.models import ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
 from localinstruct.run import Run
@@ -178,6 +179,7 @@ def _common(run: Run, recipe: Recipe, results: Results, models: Mapping[str, Map
         "seeds": Path(recipe.seeds).name,
         "seeds_digest": run.get("seeds") or "",
         "documents": generated.get("documents"),
+        "judge": recipe.models.asked["judge"] if "judge" in asked_in_chats(recipe.method, recipe.then) else "",
         "sources": [one | {"source": Path(one["source"]).name} for one in dataset.get("sources") or []],
         "recipe_digest": recipe.digest,
         "seed": recipe.seed,
