@@ -41,6 +41,13 @@ THEN: dict[str, dict[str, Any]] = {
     "evol_instruct": {"answer": {}, "preference": {"own_answer": True}, "judge": {"at_least": 2}}
 }
 """Steps after a method."""
+COVERAGE: dict[str, dict[str, Any]] = {
+    "self_instruct": {"demonstrations": "sparse", "topics": ["ships", {"topic": "tea", "quota": 12, "weight": 2}],
+                      "personas": ["a cook", "a sailor"]},
+    "rewrite": {"topics": [{"topic": "early", "quota": 18, "seeds": ["[a-m]*"]},
+                           {"topic": "late", "quota": 22, "seeds": ["[n-z]*"]}]},
+}  # fmt: skip
+"""Topics, quotas and personas that a method is steered by."""
 
 
 class Anybody(ScriptedTeacher):
@@ -85,7 +92,8 @@ class Anybody(ScriptedTeacher):
 def play(run: Run, method: str, teacher: Anybody, target: int = 40) -> list[str]:
     recipe = Recipe.model_validate(
         {"name": "t", "models": {"teacher": "t", "student": "s"}, "method": {method: OPTIONS[method]},
-         "then": THEN.get(method, {}), "generate": {"target": target, "in_flight": 6}, "filters": {"set": "none"},
+         "then": THEN.get(method, {}), "coverage": COVERAGE.get(method, {}),
+         "generate": {"target": target, "in_flight": 6}, "filters": {"set": "none"},
          "novelty": {"threshold": 0.99, "against": "kept" if method in OVER_SEEDS + OVER_DOCUMENTS else "all"}}
     )  # fmt: skip
     seeds = PASSAGES if method in OVER_DOCUMENTS else SEEDS
@@ -101,6 +109,20 @@ def test_rows_do_not_depend_on_timing(method: str, tmp_path: Path) -> None:
             results.append(play(run, method, Anybody(delay=delay)))
     assert results[0] == results[1]
     assert len(results[0]) >= 40
+
+
+@pytest.mark.parametrize("method", COVERAGE)
+def test_quotas_hold_to_the_row_in_every_method(method: str, tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        play(run, method, Anybody())
+        rows = Counter(row.lineage.topic for row in run.kept())
+        full = "quota full" in {reason for _, reason, _ in run.reject_counts()}
+    if method == "rewrite":
+        assert rows == {"early": 18, "late": 22}
+    else:
+        assert rows["tea"] == 12
+        assert rows["ships"] >= 28
+    assert full
 
 
 def test_no_document_has_more_rows_than_its_cap(tmp_path: Path) -> None:
