@@ -4,7 +4,7 @@ import shlex
 
 import pytest
 
-from localinstruct.recipe import Recipe, recipe_from_text
+from localinstruct.recipe import Recipe, find_recipe, load_recipe, recipe_from_text
 from localinstruct.stages.verdict import remedy, topic_remedy, verdict, weakest, weakest_topics
 from tests.tiny_student import recipe_data
 
@@ -92,3 +92,11 @@ def test_the_remedy_for_a_topic_steers_a_run_of_its_own_there(topic: str, entry:
 def test_a_topic_that_the_recipe_does_not_know_is_a_subject_like_any_other() -> None:
     plain = Recipe.model_validate(recipe_data())
     assert topic_remedy(plain, "herbs", "runs/x", "x") == remedy(plain, "herbs", "runs/x", "x")
+
+
+def test_a_weak_family_whose_seeds_belong_to_a_topic_is_made_there() -> None:
+    recipe = load_recipe(find_recipe("coverage"))
+    command = remedy(recipe, "sort_numbers", "runs/c", "c")
+    assert command == topic_remedy(recipe, "lists", "runs/c", "c")
+    assert "--name c-lists --set generate.target=20" in command
+    assert remedy(recipe, "nothing_known", "runs/c", "c") == "localinstruct run runs/c --set generate.target=160"

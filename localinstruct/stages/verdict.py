@@ -9,6 +9,7 @@ import json
 import re
 import shlex
 from collections.abc import Mapping
+from fnmatch import fnmatchcase
 from typing import Any
 
 from localinstruct.recipe import Recipe
@@ -108,8 +109,11 @@ def _run_name(name: str, subject: str) -> str:
 
 
 def remedy(recipe: Recipe, family: str, where: str, name: str) -> str:
-    """The command that makes more rows for a weak family: of that subject where the method can be told, else of all."""
+    """The command that makes more rows for a weak family: of the topic that has its seeds, of that subject, else of all."""
     options, method = recipe.method.options, recipe.method.name
+    for topic in recipe.coverage.topics:
+        if family == topic.topic or any(fnmatchcase(family, pattern) for pattern in topic.seeds):
+            return topic_remedy(recipe, topic.topic, where, name)
     if "{domain}" in getattr(options, "preamble", ""):
         subject = shlex.quote(f"method.{method}.domain={family.replace('_', ' ')}")
         return f"localinstruct generate {where}/recipe.yaml --name {_run_name(name, family)} --set {subject}"
