@@ -19,7 +19,7 @@ from localinstruct.stages.training import best, choices, metrics, modes, packing
 from localinstruct.stages.training.best import Best
 from localinstruct.stages.training.packing import StepOrder, glue
 from localinstruct.templates import IGNORED, encode_all, encode_pair
-from tests.test_train import CPU, adapter, base, curve, on_cpu, trained, whole  # noqa: F401
+from tests.test_train import CPU, adapter, assert_same_training, base, curve, on_cpu, trained, whole  # noqa: F401
 from tests.tiny_student import Recorded, byte_level, keep, recipe_data, rows
 
 GPU = student.Device("cuda:0", "bfloat16", "test")
@@ -368,6 +368,30 @@ def test_a_best_of_other_settings_does_not_count(tmp_path: Path) -> None:
     assert best.read(tmp_path / "best", "y") is None
     best.take(tmp_path / "best", tmp_path / "adapter")
     assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["weights"]
+
+
+# -- TensorBoard -------------------------------------------------------------------------------------------
+
+
+def test_tensorboard_files_hold_the_same_curve_on_request_only(whole: Any, base: Path, tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard", reason="pip install tensorboard (it is in the extra `dev`)")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    assert not (whole[0] / "train" / "tensorboard").exists()
+    trained(tmp_path / "run", base, train={"tensorboard": True})
+    folder = tmp_path / "run" / "train" / "tensorboard"
+    seen = EventAccumulator(str(folder)).Reload()
+    lines = [line for line in metrics.read(tmp_path / "run/train/metrics.jsonl") if "loss" in line]
+    assert len(lines) == 10
+    for tag, key in (
+        ("train/loss", "loss"),
+        ("train/learning_rate", "learning_rate"),
+        ("train/grad_norm", "grad_norm"),
+    ):
+        written = [(event.step, event.value) for event in seen.Scalars(tag)]
+        assert [step for step, _ in written] == [line["step"] for line in lines], tag
+        assert [value for _, value in written] == pytest.approx([line[key] for line in lines], rel=1e-5), tag
+    assert_same_training(tmp_path / "run", whole[0])
 
 
 # -- several processes ------------------------------------------------------------------------------------
