@@ -1,4 +1,8 @@
-"""A training killed again and again ends with the loss curve of one that nobody touched. TRAIN_KILLS=20 kills more often."""
+"""A training killed again and again ends with the loss curve of one that nobody touched.
+
+On a student of a few thousand random parameters, and on the nano student that ships. TRAIN_KILLS=20 kills more often;
+TRAIN_KILLS_SEED draws other moments.
+"""
 
 import os
 import random
@@ -6,10 +10,12 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from localinstruct import models
 from localinstruct.recipe import Recipe
 from localinstruct.run import open_run
 from localinstruct.stages import dataset
@@ -17,12 +23,13 @@ from tests.killable_training import SETTINGS
 from tests.test_train import assert_same_training
 from tests.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
 
-KILLS = int(os.environ.get("TRAIN_KILLS", "2"))
+KILLS, SEED = (int(os.environ.get(f"TRAIN_KILLS{which}", usual)) for which, usual in (("", "2"), ("_SEED", "7")))
+ROOT = Path(__file__).parents[1]
 
 
 def start(path: Path, folder: Path) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tests.killable_training", str(path), str(folder)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[1])
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def make(path: Path) -> Path:
@@ -49,13 +56,22 @@ def kill_after(path: Path, folder: Path, word: str, delay: float) -> str:
     return last if code else "done"
 
 
+def tiny(folder: Path) -> Path:
+    return save_student(folder, byte_level())
+
+
+def nano(_: Path) -> Path:
+    return models.checked(models.load_catalog(ROOT).get("nano-student"))
+
+
 @pytest.mark.slow
-def test_a_killed_training_ends_with_the_same_curve(tmp_path: Path) -> None:
-    folder = save_student(tmp_path / "tiny", byte_level())
+@pytest.mark.parametrize("student", [tiny, nano])
+def test_a_killed_training_ends_with_the_same_curve(tmp_path: Path, student: Callable[[Path], Path]) -> None:
+    folder = student(tmp_path / "student")
     calm, torn = make(tmp_path / "calm"), make(tmp_path / "torn")
     with start(calm, folder) as child:
         assert child.communicate()[0].split()[-1] == "done"
-    draw, kills, unsealed = random.Random(7), 0, 0
+    draw, kills, unsealed = random.Random(SEED), 0, 0
     while kills < KILLS:
         word = "saving" if kills % 2 else "step"
         last = kill_after(torn, folder, word, draw.uniform(0, 0.004) if word == "saving" else draw.uniform(0, 0.03))
