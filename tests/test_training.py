@@ -15,7 +15,7 @@ from localinstruct.recipe.train import Train
 from localinstruct.records import Instance
 from localinstruct.run import open_run
 from localinstruct.stages import dataset, student, train
-from localinstruct.stages.training import best, choices, metrics, modes, packing, trainers
+from localinstruct.stages.training import best, choices, loss, metrics, modes, packing, trainers
 from localinstruct.stages.training.best import Best
 from localinstruct.stages.training.packing import StepOrder, glue
 from localinstruct.templates import IGNORED, encode_all, encode_pair
@@ -212,6 +212,70 @@ def test_steps_are_random_and_only_rows_within_one_are_sorted() -> None:
     assert {frozenset(first[:8])} != {frozenset(list(order)[:8])}
 
 
+@pytest.mark.parametrize("on_device", [8, 2])
+def test_sorting_the_rows_of_a_step_changes_nothing_that_is_learnt(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_device: int
+) -> None:
+    """Whether a step is one batch or four of different widths: its gradient is the mean over its answer tokens."""
+    settings = {"lora": {"r": 4, "alpha": 8, "dropout": 0.0}, "epochs": 1, "device_batch_size": on_device}
+    trained(tmp_path / "sorted", base, train=settings)
+    honest, seen = StepOrder.__iter__, []
+
+    def unsorted(order: StepOrder) -> Any:
+        rows_of = list(honest(order))
+        for place in range(0, len(rows_of), order.step):
+            part = sorted(rows_of[place : place + order.step])
+            seen.append(part != rows_of[place : place + order.step])
+            yield from part
+
+    monkeypatch.setattr(StepOrder, "__iter__", unsorted)
+    trained(tmp_path / "drawn", base, train=settings)
+    assert sum(seen) >= 4
+    mine, theirs = curve(tmp_path / "sorted"), curve(tmp_path / "drawn")
+    assert [point[2] for point in mine] == pytest.approx([point[2] for point in theirs], abs=1e-4)
+
+
+def test_logits_made_at_once_and_trls_tiles_learn_the_same(
+    whole: Any, base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[int] = []
+    honest = loss.summed
+    monkeypatch.setattr(loss, "summed", lambda *given: (made.append(1), honest(*given))[1])
+    trained(tmp_path / "plain", base, train={"epochs": 1})
+    assert len(made) == 10
+    monkeypatch.setattr(loss, "LOGITS_MIB", 0)
+    trained(tmp_path / "tiles", base, train={"epochs": 1})
+    assert len(made) == 10
+    mine, theirs = curve(tmp_path / "plain"), curve(tmp_path / "tiles")
+    assert [point[2] for point in mine] == pytest.approx([point[2] for point in theirs], abs=1e-4)
+
+
+def test_what_a_family_does_to_its_logits_is_in_the_loss() -> None:
+    """Gemma 2 bends its logits; the number must be that of its own full logits, and the gradient too."""
+    import torch
+    from transformers import Gemma2Config, Gemma2ForCausalLM
+
+    torch.manual_seed(0)
+    config = Gemma2Config(
+        vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
+        num_key_value_heads=1, head_dim=16, final_logit_softcapping=0.5,
+    )  # fmt: skip
+    model = Gemma2ForCausalLM(config)
+    batch = packing.collator(False, 0)([{"input_ids": row.input_ids, "labels": row.labels} for row in examples(3)])
+    batch["input_ids"] %= 300
+    batch["labels"] = torch.where(batch["labels"] == IGNORED, IGNORED, batch["labels"] % 300)
+    mine = loss.summed(model, model.get_output_embeddings(), batch)
+    (grad,) = torch.autograd.grad(mine, [model.model.layers[0].mlp.up_proj.weight])
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    theirs = torch.nn.functional.cross_entropy(
+        logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    (other,) = torch.autograd.grad(theirs, [model.model.layers[0].mlp.up_proj.weight])
+    assert mine.item() == pytest.approx(theirs.item(), rel=1e-5)
+    assert torch.allclose(grad, other, atol=1e-5)
+    assert logits.abs().max().item() <= 0.5
+
+
 # -- what is learnt ---------------------------------------------------------------------------------------
 
 
@@ -351,8 +415,8 @@ def test_the_best_student_is_kept_and_a_worsening_one_stops(base: Path, tmp_path
 def test_patience_counts_losses_without_a_new_best(tmp_path: Path) -> None:
     seen = Best(tmp_path / "best", "x", None, 2)
     verdicts = []
-    for step, loss in enumerate([3.0, 2.0, 2.5, 1.9, 2.0, 1.9, 1.0]):
-        seen.offer(step, loss)
+    for step, value in enumerate([3.0, 2.0, 2.5, 1.9, 2.0, 1.9, 1.0]):
+        seen.offer(step, value)
         verdicts.append(seen.is_over())
     assert verdicts == [False, False, False, False, False, True, False]
     assert best.read(tmp_path / "best", "x") is None

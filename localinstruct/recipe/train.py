@@ -75,7 +75,7 @@ class Train(Section):
     logging_steps: int = Field(1, ge=1)
     """Optimizer steps between metric lines."""
     tensorboard: bool = False
-    """Also write TensorBoard files to the run's train/tensorboard (needs the package tensorboard)."""
+    """Also write TensorBoard files to the run's train/tensorboard (needs the extra tensorboard)."""
     gradient_checkpointing: bool = False
     """Recompute activations instead of storing them: less memory, about a third more time."""
 

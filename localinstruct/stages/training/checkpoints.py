@@ -73,9 +73,13 @@ def newest(parent: Path, inputs: str) -> tuple[Checkpoint | None, dict[str, str]
 
 def prune(parent: Path, keep: int = KEEP) -> None:
     """Remove all but the `keep` newest sealed checkpoints."""
-    sealed = [folder for _, folder in _folders(parent) if (folder / MARKER).is_file()]
-    for folder in sealed[keep:]:
+    for _, folder in sealed(parent)[keep:]:
         remove(folder)
+
+
+def sealed(parent: Path) -> list[tuple[int, Path]]:
+    """(step, folder) of every checkpoint that was finished, newest first, of whatever training."""
+    return [(step, folder) for step, folder in _folders(parent) if (folder / MARKER).is_file()]
 
 
 def remove(folder: Path) -> None:

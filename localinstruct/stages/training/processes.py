@@ -1,8 +1,9 @@
 """Training on several devices: one child process each, started here, speaking to us in JSON lines.
 
 The children run `python -m localinstruct.stages.training.child JOB` with the variables that accelerate and torch read;
-they meet on a loopback port. The first one's progress and result come back over its stdout; when one of them ends badly
-the others are ended too. They die with this process (warden). Not covered: several machines.
+they meet on a loopback port. The first one's progress and result come back over its stdout. When one of them ends badly the
+others are ended at once; after Ctrl-C or SIGTERM all of them get the time to save. They die with this process (warden). Not
+covered: several machines.
 """
 
 import json
@@ -19,16 +20,19 @@ from pathlib import Path
 from typing import IO, Any
 
 from localinstruct import errors
-from localinstruct.errors import TrainerError
+from localinstruct.errors import Interrupted, TrainerError
 from localinstruct.files import write_text
 from localinstruct.offline import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.stages import StageResult, student
-from localinstruct.stages.interrupt import stop_request
+from localinstruct.stages.interrupt import StopRequest, stop_request
+from localinstruct.stages.training import checkpoints
 
 PATIENCE_SECONDS = 30.0
-"""How long processes may take to end after one of them has."""
+"""How long the last words of a process that has ended may take to arrive."""
+STOP_SECONDS = 4.0
+"""How long they may take to save and end after Ctrl-C; it is longer than their own grace, and all is over within 5."""
 POLL_SECONDS = 0.1
 
 
@@ -38,11 +42,14 @@ def together(recipe: Recipe, home: Path, progress: Progress, folder: Path, devic
     job.parent.mkdir(exist_ok=True, mode=0o700)
     facts = {"recipe": recipe.to_yaml(), "home": str(home), "folder": str(folder), "device_batch": device_batch}
     write_text(job, json.dumps(facts))
-    port = _free_port()
-    children = [_start(job, number, recipe.train.devices, port) for number in range(recipe.train.devices)]
+    port, children = _free_port(), []
     try:
         with stop_request(PATIENCE_SECONDS) as stop:
+            for number in range(recipe.train.devices):
+                children.append(_start(job, number, recipe.train.devices, port))
             heard = _listen(children, progress, stop)
+    except KeyboardInterrupt:  # a second one
+        heard = {"stopped": True}
     finally:
         for child in children:
             _end(child)
@@ -90,22 +97,36 @@ class _Ear:
             self.progress.update(*said["update"])
 
 
-def _listen(children: list["subprocess.Popen[str]"], progress: Progress, stop: Any) -> dict[str, Any]:
-    """Wait until all children have ended well or one badly; what it said last, else what the first child did."""
+def _listen(children: list["subprocess.Popen[str]"], progress: Progress, stop: StopRequest) -> dict[str, Any]:
+    """Wait until all children have ended, or one badly; the error that was said, the result, or how they ended."""
     ears = [_Ear(child, progress if number == 0 else None, {}) for number, child in enumerate(children)]
     threads = [threading.Thread(target=ear.hear, args=(_pipe(ear.child),), daemon=True) for ear in ears]
     for thread in threads:
         thread.start()
-    told = False
-    while None in (codes := [child.poll() for child in children]) and not any(codes):
-        if stop.asked and not told:
-            told = True
+    _wait(children, stop)
+    codes = [child.poll() for child in children]  # once more: who died first may have been asked first
+    for thread, code in zip(threads, codes, strict=True):
+        if code is not None:
+            thread.join(PATIENCE_SECONDS)
+    errors_said = [ear.last for ear in ears if "error" in ear.last]
+    if errors_said or codes[0] == 0:
+        return errors_said[0] if errors_said else ears[0].last
+    return {"stopped": True} if stop.asked else {"codes": codes}
+
+
+def _wait(children: list["subprocess.Popen[str]"], stop: StopRequest) -> None:
+    """Until all have ended; one that ends badly is enough, unless they were asked to stop and may still be saving."""
+    until = None
+    while None in (codes := [child.poll() for child in children]):
+        if until is None and any(codes):
+            return
+        if until is not None and time.monotonic() > until:
+            return
+        if stop.asked and until is None:
+            until = time.monotonic() + STOP_SECONDS
             for child in children:
                 child.send_signal(signal.SIGINT)
         time.sleep(POLL_SECONDS)
-    speaker = next((number for number, code in enumerate(codes) if code), 0)
-    threads[speaker].join(PATIENCE_SECONDS)
-    return ears[speaker].last or {"error": "", "code": codes[speaker]}
 
 
 def _pipe(child: "subprocess.Popen[str]") -> IO[str]:
@@ -114,12 +135,25 @@ def _pipe(child: "subprocess.Popen[str]") -> IO[str]:
 
 
 def _as_error(heard: dict[str, Any], home: Path) -> Exception:
-    if heard["error"]:
+    if "error" in heard:
         kind = student.OutOfMemory if heard["kind"] == "OutOfMemory" else getattr(errors, heard["kind"])
         made: Exception = kind(heard["error"], heard["hint"])
         return made
-    log = home / "logs" / "train.0.log"
-    return TrainerError(f"A training process ended with {heard['code']}; the logs beside {log} say why.", f"tail {log}")
+    steps = checkpoints.sealed(home / "train")
+    kept = f"checkpoint of step {steps[0][0]} kept" if steps else "no checkpoint yet"
+    again = f"Continue with: localinstruct train {home.name}"
+    if "stopped" in heard:
+        return Interrupted(f"Training stopped; {kept}.", again)
+    codes = heard["codes"]
+    number = next((number for number, code in enumerate(codes) if code and code < 0), None)
+    if number is not None:
+        how = (
+            f"Training process {number + 1} of {len(codes)} was ended by {signal.Signals(-codes[number]).name}; {kept}."
+        )
+        return TrainerError(how, f"{again}\nIf nobody ended it, the system was out of memory: dmesg")
+    number = next(number for number, code in enumerate(codes) if code)
+    log = home / "logs" / f"train.{number}.log"
+    return TrainerError(f"Training process {number + 1} of {len(codes)} crashed; {kept}. Why: {log}", f"tail {log}")
 
 
 def _end(child: "subprocess.Popen[str]") -> None:

@@ -36,6 +36,7 @@ def make(
         raise TrainerError(f"{where}: {error}", "Try --set train.lora.target_modules=all-linear") from None
     order = StepOrder([row.length for row in rows], recipe.train.batch_size, recipe.seed)
     trainer._get_train_sampler = lambda *_: order
+    trainer.add_callback(_epochs(order))
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda **_: None  # it would name this machine's paths in a README
     return trainer
@@ -93,6 +94,19 @@ def _dpo(recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequenc
         peft_config=modes.adapter(recipe.train),
         callbacks=[_callback(watch)],
     )
+
+
+def _epochs(order: StepOrder) -> Any:
+    """Tells the order its epoch: accelerate does not reach it where several processes resume within an epoch."""
+    from transformers import TrainerCallback
+
+    class Epochs(TrainerCallback):
+        """Before an epoch's first batch is drawn."""
+
+        def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            order.set_epoch(int(state.epoch or 0))
+
+    return Epochs()
 
 
 def _callback(watch: Watch) -> Any:
