@@ -104,7 +104,7 @@ def _require(section: Train, device: Device, has: Callable[[str], bool]) -> None
     if section.tensorboard and not has("tensorboard"):
         raise TrainerError(
             "train.tensorboard needs the package tensorboard, which is not installed.",
-            "pip install tensorboard (our extra of that name), or --set train.tensorboard=false (train/metrics.jsonl has the same numbers)",
+            "pip install tensorboard, or --set train.tensorboard=false (train/metrics.jsonl has the same numbers)",
         )
 
 
