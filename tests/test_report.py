@@ -351,6 +351,29 @@ def test_rows_are_counted_by_topic_and_source_where_a_stage_has_counted_them() -
     topics, sources = about.counted(
         {"generate": covered, "dataset": {"by_source": {"own": 8, "theirs": 2}}, "train": None}
     )
-    assert topics == {"name": "topic", "rows": [("knots", 9, 0.75), ("boats", 3, 0.25)]}
-    assert sources == {"name": "source", "rows": [("own", 8, 0.8), ("theirs", 2, 0.2)]}
+    assert topics == {
+        "name": "topic", "asked": True, "rows": [("boats", 3, 4, 0.25), ("knots", 9, None, 0.75)], "left": 0,
+    }  # fmt: skip
+    assert sources == {
+        "name": "source", "asked": False, "rows": [("own", 8, None, 0.8), ("theirs", 2, None, 0.2)], "left": 0,
+    }  # fmt: skip
+    many = [{"topic": f"t{n}", "kept": n, "quota": 100} for n in range(50)]
+    [table] = about.counted({"generate": {"coverage": many}})
+    assert [row[0] for row in table["rows"]] == [f"t{n}" for n in range(20)]
+    assert table["left"] == 30
     assert about.counted({"generate": {"coverage": [], "topics": {"a": "many"}}}) == []
+
+
+def test_topics_are_shown_with_what_was_asked_and_what_is_missing_most_first(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "nano"
+    sample_run.make(path)
+    with open_run(path) as run:
+        entry = run.stage("generate")
+        assert entry is not None
+        covered = [{"topic": "boats", "kept": 40, "quota": 40}, {"topic": "<i>", "kept": 9, "quota": 1200}]
+        run.finish_stage("generate", entry.result | {"coverage": covered})
+    html, page = write(path)
+    words = " ".join(page.text.split())
+    assert "topic rows asked, at most share of kept rows <i> 9 1,200 18" in words
+    assert "boats 40 40 82" in words
+    assert "<i>" not in html

@@ -75,11 +75,17 @@ def comparison(stored: Mapping[str, Any]) -> dict[str, Any]:
     return {"title": f"Against {stored.get('against', stored['name'])}", "facts": facts}
 
 
-def _as_counts(value: Any) -> Any:
-    """{topic: kept} of the generate stage's coverage, a list of {topic, kept, quota}; anything else as it is."""
+Counts = dict[str, tuple[int, int | None]]
+"""Topic or source -> rows kept, and how many were asked for at most, where that was said."""
+
+
+def _as_counts(value: Any) -> Counts:
+    """What a stage counted, {name: rows} or coverage's list of {topic, kept, quota}; empty for anything else."""
+    if isinstance(value, Mapping) and all(isinstance(count, int) for count in value.values()):
+        return {str(name): (count, None) for name, count in value.items()}
     if isinstance(value, list) and all(isinstance(one, Mapping) and {"topic", "kept"} <= set(one) for one in value):
-        return {str(one["topic"]): one["kept"] for one in value}
-    return value
+        return {str(one["topic"]): (one["kept"], one.get("quota")) for one in value}
+    return {}
 
 
 ORDER = ("student", "base", "same_seat", "tied")
@@ -90,10 +96,16 @@ def counted(results: Mapping[str, StageResult | None]) -> list[dict[str, Any]]:
     tables: dict[str, dict[str, Any]] = {}
     for result in results.values():
         for key, name in COUNTED.items():
-            counts = _as_counts((result or {}).get(key))
-            if isinstance(counts, Mapping) and counts and all(isinstance(count, int) for count in counts.values()):
-                total = sum(counts.values()) or 1
-                ordered = sorted(counts.items(), key=lambda pair: (-pair[1], pair[0]))[:MOST]
-                rows = [(topic, count, count / total) for topic, count in ordered]
-                tables.setdefault(name, {"name": name, "rows": rows})
+            if counts := _as_counts((result or {}).get(key)):
+                tables.setdefault(name, _table(name, counts, fewest_first=key == "coverage"))
     return list(tables.values())
+
+
+def _table(name: str, counts: Counts, *, fewest_first: bool) -> dict[str, Any]:
+    """(name, rows, asked, share) of MOST at most; those of topics that were asked for begin with what is missing most."""
+    total = sum(count for count, _ in counts.values()) or 1
+    sign = 1 if fewest_first else -1
+    missing = {one: (asked is None, sign * count / (asked or 1), one) for one, (count, asked) in counts.items()}
+    rows = [(one, *counts[one], counts[one][0] / total) for one in sorted(counts, key=lambda one: missing[one])]
+    asked = any(asked is not None for _, asked in counts.values())
+    return {"name": name, "asked": asked, "rows": rows[:MOST], "left": len(rows[MOST:])}
