@@ -17,7 +17,7 @@ from localinstruct.methods.self_instruct import (
     SelfInstructOptions,
     bootstrap_prompt,
     read_instructions,
-    read_kind,
+    read_kinds,
     self_instruct,
 )
 from localinstruct.progress import Silent
@@ -67,7 +67,9 @@ def test_only_the_cut_instruction_is_lost() -> None:
     [(" Yes", True), ("no.", False), ("**Yes**", True), ("", None), ("Perhaps", None), ("Yesterday", None)],
 )
 def test_a_kind_is_said_or_unknown_and_never_guessed(said: str, kind: bool | None) -> None:
-    assert read_kind(Completion(said)) is kind
+    kinds, unclear = read_kinds(["Sort"], [Completion(said)])
+    assert kinds.get("Sort") is kind
+    assert len(unclear) == (kind is None)
 
 
 EXAMPLES: list[tuple[str, list[tuple[str, str]], list[str]]] = [

@@ -45,27 +45,30 @@ class SelfInstructOptions(Section):
 
 def self_instruct(pool: PoolView, options: SelfInstructOptions, rng: Random) -> Episode:
     """One round of the three steps."""
-    shown = draw_demonstrations(
-        pool, AlpacaOptions(demonstrations=options.demonstrations, tasks_per_prompt=options.demonstrations + 1,
-                            kept_demonstrations=min(options.kept_demonstrations, options.demonstrations)), rng,
-    )  # fmt: skip
+    shown = draw_tasks(pool, options, rng)
     [[written]] = yield [bootstrap_prompt(shown, options, pool.steer)]
     instructions, found = read_instructions(written, len(shown) + 1, options.instructions_per_prompt)
+
     answers = yield [ask(one, "classify", options, temperature=0, stop=("\n", "Task:")) for one in instructions]
-    kinds = {one: read_kind(answer) for one, [answer] in zip(instructions, answers, strict=True)}
-    found += [Reject("parse", "kind unclear", one, f"said {answer.text!r}; finish_reason {answer.finish_reason!r}")
-              for one, [answer] in zip(instructions, answers, strict=True) if kinds[one] is None]  # fmt: skip
-    sure = [one for one in instructions if kinds[one] is not None]
-    prompts = [example_prompt(one, bool(kinds[one]), options) for one in sure]
+    kinds, unclear = read_kinds(instructions, [answer for [answer] in answers])
+
+    prompts = [example_prompt(one, is_classification, options) for one, is_classification in kinds.items()]
     replies = yield prompts
     lineage = Lineage(method="self-instruct", parents=tuple(task.id for task in shown))
-    for instruction, prompt, [reply] in zip(sure, prompts, replies, strict=True):
+    found += unclear
+    for (instruction, is_classification), prompt, [reply] in zip(kinds.items(), prompts, replies, strict=True):
         opened = prompt.text.rsplit("\n", 1)[-1]  # a header the prompt has written already
         examples, rejects = read_examples(opened + reply.text, reply.finish_reason, options.examples)
-        label = bool(kinds[instruction])
-        found += [Instance(instruction, *one, is_classification=label, lineage=lineage) for one in examples]
+        found += [Instance(instruction, *one, is_classification=is_classification, lineage=lineage) for one in examples]
         found += rejects
     return found
+
+
+def draw_tasks(pool: PoolView, options: SelfInstructOptions, rng: Random) -> list[Instance]:
+    """Tasks by people and by the teacher, drawn as Alpaca draws them."""
+    count, kept = options.demonstrations, min(options.kept_demonstrations, options.demonstrations)
+    drawn = AlpacaOptions(demonstrations=count, tasks_per_prompt=count + 1, kept_demonstrations=kept)
+    return draw_demonstrations(pool, drawn, rng)
 
 
 def bootstrap_prompt(shown: Sequence[Instance], options: SelfInstructOptions, steer: str = "") -> Prompt:
@@ -95,10 +98,19 @@ def read_instructions(written: Completion, first: int, count: int) -> tuple[list
     return list(dict.fromkeys(texts[:count])), rejects
 
 
-def read_kind(answer: Completion) -> bool | None:
-    """Whether the task is a classification, or None where the answer does not say so: a failed request says nothing."""
-    word = re.match(r"\W*(yes|no)\b", answer.text, re.IGNORECASE)
-    return None if word is None else word[1].casefold() == "yes"
+def read_kinds(
+    instructions: Sequence[str], answers: Sequence[Completion]
+) -> tuple[dict[str, bool], list[Instance | Reject]]:
+    """Instruction -> whether it is a classification, where the answer says so: a failed request says nothing."""
+    kinds: dict[str, bool] = {}
+    unclear: list[Instance | Reject] = []
+    for one, answer in zip(instructions, answers, strict=True):
+        if word := re.match(r"\W*(yes|no)\b", answer.text, re.IGNORECASE):
+            kinds[one] = word[1].casefold() == "yes"
+        else:
+            said = f"said {answer.text!r}; finish_reason {answer.finish_reason!r}"
+            unclear.append(Reject("parse", "kind unclear", one, said))
+    return kinds, unclear
 
 
 def example_prompt(instruction: str, is_classification: bool, options: SelfInstructOptions) -> Prompt:
