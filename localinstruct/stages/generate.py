@@ -4,7 +4,6 @@ Puts the parts of the conveyor together (seeds, teacher, encoder, gate), says wh
 loaded while the teacher starts. How rows come to be kept is in `conveyor.py`.
 """
 
-import asyncio
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +27,7 @@ from localinstruct.records import Instance, digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult
 from localinstruct.stages.conveyor import Commit, Conveyor, Line
+from localinstruct.stages.interrupt import run_async
 from localinstruct.stages.sources import completed, documents_of, require_chats, seeds_of
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import Panel, serving_all
@@ -66,7 +66,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         with serving_all(asked, recipe.serve, run.path, progress) as connect:
             encoder_ready = loading.result()
             began = time.time()
-            asyncio.run(_converse(line, run, lambda: connect(recipe.sampling), encoder_ready, progress))
+            run_async(_converse(line, run, lambda: connect(recipe.sampling), encoder_ready, progress))
     return summary(recipe, run, line.in_flight, began, _facts(recipe, workspace))
 
 
