@@ -4,16 +4,20 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
+from typer.testing import CliRunner
 
+from localinstruct.cli import app
 from localinstruct.commands.topics import begun, grow
 from localinstruct.curate.coverage import Coverage, leaves
 from localinstruct.curate.topic_tree import branches, grown, new_names, planted, subtopics_prompt
 from localinstruct.errors import RecipeError, TeacherError, UsageError
 from localinstruct.records import Completion, Prompt
+from tests.openai_server import Reply, chat, failure, serving_script
 
 More = dict[tuple[str, ...], list[str]]
 FILE = """\
@@ -189,3 +193,49 @@ def test_a_missing_file_needs_about_and_a_file_that_is_there_does_not(tmp_path: 
     (tmp_path / "t.yaml").write_text("a:\n")
     with pytest.raises(UsageError, match="is there already"):
         begun(tmp_path / "t.yaml", "tea")
+
+
+def test_the_command_asks_freely_where_a_server_refuses_schemas(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    socket = tmp_path / "t.sock"
+    model = {
+        "endpoint": f"unix://{socket}",
+        "served_name": "m",
+        "roles": ["teacher"],
+        "context": 1024,
+        "licence": "MIT",
+        "about": "x",
+    }
+    Path("models.yaml").write_text(
+        yaml.safe_dump({"m": model | {"chat": True}, "base": model | {"chat": False}}), "utf-8"
+    )
+
+    def answer(path: str, request: dict[str, Any], count: int) -> Reply:
+        if "response_format" in request:
+            return 400, failure("no schemas here")
+        topic = request["messages"][0]["content"].splitlines()[0].split(": ")[1]
+        names = [f"{'ab'[n]} of {len(topic)}" for n in range(2)]
+        return 200, chat("```json\n" + json.dumps({"topics": names}) + "\n```" if count < 6 else "Sure! Topics: x")
+
+    def said(*words: str) -> tuple[int, str]:
+        result = CliRunner().invoke(app, ["topics", "grow", *words])
+        problem = result.exception
+        return result.exit_code, result.output + getattr(problem, "message", "") + getattr(problem, "hint", "")
+
+    with serving_script(socket, answer):
+        code, told = said("t.yaml", "--teacher", "m", "--about", "tea", "--branching", "2", "--depth", "2")
+        assert code == 0, told
+        assert "4 topics added to t.yaml; not used: 1 reply not in form" in " ".join(told.split())
+        assert len(names_of(Path("t.yaml").read_text("utf-8"))) == 3
+        before = Path("t.yaml").read_text("utf-8")
+        code, told = said("t.yaml", "--teacher", "m", "--branching", "2")
+        assert code != 0
+        assert "None of 1 replies named a new topic on level 2: 1 reply not in form" in told
+        assert "expected a chat model, found a base model" in said("t.yaml", "--teacher", "base")[1]
+        assert "begins a new one" in said("t.yaml", "--teacher", "m", "--about", "x")[1]
+    assert Path("t.yaml").read_text("utf-8") == before
+    assert (
+        "every topic has 1 below it already" in said("t.yaml", "--teacher", "m", "--branching", "1", "--depth", "1")[1]
+    )
