@@ -14,7 +14,7 @@ from localinstruct.commands.preview import episodes_of
 from localinstruct.run import open_run
 from tests.nano_server import nano_workspace
 from tests.openai_server import Reply, completion, serving_script
-from tests.scripted import ScriptedTeacher, numbered_list
+from tests.scripted import PLACES, THINGS, ScriptedTeacher, numbered_list
 from tests.test_conveyor import play, recipe
 
 
@@ -46,6 +46,28 @@ def test_the_whole_command_on_a_scripted_server(tmp_path: Path, monkeypatch: pyt
     assert len(kept) >= 3
     assert {row["lineage"]["topic"] for row in kept} <= {"arithmetic", "lists", "words"}
     assert not Path("runs").exists()
+
+
+@pytest.mark.slow
+def test_grounded_through_the_client_on_a_scripted_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def reply(path: str, request: dict[str, Any], count: int) -> Reply:
+        if "response_format" in request:
+            return 200, completion('{"sentences": [1], "answer": "So it is."}')
+        return 200, completion(f" Which {THINGS[count % 10]} {PLACES[count % 8]} are {count} years old?")
+
+    socket = Path(tempfile.mkdtemp(dir="/tmp"), "s")
+    monkeypatch.chdir(nano_workspace(tmp_path / "here", f"unix://{socket}"))
+    kinds = "method.grounded.kinds=[fact,why,how]"
+    with serving_script(socket, reply) as seen:
+        told = CliRunner().invoke(app, ["preview", "recipes/grounded.yaml", "--json", "--set", kinds])
+    assert told.exit_code == 0, told.output
+    kept = [row for episode in json.loads(told.stdout)["episodes"] for row in episode["kept"]]
+    assert len(kept) >= 5
+    assert all(quote in row["input"] for row in kept for quote in row["lineage"]["evidence"])
+    assert all(
+        row["lineage"]["evidence"] and (Path("seeds/documents") / row["lineage"]["source"]).is_file() for row in kept
+    )
+    assert any("response_format" in request for _, request in seen)
 
 
 @pytest.mark.vllm

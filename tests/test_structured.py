@@ -64,6 +64,13 @@ def test_a_form_is_sent_as_a_schema_and_what_fits_is_taken(tmp_path: Path) -> No
     assert sent["response_format"]["json_schema"]["schema"] == FORM
 
 
+def test_a_form_is_sent_with_a_text_that_is_continued_as_well(tmp_path: Path) -> None:
+    text = Prompt(text="Grade:", schema=FORM, raw=True)
+    [answer], [sent] = scripted(tmp_path, (200, completion('{"grade":2}')), prompt=text)
+    assert answer.decoding == "constrained"
+    assert (sent["prompt"], sent["response_format"]["json_schema"]["schema"]) == ("Grade:", FORM)
+
+
 @pytest.mark.parametrize(
     "trouble",
     [

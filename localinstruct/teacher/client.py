@@ -190,7 +190,9 @@ class Client:
             settings["stop"] = [*prompt.stop, *stop]
         if prompt.schema:
             form = {"name": "answer", "schema": prompt.schema, "strict": True}
-            settings["response_format"] = {"type": "json_schema", "json_schema": form}
+            settings["extra_body"] = {
+                "response_format": {"type": "json_schema", "json_schema": form}
+            }  # in both protocols
         return settings
 
 
