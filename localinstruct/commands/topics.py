@@ -45,9 +45,11 @@ def topics_grow(
     from localinstruct.teacher.serving import answer_all, serving
 
     text = begun(file, about)
-    if not lacking(text, file, branching, depth):
+    missing = lacking(text, file, branching, depth)
+    if not missing:
         console.line(f"{file}: every topic has {branching} below it already, down to level {depth}")
         return
+    require_growable(text, file, missing)
     spec = require_judge(load_catalog(find_workspace(Path.cwd())).get(teacher), "--teacher")
     with (
         console.progress() as progress,
@@ -90,6 +92,14 @@ def lacking(text: str, file: Path, branching: int, depth: int) -> "list[Branch]"
     from localinstruct.curate.topic_tree import branches
 
     return [one for one in branches(text, str(file)) if len(one.path) <= depth and len(one.below) < branching]
+
+
+def require_growable(text: str, file: Path, missing: "list[Branch]") -> None:
+    """RecipeError, before a model is started, when a topic of the file cannot take a name where it stands."""
+    from localinstruct.curate.topic_tree import grown
+
+    for level in {len(one.path) for one in missing}:
+        grown(text, {one.path: ["a name on trial"] for one in missing if len(one.path) == level}, str(file))
 
 
 def grow(file: Path, text: str, branching: int, depth: int, ask: "Ask") -> tuple[int, Counter[str]]:
