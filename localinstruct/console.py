@@ -217,6 +217,7 @@ def ask(prompt: str) -> str | None:
     try:
         return input(f"{prompt} ") if sys.stdout.isatty() else err.input(escape(prompt) + " ")
     except EOFError:
+        err.print()  # what comes next begins on a line of its own
         return None
 
 
