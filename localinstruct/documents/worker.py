@@ -1,6 +1,6 @@
 """The reader of documents as a process of its own: a bomb, a crash or an endless loop in one costs that one only.
 
-`python -m localinstruct.documents.worker` reads orders as lines of JSON and answers each with a line. The kernel ends it
+It reads orders as lines of JSON and answers each with a line. The kernel ends it
 when a file takes too long (an alarm) or too much memory, also where the parent is gone; for the next file a new one
 starts. It inherits the seal, and nothing it reads makes it fetch anything.
 """
@@ -64,9 +64,10 @@ class Worker:
 
 
 def _started() -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", f"from {__name__} import main; main()"]
     return subprocess.Popen(
-        [sys.executable, "-m", __name__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
-        text=True, encoding="utf-8", env=child_environment(),
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
+        env=child_environment(),
     )  # fmt: skip
 
 
@@ -98,7 +99,3 @@ def main() -> None:
         signal.alarm(0)
         answers.write(answer + "\n")
         answers.flush()
-
-
-if __name__ == "__main__":
-    main()
