@@ -5,6 +5,7 @@ folder for its files. The libraries are imported once; each job is a fork of tha
 set before the model is loaded and the kernel's count of its highest (VmHWM) afterwards. A job with "widths" makes a model.
 """
 
+import gc
 import json
 import os
 import shutil
@@ -23,6 +24,7 @@ from localinstruct.stages.training.best import Best
 from localinstruct.stages.training.watch import Watch
 from localinstruct.templates import IGNORED, Encoded, EncodedPair
 
+NANO = Path(str(nano.__file__)).parent / "weights" / "student"
 PROMPT = 8
 """Tokens of a row that are not learnt."""
 
@@ -54,31 +56,45 @@ def _work(job: dict[str, Any]) -> None:
 
 
 def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Bytes above the baseline at the highest, while loading and while training; two steps and two held-out passes."""
-    train, home, length = Train.model_validate(job["train"]), Path(job["home"]), job["length"]
+    """Bytes above the baseline at the highest, while loading and while training.
+
+    The baseline is read after the same training of the nano student on one short row, so that what a process needs once,
+    whatever it trains (pages of libraries, pools of threads), is in it.
+    """
+    train, home = Train.model_validate(job["train"]), Path(job["home"])
+    with student.quiet(home / "logs" / "train.log"):
+        small = train.model_copy(update={"batch_size": 1, "device_batch_size": 1})
+        trained(small, NANO, 2 * PROMPT, home / "warm")
+        gc.collect()
+        _reset()
+        baseline = _status("VmRSS")
+        found = trained(train, Path(job["folder"]), job["length"], home)
+    return {
+        "baseline": baseline,
+        "loading": found.pop("loaded") - baseline,
+        "measured": _status("VmHWM") - baseline,
+    } | found
+
+
+def trained(train: Train, folder: Path, length: int, home: Path) -> dict[str, int]:
+    """Two steps and two held-out passes by the stage's own parts, and the peak after loading."""
     recipe = Recipe.model_validate({"name": "m", "models": {"teacher": "m", "student": "m"}, "method": {"alpaca": {}}})
     recipe = recipe.model_copy(update={"train": train})
     setup = choices.choose(train, student.choose_device())
-    _reset()
-    baseline = _status("VmRSS")
-    with student.quiet(home / "logs" / "train.log"):
-        folder = Path(job["folder"])
-        model, tokenizer = modes.load(train, folder, setup), student.load_tokenizer(folder)
-        loading = _status("VmHWM")
-        rows, held_out = _rows(train, model.config.vocab_size, length, setup.device_batch)
-        losses: list[float] = []
+    home.mkdir(exist_ok=True)
+    model, tokenizer = modes.load(train, folder, setup), student.load_tokenizer(folder)
+    loaded = _status("VmHWM")
+    rows, held_out = _rows(train, model.config.vocab_size, length, setup.device_batch)
+    losses: list[float] = []
 
-        def measured(trained: Any) -> float:
-            losses.append(student.mean_loss(trained, held_out, 0, setup.device_batch)[0])
-            return losses[-1]
+    def measured(trained: Any) -> float:
+        losses.append(student.mean_loss(trained, held_out, 0, setup.device_batch)[0])
+        return losses[-1]
 
-        watch = Watch(
-            home / "metrics.jsonl", Silent(), measured, "memory", setup.device, Best(home, "memory", None, None)
-        )
-        trainer = trainers.make(recipe, setup, model, tokenizer, rows, watch)
-        trainer.train()
-    return {"baseline": baseline, "loading": loading - baseline, "measured": _status("VmHWM") - baseline,
-            "steps": trainer.state.global_step, "held_out_passes": len(losses)}  # fmt: skip
+    watch = Watch(home / "metrics.jsonl", Silent(), measured, "memory", setup.device, Best(home, "memory", None, None))
+    trainer = trainers.make(recipe, setup, model, tokenizer, rows, watch)
+    trainer.train()
+    return {"loaded": loaded, "steps": trainer.state.global_step, "held_out_passes": len(losses)}
 
 
 def make_model(folder: Path, widths: dict[str, Any]) -> None:
@@ -88,9 +104,8 @@ def make_model(folder: Path, widths: dict[str, Any]) -> None:
 
     torch.manual_seed(0)
     LlamaForCausalLM(LlamaConfig(**widths, max_position_embeddings=2048)).save_pretrained(folder)
-    source = Path(str(nano.__file__)).parent / "weights" / "student"
     for file in ("tokenizer.json", "tokenizer_config.json"):
-        shutil.copyfile(source / file, folder / file)
+        shutil.copyfile(NANO / file, folder / file)
 
 
 def _rows(train: Train, vocabulary: int, length: int, held_out: int) -> tuple[list[Any], list[Encoded]]:

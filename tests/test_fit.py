@@ -158,6 +158,8 @@ def test_holes_are_a_matter_of_a_cpu() -> None:
     found = training.moments(LLAMA_2_7B, plan)["backward"]
     assert found["holes"] == found["activations"] / 2
     assert training.holes(LLAMA_2_7B, made(LLAMA_2_7B, GPU)) == 0
+    few = made(SMALL, max_length=128, gradient_checkpointing=True, objective="dpo")
+    assert training.holes(SMALL, few) == 4 * 2 * 128 * 600 * (4 + 4 * 6.25) > training.activations(SMALL, few) / 2
     dora = made(LLAMA_2_7B, lora={"use_dora": True})
     units = 32 * training.layer_bytes(LLAMA_2_7B, dora)
     assert training.holes(LLAMA_2_7B, dora) == (training.activations(LLAMA_2_7B, dora) - units) / 2

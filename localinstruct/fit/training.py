@@ -26,6 +26,8 @@ TILE_COPIES = 6.25
 HEAP_HOLES = 0.5
 """On a CPU: unused memory between activations, as a share of them, that glibc's allocator does not give back; measured
 (`benchmarks`, section f). With its mmap threshold fixed low it is gone, and every tensor costs page faults."""
+MMAP_LARGEST = 32 * 2**20
+"""Bytes from which glibc always gives a tensor pages of its own (DEFAULT_MMAP_THRESHOLD_MAX, mallopt(3))."""
 LOGIT_BYTES = 12
 """Per logit of the held-out loss (`student.mean_loss`): logits, those of learnt tokens, their log softmax, in float32."""
 
@@ -158,11 +160,17 @@ def activations(shape: Shape, made: Plan) -> float:
 
 
 def holes(shape: Shape, made: Plan) -> float:
-    """Between the activations of tokens in a CPU's memory; a GPU's allocator keeps its own in pools (`assess`)."""
+    """Memory of a CPU that is held and not used at the worst moment; a GPU's allocator keeps its own in pools (`assess`).
+
+    Between the activations of tokens; or, where they are fewer, where the loss's tiles of the forward pass were: glibc
+    keeps what is below its largest mmap threshold and does not find room for the tiles of the backward pass in it.
+    """
     if made.on_gpu:
         return 0.0
     layers = 1 if made.train.gradient_checkpointing else shape.layers
-    return HEAP_HOLES * (activations(shape, made) - layers * layer_bytes(shape, made))
+    between = HEAP_HOLES * (activations(shape, made) - layers * layer_bytes(shape, made))
+    copy = 4 * min(made.tokens, TILE_TOKENS) * min(shape.vocab, TILE_VOCAB)
+    return max(between, _tiles(shape, made) if copy < MMAP_LARGEST and not _few_logits(shape, made) else 0.0)
 
 
 def token_bytes(shape: Shape, made: Plan) -> float:
@@ -221,15 +229,25 @@ def backward_buffers(shape: Shape, made: Plan) -> float:
     The loss: a tile of logits (with its float32 copies where there is no Triton, that is on a CPU; or all logits, where
     they are few: `stages/training/loss.py`), the gradient of its input, and of the output layer where that is learnt.
     """
-    rows, whole = min(made.tokens, TILE_TOKENS), 4 * made.tokens * shape.vocab
-    tile = float(rows * TILE_VOCAB * made.compute)
-    if not made.on_gpu and made.train.objective == "sft" and whole <= LOGITS_MIB * 2**20:
-        tile = 4.0 * whole  # logits, their log softmax and both gradients
-    elif not made.on_gpu:
-        tile = rows * min(shape.vocab, TILE_VOCAB) * (made.compute + 4 * TILE_COPIES)
-    loss = tile + 4 * made.tokens * shape.hidden + (4 * shape.vocab * shape.hidden if made.full else 0)
+    logits = 16.0 * made.tokens * shape.vocab  # logits, their log softmax and both gradients
+    loss = logits if _few_logits(shape, made) else _tiles(shape, made)
+    loss += 4 * made.tokens * shape.hidden + (4 * shape.vocab * shape.hidden if made.full else 0)
     layer = made.tokens * made.compute * (3 * shape.mlp + 2 * shape.hidden)
     return float(max(loss, layer))
+
+
+def _tiles(shape: Shape, made: Plan) -> float:
+    """One tile of logits, and on a CPU its copies."""
+    rows = min(made.tokens, TILE_TOKENS)
+    if made.on_gpu:
+        return float(rows * TILE_VOCAB * made.compute)
+    return rows * min(shape.vocab, TILE_VOCAB) * (made.compute + 4 * TILE_COPIES)
+
+
+def _few_logits(shape: Shape, made: Plan) -> bool:
+    """Whether all logits are made at once, as a CPU does with few of them."""
+    few = 4 * made.tokens * shape.vocab <= LOGITS_MIB * 2**20
+    return few and not made.on_gpu and made.train.objective == "sft"
 
 
 def _mapped(shape: Shape, made: Plan) -> float:
