@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks import memory
+from benchmarks import memory, results
 from localinstruct.cli import app
 from localinstruct.errors import UsageError
 from localinstruct.fit.pace import Pace, earlier, estimate
@@ -104,3 +104,15 @@ def test_a_case_that_did_less_than_it_should_is_no_measurement(tmp_path: Path) -
     found = {"steps": 1, "held_out_passes": 2, "measured": 10}
     with pytest.raises(Exception, match="expected two steps"):
         memory.compared(memory.CASES[0], tmp_path, found)
+
+
+def test_the_published_memory_table_is_that_of_a_stored_run() -> None:
+    folder = results.HERE / "results" / "memory"
+    readme = (results.HERE / "README.md").read_text("utf-8")
+    [document] = [json.loads(path.read_text()) for path in folder.glob("*.json")]
+    section = document["memory"]
+    assert f"{results.MEMORY_START}\n\n{results.heading(document)}\n\n{results._memory(section)}\n" in readme
+    assert not document["quick"]
+    assert len(section["cases"]) >= 8
+    assert section["within"] == sum(abs(row["calculated"] / row["measured"] - 1) <= 0.2 for row in section["cases"])
+    assert memory.BOUND == section["bound"] == 0.2

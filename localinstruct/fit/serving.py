@@ -17,7 +17,7 @@ BATCHED_TOKENS = 8192
 GPU_RESERVE = 1.0 * GIB
 """CUDA context, CUDA graphs and NCCL of a server; an allowance, not measured here."""
 CPU_PROCESSES = 1.5 * GIB
-"""Python, torch and vLLM in the processes of a server on a CPU, without weights and cache."""
+"""Python, torch and vLLM in the processes of a server on a CPU, without weights and cache; an allowance, not measured."""
 DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
