@@ -13,6 +13,8 @@ from localinstruct.records import Instance
 from localinstruct.run import open_run, read_run
 from localinstruct.stages import generate
 from tests.nano_server import nano_workspace
+from tests.test_grounded import TEXT
+from tests.test_grounded_folder import ORDERS, require_not_followed
 
 ROOT = Path(__file__).parents[1]
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
@@ -60,6 +62,32 @@ def test_preference(nano_server: str, tmp_path: Path) -> None:
     assert all(row.rejected and row.rejected != row.output for row in rows)
     assert all(one["helpful-correct"] >= one["helpful-correct.rejected"] + 0.5 for one in scores)
     assert write(rows, "preference", tmp_path / "pairs.jsonl") == len(rows)
+
+
+def test_grounded(nano_server: str, tmp_path: Path) -> None:
+    rows = rows_from("grounded", nano_server, tmp_path, "generate.target=30")
+    assert len({row.lineage.source for row in rows}) == 5  # of all five types
+    assert all(row.lineage.method.startswith("grounded/") and len(row.lineage.parents) == 1 for row in rows)
+    quoted = [row for row in rows if row.lineage.evidence]
+    assert len(quoted) >= 12
+    assert all(quote in row.input and quote[:20] in row.output for row in quoted for quote in row.lineage.evidence)
+    with read_run(tmp_path / "run") as run:
+        asked = [reply for _, _, _, prompt, replies in run.tape() if prompt["schema"] for reply in replies]
+    assert {reply.decoding for reply in asked} == {"constrained"}
+
+
+def test_grounded_on_documents_with_orders(nano_server: str, tmp_path: Path) -> None:
+    workspace = nano_workspace(tmp_path / "workspace", nano_server)
+    for n, order in enumerate(ORDERS):
+        (workspace / f"seeds/documents/order-{n}.txt").write_text(f"{order} {TEXT}", "utf-8")  # in one passage
+    recipe = load_recipe(workspace / "recipes/grounded.yaml", ("generate.target=60", "method.grounded.per_source=10"))
+    with open_run(tmp_path / "run") as run:
+        generate.run(recipe, run, Silent(), workspace=workspace)
+        rows = list(run.kept())
+        asked = [prompt["text"] for _, _, _, prompt, _ in run.tape()]
+    require_not_followed(rows)
+    assert all(any(" ".join(order.split()[:4]) in " ".join(text.split()) for text in asked) for order in ORDERS)
+    assert any(row.lineage.source.startswith("order-") for row in rows)
 
 
 def test_judged(nano_server: str, tmp_path: Path) -> None:
