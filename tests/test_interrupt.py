@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from localinstruct.stages.interrupt import run_async
+from localinstruct.interrupt import run_async
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from localinstruct.errors import DataError, Interrupted, ModelError, TrainerError
+from localinstruct.interrupt import stop_request
 from localinstruct.recipe import Recipe
 from localinstruct.run import Run, open_run
 from localinstruct.stages import StageResult, dataset, evaluate, student, train
 from localinstruct.stages.answers import Which
-from localinstruct.stages.interrupt import stop_request
 from localinstruct.stages.training import checkpoints, metrics
 from localinstruct.stages.training.watch import Watch
 from localinstruct.templates import encode_all

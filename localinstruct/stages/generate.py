@@ -18,6 +18,7 @@ from localinstruct.curate.embed import Encoder, LocalEncoder, encode_in_blocks
 from localinstruct.curate.novelty import Gate, Index, Novelty, text_of
 from localinstruct.errors import RunConflict
 from localinstruct.integrity import require_space
+from localinstruct.interrupt import run_async
 from localinstruct.methods import OVER_DOCUMENTS
 from localinstruct.models import ModelSpec, checked, load_catalog
 from localinstruct.nano.grammar import check
@@ -27,7 +28,6 @@ from localinstruct.records import Instance, digest
 from localinstruct.run import Run
 from localinstruct.stages import StageResult
 from localinstruct.stages.conveyor import Commit, Conveyor, Line
-from localinstruct.stages.interrupt import run_async
 from localinstruct.stages.sources import completed, documents_of, require_chats, seeds_of
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import Panel, serving_all

@@ -11,11 +11,11 @@ from pathlib import Path
 from localinstruct import models
 from localinstruct.errors import Interrupted, TrainerError
 from localinstruct.files import sha256
+from localinstruct.interrupt import stop_request
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.run import Run
 from localinstruct.stages import StageResult, student
-from localinstruct.stages.interrupt import stop_request
 from localinstruct.stages.training import best, checkpoints, choices, metrics, modes, processes, ranks
 from localinstruct.stages.training.choices import Setup
 from localinstruct.stages.training.prepare import Job, prepare

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from localinstruct.errors import RecipeError
+from localinstruct.interrupt import run_async
 from localinstruct.models import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.records import Completion, Prompt
@@ -128,7 +129,7 @@ def answer_all(
     connect: Connect, name: str, prompts: Sequence[Prompt], sampling: Sampling, on_answer: Callable[[int], None]
 ) -> list[Completion]:
     """The first completion of each prompt, all in flight together; `on_answer(done)` after each."""
-    return asyncio.run(_answer_all(connect(name, sampling), prompts, on_answer))
+    return run_async(_answer_all(connect(name, sampling), prompts, on_answer))
 
 
 async def _answer_all(client: Client, prompts: Sequence[Prompt], on_answer: Callable[[int], None]) -> list[Completion]:

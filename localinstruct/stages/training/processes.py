@@ -22,11 +22,11 @@ from typing import IO, Any
 from localinstruct import errors
 from localinstruct.errors import Interrupted, TrainerError
 from localinstruct.files import write_text
+from localinstruct.interrupt import StopRequest, stop_request
 from localinstruct.offline import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.stages import StageResult, student
-from localinstruct.stages.interrupt import StopRequest, stop_request
 from localinstruct.stages.training import checkpoints
 
 PATIENCE_SECONDS = 30.0

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.errors import TrainerError
+from localinstruct.interrupt import StopRequest
 from localinstruct.progress import Progress
 from localinstruct.stages import student
-from localinstruct.stages.interrupt import StopRequest
 from localinstruct.stages.training import checkpoints, metrics, ranks
 from localinstruct.stages.training.best import Best
 

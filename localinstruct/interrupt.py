@@ -1,4 +1,4 @@
-"""Stopping at a good moment: Ctrl-C and SIGTERM in training (finish the step, save), and in an event loop. Not a stage.
+"""Stopping at a good moment: Ctrl-C and SIGTERM in training (finish the step, save), and in an event loop.
 
 In training the first signal only raises a flag, which the loop reads after each step. When the step does not end in time,
 or a second signal comes, KeyboardInterrupt is raised where the program stands; what was saved before then counts. Not
