@@ -42,7 +42,7 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
     )
     if made.get("coverage"):
         yield "coverage", _coverage(made["coverage"])
-    if made.get("checked"):
+    if made.get("checked") and made["kept"]:
         yield "right answers", _checked(made["checked"])
     if made.get("documents"):
         yield "documents", told(**made["documents"])
