@@ -160,10 +160,10 @@ def within_source(
 
 
 def _draw_topic(coverage: Coverage, kept: Sequence[Instance], rng: Random) -> Topic | None:
+    if not coverage.topics:
+        return None
     counts = _counts(kept)
     choices = _open(coverage, counts) or coverage.topics
-    if not choices:
-        return None
     return rng.choices(choices, [one.weight / (1 + counts[one.topic] / one.weight) for one in choices])[0]
 
 

@@ -14,12 +14,12 @@ than the target still needs.
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
-from itertools import count
+from itertools import count, islice
 from random import Random
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, cast, overload
 
 from localinstruct.curate.coverage import Coverage, is_covered, steered, within_quota, within_source
 from localinstruct.curate.embed import Encoder
@@ -77,6 +77,29 @@ class Commit:
     rejected: int
     tokens: int
     total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Prefix(Sequence[Instance]):
+    """The first `length` rows of a list that only grows: the pool as it was, without a copy for each episode in flight."""
+
+    rows: Sequence[Instance]
+    length: int
+
+    def __len__(self) -> int:
+        return self.length
+
+    @overload
+    def __getitem__(self, index: int) -> Instance: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Instance]: ...
+    def __getitem__(self, index: int | slice) -> Instance | Sequence[Instance]:
+        """As of a tuple of these rows."""
+        places = range(self.length)[index]
+        return self.rows[places] if isinstance(places, int) else [self.rows[place] for place in places]
+
+    def __iter__(self) -> Iterator[Instance]:
+        return islice(self.rows, self.length)
 
 
 @dataclass
@@ -165,7 +188,7 @@ class Conveyor:
     def _view(self, number: int) -> PoolView:
         """The pool as episode `number` may see it."""
         last = number - self.line.in_flight
-        kept = self.kept[: self._kept_after[last]] if last >= 0 else ()
+        kept = Prefix(self.kept, self._kept_after[last]) if last >= 0 else ()
         return steered(self.line.coverage, self.line.seeds, kept, number, self.line.seed)
 
     async def _ask(self, episode: int, call: int, index: int, prompt: Prompt) -> list[Completion]:
