@@ -19,6 +19,7 @@ from localinstruct import models
 from localinstruct.recipe import Recipe
 from localinstruct.run import open_run
 from localinstruct.stages import dataset
+from localinstruct.stages.training import checkpoints, metrics
 from tests.killable_training import SETTINGS
 from tests.test_train import assert_same_training
 from tests.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
@@ -40,14 +41,15 @@ def make(path: Path) -> Path:
     return path
 
 
-def kill_after(path: Path, folder: Path, word: str, delay: float) -> str:
-    """Kill the training `delay` seconds after it has said `word` (or any step); the last word it said."""
+def kill_after(path: Path, folder: Path, word: str, times: int, delay: float) -> str:
+    """Kill the training `delay` seconds after it has said `word` (or any step) so many times; the last word it said."""
     last = ""
     with start(path, folder) as child:
         assert child.stdout
         for line in child.stdout:
             last = line.strip()
-            if last == word or (word == "step" and last.isdigit()):
+            times -= last == word or (word == "step" and last.isdigit())
+            if times == 0 and word:
                 timer = threading.Timer(delay, child.send_signal, [signal.SIGKILL])
                 timer.start()
                 word = ""
@@ -71,20 +73,25 @@ def test_a_killed_training_ends_with_the_same_curve(tmp_path: Path, student: Cal
     calm, torn = make(tmp_path / "calm"), make(tmp_path / "torn")
     with start(calm, folder) as child:
         assert child.communicate()[0].split()[-1] == "done"
-    draw, kills, unsealed = random.Random(SEED), 0, 0
+    line = metrics.read(calm / "train" / "metrics.jsonl")[-2]  # the last step; the held-out loss stands behind it
+    draw, pace, kills, unsealed = random.Random(SEED), line["seconds"] / line["step"], 0, 0
+    reached: set[int] = set()
     while kills < KILLS:
         word = "saving" if kills % 2 else "step"
-        last = kill_after(torn, folder, word, draw.uniform(0, 0.004) if word == "saving" else draw.uniform(0, 0.03))
+        delay = draw.uniform(0, 0.004) if word == "saving" else draw.uniform(0, pace)
+        last = kill_after(torn, folder, word, draw.randint(1, 3) if kills else 2, delay)
         kills += 1
         newest = max(
             (torn / "train").glob("checkpoint-*"), key=lambda found: int(found.name.split("-")[1]), default=None
         )
         unsealed += newest is not None and not (newest / "complete.json").is_file()
+        reached |= {step for step, _ in checkpoints.sealed(torn / "train")[:1]}
         assert last != "done", "it ended before it was killed"
         assert not (torn / "adapter").exists()
     with start(torn, folder) as child:
         assert child.communicate()[0].split()[-1] == "done"
     assert_same_training(torn, calm)
     assert kills == KILLS
-    print(f"{kills} kills, {unsealed} of them in the middle of saving")
+    print(f"{kills} kills, {unsealed} of them in the middle of saving; resumed from steps {sorted(reached)}")
+    assert len(reached) >= KILLS // 2, "kills that always strike the first step show no resuming"
     assert unsealed >= KILLS // 5
