@@ -12,6 +12,7 @@ from functools import partial
 
 from localinstruct import console
 from localinstruct.errors import DataError
+from localinstruct.interrupt import run_async
 from localinstruct.models import load_catalog
 from localinstruct.pipeline import recipe_of
 from localinstruct.records import Instance, Message, Prompt
@@ -51,7 +52,7 @@ class Talk:
 
     def ask(self, typed: str, shows: Sequence[Show]) -> dict[Which, str]:
         """What each side that is asked answers, shown as it comes; DataError when a server refuses the prompt."""
-        answers = asyncio.run(self._ask_all(typed, shows))
+        answers = run_async(self._ask_all(typed, shows))
         if self.remembers:
             for side, answer in answers.items():
                 self.said[side] += [Message("user", typed), Message("assistant", answer)]

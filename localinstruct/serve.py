@@ -5,7 +5,6 @@ machine can reach. Chat requests go through the template the student was trained
 dies is started again. Not covered: passwords, other interfaces: whoever needs those puts a proxy of their own in front.
 """
 
-import asyncio
 import json
 import shlex
 import socket
@@ -14,6 +13,7 @@ from collections.abc import Mapping
 
 from localinstruct import console, seal
 from localinstruct.errors import UsageError
+from localinstruct.interrupt import run_async
 from localinstruct.models import ModelSpec, checked, load_catalog
 from localinstruct.pipeline import recipe_of
 from localinstruct.recipe import Recipe
@@ -81,7 +81,7 @@ def _stay(sides: Mapping[Which, Served]) -> None:
         time.sleep(LOOK_EVERY)
         for server in servers.values():
             if not server.alive():
-                asyncio.run(server.recover())
+                run_async(server.recover())
 
 
 def _require_port(port: int) -> None:

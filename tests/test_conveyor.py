@@ -11,7 +11,7 @@ from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Prompt
 from localinstruct.run import Run, open_run
-from localinstruct.stages.conveyor import Commit, Conveyor
+from localinstruct.stages.conveyor import Commit, Conveyor, Prefix
 from localinstruct.stages.generate import converse, make_gate, make_line
 from tests.scripted import HashEncoder, ScriptedTeacher, numbered_list
 
@@ -135,3 +135,14 @@ def test_ctrl_c_does_not_wait_for_the_backlog(tmp_path: Path) -> None:
             asyncio.run(stopped(run))
         assert len(commits) == 5
         assert run.count_kept() == commits[-1]
+
+
+def test_the_pool_as_it_was_is_not_copied_and_does_not_grow() -> None:
+    rows = SEEDS[:2]
+    seen = Prefix(rows, 2)
+    rows += SEEDS[2:]
+    assert (len(rows), len(seen), list(seen), seen[-1], seen[:9]) == (4, 2, SEEDS[:2], SEEDS[1], SEEDS[:2])
+    with pytest.raises(IndexError):
+        seen[2]
+    assert seen.rows is rows
+    assert SEEDS[2] not in seen

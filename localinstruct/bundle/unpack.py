@@ -81,7 +81,8 @@ def import_bundle(folder: Path, into: Path, progress: Progress, key: Path | None
             _receipt(into, manifest, fingerprint, placed)
             stage.remove()
     commands = [install_command(into / unit) for unit in units if unit.startswith("wheelhouse/")]
-    commands += [f"cd {into} && localinstruct models list"] if CATALOG in units else []
+    there = "" if into.resolve() == Path.cwd() else f"cd {into} && "
+    commands += [f"{there}localinstruct models list"] if CATALOG in units else []
     present = [unit for unit in units if unit not in absent and unit != CATALOG]
     return Imported(manifest["id"], placed, present, fingerprint, merged.notes, commands)
 
