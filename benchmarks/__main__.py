@@ -62,9 +62,10 @@ def main() -> int:
     """Run the benchmark; the exit code."""
     given = arguments()
     try:
-        result = json.loads(given.render.read_text("utf-8")) if given.render else measure(given)
-        if given.add_to:
-            result = results.added(json.loads(given.add_to.read_text("utf-8")), result, SECTIONS.values())
+        earlier = _read(given.add_to) if given.add_to else None  # before anything is measured
+        result = _read(given.render) if given.render else measure(given)
+        if earlier:
+            result = results.added(earlier, result, SECTIONS.values())
         print(results.markdown(result))
         _write(result, given)
     except LocalInstructError as error:
@@ -101,6 +102,17 @@ def _sections(setting: Setting, only: list[str], job: dict[str, Any]) -> dict[st
         found["training"] = training.measure(setting)
     if "f" in only:
         found["memory"] = memory.measure(setting)
+    return found
+
+
+def _read(file: Path) -> results.Document:
+    """An earlier run's results; UsageError when there are none in that file."""
+    try:
+        found: results.Document = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(
+            f"{file}: no results can be read there ({error}).", "Name a JSON file of benchmarks/results."
+        ) from None
     return found
 
 

@@ -402,3 +402,12 @@ def test_both_contestants_train_in_both_modes(
     assert learnt[:2] == learnt[2:]
     assert learnt[0] != learnt[1]
     assert [trainer.state.global_step for trainer in seen] == [1, 1, 1, 1]
+
+
+def test_results_to_add_to_are_read_before_anything_is_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "measure", lambda given: pytest.fail("measured in vain"))
+    monkeypatch.setattr("sys.argv", ["benchmarks", "--only", "a", "--add-to", str(tmp_path / "none.json")])
+    assert command.main() == 2
+    assert "no results can be read there" in capsys.readouterr().err
