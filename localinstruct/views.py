@@ -1,5 +1,6 @@
 """How runs, models and the machine are shown: values in, lines of `console` out."""
 
+import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
@@ -9,10 +10,12 @@ from typing import Any
 from localinstruct import console
 from localinstruct.curate.coverage import achieved
 from localinstruct.curate.family import family
+from localinstruct.curate.novelty import text_of
 from localinstruct.doctor import doctor_facts
 from localinstruct.documents import told
 from localinstruct.models import ModelSpec, load_catalog
 from localinstruct.models import verify as verify_model
+from localinstruct.nano import LABEL, is_nano
 from localinstruct.pipeline import STAGES, Stage, recipe_of
 from localinstruct.recipe import find_workspace
 from localinstruct.records import Instance, Reject
@@ -56,6 +59,8 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
     if evaluated:
         yield "forgetting", _forgetting(evaluated.get("forgetting") or {})
         yield "verdict", verdict(evaluated, made, results.get("dataset", {}), trained)
+    if any(is_nano(one["name"]) for one in made.get("models", {}).values()):
+        yield "nano models", f"{LABEL}: use a real teacher for that"
     yield "report", str(run.path / "report.html")
     format = _fitting_format(next(run.kept(), None))
     yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · export {run.path} --format {format}"
@@ -69,9 +74,9 @@ def _fitting_format(row: Instance | None) -> str:
 
 
 def _checked(counts: dict[str, int]) -> str:
-    total = sum(counts.values())
-    rest = f"{counts['wrong']} wrong, {counts['unrecognised']} not checkable"
-    return f"{counts['right'] / max(total, 1):.1%} of {total:,} kept answers ({rest})"
+    known = counts["right"] + counts["wrong"]
+    rest = f"{counts['wrong']} wrong; {counts['unrecognised']} kept answers cannot be checked"
+    return f"{counts['right'] / max(known, 1):.1%} of {known:,} that can be checked ({rest})"
 
 
 def _coverage(topics: Iterable[dict[str, Any]]) -> str:
@@ -215,9 +220,10 @@ def _show_reject(reject: Reject) -> None:
 
 def borderline(run: Run, limit: int, json: bool) -> None:
     """The pairs nearest to the novelty threshold on both sides: what a slightly different threshold would change."""
-    threshold = recipe_of(run)[0].novelty.threshold
-    passed = [(n[0].score, i.instruction, n[0].text) for i, n in run.kept_with_neighbours() if n]
-    refused = [(r.score, r.text, r.detail) for _, r in run.rejects("too similar") if r.score is not None]
+    novelty = recipe_of(run)[0].novelty
+    threshold = novelty.threshold
+    passed = {(n[0].score, text_of(i, novelty), n[0].text) for i, n in run.kept_with_neighbours() if n}
+    refused = {(r.score, r.text, r.detail) for _, r in run.rejects("too similar") if r.score is not None}
     below, above = sorted(passed, reverse=True)[:limit], sorted(refused)[:limit]
     if json:
         pair = lambda p: {"score": p[0], "text": p[1], "nearest": p[2]}  # noqa: E731
@@ -229,7 +235,11 @@ def borderline(run: Run, limit: int, json: bool) -> None:
         console.heading(title)
         console.table(("cosine", "row", "nearest"), [(f"{s:.3f}", _short(a, 60), _short(b, 60)) for s, a, b in pairs])
         console.line()
-    console.note(f"Another threshold: localinstruct run RECIPE --name NEW --set novelty.threshold={threshold}")
+    settings = "localinstruct run RECIPE --name NEW --set novelty.threshold="
+    if above:
+        console.note(f"To keep the first list as well: {settings}{min(1, math.ceil(1000 * above[-1][0]) / 1000):g}")
+    if below:
+        console.note(f"To reject the second as well: {settings}{math.floor(1000 * below[-1][0] - 1) / 1000:g}")
 
 
 def lineage(run: Run, prefix: str, json: bool) -> None:
@@ -290,10 +300,15 @@ def models(json: bool) -> None:
         console.as_json([{**spec.model_dump(mode="json"), "here": _here(spec)} for spec in specs])
         return
     rows = [
-        (spec.name, _size(spec), "chat" if spec.chat else "base", _here(spec), "/".join(spec.roles), spec.licence)
-        for spec in specs
-    ]
-    console.table(("name", "size", "kind", "here", "roles", "licence"), rows)
+        (spec.name, _size(spec), _weights(spec), "chat" if spec.chat else "base", _here(spec), "/".join(spec.roles),
+         spec.licence) for spec in specs
+    ]  # fmt: skip
+    console.table(("name", "size", "bf16 GiB", "kind", "here", "roles", "licence"), rows)
+    console.line()
+    console.heading("What a licence asks of a model that was trained on such a model's output")
+    asked = dict.fromkeys((spec.licence, spec.obligations) for spec in specs if spec.obligations)
+    console.table(("licence", "asks"), [(licence, " ".join(text.split())) for licence, text in asked])
+    console.note(f"nano-*: {LABEL}. Memory in other precisions: localinstruct models list --json")
 
 
 def _here(spec: ModelSpec) -> str:
@@ -303,6 +318,11 @@ def _here(spec: ModelSpec) -> str:
 def _size(spec: ModelSpec) -> str:
     count = spec.parameters or 0
     return f"{count / 1e9:.1f} B" if count >= 1e8 else f"{count / 1e6:.1f} M" if count else "?"
+
+
+def _weights(spec: ModelSpec) -> str:
+    needed = spec.memory_gib.get("bf16")
+    return "?" if not needed else f"{needed:.1f}" if needed >= 0.1 else "<0.1"
 
 
 def verify_models(name: str | None, json: bool) -> bool:

@@ -119,3 +119,4 @@ def test_reading_order_counts_its_lines() -> None:
     stated = int(re.search(r"store, (?:about )?([\d,]+) lines", section)[1].replace(",", ""))  # type: ignore[index]
     assert len(files) == 7
     assert abs(lines - stated) <= 60, lines
+    assert f"after\nabout {stated:,} lines" in (ROOT / "CONTRIBUTING.md").read_text()

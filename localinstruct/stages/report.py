@@ -17,6 +17,7 @@ from typing import Any
 from markupsafe import Markup
 
 from localinstruct.files import write_text
+from localinstruct.nano import LABEL, is_nano
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.run import Run
@@ -93,7 +94,8 @@ def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
         "name": run.path.name,
         "where": where,
         "about": recipe.about,
-        "nano": any(name.startswith("nano") for name in (recipe.models.teacher, recipe.models.student)),
+        "nano": any(map(is_nano, (recipe.models.teacher, recipe.models.student))),
+        "nano_label": LABEL,
         "headline": headline(kept, rejects, results),
         "figures": figures(recipe, kept, rejects, results),
         "done": {name: result is not None for name, result in results.items()},

@@ -17,6 +17,7 @@ from localinstruct.errors import LocalInstructError
 from localinstruct.files import sha256, write_text
 from localinstruct.methods import asked_in_chats
 from localinstruct.models import ModelSpec, load_catalog
+from localinstruct.nano import is_nano
 from localinstruct.recipe import Recipe
 from localinstruct.run import Run
 from localinstruct.stages.dataset import HELD_OUT, TRAIN
@@ -171,7 +172,7 @@ def _common(run: Run, recipe: Recipe, results: Results, models: Mapping[str, Map
     generated, dataset = results["generate"] or {}, results["dataset"] or {}
     return {
         "name": run.path.name,
-        "nano": any(name.startswith("nano-") for name in (recipe.models.teacher, recipe.models.student)),
+        "nano": any(map(is_nano, (recipe.models.teacher, recipe.models.student))),
         "models": models,
         "obligations": [(role, one) for role, one in models.items() if role != "encoder"],
         "method": recipe.method.name,
