@@ -180,9 +180,9 @@ def verify_report(
 @app.command()
 def doctor(json: Json = False) -> None:
     """What this machine has, and what would not work and why."""
-    from localinstruct import views
+    from localinstruct import views_models
 
-    views.doctor(json)
+    views_models.doctor(json)
 
 
 @app.command()

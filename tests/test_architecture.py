@@ -12,7 +12,7 @@ ROWS = (
     ("__main__",),
     ("cli",),
     ("commands",),
-    ("views", "chat", "serve"),
+    ("views", "views_models", "chat", "serve"),
     ("console", "workspace"),
     ("pipeline", "doctor"),
     ("bundle", "fit"),

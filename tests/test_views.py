@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct import views
+from localinstruct import views, views_models
 from localinstruct.nano import LABEL
 from localinstruct.run import open_run, read_run
 from tests import sample_run
@@ -52,7 +52,7 @@ def test_models_are_listed_with_what_their_licences_ask(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    views.models(json=False)
+    views_models.models(json=False)
     text = said(capsys)
     for words in ("qwen3-8b", "15.3", 'its name begins with "Llama"', "counts as a Model Derivative", LABEL):
         assert words in text

@@ -15,9 +15,9 @@ Size = Literal["full", "micro"]
 @app.command("list")
 def models_list(json: Json = False) -> None:
     """Every model in models.yaml: role, size, licence, and whether it is on this disk."""
-    from localinstruct import views
+    from localinstruct import views_models
 
-    views.models(json)
+    views_models.models(json)
 
 
 @app.command("add")
@@ -48,9 +48,9 @@ def models_verify(
     sealed: SealedAlone = False,
 ) -> None:
     """Check files, safety and digests again, reading every byte."""
-    from localinstruct import views
+    from localinstruct import views_models
 
-    if not views.verify_models(name, json):
+    if not views_models.verify_models(name, json):
         raise typer.Exit(3)
 
 
