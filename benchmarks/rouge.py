@@ -1,25 +1,20 @@
 """ROUGE-L as Alpaca asks it, written for the comparison: F-measure of the longest common subsequence of words.
 
-Words are lower-cased runs of ASCII letters and digits, as in the rouge_score package without stemming (Lin 2004). Two
+Words are those of `localinstruct.curate.rouge`, as in the rouge_score package without stemming (Lin 2004). Two
 ways to the same number: `lcs_table` fills the whole table cell by cell, which is what Alpaca's dependency does in
 Python, and `lcs_bits` holds a row of it in one integer (Hyyro 2004), which is the fastest plain Python that we know.
-localinstruct itself does not use ROUGE.
+localinstruct's own (`novelty.measure: rouge_l`) asks rapidfuzz.
 """
 
 import multiprocessing
-import re
 from collections.abc import Callable, Sequence
 from functools import partial
 
+from localinstruct.curate.rouge import words
+
 Words = list[str]
 Lcs = Callable[[Words, Words], int]
-
-_WORD = re.compile(r"[a-z0-9]+")
-
-
-def words(text: str) -> Words:
-    """The words that are compared."""
-    return _WORD.findall(text.lower())
+__all__ = ["Lcs", "Words", "f_measure", "lcs_bits", "lcs_table", "scores", "scores_in_pool", "words"]
 
 
 def lcs_table(first: Words, second: Words) -> int:

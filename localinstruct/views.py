@@ -228,7 +228,9 @@ def borderline(run: Run, limit: int, json: bool) -> None:
         return
     for title, pairs in ((f"rejected, just above {threshold}", above), (f"kept, just below {threshold}", below)):
         console.heading(title)
-        console.table(("cosine", "row", "nearest"), [(f"{s:.3f}", _short(a, 60), _short(b, 60)) for s, a, b in pairs])
+        console.table(
+            (novelty.called, "row", "nearest"), [(f"{s:.3f}", _short(a, 60), _short(b, 60)) for s, a, b in pairs]
+        )
         console.line()
     settings = "localinstruct run RECIPE --name NEW --set novelty.threshold="
     if above:

@@ -26,9 +26,8 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def ask(socket: Path, prompt: Prompt, *, chat_model: bool = False, timeout: float = 5, **more: Any) -> list[Completion]:
     async def go() -> list[Completion]:
-        client = Client(
-            f"unix://{socket}", "m", chat=chat_model, sampling=Sampling(max_tokens=50), timeout=timeout, **more
-        )
+        settings: dict[str, Any] = {"sampling": Sampling(max_tokens=50), "chat": chat_model, "timeout": timeout} | more
+        client = Client(f"unix://{socket}", "m", **settings)
         try:
             return await client.complete(prompt)
         finally:
@@ -56,6 +55,13 @@ def test_a_chat_model_is_asked_through_its_template(tmp_path: Path) -> None:
     assert [path for path, _ in seen] == ["/v1/chat/completions"] * 2
     assert seen[0][1]["messages"] == [{"role": "user", "content": "Hi"}]
     assert seen[1][1]["messages"][0] == {"role": "system", "content": "Be brief."}
+
+
+def test_biases_travel_as_the_protocol_has_them(tmp_path: Path) -> None:
+    sampling = Sampling(logit_bias={50256: -100})
+    with serving_script(tmp_path / "s", lambda *_: (200, completion("x"))) as seen:
+        ask(tmp_path / "s", Prompt(text="Hi"), sampling=sampling)
+    assert seen[0][1]["logit_bias"] == {"50256": -100}
 
 
 def test_never_sends_a_seed(tmp_path: Path) -> None:

@@ -1,9 +1,13 @@
 """The gate: exactly what a plain greedy loop over cosines decides, with the nearest row named."""
 
+from random import Random
+
 import numpy as np
 import pytest
 
-from localinstruct.curate.novelty import Gate, Index, Novelty, nearest
+from benchmarks.rouge import f_measure
+from localinstruct.curate.novelty import Gate, Index, Novelty, RougeIndex, nearest
+from localinstruct.curate.rouge import Alphabet, f_measures, words
 from localinstruct.progress import Silent
 from localinstruct.records import Instance, Kept, Reject
 from localinstruct.stages.generate import make_gate
@@ -86,3 +90,43 @@ def test_nearest_are_the_largest_in_order() -> None:
     assert nearest(values, 3).tolist() == [1, 3, 2]
     assert nearest(values, 99).tolist() == [1, 3, 2, 0, 4]
     assert nearest(values[:0], 3).tolist() == []
+
+
+def test_rouge_is_that_of_the_plain_definition() -> None:
+    rng = Random(5)
+    kinds = ["sort", "the", "list", "of", "words", "Zwölf", "a-b", "Über", "42", "…", "don't"]
+    texts = [" ".join(rng.choices(kinds, k=rng.randint(0, 90))) for _ in range(60)]
+    alphabet = Alphabet()
+    spelt = [alphabet.spell(text) for text in texts]
+    found = f_measures(spelt[:20], spelt)
+    expected = [[f_measure(words(a), words(b)) for b in texts] for a in texts[:20]]
+    assert np.abs(found - np.array(expected)).max() < 1e-12
+    assert found[found > 0].min() < 0.2
+
+
+def test_an_alphabet_has_room_for_every_word() -> None:
+    alphabet = Alphabet()
+    spelt = alphabet.spell(" ".join(f"w{number}" for number in range(70_000)))  # past the surrogates
+    assert len(set(spelt)) == 70_000
+    assert f_measures([spelt], [spelt])[0, 0] == 1
+
+
+def test_alpacas_own_measure_and_threshold() -> None:
+    """Seven words in common of ten each are 0.7, which passes; eight do not. The vectors have no say."""
+    seed = Instance("one two three four five six seven eight nine ten", output="x")
+    candidates = [Instance(f"one two three four five six seven {rest}", output="x") for rest in ("a b c", "eight d e")]
+    novelty = Novelty(measure="rouge_l", threshold=0.7)
+    index = RougeIndex(6)
+    index.add(unit(1, 1), [(seed.id, seed.instruction)])
+    kept, rejected = Gate(novelty, index, [seed]).admit(candidates, np.repeat(unit(1, 1), 2, axis=0))
+    assert isinstance(kept, Kept)
+    assert kept.most_similar[0].score == 0.7
+    assert isinstance(rejected, Reject)
+    assert (rejected.reason, rejected.score) == ("too similar", 0.8)
+
+
+def test_the_recipe_chooses_the_measure() -> None:
+    gates = [
+        make_gate(Novelty(measure=which), rows("s", 2), HashEncoder(), Silent()) for which in ("cosine", "rouge_l")
+    ]
+    assert [type(gate._index) for gate in gates] == [Index, RougeIndex]

@@ -3,7 +3,7 @@
 Alpaca and Self-Instruct ask ROUGE-L (longest common subsequence of words) against the whole pool, one candidate at a
 time; cosine sees rewordings, and one matrix product compares a whole list with everything. The search is exact: no
 approximate index, no clustering. The decision is greedy and in order: a candidate is compared with all seeds, all kept
-rows, and those kept just before it in the same episode.
+rows, and those kept just before it in the same episode. Alpaca's own measure is there for comparability.
 """
 
 from collections.abc import Sequence
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from localinstruct.config import Section
+from localinstruct.curate.rouge import Alphabet, f_measures
 from localinstruct.records import Instance, Kept, Neighbour, Reject
 
 if TYPE_CHECKING:
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 class Novelty(Section):
     """When a row counts as new."""
 
+    measure: Literal["cosine", "rouge_l"] = "cosine"
+    """Cosine of embeddings, or ROUGE-L of words as Alpaca asks it (its threshold is 0.7)."""
     threshold: float = Field(0.85, gt=0, le=1)
-    """Reject above this cosine to the nearest row (the threshold itself passes). `show RUN --borderline` lists the
+    """Reject above this similarity to the nearest row (the threshold itself passes). `show RUN --borderline` lists the
     pairs on both sides of it."""
     text: Literal["instruction", "instruction+input"] = "instruction"
     """What is embedded. Alpaca compares instructions only."""
@@ -34,6 +37,11 @@ class Novelty(Section):
     everything else (Self-Instruct, whose novelty is about instructions)."""
     remember: int = Field(10, ge=1)
     """Nearest rows stored with each kept row."""
+
+    @property
+    def called(self) -> str:
+        """The measure's name for people."""
+        return {"cosine": "cosine", "rouge_l": "ROUGE-L"}[self.measure]
 
 
 def text_of(instance: Instance, novelty: Novelty) -> str:
@@ -78,9 +86,30 @@ class Index:
         self._rows[len(self.labels) : size] = vectors
         self.labels.extend(labels)
 
-    def similarities(self, vectors: "np.ndarray", first: int = 0) -> "np.ndarray":
-        """(m, n - first) cosines of m unit vectors (m, d) with every row from `first` on, in one matrix product."""
+    def similarities(self, vectors: "np.ndarray", texts: Sequence[str], first: int = 0) -> "np.ndarray":
+        """(m, n - first) cosines of m texts, unit vectors (m, d), with every row from `first` on, in one matrix product."""
         return vectors @ self.vectors[first:].T
+
+
+class RougeIndex(Index):
+    """The same, compared by the words of their texts; the vectors are only kept."""
+
+    def __init__(self, dimensions: int, capacity: int = 1024) -> None:
+        super().__init__(dimensions, capacity)
+        self._alphabet, self._spelt = Alphabet(), list[str]()
+
+    def add(self, vectors: "np.ndarray", labels: Sequence[tuple[str, str]]) -> None:
+        """Append (m, d) unit vectors with their m labels, whose texts are compared."""
+        super().add(vectors, labels)
+        self._spelt += [self._alphabet.spell(text) for _, text in labels]
+
+    def similarities(self, vectors: "np.ndarray", texts: Sequence[str], first: int = 0) -> "np.ndarray":
+        """(m, n - first) ROUGE-L of m texts with every row from `first` on."""
+        return f_measures([self._alphabet.spell(text) for text in texts], self._spelt[first:])
+
+
+INDEXES: dict[str, type[Index]] = {"cosine": Index, "rouge_l": RougeIndex}
+"""novelty.measure -> what compares."""
 
 
 def nearest(similarities: "np.ndarray", count: int) -> "np.ndarray":
@@ -116,11 +145,12 @@ class Gate:
         """For each of m candidates with (m, d) vectors: the kept row, or the reject that names its nearest neighbour."""
         import numpy as np
 
-        known, before = len(self._index), self._index.similarities(vectors)  # (m, known)
+        texts = [text_of(instance, self._novelty) for instance in instances]
+        known, before = len(self._index), self._index.similarities(vectors, texts)  # (m, known)
         verdicts: list[Kept | Reject] = []
         told: list[str] = []  # instructions of the rows after `known`
-        for instance, vector, old in zip(instances, vectors, before, strict=True):
-            just_kept = self._index.similarities(vector[None], known)[0]
+        for instance, vector, text, old in zip(instances, vectors, texts, before, strict=True):
+            just_kept = self._index.similarities(vector[None], [text], known)[0]
             if self._novelty.examples_apart:
                 siblings = [instruction == instance.instruction for instruction in told[: len(just_kept)]]
                 just_kept = np.where(siblings, 0.0, just_kept)
@@ -132,7 +162,7 @@ class Gate:
         return verdicts
 
     def _judge(self, instance: Instance, vector: "np.ndarray", similarities: "np.ndarray") -> Kept | Reject:
-        """The verdict on one candidate with its (d,) vector and its (n,) cosines with every row."""
+        """The verdict on one candidate with its (d,) vector and its (n,) similarities to every row."""
         text = text_of(instance, self._novelty)
         if _asked(instance) in self._seen:
             return Reject("novelty", "exact repetition", text, "the same instruction and input are there already", 1.0)

@@ -15,7 +15,7 @@ from typing import Any
 from localinstruct import machine
 from localinstruct.curate.coverage import achieved, require_seeds
 from localinstruct.curate.embed import Encoder, LocalEncoder, encode_in_blocks
-from localinstruct.curate.novelty import Gate, Index, Novelty, text_of
+from localinstruct.curate.novelty import INDEXES, Gate, Novelty, text_of
 from localinstruct.errors import RunConflict
 from localinstruct.integrity import require_space
 from localinstruct.interrupt import run_async
@@ -124,7 +124,7 @@ def make_gate(novelty: Novelty, seeds: Sequence[Instance], encoder: Encoder, pro
     compared = seeds if novelty.against != "kept" else ()
     texts = [text_of(seed, novelty) for seed in compared or seeds[:1]]
     vectors = encode_in_blocks(encoder, texts, lambda done: progress.update("embedding seeds", done, len(texts)))
-    index = Index(vectors.shape[1])
+    index = INDEXES[novelty.measure](vectors.shape[1])
     if compared:
         index.add(vectors, [(seed.id, text) for seed, text in zip(seeds, texts, strict=True)])
     return Gate(novelty, index, compared)

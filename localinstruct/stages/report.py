@@ -16,6 +16,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from localinstruct.curate.novelty import Novelty
 from localinstruct.files import write_text
 from localinstruct.nano import LABEL, is_nano
 from localinstruct.progress import Progress
@@ -107,7 +108,8 @@ def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
         "bar": charts.bar,
         "style": lambda stage: STYLES.get(stage, "mid"),
         "threshold": threshold,
-        "similarity": _similarity(kept, rejects, threshold),
+        "measure": recipe.novelty.called,
+        "similarity": _similarity(kept, rejects, recipe.novelty),
         "borderline": rejects.borderline[::-1] + kept.borderline,
         "lengths": _lengths(kept),
         "kept": kept,
@@ -143,9 +145,9 @@ def _date(run: Run) -> str:
     return datetime.fromtimestamp(entry.started, UTC).strftime("%-d %B %Y, %H:%M UTC") if entry else ""
 
 
-def _similarity(kept: data.KeptSurvey, rejects: data.RejectSurvey, threshold: float) -> Markup | None:
-    """Cosines of both sides over bins that meet at the threshold, so that no bin mixes them."""
-    scores = kept.scores + rejects.scores
+def _similarity(kept: data.KeptSurvey, rejects: data.RejectSurvey, novelty: Novelty) -> Markup | None:
+    """Similarities of both sides over bins that meet at the threshold, so that no bin mixes them."""
+    scores, threshold = kept.scores + rejects.scores, novelty.threshold
     if not scores:
         return None
     width = 0.025
@@ -160,7 +162,8 @@ def _similarity(kept: data.KeptSurvey, rejects: data.RejectSurvey, threshold: fl
         charts.Bars("rejected as not new", data.bins(rejects.scores, at), "hollow"),
     ]
     mark = charts.Mark(threshold, f"threshold {threshold:g}")
-    return charts.histogram("Candidates by cosine to the nearest seed or kept row", edges, groups, "cosine", [mark])
+    title = f"Candidates by {novelty.called} to the nearest seed or kept row"
+    return charts.histogram(title, edges, groups, novelty.called, [mark])
 
 
 def _lengths(kept: data.KeptSurvey) -> list[Markup]:

@@ -17,6 +17,9 @@ class Sampling(Section):
     """Nucleus: sample from the smallest set of tokens with this much probability."""
     max_tokens: int = Field(3072, ge=1)
     """Output tokens per completion, at most."""
+    logit_bias: dict[int, float] = Field(default_factory=dict)
+    """Added to the logits of these token ids. Alpaca forbade its teacher to end a list early: {50256: -100}, there the id of
+    the end of a text; look yours up in the teacher's tokenizer_config.json."""
     thinking: Literal["drop", "keep"] = "drop"
     """What a reasoning model thinks before its answer: dropped, or kept in the row's own field `thinking`."""
 

@@ -186,6 +186,8 @@ class Client:
             "top_p": pick.top_p if prompt.top_p is None else prompt.top_p,
             "max_tokens": prompt.max_tokens or pick.max_tokens,
         }
+        if pick.logit_bias:
+            settings["logit_bias"] = {str(token): bias for token, bias in pick.logit_bias.items()}
         if prompt.stop or stop:
             settings["stop"] = [*prompt.stop, *stop]
         if prompt.schema:
