@@ -20,6 +20,11 @@ What a teacher writes never raises: an unusable completion is a `records.Reject`
 expected and what was found (`message`) and what to type next (`hint`); `cli.main` is the only place that renders them.
 """
 
+import errno
+
+NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
+"""What a disk answers that would not take a write wherever on it the file stands: a StoreError, not wrong usage."""
+
 
 class LocalInstructError(Exception):
     """Base of all errors shown to a person without a traceback.

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from localinstruct.errors import UsageError
+from localinstruct.errors import NO_ROOM, StoreError, UsageError
 
 REMEMBERED_BYTES = 16 * 2**20
 """Smaller files are hashed every time: it takes no longer than looking them up."""
@@ -29,7 +29,7 @@ def atomic_write(path: Path, mark: str = "") -> Iterator[BinaryIO]:
 
     A symbolic link is followed, the mode of a file that is replaced is kept. What a killed writer left is taken over by the
     next one with the same `mark`, of which there may be only one at a time. UsageError for a directory, a device, a missing
-    folder, a full disk.
+    folder, a place that may not be written; StoreError for a disk that is full or fails.
     """
     target = Path(os.path.realpath(path))
     _refuse_place(path, target)
@@ -46,7 +46,8 @@ def atomic_write(path: Path, mark: str = "") -> Iterator[BinaryIO]:
     except OSError as error:
         if error.filename not in (None, str(temporary)):  # the block's own trouble with another file
             raise
-        raise UsageError(f"{path}: cannot be written: {error.strerror or error}.", _space_hint(target)) from None
+        kind = StoreError if error.errno in NO_ROOM else UsageError
+        raise kind(f"{path}: cannot be written: {error.strerror or error}.", _space_hint(target)) from None
     finally:
         temporary.unlink(missing_ok=True)
 

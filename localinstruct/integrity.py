@@ -8,14 +8,17 @@ log of a killed run, where SQLite drops everything behind a damaged place, as it
 
 import errno
 import hashlib
+import os
+import re
+import resource
 import shutil
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Collection, Iterator
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from localinstruct.errors import StoreError
+from localinstruct.errors import LocalInstructError, StoreError
 
 RESERVE = 64 * 2**20
 """Bytes left free on the run's disk, so that it can still be closed, shown and reported on."""
@@ -33,6 +36,11 @@ SQLITE_REFUSALS = {
     "SQLITE_BUSY": "another program holds the store", "SQLITE_NOMEM": "there is no memory left",
 }  # fmt: skip
 """Beginning of SQLite's error name -> what it means."""
+
+
+PROBE_BYTES = 2**20
+TORCH_WRITES = ("unexpected pos", "PytorchStreamWriter")
+"""In the text of the RuntimeError that torch raises, whatever the cause, when a file of its could not be written."""
 
 
 def checksum(values: tuple[Any, ...]) -> str:
@@ -85,8 +93,11 @@ def _missing(database: sqlite3.Connection) -> Iterator[str]:
 
 
 @contextmanager
-def plain_words(path: Path) -> Iterator[None]:
-    """Turn what the disk or SQLite refuses inside the block into a StoreError with one sentence and a way on."""
+def plain_words(path: Path, numbers: Collection[int] = REFUSALS.keys()) -> Iterator[None]:
+    """Turn what the disk or SQLite refuses inside the block into a StoreError with one sentence and a way on.
+
+    `path` is named where the error names no file; `numbers` are the system's errors that are meant.
+    """
     try:
         yield
     except sqlite3.Error as error:
@@ -96,9 +107,55 @@ def plain_words(path: Path) -> Iterator[None]:
             raise
         raise refused(path, meaning) if meaning else damaged(path, [str(error)]) from None
     except OSError as error:
-        if error.errno not in REFUSALS:
+        if error.errno is None or error.errno not in numbers:
             raise
         raise refused(Path(str(error.filename or path)), REFUSALS[error.errno]) from None
+    except LocalInstructError:
+        raise
+    except Exception as error:
+        number = _system_error(error, path)
+        if number not in numbers:
+            raise
+        raise refused(path, REFUSALS[number]) from None
+
+
+def _system_error(error: Exception, path: Path) -> int:
+    """The number behind a library's error that is no OSError, 0 when there is none.
+
+    Rust's (safetensors, tokenizers) say it in their text; torch only says that it could not write, so the disk is asked.
+    """
+    if said := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(said[1])
+    if isinstance(error, RuntimeError) and any(word in str(error) for word in TORCH_WRITES):
+        return ask_disk(path)
+    return 0
+
+
+def ask_disk(path: Path) -> int:
+    """What the disk answers to a small file in the folder `path`, or beside the file `path`: errno, 0 when it takes it."""
+    folder = path if path.is_dir() else path.parent
+    probe, left = folder / ".probe", PROBE_BYTES
+    try:
+        descriptor = os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        try:
+            while left:
+                left -= os.pwrite(descriptor, bytes(left), PROBE_BYTES - left)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        return _size_limit(folder)
+    except OSError as error:
+        return error.errno or 0
+    finally:
+        with suppress(OSError):
+            probe.unlink()
+
+
+def _size_limit(folder: Path) -> int:
+    """EFBIG when the largest file of a folder has come to the process's limit (ulimit -f), else 0."""
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    largest = max((entry.stat().st_size for entry in folder.iterdir()), default=0)
+    return errno.EFBIG if 0 <= limit < largest + PROBE_BYTES else 0
 
 
 def require_space(folder: Path, bytes_needed: int) -> None:

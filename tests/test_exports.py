@@ -13,7 +13,7 @@ import pyarrow
 import pyarrow.parquet
 import pytest
 
-from localinstruct.errors import DataError, UsageError
+from localinstruct.errors import DataError, StoreError, UsageError
 from localinstruct.files import atomic_write, write_text
 from localinstruct.formats import EXPORTS, read_instances, user_turn, write
 from localinstruct.records import Instance, Lineage, Message
@@ -186,8 +186,10 @@ with atomic_write(Path({str(path)!r}), "one") as file:
 
 
 def test_atomic_write_says_why_it_failed_but_not_for_other_files(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="cannot be written: No space left"):
+    with pytest.raises(StoreError, match="cannot be written: No space left"):
         write_and_raise(tmp_path / "x", OSError(28, "No space left on device"))
+    with pytest.raises(UsageError, match="cannot be written: Read-only file system"):
+        write_and_raise(tmp_path / "x", OSError(30, "Read-only file system"))
     with pytest.raises(FileNotFoundError):
         write_and_raise(tmp_path / "x", FileNotFoundError(2, "No such file", "another file"))
     assert names(tmp_path) == []

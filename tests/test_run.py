@@ -1,5 +1,6 @@
 """The run directory: one writer, durable tape, readable while written, errors with a way out."""
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 
 from localinstruct.errors import RunConflict, RunInUse, StoreError, UsageError
+from localinstruct.integrity import PROBE_BYTES, ask_disk, plain_words
 from localinstruct.lock import LOCK_FD
 from localinstruct.records import Completion, Instance, Kept, Neighbour, Prompt, Reject
 from localinstruct.run import open_run, read_run
@@ -191,3 +193,43 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing(tmp_path: Path) -> None
         run.commit_episode(committed, [kept(1000)], [], tokens=1)
     with read_run(tmp_path) as run:
         assert [row.instruction for row in run.kept()] == ["Do thing number 1", "Do thing number 1000"]
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+SAFETENSORS = "Error while serializing: I/O error: No space left on device (os error 28)"
+TORCH = "[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"
+
+
+def refuse(path: Path, error: Exception) -> None:
+    with plain_words(path):
+        raise error
+
+
+def test_a_library_that_raises_no_oserror_on_a_full_disk_is_understood(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(StoreError, match=r"the disk is full\. What was counted"):
+        refuse(tmp_path, Exception(SAFETENSORS))
+    with pytest.raises(RuntimeError, match="unexpected pos"):  # the disk takes a file: torch has another trouble
+        refuse(tmp_path, RuntimeError(TORCH))
+
+    def full(*_: object) -> int:
+        raise FULL
+
+    monkeypatch.setattr("localinstruct.integrity.os.pwrite", full)
+    with pytest.raises(StoreError, match="the disk is full"):
+        refuse(tmp_path, RuntimeError(TORCH))
+    for other in (RuntimeError("CUDA error"), Exception("No such file or directory (os error 2)"), ValueError("x")):
+        with pytest.raises(type(other)) as caught:
+            refuse(tmp_path, other)
+        assert caught.value is other
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_limit_on_the_size_of_files_is_found_though_a_small_one_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "store").write_bytes(bytes(4 * PROBE_BYTES))
+    assert ask_disk(tmp_path) == 0
+    monkeypatch.setattr("localinstruct.integrity.resource.getrlimit", lambda _: (4 * PROBE_BYTES, -1))
+    assert ask_disk(tmp_path) == errno.EFBIG

@@ -12,7 +12,7 @@ import pytest
 from typer.testing import CliRunner
 
 from localinstruct.cli import app
-from localinstruct.errors import DataError, LocalInstructError, TrainerError, UsageError
+from localinstruct.errors import DataError, LocalInstructError, StoreError, TrainerError, UsageError
 from localinstruct.models import add_model, load_catalog
 from localinstruct.pipeline import recipe_of
 from localinstruct.preflight import inspect
@@ -288,7 +288,7 @@ def test_a_folder_that_fails_leaves_no_trace(error: BaseException, tmp_path: Pat
             (folder / "half").write_text("x")
             raise error
 
-    expected = UsageError if isinstance(error, OSError) else type(error)
+    expected = StoreError if isinstance(error, OSError) else type(error)
     with pytest.raises(expected):
         fail()
     assert names(tmp_path) == []

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from localinstruct.errors import UsageError
+from localinstruct.errors import NO_ROOM, UsageError
+from localinstruct.integrity import plain_words
 from localinstruct.machine import GIB, disk_free
 from localinstruct.stages.training.checkpoints import sync_folder
 
@@ -21,17 +22,19 @@ SPARE_BYTES = 64 * 2**20
 def new_folder(output: Path, needed: int) -> Iterator[Path]:
     """Give an empty folder that becomes `output` when the block ends well and leaves no trace when it does not.
 
-    UsageError when something is at `output` already, its parent is missing, or fewer than `needed` bytes are free.
+    UsageError when something is at `output` already, its parent is missing or may not be written, or fewer than `needed`
+    bytes are free; StoreError when the disk fills up or fails on the way.
     """
     _refuse_place(output, needed + SPARE_BYTES)
     part = output.with_name(f".{output.name}.part")
     shutil.rmtree(part, ignore_errors=True)
     try:
-        part.mkdir()
-        yield part
-        sync_folder(part)
-        part.rename(output)
-        sync_folder(output)  # its new name
+        with plain_words(output, NO_ROOM):
+            part.mkdir()
+            yield part
+            sync_folder(part)
+            part.rename(output)
+            sync_folder(output)  # its new name
     except OSError as error:
         raise UsageError(
             f"{output}: cannot be written: {error.strerror or error}.", f"df -h {output.parent}; ls -ld {output.parent}"

@@ -187,6 +187,7 @@ def quiet(log: Path) -> Iterator[None]:
     transformers_logging.disable_progress_bar()
     datasets_logging.disable_progress_bar()
     handler = logging.FileHandler(log, encoding="utf-8", delay=True)
+    handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk; the stage says so itself
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in LIBRARIES]
     before = [(logger, logger.handlers, logger.propagate) for logger in loggers]
@@ -201,7 +202,8 @@ def quiet(log: Path) -> Iterator[None]:
             logging.captureWarnings(False)
             for logger, handlers, propagate in before:
                 logger.handlers, logger.propagate = handlers, propagate
-            handler.close()
+            with contextlib.suppress(OSError):
+                handler.close()
 
 
 @contextlib.contextmanager

@@ -9,8 +9,9 @@ import shutil
 from pathlib import Path
 
 from localinstruct import models
-from localinstruct.errors import Interrupted, TrainerError
+from localinstruct.errors import Interrupted
 from localinstruct.files import sha256
+from localinstruct.integrity import plain_words
 from localinstruct.interrupt import stop_request
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
@@ -26,7 +27,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
 
     "train_loss" is the mean over the last epoch; "seconds" and "tokens_per_second" count the steps, not the loading and
     not the held-out passes. Raises DataError without a dataset, ModelError for an unusable student, TrainerError when
-    memory or disk is full, the loss is no number or train.lora does not fit, Interrupted after Ctrl-C.
+    memory is full, the loss is no number or train.lora does not fit, StoreError when the disk is full, Interrupted after
+    Ctrl-C.
     """
     catalog = models.load_catalog(workspace)
     folder = models.checked(catalog.get(recipe.models.student))
@@ -58,7 +60,11 @@ def alone(recipe: Recipe, home: Path, progress: Progress, folder: Path, device_b
     if device_batch:
         setup = choices.halved(setup, recipe.train)
     name = f"train.{ranks.rank()}.log" if ranks.count() > 1 else "train.log"
-    with student.quiet(home / "logs" / name), student.memory_errors(f"train.device_batch_size={_half(setup)}"):
+    with (
+        plain_words(home / "train"),
+        student.quiet(home / "logs" / name),
+        student.memory_errors(f"train.device_batch_size={_half(setup)}"),
+    ):
         job = prepare(recipe, home, progress, folder, setup)
         if not _finish(job):
             raise _interrupted(job, home.name)
@@ -81,9 +87,6 @@ def _finish(job: Job) -> bool:
             return not stop.asked
     except KeyboardInterrupt:
         return False
-    except OSError as error:
-        folder = job.watch.metrics.parent
-        raise TrainerError(f"{folder}: cannot be written: {error.strerror or error}.", f"df -h {folder}") from None
 
 
 def _save(job: Job, recipe: Recipe, home: Path) -> student.Artefact:
