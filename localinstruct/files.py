@@ -49,7 +49,8 @@ def atomic_write(path: Path, mark: str = "") -> Iterator[BinaryIO]:
         kind = StoreError if error.errno in NO_ROOM else UsageError
         raise kind(f"{path}: cannot be written: {error.strerror or error}.", _space_hint(target)) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # a read-only disk refuses even what is not there
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str, mark: str = "") -> None:

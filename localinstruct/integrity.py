@@ -36,6 +36,8 @@ SQLITE_REFUSALS = {
     "SQLITE_BUSY": "another program holds the store", "SQLITE_NOMEM": "there is no memory left",
 }  # fmt: skip
 """Beginning of SQLite's error name -> what it means."""
+VAGUE = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
+"""Behind these are many causes (SQLite keeps the system's error to itself), so the disk is asked which."""
 
 
 PROBE_BYTES = 2**20
@@ -103,6 +105,8 @@ def plain_words(path: Path, numbers: Collection[int] = REFUSALS.keys()) -> Itera
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "") or ""
         meaning = next((text for start, text in SQLITE_REFUSALS.items() if name.startswith(start)), "")
+        if name.startswith(VAGUE):
+            meaning = REFUSALS.get(ask_disk(path), meaning)
         if not meaning and not name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
             raise
         raise refused(path, meaning) if meaning else damaged(path, [str(error)]) from None

@@ -9,10 +9,12 @@ the store holds a whole number of episodes and the tape holds every completion t
     recipe.yaml  the resolved recipe, for people                  dataset/   train.jsonl, held_out.jsonl
     run.lock     pid of the writer                                adapter/   the LoRA adapter      report.html
 
-Not covered: network file systems (flock and WAL need a local disk).
+Where the directory cannot be written it can still be read. Not covered: network file systems (flock and WAL need a local
+disk); and reading, where nothing may be written, a run that another machine begins to write just then.
 """
 
 import json
+import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
@@ -21,7 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localinstruct.errors import RunConflict, UsageError
+from localinstruct.errors import RunConflict, StoreError, UsageError
 from localinstruct.integrity import checksum, damage, damaged, plain_words
 from localinstruct.lock import only_writer
 from localinstruct.records import Completion, Instance, Kept, Neighbour, Reject
@@ -265,10 +267,14 @@ def open_run(path: Path) -> Iterator[Run]:
 
 @contextmanager
 def read_run(path: Path) -> Iterator[Run]:
-    """Open an existing run to look at it, also while another process writes to it; StoreError when it is damaged."""
+    """Open an existing run to look at it, also while another process writes to it; StoreError when it is damaged.
+
+    Nothing is written where the folder may not be written (a read-only disk, another user's run).
+    """
     if not (path / "run.sqlite").is_file():
         raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
-    run = Run(path, _connect(path / "run.sqlite", create=False))
+    store = path / "run.sqlite"
+    run = Run(path, _connect(store, create=False) if os.access(path, os.W_OK) else _connect_read_only(store))
     try:
         run.require_sound()
         yield run
@@ -293,6 +299,26 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
         if version == 0 and create:
             connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
             version = SCHEMA_VERSION
+    return _of_this_version(connection, version, path)
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    """Without a log to look at, SQLite is told that nothing changes; a log it reads by the index that lies beside it."""
+    log = path.with_name(f"{path.name}-wal")
+    unread = log.is_file() and log.stat().st_size > 0
+    if unread and not path.with_name(f"{path.name}-shm").is_file():
+        raise StoreError(
+            f"{log}: holds rows that are not in the store yet, and they cannot be read where nothing may be written.",
+            f"Copy {path.parent} to a disk that may be written, and look at the copy.",
+        )
+    address = f"{path.absolute().as_uri()}?{'mode=ro' if unread else 'immutable=1'}"
+    with plain_words(path):
+        connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    return _of_this_version(connection, version, path)
+
+
+def _of_this_version(connection: sqlite3.Connection, version: int, path: Path) -> sqlite3.Connection:
     if version == 0:
         raise UsageError(f"{path.parent}: just being made, or never begun.", "Try again in a moment.")
     if version != SCHEMA_VERSION:

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -13,8 +14,10 @@ import pytest
 from localinstruct.errors import RunConflict, RunInUse, StoreError, UsageError
 from localinstruct.integrity import PROBE_BYTES, ask_disk, plain_words
 from localinstruct.lock import LOCK_FD
+from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Kept, Neighbour, Prompt, Reject
 from localinstruct.run import open_run, read_run
+from tests.tiny_student import recipe_data
 
 HOLD = """
 import sys
@@ -193,6 +196,92 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing(tmp_path: Path) -> None
         run.commit_episode(committed, [kept(1000)], [], tokens=1)
     with read_run(tmp_path) as run:
         assert [row.instruction for row in run.kept()] == ["Do thing number 1", "Do thing number 1000"]
+
+
+def straced(path: Path, error: str) -> str:
+    """What a writer of the store says when the disk answers `error` from its fortieth write on; the probe meets it too."""
+    code = (
+        "import sys; from pathlib import Path; from localinstruct.errors import StoreError\n"
+        "from localinstruct.run import open_run\n"
+        "try:\n"
+        "    with open_run(Path(sys.argv[1])) as run:\n"
+        "        for number in range(50): run.put(str(number), 'x')\n"
+        "except StoreError as problem: print(problem.message)\n"
+    )
+    inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=pwrite64:error={error}:when=40+"]
+    return subprocess.run([*inject, sys.executable, "-c", code, str(path)], capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+@pytest.mark.parametrize(
+    ("error", "meaning"),
+    [("EDQUOT", "the disk quota is used up"), ("EROFS", "the disk is read-only"), ("EFBIG", "a file has reached"),
+     ("EIO", "the disk failed to read or write"), ("ENOSPC", "the disk is full")],
+)  # fmt: skip
+def test_the_cause_that_sqlite_keeps_to_itself_is_named(tmp_path: Path, error: str, meaning: str) -> None:
+    assert f"run.sqlite: {meaning}" in straced(tmp_path, error)
+    with open_run(tmp_path) as run:  # with the cause gone it goes on
+        assert run.get("0") == "x"
+    assert not (tmp_path / ".probe").exists()
+
+
+def test_a_real_limit_on_the_size_of_files_is_named(tmp_path: Path) -> None:
+    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, -1)){HOLD.partition('with')[0]}" + (
+        "with open_run(Path(sys.argv[1])) as run:\n    for number in range(200): run.put(str(number), 'x' * 5000)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    assert "run.sqlite: a file has reached the largest size allowed" in ended.stderr
+
+
+READ_ONLY = 'mount --bind "$1" "$1" && mount -o remount,ro,bind "$1" && shift && exec "$@"'
+
+
+def on_read_only(runs: Path, *words: str) -> "subprocess.CompletedProcess[str]":
+    """`localinstruct WORDS` beside the folder `runs`, which is a read-only mount in a namespace."""
+    if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+        pytest.skip("no namespaces on this system")
+    command = ["unshare", "-rm", "sh", "-c", READ_ONLY, "sh", str(runs), sys.executable, "-m", "localinstruct", *words]
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])}
+    return subprocess.run(command, cwd=runs.parent, env=environment, capture_output=True, text=True)
+
+
+def recorded(path: Path) -> Path:
+    """A run with a recipe and a row."""
+    with open_run(path) as run:
+        run.put("recipe", Recipe.model_validate(recipe_data(models={"student": "nano-student"})).to_yaml())
+        run.put("workspace", str(Path(__file__).parents[1] / "localinstruct"))
+        run.commit_episode(0, [kept(1)], [], tokens=1)
+    return path
+
+
+def test_a_run_on_a_read_only_disk_is_shown_and_exported_elsewhere(tmp_path: Path) -> None:
+    run = recorded(tmp_path / "runs" / "mine")
+    before = sorted(run.iterdir())
+    shown = on_read_only(tmp_path / "runs", "show", "mine")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert "Do thing number 1" in shown.stdout
+    exported = on_read_only(tmp_path / "runs", "export", "mine", "--output", "rows.json")
+    assert exported.returncode == 0, exported.stderr
+    assert "Do thing number 1" in (tmp_path / "rows.json").read_text()
+    nowhere = on_read_only(tmp_path / "runs", "export", "mine")
+    assert (nowhere.returncode, "--output" in nowhere.stderr) == (2, True)
+    writing = on_read_only(tmp_path / "runs", "report", "mine")
+    assert (writing.returncode, "the disk is read-only" in " ".join(writing.stderr.split())) == (74, True)
+    assert sorted(run.iterdir()) == before
+
+
+def test_a_killed_run_on_a_read_only_disk_is_read_with_its_log_or_not_at_all(tmp_path: Path) -> None:
+    run, torn = recorded(tmp_path / "runs" / "mine"), tmp_path / "torn"
+    with open_run(run) as writer:
+        writer.commit_episode(1, [kept(2)], [], tokens=1)
+        shutil.copytree(run, torn)  # as a kill would leave it
+    shutil.copytree(torn, run, dirs_exist_ok=True)
+    assert (run / "run.sqlite-wal").stat().st_size
+    assert "Do thing number 2" in on_read_only(tmp_path / "runs", "show", "mine").stdout
+    (run / "run.sqlite-shm").unlink()
+    shown = on_read_only(tmp_path / "runs", "show", "mine")
+    assert shown.returncode == 74
+    assert "holds rows that are not in the store yet" in " ".join(shown.stderr.split())
 
 
 FULL = OSError(errno.ENOSPC, "No space left on device")

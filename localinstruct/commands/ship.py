@@ -1,5 +1,6 @@
 """`localinstruct export`, `serve` and `chat`: what a run has made, for other tools, for programs and for a person."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,6 +9,7 @@ import typer
 
 from localinstruct import console
 from localinstruct.commands.options import Json, RunArg, Sealed, SealedAlone, require_choice
+from localinstruct.errors import UsageError
 
 if TYPE_CHECKING:
     from localinstruct.run import Run
@@ -50,7 +52,16 @@ def export(
         if format in EXPORTS:
             _export_rows(found, format, output)
         else:
-            _export_student(found, format, output or found.path / f"{found.path.name}-{format}", converter)
+            _export_student(found, format, output or _in_run(found, f"-{format}"), converter)
+
+
+def _in_run(run: "Run", ending: str) -> Path:
+    """A place in the run's own folder; UsageError where that may not be written."""
+    if not os.access(run.path, os.W_OK):
+        raise UsageError(
+            f"{run.path}: may not be written, so the export needs another place.", "Name it: --output PATH"
+        )
+    return run.path / f"{run.path.name}{ending}"
 
 
 def _export_rows(run: "Run", format: str, output: Path | None) -> None:
@@ -59,7 +70,7 @@ def _export_rows(run: "Run", format: str, output: Path | None) -> None:
     from localinstruct.stages.cards import dataset_card
 
     suffix = {"alpaca": "json", "parquet": "parquet"}.get(format, "jsonl")
-    path = output or run.path / f"{run.path.name}-{format}.{suffix}"
+    path = output or _in_run(run, f"-{format}.{suffix}")
     recipe, workspace = recipe_of(run)
     console.line(f"{write(run.kept(), format, path)} rows in {path}")
     card = path.with_name(f"{path.name}.card.md")

@@ -183,11 +183,9 @@ def quiet(log: Path) -> Iterator[None]:
     from datasets.utils import logging as datasets_logging
     from transformers.utils import logging as transformers_logging
 
-    log.parent.mkdir(exist_ok=True, mode=0o700)
     transformers_logging.disable_progress_bar()
     datasets_logging.disable_progress_bar()
-    handler = logging.FileHandler(log, encoding="utf-8", delay=True)
-    handler.handleError = lambda record: None  # type: ignore[method-assign]  # a full disk; the stage says so itself
+    handler = _log_file(log)
     handler.setFormatter(logging.Formatter("%(asctime)s %(name)s: %(message)s"))
     loggers = [logging.getLogger(name) for name in LIBRARIES]
     before = [(logger, logger.handlers, logger.propagate) for logger in loggers]
@@ -204,6 +202,24 @@ def quiet(log: Path) -> Iterator[None]:
                 logger.handlers, logger.propagate = handlers, propagate
             with contextlib.suppress(OSError):
                 handler.close()
+
+
+def _log_file(log: Path) -> logging.Handler:
+    """A log that is never in the way: what a full or read-only disk refuses is left out, and the stage says it if it matters."""
+
+    class Log(logging.FileHandler):
+        """Opened when something is logged."""
+
+        def emit(self, record: logging.LogRecord) -> None:
+            with contextlib.suppress(OSError):
+                super().emit(record)
+
+        def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+            """In place of a traceback on the screen."""
+
+    with contextlib.suppress(OSError):
+        log.parent.mkdir(exist_ok=True, mode=0o700)
+    return Log(log, encoding="utf-8", delay=True)
 
 
 @contextlib.contextmanager
