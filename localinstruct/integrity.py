@@ -162,6 +162,21 @@ def _size_limit(folder: Path) -> int:
     return errno.EFBIG if 0 <= limit < largest + PROBE_BYTES else 0
 
 
+def read_only(store: Path) -> str:
+    """The address by which SQLite reads a store without a write; StoreError when it cannot.
+
+    Without a log beside the store it is told that nothing changes; a log it reads by the index that lies there as well.
+    """
+    log = store.with_name(f"{store.name}-wal")
+    unread = log.is_file() and log.stat().st_size > 0
+    if unread and not store.with_name(f"{store.name}-shm").is_file():
+        raise StoreError(
+            f"{log}: holds rows that are not in the store yet, and they cannot be read where nothing may be written.",
+            f"Copy {store.parent} to a disk that may be written, and look at the copy.",
+        )
+    return f"{store.absolute().as_uri()}?{'mode=ro' if unread else 'immutable=1'}"
+
+
 def require_space(folder: Path, bytes_needed: int) -> None:
     """StoreError when the disk that holds `folder` has less free than this work needs, and RESERVE besides."""
     free = shutil.disk_usage(folder).free

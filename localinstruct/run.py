@@ -23,8 +23,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from localinstruct.errors import RunConflict, StoreError, UsageError
-from localinstruct.integrity import checksum, damage, damaged, plain_words
+from localinstruct.errors import RunConflict, UsageError
+from localinstruct.integrity import checksum, damage, damaged, plain_words, read_only
 from localinstruct.lock import only_writer
 from localinstruct.records import Completion, Instance, Kept, Neighbour, Reject
 
@@ -303,17 +303,10 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
 
 
 def _connect_read_only(path: Path) -> sqlite3.Connection:
-    """Without a log to look at, SQLite is told that nothing changes; a log it reads by the index that lies beside it."""
-    log = path.with_name(f"{path.name}-wal")
-    unread = log.is_file() and log.stat().st_size > 0
-    if unread and not path.with_name(f"{path.name}-shm").is_file():
-        raise StoreError(
-            f"{log}: holds rows that are not in the store yet, and they cannot be read where nothing may be written.",
-            f"Copy {path.parent} to a disk that may be written, and look at the copy.",
-        )
-    address = f"{path.absolute().as_uri()}?{'mode=ro' if unread else 'immutable=1'}"
     with plain_words(path):
-        connection = sqlite3.connect(address, uri=True, isolation_level=None, check_same_thread=False, timeout=30)
+        connection = sqlite3.connect(
+            read_only(path), uri=True, isolation_level=None, check_same_thread=False, timeout=30
+        )
         version = connection.execute("PRAGMA user_version").fetchone()[0]
     return _of_this_version(connection, version, path)
 
