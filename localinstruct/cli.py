@@ -192,7 +192,8 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or
 
     for path in make(directory):
         console.line(f"  {path}")
-    console.note(f"Next: cd {directory} && localinstruct run recipes/nano.yaml")
+    there = "" if directory.resolve() == Path.cwd() else f"cd {directory} && "
+    console.note(f"Next: {there}localinstruct run recipes/nano.yaml")
 
 
 def _run_everything(recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool) -> None:
