@@ -23,21 +23,27 @@ class Section(BaseModel):
 
 
 S = TypeVar("S", bound=Section)
+CORRECT = "Correct these keys and run the same command again."
 
 
 def parse(section: type[S], data: dict[str, Any], source: str) -> S:
     """Build `section` from plain values; raise RecipeError with every problem, `source` naming where they stand."""
+    built, problems = attempt(section, data)
+    if built is None:
+        raise RecipeError(f"{source}: {listing(problems)}", CORRECT)
+    return built
+
+
+def attempt(section: type[S], data: dict[str, Any]) -> tuple[S | None, list[str]]:
+    """(`section` from plain values, []), or (None, a sentence for each problem)."""
     try:
-        return section.model_validate(data)
+        return section.model_validate(data), []
     except ValidationError as error:
-        problems = [_explain(section, problem) for problem in error.errors(include_url=False)]
-        raise RecipeError(
-            f"{source}: {listing(problems)}", "Correct these keys and run the same command again."
-        ) from None
+        return None, [_explain(section, problem) for problem in error.errors(include_url=False)]
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds; RecipeError for a missing or unreadable file, bad YAML, or another type."""
+    """The mapping a YAML file holds; RecipeError for a file that is missing or unreadable, bad YAML, a key given twice."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
@@ -45,13 +51,50 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path}: cannot be read as UTF-8 text ({error}).") from None
     try:
-        data = yaml.safe_load(text)
+        data, twice = _loaded(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}.") from None
+    if twice:
+        raise RecipeError(
+            listing([f"{path}:{words}" for words in twice]), "Keep one of them: of two, only the last would count."
+        )
     if not isinstance(data, dict):
         found = "an empty file" if data is None else f"a {type(data).__name__}"
         raise RecipeError(f"{path}: expected a mapping of keys to values, found {found}.")
     return data
+
+
+def _loaded(text: str) -> tuple[Any, list[str]]:
+    """(the value of a YAML text, a sentence for each key that stands twice in the same mapping)."""
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        twice = _repeated(node)  # before merges (`<<`) are resolved: what they bring may be given anew
+        return (None if node is None else loader.construct_document(node)), twice
+    finally:
+        loader.dispose()
+
+
+def _repeated(root: yaml.Node | None) -> list[str]:
+    """'LINE: expected the key …' for every key that an earlier one of its mapping has already named."""
+    found, seen, waiting = dict[int, str](), set[int](), [root]
+    while waiting:
+        node = waiting.pop()
+        if id(node) in seen or not isinstance(node, yaml.CollectionNode):
+            continue
+        seen.add(id(node))
+        first: dict[tuple[str, str], int] = {}
+        for part in node.value:
+            key, value = part if isinstance(node, yaml.MappingNode) else (None, part)
+            waiting += [key, value]
+            if isinstance(key, yaml.ScalarNode):
+                line, name = key.start_mark.line + 1, (key.tag, key.value)
+                if name in first:
+                    found[key.start_mark.index] = (
+                        f"{line}: expected the key {key.value!r} once, found it again (first on line {first[name]})"
+                    )
+                first.setdefault(name, line)
+    return [found[place] for place in sorted(found)]
 
 
 def nearby(path: Path) -> str:

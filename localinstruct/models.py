@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from localinstruct.config import Section, did_you_mean, listing, load_yaml, parse
+from localinstruct.config import Section, attempt, did_you_mean, listing, load_yaml
 from localinstruct.errors import LocalInstructError, ModelError, RecipeError
 from localinstruct.files import write_text
 from localinstruct.offline import require_local
@@ -259,27 +259,28 @@ def _parse_entries(data: Mapping[str, Any], path: Path) -> dict[str, ModelSpec]:
     models: dict[str, ModelSpec] = {}
     problems: list[str] = []
     for name, entry in data.items():
-        try:
-            models[str(name)] = _parse_entry(name, entry, path)
-        except RecipeError as error:
-            problems.append(error.message)
+        spec, wrong = _parse_entry(name, entry, path)
+        problems += [f"{name if isinstance(name, str) else repr(name)}: {problem}" for problem in wrong]
+        if spec:
+            models[spec.name] = spec
     if problems:
         raise RecipeError(f"{path}: {listing(problems)}", "Correct these entries and run the same command again.")
     return models
 
 
-def _parse_entry(name: Any, entry: Any, path: Path) -> ModelSpec:
+def _parse_entry(name: Any, entry: Any, path: Path) -> tuple[ModelSpec | None, list[str]]:
+    """(the entry, []), or (None, what is wrong with it)."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise RecipeError(f"{name!r}: expected a name of letters, digits, dots, dashes and underscores")
+        return None, ["expected a name of letters, digits, dots, dashes and underscores"]
     if not isinstance(entry, dict):
-        raise RecipeError(f"{name}: expected the keys of a model, found {type(entry).__name__}")
+        return None, [f"expected the keys of a model, found {type(entry).__name__}"]
     place = entry.get("path")
     template = entry.get("chat_template")
     if isinstance(template, str) and is_file_name(template):
         entry = entry | {"chat_template": str(path.parent.absolute() / Path(template).expanduser())}
     if isinstance(place, str):  # relative to models.yaml, so that a workspace can be moved
         entry = entry | {"path": str(path.parent.absolute() / Path(place).expanduser())}
-    return parse(ModelSpec, {**entry, "name": name}, name)
+    return attempt(ModelSpec, {**entry, "name": name})
 
 
 def _present(spec: ModelSpec) -> Path:

@@ -45,7 +45,7 @@ BAD_ENTRIES: dict[str, tuple[str, str]] = {
     "unknown key": (f"m:\n  path: x\n  licens: MIT\n{ENTRY}", "licens: unknown key; did you mean 'licence'"),
     "no context": ("m:\n  path: x\n  roles: [teacher]\n  licence: MIT\n", "context: missing"),
     "a text": ("m: x\n", "m: expected the keys of a model, found str"),
-    "a name with a slash": (f"a/b:\n  path: x\n{ENTRY}", "'a/b': expected a name"),
+    "a name with a slash": (f"a/b:\n  path: x\n{ENTRY}", "a/b: expected a name"),
     "a digest too short": (f"m:\n  path: x\n  sha256: {{config.json: abc}}\n{ENTRY}", "sha256.config.json"),
     "a package with a path": (f"m:\n  package: {{name: ../x}}\n{ENTRY}", "package.name"),
 }
@@ -68,6 +68,35 @@ def test_all_bad_entries_at_once(tmp_path: Path) -> None:
             )
         )
     assert f"{len(BAD_ENTRIES)} problems" in caught.value.message
+
+
+def test_every_problem_says_its_entry(tmp_path: Path) -> None:
+    bad = (
+        "aa:\n  path: x\n  roles: [tutor]\n  licens: MIT\n  context: 1\nzz:\n  endpoint: unix:///x.sock\n  roles: []\n"
+    )
+    with pytest.raises(RecipeError) as caught:
+        load_catalog(workspace(tmp_path, bad))
+    title, *lines = caught.value.message.splitlines()
+    assert title.endswith("models.yaml: 7 problems")
+    assert [line.split(": ")[0] for line in lines] == ["  - aa"] * 4 + ["  - zz"] * 3
+    assert any(line.startswith("  - aa: roles.0: ") for line in lines)
+
+
+def test_a_key_given_twice_is_refused_with_file_line_and_key(tmp_path: Path) -> None:
+    again = f"m:\n  path: x\n{ENTRY}n:\n  path: y\n  context: 64\n{ENTRY}m:\n  path: z\n{ENTRY}"
+    with pytest.raises(RecipeError) as caught:
+        load_catalog(workspace(tmp_path, again))
+    where = tmp_path / "models.yaml"
+    assert caught.value.message.splitlines() == [
+        "2 problems",
+        f"  - {where}:10: expected the key 'context' once, found it again (first on line 8)",
+        f"  - {where}:12: expected the key 'm' once, found it again (first on line 1)",
+    ]
+
+
+def test_what_a_merge_brings_may_be_given_anew(tmp_path: Path) -> None:
+    text = f"m: &m\n  path: x\n{ENTRY}n: &n\n  <<: *m\n  path: y\no: {{<<: *n, path: z}}\n"
+    assert load_catalog(workspace(tmp_path, text)).get("n").directory == tmp_path / "y"
 
 
 def test_places_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

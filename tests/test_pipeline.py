@@ -79,6 +79,17 @@ def test_a_malformed_override_is_explained(override: str) -> None:
         nano(override)
 
 
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "twice.yaml"
+    path.write_text(
+        "name: x\nmodels: {teacher: a, student: b}\nmethod: {alpaca: {}}\nsampling:\n  max_tokens: 900\n  max_tokens: 800\n"
+    )
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(path)
+    assert f"{path}:6: expected the key 'max_tokens' once, found it again (first on line 5)" == caught.value.message
+    assert "only the last would count" in caught.value.hint
+
+
 def test_no_method_or_two_are_refused() -> None:
     with pytest.raises(RecipeError, match="exactly one method"):
         nano("method={}")
