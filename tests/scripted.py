@@ -17,11 +17,16 @@ THINGS = ("rivers", "bridges", "kettles", "planets", "proverbs", "ferns", "violi
 PLACES = ("in Peru", "for children", "at sea", "before 1900", "on Mars", "in one sentence", "by weight", "at night")
 
 
-def numbered_list(rng: Random, first: int = 4, last: int = 20) -> str:
+def few(rng: Random) -> str:
+    """How many of a thing a task is about."""
+    return str(rng.randint(2, 99))
+
+
+def numbered_list(rng: Random, first: int = 4, last: int = 20, amount: Callable[[Random], str] = few) -> str:
     """A completion of Alpaca's list with invented tasks, continuing an open slot."""
     items = []
     for number in range(first, last + 1):
-        task = f"{rng.choice(VERBS)} {rng.randint(2, 99)} {rng.choice(THINGS)} {rng.choice(PLACES)}"
+        task = f"{rng.choice(VERBS)} {amount(rng)} {rng.choice(THINGS)} {rng.choice(PLACES)}"
         head = f" {task}" if number == first else f"###\n{number}. Instruction: {task}"
         items.append(f"{head}\n{number}. Input:\n<noinput>\n{number}. Output:\nAn answer about {task.lower()}.\n")
     return "".join(items)

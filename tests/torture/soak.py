@@ -10,6 +10,7 @@ from random import Random
 from resource import getpagesize
 from statistics import median
 
+from tests.scripted import numbered_list
 from tests.torture.kills import GENERATE, Tick, judge
 from tests.torture.program import exported, killer, run, workspace
 
@@ -39,12 +40,18 @@ def soak(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     return wrong + _grown(folder)
 
 
+def _any_two(rng: Random) -> str:
+    return f"{rng.randrange(10**6)} or {rng.randrange(10**6)}"
+
+
 def _measured(folder: Path) -> Callable[[], None]:
-    """In the child: note rows, resident MiB, open files and its pid after every 20th row or so."""
+    """In the child: note rows, resident MiB, open files and its pid after every 20th row or so; tasks never run out."""
 
     def before() -> None:
         from localinstruct.stages import generate
+        from tests.torture import program
 
+        program.recorded = lambda prompt: numbered_list(Random(prompt), amount=_any_two)
         shown = generate.Meter.__call__
 
         def noted(self: generate.Meter, commit: generate.Commit) -> None:
