@@ -8,6 +8,7 @@ reason. It needs no root. Call it before anything heavy is imported, because a p
     ladder     the ways in, best first          tripwire   what tried to leave, with stack and package
     selftest   attempts that must fail          evidence   what the kernel says: interfaces, counters, versions
     kernel, filters, landlock   the calls       report, signing   the egress report and its proof
+    bystander  a process outside, to try on
 
 Not covered: see `ladder.ALWAYS_OPEN`; and GPUs inside the seal were not tested, because no GPU was at hand.
 """
@@ -17,7 +18,7 @@ import os
 from dataclasses import dataclass
 
 from localinstruct.errors import LocalInstructError
-from localinstruct.seal import kernel, ladder, selftest, tripwire
+from localinstruct.seal import bystander, kernel, ladder, selftest, tripwire
 from localinstruct.seal.selftest import Check
 
 MARK = "LOCALINSTRUCT_SEAL"
@@ -107,6 +108,12 @@ def describe(seal: Seal) -> list[str]:
 
 def _climb(loopback: bool) -> Seal:
     _require_single_thread()
+    with bystander.outside() as pid:
+        return _climb_beside(pid, loopback)
+
+
+def _climb_beside(pid: int, loopback: bool) -> Seal:
+    """`pid` is a process that stays outside, on which the self-test tries what must fail."""
     try:
         closed, reachable = tuple(kernel.close_foreign_sockets()), tuple(kernel.other_sockets())
         rung, refusals = ladder.climb(loopback=loopback)
@@ -117,7 +124,7 @@ def _climb(loopback: bool) -> Seal:
     if rung is None:
         reasons = "\n".join(f"  {line}" for line in refusals)
         raise SealError(f"The seal cannot be made here:\n{reasons}", "\n".join(ladder.remedies()))
-    checks = selftest.run(loopback=rung.sealed)
+    checks = selftest.run(loopback=rung.sealed, outside=pid)
     _require_all_well(checks)
     return Seal(
         rung.sealed, rung.name, rung.covers, rung.lacks, checks, kernel.namespaces(), closed, reachable, tuple(refusals)

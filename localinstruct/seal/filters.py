@@ -2,7 +2,10 @@
 
 A network namespace holds back the internet protocols. It does not hold back AF_VSOCK (to the hypervisor), and a program
 that could make or join namespaces, type into our terminal, or open sockets through io_uring would get round it. The
-filter is inherited by every child and cannot be taken off. Not covered: it does not see addresses, only address families.
+filter is inherited by every child and cannot be taken off. Where neither a user namespace of our own nor Landlock keeps us
+out of the processes of others (`landlock`), it also refuses the calls that look into another process.
+
+Not covered: it does not see addresses, only address families; nor paths, so not /proc/PID/mem.
 """
 
 import ctypes
@@ -30,11 +33,13 @@ X32 = 0x40000000
 
 CALLS = {
     "x86_64": {"arch": 0xC000003E, "socket": 41, "clone": 56, "clone3": 435, "unshare": 272, "setns": 308, "ioctl": 16,
-               "io_uring_setup": 425},
+               "io_uring_setup": 425, "ptrace": 101, "process_vm_readv": 310, "process_vm_writev": 311, "pidfd_getfd": 438},
     "aarch64": {"arch": 0xC00000B7, "socket": 198, "clone": 220, "clone3": 435, "unshare": 97, "setns": 268, "ioctl": 29,
-                "io_uring_setup": 425},
+                "io_uring_setup": 425, "ptrace": 117, "process_vm_readv": 270, "process_vm_writev": 271, "pidfd_getfd": 438},
 }  # fmt: skip
 """System call numbers by machine (arch: AUDIT_ARCH_*)."""
+INTO_PROCESSES = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd")
+"""Calls that look into another process, or take its open sockets."""
 
 Step = tuple[int, int, int, int]
 """One BPF instruction: code, jump if true, jump if false, operand."""
@@ -52,8 +57,11 @@ class Program(ctypes.Structure):
     _fields_ = (("length", ctypes.c_uint16), ("filter", ctypes.POINTER(Instruction)))
 
 
-def program(families: Sequence[int], machine: str = os.uname().machine) -> list[Step]:
-    """The filter that lets through sockets of these address families; KeyError for a machine not in CALLS."""
+def program(families: Sequence[int], machine: str = os.uname().machine, *, apart: bool = True) -> list[Step]:
+    """The filter that lets through sockets of these address families; KeyError for a machine not in CALLS.
+
+    `apart`: something else keeps us out of the processes of others; without it INTO_PROCESSES are refused, inside too.
+    """
     calls = CALLS[machine]
     steps = [_load(ARCHITECTURE), (EQUAL, 1, 0, calls["arch"]), _refuse(errno.EPERM), _load(NUMBER)]
     if machine == "x86_64":
@@ -63,14 +71,14 @@ def program(families: Sequence[int], machine: str = os.uname().machine) -> list[
     steps += _when(calls["clone3"], [_refuse(errno.ENOSYS)])  # its flags lie in memory; libc falls back to clone
     steps += _when(calls["ioctl"], _terminal_rule())
     steps += _when(calls["io_uring_setup"], [_refuse(errno.ENOSYS)])  # it opens sockets that no filter sees
-    for name in ("unshare", "setns"):
+    for name in ("unshare", "setns", *(() if apart else INTO_PROCESSES)):
         steps += _when(calls[name], [_refuse(errno.EPERM)])
     return [*steps, (RETURN, 0, 0, ALLOW)]
 
 
-def install(families: Sequence[int]) -> None:
-    """Put the filter on this process and its children for good; needs no_new_privs."""
-    steps = program(families)
+def install(families: Sequence[int], *, apart: bool = True) -> None:
+    """Put the filter of `program` on this process and its children for good; needs no_new_privs."""
+    steps = program(families, apart=apart)
     array = (Instruction * len(steps))(*(Instruction(*step) for step in steps))
     whole = Program(len(steps), array)
     pr_set_seccomp, mode_filter = 22, 2

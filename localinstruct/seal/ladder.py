@@ -20,13 +20,19 @@ INSIDE_BUBBLEWRAP = "LOCALINSTRUCT_BUBBLEWRAP"
 EVERYTHING = (
     "every internet protocol of this process and all its children, names included, whatever library or program asks",
     "AF_VSOCK, raw and packet sockets, new namespaces, set-uid programs, io_uring (refused by seccomp)",
+    "processes outside: their sockets cannot be taken, nor their memory read or written",
 )
 ALWAYS_OPEN = (
-    "files: what is written to this disk can be read by others",
+    "files and shared memory: what is written there can be read by others, and run by them",
     "unix sockets in folders that this user may open, other than the known doors",
+    "processes outside that work for us of their own accord, and signals to those of the same user",
     "root of this machine, who can enter every namespace; devices such as modems and USB drives",
 )
 """What no rung holds back, said in every report."""
+LATER = () if landlock.keeps_apart() else (
+    "processes of this user in another network that start later, through /proc/PID/mem: this kernel has no Landlock",
+)  # fmt: skip
+"""What remains where no user namespace of our own keeps us apart. Those that are there already, the self-test finds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +88,15 @@ def socketless() -> str:
 
 RUNGS = (
     Rung("own namespaces", True, EVERYTHING, (), own),
-    Rung("own network namespace, as root", True, EVERYTHING, (), own_as_root),
+    Rung("own network namespace, as root", True, EVERYTHING, LATER, own_as_root),
     Rung("network stack with only loopback, given by whoever started us", True, EVERYTHING,
-         ("an interface that whoever made this network stack adds to it later",), given),
+         ("an interface that whoever made this network stack adds to it later", *LATER), given),
     Rung("bubblewrap", True, EVERYTHING, (), bubblewrap),
     Rung("no internet sockets (seccomp, Landlock)", False,
          ("every socket but unix sockets, in this process and all its children", landlock.promise(),
           "not for generate, evaluate with a teacher, or anything else that serves a model"),
-         ("doors to services outside are not covered by mounts: the self-test only finds the open ones",), socketless),
+         ("doors to services outside are not covered by mounts: the self-test only finds the open ones", *LATER),
+         socketless),
 )  # fmt: skip
 """Best first. The last one is taken only by commands that need no loopback."""
 
@@ -97,22 +104,28 @@ RUNGS = (
 def climb(*, loopback: bool) -> tuple[Rung | None, list[str]]:
     """Enter the first rung that works, and harden; the rung, and why each one before it did not work."""
     refusals: list[str] = []
+    user = kernel.namespaces()["user"]
     for rung in RUNGS:
         if loopback and not rung.sealed:
             continue
         reason = rung.enter()
         if not reason:
-            harden(filters.WITH_LOOPBACK if rung.sealed else filters.SOCKETLESS)
+            alone = kernel.namespaces()["user"] != user
+            harden(filters.WITH_LOOPBACK if rung.sealed else filters.SOCKETLESS, alone=alone)
             return rung, refusals
         refusals.append(f"{rung.name}: {reason}")
     return None, refusals
 
 
-def harden(families: tuple[int, ...]) -> None:
-    """No capabilities, no new privileges, and the system call filter: for good, and for every child."""
+def harden(families: tuple[int, ...], *, alone: bool) -> None:
+    """No capabilities, no new privileges, a Landlock domain and the system call filter: for good, and for every child.
+
+    `alone`: in a user namespace of our own, which keeps us out of the processes of others where Landlock does not.
+    """
     kernel.drop_capabilities()
     kernel.forbid_new_privileges()
-    filters.install(families)
+    landlock.stand_apart()
+    filters.install(families, apart=alone or landlock.keeps_apart())
 
 
 def remedies() -> list[str]:

@@ -13,9 +13,10 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from localinstruct.seal import kernel
+from localinstruct.seal import bystander, kernel
 
 LOCAL_REFUSALS = {errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EPERM, errno.EACCES, errno.EADDRNOTAVAIL, errno.ENOSYS,
                   errno.EPROTONOSUPPORT}  # fmt: skip
@@ -45,12 +46,25 @@ class Check:
     ok: bool
 
 
-def run(*, loopback: bool) -> tuple[Check, ...]:
-    """All attempts, under 0.2 s. Without `loopback` the rung has no internet sockets at all, not even to this machine."""
+def run(*, loopback: bool, outside: int) -> tuple[Check, ...]:
+    """All attempts, under 0.2 s. Without `loopback` the rung has no internet sockets at all, not even to this machine.
+
+    `outside` is the process id of a bystander, started before the seal.
+    """
     over_loopback = (("TCP over loopback", loopback_tcp), ("UDP over loopback", loopback_udp)) if loopback else ()
     works = [_must_work(name, attempt) for name, attempt in (*over_loopback, ("unix socket", unix_socket))]
     fails = [_must_fail(name, attempt) for name, attempt in FORBIDDEN.items()]
-    return (*works, *fails, _resolver(), _doors(), _capabilities(), *((_interfaces(),) if loopback else ()), _child())
+    fails += [_must_fail(name, partial(attempt, outside)) for name, attempt in bystander.TAKING.items()]
+    return (
+        *works,
+        *fails,
+        _other_networks(),
+        _resolver(),
+        _doors(),
+        _capabilities(),
+        *((_interfaces(),) if loopback else ()),
+        _child(),
+    )
 
 
 def tcp(family: int, address: tuple[str, int]) -> None:
@@ -150,6 +164,13 @@ def _must_fail(name: str, attempt: Callable[[], None]) -> Check:
     except OSError as problem:
         return Check(name, "fail", problem.strerror or str(problem), problem.errno in LOCAL_REFUSALS)
     return Check(name, "fail", "was let through", False)
+
+
+def _other_networks() -> Check:
+    """No process that has another network may be open to us, by which we could act in it."""
+    found = bystander.in_other_networks()
+    advice = f"open: those of the processes {found[:20]}; end them, or use a user of its own"
+    return Check("memory of processes in other networks", "fail", advice if found else "none open", not found)
 
 
 def _resolver() -> Check:
