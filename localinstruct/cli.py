@@ -7,9 +7,10 @@ All of our errors end in `main`, with the exit codes of errors.py.
 import os
 import signal
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -35,6 +36,10 @@ from localinstruct.commands.ship import chat, export, serve
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.integrity import plain_words
 from localinstruct.warden import CHILD
+
+if TYPE_CHECKING:
+    from localinstruct.recipe import Recipe
+    from localinstruct.workspace import Check
 
 app = typer.Typer(
     name="localinstruct", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
@@ -201,8 +206,10 @@ def _run_everything(recipe: str, name: str | None, settings: list[str] | None, f
     from localinstruct.fit.assess import shortfall
     from localinstruct.workspace import opened_run
 
-    with opened_run(recipe, name, settings or [], fresh=fresh, redo=redo) as work, console.progress() as progress:
-        pipeline.require_ready(work.recipe, work.run, work.workspace, progress)
+    check = _checks(pipeline.NAMES) if fresh else None
+    with opened_run(recipe, name, settings or [], redo=redo, fresh=check) as work, console.progress() as progress:
+        due = pipeline.due_stages(work.recipe, work.run)
+        pipeline.require_ready(work.recipe, due, work.workspace, progress)
         if words := shortfall(work.recipe, work.workspace, work.run.path):
             progress.say(words)
         pipeline.run_all(work.recipe, work.run, progress, views.stage_done)
@@ -220,11 +227,24 @@ def _run_stage(
     if started_by_run:
         die_with_parent()
     chosen = pipeline.STAGES[pipeline.NAMES.index(stage)]
-    with opened_run(target, name, settings or [], fresh=fresh, redo=redo) as work, console.progress() as progress:
+    check = _checks([stage]) if fresh else None
+    with opened_run(target, name, settings or [], redo=redo, fresh=check) as work, console.progress() as progress:
         result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)
     if not started_by_run:
         views.stage_done(chosen, result, False)
     return result
+
+
+def _checks(stages: Sequence[str]) -> "Check":
+    """What looks for all that these stages of a new run need, before --fresh deletes the run that is there."""
+    from localinstruct import pipeline
+
+    def check(recipe: "Recipe", workspace: Path) -> None:
+        due = [stage for stage in pipeline.STAGES if stage.name in stages]
+        with console.progress() as progress:
+            pipeline.require_ready(recipe, due, workspace, progress)
+
+    return check
 
 
 def _interrupt(number: int, frame: FrameType | None) -> NoReturn:

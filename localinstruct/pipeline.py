@@ -7,11 +7,10 @@ reads and of the stage before it.
 """
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -32,6 +31,7 @@ from localinstruct.run import Run, StageEntry
 from localinstruct.stages import StageResult
 from localinstruct.stages.forgetting import general_text
 from localinstruct.stages.mixing import require_sources, state_of
+from localinstruct.stages.sources import require_startable
 from localinstruct.stages.tasks import read_tasks, task_file
 from localinstruct.warden import CHILD
 
@@ -206,12 +206,16 @@ def _has_result(run: Run, name: str) -> bool:
     return bool(entry and entry.finished)
 
 
-def require_ready(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> None:
-    """Look for every model and task file that the unfinished stages need: a night of rows must not end at a typing error.
+def due_stages(recipe: Recipe, run: Run) -> list[Stage]:
+    """The stages that have not finished for the inputs they have now."""
+    return [stage for stage in STAGES if not is_finished(stage, recipe, run)]
 
-    ModelError, or the error of the task file, naming all of them at once.
+
+def require_ready(recipe: Recipe, due: Sequence[Stage], workspace: Path, progress: Progress) -> None:
+    """Look for all that these stages need to begin: a night of rows must not end at a typing error.
+
+    ModelError that names all missing models at once, or the error of the seeds, of a source, of a text or task file.
     """
-    due = [stage for stage in STAGES if not is_finished(stage, recipe, run)]
     catalog, problems = load_catalog(workspace), []
     for name in dict.fromkeys(name for stage in due for name in _models_of(stage, recipe)):
         try:
@@ -221,14 +225,18 @@ def require_ready(recipe: Recipe, run: Run, workspace: Path, progress: Progress)
                 checked(spec)
         except ModelError as problem:
             problems.append(problem)
-    require_sources(recipe.dataset, workspace)
-    if any(stage.name == "evaluate" for stage in due):
+    names = {stage.name for stage in due}
+    if "dataset" in names:
+        require_sources(recipe.dataset, workspace)
+    if "evaluate" in names:
         general_text(recipe.evaluate.text, workspace)
         if recipe.evaluate.tasks:
             read_tasks(task_file(recipe.evaluate.tasks, workspace))
     if problems:
         hints = [problem.hint for problem in problems if problem.hint]
         raise ModelError("\n".join(problem.message for problem in problems), "\n".join(hints))
+    if "generate" in names and recipe.generate.target:
+        require_startable(recipe, {role: catalog.get(name) for role, name in recipe.models.asked.items()}, workspace)
 
 
 def _models_of(stage: Stage, recipe: Recipe) -> list[str]:
@@ -280,13 +288,3 @@ def _in_own_process(stage: Stage, path: Path) -> None:
         raise Interrupted("") from None
     if code:
         raise StageFailed(stage.name, code)
-
-
-def delete_run(path: Path) -> None:
-    """Remove a run directory; refused for a directory that is not one."""
-    if path.exists():
-        if not (path / "run.sqlite").is_file() and any(path.iterdir()):
-            raise RunConflict(
-                f"{path}: not a run (no run.sqlite), so --fresh does not delete it.", "Remove it yourself."
-            )
-        shutil.rmtree(path)

@@ -27,6 +27,7 @@ from localinstruct.errors import RunConflict, UsageError
 from localinstruct.integrity import checksum, damage, damaged, plain_words, read_only
 from localinstruct.lock import only_writer
 from localinstruct.records import Completion, Instance, Kept, Neighbour, Reject
+from localinstruct.run_folder import make_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -254,7 +255,7 @@ def open_run(path: Path) -> Iterator[Run]:
     StoreError when the disk refuses or the store is damaged; a stage started by `run` relies on its parent's check.
     """
     with plain_words(path):
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        make_folder(path)
     with only_writer(path) as ours:
         run = Run(path, _connect(path / "run.sqlite", create=True))
         try:

@@ -6,7 +6,7 @@ with a models.yaml); recipes that came with the program belong to the packaged w
 
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,14 +15,18 @@ from typing import Literal
 from localinstruct import pipeline, seal
 from localinstruct.config import did_you_mean
 from localinstruct.errors import Interrupted, RecipeError, UsageError
+from localinstruct.lock import only_writer
 from localinstruct.nano.build import build_nano
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe, find_recipe, find_workspace, load_recipe, packaged_workspace, recipe_from_text
 from localinstruct.run import Run, open_run, read_run
+from localinstruct.run_folder import empty_run, require_run_or_room
 from localinstruct.seal import report as egress
 from localinstruct.warden import CHILD
 
 RUNS = Path("runs")
+Check = Callable[[Recipe, Path], None]
+"""Looks for what a run of this recipe in this workspace needs, and raises when something is missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,15 +39,21 @@ class Work:
 
 
 @contextmanager
-def opened_run(target: str, name: str | None, settings: Sequence[str], *, fresh: bool, redo: bool) -> Iterator[Work]:
+def opened_run(
+    target: str, name: str | None, settings: Sequence[str], *, redo: bool, fresh: Check | None = None
+) -> Iterator[Work]:
     """The run that `target` (a recipe or a run) names, locked, with its recipe settled.
 
+    With `fresh`, a run of this name is deleted first, unless `fresh` raises about what the new one needs.
     Ctrl-C inside becomes Interrupted, saying what is kept and how to go on.
     """
     recipe, workspace, path = _resolve(target, name, tuple(settings))
     seal.begin(recipe.sealed)
-    if fresh:
-        _delete(path)
+    require_run_or_room(path)
+    if fresh and path.exists():
+        with only_writer(path):  # RunInUse when somebody works in it
+            fresh(recipe, workspace)
+            empty_run(path)
     with open_run(path) as run:
         try:
             with pipeline.as_before_when_refused(run) if redo else nullcontext():
@@ -140,10 +150,3 @@ def _resolve(target: str, name: str | None, settings: tuple[str, ...]) -> tuple[
     with read_run(run) as found:
         stored, workspace = pipeline.recipe_of(found)
         return recipe_from_text(stored.to_yaml(), str(run), settings), workspace, run
-
-
-def _delete(path: Path) -> None:
-    if path.exists():
-        with open_run(path):  # RunInUse when somebody works in it
-            pass
-        pipeline.delete_run(path)

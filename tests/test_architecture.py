@@ -23,7 +23,19 @@ ROWS = (
     ("judge",),
     ("formats", "models", "templates"),
     ("preflight", "seal"),
-    ("records", "config", "machine", "offline", "files", "warden", "progress", "integrity", "lock", "interrupt"),
+    (
+        "records",
+        "config",
+        "machine",
+        "offline",
+        "files",
+        "warden",
+        "progress",
+        "integrity",
+        "lock",
+        "interrupt",
+        "run_folder",
+    ),
     ("errors",),
 )
 """Top to bottom. A unit may import units of lower rows, and its own folder; units of one row do not know each other."""

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from localinstruct import pipeline
-from localinstruct.errors import DataError, ModelError, RecipeError, RunConflict
+from localinstruct.errors import DataError, LocalInstructError, ModelError, RecipeError, RunConflict
 from localinstruct.models import load_catalog
-from localinstruct.pipeline import STAGES, inputs_of, is_finished, run_stage, settle_recipe
+from localinstruct.pipeline import STAGES, due_stages, inputs_of, is_finished, run_stage, settle_recipe
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe, changed_keys, find_recipe, load_recipe, packaged_workspace, recipe_from_text
 from localinstruct.records import Completion
@@ -128,7 +128,7 @@ def test_every_missing_model_is_named_before_anything_starts(tmp_path: Path) -> 
     with open_run(tmp_path) as run:
         recipe = settled(run, "models.teacher=qwen3-8b", "models.student=llama-3.2-1b", "models.judge=nobody")
         with pytest.raises(ModelError) as caught:
-            pipeline.require_ready(recipe, run, packaged_workspace(), Silent())
+            pipeline.require_ready(recipe, due_stages(recipe, run), packaged_workspace(), Silent())
         for name in ("qwen3-8b: looked for", "llama-3.2-1b: looked for", "nobody: no such model"):
             assert name in caught.value.message
         assert "hf download meta-llama" in caught.value.hint
@@ -138,10 +138,24 @@ def test_a_missing_task_file_is_found_before_anything_starts(tmp_path: Path) -> 
     with open_run(tmp_path) as run:
         recipe = settled(run, "evaluate.tasks=seeds/nope.jsonl")
         with pytest.raises(RecipeError, match=r"nope\.jsonl"):
-            pipeline.require_ready(recipe, run, packaged_workspace(), Silent())
+            pipeline.require_ready(recipe, due_stages(recipe, run), packaged_workspace(), Silent())
         recipe = settled(run, "evaluate.text=seeds/nope.txt")
         with pytest.raises(DataError, match=r"evaluate.text: .*nope\.txt"):
-            pipeline.require_ready(recipe, run, packaged_workspace(), Silent())
+            pipeline.require_ready(recipe, due_stages(recipe, run), packaged_workspace(), Silent())
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [("seeds=seeds/nope.jsonl", r"nope\.jsonl: no such file"),
+     ("method={magpie: {}}", "needs an instruction-tuned teacher"),
+     ("method={grounded: {}}", "expected a folder of documents, found a file"),
+     ("coverage.topics=[{topic: tea, seeds: [nobody]}]", "no seed task has such a name"),
+     ("then.judge={}", "base model")],
+)  # fmt: skip
+def test_what_generate_would_refuse_is_found_before_anything_starts(override: str, said: str) -> None:
+    recipe = nano(override, "novelty.against=kept", "dataset.include_seeds=false")
+    with pytest.raises(LocalInstructError, match=said):
+        pipeline.require_ready(recipe, STAGES[:1], packaged_workspace(), Silent())
 
 
 def test_only_the_models_of_unfinished_stages_are_wanted(tmp_path: Path) -> None:
@@ -149,7 +163,7 @@ def test_only_the_models_of_unfinished_stages_are_wanted(tmp_path: Path) -> None
         recipe = settled(run, "models.teacher=qwen3-8b")
         run.start_stage("generate", inputs_of(STAGES[0], recipe, run))
         run.finish_stage("generate", {})
-        pipeline.require_ready(recipe, run, packaged_workspace(), Silent())
+        pipeline.require_ready(recipe, due_stages(recipe, run), packaged_workspace(), Silent())
 
 
 def test_redo_accepts_changes_that_leave_the_rows_valid(tmp_path: Path) -> None:
@@ -190,14 +204,3 @@ def test_a_stage_names_the_one_it_needs(tmp_path: Path) -> None:
 
 def test_changed_keys_are_dotted_paths() -> None:
     assert changed_keys(nano(), nano("train.lora.r=4")) == {"train.lora.r": (32, 4)}
-
-
-def test_fresh_deletes_only_runs(tmp_path: Path) -> None:
-    (tmp_path / "precious.txt").write_text("mine")
-    with pytest.raises(RunConflict, match="not a run"):
-        pipeline.delete_run(tmp_path)
-    assert (tmp_path / "precious.txt").exists()
-    with open_run(tmp_path / "run"):
-        pass
-    pipeline.delete_run(tmp_path / "run")
-    assert not (tmp_path / "run").exists()

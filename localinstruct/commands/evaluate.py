@@ -41,7 +41,7 @@ def compare_student(
 
     is_run = (Path(target) / "run.sqlite").is_file()
     run_path(target if is_run else name or target)  # a recipe without a run has no student yet
-    with opened_run(target, name, settings, fresh=False, redo=redo) as work, console.progress() as progress:
+    with opened_run(target, name, settings, redo=redo) as work, console.progress() as progress:
         catalog = load_catalog(work.workspace)
         student = catalog.get(work.recipe.models.student)
         wish = Wish(against, tuple(tasks), require_judge(catalog.get(judge)) if judge else None)

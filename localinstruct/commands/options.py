@@ -27,12 +27,30 @@ def _enter(asked: bool, *, loopback: bool) -> bool:
     return asked
 
 
+def _run_name(name: str | None) -> str | None:
+    """The name of a run as a recipe could give it; UsageError for a path, or for nothing."""
+    import re
+
+    from localinstruct.errors import UsageError
+    from localinstruct.recipe import RUN_NAME
+
+    if name is not None and not (re.match(RUN_NAME, name) and "\n" not in name):
+        raise UsageError(
+            f"--name: expected up to 64 letters (a to z), digits, dots, dashes and underscores, a letter or digit first; "
+            f"found {name!r}.",
+            "Runs lie in runs/ of this directory. For example: --name first",
+        )
+    return name
+
+
 RecipeArg = Annotated[
     str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that came with the program.")
 ]
 TargetArg = Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, or a run by name or directory.")]
 RunArg = Annotated[str, typer.Argument(metavar="RUN", help="A run by name (runs/NAME) or directory.")]
-Name = Annotated[str | None, typer.Option("--name", help="Name of the run; default: the recipe's name.")]
+Name = Annotated[
+    str | None, typer.Option("--name", callback=_run_name, help="Name of the run; default: the recipe's name.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. generate.target=500."),

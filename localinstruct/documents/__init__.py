@@ -8,6 +8,6 @@
 Documents are strangers' files: none is followed, run or fetched for, and a bad one costs only itself.
 """
 
-from localinstruct.documents.folder import Folder, Problem, read_folder, told
+from localinstruct.documents.folder import Folder, Problem, read_folder, require_folder, told
 
-__all__ = ["Folder", "Problem", "read_folder", "told"]
+__all__ = ["Folder", "Problem", "read_folder", "require_folder", "told"]

@@ -51,9 +51,7 @@ class Folder:
 
 def read_folder(folder: Path, words: int, shortest: int, progress: Progress, seconds: int = SECONDS) -> Folder:
     """All documents below `folder`, in the order of their paths; DataError when none of them can be used."""
-    if not folder.is_dir():
-        found = "nothing" if not folder.exists() else "a file"
-        raise DataError(f"{folder}: expected a folder of documents, found {found}.", "Name one as seeds in the recipe.")
+    require_folder(folder)
     files, problems, found_in = sorted(_files(folder)), list[Problem](), dict[str, Instance]()
     read = 0
     with Worker(seconds) as worker:
@@ -74,6 +72,13 @@ def read_folder(folder: Path, words: int, shortest: int, progress: Progress, sec
         raise DataError(f"{folder}: no document that can be used among {len(files)} files.{_named(problems)}",
                         f"Expected files that end in {', '.join(READERS)}.")  # fmt: skip
     return Folder(list(found_in.values()), read, problems)
+
+
+def require_folder(folder: Path) -> None:
+    """DataError when there is no such folder; what is in it is not looked at."""
+    if not folder.is_dir():
+        found = "nothing" if not folder.exists() else "a file"
+        raise DataError(f"{folder}: expected a folder of documents, found {found}.", "Name one as seeds in the recipe.")
 
 
 def _named(problems: list[Problem]) -> str:

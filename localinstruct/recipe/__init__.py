@@ -31,11 +31,14 @@ from localinstruct.records import digest
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.templates import written
 
+RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
+"""What a run may be called: it is the name of its folder in runs/."""
+
 
 class Recipe(Section):
     """Everything that shapes a run."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")
+    name: str = Field(pattern=RUN_NAME)
     """Default name of the run."""
     about: str = ""
     """One sentence for `recipes list` and the report."""

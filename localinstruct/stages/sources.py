@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.config import listing
-from localinstruct.documents import Folder, read_folder
+from localinstruct.curate.coverage import require_seeds
+from localinstruct.documents import Folder, read_folder, require_folder
 from localinstruct.errors import ModelError, RecipeError
 from localinstruct.formats import read_instances
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, asked_in_chats
@@ -45,6 +46,20 @@ def documents_of(recipe: Recipe, workspace: Path, progress: Progress) -> Folder:
     return replace(folder, passages=sorted(folder.passages, key=lambda passage: passage.id))
 
 
+def require_startable(recipe: Recipe, asked: Mapping[str, ModelSpec], workspace: Path) -> None:
+    """Raise what generate would raise when it starts: unreadable seeds, topics without seeds, base models asked in chats.
+
+    Documents take their time to read, so here their folder has to be there and no more.
+    """
+    require_chats(recipe, asked)
+    if recipe.method.name == "magpie":
+        _require_talker(asked["teacher"])
+    if recipe.method.name in OVER_DOCUMENTS:
+        require_folder(workspace / recipe.seeds)
+    else:
+        require_seeds(recipe.coverage, seeds_of(recipe, workspace))
+
+
 def completed(recipe: Recipe, teacher: ModelSpec, seeds: Sequence[Instance] = ()) -> MethodSection:
     """The recipe's method, with what it starts from in its options."""
     name = recipe.method.name
@@ -74,12 +89,7 @@ def require_chats(recipe: Recipe, asked: Mapping[str, ModelSpec]) -> None:
 def magpie_frame(recipe: Recipe, teacher: ModelSpec, _: Sequence[Instance]) -> MagpieOptions:
     """Magpie's options with the frame of the teacher's chat template; RecipeError for a base model."""
     options: MagpieOptions = recipe.method.options
-    if not teacher.chat:
-        raise RecipeError(
-            f"method.magpie: needs an instruction-tuned teacher; {teacher.name} is a base model (chat: false), "
-            "which has no chat template in which it has met users.",
-            "Name a teacher with chat: true (localinstruct models list --role teacher), or use another method.",
-        )
+    _require_talker(teacher)
     if not options.frame:
         return options.model_copy(update={"frame": frame_of(teacher, options)})
     if len(options.frame) < 2 * options.turns:
@@ -88,6 +98,15 @@ def magpie_frame(recipe: Recipe, teacher: ModelSpec, _: Sequence[Instance]) -> M
             f"{len(options.frame)}.", "Leave frame out, so that it is read from the chat template.",
         )  # fmt: skip
     return options
+
+
+def _require_talker(teacher: ModelSpec) -> None:
+    if not teacher.chat:
+        raise RecipeError(
+            f"method.magpie: needs an instruction-tuned teacher; {teacher.name} is a base model (chat: false), "
+            "which has no chat template in which it has met users.",
+            "Name a teacher with chat: true (localinstruct models list), or use another method.",
+        )
 
 
 def frame_of(teacher: ModelSpec, options: MagpieOptions) -> list[str]:

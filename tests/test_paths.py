@@ -1,0 +1,168 @@
+"""Names and paths on the command line that would cost somebody a file: refused with a sentence, and nothing is touched."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from localinstruct import pipeline, views
+from localinstruct.cli import app
+from localinstruct.errors import LocalInstructError, ModelError, RecipeError, RunConflict, RunInUse, UsageError
+from localinstruct.recipe import Recipe, find_recipe, load_recipe
+from localinstruct.run import open_run
+
+
+def asked(*words: str) -> BaseException | None:
+    """What the command ended with."""
+    return CliRunner().invoke(app, list(words)).exception
+
+
+def refusal(*words: str) -> LocalInstructError:
+    problem = asked(*words)
+    assert isinstance(problem, LocalInstructError), repr(problem)
+    assert problem.message
+    assert problem.hint
+    return problem
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    """Everything below a folder, but for SQLite's shared memory, which readers write too."""
+    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.endswith("-shm")}
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A directory inside another one, where `../` is still ours; and nothing is served or trained when a refusal is missing."""
+    home = tmp_path / "lab"
+    home.mkdir()
+    monkeypatch.chdir(home)
+    for name in ("run_all", "run_stage"):
+        monkeypatch.setattr(pipeline, name, lambda *_: pytest.fail("a stage was begun"))
+    return home
+
+
+@pytest.fixture
+def began(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Names of the runs whose stages were begun; none is really run."""
+    names: list[str] = []
+
+    def nothing(stage: object, recipe: Recipe, run: object, *_: object) -> dict[str, object]:
+        names.append(recipe.name)
+        return {}
+
+    monkeypatch.setattr(pipeline, "run_stage", nothing)
+    monkeypatch.setattr(pipeline, "checked", lambda spec: Path())
+    monkeypatch.setattr(views, "stage_done", lambda *_: None)
+    return names
+
+
+def made(name: str) -> Path:
+    """A run of nano with a row on its tape and a file beside its store."""
+    path = Path("runs", name)
+    with open_run(path) as run:
+        pipeline.settle_recipe(run, load_recipe(find_recipe("nano")), Path())
+        run.record(0, 0, 0, {}, "digest", [])
+    (path / "dataset").mkdir()
+    (path / "dataset" / "train.jsonl").write_text("rows")
+    return path
+
+
+@pytest.mark.parametrize("fresh", [["--fresh"], []])
+@pytest.mark.parametrize("command", ["run", "generate"])
+def test_a_folder_that_is_no_run_is_left_alone(command: str, fresh: list[str], here: Path) -> None:
+    mine = here / "runs" / "mine"
+    mine.mkdir(parents=True)
+    (mine / "x.txt").write_text("precious")
+    problem = refusal(command, "nano", "--name", "mine", *fresh)
+    assert isinstance(problem, RunConflict)
+    assert "runs/mine: expected a run, or nothing of this name; found a folder without run.sqlite" in problem.message
+    assert tree(here) == {str(mine / "x.txt"): b"precious"}
+
+
+def test_a_file_or_a_dead_link_in_the_place_of_a_run(here: Path) -> None:
+    (here / "runs").mkdir()
+    (here / "runs" / "a").write_text("precious")
+    (here / "runs" / "b").symlink_to("nowhere")
+    for name in "ab":
+        assert "something that is no folder" in refusal("run", "nano", "--name", name, "--fresh").message
+    assert tree(here) == {str(here / "runs" / "a"): b"precious"}
+
+
+def test_a_file_in_the_place_of_all_runs(here: Path) -> None:
+    (here / "runs").write_text("precious")
+    assert "found a file there or above it" in refusal("generate", "nano").message
+    assert (here / "runs").read_text() == "precious"
+
+
+@pytest.mark.parametrize(
+    ("command", "override", "kind"),
+    [("run", "models.teacher=qwen3-8b", ModelError), ("generate", "models.teacher=qwen3-8b", ModelError),
+     ("run", "models.student=nobody", ModelError), ("generate", "generate.targt=5", RecipeError),
+     ("run", "seeds=nope.jsonl", UsageError), ("run", "evaluate.tasks=nope.jsonl", RecipeError)],
+)  # fmt: skip
+def test_fresh_deletes_nothing_when_the_new_run_could_not_begin(
+    command: str, override: str, kind: type[LocalInstructError], here: Path
+) -> None:
+    made("nano")
+    before = tree(here)
+    assert isinstance(refusal(command, "nano", "--fresh", "--set", override), kind)
+    assert tree(here) == before
+
+
+def test_fresh_leaves_a_run_in_use_and_names_its_owner(here: Path) -> None:
+    path = made("nano")
+    code = f"""
+import sys
+from pathlib import Path
+from localinstruct.run import open_run
+with open_run(Path({str(path.resolve())!r})):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+        assert owner.stdout
+        assert owner.stdin
+        owner.stdout.readline()
+        problem = refusal("generate", "nano", "--fresh")
+        owner.stdin.close()
+    assert isinstance(problem, RunInUse)
+    assert f"in use by process {owner.pid}" in problem.message
+    assert (path / "dataset" / "train.jsonl").exists()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_fresh_empties_a_run(began: list[str], linked: bool, here: Path) -> None:
+    path = made("nano")
+    if linked:
+        path.rename(here / "elsewhere")
+        path.symlink_to(here / "elsewhere")
+    assert asked("generate", "nano", "--fresh", "--set", "novelty.threshold=0.5") is None
+    assert began == ["nano"]
+    assert not (path / "dataset").exists()
+    assert "threshold: 0.5" in (path / "recipe.yaml").read_text()
+
+
+def test_fresh_goes_on_where_a_kill_left_half_of_a_run_and_mends_a_damaged_one(began: list[str]) -> None:
+    path = made("nano")
+    (path / "run.sqlite").unlink()
+    (path / "dataset").rename(path / "adapter")
+    assert asked("generate", "nano", "--fresh") is None
+    assert not (path / "adapter").exists()
+    (path / "run.sqlite").write_bytes(b"not a store at all")
+    assert asked("generate", "nano", "--fresh") is None
+    assert began == ["nano"] * 2
+
+
+NAMED = ("demo", "run nano", "generate nano", "dataset nano", "train nano", "evaluate nano", "evaluate nano --against base",
+         "report nano")  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["../evil", "", "a/b", ".hidden", "-x", "a b", "a\n", "x" * 65, "ä"])
+@pytest.mark.parametrize("command", NAMED)
+def test_a_name_that_is_no_name_is_refused(command: str, name: str, tmp_path: Path) -> None:
+    problem = refusal(*command.split(), f"--name={name}")
+    assert isinstance(problem, UsageError)
+    assert f"found {name!r}" in problem.message
+    assert tree(tmp_path) == {}
