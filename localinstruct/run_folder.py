@@ -8,7 +8,7 @@ import os
 import shutil
 from pathlib import Path
 
-from localinstruct.errors import RunConflict
+from localinstruct.errors import RunConflict, UsageError
 
 LOCK = "run.lock"
 STORE = "run.sqlite"
@@ -24,6 +24,17 @@ def require_run_or_room(path: Path) -> None:
         raise RunConflict(
             f"{path}: expected a run, or nothing of this name; found {found}. Nothing was changed there.",
             f"Use another --name, or move it away: mv {path} ELSEWHERE",
+        )
+
+
+def require_outside(output: Path) -> None:
+    """UsageError for a path inside a run: only the run itself writes there."""
+    real = Path(os.path.realpath(output))
+    inside = next((folder for folder in (real, *real.parents) if (folder / STORE).is_file()), None)
+    if inside:
+        raise UsageError(
+            f"{output}: inside the run {inside}, where only the run itself writes.",
+            "Choose an --output elsewhere, or leave it out: then the export has a name of its own in the run.",
         )
 
 

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -11,6 +12,7 @@ from localinstruct import pipeline, views
 from localinstruct.cli import app
 from localinstruct.errors import LocalInstructError, ModelError, RecipeError, RunConflict, RunInUse, UsageError
 from localinstruct.recipe import Recipe, find_recipe, load_recipe
+from localinstruct.records import Instance, Kept
 from localinstruct.run import open_run
 
 
@@ -166,3 +168,52 @@ def test_a_name_that_is_no_name_is_refused(command: str, name: str, tmp_path: Pa
     assert isinstance(problem, UsageError)
     assert f"found {name!r}" in problem.message
     assert tree(tmp_path) == {}
+
+
+@pytest.fixture
+def rows() -> Path:
+    """A run with one kept row."""
+    path = made("nano")
+    with open_run(path) as run:
+        run.commit_episode(0, [Kept(Instance("Say a.", output="a"), (), np.ones(2, np.float32))], [], 1)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("format", "output", "said"),
+    [("jsonl", "runs/nano/run.sqlite", "inside the run"), ("jsonl", "runs/nano/new.jsonl", "inside the run"),
+     ("jsonl", "link/run.jsonl", "inside the run"), ("merged", "runs/nano/new", "inside the run"),
+     ("alpaca", "models.yaml", "replaces files that end in .json only"),
+     ("jsonl", "rows.json", "replaces files that end in .jsonl only"),
+     ("parquet", "rows.json", "replaces files that end in .parquet only"),
+     ("parquet", "new.json", "expected a name that ends in .parquet for parquet, found .json"),
+     ("parquet", "new", "found no ending"), ("sharegpt", "new.parquet", "expected a name that ends in .jsonl"),
+     ("jsonl", "runs", "expected a file name, found a directory"),
+     ("jsonl", "models.yaml/x.jsonl", "models.yaml does not exist")],
+)  # fmt: skip
+def test_an_export_replaces_no_other_file(format: str, output: str, said: str, rows: Path, here: Path) -> None:
+    for name in ("models.yaml", "rows.json"):
+        (here / name).write_text("precious")
+    (here / "link").symlink_to(rows)
+    before = tree(here)
+    assert said in refusal("export", "nano", "--format", format, "--output", output).message
+    assert tree(here) == before
+
+
+@pytest.mark.usefixtures("rows")
+@pytest.mark.parametrize(
+    ("format", "name"), [("alpaca", "rows.json"), ("jsonl", "rows.JSONL"), ("parquet", "rows.parquet")]
+)
+def test_an_export_replaces_a_file_of_its_format(format: str, name: str, here: Path) -> None:
+    (here / name).write_text("of yesterday")
+    assert asked("export", "nano", "--format", format, "--output", name) is None
+    assert b"Say a." in (here / name).read_bytes()
+
+
+def test_an_export_of_no_rows_writes_nothing(here: Path) -> None:
+    made("nano")
+    before = tree(here)
+    problem = refusal("export", "nano", "--output", "rows.json")
+    assert problem.exit_code == 2
+    assert "nothing to export" in problem.message
+    assert tree(here) == before

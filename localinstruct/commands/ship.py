@@ -44,10 +44,13 @@ def export(
 ) -> None:
     """Write the kept rows, or the trained student, in a format that other tools read."""
     from localinstruct.formats import EXPORTS
+    from localinstruct.run_folder import require_outside
     from localinstruct.ship import MODEL_FORMATS
     from localinstruct.workspace import viewed_run
 
     require_choice("--format", format, [*EXPORTS, *MODEL_FORMATS])
+    if output:
+        require_outside(output)
     with viewed_run(target, loopback=False) as found:
         if format in EXPORTS:
             _export_rows(found, format, output)
@@ -65,12 +68,16 @@ def _in_run(run: "Run", ending: str) -> Path:
 
 
 def _export_rows(run: "Run", format: str, output: Path | None) -> None:
-    from localinstruct.formats import write, write_text
+    from localinstruct.formats import ending_of, require_place, write, write_text
     from localinstruct.pipeline import recipe_of
     from localinstruct.stages.cards import dataset_card
 
-    suffix = {"alpaca": "json", "parquet": "parquet"}.get(format, "jsonl")
-    path = output or _in_run(run, f"-{format}.{suffix}")
+    path = output or _in_run(run, f"-{format}{ending_of(format)}")
+    require_place(path, format)
+    if not run.count_kept():
+        raise UsageError(
+            f"{run.path}: nothing to export: no rows are kept.", f"Make some first: localinstruct generate {run.path}"
+        )
     recipe, workspace = recipe_of(run)
     console.line(f"{write(run.kept(), format, path)} rows in {path}")
     card = path.with_name(f"{path.name}.card.md")

@@ -9,8 +9,9 @@ nothing is half loaded. Not covered: compressed files, CSV, tool calls and pictu
 from localinstruct.files import atomic_write, write_text
 from localinstruct.formats.read import read_instances, read_rows
 from localinstruct.formats.rows import Malformed, to_instances, user_turn
-from localinstruct.formats.write import EXPORTS, write
+from localinstruct.formats.write import EXPORTS, ending_of, require_place, write
 
 __all__ = [
-    "EXPORTS", "Malformed", "atomic_write", "read_instances", "read_rows", "to_instances", "user_turn", "write", "write_text",
+    "EXPORTS", "Malformed", "atomic_write", "ending_of", "read_instances", "read_rows", "require_place", "to_instances",
+    "user_turn", "write", "write_text",
 ]  # fmt: skip

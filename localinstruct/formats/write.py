@@ -38,6 +38,29 @@ def write(instances: Iterable[Instance], format: str, path: Path) -> int:
     return screen.count
 
 
+def ending_of(format: str) -> str:
+    """The usual ending of a file of this format: .json, .jsonl or .parquet."""
+    return {"alpaca": ".json", "parquet": ".parquet"}.get(format, ".jsonl")
+
+
+def require_place(path: Path, format: str) -> None:
+    """UsageError for a file that these rows may not replace, and for a name that says another format than theirs.
+
+    A file that is there is replaced only when it has the ending of the format; .parquet is for Parquet, and nothing else.
+    """
+    wanted = ending_of(format)
+    if path.is_file() and path.suffix.lower() != wanted:
+        raise UsageError(
+            f"{path}: is there already, and {format} replaces files that end in {wanted} only.",
+            f"Choose another --output, for example {path.stem}{wanted}, or move the file away.",
+        )
+    if (path.suffix.lower() == ".parquet") != (wanted == ".parquet"):
+        raise UsageError(
+            f"{path}: expected a name that ends in {wanted} for {format}, found {path.suffix or 'no ending'}.",
+            f"For example: --output {path.stem}{wanted}",
+        )
+
+
 class _Screen:
     """Lets through the rows a format can hold, and remembers the others."""
 
