@@ -229,6 +229,8 @@ def _run_stage(
     chosen = pipeline.STAGES[pipeline.NAMES.index(stage)]
     check = _checks([stage]) if fresh else None
     with opened_run(target, name, settings or [], redo=redo, fresh=check) as work, console.progress() as progress:
+        if not started_by_run:
+            pipeline.require_ready(work.recipe, [chosen], work.workspace, progress)
         result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)
     if not started_by_run:
         views.stage_done(chosen, result, False)

@@ -6,14 +6,14 @@ code that uses it.
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from localinstruct.errors import RecipeError
+from localinstruct.errors import LocalInstructError, RecipeError, UsageError
 
 
 class Section(BaseModel):
@@ -123,6 +123,20 @@ def listing(problems: list[str]) -> str:
     if len(problems) == 1:
         return problems[0]
     return f"{len(problems)} problems\n" + "\n".join(f"  - {problem}" for problem in problems)
+
+
+def raise_together(problems: Sequence[LocalInstructError]) -> None:
+    """Raise what there is: nothing, the one problem, or an error that lists all, of the kind of the first UsageError.
+
+    Each message begins with a key or a file and a colon; so does each hint then.
+    """
+    if not problems:
+        return
+    if len(problems) == 1:
+        raise problems[0]
+    kind = next((type(one) for one in problems if isinstance(one, UsageError)), type(problems[0]))
+    hints = [f"{one.message.partition(':')[0]}: {one.hint}" for one in problems if one.hint]
+    raise kind(listing([one.message.replace("\n", "\n    ") for one in problems]), "\n".join(dict.fromkeys(hints)))
 
 
 def _explain(section: type[Section], problem: Any) -> str:

@@ -18,21 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct import __version__
-from localinstruct.errors import Interrupted, LocalInstructError, ModelError, RunConflict
+from localinstruct.errors import Interrupted, LocalInstructError, RunConflict
 from localinstruct.files import write_text
 from localinstruct.integrity import plain_words
 from localinstruct.lock import LOCK_FD
-from localinstruct.models import checked, load_catalog
 from localinstruct.offline import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
 from localinstruct.records import digest
 from localinstruct.run import Run, StageEntry
-from localinstruct.stages import StageResult
-from localinstruct.stages.forgetting import general_text
-from localinstruct.stages.mixing import require_sources, state_of
-from localinstruct.stages.sources import require_startable
-from localinstruct.stages.tasks import read_tasks, task_file
+from localinstruct.stages import StageResult, readiness
+from localinstruct.stages.mixing import state_of
 from localinstruct.warden import CHILD
 
 Work = Callable[..., StageResult]
@@ -214,37 +210,9 @@ def due_stages(recipe: Recipe, run: Run) -> list[Stage]:
 def require_ready(recipe: Recipe, due: Sequence[Stage], workspace: Path, progress: Progress) -> None:
     """Look for all that these stages need to begin: a night of rows must not end at a typing error.
 
-    ModelError that names all missing models at once, or the error of the seeds, of a source, of a text or task file.
+    One error (RecipeError, DataError or ModelError) that names everything that is wrong: `readiness.require`.
     """
-    catalog, problems = load_catalog(workspace), []
-    for name in dict.fromkeys(name for stage in due for name in _models_of(stage, recipe)):
-        try:
-            spec = catalog.get(name)
-            if not spec.endpoint:
-                progress.say(f"checking {name}")
-                checked(spec)
-        except ModelError as problem:
-            problems.append(problem)
-    names = {stage.name for stage in due}
-    if "dataset" in names:
-        require_sources(recipe.dataset, workspace)
-    if "evaluate" in names:
-        general_text(recipe.evaluate.text, workspace)
-        if recipe.evaluate.tasks:
-            read_tasks(task_file(recipe.evaluate.tasks, workspace))
-    if problems:
-        hints = [problem.hint for problem in problems if problem.hint]
-        raise ModelError("\n".join(problem.message for problem in problems), "\n".join(hints))
-    if "generate" in names and recipe.generate.target:
-        require_startable(recipe, {role: catalog.get(name) for role, name in recipe.models.asked.items()}, workspace)
-
-
-def _models_of(stage: Stage, recipe: Recipe) -> list[str]:
-    if stage.name == "generate" and recipe.generate.target == 0:
-        return []
-    if stage.name == "generate":
-        return [*recipe.models.asked.values(), recipe.models.encoder]
-    return [recipe.models.student] if stage.name in ("train", "evaluate") else []
+    readiness.require(recipe, [stage.name for stage in due], workspace, progress)
 
 
 def run_all(

@@ -14,6 +14,7 @@ from localinstruct.errors import LocalInstructError, ModelError, RecipeError, Ru
 from localinstruct.recipe import Recipe, find_recipe, load_recipe
 from localinstruct.records import Instance, Kept
 from localinstruct.run import open_run
+from localinstruct.stages import readiness
 
 
 def asked(*words: str) -> BaseException | None:
@@ -55,7 +56,7 @@ def began(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         return {}
 
     monkeypatch.setattr(pipeline, "run_stage", nothing)
-    monkeypatch.setattr(pipeline, "checked", lambda spec: Path())
+    monkeypatch.setattr(readiness, "checked", lambda spec: Path())
     monkeypatch.setattr(views, "stage_done", lambda *_: None)
     return names
 
@@ -119,6 +120,7 @@ def test_fresh_leaves_a_run_in_use_and_names_its_owner(here: Path) -> None:
 import sys
 from pathlib import Path
 from localinstruct.run import open_run
+from localinstruct.stages import readiness
 with open_run(Path({str(path.resolve())!r})):
     print("open", flush=True)
     sys.stdin.read()

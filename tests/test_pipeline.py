@@ -38,6 +38,7 @@ def test_every_recipe_loads_and_names_known_models_and_files(path: Path) -> None
     roles = {"teacher": recipe.models.teacher, "student": recipe.models.student, "encoder": recipe.models.encoder}
     for role, name in roles.items():
         assert role in catalog.get(name).roles
+    assert recipe.models.judge is None or "judge" in catalog.get(recipe.models.judge).roles
     assert (packaged_workspace() / recipe.seeds).exists()
     assert recipe.name == path.stem
     text = path.read_text()

@@ -58,6 +58,7 @@ def previewed(recipe: "Recipe", workspace: Path) -> tuple[list[dict[str, Any]], 
     with tempfile.TemporaryDirectory(prefix="preview-") as folder, open_run(Path(folder, "run")) as run:
         pipeline.settle_recipe(run, recipe, workspace)
         with console.progress() as progress:
+            pipeline.require_ready(recipe, pipeline.STAGES[:1], workspace, progress)
             try:
                 generate.run(recipe, run, progress, workspace=workspace)
             except NothingNew as problem:

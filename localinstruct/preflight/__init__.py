@@ -13,12 +13,12 @@ from pathlib import Path
 
 from localinstruct.errors import ModelError
 from localinstruct.preflight.completeness import missing_parts
-from localinstruct.preflight.facts import Facts, read_facts
+from localinstruct.preflight.facts import Facts, has_template, read_facts
 from localinstruct.preflight.json_files import MAX_TEMPLATE_BYTES, json_problems
 from localinstruct.preflight.safetensors import read_header
 from localinstruct.preflight.template_trial import bomb_problem
 
-__all__ = ["LEAVE_OUT", "Facts", "inspect", "package_folder", "read_facts", "walk"]
+__all__ = ["LEAVE_OUT", "Facts", "has_template", "inspect", "package_folder", "read_facts", "walk"]
 
 CODE = {".py", ".pyc", ".so", ".dll", ".dylib"}
 PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".hdf5", ".msgpack", ".npy", ".npz"}

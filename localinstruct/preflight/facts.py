@@ -28,7 +28,7 @@ def read_facts(directory: Path) -> Facts:
     """Read the facts of a directory that `inspect` has found complete; `licence` is '' where README.md names none."""
     return Facts(
         context=_context(directory),
-        chat=_has_template(directory),
+        chat=has_template(directory),
         encoder=(directory / "modules.json").is_file(),
         licence=_licence(directory / "README.md"),
         parameters=sum(read_header(path).parameters for path in weight_files(directory)),
@@ -45,7 +45,8 @@ def _context(directory: Path) -> int:
     return next((limit for limit in limits if type(limit) is int and limit >= 16), DEFAULT_CONTEXT)
 
 
-def _has_template(directory: Path) -> bool:
+def has_template(directory: Path) -> bool:
+    """Whether the tokenizer in `directory` brings a chat template."""
     names = ("chat_template.jinja", "chat_template.json")
     in_file = any((directory / name).is_file() for name in names)
     return in_file or bool(load_object(directory / "tokenizer_config.json").get("chat_template"))

@@ -189,14 +189,19 @@ def _checked(recipe: Recipe, run: Run) -> dict[str, int] | None:
 
 
 def _facts(recipe: Recipe, workspace: Path) -> dict[str, Any]:
-    """What made the rows: models with digests and licences, machine, versions."""
+    """What made the rows: models with digests and licences, machine, versions.
+
+    A model that has no part in this stage (the student) need not be there; its digest is "" then.
+    """
     catalog = load_catalog(workspace)
     names = recipe.models.asked | {"student": recipe.models.student, "encoder": recipe.models.encoder}
-    specs = {role: catalog.get(name) for role, name in names.items() if role in _CARRIED or name != names["teacher"]}
+    noted = {role: name for role, name in names.items() if role in _CARRIED or name != names["teacher"]}
+    specs = {role: catalog.models[name] for role, name in noted.items() if name in catalog.models}
     models = {
-        role: {"name": s.name, "digest": s.digest, "licence": s.licence, "obligations": s.obligations}
+        role: {"name": s.name, "digest": s.digest if s.endpoint or s.present else "", "licence": s.licence,
+               "obligations": s.obligations}
         for role, s in specs.items()
-    }
+    }  # fmt: skip
     commit = {"commit": found} if (found := machine.commit()) else {}
     return {"models": models, "machine": asdict(machine.look()), "versions": machine.versions() | commit}
 

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.config import listing
-from localinstruct.curate.coverage import require_seeds
-from localinstruct.documents import Folder, read_folder, require_folder
+from localinstruct.documents import Folder, read_folder
 from localinstruct.errors import ModelError, RecipeError
 from localinstruct.formats import read_instances
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, asked_in_chats
@@ -46,20 +45,6 @@ def documents_of(recipe: Recipe, workspace: Path, progress: Progress) -> Folder:
     return replace(folder, passages=sorted(folder.passages, key=lambda passage: passage.id))
 
 
-def require_startable(recipe: Recipe, asked: Mapping[str, ModelSpec], workspace: Path) -> None:
-    """Raise what generate would raise when it starts: unreadable seeds, topics without seeds, base models asked in chats.
-
-    Documents take their time to read, so here their folder has to be there and no more.
-    """
-    require_chats(recipe, asked)
-    if recipe.method.name == "magpie":
-        _require_talker(asked["teacher"])
-    if recipe.method.name in OVER_DOCUMENTS:
-        require_folder(workspace / recipe.seeds)
-    else:
-        require_seeds(recipe.coverage, seeds_of(recipe, workspace))
-
-
 def completed(recipe: Recipe, teacher: ModelSpec, seeds: Sequence[Instance] = ()) -> MethodSection:
     """The recipe's method, with what it starts from in its options."""
     name = recipe.method.name
@@ -89,7 +74,7 @@ def require_chats(recipe: Recipe, asked: Mapping[str, ModelSpec]) -> None:
 def magpie_frame(recipe: Recipe, teacher: ModelSpec, _: Sequence[Instance]) -> MagpieOptions:
     """Magpie's options with the frame of the teacher's chat template; RecipeError for a base model."""
     options: MagpieOptions = recipe.method.options
-    _require_talker(teacher)
+    require_talker(teacher)
     if not options.frame:
         return options.model_copy(update={"frame": frame_of(teacher, options)})
     if len(options.frame) < 2 * options.turns:
@@ -100,7 +85,8 @@ def magpie_frame(recipe: Recipe, teacher: ModelSpec, _: Sequence[Instance]) -> M
     return options
 
 
-def _require_talker(teacher: ModelSpec) -> None:
+def require_talker(teacher: ModelSpec) -> None:
+    """RecipeError for a base model, which magpie cannot ask."""
     if not teacher.chat:
         raise RecipeError(
             f"method.magpie: needs an instruction-tuned teacher; {teacher.name} is a base model (chat: false), "

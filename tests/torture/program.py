@@ -24,7 +24,7 @@ from localinstruct import cli
 from localinstruct.formats import write
 from localinstruct.records import Completion, Prompt
 from localinstruct.run import read_run
-from localinstruct.stages import generate
+from localinstruct.stages import generate, readiness
 from tests.scripted import HashEncoder, numbered_list
 
 ANNOUNCE = "LOCALINSTRUCT_TORTURE_PIPE"
@@ -32,14 +32,15 @@ ANNOUNCE = "LOCALINSTRUCT_TORTURE_PIPE"
 RECIPE = """\
 name: tortured
 seeds: seeds.jsonl
-models: {teacher: played, student: played, encoder: played}
+models: {teacher: played, student: played, encoder: words}
 method: {alpaca: {kept_demonstrations: 1}}
 generate: {target: 120}
 serve: {max_num_seqs: 4, request_timeout: 0.6}
 novelty: {threshold: 0.95}
 """
 MODELS = """\
-played: {endpoint: "unix://%s", served_name: played, roles: [teacher, student, encoder], context: 4096, licence: none}
+played: {endpoint: "unix://%s", served_name: played, roles: [teacher, student], context: 4096, licence: none}
+words: {path: words, roles: [encoder], context: 256, licence: none}
 """
 SEEDS = "".join(
     f'{{"instruction": "Name {number} kinds of {thing}", "input": "", "output": "…"}}\n'
@@ -68,7 +69,7 @@ def recorded(prompt: str) -> str:
 
 def workspace(folder: Path, target: int = 120, socket: str = "/nowhere.sock") -> Path:
     """A folder with recipe, seeds and models.yaml; the recipe's path."""
-    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "words").mkdir(parents=True, exist_ok=True)  # the encoder's directory: HashEncoder needs nothing in it
     (folder / "seeds.jsonl").write_text(SEEDS)
     (folder / "models.yaml").write_text(MODELS % socket)
     (folder / "recipe.yaml").write_text(RECIPE.replace("target: 120", f"target: {target}"))
@@ -77,7 +78,7 @@ def workspace(folder: Path, target: int = 120, socket: str = "/nowhere.sock") ->
 
 def play(words: list[str], served: bool = False) -> NoReturn:
     """Be `localinstruct WORDS` until the process ends."""
-    generate.checked = lambda spec: Path()  # type: ignore[assignment]
+    generate.checked = readiness.checked = lambda spec: Path()  # type: ignore[assignment]
     generate.LocalEncoder = lambda folder: HashEncoder()  # type: ignore[assignment,misc,return-value]
     if not served:
         generate.serving_all = _played  # type: ignore[assignment]
