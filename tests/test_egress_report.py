@@ -116,7 +116,7 @@ def test_attempts_are_there_with_stack_and_package_and_the_kernel_counts_the_res
 def test_text_says_the_same(sealed: Path) -> None:
     text = (sealed / report.TEXT).read_text()
     for words in ("Verdict: sealed throughout", "look-up of phone-home.example, by __main__", "interface lo:",
-                  "root of this machine",
+                  "root of this machine", "Not seen by the tripwire: what ctypes", "It is the wall that holds these back.",
                   "localinstruct verify-report egress.json", "dataset/train.jsonl", "switches: all as they must be"):  # fmt: skip
         assert words in text
     assert signing.public_key(sealed / report.JSON) in text

@@ -18,7 +18,7 @@ from typing import Any
 from localinstruct import files
 from localinstruct.errors import LocalInstructError
 from localinstruct.records import digest
-from localinstruct.seal import journal, ladder, signing
+from localinstruct.seal import journal, ladder, signing, tripwire
 
 JSON, TEXT = "egress.json", "egress.txt"
 NAMED = ("recipe.yaml", "report.html", "dataset", "adapter")
@@ -66,6 +66,7 @@ def build(run: Path, stages: Stages) -> dict[str, Any]:
         "sessions": sessions,
         "attempts": [entry for entry in noted if entry.get("kind") == "attempt"],
         "processes": [entry for entry in noted if entry.get("kind") in ("process", "child")],
+        "unseen": list(tripwire.UNSEEN),
         "always_open": list(ladder.ALWAYS_OPEN),
         "files": (named := _name_files(run)),
         "dataset_product": dataset_product(named),
@@ -182,6 +183,7 @@ def _attempt_lines(body: dict[str, Any]) -> list[str]:
         packages = " for ".join(entry.get("packages") or ["the standard library"])
         lines.append(f"  {entry['event']} {_plain(entry['target'])}, by {_plain(packages)}")
         lines += [f"      {_plain(line)}" for line in entry["stack"][:6]]
+    lines += [f"  {text}" for text in body.get("unseen", ())]  # reports written before it was said
     children = [entry for entry in body["processes"] if entry["kind"] == "child"]
     ours = [entry for entry in body["processes"] if entry["kind"] == "process"]
     lines += ["", f"Processes of ours: {len(ours)}; programs they started: {len(children)}"]

@@ -1,7 +1,7 @@
-"""The tripwire: notes every attempt of Python code to leave this machine, with its stack and the package that made it.
+"""The tripwire: notes attempts of Python code to leave this machine, with stack and package, and the programs it starts.
 
-It is Python's audit hook, and it is not the wall: C code, ctypes and other programs pass it unseen. The wall is the
-namespace, and the kernel's own count of refused packets (`evidence`) includes those. Only our own processes have the hook:
+It is Python's audit hook, and it is not the wall: C code, ctypes and other programs pass it unseen (`UNSEEN`). The wall is
+the namespace, and the kernel's own count of refused packets (`evidence`) includes theirs. Only our own processes have the hook:
 each arms it when it enters the seal, children of ours find the file in their environment. It is put into no other program,
 by neither sitecustomize nor PYTHONPATH, because that would change the programs that are watched.
 """
@@ -13,6 +13,7 @@ import sys
 import sysconfig
 import threading
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -26,6 +27,14 @@ AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 HERE = {"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback"}
 LIBRARY = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), "<frozen "})
 INSTALLED = ("site-packages", "dist-packages")
+UNSEEN = (
+    "Not seen by the tripwire: what ctypes and other C code ask of the kernel.",
+    "Not seen by the tripwire: what programs do that are not processes of ours. Their start is noted where Python's own calls "
+    "made it, so not when C code did, and not of the workers of multiprocessing's spawn.",
+    "It is the wall that holds these back. The kernel counts their packets without a road, but not sockets and look-ups that it "
+    "refused, and does not say whose they were.",
+)
+"""What no entry can be made of, said in every report."""
 
 
 class Recorder:
@@ -36,6 +45,7 @@ class Recorder:
         self.path: Path | None = None
         self.descriptor = -1
         self.count = 0
+        self.forks = 0
         self.lock = threading.Lock()
 
     def add(self, entry: dict[str, Any]) -> None:
@@ -59,6 +69,11 @@ class Recorder:
             for entry in self.entries:
                 self._append(entry)
 
+    def begin_again(self) -> None:
+        """For a fork: the lock may have been held by a thread that is not there any more."""
+        self.lock = threading.Lock()
+        self.forks = 0
+
     def _append(self, entry: dict[str, Any]) -> None:
         if self.descriptor >= 0:
             os.write(self.descriptor, (json.dumps(entry, ensure_ascii=True) + "\n").encode())
@@ -79,6 +94,7 @@ def arm() -> None:
     recorder.add(
         {"kind": "process", "pid": os.getpid(), "time": time.time(), "command": [w[:200] for w in sys.orig_argv[:12]]}
     )
+    os.register_at_fork(after_in_child=recorder.begin_again)
     sys.addaudithook(_hook)
 
 
@@ -177,17 +193,48 @@ def _new_socket(arguments: tuple[Any, ...]) -> str:
 
 def _program(arguments: tuple[Any, ...]) -> str:
     """subprocess.Popen: (executable, arguments, …)."""
-    words = arguments[1] if isinstance(arguments[1], list | tuple) else [arguments[1]]
+    return _line(arguments[1] if isinstance(arguments[1], list | tuple) else [arguments[1]])
+
+
+def _shell(arguments: tuple[Any, ...]) -> str:
+    """os.system: (command,)."""
+    return _line(arguments)
+
+
+def _exec(arguments: tuple[Any, ...]) -> str:
+    """os.exec: (path, arguments, environment); os.execvp tries every folder of PATH, of which one has the program."""
+    there = isinstance(arguments[0], int) or os.access(arguments[0], os.X_OK)
+    return _line([arguments[0], *arguments[1][1:]]) if there else ""
+
+
+def _spawn(arguments: tuple[Any, ...]) -> str:
+    """os.posix_spawn: (path, arguments, environment); when subprocess calls it, it has said so itself."""
+    caller = sys._getframe(2).f_globals.get("__name__")
+    return "" if caller == "subprocess" else _line([arguments[0], *arguments[1][1:]])
+
+
+def _fork(_: tuple[Any, ...]) -> str:
+    """os.fork, os.forkpty: nothing is told. Only the 1st, 2nd, 4th, 8th … is noted, because pools make many."""
+    recorder = _recorder[0]
+    with recorder.lock:
+        recorder.forks += 1
+        number = recorder.forks
+    return f"fork number {number} of this process" if number & (number - 1) == 0 else ""
+
+
+def _line(words: Iterable[Any]) -> str:
     return " ".join(str(os.fsdecode(word) if isinstance(word, bytes) else word) for word in words)[:300]
 
 
 EVENTS = {
     "socket.connect": _connection, "socket.sendto": _connection, "socket.sendmsg": _connection,
     "socket.getaddrinfo": _lookup, "socket.gethostbyname": _lookup, "socket.gethostbyaddr": _lookup,
-    "socket.__new__": _new_socket, "subprocess.Popen": _program,
+    "socket.__new__": _new_socket, "subprocess.Popen": _program, "os.system": _shell, "os.exec": _exec,
+    "os.posix_spawn": _spawn, "os.fork": _fork, "os.forkpty": _fork,
 }  # fmt: skip
 """Audit event -> what it is about, "" when it stays on this machine."""
-CHILDREN = {"subprocess.Popen"}
+CHILDREN = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"}
+"""Those that start a process. os.spawnv and its kin are a fork and an exec on Linux."""
 
 
 def _is_address(name: str) -> bool:
