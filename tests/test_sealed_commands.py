@@ -5,11 +5,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import typer
 
 from localinstruct.cli import app
 from localinstruct.recipe import Recipe, load_recipe
+from localinstruct.records import Instance, Kept
 from localinstruct.run import open_run
 from tests.sealing import ROOT, needs_namespaces, python
 
@@ -51,6 +53,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with open_run(folder / "runs" / name) as run:
             run.put("recipe", chosen.to_yaml())
             run.put("workspace", str(ROOT))
+            run.commit_episode(0, [Kept(Instance("Say a.", output="a"), (), np.ones(2, np.float32))], [], 1)
     return folder
 
 
