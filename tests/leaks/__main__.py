@@ -1,0 +1,97 @@
+"""Fires the leaks of some groups, one line of JSON per leak on stdout; see the package."""
+
+import contextlib
+import ctypes
+import json
+import os
+import shutil
+import socket
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.leaks import GROUPS, Leak
+from tests.leaks.leak import REAL_SLEEP
+from tests.strace_log import MARK
+
+
+def add_way_out() -> None:
+    """A default route, through loopback for want of anything else: packets for anywhere are sent, and counted."""
+    import fcntl
+    import struct
+
+    device, siocaddrt, up = ctypes.create_string_buffer(b"lo"), 0x890B, 1
+    to_anywhere = struct.pack("H14x", socket.AF_INET)
+    entry = struct.pack("@L16s16s16sHhLPhPLLH", 0, to_anywhere, to_anywhere, to_anywhere, up, 0, 0, 0, 0,
+                        ctypes.addressof(device), 0, 0, 0)  # fmt: skip
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        fcntl.ioctl(any_socket, siocaddrt, entry)
+
+
+def noted() -> list[dict[str, Any]]:
+    """What the tripwire noted so far, forked children included."""
+    from localinstruct.seal import tripwire
+
+    return tripwire.read(Path(os.environ[tripwire.FILE]))
+
+
+def mark(name: str) -> None:
+    """A call that strace shows and that goes nowhere: what follows in its log was done by this leak."""
+    with socket.socket(socket.AF_UNIX) as nobody, contextlib.suppress(OSError):
+        nobody.connect(f"\0{MARK}{name}")
+
+
+def measure(leak: Leak) -> dict[str, Any]:
+    """Fire one leak; what it raised, what the tripwire and the kernel saw of it, and packets on every interface."""
+    from localinstruct.seal import evidence
+
+    mark(leak.name)
+    before, old = evidence.snapshot(), len(noted())
+    began, error = time.monotonic(), ""
+    try:
+        leak.fire()
+    except Exception as problem:
+        error = f"{type(problem).__name__}: {problem}"[:200]
+    after, new = evidence.snapshot(), noted()[old:]
+    seen = [entry for entry in new if entry["kind"] == "attempt"]
+    return {
+        "name": leak.name,
+        "error": error,
+        "seen": [entry["target"] for entry in seen],
+        "packages": sorted({name for entry in seen for name in entry["packages"]}),
+        "stacks": [entry["stack"] for entry in seen],
+        "programs": [entry["target"] for entry in new if entry["kind"] == "child"],
+        "counted": sum(after["no_route"].values()) - sum(before["no_route"].values()),
+        "sent": sum(i["sent_packets"] for i in after["interfaces"].values())
+        - sum(i["sent_packets"] for i in before["interfaces"].values()),
+        "interfaces": sorted(after["interfaces"]),
+        "seconds": round(time.monotonic() - began, 2),
+    }
+
+
+def main(mode: str, *groups: str) -> None:
+    """Seal (or not), take the switches away (or not), fire every leak of the groups; TMPDIR becomes a run with its session."""
+    from localinstruct import offline, seal
+    from localinstruct.seal import journal, kernel, tripwire
+
+    time.sleep = lambda seconds: REAL_SLEEP(min(float(seconds), 0.01))  # libraries wait between attempts
+    if mode == "control":
+        kernel.own_namespaces()
+        add_way_out()
+        tripwire.arm()
+    else:
+        seal.enter()
+    if mode == "sealed":
+        for name in offline.SWITCHES:
+            os.environ.pop(name, None)
+    with journal.session(Path(os.environ["TMPDIR"])):
+        for leak in (leak for group in groups for leak in GROUPS[group]):
+            if not leak.needs or shutil.which(leak.needs):
+                print(json.dumps(measure(leak)), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
+    sys.stdout.flush()
+    os._exit(0)
