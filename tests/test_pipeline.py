@@ -74,6 +74,36 @@ def test_all_errors_of_a_recipe_come_at_once_with_the_nearest_key() -> None:
     assert "6 problems" in caught.value.message
 
 
+def test_models_and_seeds_are_named_beside_the_problems_of_sections() -> None:
+    with pytest.raises(RecipeError) as caught:
+        nano("generate.target=abc", "novelty.threshold=7", "models.teacher=nano-techer", "models.rivals=[nobody]",
+             "seeds=seeds/none.jsonl", "train.template=none.jinja", "=5")  # fmt: skip
+    title, *lines = caught.value.message.splitlines()
+    assert title.endswith("nano.yaml: 7 problems")
+    keys = [
+        "--set =5",
+        "train.template",
+        "generate.target",
+        "novelty.threshold",
+        "models.teacher",
+        "models.rivals",
+        "seeds",
+    ]
+    assert [line.removeprefix("  - ").split(": ")[0] for line in lines] == keys
+    assert "did you mean 'nano-teacher'?" in caught.value.message
+
+
+def test_models_are_looked_up_by_a_recipe_only_where_something_else_is_wrong() -> None:
+    assert nano("models.teacher=nano-techer").models.teacher == "nano-techer"
+
+
+def test_a_stored_recipe_is_called_by_its_run_and_not_looked_up() -> None:
+    with pytest.raises(RecipeError) as caught:
+        recipe_from_text(nano("models.teacher=gone").to_yaml(), "runs/x", ("generate.target=abc",))
+    assert caught.value.message.startswith("runs/x: generate.target: ")
+    assert "gone" not in caught.value.message
+
+
 @pytest.mark.parametrize("override", ["generate.target", "=5", "generate.target=[", "name.x=1"])
 def test_a_malformed_override_is_explained(override: str) -> None:
     with pytest.raises(RecipeError, match="--set"):

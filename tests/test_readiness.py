@@ -44,6 +44,8 @@ def refused(home: Path, *overrides: str, stages: tuple[str, ...] = NAMES, name: 
 WRONG: dict[str, tuple[str, type[LocalInstructError], tuple[str, ...]]] = {
     "seeds that are not there": ("seeds=nope.jsonl", DataError, ("seeds: ", "nope.jsonl: no such file")),
     "seeds that are a folder": ("seeds=seeds", DataError, ("seeds: ", "expected a file, found a directory")),
+    "seeds that no path can name": (f"seeds={'x' * 300}", DataError, ("seeds: expected the path of", "too long")),
+    "tasks with a NUL in their name": ('evaluate.tasks="a\\0b"', LocalInstructError, ("a\0b",)),
     "a student served by others": (
         "models.student=away", RecipeError, ("models.student: expected a directory", "http://127.0.0.1:9/v1")),
     "an encoder served by others": ("models.encoder=away", RecipeError, ("models.encoder: expected a directory",)),
@@ -76,7 +78,7 @@ WRONG: dict[str, tuple[str, type[LocalInstructError], tuple[str, ...]]] = {
 def test_what_is_wrong_is_refused_alone_and_with_the_next_thing_to_do(kind: str, home: Path) -> None:
     override, error, words = WRONG[kind]
     found = refused(home, override)
-    assert type(found) is error
+    assert isinstance(found, error)
     assert found.exit_code == (3 if error is ModelError else 2)
     for word in words:
         assert word in found.message

@@ -9,6 +9,7 @@ The resolved recipe is saved in the run.
 import difflib
 import tempfile
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from localinstruct.config import Section, load_yaml, nearby, parse
+from localinstruct.config import CORRECT, Section, attempt, listing, load_yaml, nearby
 from localinstruct.curate.coverage import Coverage
 from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
@@ -26,6 +27,7 @@ from localinstruct.recipe.dataset import Dataset
 from localinstruct.recipe.evaluate import Evaluate
 from localinstruct.recipe.generate import Generate
 from localinstruct.recipe.models import Models
+from localinstruct.recipe.names import unknown_names
 from localinstruct.recipe.train import Train
 from localinstruct.records import digest
 from localinstruct.teacher import Sampling, Serve
@@ -161,14 +163,38 @@ def find_recipe(name: str) -> Path:
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe and apply `key.path=value` overrides (values are YAML)."""
+    """Read a recipe and apply `key.path=value` overrides (values are YAML); RecipeError with every problem of both.
+
+    Beside other problems, models that models.yaml does not have and absent seeds are named as well.
+    """
+    return _built(path, overrides, str(path), find_workspace(path.parent))
+
+
+def _built(path: Path, overrides: tuple[str, ...], source: str, workspace: Path | None) -> Recipe:
+    """The recipe in `path`; its names are looked up in `workspace` where something else is wrong."""
     data = load_yaml(path)
-    for override in overrides:
-        _override(data, override)
-    _read_template(data, path)
-    _read_coverage(data, path)
-    _read_rubrics(data, path)
-    return parse(Recipe, data, str(path))
+    refused = _refused(data, overrides, path)
+    recipe, problems = attempt(Recipe, data)
+    said = [" ".join(part for part in (one.message, one.hint) if part) for one in refused]
+    keys = {one.message.partition(":")[0] for one in refused}  # what names no file is no template either
+    said += [problem for problem in problems if problem.partition(":")[0] not in keys]
+    if recipe is not None and not said:
+        return recipe
+    said += unknown_names(data, workspace) if workspace else []
+    raise refused[0] if refused and len(said) == 1 else RecipeError(f"{source}: {listing(said)}", CORRECT)
+
+
+def _refused(data: dict[str, Any], overrides: tuple[str, ...], path: Path) -> list[RecipeError]:
+    """Apply the overrides and read the files that `data` names into it; what could not be done."""
+    steps = [partial(_override, data, override) for override in overrides]
+    steps += [partial(read, data, path) for read in (_read_template, _read_coverage, _read_rubrics)]
+    refused = []
+    for step in steps:
+        try:
+            step()
+        except RecipeError as problem:
+            refused.append(problem)
+    return refused
 
 
 def _read_template(data: dict[str, Any], recipe: Path) -> None:
@@ -226,7 +252,7 @@ def recipe_from_text(text: str, source: str, overrides: tuple[str, ...] = ()) ->
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "recipe.yaml")
         path.write_text(text, encoding="utf-8")
-        return load_recipe(path, overrides)
+        return _built(path, overrides, source, None)
 
 
 def changed_keys(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:

@@ -12,7 +12,7 @@ from typing import Any
 from localinstruct.config import raise_together
 from localinstruct.curate.coverage import require_seeds
 from localinstruct.documents import require_folder
-from localinstruct.errors import LocalInstructError, ModelError, RecipeError
+from localinstruct.errors import DataError, LocalInstructError, ModelError, RecipeError
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, STEPS, asked_in_chats
 from localinstruct.models import Catalog, ModelRole, ModelSpec, checked, load_catalog
 from localinstruct.preflight import has_template
@@ -196,3 +196,5 @@ def _said(before: str, look: Callable[..., object], *given: Any) -> Problems:
     except LocalInstructError as problem:
         problem.message = before + problem.message
         yield problem
+    except (OSError, ValueError) as error:  # a name that is too long for a path, or holds a NUL
+        yield DataError(f"{before}expected the path of something that can be read, found: {error}", "Correct the path.")

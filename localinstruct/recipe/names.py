@@ -1,0 +1,38 @@
+"""Names in a recipe that stand for nothing: looked up where it has other problems too, so that all of them come at once.
+
+A recipe without other problems is not looked up here: whether its models are there is asked when a stage needs them.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from localinstruct.errors import ModelError, RecipeError
+from localinstruct.models import load_catalog
+from localinstruct.recipe.models import Models
+
+
+def unknown_names(data: Mapping[str, Any], workspace: Path) -> Iterator[str]:
+    """A sentence for each model that models.yaml does not have, for what is wrong with that file, and for absent seeds."""
+    named = data.get("models")
+    if isinstance(named, dict):
+        yield from _unknown_models(named, workspace)
+    seeds = data.get("seeds")
+    if isinstance(seeds, str) and seeds.strip() and not os.path.exists(workspace / seeds):  # noqa: PTH110 (also where the name is too long for a path)
+        yield f"seeds: {workspace / seeds}: no such file."
+
+
+def _unknown_models(named: Mapping[Any, Any], workspace: Path) -> Iterator[str]:
+    try:
+        catalog = load_catalog(workspace)
+    except RecipeError as problem:
+        yield problem.message.replace("\n", "\n    ")
+        return
+    for key in (key for key in Models.model_fields if key in named):
+        for name in named[key] if isinstance(named[key], list) else [named[key]]:
+            try:
+                if isinstance(name, str):
+                    catalog.get(name)
+            except ModelError as problem:
+                yield f"models.{key}: {problem.message}"
