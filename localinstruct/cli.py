@@ -166,20 +166,30 @@ def show(
 
 @app.command("verify-report")
 def verify_report(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="A run's egress.json.")],
-    key: Annotated[str, typer.Option("--key", help="Public key (64 hex digits) it must be signed with.")] = "",
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A run's egress.json.")] = None,
+    key: Annotated[
+        str, typer.Option("--key", help="Public key it must be signed with: 64 hex digits, or a file that holds them.")
+    ] = "",
+    own_key: Annotated[
+        bool, typer.Option("--own-key", help="Print the public key that signs your own reports, to be handed over.")
+    ] = False,
     sealed: SealedAlone = False,
 ) -> None:
-    """Check an egress report and the files it names, offline."""
+    """Check an egress report and the files it names, offline: what it proves, and who signed it."""
+    from localinstruct.errors import UsageError
     from localinstruct.seal import report as egress
-    from localinstruct.seal.signing import public_key
+    from localinstruct.seal import signing
 
-    problems = egress.verify(file, key)
-    for problem in problems:
-        console.line(problem)
-    if problems:
-        raise typer.Exit(1)
-    console.line(f"{file}: unchanged, signed by {public_key(file)}")
+    if own_key:
+        console.line(signing.require_own_public_key())
+        return
+    if file is None:
+        raise UsageError("verify-report: expected a FILE.", "localinstruct verify-report runs/NAME/egress.json")
+    expected = signing.read_public_key(key) if key else ""
+    problems = egress.verify(file, expected)
+    for text in [*problems, *egress.conclusion(file, expected, problems)]:
+        console.line(text)
+    raise typer.Exit(1 if problems else 0)
 
 
 @app.command()
@@ -214,6 +224,7 @@ def _run_everything(recipe: str, name: str | None, settings: list[str] | None, f
             progress.say(words)
         pipeline.run_all(work.recipe, work.run, progress, views.stage_done)
         views.summary(work.run)
+    views.egress_report(work.run.path)
 
 
 def _run_stage(
@@ -234,6 +245,7 @@ def _run_stage(
         result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)
     if not started_by_run:
         views.stage_done(chosen, result, False)
+        views.egress_report(work.run.path)
     return result
 
 

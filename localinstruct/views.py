@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
 from localinstruct import console
@@ -29,6 +30,20 @@ def summary(run: Run) -> None:
     """The last lines of a whole run: what was kept, how much of it is right, what the student gained, the report."""
     console.heading(f"{run.path}: done")
     console.pairs(_summary_rows(run))
+
+
+def egress_report(run: Path) -> None:
+    """After a sealed command, on stderr: what its egress report comes to, and the key that vouches for it."""
+    from localinstruct import seal
+    from localinstruct.seal import report, signing
+
+    if not seal.status().sealed:
+        return
+    path = run / report.JSON
+    body, _ = signing.unseal_file(path)
+    signer = signing.public_key(path)
+    console.note(f"egress report: {path}: {report.verdict(body)}")
+    console.note(f"signed with the key {signer}" if signer else "not signed: the library cryptography is not installed")
 
 
 def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:

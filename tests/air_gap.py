@@ -73,7 +73,8 @@ def main() -> int:
         shutil.copy(here / "lab.key.pub", there)
         code = follow("\n".join(blocks(number) for number in (2, 3, 4)), there, transcript, isolated, "unshare", "-rn")
     if not code:
-        shutil.copy(there / "desk.key.pub", here)
+        for key in ("desk.key.pub", "report.key"):
+            shutil.copy(there / key, here)
         code = follow(blocks(5), here, transcript, connected)
     return code
 

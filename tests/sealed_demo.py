@@ -65,7 +65,7 @@ def demo(folder: Path, command: str, settings: list[str]) -> tuple[list[str], li
     said += [f"egress report: {len(body['attempts'])} attempts, {len(body['processes'])} processes and programs noted"]
     checked = subprocess.run([sys.executable, "-m", "localinstruct", "verify-report", str(report)], cwd=folder,
                              env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)  # fmt: skip
-    said += [f"verify-report: {checked.stdout.strip().replace(str(folder), '')}"]
+    said += [f"verify-report: {line.replace(str(folder), '')}" for line in checked.stdout.splitlines()]
     wrong += [] if checked.returncode == 0 else ["the report does not verify"]
     wrong += [] if all(stage["sealed"] for stage in body["stages"].values()) else ["a stage was not sealed"]
     return said, wrong + ([] if body["stages"] else ["no stage has finished"])

@@ -2,14 +2,19 @@
 
 import json
 import random
+import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from localinstruct.cli import app
+from localinstruct.errors import UsageError
 from localinstruct.records import digest
-from localinstruct.seal import journal, report, signing
+from localinstruct.seal import journal, report, selftest, signing
 from tests.sealing import needs_namespaces, output, python
 
 SEALED_RUN = """
@@ -85,6 +90,7 @@ def test_report_says_what_happened(sealed: Path) -> None:
     assert session["seal"]["sealed"] is True
     assert len([c for c in session["seal"]["checks"] if c["must"] == "work" and c["ok"]]) == 3
     assert len([c for c in session["seal"]["checks"] if c["must"] == "fail" and c["ok"]]) >= 16
+    assert selftest.REQUIRED.items() <= {c["name"]: c["must"] for c in session["seal"]["checks"]}.items()
     assert list(session["before"]["interfaces"]) == list(session["after"]["interfaces"]) == ["lo"]
     assert session["before"]["interfaces"]["lo"]["sent_bytes"] > 0  # the self-test over loopback: the counter counts
     assert session["before"]["namespaces"] == session["after"]["namespaces"] == session["seal"]["namespaces"]
@@ -291,6 +297,144 @@ def test_unsealed_run_is_never_called_sealed(own: Path, tmp_path: Path) -> None:
     assert "NOT sealed" in text
     assert "Verdict: not sealed" in text
     assert report.verify(own / report.JSON) == []
+
+
+Forge = Callable[[dict[str, Any]], object]
+OUT = {"received_bytes": 1, "received_packets": 1, "sent_bytes": 9, "sent_packets": 82_082}
+FORGERIES: dict[str, tuple[Forge, str]] = {
+    "no checks": (lambda s: s["seal"].update(checks=[]), "it has no checks at all"),
+    "no positive control": (
+        lambda s: s["seal"].update(checks=[c for c in s["seal"]["checks"] if c["must"] == "fail"]),
+        "a check is missing: TCP over loopback (must work), UDP over loopback (must work), unix socket (must work)"),
+    "nothing must fail": (
+        lambda s: s["seal"].update(checks=[c for c in s["seal"]["checks"] if c["must"] == "work"]),
+        "a check is missing: TCP (must fail), TCP over IPv6 (must fail)"),
+    "one left out": (lambda s: s["seal"]["checks"].pop(7), "a check is missing: "),
+    "another must": (lambda s: s["seal"]["checks"][5].update(must="work"), "a check is missing: "),
+    "a check failed": (lambda s: s["seal"]["checks"][4].update(ok=False), "a check failed: "),
+    "an interface before": (lambda s: s["before"]["interfaces"].update(eth0=OUT), "eth0 (82,082 packets sent)"),
+    "an interface after": (lambda s: s["after"]["interfaces"].update(eth0=OUT), "eth0 (82,082 packets sent)"),
+    "no loopback": (lambda s: s["after"].update(interfaces={}), "it shows no loopback interface"),
+    "other namespaces": (lambda s: s["after"]["namespaces"].update(net="net:[1]"), "it did not stay in the namespaces"),
+    "only its headline": (lambda s: s["seal"].update(sealed=False), "its seal is False"),
+}  # fmt: skip
+"""What a forger left over -> what is to be said of it."""
+
+
+@needs_namespaces
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_session_that_contradicts_its_claim_is_never_called_sealed(
+    name: str, sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Signed anew by a key of the forger's own, with a text to match, so that nothing but the claim itself is wrong."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "forger"))
+    forge, said = FORGERIES[name]
+    run = tmp_path / "demo"
+    shutil.copytree(sealed, run)
+    body = body_of(run)
+    forge(body["sessions"][0])
+    for stage in body["stages"].values():
+        stage["sealed"] = journal.is_covered(stage["began"], stage["finished"], body["sessions"])
+    signing.seal_file(run / report.JSON, body)
+    text = "\n".join(report.render(body_of(run), signing.public_key(run / report.JSON))) + "\n"
+    (run / report.TEXT).write_text(text)
+    [problem] = report.verify(run / report.JSON)
+    assert "session 1 says it was sealed, but" in problem
+    assert said in problem
+    assert "Verdict: not sealed: the report contradicts itself: session 1" in text
+    assert "sealed throughout" not in text
+    assert verify_report(str(run / report.JSON))[0] == 1
+
+
+def test_an_open_run_dressed_up_as_a_sealed_one_is_found(own: Path, tmp_path: Path) -> None:
+    """The forgery that was once approved: sealed set to true in the report of an open run, and no check to show for it."""
+    assert python(OPEN_RUN, str(own), tmp=tmp_path).returncode == 0
+    body = body_of(own)
+    for session in body["sessions"]:
+        session["seal"] |= {"sealed": True, "headline": "sealed: own namespaces; 16 ways out tried, 16 held back"}
+        session["after"]["interfaces"]["eth0"] = OUT
+    for stage in body["stages"].values():
+        stage["sealed"] = True
+    signing.seal_file(own / report.JSON, body)
+    (own / report.TEXT).unlink()
+    code, said = verify_report(str(own / report.JSON))
+    assert code == 1
+    assert "session 1 says it was sealed, but it has no checks at all" in said
+    assert "eth0 (82,082 packets sent)" in said
+    assert "Verdict: none." in said
+    assert "sealed throughout" not in said
+
+
+def verify_report(*words: str) -> tuple[int, str]:
+    """Exit code and words, on one line, of `localinstruct verify-report`."""
+    done = CliRunner().invoke(app, ["verify-report", *words])
+    return done.exit_code, " ".join(done.output.split()) + (str(done.exception) if done.exit_code == 1 else "")
+
+
+@needs_namespaces
+def test_the_command_says_the_verdict_and_who_signed(sealed: Path, tmp_path: Path) -> None:
+    """As docs/air-gap.md has it: the key goes into a file, and the file is what --key takes."""
+    path, signer = str(sealed / report.JSON), signing.public_key(sealed / report.JSON)
+    code, said = verify_report(path)
+    assert (code, "Verdict: sealed throughout" in said, "ORIGIN UNPROVEN" in said) == (0, True, True)
+    (tmp_path / "report.key").write_text(f"{signer}\n")
+    for key in (signer, signer.upper(), str(tmp_path / "report.key")):
+        code, said = verify_report(path, "--key", key)
+        assert (code, "Verdict: sealed throughout" in said, "UNPROVEN" in said) == (0, True, False)
+        assert f"Signed by the key you named, {signer}" in said
+    code, said = verify_report(path, "--key", "0" * 64)
+    assert (code, f"signed by {signer}, expected 000" in said, "Verdict: none." in said) == (1, True, True)
+    assert "sealed throughout" not in said
+
+
+def test_the_command_says_of_an_open_run_that_it_was_not_sealed(own: Path, tmp_path: Path) -> None:
+    assert python(OPEN_RUN, str(own), tmp=tmp_path).returncode == 0
+    code, said = verify_report(str(own / report.JSON))
+    assert (code, "Verdict: not sealed: nothing is proven" in said, "ORIGIN UNPROVEN" in said) == (0, True, True)
+    assert "Session 1 was not in the seal (--sealed); within its reach: " in said
+
+
+def test_own_key_is_the_one_that_signs_and_the_form_that_key_takes(own: Path, tmp_path: Path) -> None:
+    report.write(own, {})
+    code, printed = verify_report("--own-key")
+    assert (code, printed) == (0, signing.public_key(own / report.JSON))
+    (tmp_path / "handed-over.key").write_text(f"{printed}\n")
+    assert verify_report(str(own / report.JSON), "--key", str(tmp_path / "handed-over.key"))[0] == 0
+
+
+@pytest.mark.parametrize("content", ["", "abc", "0" * 63, "0" * 65, "0" * 64 + "\nmore", "é" * 64, "g" * 64])
+def test_what_is_no_key_is_a_sentence(content: str, tmp_path: Path) -> None:
+    (tmp_path / "key").write_text(content)
+    for text in (str(tmp_path / "key"), content or "/", str(tmp_path), f"{tmp_path}/none"):
+        with pytest.raises(UsageError, match="64 hex digits"):
+            signing.read_public_key(text)
+
+
+def test_without_a_key_of_ones_own_the_command_says_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    with pytest.raises(UsageError, match="no key to sign with"):
+        signing.require_own_public_key()
+    with pytest.raises(UsageError, match="expected a FILE"):
+        CliRunner().invoke(app, ["verify-report"], catch_exceptions=False)
+
+
+@needs_namespaces
+def test_a_sealed_command_names_the_key_at_its_end(sealed: Path, tmp_path: Path) -> None:
+    code = """
+import sys
+from pathlib import Path
+from localinstruct import seal
+seal.begin(True)
+from localinstruct import views
+views.egress_report(Path(sys.argv[1]))
+"""
+    said = " ".join(python(code, str(sealed), tmp=tmp_path).stderr.split())
+    assert "sealed throughout" in said
+    assert f"signed with the key {signing.public_key(sealed / report.JSON)}" in said
+    assert python(code.replace("seal.begin(True)", ""), str(sealed), tmp=tmp_path).stderr == ""
 
 
 @needs_namespaces

@@ -7,7 +7,8 @@ reason. It needs no root. Call it before anything heavy is imported, because a p
 
     ladder     the ways in, best first          tripwire   what tried to leave, with stack and package
     selftest   attempts that must fail          evidence   what the kernel says: interfaces, counters, versions
-    kernel, filters, landlock   the calls       report, signing   the egress report and its proof
+    kernel, filters, landlock   the calls       report, signing   the egress report and its signature
+    proof      whether a claim follows from what was noted
     bystander  a process outside, to try on
 
 Not covered: see `ladder.ALWAYS_OPEN`; and GPUs inside the seal were not tested, because no GPU was at hand.

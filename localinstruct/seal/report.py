@@ -18,12 +18,13 @@ from typing import Any
 from localinstruct import files
 from localinstruct.errors import LocalInstructError
 from localinstruct.records import digest
-from localinstruct.seal import journal, ladder, signing, tripwire
+from localinstruct.seal import journal, ladder, proof, signing, tripwire
 
 JSON, TEXT = "egress.json", "egress.txt"
 NAMED = ("recipe.yaml", "report.html", "dataset", "adapter")
 """Files and folders of a run that a report vouches for."""
 DATASET = ("dataset/train.jsonl", "dataset/held_out.jsonl")
+UNPROVEN = "INTEGRITY ONLY, ORIGIN UNPROVEN: no key was given, so whoever altered this report could have signed it anew"
 FORMAT = 1
 Stages = Mapping[str, tuple[float, float]]
 """Finished stage -> when it was first started and when it finished (unix seconds), as the store has it."""
@@ -95,6 +96,18 @@ def verify(path: Path, key: str = "") -> list[str]:
         return [*problems, f"{path}: not a report of format {FORMAT} ({type(problem).__name__}: {problem})"]
 
 
+def conclusion(path: Path, key: str, problems: list[str]) -> list[str]:
+    """What a report comes to, after `verify` found `problems`: its verdict, and who signed it; [] when it is not one."""
+    body, _ = signing.unseal_file(path, key)
+    if not body:
+        return []
+    if problems:
+        return [f"Verdict: none. Nothing that {path.name} says counts, because of what is said above."]
+    signer = signing.public_key(path)
+    origin = f"Signed by the key you named, {signer}." if key else f"{UNPROVEN}. It was signed by {signer}."
+    return [f"{path}: unchanged", f"Verdict: {verdict(body)}", *_open_sessions(body), origin]
+
+
 def render(body: dict[str, Any], public_key: str) -> list[str]:
     """The report in words, a line each."""
     lines = [f"Egress report of the run {body['run']}, written {_when(body['written'])}", ""]
@@ -116,7 +129,9 @@ def render(body: dict[str, Any], public_key: str) -> list[str]:
 
 
 def verdict(body: dict[str, Any]) -> str:
-    """One sentence: sealed throughout, sealed in part, or not sealed; and how much was held back."""
+    """One sentence: sealed throughout, sealed in part, or not sealed and why; and how much was held back."""
+    if lies := proof.contradictions(body):
+        return f"not sealed: the report contradicts itself: {'. '.join(lies)}."
     open_stages = [name for name, stage in body["stages"].items() if not stage["sealed"]]
     sealed = [session for session in body["sessions"] if session["seal"]["sealed"]]
     held = sum(sum(counts) for session in sealed if (counts := _refused(session)))
@@ -125,6 +140,16 @@ def verdict(body: dict[str, Any]) -> str:
     if open_stages or not body["stages"]:
         return f"sealed in part; without the seal, or not finished: {', '.join(open_stages) or 'every stage'}."
     return f"sealed throughout: no road to a network existed; {held} packets were refused by the kernel."
+
+
+def _open_sessions(body: dict[str, Any]) -> list[str]:
+    """A line per session that was open, whether a stage fell into it or not."""
+    if not body["sessions"]:
+        return ["No session is noted."]
+    names = [", ".join(sorted(session["before"]["interfaces"])) for session in body["sessions"]]
+    return [f"Session {number} was not in the seal (--sealed); within its reach: {there}."
+            for number, (session, there) in enumerate(zip(body["sessions"], names, strict=True), 1)
+            if not session["seal"]["sealed"]]  # fmt: skip
 
 
 def _stage_line(name: str, stage: dict[str, Any]) -> str:
@@ -202,8 +227,7 @@ def _content_problems(path: Path, body: dict[str, Any]) -> list[str]:
     problems = [problem for entry in body["files"] if (problem := _file_problem(path.parent, entry))]
     if body["dataset_product"] != dataset_product(body["files"]):
         problems.append(f"{path}: its dataset product does not follow from the files it names")
-    lying = [s for s in body["sessions"] if s["seal"]["sealed"] and not all(c["ok"] for c in s["seal"]["checks"])]
-    problems += [f"{path}: a session is called sealed although a check failed" for _ in lying]
+    problems += [f"{path}: {lie}" for lie in proof.contradictions(body)]
     for name, stage in body["stages"].items():
         if stage["sealed"] != journal.is_covered(stage["began"], stage["finished"], body["sessions"]):
             problems.append(f"{path}: the stage {name} does not follow from the sessions")

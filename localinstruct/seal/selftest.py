@@ -148,6 +148,11 @@ FORBIDDEN: dict[str, Callable[[], None]] = {
     "network of process 1": join_outside,
 }
 """What must fail, by the words it is reported with."""
+REQUIRED = {"TCP over loopback": "work", "UDP over loopback": "work", "unix socket": "work",
+            **dict.fromkeys((*FORBIDDEN, *bystander.TAKING), "fail"), "memory of processes in other networks": "fail",
+            "name servers": "fail", "doors to services outside": "fail", "capabilities": "fail",
+            "network interfaces": "fail", "TCP from a child": "fail"}  # fmt: skip
+"""Check -> what must happen: what `run` with loopback makes, all of which a session that calls itself sealed must show."""
 
 
 def _must_work(name: str, attempt: Callable[[], None]) -> Check:

@@ -10,12 +10,15 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import secrets
 from pathlib import Path
 from typing import Any
 
 from localinstruct import files
+from localinstruct.errors import UsageError
 
+HEX_KEY, MOST_KEY_BYTES = re.compile("[0-9a-fA-F]{64}"), 100
 MOST_BYTES = 64 * 2**20
 """A larger report is not read."""
 
@@ -67,6 +70,30 @@ def own_public_key() -> str:
         return _public_hex(_private_key())
     except (ImportError, OSError, RuntimeError, ValueError):
         return ""
+
+
+def require_own_public_key() -> str:
+    """`own_public_key`, or a UsageError that says what is missing."""
+    if key := own_public_key():
+        return key
+    raise UsageError(
+        f"There is no key to sign with: {key_file()} cannot be used, or the library cryptography is not installed.",
+        "pip install cryptography, or set XDG_DATA_HOME to a folder you may write to.",
+    )
+
+
+def read_public_key(text: str) -> str:
+    """The 64 hex digits of a public key, given as they are or as a file that holds them; UsageError for anything else."""
+    found = text.strip()
+    if not HEX_KEY.fullmatch(found):
+        with contextlib.suppress(OSError, ValueError), Path(text).open(encoding="ascii") as file:
+            found = file.read(MOST_KEY_BYTES).strip()
+    if HEX_KEY.fullmatch(found):
+        return found.lower()
+    raise UsageError(
+        f"--key {text}: expected the 64 hex digits of a public key, or a file that holds them and nothing else.",
+        "Whoever made the report prints it with: localinstruct verify-report --own-key",
+    )
 
 
 def canonical(value: Any) -> bytes:
