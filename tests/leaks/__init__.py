@@ -3,7 +3,8 @@
     python -m tests.leaks MODE GROUP…     one line of JSON per leak on stdout
 
 MODE: "sealed" (in the seal, the switches taken away), "switched" (in the seal, the switches as they are: what they stop
-alone) or "control" (unsealed, in a namespace that has a way out, to show that the detectors see something).
+alone), "control" (unsealed, in a namespace that has a way out, to show that the detectors see something) or "open" (the
+same with a world outside that answers, and the switches taken away, to show that the leaks are leaks).
 Addresses and names are reserved for documentation, except those that libraries bring themselves.
 """
 

@@ -1,7 +1,6 @@
 """Fires the leaks of some groups, one line of JSON per leak on stdout; see the package."""
 
 import contextlib
-import ctypes
 import json
 import os
 import shutil
@@ -11,22 +10,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.leaks import GROUPS, Leak
+from tests.leaks import GROUPS, Leak, world
 from tests.leaks.leak import REAL_SLEEP
 from tests.strace_log import MARK
 
-
-def add_way_out() -> None:
-    """A default route, through loopback for want of anything else: packets for anywhere are sent, and counted."""
-    import fcntl
-    import struct
-
-    device, siocaddrt, up = ctypes.create_string_buffer(b"lo"), 0x890B, 1
-    to_anywhere = struct.pack("H14x", socket.AF_INET)
-    entry = struct.pack("@L16s16s16sHhLPhPLLH", 0, to_anywhere, to_anywhere, to_anywhere, up, 0, 0, 0, 0,
-                        ctypes.addressof(device), 0, 0, 0)  # fmt: skip
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, siocaddrt, entry)
+WORLD = "world.jsonl"
 
 
 def noted() -> list[dict[str, Any]]:
@@ -34,6 +22,21 @@ def noted() -> list[dict[str, Any]]:
     from localinstruct.seal import tripwire
 
     return tripwire.read(Path(os.environ[tripwire.FILE]))
+
+
+def arrived() -> list[str]:
+    """What came to the world outside, in the mode "open"."""
+    notes = Path(os.environ["TMPDIR"], WORLD)
+    return list(map(json.loads, notes.read_text().splitlines())) if notes.exists() else []
+
+
+def wait_for_arrivals(there: int) -> list[str]:
+    """What has come since `there`; the world is another process, so it is given a second."""
+    for _ in range(20):
+        if not Path(os.environ["TMPDIR"], WORLD).exists() or len(arrived()) > there:
+            break
+        REAL_SLEEP(0.05)
+    return arrived()[there:]
 
 
 def mark(name: str) -> None:
@@ -47,7 +50,7 @@ def measure(leak: Leak) -> dict[str, Any]:
     from localinstruct.seal import evidence
 
     mark(leak.name)
-    before, old = evidence.snapshot(), len(noted())
+    before, old, there = evidence.snapshot(), len(noted()), len(arrived())
     began, error = time.monotonic(), ""
     try:
         leak.fire()
@@ -62,6 +65,7 @@ def measure(leak: Leak) -> dict[str, Any]:
         "packages": sorted({name for entry in seen for name in entry["packages"]}),
         "stacks": [entry["stack"] for entry in seen],
         "programs": [entry["target"] for entry in new if entry["kind"] == "child"],
+        "arrived": wait_for_arrivals(there),
         "counted": sum(after["no_route"].values()) - sum(before["no_route"].values()),
         "sent": sum(i["sent_packets"] for i in after["interfaces"].values())
         - sum(i["sent_packets"] for i in before["interfaces"].values()),
@@ -76,13 +80,15 @@ def main(mode: str, *groups: str) -> None:
     from localinstruct.seal import journal, kernel, tripwire
 
     time.sleep = lambda seconds: REAL_SLEEP(min(float(seconds), 0.01))  # libraries wait between attempts
-    if mode == "control":
+    if mode in ("control", "open"):
         kernel.own_namespaces()
-        add_way_out()
+        world.add_way_out()
+        if mode == "open":
+            world.begin(Path(os.environ["TMPDIR"], WORLD))
         tripwire.arm()
     else:
         seal.enter()
-    if mode == "sealed":
+    if mode in ("sealed", "open"):
         for name in offline.SWITCHES:
             os.environ.pop(name, None)
     with journal.session(Path(os.environ["TMPDIR"])):
