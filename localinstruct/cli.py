@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from localinstruct import console
+from localinstruct import __version__, console
 from localinstruct.commands import bundle, judge, models, recipes, seeds, topics
 from localinstruct.commands.compare import compare
 from localinstruct.commands.evaluate import Against, Judge, Tasks, compare_student
@@ -57,6 +57,21 @@ app.add_typer(topics.app, name="topics")
 app.add_typer(recipes.app, name="recipes")
 app.add_typer(judge.app, name="judge")
 app.add_typer(bundle.app, name="bundle")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.line(f"localinstruct {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def localinstruct(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 @app.command()

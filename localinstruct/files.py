@@ -53,6 +53,14 @@ def atomic_write(path: Path, mark: str = "") -> Iterator[BinaryIO]:
             temporary.unlink(missing_ok=True)
 
 
+def require_writable(path: Path) -> None:
+    """UsageError, before work that takes long, where `atomic_write` could not put a file afterwards."""
+    target = Path(os.path.realpath(path))
+    _refuse_place(path, target)
+    if not os.access(target.parent, os.W_OK):
+        raise UsageError(f"{path}: cannot be written: no right to write there.", _space_hint(target))
+
+
 def write_text(path: Path, text: str, mark: str = "") -> None:
     """Replace `path` by `text` in UTF-8, as `atomic_write` does."""
     with atomic_write(path, mark) as file:
@@ -87,6 +95,8 @@ def _refuse_place(path: Path, target: Path) -> None:
         raise UsageError(f"{path}: expected a file name, found a directory.", f"For example: {path / 'rows.jsonl'}")
     if target.exists() and not target.is_file():
         raise UsageError(f"{path}: not a regular file, so it cannot be replaced.", "Give the name of a file.")
+    if target.parent.exists() and not target.parent.is_dir():
+        raise UsageError(f"{path}: expected a folder at {target.parent}, found a file.", "Choose another place.")
     if not target.parent.is_dir():
         raise UsageError(f"{path}: the folder {target.parent} does not exist.", f"mkdir -p {target.parent}")
 

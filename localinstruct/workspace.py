@@ -94,12 +94,8 @@ def run_path(target: str) -> Path:
 
 def init(directory: Path) -> list[Path]:
     """Copy recipes, seeds and models.yaml into a new or empty directory; the paths that were made."""
-    if directory.exists() and (not directory.is_dir() or any(directory.iterdir())):
-        raise UsageError(
-            f"{directory}: expected a new or empty directory, found something in it.", "Choose another one."
-        )
     source, made = packaged_workspace(), []
-    directory.mkdir(parents=True, exist_ok=True)
+    _make_new(directory)
     for part in ("recipes", "seeds", "models.yaml"):
         copy = shutil.copytree if (source / part).is_dir() else shutil.copyfile
         copy(source / part, directory / part)
@@ -110,15 +106,23 @@ def init(directory: Path) -> list[Path]:
 
 def build_nano_models(output: Path, size: Literal["full", "micro"], seed: int, device: str, progress: Progress) -> None:
     """Train the nano models into `output`/teacher and `output`/student."""
-    if output.exists() and any(output.iterdir()):
-        raise UsageError(
-            f"{output}: expected a new or empty directory, found something in it.", "Choose another --output."
-        )
+    _make_new(output)
 
     def show(step: int, total: int, loss: float, tokens_per_second: float, eta_seconds: float) -> None:
         progress.update("training nano models", step, total, f"loss {loss:.3f} · {tokens_per_second:,.0f} tokens/s")
 
     build_nano(output, size=size, seed=seed, device=device, progress=show)
+
+
+def _make_new(directory: Path) -> None:
+    """Make a directory, which may be there already if it is empty; UsageError when it cannot be had."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        reason = "found something in it" if any(directory.iterdir()) else ""
+    except OSError as error:
+        reason = f"and it cannot be made: {error.strerror}"
+    if reason:
+        raise UsageError(f"{directory}: expected a new or empty directory, {reason}.", "Choose another place.")
 
 
 def _existing_run(target: str) -> Path | None:

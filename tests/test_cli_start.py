@@ -7,10 +7,12 @@ import sys
 
 import pytest
 
+from localinstruct import __version__
+
 PROBE = """
 import sys
 from localinstruct.cli import main
-sys.argv = ["localinstruct", "--help"]
+sys.argv = ["localinstruct", %r]
 try:
     main()
 except SystemExit:
@@ -21,9 +23,16 @@ print("LOADED", sorted(heavy & set(sys.modules)))
 
 
 def test_help_imports_nothing_heavy() -> None:
-    shown = subprocess.run([sys.executable, "-c", PROBE], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run([sys.executable, "-c", PROBE % "--help"], capture_output=True, text=True, check=True).stdout
     assert "LOADED []" in shown
     assert "generate" in shown
+
+
+def test_version_imports_nothing_heavy() -> None:
+    shown = subprocess.run(
+        [sys.executable, "-c", PROBE % "--version"], capture_output=True, text=True, check=True
+    ).stdout
+    assert shown.splitlines() == [f"localinstruct {__version__}", "LOADED []"]
 
 
 def test_help_takes_little_cpu_time() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct import pipeline, views
+from localinstruct import pipeline, views, workspace
 from localinstruct.cli import app
 from localinstruct.errors import LocalInstructError, ModelError, RecipeError, RunConflict, RunInUse, UsageError
 from localinstruct.recipe import Recipe, find_recipe, load_recipe
@@ -191,7 +191,7 @@ def rows() -> Path:
      ("parquet", "new.json", "expected a name that ends in .parquet for parquet, found .json"),
      ("parquet", "new", "found no ending"), ("sharegpt", "new.parquet", "expected a name that ends in .jsonl"),
      ("jsonl", "runs", "expected a file name, found a directory"),
-     ("jsonl", "models.yaml/x.jsonl", "models.yaml does not exist")],
+     ("jsonl", "models.yaml/x.jsonl", "models.yaml, found a file")],
 )  # fmt: skip
 def test_an_export_replaces_no_other_file(format: str, output: str, said: str, rows: Path, here: Path) -> None:
     for name in ("models.yaml", "rows.json"):
@@ -218,4 +218,34 @@ def test_an_export_of_no_rows_writes_nothing(here: Path) -> None:
     problem = refusal("export", "nano", "--output", "rows.json")
     assert problem.exit_code == 2
     assert "nothing to export" in problem.message
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [("init file/new", "expected a new or empty directory, and it cannot be made: Not a directory"),
+     ("init /proc/new", "cannot be made: No such file or directory"), ("init file", "cannot be made: File exists"),
+     ("models build nano --output file", "cannot be made: File exists"),
+     ("models build nano --output file/new", "cannot be made: Not a directory"),
+     ("models build nano --output .", "expected a new or empty directory, found something in it"),
+     ("topics grow file/new --about tea --teacher nobody", "expected a folder at"),
+     ("topics grow nowhere/new --about tea --teacher nobody", "does not exist"),
+     ("seeds improve seeds.jsonl --teacher nobody --output file/new", "expected a folder at"),
+     ("seeds improve seeds.jsonl --teacher nobody --output nowhere/new", "does not exist"),
+     ("seeds improve seeds.jsonl --teacher nobody --output file", "is there already"),
+     ("bundle keygen file", "a key is never replaced"),
+     ("fit nano --set train.template=bytes.txt", "train.template: bytes.txt: expected a readable UTF-8 text"),
+     ("fit nano --set coverage.personas=bytes.txt", "coverage.personas: bytes.txt: expected a readable UTF-8 text")],
+)  # fmt: skip
+def test_a_place_that_cannot_be_had_is_named_before_any_work(
+    command: str, said: str, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workspace, "build_nano", lambda *_, **__: pytest.fail("a training was begun"))
+    (here / "file").write_text("precious")
+    (here / "bytes.txt").write_bytes(b"\xff\xfe\0")
+    (here / "seeds.jsonl").write_text('{"instruction": "Say a.", "output": "a"}\n')
+    before = tree(here)
+    problem = refusal(*command.split())
+    assert problem.exit_code == 2
+    assert said in problem.message.replace(f"{here}/", "")
     assert tree(here) == before

@@ -108,13 +108,15 @@ def offered(rows: "dict[int, dict[str, Any]]", replies: "list[Completion]") -> "
 
 
 def require_free(target: Path) -> None:
-    """UsageError when a review is there already: a person may have worked on it."""
+    """UsageError when a review is there already, on which a person may have worked, or none can be written there."""
     from localinstruct.errors import UsageError
+    from localinstruct.files import require_writable
 
     if target.exists():
         raise UsageError(
             f"{target}: is there already, perhaps half reviewed.", "Move it away, or name another: --output FILE"
         )
+    require_writable(target)
 
 
 def _text(file: Path) -> str:

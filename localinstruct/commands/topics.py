@@ -38,6 +38,7 @@ def topics_grow(
     sealed: Sealed = False,
 ) -> None:
     """Have a model name subtopics where a topic has fewer than --branching; what stands in FILE stays, comments as well."""
+    from localinstruct.files import require_writable
     from localinstruct.models import load_catalog
     from localinstruct.recipe import find_workspace
     from localinstruct.stages.against import require_judge
@@ -45,6 +46,7 @@ def topics_grow(
     from localinstruct.teacher.serving import answer_all, serving
 
     text = begun(file, about)
+    require_writable(file)
     missing = lacking(text, file, branching, depth)
     if not missing:
         console.line(f"{file}: every topic has {branching} below it already, down to level {depth}")

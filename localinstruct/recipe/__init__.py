@@ -205,7 +205,7 @@ def _read_template(data: dict[str, Any], recipe: Path) -> None:
     name = section.get("template")
     if not isinstance(name, str) or "\n" in name or not name.endswith(written.ENDINGS):
         return
-    text = _file_beside(recipe, "train.template", name).read_text(encoding="utf-8")
+    text = _text_beside(recipe, "train.template", name)
     data["train"] = section | {"template": text.removesuffix("\n")}
 
 
@@ -217,12 +217,11 @@ def _read_coverage(data: dict[str, Any], recipe: Path) -> None:
     for key in ("topics", "personas"):
         if not isinstance(name := section.get(key), str):
             continue
-        found = _file_beside(recipe, f"coverage.{key}", name)
         if key == "topics":
-            content = load_yaml(found)
+            content = load_yaml(_file_beside(recipe, "coverage.topics", name))
             section[key] = content["topics"] if set(content) == {"topics"} else content
         else:
-            lines = found.read_text(encoding="utf-8").splitlines()
+            lines = _text_beside(recipe, "coverage.personas", name).splitlines()
             section[key] = [line.strip() for line in lines if line.strip()]
 
 
@@ -236,6 +235,14 @@ def _read_rubrics(data: dict[str, Any], recipe: Path) -> None:
             if isinstance(file, str) and file.endswith((".yaml", ".yml")):
                 found = _file_beside(recipe, f"{part}.{name}.grading.rubric", file)
                 options["grading"] = dict(grading or {}, rubric=load_yaml(found))
+
+
+def _text_beside(recipe: Path, key: str, name: str) -> str:
+    path = _file_beside(recipe, key, name)
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{key}: {path}: expected a readable UTF-8 text ({error}).", "Mend or replace it.") from None
 
 
 def _file_beside(recipe: Path, key: str, name: str) -> Path:
