@@ -20,7 +20,6 @@ from typing import Any
 from localinstruct import __version__
 from localinstruct.errors import Interrupted, LocalInstructError, RunConflict
 from localinstruct.files import write_text
-from localinstruct.integrity import plain_words
 from localinstruct.lock import LOCK_FD
 from localinstruct.offline import child_environment
 from localinstruct.progress import Progress
@@ -191,8 +190,7 @@ def run_stage(stage: Stage, recipe: Recipe, run: Run, progress: Progress, worksp
             f"Run it first: localinstruct {missing[0]} {run.path}",
         )
     run.start_stage(stage.name, inputs_of(stage, recipe, run))
-    with plain_words(run.path):
-        result = stage.load()(recipe, run, progress, workspace=workspace)
+    result = stage.load()(recipe, run, progress, workspace=workspace)
     run.finish_stage(stage.name, result)
     return result
 

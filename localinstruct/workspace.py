@@ -15,6 +15,7 @@ from typing import Literal
 from localinstruct import pipeline, seal
 from localinstruct.config import did_you_mean
 from localinstruct.errors import Interrupted, RecipeError, UsageError
+from localinstruct.integrity import plain_words
 from localinstruct.lock import only_writer
 from localinstruct.nano.build import build_nano
 from localinstruct.progress import Progress
@@ -54,7 +55,7 @@ def opened_run(
         with only_writer(path):  # RunInUse when somebody works in it
             fresh(recipe, workspace)
             empty_run(path)
-    with open_run(path) as run:
+    with plain_words(path), open_run(path) as run:
         try:
             with pipeline.as_before_when_refused(run) if redo else nullcontext():
                 pipeline.settle_recipe(run, recipe, workspace, redo=redo)

@@ -275,7 +275,7 @@ def test_a_place_that_is_taken_missing_or_too_small_is_refused(tmp_path: Path, m
         _fill(tmp_path / "no" / "out")
     assert caught.value.hint == f"mkdir -p {tmp_path / 'no'}"
     monkeypatch.setattr(place, "disk_free", lambda path: 2**30)
-    with pytest.raises(UsageError, match=r"about 3\.06 GiB are needed there, 1\.00 GiB are free"):
+    with pytest.raises(StoreError, match=r"about 3\.06 GiB are needed there, 1\.00 GiB are free"):
         _fill(tmp_path / "out", 3 * 2**30)
     assert names(tmp_path) == ["file", "gone"]
     assert (tmp_path / "file").read_text() == "mine"

@@ -8,7 +8,7 @@ import pytest
 from tests.torture.__main__ import PAGE, ROWS, Row, torture
 
 NEEDS_STRACE = {"every-point", "disk-errors"}
-NEEDS_NAMESPACES = {"disk-full"}
+NEEDS_NAMESPACES = {"disk-full", "disk-full-stages"}
 
 
 @pytest.mark.slow

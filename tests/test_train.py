@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 
-from localinstruct.errors import DataError, Interrupted, ModelError, TrainerError
+from localinstruct import integrity
+from localinstruct.errors import DataError, Interrupted, ModelError, StoreError, TrainerError
 from localinstruct.interrupt import stop_request
 from localinstruct.recipe import Recipe
 from localinstruct.run import Run, open_run
 from localinstruct.stages import StageResult, dataset, evaluate, student, train
 from localinstruct.stages.answers import Which
-from localinstruct.stages.training import checkpoints, metrics
+from localinstruct.stages.training import checkpoints, metrics, watch
 from localinstruct.stages.training.watch import Watch
 from localinstruct.templates import encode_all
 from tests.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
@@ -427,3 +428,41 @@ def test_a_torn_last_line_of_metrics_is_left_out(tmp_path: Path) -> None:
     assert [line["step"] for line in metrics.read(path)] == [0, 1, 2, 3]
     metrics.rewind(path, 2)
     assert [line["step"] for line in metrics.read(path)] == [0, 1, 2]
+
+
+def test_without_room_for_its_checkpoints_no_step_is_done(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(integrity, "RESERVE", 2**60)
+    progress = Recorded()
+    with pytest.raises(StoreError, match=r"MiB are needed to go on"):
+        trained(tmp_path, base, progress)
+    assert progress.updates == []
+    assert list((tmp_path / "train").glob("checkpoint-*")) == []
+
+
+def test_a_disk_that_fills_up_stops_before_the_checkpoint_and_the_same_command_goes_on(
+    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[Path, StageResult, Recorded]
+) -> None:
+    asked: list[int] = []
+
+    def filling(folder: Path, needed: int) -> None:
+        asked.append(needed)
+        integrity.require_space(folder, needed + (len(asked) == 2) * 2**60)
+
+    monkeypatch.setattr(watch, "require_space", filling)
+    with pytest.raises(StoreError, match="Stopped before the disk is full"):
+        trained(tmp_path, base)
+    assert [step for step, _ in checkpoints.sealed(tmp_path / "train")] == [3]
+    (tmp_path / "train" / "checkpoint-6").mkdir()  # what a full disk leaves of one
+    (tmp_path / "train" / "checkpoint-6" / "optimizer.pt").write_bytes(b"half")
+    progress = Recorded()
+    trained(tmp_path, base, progress)
+    assert "checkpoint-6 removed: it was not finished." in progress.said
+    assert "Going on from step 3, the newest complete checkpoint." in progress.said
+    assert_same_training(tmp_path, whole[0])
+    learnt = sum(weight.numel() * weight.element_size() for weight in adapter(tmp_path).values())
+    assert set(asked) == {3 * learnt}
+    files = [tmp_path / "train" / "checkpoint-10" / name for name in ("optimizer.pt", "adapter_model.safetensors")]
+    written = sum(file.stat().st_size for file in files)
+    assert 3 * learnt < written < 4 * learnt + 2**16

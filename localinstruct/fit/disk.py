@@ -3,7 +3,7 @@
 from localinstruct.fit.shape import Shape
 from localinstruct.fit.training import Parts, Plan, trainable
 from localinstruct.recipe import Recipe
-from localinstruct.stages.training.checkpoints import KEEP
+from localinstruct.stages.training.checkpoints import disk_needs
 
 ROW_TOKENS = 200
 """Tokens of a row, where no run has said otherwise; an assumption."""
@@ -14,16 +14,11 @@ EMBEDDING = 384
 
 
 def needs(recipe: Recipe, shape: Shape | None, made: Plan | None, absent: float) -> Parts:
-    """Everything a run may have on the disk at once; `absent` is the size of models that have yet to be brought.
-
-    A checkpoint holds what is learnt and its two means; `KEEP` of them and one being written. What is kept in the end is
-    there twice while it is moved to its place, and once more with train.keep: best.
-    """
+    """Everything a run may have on the disk at once; `absent` is the size of models that have yet to be brought."""
     found: Parts = {"rows": rows(recipe)}
     if shape and made:
         learnt = trainable(shape, made) * (2 if recipe.train.mode == "qlora" else 4)
-        found["checkpoints"] = 3.0 * learnt * (KEEP + 1)
-        found["student"] = float(learnt * (4 if recipe.train.keep == "best" else 2))
+        found |= disk_needs(float(learnt), recipe.train.keep)
     return found | ({"models to bring": absent} if absent else {})
 
 

@@ -54,8 +54,9 @@ def ship(wanted: Order, format: str, output: Path, progress: Progress, card: Car
 
     `card` writes the text of README.md, given the folder with everything else in it.
 
-    UsageError for a place that is taken or too small, DataError for a format this student has not got, ModelError for a
-    base that is missing or unsafe, TrainerError when the written student does not compute what the trained one does.
+    UsageError for a place that is taken, StoreError for one that is too small, DataError for a format this student has not
+    got, ModelError for a base that is missing or unsafe, TrainerError when the written student does not compute what the
+    trained one does.
     """
     way = MODEL_FORMATS[format]
     way.check(wanted)

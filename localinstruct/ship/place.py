@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from localinstruct.errors import NO_ROOM, UsageError
+from localinstruct.errors import NO_ROOM, StoreError, UsageError
 from localinstruct.integrity import plain_words
 from localinstruct.machine import GIB, disk_free
 from localinstruct.stages.training.checkpoints import sync_folder
@@ -22,8 +22,8 @@ SPARE_BYTES = 64 * 2**20
 def new_folder(output: Path, needed: int) -> Iterator[Path]:
     """Give an empty folder that becomes `output` when the block ends well and leaves no trace when it does not.
 
-    UsageError when something is at `output` already, its parent is missing or may not be written, or fewer than `needed`
-    bytes are free; StoreError when the disk fills up or fails on the way.
+    UsageError when something is at `output` already, or its parent is missing or may not be written; StoreError when fewer
+    than `needed` bytes are free, or the disk fills up or fails on the way.
     """
     _refuse_place(output, needed + SPARE_BYTES)
     part = output.with_name(f".{output.name}.part")
@@ -53,7 +53,7 @@ def _refuse_place(output: Path, needed: int) -> None:
         raise UsageError(f"{output}: the folder {output.parent} does not exist.", f"mkdir -p {output.parent}")
     free = disk_free(output)
     if free < needed:
-        raise UsageError(
+        raise StoreError(
             f"{output}: about {needed / GIB:.2f} GiB are needed there, {free / GIB:.2f} GiB are free.",
             f"Make room, or choose an --output on another disk: df -h {output.parent}",
         )

@@ -3,10 +3,12 @@
 The weights get the base's own precision. Not covered: whether the sum computes what base and adapter do, which exports check.
 """
 
+import shutil
 from pathlib import Path
 from typing import Any
 
 from localinstruct.files import sha256, write_text
+from localinstruct.integrity import require_space
 from localinstruct.stages import student
 from localinstruct.stages.training import modes
 
@@ -21,6 +23,8 @@ def merged_in_run(run_path: Path, base: Path, trained: student.Artefact) -> Path
     if marker.is_file() and marker.read_text(encoding="utf-8") == made_from:
         return folder
     fresh = folder.with_name(f".{FOLDER}.part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    require_space(run_path, sum(file.stat().st_size for file in modes.weights(base)))
     with student.quiet(run_path / "logs" / "merge.log"):
         model = student.load_trained(base, trained, student.choose_device())
         save_whole(model, base, student.load_tokenizer(base), fresh)

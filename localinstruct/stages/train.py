@@ -11,7 +11,7 @@ from pathlib import Path
 from localinstruct import models
 from localinstruct.errors import Interrupted
 from localinstruct.files import sha256
-from localinstruct.integrity import plain_words
+from localinstruct.integrity import plain_words, require_space
 from localinstruct.interrupt import stop_request
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
@@ -66,6 +66,8 @@ def alone(recipe: Recipe, home: Path, progress: Progress, folder: Path, device_b
         student.memory_errors(f"train.device_batch_size={_half(setup)}"),
     ):
         job = prepare(recipe, home, progress, folder, setup)
+        if ranks.first():
+            _require_room(job, recipe, home)
         if not _finish(job):
             raise _interrupted(job, home.name)
         artefact = _save(job, recipe, home)
@@ -74,6 +76,15 @@ def alone(recipe: Recipe, home: Path, progress: Progress, folder: Path, device_b
 
 def _half(setup: Setup) -> int:
     return max(1, setup.device_batch // 2)
+
+
+def _require_room(job: Job, recipe: Recipe, home: Path) -> None:
+    """StoreError when checkpoints and student will not fit beside what is there; torn ones of before are removed first."""
+    for part in (home / f".{name}.part" for name, _ in student.ARTEFACTS.values()):
+        shutil.rmtree(part, ignore_errors=True)
+    there = sum(file.stat().st_size for file in (home / "train").rglob("*") if file.is_file())
+    needed = sum(checkpoints.disk_needs(job.watch.learnt, recipe.train.keep).values())
+    require_space(home, max(0, int(needed) - there))
 
 
 def _finish(job: Job) -> bool:

@@ -18,7 +18,7 @@ from typing import Any
 from localinstruct import machine
 from localinstruct.console import progress
 from localinstruct.files import write_text
-from tests.torture import bundles, damage, disk, inputs, kills, model_stages, several, soak, teachers
+from tests.torture import bundles, damage, disk, disk_stages, inputs, kills, model_stages, several, soak, teachers
 
 PAGE = Path(__file__).parents[2] / "docs" / "torture.md"
 RESULTS = Path(__file__).parent / "results.json"
@@ -61,6 +61,8 @@ ROWS = (
     Row("teacher-gone", "no teacher, or the wrong model; then it is there", 50, "runs", 2, teachers.gone_for_good,
         "exit 4 with a sentence; then finishes equal"),
     Row("disk-full", "no space left, at stepped sizes", 100, "sizes", 3, disk.full, "a sentence; finishes equal with room"),
+    Row("disk-full-stages", "no space left in dataset, train, evaluate, report and three exports, at stepped sizes", 100,
+        "sizes each", 2, disk_stages.stages, "a sentence; no torn checkpoint counts; the same files with room"),
     Row("disk-watch", "free space runs out on the way", 50, "runs", 2, disk.nearly_full, "stops before; finishes equal"),
     Row("disk-errors", "EIO, ENOSPC, EDQUOT, EROFS, EMFILE, EACCES at the n-th write, sync or open; once and for ever", 40,
         "n for each call and error", 1, disk.errors, "a sentence or no effect; finishes equal"),

@@ -28,22 +28,25 @@ def row(what: str) -> Row:
 
     def work(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
         command = [sys.executable, "-m", "tests.torture.model_stages", what, str(count), str(rng.random()), str(folder)]
-        wrong: list[str] = []
-        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
-            assert worker.stdout is not None
-            assert worker.stderr is not None
-            for line in worker.stdout:
-                name, _, rest = line.rstrip().partition(" ")
-                if name == "WRONG":
-                    wrong.append(rest)
-                elif name == "DONE":
-                    tick(int(rest))
-            said = worker.stderr.read()
-        return (
-            wrong if worker.returncode == 0 else [*wrong, f"the worker ended with {worker.returncode}: {said[-400:]}"]
-        )
+        return listen(command, tick)
 
     return work
+
+
+def listen(command: list[str], tick: Tick) -> list[str]:
+    """Start a worker and hear its lines: WRONG and what was wrong, DONE and how many."""
+    wrong: list[str] = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+        assert worker.stdout is not None
+        assert worker.stderr is not None
+        for line in worker.stdout:
+            name, _, rest = line.rstrip().partition(" ")
+            if name == "WRONG":
+                wrong.append(rest)
+            elif name == "DONE":
+                tick(int(rest))
+        said = worker.stderr.read()
+    return wrong if worker.returncode == 0 else [*wrong, f"the worker ended with {worker.returncode}: {said[-400:]}"]
 
 
 def child(work: Callable[[], None], log: Path, delay: float | None) -> tuple[int, float]:
@@ -163,14 +166,15 @@ def evaluation(path: Path, folder: Path) -> None:
     from tests.tiny_student import Recorded, recipe_data
 
     student.choose_device = lambda: student.Device("cpu", "float32", "test")
-    (path.parent / "tasks.jsonl").exists() or _tasks(path.parent / "tasks.jsonl")
+    (path.parent / "tasks.jsonl").exists() or tasks(path.parent / "tasks.jsonl")
     recipe = Recipe.model_validate(recipe_data(evaluate={"tasks": "tasks.jsonl"}))
     with open_run(path) as run:
-        result = evaluate.compare(recipe, run, Recorded(), path.parent, folder, _answers, {"base": "b", "student": "s"})
+        result = evaluate.compare(recipe, run, Recorded(), path.parent, folder, answers, {"base": "b", "student": "s"})
     write_text(path / "result.json", json.dumps({name: value for name, value in result.items() if name != "seconds"}))
 
 
-def _tasks(path: Path) -> None:
+def tasks(path: Path) -> None:
+    """Sixty tasks in three families."""
     rows = [
         {"id": f"t{n}", "family": f"f{n % 3}", "instruction": f"Say {n}.", "input": "", "output": f"{n}"}
         for n in range(60)
@@ -178,7 +182,7 @@ def _tasks(path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def _answers(prompts: dict[Any, list[Any]]) -> dict[Any, list[str]]:
+def answers(prompts: dict[Any, list[Any]]) -> dict[Any, list[str]]:
     """Played: right or wrong by a digest of the prompt and of who is asked."""
     return {
         who: [prompt.text.partition("Say ")[2].partition(".")[0] if Random(f"{who}{prompt.digest}").random() < 0.5 else "none"

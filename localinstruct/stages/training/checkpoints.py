@@ -28,6 +28,20 @@ class Checkpoint:
     facts: dict[str, Any]
 
 
+def disk_needs(learnt: float, keep: str) -> dict[str, float]:
+    """Bytes that a training may have on the disk at once, by what they are for; `learnt` is the bytes of what it learns.
+
+    A checkpoint holds what is learnt and its two means; `KEEP` of them and one being written. What is kept in the end is
+    there twice while it is moved to its place, and once more with train.keep: best.
+    """
+    return {"checkpoints": (KEEP + 1) * one(learnt), "student": learnt * (4 if keep == "best" else 2)}
+
+
+def one(learnt: float) -> float:
+    """Bytes of one checkpoint, but for what is small."""
+    return 3.0 * learnt
+
+
 def seal(folder: Path, inputs: str, facts: dict[str, Any]) -> None:
     """Mark a checkpoint as complete, durably. `inputs` is the digest of the training it belongs to."""
     files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}

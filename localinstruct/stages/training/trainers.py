@@ -5,7 +5,7 @@ whole batch, on all devices. Not covered: other objectives than answers (sft) an
 """
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ def make(
     order = StepOrder([row.length for row in rows], recipe.train.batch_size, recipe.seed)
     trainer._get_train_sampler = lambda *_: order
     trainer.add_callback(_epochs(order))
+    watch.learnt = sum(p.numel() * p.element_size() for p in trainer.model.parameters() if p.requires_grad)
+    trainer._save_checkpoint = _with_room(watch, trainer._save_checkpoint)
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda **_: None  # it would name this machine's paths in a README
     return trainer
@@ -107,6 +109,16 @@ def _epochs(order: StepOrder) -> Any:
             order.set_epoch(int(state.epoch or 0))
 
     return Epochs()
+
+
+def _with_room(watch: Watch, save: Callable[..., None]) -> Callable[..., None]:
+    """Transformers' writing of a checkpoint, with a look at the disk before it."""
+
+    def checked(*given: Any, **more: Any) -> None:
+        watch.before_save()
+        save(*given, **more)
+
+    return checked
 
 
 def _callback(watch: Watch) -> Any:

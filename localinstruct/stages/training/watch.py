@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.errors import TrainerError
+from localinstruct.integrity import require_space
 from localinstruct.interrupt import StopRequest
 from localinstruct.progress import Progress
 from localinstruct.stages import student
@@ -36,6 +37,8 @@ class Watch:
     inputs: str
     device: student.Device
     best: Best
+    learnt: int = 0
+    """Bytes of the weights that are learnt."""
     stop: StopRequest = field(default_factory=StopRequest)
     seconds_before: float = 0.0
     started: float = field(default_factory=time.monotonic)
@@ -88,6 +91,11 @@ class Watch:
         if ranks.any_of(self.best.is_over(), self.device.name) and state.global_step < state.max_steps:
             control.should_save = control.should_training_stop = True
             self.progress.say(f"Stopped early at step {state.global_step}: the held-out loss no longer falls.")
+
+    def before_save(self) -> None:
+        """StoreError, before transformers writes a checkpoint, when the disk has no room for one."""
+        if ranks.first():
+            require_space(self.metrics.parent, int(checkpoints.one(self.learnt)))
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Seal the checkpoint that transformers has just written, and drop the oldest."""
