@@ -74,7 +74,7 @@ def begin(folder: Path) -> list[str]:
     mount(folder, ROOMY)
     workspace(folder)
     tasks(folder / "tasks.jsonl")
-    recipe = recipe_data(train={"epochs": 2, "save_steps": 2}, evaluate={"tasks": "tasks.jsonl"},
+    recipe = recipe_data(train={"epochs": 2, "save_steps": 2}, evaluate={"tasks": "tasks.jsonl", "max_tokens": 32},
                          models={"student": "tiny"}, dataset={"decontaminate": False})  # fmt: skip
     with open_run(folder / RUN) as made:
         made.put("recipe", Recipe.model_validate(recipe).to_yaml())
