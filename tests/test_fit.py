@@ -178,8 +178,8 @@ def test_held_out_rows_take_their_logits() -> None:
 def test_shape_of_a_directory_and_of_a_number() -> None:
     nano = read_shape(ROOT / "localinstruct" / "nano" / "weights" / "student", "nano")
     assert nano is not None
-    assert (nano.layers, nano.hidden, nano.kv, nano.mlp, nano.vocab) == (4, 256, 128, 512, 3072)
-    assert nano.parameters == count(nano) == 3_148_032
+    assert (nano.layers, nano.hidden, nano.kv, nano.mlp, nano.vocab) == (4, 256, 128, 512, 4096)
+    assert nano.parameters == count(nano) == 3_410_176
     assert not nano.guessed
     near = guessed("mine", 8_000_000_000, 4096)
     assert (near.layers, near.context, near.parameters) == (32, 4096, 8_000_000_000)
