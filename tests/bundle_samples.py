@@ -83,7 +83,8 @@ def workspace(folder: Path) -> Path:
 
 
 def _run(run: Path) -> None:
-    for name in ("dataset/train.jsonl", "adapter/adapter_config.json", "report.html", "recipe.yaml", "egress.json"):
+    for name in ("dataset/train.jsonl", "adapter/adapter_config.json", "evaluation/answers.jsonl",
+                 "evaluation/comparisons/other.json", "report.html", "recipe.yaml", "egress.json"):  # fmt: skip
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_text(f"{name}\n" * 40)
     for name in ("run.sqlite", "run.lock", "logs/vllm.log", "train/checkpoint-1/model.safetensors"):

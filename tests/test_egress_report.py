@@ -58,6 +58,9 @@ def make_run(folder: Path) -> Path:
     (run / "dataset" / "train.jsonl").write_text('{"instruction": "Name a colour."}\n' * 9)
     (run / "dataset" / "held_out.jsonl").write_text('{"instruction": "Name a river."}\n')
     (run / "adapter" / "adapter_model.safetensors").write_bytes(bytes(range(256)))
+    for name in ("student/model.safetensors", "evaluation/answers.jsonl", "evaluation/comparisons/other.json"):
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_text(f"what {name} holds\n")
     return run
 
 
@@ -166,6 +169,9 @@ def test_every_changed_file_is_found_and_named(own: Path) -> None:
         "dataset/held_out.jsonl",
         "dataset/train.jsonl",
         "adapter/adapter_model.safetensors",
+        "student/model.safetensors",
+        "evaluation/answers.jsonl",
+        "evaluation/comparisons/other.json",
     ]
     rng = random.Random(5)
     for name in named:
@@ -185,6 +191,20 @@ def test_every_changed_file_is_found_and_named(own: Path) -> None:
     text = own / report.TEXT
     text.write_text(text.read_text().replace("not sealed", "sealed"))
     assert report.verify(path) == [f"{text}: does not say what egress.json says"]
+
+
+def test_what_a_report_vouches_for_is_what_a_bundle_carries(own: Path, tmp_path: Path) -> None:
+    """Else a report would miss files on the other side, or say nothing about some that arrive."""
+    from localinstruct.bundle.contents import run_items
+
+    report.write(own, {})
+    (own / "run.sqlite").write_bytes(b"")
+    carried = {item.path.removeprefix("runs/demo/") for item in run_items(own)}
+    assert carried - {report.JSON, report.TEXT} == {entry["path"] for entry in body_of(own)["files"]}
+    for name in carried:
+        (tmp_path / "there" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(own / name, tmp_path / "there" / name)
+    assert report.verify(tmp_path / "there" / report.JSON) == []
 
 
 def test_report_is_chained_to_the_product_of_the_dataset_stage(own: Path) -> None:

@@ -24,7 +24,7 @@ from localinstruct.recipe import find_recipe, find_workspace, load_recipe
 
 NOT_STATED = "not stated"
 OURS = "Apache-2.0"
-RUN_FOLDERS = ("dataset", "adapter", "student", "report")
+RUN_FOLDERS = ("dataset", "adapter", "student", "evaluation")
 RUN_FILES = (".html", ".json", ".jsonl", ".yaml", ".md", ".txt")
 LEFT_IN_CHECKOUT = {"runs", "models", "dist", "build", "shared"}
 
@@ -163,7 +163,7 @@ def seed_items(place: str, path: Path, recipe: str) -> Iterator[Item]:
 
 
 def run_items(run: Path) -> Iterator[Item]:
-    """Results of a run: dataset, adapter or whole student, report, recipe. Not its store, logs or checkpoints."""
+    """Results of a run: dataset, adapter or whole student, evaluation, report, recipe. Not its store, logs or checkpoints."""
     if not (run / "run.sqlite").is_file():
         raise BundleError(f"{run}: not a run (no run.sqlite in it).", "Runs lie in runs/: localinstruct show NAME")
     found = [path for name in RUN_FOLDERS if (run / name).is_dir() for path in walk(run / name)]

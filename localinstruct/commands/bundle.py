@@ -22,7 +22,9 @@ def pack(
     model: Annotated[Names, typer.Option("--model", help="A model of models.yaml; repeat for several.")] = None,
     recipe: Annotated[Names, typer.Option("--recipe", help="A recipe with its seeds and models.")] = None,
     seeds: Annotated[list[Path] | None, typer.Option("--seeds", help="A seed file of your own.")] = None,
-    run: Annotated[Names, typer.Option("--run", help="A run's dataset, adapter and report, for the way back.")] = None,
+    run: Annotated[
+        Names, typer.Option("--run", help="A run's dataset, student, evaluation and report, for the way back.")
+    ] = None,
     program: Annotated[
         Path | None, typer.Option("--program", help="A wheel of localinstruct, or its checkout.")
     ] = None,

@@ -1,6 +1,6 @@
 """The egress report of a run: what held it, what tried to leave, and which files that statement is about.
 
-egress.json is signed (`signing`) and names every file of the dataset and the adapter by its SHA-256, so the statement
+egress.json is signed (`signing`) and names every file of dataset, student and evaluation by its SHA-256, so the statement
 "nothing left" is tied to exactly these bytes; the digest over the dataset's files is the same that the store keeps as the
 product of the stage `dataset`. egress.txt is the same in words and can be made again from it. `verify` needs no network
 and nothing but these files.
@@ -21,7 +21,7 @@ from localinstruct.records import digest
 from localinstruct.seal import journal, ladder, proof, signing, tripwire
 
 JSON, TEXT = "egress.json", "egress.txt"
-NAMED = ("recipe.yaml", "report.html", "dataset", "adapter")
+NAMED = ("recipe.yaml", "report.html", "dataset", "adapter", "student", "evaluation")
 """Files and folders of a run that a report vouches for."""
 DATASET = ("dataset/train.jsonl", "dataset/held_out.jsonl")
 UNPROVEN = "INTEGRITY ONLY, ORIGIN UNPROVEN: no key was given, so whoever altered this report could have signed it anew"
