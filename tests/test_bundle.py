@@ -504,6 +504,16 @@ def test_what_is_no_wheel_is_named(tmp_path: Path) -> None:
         wheels.requirements({"tiny==1.0": ["a"], "tiny==2.0": ["b"]})
 
 
+def test_a_file_where_the_workspace_should_be_is_a_sentence(packed: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "dead").symlink_to(tmp_path / "nowhere")
+    for into in (tmp_path / "file", tmp_path / "file" / "below", tmp_path / "dead"):
+        with pytest.raises(BundleError, match="expected a folder, found a file or a dead link"):
+            import_bundle(packed, into, Silent())
+    assert (tmp_path / "file").read_text() == "mine"
+    assert not (tmp_path / "nowhere").exists()
+
+
 # -- papers ------------------------------------------------------------------------------------------------------------
 
 
@@ -526,6 +536,16 @@ def test_the_bill_of_materials(packed: Path) -> None:
     files = [part for parts in document["components"] for part in parts.get("components", [parts])]
     hashes = {part["bom-ref"]: part["hashes"][0]["content"] for part in files}
     assert hashes == {row["path"]: row["sha256"] for row in manifest["files"]}
+
+
+def test_the_bill_of_materials_passes_the_strict_schema(packed: Path) -> None:
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    validator, text = JsonStrictValidator(SchemaVersion.V1_6), (packed / "SBOM.cdx.json").read_text()
+    assert validator.validate_str(text) is None
+    for change in ({"serialNumber": "1"}, {"unknown": 1}, {"components": [{"type": "library"}]}):
+        assert validator.validate_str(json.dumps(json.loads(text) | change)) is not None
 
 
 def test_licences_travel(packed: Path) -> None:

@@ -63,6 +63,10 @@ def import_bundle(folder: Path, into: Path, progress: Progress, key: Path | None
     manifest, fingerprint = _trusted(folder, load_public(key) if key else b"")
     if into.resolve().is_relative_to(folder.resolve()):
         raise BundleError(f"{into}: lies in the bundle itself.", "Name a workspace elsewhere.")
+    if blocked := next((path for path in (into, *into.parents) if os.path.lexists(path) and not path.is_dir()), None):
+        raise BundleError(
+            f"{blocked}: expected a folder, found a file or a dead link.", "Name a new or existing folder."
+        )
     if not fingerprint:
         progress.say(f"{UNPROVEN}.")
     with _explained(into):
