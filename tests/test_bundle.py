@@ -403,7 +403,8 @@ def test_the_return_trip(source: Path, tmp_path: Path) -> None:
     result = import_bundle(tmp_path / "back", tmp_path / "desk", Silent())
     assert result.placed == ["runs/mine"]
     assert sorted(tree(tmp_path / "desk" / "runs" / "mine")) == [
-        "adapter/adapter_config.json", "dataset/train.jsonl", "egress.json", "recipe.yaml", "report.html",
+        "adapter/adapter_config.json", "dataset/train.jsonl", "egress.json", "evaluation/answers.jsonl",
+        "evaluation/comparisons/other.json", "recipe.yaml", "report.html",
     ]  # fmt: skip
     with pytest.raises(BundleError, match="not a run"):
         collect(Wanted(runs=[source / "runs"]), source)

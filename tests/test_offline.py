@@ -241,3 +241,20 @@ offline.wake_loopback()
 print(before, reaches())
 """
     assert output(code).split() == ["False", "True"]
+
+
+@needs_namespaces
+def test_the_template_library_of_gpt_oss_needs_no_file_and_no_network(tmp_path: Path) -> None:
+    """models.yaml says so: its vocabulary, which openai-harmony fetches from the network, is part of oss-harmony."""
+    pytest.importorskip("openai_harmony")
+    code = """
+import os
+os.environ.pop("TIKTOKEN_ENCODINGS_BASE", None)
+from localinstruct import seal
+seal.begin(True)
+import openai_harmony as harmony
+encoding = harmony.load_harmony_encoding(harmony.HarmonyEncodingName.HARMONY_GPT_OSS)
+print(encoding.decode(encoding.encode("Name a river.")))
+"""
+    (tmp_path / "tmp").mkdir()  # nothing that was fetched before is found in a new home and folder for temporary files
+    assert output(code, tmp=tmp_path, env={"TMPDIR": str(tmp_path / "tmp")}) == "Name a river.\n"
