@@ -7,7 +7,7 @@ import pytest
 
 from tests.torture.__main__ import PAGE, ROWS, Row, torture
 
-NEEDS_STRACE = {"every-point", "disk-errors"}
+NEEDS_STRACE = {"before-every-point", "after-every-point", "every-point-later", "disk-errors"}
 NEEDS_NAMESPACES = {"disk-full", "disk-full-stages"}
 
 

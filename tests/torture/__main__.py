@@ -18,7 +18,19 @@ from typing import Any
 from localinstruct import machine
 from localinstruct.console import progress
 from localinstruct.files import write_text
-from tests.torture import bundles, damage, disk, disk_stages, inputs, kills, model_stages, several, soak, teachers
+from tests.torture import (
+    bundles,
+    damage,
+    disk,
+    disk_stages,
+    inputs,
+    kills,
+    model_stages,
+    points,
+    several,
+    soak,
+    teachers,
+)  # fmt: skip
 
 PAGE = Path(__file__).parents[2] / "docs" / "torture.md"
 RESULTS = Path(__file__).parent / "results.json"
@@ -42,10 +54,14 @@ class Row:
 
 
 SAME = "0 lost, 0 doubled, export equal to the byte"
+LASTING = "every write, sync, rename, truncation, removal and new folder (places: such a system call on a file)"
 ROWS = (
     Row("random-kill", "SIGKILL at a random moment of generate", 1000, "kills", 6, kills.random_moments, SAME),
-    Row("every-point", "SIGKILL before every kind of write, sync, rename, truncation and removal", 20, "places a kind", 1,
-        kills.every_point, SAME),
+    Row("before-every-point", f"SIGKILL before {LASTING} in generate", 20, "times each place", 1, points.generate("before"),
+        SAME),
+    Row("after-every-point", f"SIGKILL after {LASTING} in generate", 20, "times each place", 1, points.generate("after"), SAME),
+    Row("every-point-later", f"SIGKILL before and after {LASTING} in dataset, report, export", 20,
+        "calls of each place, as far as it has so many", 1, points.stages, "the same files afterwards"),
     Row("recovery-kill", "SIGKILL during recovery, again and again", 200, "kills", 4, kills.recovery, SAME),
     Row("stage-kill", "SIGKILL during dataset, report, export", 50, "kills each", 1,
         kills.stages(["dataset", "report", "export"]), "the same files afterwards"),
@@ -64,8 +80,8 @@ ROWS = (
     Row("disk-full-stages", "no space left in dataset, train, evaluate, report and three exports, at stepped sizes", 15,
         "sizes each (7 steps)", 2, disk_stages.stages, "a sentence; no torn checkpoint counts; the same files with room"),
     Row("disk-watch", "free space runs out on the way", 50, "runs", 2, disk.nearly_full, "stops before; finishes equal"),
-    Row("disk-errors", "EIO, ENOSPC, EDQUOT, EROFS, EMFILE, EACCES at the n-th write, sync or open; once and for ever", 40,
-        "n for each call and error", 1, disk.errors, "a sentence or no effect; finishes equal"),
+    Row("disk-errors", "EIO, ENOSPC, EDQUOT, EROFS, EMFILE, EACCES at the n-th write, sync, rename or open; once and for ever",
+        40, "n for each call and error", 1, disk.errors, "a sentence or no effect; finishes equal"),
     Row("damage", "store flipped, blanked or cut at random places", 10_000, "stores", 150, damage.store,
         "named, or harmless; never another answer"),
     Row("bad-files", "bad seeds, recipes, models.yaml and row files", 300, "files", 60, inputs.bad_files,

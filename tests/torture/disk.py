@@ -3,16 +3,18 @@
 import shutil
 import subprocess
 import sys
+from itertools import product
 from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.torture.kills import GENERATE, Tick, counted, finished, judge, reference, straced
+from tests.torture.kills import GENERATE, Tick, finished, judge, reference
+from tests.torture.points import only, places, straced
 from tests.torture.program import Outcome, exported, run, workspace
 
 REFUSALS = {
     "pwrite64": ("EIO", "ENOSPC", "EDQUOT", "EROFS"), "fdatasync": ("EIO", "ENOSPC"), "fsync": ("EIO",),
-    "write": ("EIO", "ENOSPC"), "openat": ("EMFILE", "EROFS", "EACCES"),
+    "write": ("EIO", "ENOSPC"), "rename": ("EIO", "ENOSPC", "EROFS"), "openat": ("EMFILE", "EROFS", "EACCES"),
 }  # fmt: skip
 """System call -> errors it is made to answer."""
 EXITS = {0, 2, 74}
@@ -75,25 +77,26 @@ def report(outcome: Outcome, folder: Path, where: str) -> None:
 
 def errors(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """Each call answers each error at its n-th time, once and for ever, for `count` different n; then the cause is gone."""
+    folder = folder.resolve()
     expected, wrong, done = reference(folder / "undisturbed")[0], list[str](), 0
-    calls = counted(folder / "counted") | {"openat": 12}
+    workspace(folder / "counted")
+    calls = places(folder / "counted", GENERATE, "|".join(REFUSALS))
     for call, names in REFUSALS.items():
-        for name in names:
-            total = calls.get(call, 0)
-            for when in sorted(rng.sample(range(1, total + 1), min(count, total))):
-                for ever in ("", "+"):
-                    wrong += _refused(folder / f"{call}-{name}-{when}{ever and '-on'}", f"{call}:error={name}:when={when}{ever}",
-                                      expected)  # fmt: skip
-                    done += 1
-                    tick(done)
+        files = {place.file: number for place, number in calls.items() if place.call == call and "runs/" in place.file}
+        total = sum(files.values())
+        wrong += [] if total else [f"no {call} to refuse was seen"]
+        for name, when, ever in product(names, sorted(rng.sample(range(1, total + 1), min(count, total))), ("", "+")):
+            here = folder / f"{call}-{name}-{when}{ever and '-on'}"
+            wrong += _refused(here, list(files), call, f"error={name}:when={when}{ever}", expected)
+            done += 1
+            tick(done)
     return wrong
 
 
-def _refused(here: Path, inject: str, expected: bytes) -> list[str]:
+def _refused(here: Path, files: list[str], call: str, fault: str, expected: bytes) -> list[str]:
     workspace(here)
-    ended = straced(here, inject)
-    outcome = Outcome(ended.returncode, 0, ended.stderr, 0)
-    wrong = judge(here.name, here, outcome, 0)
+    outcome = straced(here, GENERATE, [*only(here, *files), "-e", f"trace={call}", "-e", f"inject={call}:{fault}"])
+    wrong = judge(here.name, here, outcome, outcome.shown)
     if outcome.code not in EXITS or not outcome.clean:
         wrong.append(f"{here.name}: exit {outcome.code}: {outcome.said[-500:]}")
     elif outcome.code and ("next:" not in outcome.said and "error:" not in outcome.said):

@@ -1,11 +1,6 @@
-"""SIGKILL: at random moments, at every system call that makes something last, during recovery, in every other stage."""
+"""SIGKILL at random moments: of generate, of its recovery, of every other stage."""
 
-import os
-import re
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
@@ -14,14 +9,11 @@ from tests.torture.program import Outcome, exported, killer, run, workspace
 
 Tick = Callable[[int], None]
 GENERATE = ["generate", "recipe.yaml"]
-POINTS = ("pwrite64", "write", "fdatasync", "fsync", "rename", "ftruncate", "unlink")
-"""System calls by which something comes to last: SQLite writes, commits (fdatasync) and makes files with them, and so do
-our atomic files (write, fsync, rename)."""
 
 
-def reference(folder: Path) -> tuple[bytes, float]:
+def reference(folder: Path, target: int = 120) -> tuple[bytes, float]:
     """The export of a run that nobody disturbed, and its seconds, by which blows are timed on a fast and a slow machine."""
-    workspace(folder)
+    workspace(folder, target)
     outcome = run(folder, GENERATE)
     assert outcome.code == 0, outcome.said
     return exported(folder)[0], outcome.seconds
@@ -81,62 +73,6 @@ def recovery(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
             tick(done)
         wrong += finished(here, expected)
     return wrong
-
-
-def straced(folder: Path, inject: str) -> subprocess.CompletedProcess[str]:
-    """The program in a fresh interpreter, with a fault that strace injects into its system calls on the run's files."""
-    command = ["strace", "-f", "-qq", "-o", "/dev/null", *looked_at(folder), "-e", f"inject={inject}",
-               sys.executable, "-m", "tests.torture.program", *GENERATE]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=120)
-
-
-def looked_at(folder: Path) -> list[str]:
-    """strace's options for the run's files, as open descriptors and as the program writes their names."""
-    places = [Path("runs/tortured", name) for name in FILES]
-    return [word for place in places for word in ("-P", str(folder / place), "-P", str(place))]
-
-
-FILES = (
-    ".",
-    "egress",
-    "egress/sessions.jsonl",
-    "run.sqlite",
-    "run.sqlite-wal",
-    "run.sqlite-shm",
-    "run.lock",
-    "recipe.yaml",
-    "egress.json",
-    "egress.txt",
-)
-"""Files of a run in `generate`, as strace is told to look at them."""
-
-
-def every_point(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """Before the n-th call of each kind, `count` different n for each; the end of one call is the beginning of the next."""
-    expected, wrong, done = reference(folder / "undisturbed")[0], list[str](), 0
-    calls = counted(folder / "counted")
-    for call in POINTS:
-        total = calls.get(call, 0)
-        for when in sorted(rng.sample(range(1, total + 1), min(count, total))):
-            here = folder / f"{call}-{when}"
-            workspace(here)
-            ended = straced(here, f"{call}:signal=SIGKILL:when={when}")
-            done += ended.returncode in (137, -signal.SIGKILL)
-            wrong += judge(here.name, here, Outcome(ended.returncode, 0, ended.stderr, 0), 0) + finished(here, expected)
-            tick(done)
-    return wrong
-
-
-def counted(folder: Path) -> dict[str, int]:
-    """How often an undisturbed run makes each of the calls on its files."""
-    workspace(folder)
-    command = ["strace", "-f", "-qq", "-o", str(folder / "calls"), *looked_at(folder), "-e", f"trace={','.join(POINTS)}",
-               sys.executable, "-m", "tests.torture.program", *GENERATE]  # fmt: skip
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    subprocess.run(command, cwd=folder, env=environment, capture_output=True, check=True)
-    found = re.findall(r"^\d+ +(\w+)\(", (folder / "calls").read_text(), re.MULTILINE)
-    return {name: found.count(name) for name in POINTS}
 
 
 def stages(names: Sequence[str]) -> Callable[[int, Random, Path, Tick], list[str]]:

@@ -4,7 +4,7 @@ Command line, recipe, lock, store, tape, conveyor, filters, novelty, egress repo
 what a GPU would do is played: the teacher's words (by prompt, so that every run hears the same) and the embeddings. A
 server on a unix socket can stand in for the teacher, then the product's own client asks it.
 
-    python -m tests.torture.program WORDS...        # a fresh interpreter, for faults that strace injects
+    python -m tests.torture.program WORDS...        # a fresh interpreter
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 
-from localinstruct import cli
+from localinstruct import cli, files
 from localinstruct.formats import write
 from localinstruct.records import Completion, Prompt
 from localinstruct.run import read_run
@@ -48,12 +48,16 @@ SEEDS = "".join(
 )
 
 
+TIMING = ""
+"""Other words, other moments at which the teacher answers."""
+
+
 class PlayedTeacher:
     """Says the recorded reply of a prompt after a moment that depends on the prompt."""
 
     async def complete(self, prompt: Prompt) -> list[Completion]:
         """The reply, `prompt.n` times."""
-        rng = Random(prompt.digest)
+        rng = Random(TIMING + prompt.digest)
         await asyncio.sleep(0.004 * rng.random())
         text = recorded(prompt.text)
         return [Completion(text, "stop", len(text) // 4)] * prompt.n
@@ -65,6 +69,13 @@ class PlayedTeacher:
 def recorded(prompt: str) -> str:
     """What the teacher says to a prompt, always."""
     return numbered_list(Random(prompt))
+
+
+def play_at(timing: str) -> None:
+    """In a child: other moments of the teacher, and the same temporary name for every atomic file, known beforehand."""
+    global TIMING
+    TIMING = timing
+    files.secrets.token_hex = lambda nbytes=None: "tortured"  # type: ignore[assignment]
 
 
 def workspace(folder: Path, target: int = 120, socket: str = "/nowhere.sock") -> Path:
