@@ -5,8 +5,11 @@ one, and all problems of a file are reported together. Not covered: what the val
 code that uses it.
 """
 
+import contextlib
 import difflib
-from collections.abc import Iterable, Sequence
+import functools
+import reprlib
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args
 
@@ -19,41 +22,55 @@ from localinstruct.errors import LocalInstructError, RecipeError, UsageError
 class Section(BaseModel):
     """A frozen group of settings without room for unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True,
+                              allow_inf_nan=False)  # fmt: skip
 
 
 S = TypeVar("S", bound=Section)
 CORRECT = "Correct these keys and run the same command again."
 
 
-def parse(section: type[S], data: dict[str, Any], source: str) -> S:
-    """Build `section` from plain values; raise RecipeError with every problem, `source` naming where they stand."""
-    built, problems = attempt(section, data)
+Where = Callable[[Sequence[Any]], str]
+"""Keys from the outermost inwards -> ' (line 3)', or '' when they stand in no file."""
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 200
+"""Shows a value, not all of it: what YAML's aliases make of ten lines may have billions of parts."""
+
+
+def parse(section: type[S], data: dict[str, Any], source: str, where: Where = lambda keys: "") -> S:
+    """Build `section` from plain values; raise RecipeError with every problem, `source` and `where` naming its place."""
+    built, problems = attempt(section, data, where)
     if built is None:
         raise RecipeError(f"{source}: {listing(problems)}", CORRECT)
     return built
 
 
-def attempt(section: type[S], data: dict[str, Any]) -> tuple[S | None, list[str]]:
+def attempt(section: type[S], data: dict[str, Any], where: Where = lambda keys: "") -> tuple[S | None, list[str]]:
     """(`section` from plain values, []), or (None, a sentence for each problem)."""
     try:
         return section.model_validate(data), []
     except ValidationError as error:
-        return None, [_explain(section, problem) for problem in error.errors(include_url=False)]
+        problems = error.errors(include_url=False)
+        return None, [_explain(section, problem) + where(problem["loc"]) for problem in problems]
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
     """The mapping a YAML file holds; RecipeError for a file that is missing or unreadable, bad YAML, a key given twice."""
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file.", nearby(path)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{path}: cannot be read as UTF-8 text ({error}).") from None
+    except OSError as error:
+        raise RecipeError(f"{path}: cannot be read: {error.strerror or error}.") from None
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        raise RecipeError(f"{path}:{line}: cannot be read as UTF-8 text ({error}).") from None
     try:
         data, twice = _loaded(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RecipeError(f"{path}: not valid YAML: {' '.join(str(error).split())}.") from None
+        raise RecipeError(f"{path}{_at(error, text)}: not valid YAML: {' '.join(str(error).split())}.") from None
     if twice:
         raise RecipeError(
             listing([f"{path}:{words}" for words in twice]), "Keep one of them: of two, only the last would count."
@@ -62,6 +79,41 @@ def load_yaml(path: Path) -> dict[str, Any]:
         found = "an empty file" if data is None else f"a {type(data).__name__}"
         raise RecipeError(f"{path}: expected a mapping of keys to values, found {found}.")
     return data
+
+
+def _at(error: Exception, text: str) -> str:
+    """':LINE' where YAML's own error says a place, else ''."""
+    if isinstance(error, yaml.reader.ReaderError):
+        return f":{text.count(chr(10), 0, error.position) + 1}"
+    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+    return f":{mark.line + 1}" if mark else ""
+
+
+def lines_of(path: Path) -> Where:
+    """Where keys stand in a YAML file that `load_yaml` has read; of a missing key, the line of what it is missing from."""
+
+    @functools.cache
+    def root() -> yaml.Node | None:
+        with contextlib.suppress(OSError, ValueError, yaml.YAMLError, RecursionError):
+            return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        return None
+
+    return lambda keys: _line(root(), keys)
+
+
+def _line(node: yaml.Node | None, keys: Sequence[Any]) -> str:
+    said = ""
+    for key in keys:
+        if isinstance(node, yaml.MappingNode):
+            found = next((part for part in node.value if part[0].value == str(key)), None)
+        elif isinstance(node, yaml.SequenceNode) and isinstance(key, int) and key < len(node.value):
+            found = (node.value[key], node.value[key])
+        else:
+            found = None
+        if found is None:
+            break
+        said, node = f" (line {found[0].start_mark.line + 1})", found[1]
+    return said
 
 
 def _loaded(text: str) -> tuple[Any, list[str]]:
@@ -148,7 +200,7 @@ def _explain(section: type[Section], problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{where}: missing, and it has no default"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[0].lower() + message[1:]} (found {problem['input']!r})" if where else message
+    return f"{where}: {message[0].lower() + message[1:]} (found {_SHORT.repr(problem['input'])})" if where else message
 
 
 def _section_at(section: type[Section], path: tuple[Any, ...]) -> type[Section]:

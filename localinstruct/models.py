@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from localinstruct.config import Section, attempt, did_you_mean, listing, load_yaml
+from localinstruct.config import Section, Where, attempt, did_you_mean, lines_of, listing, load_yaml
 from localinstruct.errors import LocalInstructError, ModelError, RecipeError
 from localinstruct.files import write_text
 from localinstruct.offline import require_local
@@ -258,8 +258,9 @@ def _reloaded(text: str, path: Path) -> dict[str, Any]:
 def _parse_entries(data: Mapping[str, Any], path: Path) -> dict[str, ModelSpec]:
     models: dict[str, ModelSpec] = {}
     problems: list[str] = []
+    where = lines_of(path)
     for name, entry in data.items():
-        spec, wrong = _parse_entry(name, entry, path)
+        spec, wrong = _parse_entry(name, entry, path, where)
         problems += [f"{name if isinstance(name, str) else repr(name)}: {problem}" for problem in wrong]
         if spec:
             models[spec.name] = spec
@@ -268,19 +269,19 @@ def _parse_entries(data: Mapping[str, Any], path: Path) -> dict[str, ModelSpec]:
     return models
 
 
-def _parse_entry(name: Any, entry: Any, path: Path) -> tuple[ModelSpec | None, list[str]]:
+def _parse_entry(name: Any, entry: Any, path: Path, where: Where) -> tuple[ModelSpec | None, list[str]]:
     """(the entry, []), or (None, what is wrong with it)."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return None, ["expected a name of letters, digits, dots, dashes and underscores"]
+        return None, [f"expected a name of letters, digits, dots, dashes and underscores{where([name])}"]
     if not isinstance(entry, dict):
-        return None, [f"expected the keys of a model, found {type(entry).__name__}"]
+        return None, [f"expected the keys of a model, found {type(entry).__name__}{where([name])}"]
     place = entry.get("path")
     template = entry.get("chat_template")
     if isinstance(template, str) and is_file_name(template):
         entry = entry | {"chat_template": str(path.parent.absolute() / Path(template).expanduser())}
     if isinstance(place, str):  # relative to models.yaml, so that a workspace can be moved
         entry = entry | {"path": str(path.parent.absolute() / Path(place).expanduser())}
-    return attempt(ModelSpec, {**entry, "name": name})
+    return attempt(ModelSpec, {**entry, "name": name}, lambda keys: where([name, *keys]))
 
 
 def _present(spec: ModelSpec) -> Path:

@@ -17,7 +17,7 @@ from typing import Any
 import yaml
 from pydantic import Field, field_validator, model_validator
 
-from localinstruct.config import CORRECT, Section, attempt, listing, load_yaml, nearby
+from localinstruct.config import CORRECT, Section, attempt, lines_of, listing, load_yaml, nearby
 from localinstruct.curate.coverage import Coverage
 from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
@@ -174,7 +174,7 @@ def _built(path: Path, overrides: tuple[str, ...], source: str, workspace: Path 
     """The recipe in `path`; its names are looked up in `workspace` where something else is wrong."""
     data = load_yaml(path)
     refused = _refused(data, overrides, path)
-    recipe, problems = attempt(Recipe, data)
+    recipe, problems = attempt(Recipe, data, lines_of(path))
     said = [" ".join(part for part in (one.message, one.hint) if part) for one in refused]
     keys = {one.message.partition(":")[0] for one in refused}  # what names no file is no template either
     said += [problem for problem in problems if problem.partition(":")[0] not in keys]
@@ -250,7 +250,8 @@ def _file_beside(recipe: Path, key: str, name: str) -> Path:
     folders = (find_workspace(recipe.parent), recipe.parent, Path.cwd())
     found = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if found is None:
-        raise RecipeError(f"{key}: {name}: no such file.", nearby(folders[0] / name))
+        line = lines_of(recipe)(key.split("."))
+        raise RecipeError(f"{key}: {name}: no such file, which {recipe} names{line}.", nearby(folders[0] / name))
     return found
 
 

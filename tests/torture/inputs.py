@@ -1,10 +1,14 @@
-"""Bad files: a corpus made of every reader times every kind of damage, and fuzzing of the parsers."""
+"""Bad files: the kept corpus in tests/data/bad_inputs (`index.yaml` says what each must bring), and fuzzing of the parsers."""
 
 import json
-from collections.abc import Callable, Iterator
-from itertools import islice
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+
+import yaml
 
 from localinstruct.curate.filters import Filters, first_reason
 from localinstruct.errors import LocalInstructError
@@ -20,122 +24,106 @@ from tests.torture.program import MODELS, RECIPE, SEEDS, run, workspace
 ROW = '{"instruction": "Name a river", "input": "", "output": "The Rhine"}'
 LIST = json.dumps([{"instruction": f"Do {n}", "input": "", "output": "x"} for n in range(3)], indent=1)
 MESSAGES = '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}'
-SOUND = {"rows.jsonl": f"{ROW}\n{ROW.replace('river', 'sea')}\n", "rows.json": LIST, "talk.jsonl": f"{MESSAGES}\n",
-         "recipe.yaml": RECIPE, "models.yaml": MODELS % "/s"}  # fmt: skip
-BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"{name}: &{name} [{', '.join(['*' + before] * 9)}]\n" for before, name in zip("abcdefgh", "bcdefghi", strict=True)
+SOUND = {"recipe.yaml": RECIPE, "models.yaml": MODELS % "/s"}
+CORPUS = Path(__file__).parents[1] / "data" / "bad_inputs"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A file that a reader is given, and what must come of it."""
+
+    name: str
+    """Its place below tests/data/bad_inputs, or of a huge one what it would be called there."""
+    exit: int
+    """0: read well."""
+    line: int | None = None
+    """The line that the message must name."""
+    make: Callable[[], bytes] | None = None
+    """Of a huge one, which is not kept."""
+
+    @property
+    def data(self) -> bytes:
+        """Its bytes."""
+        return self.make() if self.make else (CORPUS / self.name).read_bytes()
+
+    @property
+    def called(self) -> str:
+        """Its name in a workspace."""
+        return {"recipes": "recipe.yaml", "models": "models.yaml"}.get(self.name.split("/")[0], "seeds.jsonl")
+
+
+HUGE = (
+    Case("seeds/long-line.jsonl", 2, 1, lambda: b'{"instruction": "' + b"x" * (17 * 2**20) + b'"}'),
+    Case("seeds/100-MB-line.jsonl", 2, 2, lambda: ROW.encode() + b'\n{"instruction": "' + b"x" * 100_000_000 + b'"}'),
+    Case("seeds/deep-list.json", 2, 1, lambda: b"[" * 100_000 + b"]" * 100_000),
+    Case("seeds/deep-object.jsonl", 2, 1, lambda: b'{"instruction":' * 50_000 + b"1" + b"}" * 50_000),
+    Case("recipes/long-number.yaml", 2, None, lambda: b"name: " + b"9" * 1_000_000),
+    Case("models/many-entries.yaml", 2, 1, lambda: b"".join(b"m%d: x\n" % n for n in range(5_000))),
 )
-Harm = Callable[[bytes, Random], bytes]
+"""Files that are too large to be kept."""
 
 
-def _anywhere(insert: bytes) -> Harm:
-    def harm(data: bytes, rng: Random) -> bytes:
-        place = rng.randrange(len(data) + 1)
-        return data[:place] + insert + data[place:]
-
-    return harm
-
-
-HARMS: dict[str, Harm] = {
-    "empty": lambda data, rng: b"",
-    "blank lines": lambda data, rng: b"\n\n\n",
-    "BOM": lambda data, rng: b"\xef\xbb\xbf" + data,
-    "UTF-16": lambda data, rng: data.decode().encode("utf-16"),
-    "CRLF": lambda data, rng: data.replace(b"\n", b"\r\n"),
-    "NUL": _anywhere(b"\x00"),
-    "bad UTF-8": _anywhere(b"\xff\xc0"),
-    "lone surrogate": _anywhere(b"\\ud800"),
-    "raw surrogate": _anywhere(b"\xed\xa0\x80"),
-    "cut": lambda data, rng: data[: rng.randrange(1, len(data))],
-    "doubled": lambda data, rng: data + data,
-    "deep JSON": lambda data, rng: b"[" * 100_000 + b"]" * 100_000,
-    "deep object": lambda data, rng: b'{"instruction":' * 5_000 + b"1" + b"}" * 5_000,
-    "long number": lambda data, rng: b'{"instruction": ' + b"9" * 10_000 + b"}",
-    "NaN": lambda data, rng: b'{"instruction": NaN, "output": Infinity}',
-    "wrong types": lambda data, rng: b'{"instruction": ["a"], "input": 3, "output": {"x": null}}',
-    "duplicate keys": lambda data, rng: b'{"instruction": "a", "instruction": "b", "output": "c"}',
-    "duplicate ids": lambda data, rng: (
-        b'{"id": "x", "instruction": "a b c", "instances": [{"input": "", "output": "y"}]}\n' * 2
-    ),
-    "YAML bomb": lambda data, rng: BOMB.encode(),
-    "YAML object": lambda data, rng: b"name: !!python/object/apply:os.system ['true']",
-    "YAML tab": lambda data, rng: b"name: x\n\tmodels: y\n",
-    "YAML self": lambda data, rng: b"name: &a [*a]\nmodels: *a\n",
-    "path trick": lambda data, rng: data.replace(b"seeds.jsonl", b"../../../../etc/passwd").replace(
-        b"Name a", b"../.."
-    ),
-    "other keys": lambda data, rng: data.replace(b"instruction", b"instructoin").replace(b"models", b"modles"),
-    "noise": lambda data, rng: rng.randbytes(300),
-    "one flipped": lambda data, rng: _flipped(data, rng),
-    "other format": lambda data, rng: b"PK\x03\x04" + data,
-    "long line": lambda data, rng: b'{"instruction": "' + b"x" * (17 * 2**20) + b'"}',
-    "100 MB line": lambda data, rng: b'{"instruction": "' + b"x" * 100_000_000 + b'"}',
-    "controls": _anywhere(b"\x1b[2J\x07\xe2\x80\xae"),
-    "arrays": lambda data, rng: b"[1, 2, [3], null]",
-}
-
-
-def _flipped(data: bytes, rng: Random) -> bytes:
-    place = rng.randrange(len(data))
-    return data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :]
-
-
-def corpus(rng: Random) -> Iterator[tuple[str, str, bytes]]:
-    """(kind of file, kind of harm, bytes): every sound file with every harm, twice."""
-    for name, text in SOUND.items():
-        for harm, spoil in HARMS.items():
-            for _ in range(2):
-                yield name, harm, spoil(text.encode(), rng)
+def cases() -> list[Case]:
+    """All of them, with what `index.yaml` says of each."""
+    index = yaml.safe_load((CORPUS / "index.yaml").read_text())
+    return [Case(name, said["exit"], said.get("line")) for name, said in index.items()] + list(HUGE)
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "rows.jsonl": read_instances, "rows.json": read_instances, "talk.jsonl": read_instances,
-    "recipe.yaml": load_recipe, "models.yaml": lambda path: load_catalog(path.parent),
+    "seeds.jsonl": read_instances, "recipe.yaml": load_recipe, "models.yaml": lambda path: load_catalog(path.parent),
 }  # fmt: skip
 
 
 def bad_files(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """Each file is read, or refused with its name and no traceback; every tenth also by the whole program, with exit 2."""
-    wrong = []
-    for number, (name, harm, data) in enumerate(islice(corpus(rng), count)):
-        path = folder / name
-        path.write_bytes(data)
-        wrong += [f"{name} with {harm}: {problem}" for problem in _read(path)]
-        if number % 10 == 0:
-            wrong += [f"{name} with {harm}: {problem}" for problem in _whole_program(folder / "whole", name, data)]
+    """Each file through its reader and through the whole program: the exit code, the file's name, the line, no traceback."""
+    wrong, known = list[str](), cases()
+    asked = known if count >= len(known) else rng.sample(known, count)
+    for number, case in enumerate(asked):
+        here = folder / "one"
+        workspace(here, target=3)
+        path = here / case.called
+        path.write_bytes(case.data)
+        wrong += [f"{case.name}: {problem}" for problem in read(case, path)]
+        outcome = run(here, ["generate", "recipe.yaml"])
+        said = "".join(outcome.said.split())  # a narrow screen breaks lines anywhere
+        wrong += [f"{case.name}: {problem} of the program" for problem in told(case, outcome.code, said)]
+        wrong += [] if outcome.clean else [f"{case.name}: a traceback of the program: {outcome.said[-300:]}"]
+        shutil.rmtree(here)
         tick(number + 1)
+    (folder / "reached.json").write_text(json.dumps(dict(Counter(_sort(case) for case in asked))))
     return wrong
 
 
-def _read(path: Path) -> list[str]:
+def _sort(case: Case) -> str:
+    return "read well" if not case.exit else "refused with a line" if case.line else "refused without lines to name"
+
+
+def read(case: Case, path: Path) -> list[str]:
+    """What is wrong with what a case's reader says to it."""
     try:
         READERS[path.name](path)
     except LocalInstructError as error:
-        return (
-            []
-            if path.name in error.message and error.exit_code == 2
-            else [f"its name is not in: {error.message[:200]}"]
-        )
+        return told(case, error.exit_code, "".join(error.message.split()))
     except Exception as error:  # whatever it is, it is the finding
         return [f"{type(error).__name__}: {str(error)[:200]}"]
-    return []
+    return told(case, 0, "")
 
 
-def _whole_program(folder: Path, name: str, data: bytes) -> list[str]:
-    """`generate` with this file in its place."""
-    workspace(folder, target=3)
-    place = {"recipe.yaml": "recipe.yaml", "models.yaml": "models.yaml"}.get(name, "seeds.jsonl")
-    (folder / place).write_bytes(data)
-    outcome = run(folder, ["generate", "recipe.yaml", "--fresh"])
-    sound = outcome.clean and outcome.code in (0, 2, 3, 5)
-    return [] if sound else [f"exit {outcome.code} of the program: {outcome.said[-300:]}"]
+def told(case: Case, code: int, said: str) -> list[str]:
+    """What is wrong with an exit code and a message, given without its blanks."""
+    if code != case.exit:
+        return [f"expected exit {case.exit}, found {code}: {said[:300]}"]
+    if code and case.called not in said:
+        return [f"{case.called} is not in: {said[:300]}"]
+    named = case.line is None or f"{case.called}:{case.line}:" in said or f"(line{case.line})" in said
+    return [] if named else [f"line {case.line} is not in: {said[:300]}"]
 
 
 def fuzz(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """`count` spoiled texts through the parsers: rows, recipes, models.yaml, and the teacher's lists with their filters."""
     wrong: list[str] = []
     sound = [numbered_list(Random(n)) for n in range(20)]
-    rows = [SEEDS.encode(), SOUND["rows.json"].encode(), SOUND["talk.jsonl"].encode()]
+    rows = [SEEDS.encode(), LIST.encode(), f"{MESSAGES}\n".encode()]
     for number in range(count):
         try:
             if number % 50 == 0:
@@ -151,9 +139,14 @@ def fuzz(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     return wrong
 
 
+def _flipped(data: bytes, rng: Random) -> bytes:
+    place = rng.randrange(len(data))
+    return data[:place] + bytes([data[place] ^ 1 << rng.randrange(8)]) + data[place + 1 :]
+
+
 def _fuzz_file(folder: Path, rng: Random, number: int, rows: list[bytes]) -> None:
     kind = number // 50 % 5
-    name = ("rows.jsonl", "rows.json", "talk.jsonl", "recipe.yaml", "models.yaml")[kind]
+    name = ("seeds.jsonl", "seeds.jsonl", "seeds.jsonl", "recipe.yaml", "models.yaml")[kind]
     data = rows[kind] if kind < 3 else SOUND[name].encode()
     for _ in range(rng.randint(1, 6)):
         data = _flipped(data, rng) or data
