@@ -63,8 +63,11 @@ def demo(folder: Path, command: str, settings: list[str]) -> tuple[list[str], li
         f"egress report: {line}" for line in report.with_suffix(".txt").read_text().splitlines() if "Verdict" in line
     ]
     said += [f"egress report: {len(body['attempts'])} attempts, {len(body['processes'])} processes and programs noted"]
-    checked = subprocess.run([sys.executable, "-m", "localinstruct", "verify-report", str(report)], cwd=folder,
-                             env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    verify = [sys.executable, "-m", "localinstruct", "verify-report"]
+    own = subprocess.run([*verify, "--own-key"], cwd=folder, env=environment, capture_output=True, text=True)
+    checked = subprocess.run([*verify, str(report), "--key", own.stdout.strip()], cwd=folder, env=environment,
+                             capture_output=True, text=True)  # fmt: skip
     said += [f"verify-report: {line.replace(str(folder), '')}" for line in checked.stdout.splitlines()]
     wrong += [] if checked.returncode == 0 else ["the report does not verify"]
     wrong += [] if all(stage["sealed"] for stage in body["stages"].values()) else ["a stage was not sealed"]
