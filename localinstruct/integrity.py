@@ -41,7 +41,7 @@ VAGUE = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 
 
 PROBE_BYTES = 2**20
-TORCH_WRITES = ("unexpected pos", "PytorchStreamWriter")
+TORCH_WRITES = ("unexpected pos", "PytorchStreamWriter", "basic_ios::clear")
 """In the text of the RuntimeError that torch raises, whatever the cause, when a file of its could not be written."""
 
 

@@ -306,8 +306,9 @@ def test_a_library_that_raises_no_oserror_on_a_full_disk_is_understood(
         raise FULL
 
     monkeypatch.setattr("localinstruct.integrity.os.pwrite", full)
-    with pytest.raises(StoreError, match="the disk is full"):
-        refuse(tmp_path, RuntimeError(TORCH))
+    for text in (TORCH, "basic_ios::clear: iostream error"):
+        with pytest.raises(StoreError, match="the disk is full"):
+            refuse(tmp_path, RuntimeError(text))
     for other in (RuntimeError("CUDA error"), Exception("No such file or directory (os error 2)"), ValueError("x")):
         with pytest.raises(type(other)) as caught:
             refuse(tmp_path, other)
