@@ -147,7 +147,7 @@ def _reserve(bytes_free: int) -> None:
 def said_wrong(outcome: Outcome) -> list[str]:
     """A stop must name a full disk."""
     said = " ".join(outcome.said.split())
-    named = ("the disk is full", "No space left", "MiB are needed", "database or disk is full")
+    named = ("the disk is full", "No space left", "B are needed", "database or disk is full")
     return [f"no word of a full disk: {said}"] if outcome.code == 74 and not any(text in said for text in named) else []
 
 
