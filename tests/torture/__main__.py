@@ -85,7 +85,7 @@ ROWS = (
     Row("damage", "store flipped, blanked or cut at random places", 10_000, "stores", 150, damage.store,
         "named, or harmless; never another answer"),
     Row("bad-files", "a kept corpus of bad seeds, recipes, models.yaml and row files (and some that only look bad)",
-        len(inputs.cases()), "files", 60, inputs.bad_files, "exit 2 with file and line, no traceback; the others read well"),
+        len(inputs.cases()), "files", 15, inputs.bad_files, "exit 2 with file and line, no traceback; the others read well"),
     Row("fuzz", "spoiled texts through the parsers", 1_000_000, "texts", 4_000, inputs.fuzz, "rows and reasons, no traceback"),
     Row("races", "eight processes on one run", 200, "races", 2, several.races, "one owner; equal"),
     Row("signals", "SIGINT, SIGTERM, SIGHUP, double Ctrl-C", 100, "signals", 5, several.signals,
