@@ -18,11 +18,12 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from benchmarks.rouge import Words, scores_in_pool, words
+from benchmarks.rouge import Words, scores_in_pool
 from benchmarks.setting import Setting, load
 from localinstruct import machine
 from localinstruct.curate.filters import first_reason
 from localinstruct.curate.novelty import text_of
+from localinstruct.curate.rouge import words
 from localinstruct.files import write_text
 from localinstruct.methods import play
 from localinstruct.records import Completion, Episode, Instance, PoolView, Reject

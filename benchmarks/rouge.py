@@ -10,11 +10,8 @@ import multiprocessing
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from localinstruct.curate.rouge import words
-
 Words = list[str]
 Lcs = Callable[[Words, Words], int]
-__all__ = ["Lcs", "Words", "f_measure", "lcs_bits", "lcs_table", "scores", "scores_in_pool", "words"]
 
 
 def lcs_table(first: Words, second: Words) -> int:

@@ -218,12 +218,12 @@ def doctor(json: Json = False) -> None:
 @app.command()
 def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")]) -> None:
     """Make a workspace of your own: recipes, seeds, models.yaml, ready to edit."""
+    from localinstruct.files import step_into
     from localinstruct.workspace import init as make
 
     for path in make(directory):
         console.line(f"  {path}")
-    there = "" if directory.resolve() == Path.cwd() else f"cd {directory} && "
-    console.note(f"Next: {there}localinstruct run recipes/nano.yaml")
+    console.note(f"Next: {step_into(directory)}localinstruct run recipes/nano.yaml")
 
 
 def _run_everything(recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool) -> None:

@@ -61,6 +61,11 @@ def require_writable(path: Path) -> None:
         raise UsageError(f"{path}: cannot be written: no right to write there.", _space_hint(target))
 
 
+def step_into(folder: Path) -> str:
+    """The beginning of a command line that is typed in `folder`: 'cd FOLDER && ', or '' for the one that one stands in."""
+    return "" if folder.resolve() == Path.cwd() else f"cd {folder} && "
+
+
 def write_text(path: Path, text: str, mark: str = "") -> None:
     """Replace `path` by `text` in UTF-8, as `atomic_write` does."""
     with atomic_write(path, mark) as file:

@@ -112,7 +112,7 @@ class Reject:
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
-    """A seed or kept row near another one: its id, its instruction, their cosine."""
+    """A seed or kept row near another one: its id, its instruction, their similarity."""
 
     id: str
     text: str

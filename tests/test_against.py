@@ -16,7 +16,7 @@ from localinstruct.models import ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Prompt
 from localinstruct.run import Run, open_run
-from localinstruct.stages.against import Wish, ask_judge, compared, require_judge
+from localinstruct.stages.against import Wish, ask_judge, compared, require_chat_model
 from localinstruct.stages.answers import Contender, SavedAnswers, Which
 from localinstruct.stages.judged import judge_rows, outcome
 from localinstruct.stages.scores import Row
@@ -163,7 +163,7 @@ def test_comparisons_have_names_and_do_not_touch_each_other(run: Run, tmp_path: 
 def test_a_real_judge_answers_in_form(nano_server: str, tmp_path: Path) -> None:
     judge = load_catalog(nano_workspace(tmp_path / "workspace", nano_server)).get("nano-chat")
     made = [Row(Instance("Name the opposite of hot."), None, f"hot {n}", "cold") for n in range(8)]
-    ask = partial(ask_judge, require_judge(judge), Serve(), tmp_path, Recorded())
+    ask = partial(ask_judge, require_chat_model(judge), Serve(), tmp_path, Recorded())
     found = judge_rows(made, judge.name, judge.digest, SavedAnswers(tmp_path / "saved.jsonl"), ask)
     assert (found["verdicts"], found["unreadable"], found["pairs"]) == (16, 0, 8)
     assert sum(found["tally"].values()) == 8
@@ -172,7 +172,7 @@ def test_a_real_judge_answers_in_form(nano_server: str, tmp_path: Path) -> None:
 
 def test_a_base_model_is_no_judge() -> None:
     with pytest.raises(UsageError, match="--judge plain: expected a chat model"):
-        require_judge(spec("plain", chat=False))
+        require_chat_model(spec("plain", chat=False))
 
 
 def test_wrong_names_are_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

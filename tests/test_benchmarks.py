@@ -16,6 +16,7 @@ import pytest
 from benchmarks import __main__ as command
 from benchmarks import alpaca_loop, at_once, kept, novelty, picture, results, rouge, throughput, training
 from benchmarks.setting import Setting, load
+from localinstruct.curate.rouge import words
 from localinstruct.errors import UsageError
 from localinstruct.progress import Silent
 from localinstruct.records import Completion, Prompt
@@ -69,8 +70,8 @@ def stored(**changes: Any) -> dict[str, Any]:
 
 
 def test_rouge_of_cases_counted_by_hand() -> None:
-    assert rouge.words("Sort these: 3 RED-hot Words!") == ["sort", "these", "3", "red", "hot", "words"]
-    first, second = rouge.words("the cat sat on the mat"), rouge.words("the cat on a mat")
+    assert words("Sort these: 3 RED-hot Words!") == ["sort", "these", "3", "red", "hot", "words"]
+    first, second = words("the cat sat on the mat"), words("the cat on a mat")
     assert rouge.lcs_table(first, second) == 4
     assert rouge.f_measure(first, second) == pytest.approx(2 * 4 / 11)
     assert rouge.f_measure(first, first) == 1.0
@@ -89,7 +90,8 @@ def test_both_ways_to_the_subsequence_agree() -> None:
 
 def test_the_pool_of_processes_gives_the_same_scores() -> None:
     program = (
-        "from benchmarks.rouge import scores, scores_in_pool, words\n"
+        "from benchmarks.rouge import scores, scores_in_pool\n"
+        "from localinstruct.curate.rouge import words\n"
         "pool = [words(f'name {n} of the {n % 3} rivers') for n in range(40)]\n"
         "asked = words('name 7 of the rivers')\n"
         "assert scores(asked, pool) == scores_in_pool(asked, pool, 2)\n"
@@ -217,7 +219,7 @@ def test_the_loop_is_alpacas(setting: Setting, monkeypatch: pytest.MonkeyPatch) 
     assert max(compared) >= len(setting.seeds) + 29
     assert all(0 <= max(row["most_similar_instructions"].values()) <= 0.7 for row in rows)
     assert all(1 <= len(row["most_similar_instructions"]) <= 10 for row in rows)
-    known = [rouge.words(row["instruction"]) for row in rows]
+    known = [words(row["instruction"]) for row in rows]
     assert max(rouge.f_measure(a, b) for i, a in enumerate(known) for b in known[:i]) <= 0.7
 
 

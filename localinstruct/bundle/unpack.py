@@ -26,7 +26,7 @@ from localinstruct.bundle.verify import UNPROVEN, read_range, read_raw
 from localinstruct.bundle.wheels import install_command
 from localinstruct.config import listing
 from localinstruct.errors import BundleError
-from localinstruct.files import sha256, write_text
+from localinstruct.files import sha256, step_into, write_text
 from localinstruct.models import file_digests
 from localinstruct.preflight import inspect
 from localinstruct.progress import Progress
@@ -85,8 +85,7 @@ def import_bundle(folder: Path, into: Path, progress: Progress, key: Path | None
             _receipt(into, manifest, fingerprint, placed)
             stage.remove()
     commands = [install_command(into / unit) for unit in units if unit.startswith("wheelhouse/")]
-    there = "" if into.resolve() == Path.cwd() else f"cd {into} && "
-    commands += [f"{there}localinstruct models list"] if CATALOG in units else []
+    commands += [f"{step_into(into)}localinstruct models list"] if CATALOG in units else []
     present = [unit for unit in units if unit not in absent and unit != CATALOG]
     return Imported(manifest["id"], placed, present, fingerprint, merged.notes, commands)
 

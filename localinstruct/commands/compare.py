@@ -172,7 +172,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("candidates rejected", "generate", "data.rejected", _count),
         Row("  where", "generate", "data.rejected_by_stage", _rejected),
         Row("share kept", "generate", "data.share_kept", _share),
-        Row("cosine to nearest row, median", "generate", "data.median_cosine", "{:.2f}".format),
+        Row("similarity to nearest row, median", "generate", "data.median_similarity", "{:.2f}".format),
         Row("kept answers right", "generate", "data.checked", _checked),
         Row("rows to train on", "dataset", "data.train", _count),
         Row("rows held out", "dataset", "data.held_out", _count),

@@ -35,7 +35,7 @@ def compare_student(
 ) -> None:
     """Compare, store it in the run under evaluation/comparisons/, and show it."""
     from localinstruct.models import load_catalog
-    from localinstruct.stages.against import Wish, compare_with, require_judge
+    from localinstruct.stages.against import Wish, compare_with, require_chat_model
     from localinstruct.stages.answers import trained_contender
     from localinstruct.workspace import opened_run, run_path
 
@@ -44,7 +44,7 @@ def compare_student(
     with opened_run(target, name, settings, redo=redo) as work, console.progress() as progress:
         catalog = load_catalog(work.workspace)
         student = catalog.get(work.recipe.models.student)
-        wish = Wish(against, tuple(tasks), require_judge(catalog.get(judge)) if judge else None)
+        wish = Wish(against, tuple(tasks), require_chat_model(catalog.get(judge)) if judge else None)
         other = _other(against, work)
         trained = trained_contender("the student", student, work.recipe, work.run.path)
         sides: dict[Any, Contender] = {"base": other, "student": trained}

@@ -49,14 +49,14 @@ def judge_check(
     from localinstruct.judge.labels import read_labels
     from localinstruct.models import load_catalog
     from localinstruct.recipe import find_workspace
-    from localinstruct.stages.against import require_judge
+    from localinstruct.stages.against import require_chat_model
     from localinstruct.stages.judge_check import check
     from localinstruct.teacher import Sampling
     from localinstruct.teacher.serving import ask_all
 
     grading = Grading(rubric=_rubric(rubric), reason=reason)
     labels = read_labels(file, grading.rubric.scale)
-    spec = require_judge(load_catalog(find_workspace(Path.cwd())).get(judge))
+    spec = require_chat_model(load_catalog(find_workspace(Path.cwd())).get(judge))
     with console.progress() as progress:
         found = check(
             labels, grading, repeats, lambda asked: ask_all(spec, asked, Sampling(), progress, f"judging: {judge}")

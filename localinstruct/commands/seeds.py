@@ -50,14 +50,14 @@ def seeds_improve(
     from localinstruct.formats import review, write_text
     from localinstruct.models import load_catalog
     from localinstruct.recipe import find_workspace
-    from localinstruct.stages.against import require_judge
+    from localinstruct.stages.against import require_chat_model
     from localinstruct.teacher import Sampling
     from localinstruct.teacher.serving import ask_all
 
     target = output or file.with_name(f"{file.name}.review.txt")
     require_free(target)
     rows = review.lines_of(_text(file), str(file))
-    spec = require_judge(load_catalog(find_workspace(Path.cwd())).get(teacher), "--teacher")
+    spec = require_chat_model(load_catalog(find_workspace(Path.cwd())).get(teacher), "--teacher")
     prompts = [wording_prompt(row) for row in rows.values()]
     with console.progress() as progress:
         replies = ask_all(spec, prompts, Sampling(temperature=0.7, max_tokens=max_tokens), progress, "rewriting seeds")

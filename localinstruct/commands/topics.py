@@ -41,7 +41,7 @@ def topics_grow(
     from localinstruct.files import require_writable
     from localinstruct.models import load_catalog
     from localinstruct.recipe import find_workspace
-    from localinstruct.stages.against import require_judge
+    from localinstruct.stages.against import require_chat_model
     from localinstruct.teacher import Sampling, Serve
     from localinstruct.teacher.serving import answer_all, serving
 
@@ -52,7 +52,7 @@ def topics_grow(
         console.line(f"{file}: every topic has {branching} below it already, down to level {depth}")
         return
     require_growable(text, file, missing)
-    spec = require_judge(load_catalog(find_workspace(Path.cwd())).get(teacher), "--teacher")
+    spec = require_chat_model(load_catalog(find_workspace(Path.cwd())).get(teacher), "--teacher")
     with (
         console.progress() as progress,
         tempfile.TemporaryDirectory(prefix="topics-") as home,

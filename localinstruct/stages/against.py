@@ -56,7 +56,7 @@ class Wish:
         return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{self.against.strip('/')}{judge}{tasks}")[:120]
 
 
-def require_judge(spec: ModelSpec, option: str = "--judge") -> ModelSpec:
+def require_chat_model(spec: ModelSpec, option: str = "--judge") -> ModelSpec:
     """The model that an option names, complete and able to be asked in turns; UsageError for a base model."""
     if not spec.chat:
         raise UsageError(

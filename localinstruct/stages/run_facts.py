@@ -54,21 +54,21 @@ def _state(run: Run, name: str) -> str:
 
 
 def _data(run: Run, recipe: Recipe, results: Results) -> dict[str, Any]:
-    """Rows asked, kept, rejected by stage; cosines of kept rows to what they resemble most; answers known to be right."""
+    """Rows asked, kept, rejected by stage; similarities of kept rows to what they resemble most; answers known to be right."""
     generated, dataset = results["generate"] or {}, results["dataset"] or {}
     kept, rejected = run.count_kept(), Counter[str]()
     begun = kept > 0 or run.stage("generate") is not None
     for stage, _, count in run.reject_counts():
         rejected[stage] += count
     candidates = kept + rejected.total()
-    cosines = data.survey_kept(run, recipe.novelty.threshold, Random(0)).scores
+    similarities = data.survey_kept(run, recipe.novelty.threshold, Random(0)).scores
     return {
         "asked": recipe.generate.target,
         "kept": kept if begun else None,
         "rejected": rejected.total() if begun else None,
         "rejected_by_stage": dict(rejected),
         "share_kept": kept / candidates if candidates else None,
-        "median_cosine": median(cosines) if cosines else None,
+        "median_similarity": median(similarities) if similarities else None,
         "threshold": recipe.novelty.threshold,
         "checked": generated.get("checked"),
         "train": dataset.get("train"),
