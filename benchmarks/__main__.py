@@ -18,9 +18,9 @@ from typing import Any
 from benchmarks import kept, memory, novelty, picture, results, throughput, training
 from benchmarks.setting import Setting, load, note
 from localinstruct.errors import LocalInstructError, UsageError
-from localinstruct.files import write_text
-from localinstruct.models import checked
+from localinstruct.models.catalog import checked
 from localinstruct.progress import Silent
+from localinstruct.store.durable import write_text
 from localinstruct.teacher import Sampling
 from localinstruct.teacher.client import Client
 from localinstruct.teacher.serving import Connect

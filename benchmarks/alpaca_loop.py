@@ -24,9 +24,9 @@ from localinstruct import machine
 from localinstruct.curate.filters import first_reason
 from localinstruct.curate.novelty import text_of
 from localinstruct.curate.rouge import words
-from localinstruct.files import write_text
 from localinstruct.methods import play
 from localinstruct.records import Completion, Episode, Instance, PoolView, Reject
+from localinstruct.store.durable import write_text
 from localinstruct.teacher.client import Client
 
 BATCH = 5

@@ -1,6 +1,6 @@
 """The fastest way to get completions out of vLLM: every prompt in its hands at once, `LLM.generate`, no server.
 
-It runs in a process of its own below a warden (`localinstruct.warden`), stays loaded between measurements and idles
+It runs in a process of its own below a warden (`localinstruct.supervisor`), stays loaded between measurements and idles
 while others are measured. Parent and child talk over a private unix socket, JSON both ways. The engine gets what our
 server gets (sequences, context, precision, eager mode, KV cache, threads); everything else is vLLM's default for offline use,
 which allows it twice the tokens per step.
@@ -21,14 +21,21 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.setting import Setting
-from localinstruct import offline
 from localinstruct.errors import TeacherError
-from localinstruct.models import checked
+from localinstruct.models.catalog import checked
+from localinstruct.offline import switches
 from localinstruct.progress import Silent
 from localinstruct.records import Prompt
+from localinstruct.supervisor import Ward
 from localinstruct.teacher import Sampling, Serve
-from localinstruct.teacher.vllm import ONE_PROCESS, Server, cpu_environment, in_one_process, on_gpu, vllm_command
-from localinstruct.warden import Ward
+from localinstruct.teacher.vllm import (
+    ONE_PROCESS,
+    Server,
+    cpu_environment,
+    in_one_process,
+    on_gpu,
+    vllm_command,
+)
 
 Arrivals = list[tuple[float, int]]
 """(seconds on some clock, output tokens) of every finished prompt, in order of arrival."""
@@ -106,7 +113,7 @@ def _environment(setting: Setting, folder: Path) -> dict[str, str]:
     extra = {"TMPDIR": str(folder), "VLLM_RPC_BASE_PATH": str(folder), "PYTHONPATH": str(Path(__file__).parents[1])}
     if not on_gpu():
         extra |= cpu_environment(setting.recipe.serve)
-    return offline.child_environment(**extra)
+    return switches.child_environment(**extra)
 
 
 def answer_jobs(path: str, arguments: dict[str, Any]) -> None:

@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.setting import Setting, note
-from localinstruct.curate.embed import Encoder, LocalEncoder
+from localinstruct.curate.embeddings import Encoder, LocalEncoder
 from localinstruct.errors import TeacherError
+from localinstruct.generation.scheduler import Conveyor
+from localinstruct.generation.stage import make_gate, make_line
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Prompt
-from localinstruct.run import Run, open_run
-from localinstruct.stages.conveyor import Conveyor
-from localinstruct.stages.generate import make_gate, make_line
+from localinstruct.store.run import Run, open_run
+from localinstruct.supervisor import die_with_parent
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import Connect
-from localinstruct.warden import die_with_parent
 
 TARGET, QUICK_TARGET = 600, 150
 MOST_SECONDS, QUICK_SECONDS = 90.0, 20.0

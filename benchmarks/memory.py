@@ -19,10 +19,10 @@ from benchmarks.setting import Setting, note
 from localinstruct.errors import TrainerError
 from localinstruct.fit import training
 from localinstruct.fit.shape import read_shape
-from localinstruct.offline import child_environment
+from localinstruct.offline.switches import child_environment
 from localinstruct.recipe.train import Train
-from localinstruct.stages.student import Device
-from localinstruct.stages.training import choices
+from localinstruct.training import choices
+from localinstruct.training.student import Device
 
 BOUND = 0.2
 """Share by which a sum may miss what is measured."""

@@ -18,11 +18,10 @@ from localinstruct import nano
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.train import Train
-from localinstruct.stages import student
-from localinstruct.stages.training import choices, modes, trainers
-from localinstruct.stages.training.best import Best
-from localinstruct.stages.training.watch import Watch
 from localinstruct.templates import IGNORED, Encoded, EncodedPair
+from localinstruct.training import choices, modes, student, trainers
+from localinstruct.training.best import Best
+from localinstruct.training.watch import Watch
 
 NANO = Path(str(nano.__file__)).parent / "weights" / "student"
 PROMPT = 8

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.rouge import lcs_bits, scores, scores_in_pool
 from benchmarks.setting import Setting, note
-from localinstruct.curate.embed import LocalEncoder
+from localinstruct.curate.embeddings import LocalEncoder
 from localinstruct.curate.novelty import Gate, Index, Novelty
 from localinstruct.curate.rouge import words
 from localinstruct.formats import read_instances

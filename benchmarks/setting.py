@@ -13,7 +13,7 @@ from pathlib import Path
 
 from localinstruct.errors import UsageError
 from localinstruct.formats import read_instances
-from localinstruct.models import ModelSpec, checked, load_catalog
+from localinstruct.models.catalog import ModelSpec, checked, load_catalog
 from localinstruct.recipe import Recipe, find_recipe, find_workspace, load_recipe
 from localinstruct.records import Instance
 from localinstruct.teacher.vllm import on_gpu

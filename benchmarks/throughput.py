@@ -24,13 +24,13 @@ from typing import TYPE_CHECKING, Any
 
 from benchmarks.at_once import Arrivals, AtOnce, loaded
 from benchmarks.setting import Setting, note
-from localinstruct.curate.embed import Encoder, LocalEncoder
+from localinstruct.curate.embeddings import Encoder, LocalEncoder
+from localinstruct.generation.scheduler import Commit, Conveyor
+from localinstruct.generation.stage import make_gate, make_line
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Message, Prompt
-from localinstruct.run import Run, open_run
-from localinstruct.stages.conveyor import Commit, Conveyor
-from localinstruct.stages.generate import make_gate, make_line
+from localinstruct.store.run import Run, open_run
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import Connect
 

@@ -17,14 +17,13 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from benchmarks.setting import Setting, note
-from localinstruct.models import checked, load_catalog
+from localinstruct.models.catalog import checked, load_catalog
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
-from localinstruct.stages import student
-from localinstruct.stages.training import choices, modes, trainers
-from localinstruct.stages.training.best import Best
-from localinstruct.stages.training.watch import Watch
 from localinstruct.templates import IGNORED, Encoded
+from localinstruct.training import choices, modes, student, trainers
+from localinstruct.training.best import Best
+from localinstruct.training.watch import Watch
 
 LOOP, FULL = "padded Trainer loop, all weights", "ours, all weights"
 LORA_LOOP, LORA = "padded Trainer loop, LoRA", "ours, LoRA"

@@ -7,7 +7,7 @@ from typing import Any, get_origin
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 from localinstruct.config import Section, inner_section
 from localinstruct.recipe import Recipe
 

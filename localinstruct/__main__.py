@@ -1,5 +1,5 @@
 """`python -m localinstruct`: the same as the command `localinstruct`."""
 
-from localinstruct.cli import main
+from localinstruct.cli.app import main
 
 main()

@@ -17,18 +17,17 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from localinstruct import __version__
+from localinstruct import __version__, readiness
+from localinstruct.dataset.mixing import state_of
 from localinstruct.errors import Interrupted, LocalInstructError, RunConflict
-from localinstruct.files import write_text
-from localinstruct.lock import LOCK_FD
-from localinstruct.offline import child_environment
+from localinstruct.offline.switches import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
-from localinstruct.records import digest
-from localinstruct.run import Run, StageEntry
-from localinstruct.stages import StageResult, readiness
-from localinstruct.stages.mixing import state_of
-from localinstruct.warden import CHILD
+from localinstruct.records import StageResult, digest
+from localinstruct.store.durable import write_text
+from localinstruct.store.lock import LOCK_FD
+from localinstruct.store.run import Run, StageEntry
+from localinstruct.supervisor import CHILD
 
 Work = Callable[..., StageResult]
 
@@ -38,26 +37,28 @@ class Stage:
     """A stage: which keys of the recipe shape its result, and the results of which stages it uses."""
 
     name: str
+    room: str
+    """The package whose module `stage` does the work."""
     reads: tuple[str, ...]
     uses: tuple[str, ...]
     about: str
 
     def load(self) -> Work:
         """Import its `run` function when it is needed."""
-        work: Work = import_module(f"localinstruct.stages.{self.name}").run
+        work: Work = import_module(f"localinstruct.{self.room}.stage").run
         return work
 
 
 STAGES = (
-    Stage("generate", ("seed", "seeds", "models.teacher", "models.encoder", "models.answerer",
+    Stage("generate", "generation", ("seed", "seeds", "models.teacher", "models.encoder", "models.answerer",
                        "models.rivals", "models.judge", "method", "then", "coverage", "generate", "sampling", "filters",
                        "novelty"), (), "the teacher writes rows; the new ones are kept"),
-    Stage("dataset", ("seed", "seeds", "models.encoder", "dataset", "train.template", "evaluate.tasks"), ("generate",),
+    Stage("dataset", "dataset", ("seed", "seeds", "models.encoder", "dataset", "train.template", "evaluate.tasks"), ("generate",),
           "kept rows are split and written"),
-    Stage("train", ("seed", "models.student", "train"), ("dataset",), "the student is fine-tuned on them"),
-    Stage("evaluate", ("models.student", "train.template", "train.max_length", "evaluate"), ("dataset", "train"),
+    Stage("train", "training", ("seed", "models.student", "train"), ("dataset",), "the student is fine-tuned on them"),
+    Stage("evaluate", "evaluation", ("models.student", "train.template", "train.max_length", "evaluate"), ("dataset", "train"),
           "base against student"),
-    Stage("report", ("seed", "name", "about", "novelty"), ("generate", "dataset", "train", "evaluate"),
+    Stage("report", "report", ("seed", "name", "about", "novelty"), ("generate", "dataset", "train", "evaluate"),
           "everything on one page"),
 )  # fmt: skip
 """In order. A stage whose keys and used results are the same as before is not run again."""

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 Role = Literal["system", "user", "assistant"]
+StageResult = dict[str, Any]
+"""What a stage found: plain JSON values, stored in the run and shown in the report."""
 
 
 @dataclass(frozen=True, slots=True)

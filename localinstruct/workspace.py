@@ -12,18 +12,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from localinstruct import pipeline, seal
+from localinstruct import pipeline
 from localinstruct.config import did_you_mean
 from localinstruct.errors import Interrupted, RecipeError, UsageError
-from localinstruct.integrity import plain_words
-from localinstruct.lock import only_writer
 from localinstruct.nano.build import build_nano
+from localinstruct.offline import egress_report as egress
+from localinstruct.offline import seal
 from localinstruct.progress import Progress
-from localinstruct.recipe import Recipe, find_recipe, find_workspace, load_recipe, packaged_workspace, recipe_from_text
-from localinstruct.run import Run, open_run, read_run
-from localinstruct.run_folder import empty_run, require_run_or_room
-from localinstruct.seal import report as egress
-from localinstruct.warden import CHILD
+from localinstruct.recipe import (
+    Recipe,
+    find_recipe,
+    find_workspace,
+    load_recipe,
+    packaged_workspace,
+    recipe_from_text,
+)
+from localinstruct.store.folder import empty_run, require_run_or_room
+from localinstruct.store.integrity import plain_words
+from localinstruct.store.lock import only_writer
+from localinstruct.store.run import Run, open_run, read_run
+from localinstruct.supervisor import CHILD
 
 RUNS = Path("runs")
 Check = Callable[[Recipe, Path], None]

@@ -8,10 +8,10 @@ import asyncio
 import sys
 from pathlib import Path
 
+from localinstruct.generation.scheduler import Commit, Conveyor
+from localinstruct.generation.stage import make_gate, make_line
 from localinstruct.progress import Silent
-from localinstruct.run import open_run
-from localinstruct.stages.conveyor import Commit, Conveyor
-from localinstruct.stages.generate import make_gate, make_line
+from localinstruct.store.run import open_run
 from tests.scripted import HashEncoder, ScriptedTeacher
 from tests.test_conveyor import SEEDS, recipe
 

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from localinstruct.run import open_run
+from localinstruct.store.run import open_run
 from tests.test_methods_repeat import Anybody, play
 
 

@@ -7,8 +7,7 @@ import sys
 from pathlib import Path
 
 from localinstruct.recipe import Recipe
-from localinstruct.stages import student, train
-from localinstruct.stages.training import checkpoints
+from localinstruct.training import checkpoints, stage, student
 from tests.tiny_student import recipe_data
 
 SETTINGS = {"epochs": 8, "save_steps": 1}
@@ -37,7 +36,7 @@ def main(path: Path, folder: Path) -> None:
 
     checkpoints.seal = seal  # type: ignore[assignment]
     recipe = Recipe.model_validate(recipe_data(train=SETTINGS))
-    train.alone(recipe, path, Announced(), folder, None)
+    stage.alone(recipe, path, Announced(), folder, None)
     print("done", flush=True)
 
 

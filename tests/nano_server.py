@@ -9,7 +9,7 @@ from pathlib import Path
 
 import yaml
 
-from localinstruct.models import checked, load_catalog
+from localinstruct.models.catalog import checked, load_catalog
 from localinstruct.progress import Silent
 from localinstruct.teacher import Serve
 from localinstruct.teacher.vllm import Server

@@ -13,13 +13,13 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import localinstruct.run as store
 import numpy as np
 
-import localinstruct.run as store
-from localinstruct.integrity import checksum
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Kept, Lineage, Neighbour, Reject
-from localinstruct.run import Run, open_run
+from localinstruct.store.integrity import checksum
+from localinstruct.store.run import Run, open_run
 
 NOUNS = ["harbour", "lantern", "copper", "meadow", "violin", "ladder", "candle", "orchard", "thunder", "ribbon",
          "pepper", "anchor", "saddle", "mirror"]  # fmt: skip

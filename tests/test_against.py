@@ -8,18 +8,18 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 from localinstruct.errors import UsageError
+from localinstruct.evaluation.answers import Contender, SavedAnswers, Which
+from localinstruct.evaluation.comparison import Wish, ask_judge, compared, require_chat_model
+from localinstruct.evaluation.judged import judge_rows, outcome
+from localinstruct.evaluation.scores import Row
 from localinstruct.formats import write
 from localinstruct.judge.pairwise import FORM, comparison, read_verdict
-from localinstruct.models import ModelSpec, load_catalog
+from localinstruct.models.catalog import ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Prompt
-from localinstruct.run import Run, open_run
-from localinstruct.stages.against import Wish, ask_judge, compared, require_chat_model
-from localinstruct.stages.answers import Contender, SavedAnswers, Which
-from localinstruct.stages.judged import judge_rows, outcome
-from localinstruct.stages.scores import Row
+from localinstruct.store.run import Run, open_run
 from localinstruct.teacher import Serve
 from tests.nano_server import nano_workspace
 from tests.tiny_student import Recorded, recipe_data, rows

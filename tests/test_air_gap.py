@@ -10,7 +10,7 @@ from tests.test_sealed_commands import commands as all_commands
 def test_every_command_of_the_guide_exists() -> None:
     import inspect
 
-    from localinstruct.cli import app
+    from localinstruct.cli.app import app
 
     known, seen = dict(all_commands(app)), 0
     for line in commands():
@@ -36,7 +36,7 @@ def test_the_guide_goes_the_whole_way() -> None:
 def test_its_unit_is_ours() -> None:
     from pathlib import Path
 
-    from localinstruct.seal.ladder import systemd_unit
+    from localinstruct.offline.backends import systemd_unit
 
     [unit] = re.findall(r"```ini\n(.*?)```", GUIDE.read_text(), re.DOTALL)
     command = "/home/lab/env/bin/localinstruct run nano --name first --sealed"

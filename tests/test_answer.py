@@ -10,14 +10,14 @@ from typing import Any
 import pytest
 
 from localinstruct.errors import RecipeError
+from localinstruct.generation.inputs import require_chats
+from localinstruct.generation.stage import converse, make_line
 from localinstruct.methods.answer import AnswerOptions, answer, answer_rows
-from localinstruct.models import ModelSpec
+from localinstruct.models.catalog import ModelSpec
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Lineage, Message, PoolView, Prompt
-from localinstruct.run import open_run
-from localinstruct.stages.generate import converse, make_line
-from localinstruct.stages.sources import require_chats
+from localinstruct.store.run import open_run
 from tests.episodes import grade, play, reasons_of, rows_of, scripted, told
 from tests.scripted import HashEncoder
 from tests.test_alpaca import golden

@@ -44,7 +44,7 @@ HEAVY = {"torch", "vllm", "transformers", "trl", "peft", "datasets", "sentence_t
 
 
 def unit(module: str) -> str:
-    """The room a module of ours lies in: 'localinstruct.stages.train' -> 'stages'."""
+    """The room a module of ours lies in: 'localinstruct.training.stage' -> 'stages'."""
     return module.split(".")[1] if "." in module else "__init__"
 
 

@@ -19,7 +19,7 @@ from localinstruct.bundle.signing import keygen
 from localinstruct.bundle.unpack import import_bundle
 from localinstruct.bundle.verify import verify
 from localinstruct.errors import BundleError, ModelError, RunInUse
-from localinstruct.models import checked, load_catalog
+from localinstruct.models.catalog import checked, load_catalog
 from localinstruct.progress import Silent
 from tests.bundle_samples import (
     PART,

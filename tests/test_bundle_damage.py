@@ -18,8 +18,8 @@ from localinstruct.bundle.signing import keygen
 from localinstruct.bundle.unpack import import_bundle
 from localinstruct.bundle.verify import verify
 from localinstruct.errors import BundleError
-from localinstruct.files import sha256
 from localinstruct.progress import Silent
+from localinstruct.store.durable import sha256
 from tests.bundle_samples import bundle, forge, made_of, tree, workspace
 from tests.bundle_torture import FAULTS, flips, part_faults, run, standalone
 

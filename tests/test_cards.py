@@ -9,16 +9,17 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
-from localinstruct.files import sha256
+from localinstruct.cli.app import app
 from localinstruct.formats import write
-from localinstruct.models import add_model, load_catalog
+from localinstruct.models.catalog import add_model, load_catalog
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe, packaged_workspace
-from localinstruct.run import open_run, read_run
-from localinstruct.stages import report, student
-from localinstruct.stages.cards import dataset_card, hub_licence, model_card, models_of
-from localinstruct.stages.run_facts import finished_results
+from localinstruct.report import stage
+from localinstruct.report.cards import dataset_card, hub_licence, model_card, models_of
+from localinstruct.report.facts import finished_results
+from localinstruct.store.durable import sha256
+from localinstruct.store.run import open_run, read_run
+from localinstruct.training import student
 from tests import sample_run
 from tests.trained_runs import CPU, train_tiny, workspace
 
@@ -63,7 +64,7 @@ def front(text: str) -> dict[str, Any]:
 
 def test_the_report_stage_leaves_both_cards_in_the_run(full: Path) -> None:
     with read_run(full) as run:
-        report.run(sample_run.recipe(), run, Silent(), workspace=HOME)
+        stage.run(sample_run.recipe(), run, Silent(), workspace=HOME)
     assert (full / "adapter" / "README.md").read_text() == card(full)
     assert "# nano" in (full / "dataset" / "README.md").read_text()
 
@@ -86,7 +87,7 @@ def test_the_dataset_folder_loads_by_its_card(full: Path) -> None:
     from datasets import load_dataset
 
     with read_run(full) as run:
-        report.run(sample_run.recipe(), run, Silent(), workspace=HOME)
+        stage.run(sample_run.recipe(), run, Silent(), workspace=HOME)
     (full / "dataset" / "rejects.jsonl").write_text('{"stage": "dataset"}\n')
     found = load_dataset(str(full / "dataset"), cache_dir=str(full.parent / "cache"))
     assert {name: len(part) for name, part in found.items()} == {"train": 40, "test": 10}

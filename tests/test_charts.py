@@ -6,9 +6,9 @@ import re
 
 import pytest
 
-from localinstruct.stages import charts
-from localinstruct.stages.charts import Bars, Mark, Series
-from localinstruct.stages.report_sections import duration, percent
+from localinstruct.report import charts
+from localinstruct.report.charts import Bars, Mark, Series
+from localinstruct.report.sections import duration, percent
 
 NUMBER = re.compile(r'\b(?:x|y|x1|x2|y1|y2|cx|cy|width|height)="([^"]+)"')
 

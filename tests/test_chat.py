@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from localinstruct import chat as chat_module
 from localinstruct import console
-from localinstruct.chat import Shown, Talk, _converse
+from localinstruct.cli import chat as chat_module
+from localinstruct.cli.chat import Shown, Talk, _converse
 from localinstruct.errors import DataError, RunInUse, TeacherError
+from localinstruct.evaluation.answers import question_in
+from localinstruct.export.served import Served, require_free
 from localinstruct.records import Instance, Prompt
-from localinstruct.ship.served import Served, require_free
-from localinstruct.stages.answers import question_in
 from localinstruct.teacher import Sampling
 from localinstruct.teacher.client import Client
 from tests.openai_server import Reply, failure, serving_script, streamed

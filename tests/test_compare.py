@@ -8,11 +8,11 @@ import pytest
 from typer.testing import CliRunner
 
 from localinstruct import console
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 from localinstruct.errors import UsageError
 from localinstruct.recipe import differing_keys, packaged_workspace
-from localinstruct.run import open_run
-from localinstruct.stages.run_facts import run_facts
+from localinstruct.report.facts import run_facts
+from localinstruct.store.run import open_run
 from tests import sample_run
 
 

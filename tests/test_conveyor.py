@@ -7,12 +7,12 @@ from random import Random
 import pytest
 
 from localinstruct.errors import NothingNew, RunConflict
+from localinstruct.generation.scheduler import Commit, Conveyor, Prefix
+from localinstruct.generation.stage import converse, make_gate, make_line
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Prompt
-from localinstruct.run import Run, open_run
-from localinstruct.stages.conveyor import Commit, Conveyor, Prefix
-from localinstruct.stages.generate import converse, make_gate, make_line
+from localinstruct.store.run import Run, open_run
 from tests.scripted import HashEncoder, ScriptedTeacher, numbered_list
 
 SEEDS = [

@@ -6,12 +6,20 @@ from typing import Any
 
 import pytest
 
-from localinstruct.curate.coverage import Coverage, achieved, is_covered, leaves, require_seeds, sparse_half, steered
 from localinstruct.errors import RecipeError
 from localinstruct.formats import read_instances, write
 from localinstruct.recipe import Recipe, load_recipe
 from localinstruct.records import Instance, Lineage
-from localinstruct.run import open_run
+from localinstruct.store.run import open_run
+from localinstruct.topics.coverage import (
+    Coverage,
+    achieved,
+    is_covered,
+    leaves,
+    require_seeds,
+    sparse_half,
+    steered,
+)
 from tests.scripted import ScriptedTeacher
 from tests.test_conveyor import play
 

@@ -7,14 +7,14 @@ from typing import Any
 
 import pytest
 
-from localinstruct.curate.decontaminate import decontaminate, unique
+from localinstruct.curate.contamination import decontaminate, unique
+from localinstruct.dataset import stage
 from localinstruct.errors import DataError, RecipeError
 from localinstruct.formats import read_instances, write
+from localinstruct.formats.tasks import is_right, read_tasks
 from localinstruct.recipe import Recipe
-from localinstruct.records import Instance, Message
-from localinstruct.run import Run, open_run
-from localinstruct.stages import StageResult, dataset
-from localinstruct.stages.tasks import is_right, read_tasks
+from localinstruct.records import Instance, Message, StageResult
+from localinstruct.store.run import Run, open_run
 from tests.tiny_student import Recorded, keep, recipe_data, rows
 
 
@@ -27,7 +27,7 @@ def store(tmp_path: Path) -> Iterator[Run]:
 def prepare(store: Run, made: list[Instance], **sections: Any) -> StageResult:
     keep(store, made)
     recipe = Recipe.model_validate(recipe_data(**sections))
-    return dataset.run(recipe, store, Recorded(), workspace=store.path.parent.parent)
+    return stage.run(recipe, store, Recorded(), workspace=store.path.parent.parent)
 
 
 def sides(store: Run) -> tuple[list[Instance], list[Instance]]:
@@ -52,17 +52,17 @@ def test_every_row_is_on_one_side_and_whole(store: Run) -> None:
 
 def test_the_split_follows_seed_and_content_not_order() -> None:
     made = rows(40)
-    ids = {row.id for row in dataset.split(made, 0.2, 7)[1]}
+    ids = {row.id for row in stage.split(made, 0.2, 7)[1]}
     assert len(ids) == 8
-    assert {row.id for row in dataset.split(made[::-1], 0.2, 7)[1]} == ids
-    assert {row.id for row in dataset.split(made, 0.2, 8)[1]} != ids
-    larger = {row.id for row in dataset.split(made + rows(4, seed=9), 0.2, 7)[1]}
+    assert {row.id for row in stage.split(made[::-1], 0.2, 7)[1]} == ids
+    assert {row.id for row in stage.split(made, 0.2, 8)[1]} != ids
+    larger = {row.id for row in stage.split(made + rows(4, seed=9), 0.2, 7)[1]}
     assert len(ids - larger) <= 2  # rows that come later push out few
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.0, 0), (0.01, 1), (0.99, 9)])
 def test_no_side_is_empty_unless_asked(share: float, expected: int) -> None:
-    train, held_out = dataset.split(rows(10), share, 0)
+    train, held_out = stage.split(rows(10), share, 0)
     assert (len(train), len(held_out)) == (10 - expected, expected)
 
 

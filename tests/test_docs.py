@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from docs.generate import COMMANDS, PAGES
 from localinstruct import __version__
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct import doctor
-from localinstruct.doctor import Fact, doctor_facts
+from localinstruct.fit import doctor
+from localinstruct.fit.doctor import Fact, doctor_facts
 from localinstruct.machine import Gpu, Machine
 
 ROOT = Path(__file__).parents[1]
@@ -65,7 +65,7 @@ def test_checks_of_the_machine(kind: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 
 def test_optimized_python_is_refused() -> None:
-    code = "from localinstruct.doctor import python; from localinstruct.machine import look; f = python(look()); print(f.ok, f.fix)"
+    code = "from localinstruct.fit.doctor import python; from localinstruct.machine import look; f = python(look()); print(f.ok, f.fix)"
     result = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
     assert result.stdout == "False unset PYTHONOPTIMIZE\n", result.stderr
 
@@ -144,7 +144,7 @@ def test_a_broken_models_yaml_is_a_fact(tmp_path: Path) -> None:
 
 def test_all_facts_within_two_seconds_and_without_torch(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from localinstruct.doctor import doctor_facts;"
+        "import sys; from pathlib import Path; from localinstruct.fit.doctor import doctor_facts;"
         f"facts = doctor_facts(Path({str(ROOT)!r}), Path({str(tmp_path)!r}));"
         "print(len(facts) > 12, sorted({'torch', 'vllm', 'transformers', 'pyarrow'} & set(sys.modules)))"
     )

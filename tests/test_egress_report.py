@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 from localinstruct.errors import UsageError
+from localinstruct.offline import egress_report, selftest, sessions, signing
 from localinstruct.records import digest
-from localinstruct.seal import journal, report, selftest, signing
 from tests.sealing import needs_namespaces, output, python
 
 SEALED_RUN = """
@@ -81,14 +81,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def body_of(run: Path) -> dict[str, Any]:
-    body: dict[str, Any] = json.loads((run / report.JSON).read_text())["body"]
+    body: dict[str, Any] = json.loads((run / egress_report.JSON).read_text())["body"]
     return body
 
 
 @needs_namespaces
 def test_report_says_what_happened(sealed: Path) -> None:
     body = body_of(sealed)
-    assert report.verify(sealed / report.JSON) == []
+    assert egress_report.verify(sealed / egress_report.JSON) == []
     [session] = body["sessions"]
     assert session["seal"]["sealed"] is True
     assert len([c for c in session["seal"]["checks"] if c["must"] == "work" and c["ok"]]) == 3
@@ -102,7 +102,7 @@ def test_report_says_what_happened(sealed: Path) -> None:
     assert session["machine"]["kernel"]
     assert session["machine"]["packages"]["torch"]
     assert body["stages"]["generate"]["sealed"] is True
-    assert report.verdict(body).startswith("sealed throughout")
+    assert egress_report.verdict(body).startswith("sealed throughout")
 
 
 @needs_namespaces
@@ -113,9 +113,9 @@ def test_attempts_are_there_with_stack_and_package_and_the_kernel_counts_the_res
     assert len({entry["pid"] for entry in body["attempts"]}) == 2  # the stage is a child of ours, with its own tripwire
     assert all(entry["stack"] and entry["package"] for entry in body["attempts"])
     [session] = body["sessions"]
-    refused = sum(report._refused(session))
+    refused = sum(egress_report._refused(session))
     assert refused >= 3  # the child without a tripwire too
-    assert f"{refused} packets were refused" in report.verdict(body)
+    assert f"{refused} packets were refused" in egress_report.verdict(body)
     children = [entry["target"] for entry in body["processes"] if entry["kind"] == "child"]
     assert len(children) == 2
     assert len([entry for entry in body["processes"] if entry["kind"] == "process"]) == 2
@@ -123,12 +123,12 @@ def test_attempts_are_there_with_stack_and_package_and_the_kernel_counts_the_res
 
 @needs_namespaces
 def test_text_says_the_same(sealed: Path) -> None:
-    text = (sealed / report.TEXT).read_text()
+    text = (sealed / egress_report.TEXT).read_text()
     for words in ("Verdict: sealed throughout", "look-up of phone-home.example, by __main__", "interface lo:",
                   "root of this machine", "Not seen by the tripwire: what ctypes", "It is the wall that holds these back.",
                   "localinstruct verify-report egress.json", "dataset/train.jsonl", "switches: all as they must be"):  # fmt: skip
         assert words in text
-    assert signing.public_key(sealed / report.JSON) in text
+    assert signing.public_key(sealed / egress_report.JSON) in text
 
 
 def unnoticed(path: Path, raw: bytes, places: range) -> list[tuple[int, bytes]]:
@@ -143,26 +143,26 @@ def unnoticed(path: Path, raw: bytes, places: range) -> list[tuple[int, bytes]]:
 
 
 def test_every_changed_byte_of_a_report_is_found(own: Path, tmp_path: Path) -> None:
-    report.write(own, {})
-    raw = (own / report.JSON).read_bytes()
-    assert unnoticed(tmp_path / report.JSON, raw, range(len(raw))) == []
+    egress_report.write(own, {})
+    raw = (own / egress_report.JSON).read_bytes()
+    assert unnoticed(tmp_path / egress_report.JSON, raw, range(len(raw))) == []
     assert len(raw) > 1000
     for extra in (b" ", b"\n", b"\0", b"{}"):
-        (tmp_path / report.JSON).write_bytes(raw + extra)
-        assert signing.unseal_file(tmp_path / report.JSON)[1]
+        (tmp_path / egress_report.JSON).write_bytes(raw + extra)
+        assert signing.unseal_file(tmp_path / egress_report.JSON)[1]
 
 
 @needs_namespaces
 def test_changed_bytes_all_over_a_full_report_are_found(sealed: Path, tmp_path: Path) -> None:
-    raw = (sealed / report.JSON).read_bytes()
-    assert unnoticed(tmp_path / report.JSON, raw, range(0, len(raw), 211)) == []
+    raw = (sealed / egress_report.JSON).read_bytes()
+    assert unnoticed(tmp_path / egress_report.JSON, raw, range(0, len(raw), 211)) == []
     assert len(raw) > 10_000
 
 
 def test_every_changed_file_is_found_and_named(own: Path) -> None:
-    report.write(own, {})
-    path = own / report.JSON
-    assert report.verify(path) == []
+    egress_report.write(own, {})
+    path = own / egress_report.JSON
+    assert egress_report.verify(path) == []
     named = [entry["path"] for entry in body_of(own)["files"]]
     assert named == [
         "recipe.yaml",
@@ -180,47 +180,47 @@ def test_every_changed_file_is_found_and_named(own: Path) -> None:
         for _ in range(20):
             place = rng.randrange(len(raw))
             file.write_bytes(raw[:place] + bytes([raw[place] ^ (1 << rng.randrange(8))]) + raw[place + 1 :])
-            [problem] = report.verify(path)
+            [problem] = egress_report.verify(path)
             assert problem.startswith(f"{file}: not the file")
         for other in (raw + b"x", raw[:-1], b""):
             file.write_bytes(other)
-            assert len(report.verify(path)) == 1
+            assert len(egress_report.verify(path)) == 1
         file.unlink()
-        assert report.verify(path) == [f"{file}: missing"]
+        assert egress_report.verify(path) == [f"{file}: missing"]
         file.write_bytes(raw)
-    text = own / report.TEXT
+    text = own / egress_report.TEXT
     text.write_text(text.read_text().replace("not sealed", "sealed"))
-    assert report.verify(path) == [f"{text}: does not say what egress.json says"]
+    assert egress_report.verify(path) == [f"{text}: does not say what egress.json says"]
 
 
 def test_what_a_report_vouches_for_is_what_a_bundle_carries(own: Path, tmp_path: Path) -> None:
     """Else a report would miss files on the other side, or say nothing about some that arrive."""
     from localinstruct.bundle.contents import run_items
 
-    report.write(own, {})
+    egress_report.write(own, {})
     (own / "run.sqlite").write_bytes(b"")
     carried = {item.path.removeprefix("runs/demo/") for item in run_items(own)}
-    assert carried - {report.JSON, report.TEXT} == {entry["path"] for entry in body_of(own)["files"]}
+    assert carried - {egress_report.JSON, egress_report.TEXT} == {entry["path"] for entry in body_of(own)["files"]}
     for name in carried:
         (tmp_path / "there" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(own / name, tmp_path / "there" / name)
-    assert report.verify(tmp_path / "there" / report.JSON) == []
+    assert egress_report.verify(tmp_path / "there" / egress_report.JSON) == []
 
 
 def test_report_is_chained_to_the_product_of_the_dataset_stage(own: Path) -> None:
-    from localinstruct.files import sha256
+    from localinstruct.store.durable import sha256
 
-    report.write(own, {})
+    egress_report.write(own, {})
     names = ("train.jsonl", "held_out.jsonl")
     assert body_of(own)["dataset_product"] == digest({name: sha256(own / "dataset" / name) for name in names})
 
 
 def test_reports_are_chained_to_the_one_before(own: Path) -> None:
-    from localinstruct.files import sha256
+    from localinstruct.store.durable import sha256
 
-    report.write(own, {})
-    first = sha256(own / report.JSON)
-    report.write(own, {})
+    egress_report.write(own, {})
+    first = sha256(own / egress_report.JSON)
+    egress_report.write(own, {})
     assert body_of(own)["previous_sha256"] == first
 
 
@@ -228,16 +228,18 @@ def test_another_signer_is_noticed_when_the_key_is_known(
     own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever changes a report can only sign it with a key of their own."""
-    report.write(own, {})
+    egress_report.write(own, {})
     honest = signing.own_public_key()
-    assert report.verify(own / report.JSON, honest) == []
+    assert egress_report.verify(own / egress_report.JSON, honest) == []
     body = body_of(own) | {"run": "forged"}
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "forger"))
-    assert signing.seal_file(own / report.JSON, body) == ""
-    (own / report.TEXT).unlink()
-    assert report.verify(own / report.JSON) == []
+    assert signing.seal_file(own / egress_report.JSON, body) == ""
+    (own / egress_report.TEXT).unlink()
+    assert egress_report.verify(own / egress_report.JSON) == []
     forger = signing.own_public_key()
-    assert report.verify(own / report.JSON, honest) == [f"{own / report.JSON}: signed by {forger}, expected {honest}"]
+    assert egress_report.verify(own / egress_report.JSON, honest) == [
+        f"{own / egress_report.JSON}: signed by {forger}, expected {honest}"
+    ]
 
 
 def test_key_is_private_and_made_once(own: Path) -> None:
@@ -261,15 +263,15 @@ print(report.verify(Path(sys.argv[1]) / report.JSON))
     said, problems = output(code, str(own), tmp=tmp_path).splitlines()
     assert said == "Unsigned: whoever may write it may have changed it"
     assert "unsigned: whoever may write the file may have changed it" in problems
-    assert json.loads((own / report.JSON).read_text())["signature"] is None
-    assert len(report.verify(own / report.JSON)) == 1  # the digest itself is right
+    assert json.loads((own / egress_report.JSON).read_text())["signature"] is None
+    assert len(egress_report.verify(own / egress_report.JSON)) == 1  # the digest itself is right
 
 
 def test_stripped_signature_is_noticed(own: Path) -> None:
-    report.write(own, {})
-    document = json.loads((own / report.JSON).read_text()) | {"signature": None}
-    (own / report.JSON).write_bytes(signing._render(document))
-    assert any("unsigned" in problem for problem in report.verify(own / report.JSON))
+    egress_report.write(own, {})
+    document = json.loads((own / egress_report.JSON).read_text()) | {"signature": None}
+    (own / egress_report.JSON).write_bytes(signing._render(document))
+    assert any("unsigned" in problem for problem in egress_report.verify(own / egress_report.JSON))
 
 
 @pytest.mark.parametrize(
@@ -279,44 +281,46 @@ def test_stripped_signature_is_noticed(own: Path) -> None:
      b'{"body": NaN, "sha256": "", "signature": null}', b'{"body": {"a": 1e999}, "sha256": "", "signature": []}'],
 )  # fmt: skip
 def test_anything_else_is_a_problem_and_no_traceback(content: bytes, tmp_path: Path) -> None:
-    path = tmp_path / report.JSON
+    path = tmp_path / egress_report.JSON
     path.write_bytes(content)
-    assert report.verify(path)
+    assert egress_report.verify(path)
     assert signing.public_key(path) == ""
 
 
 def test_missing_report_is_a_problem(tmp_path: Path) -> None:
-    [problem] = report.verify(tmp_path / report.JSON)
+    [problem] = egress_report.verify(tmp_path / egress_report.JSON)
     assert "No such file" in problem
 
 
 def test_path_that_leads_out_is_refused(own: Path) -> None:
-    report.write(own, {})
+    egress_report.write(own, {})
     body = body_of(own)
     body["files"].append({"path": "../../../etc/hostname", "bytes": 1, "sha256": "0"})
-    signing.seal_file(own / report.JSON, body)
-    assert any("leads out of the run" in problem for problem in report.verify(own / report.JSON))
+    signing.seal_file(own / egress_report.JSON, body)
+    assert any("leads out of the run" in problem for problem in egress_report.verify(own / egress_report.JSON))
 
 
 def test_lies_of_a_signed_report_about_its_own_facts_are_found(own: Path) -> None:
-    with journal.session(own):
+    with sessions.session(own):
         pass
-    report.write(own, {"generate": (time.time() - 5, time.time())})
+    egress_report.write(own, {"generate": (time.time() - 5, time.time())})
     body = body_of(own)
     assert body["stages"]["generate"]["sealed"] is False
     body["stages"]["generate"]["sealed"] = True
-    signing.seal_file(own / report.JSON, body)
-    assert any("does not follow from the sessions" in problem for problem in report.verify(own / report.JSON))
+    signing.seal_file(own / egress_report.JSON, body)
+    assert any(
+        "does not follow from the sessions" in problem for problem in egress_report.verify(own / egress_report.JSON)
+    )
 
 
 def test_unsealed_run_is_never_called_sealed(own: Path, tmp_path: Path) -> None:
     assert python(OPEN_RUN, str(own), tmp=tmp_path).returncode == 0
     body = body_of(own)
-    assert report.verdict(body) == "not sealed: nothing is proven by the kernel."
-    text = (own / report.TEXT).read_text()
+    assert egress_report.verdict(body) == "not sealed: nothing is proven by the kernel."
+    text = (own / egress_report.TEXT).read_text()
     assert "NOT sealed" in text
     assert "Verdict: not sealed" in text
-    assert report.verify(own / report.JSON) == []
+    assert egress_report.verify(own / egress_report.JSON) == []
 
 
 Forge = Callable[[dict[str, Any]], object]
@@ -354,16 +358,16 @@ def test_a_session_that_contradicts_its_claim_is_never_called_sealed(
     body = body_of(run)
     forge(body["sessions"][0])
     for stage in body["stages"].values():
-        stage["sealed"] = journal.is_covered(stage["began"], stage["finished"], body["sessions"])
-    signing.seal_file(run / report.JSON, body)
-    text = "\n".join(report.render(body_of(run), signing.public_key(run / report.JSON))) + "\n"
-    (run / report.TEXT).write_text(text)
-    [problem] = report.verify(run / report.JSON)
+        stage["sealed"] = sessions.is_covered(stage["began"], stage["finished"], body["sessions"])
+    signing.seal_file(run / egress_report.JSON, body)
+    text = "\n".join(egress_report.render(body_of(run), signing.public_key(run / egress_report.JSON))) + "\n"
+    (run / egress_report.TEXT).write_text(text)
+    [problem] = egress_report.verify(run / egress_report.JSON)
     assert "session 1 says it was sealed, but" in problem
     assert said in problem
     assert "Verdict: not sealed: the report contradicts itself: session 1" in text
     assert "sealed throughout" not in text
-    assert verify_report(str(run / report.JSON))[0] == 1
+    assert verify_report(str(run / egress_report.JSON))[0] == 1
 
 
 def test_an_open_run_dressed_up_as_a_sealed_one_is_found(own: Path, tmp_path: Path) -> None:
@@ -375,9 +379,9 @@ def test_an_open_run_dressed_up_as_a_sealed_one_is_found(own: Path, tmp_path: Pa
         session["after"]["interfaces"]["eth0"] = OUT
     for stage in body["stages"].values():
         stage["sealed"] = True
-    signing.seal_file(own / report.JSON, body)
-    (own / report.TEXT).unlink()
-    code, said = verify_report(str(own / report.JSON))
+    signing.seal_file(own / egress_report.JSON, body)
+    (own / egress_report.TEXT).unlink()
+    code, said = verify_report(str(own / egress_report.JSON))
     assert code == 1
     assert "session 1 says it was sealed, but it has no checks at all" in said
     assert "eth0 (82,082 packets sent)" in said
@@ -394,7 +398,7 @@ def verify_report(*words: str) -> tuple[int, str]:
 @needs_namespaces
 def test_the_command_says_the_verdict_and_who_signed(sealed: Path, tmp_path: Path) -> None:
     """As docs/air-gap.md has it: the key goes into a file, and the file is what --key takes."""
-    path, signer = str(sealed / report.JSON), signing.public_key(sealed / report.JSON)
+    path, signer = str(sealed / egress_report.JSON), signing.public_key(sealed / egress_report.JSON)
     code, said = verify_report(path)
     assert (code, "Verdict: sealed throughout" in said, "ORIGIN UNPROVEN" in said) == (0, True, True)
     (tmp_path / "report.key").write_text(f"{signer}\n")
@@ -409,17 +413,17 @@ def test_the_command_says_the_verdict_and_who_signed(sealed: Path, tmp_path: Pat
 
 def test_the_command_says_of_an_open_run_that_it_was_not_sealed(own: Path, tmp_path: Path) -> None:
     assert python(OPEN_RUN, str(own), tmp=tmp_path).returncode == 0
-    code, said = verify_report(str(own / report.JSON))
+    code, said = verify_report(str(own / egress_report.JSON))
     assert (code, "Verdict: not sealed: nothing is proven" in said, "ORIGIN UNPROVEN" in said) == (0, True, True)
     assert "Session 1 was not in the seal (--sealed); within its reach: " in said
 
 
 def test_own_key_is_the_one_that_signs_and_the_form_that_key_takes(own: Path, tmp_path: Path) -> None:
-    report.write(own, {})
+    egress_report.write(own, {})
     code, printed = verify_report("--own-key")
-    assert (code, printed) == (0, signing.public_key(own / report.JSON))
+    assert (code, printed) == (0, signing.public_key(own / egress_report.JSON))
     (tmp_path / "handed-over.key").write_text(f"{printed}\n")
-    assert verify_report(str(own / report.JSON), "--key", str(tmp_path / "handed-over.key"))[0] == 0
+    assert verify_report(str(own / egress_report.JSON), "--key", str(tmp_path / "handed-over.key"))[0] == 0
 
 
 @pytest.mark.parametrize("content", ["", "abc", "0" * 63, "0" * 65, "0" * 64 + "\nmore", "é" * 64, "g" * 64])
@@ -453,7 +457,7 @@ views.egress_report(Path(sys.argv[1]))
 """
     said = " ".join(python(code, str(sealed), tmp=tmp_path).stderr.split())
     assert "sealed throughout" in said
-    assert f"signed with the key {signing.public_key(sealed / report.JSON)}" in said
+    assert f"signed with the key {signing.public_key(sealed / egress_report.JSON)}" in said
     assert python(code.replace("seal.begin(True)", ""), str(sealed), tmp=tmp_path).stderr == ""
 
 
@@ -463,14 +467,14 @@ def test_a_session_without_the_seal_uncovers_the_stage(tmp_path: Path) -> None:
     run = make_run(tmp_path)
     output(SEALED_RUN, str(run), tmp=tmp_path)
     output(OPEN_RUN, str(run), tmp=tmp_path)
-    first, second = sessions = journal.sessions(run)
-    assert [session["seal"]["sealed"] for session in sessions] == [True, False]
-    assert journal.is_covered(first["began"], first["ended"], sessions)
-    assert not journal.is_covered(first["began"], second["began"], sessions)
-    body = report.build(
+    first, second = held = sessions.sessions(run)
+    assert [session["seal"]["sealed"] for session in held] == [True, False]
+    assert sessions.is_covered(first["began"], first["ended"], held)
+    assert not sessions.is_covered(first["began"], second["began"], held)
+    body = egress_report.build(
         run, {"generate": (first["began"], second["ended"]), "dataset": (first["began"], first["ended"])}
     )
-    assert report.verdict(body) == "sealed in part; without the seal, or not finished: generate."
+    assert egress_report.verdict(body) == "sealed in part; without the seal, or not finished: generate."
 
 
 def session_at(began: float, ended: float | None, sealed: bool) -> dict[str, Any]:
@@ -478,7 +482,7 @@ def session_at(began: float, ended: float | None, sealed: bool) -> dict[str, Any
 
 
 @pytest.mark.parametrize(
-    ("sessions", "covered"),
+    ("held", "covered"),
     [
         ([], False),
         ([session_at(0, 10, True)], True),
@@ -493,37 +497,37 @@ def session_at(began: float, ended: float | None, sealed: bool) -> dict[str, Any
         ([session_at(2, None, True)], True),
     ],
 )
-def test_coverage_of_a_stage_from_3_to_8(sessions: list[dict[str, Any]], covered: bool) -> None:
-    assert journal.is_covered(3, 8, sessions) is covered
+def test_coverage_of_a_stage_from_3_to_8(held: list[dict[str, Any]], covered: bool) -> None:
+    assert sessions.is_covered(3, 8, held) is covered
 
 
 def test_killed_session_has_no_end_and_a_torn_line_is_left_out(own: Path) -> None:
     code = """
 import os, signal, sys
 from pathlib import Path
-from localinstruct.seal import journal
-with journal.session(Path(sys.argv[1])):
+from localinstruct.offline import sessions
+with sessions.session(Path(sys.argv[1])):
     os.kill(os.getpid(), signal.SIGKILL)
 """
     assert python(code, str(own)).returncode == -9
-    with (own / journal.FOLDER / journal.SESSIONS).open("a") as file:
+    with (own / sessions.FOLDER / sessions.SESSIONS).open("a") as file:
         file.write('{"event": "end", "number": 0, "ti')
-    with journal.session(own):
+    with sessions.session(own):
         pass
-    first, second = journal.sessions(own)
+    first, second = sessions.sessions(own)
     assert (first["ended"], first["after"]) == (None, None)
     assert second["ended"] >= second["began"] >= first["began"]
-    lines = report.write(own, {"generate": (0.0, time.time())})
+    lines = egress_report.write(own, {"generate": (0.0, time.time())})
     assert any("ended by a kill" in line for line in lines)
-    assert report.verify(own / report.JSON) == []
+    assert egress_report.verify(own / egress_report.JSON) == []
 
 
 def test_report_is_written_however_the_session_ends(own: Path) -> None:
-    with pytest.raises(KeyboardInterrupt), report.watched(own, dict):
+    with pytest.raises(KeyboardInterrupt), egress_report.watched(own, dict):
         raise KeyboardInterrupt
     [session] = body_of(own)["sessions"]
     assert session["ended"] is not None
 
 
 def test_text_holds_nothing_a_terminal_obeys() -> None:
-    assert report._plain("a\x1b[2Jb\nc\udc80é") == "a\\x1b[2Jb\\nc\\udc80é"
+    assert egress_report._plain("a\x1b[2Jb\nc\udc80é") == "a\\x1b[2Jb\\nc\\udc80é"

@@ -9,17 +9,25 @@ from typing import Any
 import pytest
 
 from localinstruct.errors import DataError, RecipeError, TrainerError
+from localinstruct.evaluation import forgetting, stage
+from localinstruct.evaluation.answers import (
+    SAVED,
+    Contender,
+    Which,
+    ask_contenders,
+    question,
+    trained_contender,
+)
+from localinstruct.evaluation.scores import Row, choose, lost_answers, score
 from localinstruct.formats import write
-from localinstruct.models import ModelSpec
+from localinstruct.formats.tasks import Task
+from localinstruct.models.catalog import ModelSpec
 from localinstruct.recipe import Recipe
-from localinstruct.records import Completion, Instance, Lineage, Message, Prompt
-from localinstruct.run import Run, open_run
-from localinstruct.stages import StageResult, evaluate, forgetting, student
-from localinstruct.stages.answers import SAVED, Contender, Which, ask_contenders, question, trained_contender
-from localinstruct.stages.scores import Row, choose, lost_answers, score
-from localinstruct.stages.tasks import Task
+from localinstruct.records import Completion, Instance, Lineage, Message, Prompt, StageResult
+from localinstruct.store.run import Run, open_run
 from localinstruct.teacher import Serve
 from localinstruct.templates import encode_all
+from localinstruct.training import student
 from tests.tiny_student import Recorded, byte_level, recipe_data, rows, save_student
 
 Asked = dict[Which, list[Prompt]]
@@ -92,7 +100,7 @@ def compared(run: Run, base: Path, answer: Any, progress: Any = None, **sections
     recipe = Recipe.model_validate(recipe_data(**sections))
     workspace = run.path.parent.parent
     digests: dict[Which, str] = {"base": "b", "student": "s"}
-    return evaluate.compare(recipe, run, progress or Recorded(), workspace, base, answer, digests)
+    return stage.compare(recipe, run, progress or Recorded(), workspace, base, answer, digests)
 
 
 def test_losses_are_those_of_base_and_adapter_over_the_trained_on_tokens(run: Run, base: Path, adapter: Path) -> None:
@@ -349,8 +357,8 @@ def test_base_and_adapter_share_one_server(monkeypatch: pytest.MonkeyPatch, adap
     def answer_all(connect: str, name: str, prompts: list[Prompt], *_: object) -> list[Completion]:
         return [Completion(f"{connect}/{name}")] * len(prompts)
 
-    monkeypatch.setattr("localinstruct.stages.answers.serving", serving)
-    monkeypatch.setattr("localinstruct.stages.answers.answer_all", answer_all)
+    monkeypatch.setattr("localinstruct.evaluation.answers.serving", serving)
+    monkeypatch.setattr("localinstruct.evaluation.answers.answer_all", answer_all)
     sides: dict[Which, Contender] = {
         "base": Contender("tiny", spec, "alpaca"), "student": Contender("s", spec, "alpaca", adapter)
     }  # fmt: skip

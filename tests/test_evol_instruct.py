@@ -5,7 +5,13 @@ from random import Random
 
 import pytest
 
-from localinstruct.methods.evol_instruct import OPERATIONS, EvolInstructOptions, eliminated, evol_instruct, whole
+from localinstruct.methods.evol_instruct import (
+    OPERATIONS,
+    EvolInstructOptions,
+    eliminated,
+    evol_instruct,
+    whole,
+)
 from localinstruct.methods.prompt_files import prompt_file
 from localinstruct.records import Completion, PoolView
 from tests.episodes import play, reasons_of, rows_of, scripted, told

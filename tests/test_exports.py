@@ -14,9 +14,9 @@ import pyarrow.parquet
 import pytest
 
 from localinstruct.errors import DataError, StoreError, UsageError
-from localinstruct.files import atomic_write, write_text
 from localinstruct.formats import EXPORTS, read_instances, user_turn, write
 from localinstruct.records import Instance, Lineage, Message
+from localinstruct.store.durable import atomic_write, write_text
 
 ADD = Instance("Add.", "2 3", "5")
 LONG_CHAT = Instance(

@@ -8,19 +8,19 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 from localinstruct.errors import DoesNotFit, UsageError
 from localinstruct.fit import serving, training
 from localinstruct.fit.advice import advise
 from localinstruct.fit.assess import Assessment, assess, shortfall
 from localinstruct.fit.shape import PUBLISHED, Shape, count, guessed, read_shape
 from localinstruct.machine import GIB, Gpu, Machine, imagined
-from localinstruct.models import load_catalog
+from localinstruct.models.catalog import load_catalog
 from localinstruct.recipe import Recipe, load_recipe
 from localinstruct.recipe.train import Train
-from localinstruct.stages.student import Device
-from localinstruct.stages.training.choices import choose
 from localinstruct.teacher import Serve
+from localinstruct.training.choices import choose
+from localinstruct.training.student import Device
 
 ROOT = Path(__file__).parents[1]
 CPU, GPU = Device("cpu", "float32", "test"), Device("cuda:0", "bfloat16", "test")

@@ -10,10 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from benchmarks import memory, results
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 from localinstruct.errors import UsageError
 from localinstruct.fit.pace import Pace, earlier, estimate
-from localinstruct.run import open_run
+from localinstruct.store.run import open_run
 from tests import sample_run
 from tests.nano_server import nano_workspace
 from tests.openai_server import Reply, completion, serving_script

@@ -10,7 +10,7 @@ import pytest
 
 from localinstruct.machine import gpus
 from localinstruct.records import Instance
-from localinstruct.stages.training import metrics
+from localinstruct.training import metrics
 from tests.test_real import localinstruct
 
 pytestmark = [
@@ -55,11 +55,12 @@ def test_the_student_trains_in_every_mode_of_a_gpu(
     tmp_path: Path, settings: tuple[str, ...], value: tuple[str, str]
 ) -> None:
     """On rows of the nano grammar; the held-out loss must fall, and the mode be the one asked for."""
+    from localinstruct.dataset import stage as dataset_stage
     from localinstruct.nano.grammar import make_task
     from localinstruct.recipe import find_recipe, load_recipe, packaged_workspace
-    from localinstruct.run import open_run
-    from localinstruct.stages import dataset, train
-    from localinstruct.stages.training.choices import installed
+    from localinstruct.store.run import open_run
+    from localinstruct.training import stage as training_stage
+    from localinstruct.training.choices import installed
     from tests.tiny_student import Recorded, keep
 
     if "train.mode=qlora" in settings and not installed("bitsandbytes"):
@@ -72,8 +73,8 @@ def test_the_student_trains_in_every_mode_of_a_gpu(
     recipe = load_recipe(find_recipe("nano"), ("train.epochs=2", *settings))
     with open_run(tmp_path / "run") as run:
         keep(run, list(rows.values()))
-        dataset.run(recipe, run, Recorded(), workspace=packaged_workspace())
-        result = train.run(recipe, run, Recorded(), workspace=packaged_workspace())
+        dataset_stage.run(recipe, run, Recorded(), workspace=packaged_workspace())
+        result = training_stage.run(recipe, run, Recorded(), workspace=packaged_workspace())
         lines = metrics.read(run.path / "train" / "metrics.jsonl")
     before = next(line["held_out_loss"] for line in lines if "held_out_loss" in line)
     assert result["held_out_loss"] < before / 2
@@ -84,8 +85,7 @@ def test_the_student_trains_in_every_mode_of_a_gpu(
 @pytest.mark.parametrize("package", ["flash", "liger"])
 def test_what_is_installed_is_used(package: str) -> None:
     from localinstruct.recipe.train import Train
-    from localinstruct.stages import student
-    from localinstruct.stages.training import choices
+    from localinstruct.training import choices, student
 
     if not choices.installed(package):
         pytest.skip(f"{package} is not installed")

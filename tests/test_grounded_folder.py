@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 
 from localinstruct.errors import RunConflict
+from localinstruct.generation.inputs import completed, seeds_of
+from localinstruct.generation.stage import converse, make_line, read_seeds
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Prompt
-from localinstruct.run import Run, open_run
-from localinstruct.stages.generate import converse, make_line, read_seeds
-from localinstruct.stages.sources import completed, seeds_of
+from localinstruct.store.run import Run, open_run
 from tests import documents
 from tests.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedTeacher
 

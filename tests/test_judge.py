@@ -9,7 +9,14 @@ import pytest
 import yaml
 
 from localinstruct.errors import RecipeError
-from localinstruct.judge.grading import Grade, Grading, NoGrade, grade_prompt, graded, read_grades
+from localinstruct.judge.grading import (
+    Grade,
+    Grading,
+    NoGrade,
+    grade_prompt,
+    graded,
+    read_grades,
+)
 from localinstruct.judge.rubric import Rubric, packaged, rubric_names
 from localinstruct.methods.judge import JudgeOptions, judge
 from localinstruct.recipe import Recipe, load_recipe, recipe_from_text

@@ -8,14 +8,21 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 from localinstruct.errors import DataError
-from localinstruct.judge.agreement import Share, all_alike, correlation, exact, weighted_kappa, within_one
+from localinstruct.judge.agreement import (
+    Share,
+    all_alike,
+    correlation,
+    exact,
+    weighted_kappa,
+    within_one,
+)
+from localinstruct.judge.check import check
 from localinstruct.judge.grading import Grading
 from localinstruct.judge.labels import LabelledAnswer, LabelledPair, read_labels
 from localinstruct.judge.rubric import packaged
 from localinstruct.records import Completion, Prompt
-from localinstruct.stages.judge_check import check
 from localinstruct.teacher import serving
 
 LABELS = Path(__file__).parents[1] / "seeds/judge_labels.jsonl"

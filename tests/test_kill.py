@@ -11,7 +11,7 @@ from random import Random
 import pytest
 
 from localinstruct.formats import write
-from localinstruct.run import read_run
+from localinstruct.store.run import read_run
 
 KILLS = int(os.environ.get("LOCALINSTRUCT_KILLS", "50"))
 TARGET = 400

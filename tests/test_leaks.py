@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from localinstruct.seal import report
+from localinstruct.offline import egress_report
 from tests import leaks
 from tests.sealing import ROOT, needs_namespaces
 from tests.strace_log import Call, by_leak, calls, verdict
@@ -123,15 +123,15 @@ UNREPORTED = {"ctypes socket to the hypervisor"}
 def check_report(fired: Fired) -> None:
     """The egress report of the child's run has every attempt: where to and by whom, or the program that was started, and
     all packets in the kernel's count."""
-    body = report.build(fired.run, {})
+    body = egress_report.build(fired.run, {})
     [session] = body["sessions"]
-    assert sum(report._refused(session)) >= sum(found["counted"] for found in fired.measured.values())
-    text = "\n".join(report.render(body, ""))
+    assert sum(egress_report._refused(session)) >= sum(found["counted"] for found in fired.measured.values())
+    text = "\n".join(egress_report.render(body, ""))
     lines = Counter(line.partition(", by ")[0].split(" ", 3)[-1] for line in text.splitlines() if ", by " in line)
     attempts = Counter(target for found in fired.measured.values() for target in found["seen"])
     assert attempts <= lines
     programs = [program for found in fired.measured.values() for program in found["programs"]]
-    assert all(report._plain(program[:150]) in text for program in programs)
+    assert all(egress_report._plain(program[:150]) in text for program in programs)
     reported = {
         name for name, found in fired.measured.items() if found["seen"] or found["counted"] or found["programs"]
     }

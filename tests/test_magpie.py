@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 
 from localinstruct.errors import ModelError, RecipeError
+from localinstruct.generation.inputs import completed, frame_of
 from localinstruct.methods.magpie import MagpieOptions, magpie
-from localinstruct.models import ModelSpec, load_catalog
+from localinstruct.models.catalog import ModelSpec, load_catalog
 from localinstruct.recipe import Recipe, load_recipe
 from localinstruct.records import Completion, Message, PoolView
-from localinstruct.stages.sources import completed, frame_of
 from tests.episodes import play, reasons_of, rows_of, scripted, told
 from tests.test_alpaca import golden
 

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from localinstruct.run import open_run, read_run
+from localinstruct.store.run import open_run, read_run
 from tests.test_kill import export
 from tests.test_methods_repeat import OPTIONS, Anybody, play
 

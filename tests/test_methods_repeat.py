@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from localinstruct.formats import read_instances
+from localinstruct.generation.stage import converse, make_line
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Lineage, Prompt
-from localinstruct.run import Run, open_run
-from localinstruct.stages.generate import converse, make_line
+from localinstruct.store.run import Run, open_run
 from tests.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedTeacher
 
 SEEDS = read_instances(Path(__file__).parents[1] / "seeds/nano_seed_tasks.jsonl", first_instance_only=True)

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from localinstruct import pipeline
-from localinstruct.curate.family import family
+from localinstruct.dataset import stage
+from localinstruct.dataset.mixing import amounts, mix
 from localinstruct.errors import DataError, UsageError
 from localinstruct.formats import write
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.dataset import Dataset, Source
 from localinstruct.records import Instance, Lineage
-from localinstruct.run import open_run
-from localinstruct.stages import dataset
-from localinstruct.stages.mixing import amounts, mix
+from localinstruct.store.lineage import family
+from localinstruct.store.run import open_run
 from tests.scripted import HashEncoder
 from tests.tiny_student import Recorded, keep, recipe_data, rows
 
@@ -31,7 +31,7 @@ def test_runs_and_files_are_mixed_and_counted(tmp_path: Path) -> None:
     told = Recorded()
     with open_run(tmp_path / "runs/mix") as run:
         keep(run, a)
-        result = dataset.run(recipe, run, told, workspace=tmp_path)
+        result = stage.run(recipe, run, told, workspace=tmp_path)
         folder = run.path / "dataset"
         sources = [json.loads(line) for line in (folder / "sources.jsonl").read_text().splitlines()]
     own, first, second = result["sources"]

@@ -9,10 +9,18 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct import files, models
 from localinstruct.errors import ModelError, RecipeError
-from localinstruct.models import add_model, checked, file_digests, load_catalog, sha256_block, verify
-from localinstruct.preflight import read_facts
+from localinstruct.models import catalog
+from localinstruct.models.catalog import (
+    add_model,
+    checked,
+    file_digests,
+    load_catalog,
+    sha256_block,
+    verify,
+)
+from localinstruct.models.preflight import read_facts
+from localinstruct.store import durable
 from tests.sound_model import SHARDS, dump, encoder, shard, sound_model, weights
 
 ROOT = Path(__file__).parents[1]
@@ -169,8 +177,8 @@ def test_memory_is_computed_from_parameters_unless_given(tmp_path: Path) -> None
 
 def test_altered_missing_and_added_files_are_named(model: Path, tmp_path: Path) -> None:
     before = {**file_digests(model), "gone.json": "0" * 64}
-    spec = models.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x", sha256=before)
-    old = models.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x").digest
+    spec = catalog.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x", sha256=before)
+    old = catalog.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x").digest
     dump(model / "tokenizer_config.json", {"chat_template": "another"})
     (model / "chat_template.jinja").write_text("new")
     (model / "README.md").write_text("shapes no answer")
@@ -183,7 +191,7 @@ def test_altered_missing_and_added_files_are_named(model: Path, tmp_path: Path) 
 def test_the_digest_does_not_depend_on_the_place(model: Path, tmp_path: Path) -> None:
     shutil.copytree(model, tmp_path / "copy")
     specs = [
-        models.ModelSpec(name="m", path=str(p), roles=["teacher"], context=64, licence="x")
+        catalog.ModelSpec(name="m", path=str(p), roles=["teacher"], context=64, licence="x")
         for p in (model, tmp_path / "copy")
     ]
     assert specs[0].digest == specs[1].digest
@@ -193,21 +201,21 @@ def test_large_files_are_hashed_once_and_again_when_they_change(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(files, "REMEMBERED_BYTES", 4)
+    monkeypatch.setattr(durable, "REMEMBERED_BYTES", 4)
     path = tmp_path / "w.safetensors"
     path.write_bytes(b"first")
     os.utime(path, (1_000, 1_000))
-    first = files.sha256(path)
+    first = durable.sha256(path)
     json_file = tmp_path / "cache" / "localinstruct" / "digests.json"
     cache = json.loads(json_file.read_text())
     cache[str(path)][3] = "remembered"
     json_file.write_text(json.dumps(cache))
-    assert files.sha256(path) == "remembered"
-    assert first == files.sha256(path, remembered=False)
+    assert durable.sha256(path) == "remembered"
+    assert first == durable.sha256(path, remembered=False)
     os.utime(path, (2_000, 2_000))
-    assert first == files.sha256(path)
+    assert first == durable.sha256(path)
     path.write_bytes(b"second")  # just now: not settled, so not remembered
-    assert files.sha256(path) not in (first, json.loads(json_file.read_text())[str(path)][3])
+    assert durable.sha256(path) not in (first, json.loads(json_file.read_text())[str(path)][3])
 
 
 @pytest.mark.parametrize("broken", ["not json", "[1]", '{"x": 5}'])
@@ -215,16 +223,16 @@ def test_a_broken_or_unwritable_cache_only_costs_time(
     broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(files, "REMEMBERED_BYTES", 4)
+    monkeypatch.setattr(durable, "REMEMBERED_BYTES", 4)
     path = tmp_path / "w"
     path.write_bytes(b"content")
     os.utime(path, (1_000, 1_000))
-    files.cache_file().parent.mkdir()
-    files.cache_file().write_text(broken)
-    expected = files.sha256(path)
-    assert expected == files.sha256(path)
+    durable.cache_file().parent.mkdir()
+    durable.cache_file().write_text(broken)
+    expected = durable.sha256(path)
+    assert expected == durable.sha256(path)
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
-    assert expected == files.sha256(path)
+    assert expected == durable.sha256(path)
 
 
 # --- add -------------------------------------------------------------------------------------------------------------
@@ -312,7 +320,7 @@ def test_shipped_entries_are_many_and_complete() -> None:
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_models_are_sound_and_their_digests_right(name: str) -> None:
     spec = SHIPPED.get(name)
-    assert spec.sha256, f"fill it with: from localinstruct.models import *; print(sha256_block({name!r}))"
+    assert spec.sha256, f"fill it with: from localinstruct.models.catalog import *; print(sha256_block({name!r}))"
     assert verify(spec) == []
 
 

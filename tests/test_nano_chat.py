@@ -8,8 +8,8 @@ import pytest
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from localinstruct.errors import ModelError, RecipeError
-from localinstruct.models import ModelSpec, checked, load_catalog
-from localinstruct.preflight.json_files import MAX_TEMPLATE_BYTES
+from localinstruct.models.catalog import ModelSpec, checked, load_catalog
+from localinstruct.models.json_files import MAX_TEMPLATE_BYTES
 from localinstruct.progress import Silent
 from localinstruct.records import Completion, Message, Prompt
 from localinstruct.teacher import Sampling, Serve

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from localinstruct.formats import read_instances, write
+from localinstruct.generation import stage
 from localinstruct.progress import Silent
 from localinstruct.recipe import load_recipe
 from localinstruct.records import Instance
-from localinstruct.run import open_run, read_run
-from localinstruct.stages import generate
+from localinstruct.store.run import open_run, read_run
 from tests.nano_server import nano_workspace
 from tests.test_grounded import TEXT
 from tests.test_grounded_folder import ORDERS, require_not_followed
@@ -24,7 +24,7 @@ def rows_from(name: str, url: str, folder: Path, *settings: str) -> list[Instanc
     workspace = nano_workspace(folder / "workspace", url)
     recipe = load_recipe(workspace / "recipes" / f"{name}.yaml", ("generate.target=12", *settings))
     with open_run(folder / "run") as run:
-        result = generate.run(recipe, run, Silent(), workspace=workspace)
+        result = stage.run(recipe, run, Silent(), workspace=workspace)
         assert result["kept"] >= 12
         return list(run.kept())
 
@@ -82,7 +82,7 @@ def test_grounded_on_documents_with_orders(nano_server: str, tmp_path: Path) -> 
         (workspace / f"seeds/documents/order-{n}.txt").write_text(f"{order} {TEXT}", "utf-8")  # in one passage
     recipe = load_recipe(workspace / "recipes/grounded.yaml", ("generate.target=60", "method.grounded.per_source=10"))
     with open_run(tmp_path / "run") as run:
-        generate.run(recipe, run, Silent(), workspace=workspace)
+        stage.run(recipe, run, Silent(), workspace=workspace)
         rows = list(run.kept())
         asked = [prompt["text"] for _, _, _, prompt, _ in run.tape()]
     require_not_followed(rows)

@@ -8,9 +8,9 @@ import pytest
 from benchmarks.rouge import f_measure
 from localinstruct.curate.novelty import Gate, Index, Novelty, RougeIndex, nearest
 from localinstruct.curate.rouge import Alphabet, f_measures, words
+from localinstruct.generation.stage import make_gate
 from localinstruct.progress import Silent
 from localinstruct.records import Instance, Kept, Reject
-from localinstruct.stages.generate import make_gate
 from tests.scripted import HashEncoder
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
-from localinstruct.methods.clean import clean
+from localinstruct.curate.invisible import clean
 from localinstruct.methods.list_items import split_items
 from localinstruct.methods.numbered_list import REASONS, parse_list
 from localinstruct.records import Instance, Reject

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct import offline
 from localinstruct.errors import RecipeError
+from localinstruct.offline import switches
 from tests.sealing import ROOT, needs_namespaces, output
 
-REMOVED = (*offline.REMOVED_NAMES, *offline.PROXIES, *(name.upper() for name in offline.PROXIES), "OPENAI_API_KEY",
+REMOVED = (*switches.REMOVED_NAMES, *switches.PROXIES, *(name.upper() for name in switches.PROXIES), "OPENAI_API_KEY",
            "OPENAI_BASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL",
            "KUBEFLOW_TRAINER_SERVER_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")  # fmt: skip
-HOSTILE = {name: "wrong" for name in offline.SWITCHES} | {name: "http://192.0.2.7:3128" for name in REMOVED}
+HOSTILE = {name: "wrong" for name in switches.SWITCHES} | {name: "http://192.0.2.7:3128" for name in REMOVED}
 RECOMMENDED_BLOCK = """
 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 DISABLE_TELEMETRY=1 DO_NOT_TRACK=1
 HF_HUB_DISABLE_UPDATE_CHECK=1 HF_HUB_DISABLE_IMPLICIT_TOKEN=1 HF_HUB_DISABLE_XET=1 HF_UPDATE_DOWNLOAD_COUNTS=0
@@ -48,7 +48,7 @@ child = [sys.executable, "-c", {WRITE_ENVIRONMENT!r}]
 inner = [sys.executable, "-c", "import subprocess, sys; subprocess.run(" + repr(child) + ", check=True)"]
 found = {{"child": subprocess.check_output(child, env=child_environment(), text=True),
           "grandchild": subprocess.check_output(inner, env=child_environment(), text=True)}}
-localinstruct.offline.enforce()
+localinstruct.offline.switches.enforce()
 context = multiprocessing.get_context("fork")
 queue = context.Queue()
 process = context.Process(target=environment, args=(queue,))
@@ -60,24 +60,24 @@ print(json.dumps({{name: json.loads(text) for name, text in found.items()}}))
     return json.loads(output(code, env=HOSTILE))
 
 
-@pytest.mark.parametrize("name", offline.SWITCHES)
+@pytest.mark.parametrize("name", switches.SWITCHES)
 def test_switch_is_set_over_a_wrong_value_and_reaches_children(
     name: str, of_package: dict[str, str], of_children: dict[str, dict[str, str]]
 ) -> None:
-    value, reason = offline.SWITCHES[name]
+    value, reason = switches.SWITCHES[name]
     assert of_package[name] == value
     assert {way: environment[name] for way, environment in of_children.items()} == dict.fromkeys(of_children, value)
     assert len(of_children) == 3
     assert len(reason) > 10
 
 
-@pytest.mark.parametrize("name", offline.SWITCHES)
+@pytest.mark.parametrize("name", switches.SWITCHES)
 def test_a_wrong_switch_is_named(name: str) -> None:
-    right = {switch: value for switch, (value, _) in offline.SWITCHES.items()}
-    assert offline.deviations(right) == []
-    assert offline.deviations(right | {name: "wrong"}) == [f"{name} is 'wrong'"]
+    right = {switch: value for switch, (value, _) in switches.SWITCHES.items()}
+    assert switches.deviations(right) == []
+    assert switches.deviations(right | {name: "wrong"}) == [f"{name} is 'wrong'"]
     del right[name]
-    assert offline.deviations(right) == [f"{name} is None"]
+    assert switches.deviations(right) == [f"{name} is None"]
 
 
 @pytest.mark.parametrize("name", REMOVED)
@@ -87,26 +87,26 @@ def test_variable_is_removed_and_stays_away_from_children(
     assert name not in of_package
     assert [way for way, environment in of_children.items() if name in environment] == []
     environment = {name: "x", "PATH": "/bin"}
-    offline.enforce(environment)
+    switches.enforce(environment)
     assert name not in environment
     assert environment["PATH"] == "/bin"
-    assert f"{name} is set" in offline.deviations({name: "x"})
+    assert f"{name} is set" in switches.deviations({name: "x"})
 
 
 def test_every_recommended_switch_is_there() -> None:
     """The list of the research, so that a line cannot be lost unnoticed."""
     assert len(RECOMMENDED) == 30
-    assert {name: value for name, (value, _) in offline.SWITCHES.items() if name in RECOMMENDED} == RECOMMENDED
-    assert len(offline.SWITCHES) >= 32
+    assert {name: value for name, (value, _) in switches.SWITCHES.items() if name in RECOMMENDED} == RECOMMENDED
+    assert len(switches.SWITCHES) >= 32
     assert {"HF_HUB_OFFLINE", "HF_UPDATE_DOWNLOAD_COUNTS", "VLLM_NO_USAGE_STATS", "VLLM_HOST_IP", "DO_NOT_TRACK",
-            "DISABLE_SAFETENSORS_CONVERSION", "USE_HUB_KERNELS", "FLASHINFER_NO_DOWNLOAD"} <= set(offline.SWITCHES)  # fmt: skip
-    assert offline.SWITCHES["VLLM_NO_USAGE_STATS"][0] == "1"  # "true" would not do
+            "DISABLE_SAFETENSORS_CONVERSION", "USE_HUB_KERNELS", "FLASHINFER_NO_DOWNLOAD"} <= set(switches.SWITCHES)  # fmt: skip
+    assert switches.SWITCHES["VLLM_NO_USAGE_STATS"][0] == "1"  # "true" would not do
 
 
 def test_extra_values_of_a_child_win_over_nothing_else() -> None:
-    environment = offline.child_environment(TMPDIR="/run/private")
+    environment = switches.child_environment(TMPDIR="/run/private")
     assert environment["TMPDIR"] == "/run/private"
-    assert offline.deviations(environment) == []
+    assert switches.deviations(environment) == []
 
 
 def test_switches_come_before_anything_heavy() -> None:
@@ -157,7 +157,7 @@ def test_vllm_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     for name, value in HOSTILE.items():
         monkeypatch.setenv(name, value)
-    assert offline.deviations(vllm._environment(Serve(), tmp_path)) == []
+    assert switches.deviations(vllm._environment(Serve(), tmp_path)) == []
 
 
 def calls(name: str) -> list[tuple[str, dict[str, str]]]:
@@ -213,7 +213,7 @@ def test_our_code_makes_none_of_the_calls_that_ignore_the_switches() -> None:
 @pytest.mark.parametrize("url", ["unix:///run/x/vllm.sock", "http://127.0.0.1:8000/v1", "http://[::1]:8000/v1",
                                  "http://localhost:8000/v1", "http://127.9.9.9:1/v1"])  # fmt: skip
 def test_local_endpoints_are_taken(url: str) -> None:
-    offline.require_local(url)
+    switches.require_local(url)
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1:8000", "http://192.0.2.1:8000/v1", "http://host.example/v1",
@@ -221,7 +221,7 @@ def test_local_endpoints_are_taken(url: str) -> None:
                                  "http://0.0.0.0:8000", "http://localhost.host.example", "ftp://127.0.0.1", ""])  # fmt: skip
 def test_other_endpoints_are_refused(url: str) -> None:
     with pytest.raises(RecipeError, match="not on this machine"):
-        offline.require_local(url)
+        switches.require_local(url)
 
 
 @needs_namespaces

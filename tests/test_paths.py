@@ -8,13 +8,20 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct import pipeline, views, workspace
-from localinstruct.cli import app
-from localinstruct.errors import LocalInstructError, ModelError, RecipeError, RunConflict, RunInUse, UsageError
+from localinstruct import pipeline, readiness, workspace
+from localinstruct.cli import display
+from localinstruct.cli.app import app
+from localinstruct.errors import (
+    LocalInstructError,
+    ModelError,
+    RecipeError,
+    RunConflict,
+    RunInUse,
+    UsageError,
+)
 from localinstruct.recipe import Recipe, find_recipe, load_recipe
 from localinstruct.records import Instance, Kept
-from localinstruct.run import open_run
-from localinstruct.stages import readiness
+from localinstruct.store.run import open_run
 
 
 def asked(*words: str) -> BaseException | None:
@@ -57,7 +64,7 @@ def began(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(pipeline, "run_stage", nothing)
     monkeypatch.setattr(readiness, "checked", lambda spec: Path())
-    monkeypatch.setattr(views, "stage_done", lambda *_: None)
+    monkeypatch.setattr(display, "stage_done", lambda *_: None)
     return names
 
 

@@ -1,11 +1,11 @@
 """Self-Instruct's thirteen forms of a task as a dataset option."""
 
-from localinstruct.curate.phrasings import WITH_INPUT, WITHOUT_INPUT, rephrased
+from localinstruct.dataset import stage
+from localinstruct.dataset.phrasings import WITH_INPUT, WITHOUT_INPUT, rephrased
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Lineage, Message
-from localinstruct.run import Run
-from localinstruct.stages import dataset
+from localinstruct.store.run import Run
 from tests.test_dataset import prepare, sides, store
 from tests.tiny_student import recipe_data, rows
 
@@ -52,7 +52,7 @@ def test_the_dataset_is_the_same_rows_on_the_same_sides_in_other_forms(store: Ru
     plain = prepare(store, made)
     before = [[row.id for row in side] for side in sides(store)]
     recipe = Recipe.model_validate(recipe_data(dataset={"phrasing": "self-instruct"}))
-    result = dataset.run(recipe, store, Silent(), workspace=store.path.parent.parent)
+    result = stage.run(recipe, store, Silent(), workspace=store.path.parent.parent)
     after = [[row.lineage.parents[0] for row in side] for side in sides(store)]
     assert after == before
     assert result["with_input"] == plain["with_input"] > 0

@@ -5,13 +5,33 @@ from pathlib import Path
 import pytest
 
 from localinstruct import pipeline
-from localinstruct.errors import DataError, LocalInstructError, ModelError, RecipeError, RunConflict
-from localinstruct.models import load_catalog
-from localinstruct.pipeline import STAGES, due_stages, inputs_of, is_finished, run_stage, settle_recipe
+from localinstruct.errors import (
+    DataError,
+    LocalInstructError,
+    ModelError,
+    RecipeError,
+    RunConflict,
+)
+from localinstruct.models.catalog import load_catalog
+from localinstruct.pipeline import (
+    STAGES,
+    due_stages,
+    inputs_of,
+    is_finished,
+    run_stage,
+    settle_recipe,
+)
 from localinstruct.progress import Silent
-from localinstruct.recipe import Recipe, changed_keys, find_recipe, load_recipe, packaged_workspace, recipe_from_text
+from localinstruct.recipe import (
+    Recipe,
+    changed_keys,
+    find_recipe,
+    load_recipe,
+    packaged_workspace,
+    recipe_from_text,
+)
 from localinstruct.records import Completion
-from localinstruct.run import Run, open_run
+from localinstruct.store.run import Run, open_run
 
 RECIPES = sorted((packaged_workspace() / "recipes").glob("*.yaml"))
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from localinstruct import models
 from localinstruct.errors import ModelError
-from localinstruct.models import checked, verify
-from localinstruct.preflight import inspect
-from localinstruct.preflight.safetensors import MAX_HEADER_BYTES, read_header
-from localinstruct.preflight.template_trial import bomb_problem
+from localinstruct.models import catalog
+from localinstruct.models.catalog import checked, verify
+from localinstruct.models.preflight import inspect
+from localinstruct.models.safetensors import MAX_HEADER_BYTES, read_header
+from localinstruct.models.template_trial import bomb_problem
 from tests.sound_model import INDEX, SHARDS, TWO, dump, encoder, shard, sound_model, weights
 
 
@@ -127,7 +127,7 @@ def test_unsound_models_are_refused_before_anything_loads(model: Path) -> None:
     refused = 0
     for spoil, reason in (BAD[kind] for kind in ("code", "pickled.bin", "auto_map in config", "a link out", "gguf")):
         spoil(model)
-        spec = models.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x")
+        spec = catalog.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x")
         with pytest.raises(ModelError) as caught:
             checked(spec)
         assert caught.value.exit_code == 3
@@ -137,7 +137,7 @@ def test_unsound_models_are_refused_before_anything_loads(model: Path) -> None:
 
 
 def test_a_wrong_digest_is_refused(model: Path) -> None:
-    spec = models.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x",
+    spec = catalog.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x",
                             sha256={"model.safetensors": "0" * 64})  # fmt: skip
     with pytest.raises(ModelError, match=r"model\.safetensors"):
         checked(spec)
@@ -166,7 +166,7 @@ def test_all_problems_are_named_at_once(model: Path) -> None:
     (model / "config.json").unlink()
     (model / "a.py").touch()
     (model / "b.bin").touch()
-    spec = models.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x")
+    spec = catalog.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x")
     with pytest.raises(ModelError) as caught:
         checked(spec)
     assert "3 problems" in caught.value.message

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
-from localinstruct.commands.preview import episodes_of
-from localinstruct.run import open_run
+from localinstruct.cli.app import app
+from localinstruct.cli.preview import episodes_of
+from localinstruct.store.run import open_run
 from tests.nano_server import nano_workspace
 from tests.openai_server import Reply, completion, serving_script
 from tests.scripted import PLACES, THINGS, ScriptedTeacher, numbered_list

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from localinstruct import readiness
 from localinstruct.errors import DataError, LocalInstructError, ModelError, RecipeError
 from localinstruct.pipeline import NAMES
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe, load_recipe
-from localinstruct.stages import readiness
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted((ROOT / "recipes").glob("*.yaml"))

@@ -19,7 +19,7 @@ import pytest
 
 from localinstruct.errors import UsageError
 from localinstruct.formats import read_instances
-from localinstruct.run import read_run
+from localinstruct.store.run import read_run
 from tests.test_docs import README
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 from localinstruct.errors import Interrupted, RunConflict, TrainerError, UsageError
+from localinstruct.evaluation import comparison
 from localinstruct.pipeline import as_before_when_refused, recipe_of, settle_recipe
 from localinstruct.recipe import Recipe
-from localinstruct.run import Run, open_run, read_run
-from localinstruct.stages import against, student
+from localinstruct.store.run import Run, open_run, read_run
+from localinstruct.training import student
 from tests.tiny_student import recipe_data
 from tests.trained_runs import CPU, train_tiny, workspace
 
@@ -95,7 +96,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, *words: str) -> tuple[Any, list[tuple
         seen.append((run.path, recipe.evaluate.max_tokens))
         return {"name": "x", "against": "base"}
 
-    monkeypatch.setattr(against, "compare_with", compared)
+    monkeypatch.setattr(comparison, "compare_with", compared)
     Path("tasks.jsonl").write_text('{"instruction": "Say a.", "output": "a"}\n')
     return CliRunner().invoke(app, ["evaluate", *words, "--tasks", "tasks.jsonl"]).exception, seen
 

@@ -16,10 +16,10 @@ import pytest
 
 from localinstruct.progress import Silent
 from localinstruct.records import Completion, Instance, Kept, Lineage, Neighbour, Reject
-from localinstruct.run import open_run, read_run
-from localinstruct.stages import report
-from localinstruct.stages import report_data as data
-from localinstruct.stages import report_evaluation as about
+from localinstruct.report import data as data
+from localinstruct.report import evaluation as about
+from localinstruct.report import stage
+from localinstruct.store.run import open_run, read_run
 from tests import sample_run
 
 VOID = {"meta", "br", "link", "img", "input", "hr"}
@@ -78,7 +78,7 @@ class Page(HTMLParser):
 
 def write(path: Path, **changes: object) -> tuple[str, Page]:
     with read_run(path) as run:
-        result = report.run(sample_run.recipe(**changes), run, Silent(), workspace=path.parent.parent)
+        result = stage.run(sample_run.recipe(**changes), run, Silent(), workspace=path.parent.parent)
     raw = (path / "report.html").read_bytes()
     assert result == {"path": "report.html", "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
     html = raw.decode("utf-8")
@@ -236,7 +236,7 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
     assert not tags & {"script", "img"}
     assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") == page.text.count("<script>alert(1)</script>") >= 15
     assert "{{ 7*7 }}" in page.text
-    assert not report.HIDDEN.search(html)
+    assert not stage.HIDDEN.search(html)
     assert page.text.count("⟨U+202E⟩") >= 15
     assert page.text.count("⟨U+001B⟩") >= 15
     assert all("alert" not in value for _, attrs in page.tags for value in attrs.values() if value)
@@ -244,8 +244,8 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
 
 def test_persian_and_emoji_keep_their_joiners() -> None:
     text = "می\u200cخواهم 👩\u200d💻\tx\n"
-    assert report.shown(text) == text
-    assert report.shown("\ud800\r\n\rx") == "⟨U+D800⟩\n⟨U+000D⟩x"
+    assert stage.shown(text) == text
+    assert stage.shown("\ud800\r\n\rx") == "⟨U+D800⟩\n⟨U+000D⟩x"
 
 
 def test_a_big_run_stays_small_and_quick(tmp_path: Path) -> None:
@@ -266,7 +266,7 @@ def test_the_same_store_gives_the_same_bytes(full: Path) -> None:
 
 def test_a_run_elsewhere_is_named_without_the_way_to_it(tmp_path: Path) -> None:
     with open_run(tmp_path / "far" / "away" / "r") as run:
-        report.run(sample_run.recipe(), run, Silent(), workspace=tmp_path / "here")
+        stage.run(sample_run.recipe(), run, Silent(), workspace=tmp_path / "here")
     html = (tmp_path / "far" / "away" / "r" / "report.html").read_text(encoding="utf-8")
     assert "localinstruct chat away/r" in html
     assert str(tmp_path) not in html

@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 
 from localinstruct.errors import RunConflict, RunInUse, StoreError, UsageError
-from localinstruct.integrity import PROBE_BYTES, ask_disk, plain_words
-from localinstruct.lock import LOCK_FD
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Kept, Neighbour, Prompt, Reject
-from localinstruct.run import open_run, read_run
+from localinstruct.store.integrity import PROBE_BYTES, ask_disk, plain_words
+from localinstruct.store.lock import LOCK_FD
+from localinstruct.store.run import open_run, read_run
 from tests.tiny_student import recipe_data
 
 HOLD = """
@@ -202,7 +202,7 @@ def straced(path: Path, error: str) -> str:
     """What a writer of the store says when the disk answers `error` from its fortieth write on; the probe meets it too."""
     code = (
         "import sys; from pathlib import Path; from localinstruct.errors import StoreError\n"
-        "from localinstruct.run import open_run\n"
+        "from localinstruct.store.run import open_run\n"
         "try:\n"
         "    with open_run(Path(sys.argv[1])) as run:\n"
         "        for number in range(50): run.put(str(number), 'x')\n"
@@ -305,7 +305,7 @@ def test_a_library_that_raises_no_oserror_on_a_full_disk_is_understood(
     def full(*_: object) -> int:
         raise FULL
 
-    monkeypatch.setattr("localinstruct.integrity.os.pwrite", full)
+    monkeypatch.setattr("localinstruct.store.integrity.os.pwrite", full)
     for text in (TORCH, "basic_ios::clear: iostream error"):
         with pytest.raises(StoreError, match="the disk is full"):
             refuse(tmp_path, RuntimeError(text))
@@ -321,5 +321,5 @@ def test_a_limit_on_the_size_of_files_is_found_though_a_small_one_is_taken(
 ) -> None:
     (tmp_path / "store").write_bytes(bytes(4 * PROBE_BYTES))
     assert ask_disk(tmp_path) == 0
-    monkeypatch.setattr("localinstruct.integrity.resource.getrlimit", lambda _: (4 * PROBE_BYTES, -1))
+    monkeypatch.setattr("localinstruct.store.integrity.resource.getrlimit", lambda _: (4 * PROBE_BYTES, -1))
     assert ask_disk(tmp_path) == errno.EFBIG

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct.seal import OPEN, SealError, describe, filters, kernel, ladder, landlock, selftest
+from localinstruct.offline import backends, kernel, landlock, seccomp, selftest
+from localinstruct.offline.seal import OPEN, SealError, describe
 from tests.sealing import NONE, Environment, needs_namespaces, output, python
 
 ENTER = """
@@ -310,34 +311,34 @@ print(json.dumps([before, all_calls()]))
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("machine", filters.CALLS)
-@pytest.mark.parametrize("families", [filters.WITH_LOOPBACK, filters.SOCKETLESS])
+@pytest.mark.parametrize("machine", seccomp.CALLS)
+@pytest.mark.parametrize("families", [seccomp.WITH_LOOPBACK, seccomp.SOCKETLESS])
 def test_filter_program_decides_as_written(machine: str, families: tuple[int, ...]) -> None:
     """The program is interpreted here as the kernel would, for both machines, call by call."""
-    calls, steps = filters.CALLS[machine], filters.program(families, machine)
-    refused = filters.REFUSE
+    calls, steps = seccomp.CALLS[machine], seccomp.program(families, machine)
+    refused = seccomp.REFUSE
 
     def decide(number: int, *arguments: int, arch: int = calls["arch"]) -> int:
-        words = {filters.NUMBER: number, filters.ARCHITECTURE: arch}
-        words |= {filters.ARGUMENTS + 8 * i: argument & 0xFFFFFFFF for i, argument in enumerate((*arguments, 0, 0, 0))}
+        words = {seccomp.NUMBER: number, seccomp.ARCHITECTURE: arch}
+        words |= {seccomp.ARGUMENTS + 8 * i: argument & 0xFFFFFFFF for i, argument in enumerate((*arguments, 0, 0, 0))}
         at, register = 0, 0
         while True:
             code, true, false, operand = steps[at]
-            if code == filters.RETURN:
+            if code == seccomp.RETURN:
                 return operand
-            if code == filters.LOAD:
+            if code == seccomp.LOAD:
                 register, at = words[operand], at + 1
                 continue
-            holds = {filters.EQUAL: register == operand, filters.AT_LEAST: register >= operand,
-                     filters.ANY_BIT: bool(register & operand)}[code]  # fmt: skip
+            holds = {seccomp.EQUAL: register == operand, seccomp.AT_LEAST: register >= operand,
+                     seccomp.ANY_BIT: bool(register & operand)}[code]  # fmt: skip
             at += 1 + (true if holds else false)
 
-    open_ones = [family for family in range(64) if decide(calls["socket"], family, 1, 0) == filters.ALLOW]
-    netlink = [filters.AF_NETLINK] if filters.AF_INET in families else []
+    open_ones = [family for family in range(64) if decide(calls["socket"], family, 1, 0) == seccomp.ALLOW]
+    netlink = [seccomp.AF_NETLINK] if seccomp.AF_INET in families else []
     assert open_ones == sorted([*families, *netlink])
-    assert decide(calls["socket"], filters.AF_NETLINK, 3, 15) != filters.ALLOW
-    assert decide(calls["clone"], 0x00010F00 | 17) == filters.ALLOW  # a thread
-    assert [bit for bit in range(17, 32) if decide(calls["clone"], 1 << bit) != filters.ALLOW] == [
+    assert decide(calls["socket"], seccomp.AF_NETLINK, 3, 15) != seccomp.ALLOW
+    assert decide(calls["clone"], 0x00010F00 | 17) == seccomp.ALLOW  # a thread
+    assert [bit for bit in range(17, 32) if decide(calls["clone"], 1 << bit) != seccomp.ALLOW] == [
         17,
         25,
         26,
@@ -347,11 +348,11 @@ def test_filter_program_decides_as_written(machine: str, families: tuple[int, ..
         30,
     ]
     assert decide(calls["clone3"], 0) == refused | 38
-    assert decide(calls["ioctl"], 0, 0x5413) == filters.ALLOW  # the size of the window
-    assert decide(calls["ioctl"], 0, filters.TIOCSTI) == refused | 1
-    assert decide(0x40000029, 40) == (refused | 38 if machine == "x86_64" else filters.ALLOW)
+    assert decide(calls["ioctl"], 0, 0x5413) == seccomp.ALLOW  # the size of the window
+    assert decide(calls["ioctl"], 0, seccomp.TIOCSTI) == refused | 1
+    assert decide(0x40000029, 40) == (refused | 38 if machine == "x86_64" else seccomp.ALLOW)
     assert decide(calls["socket"], 1, arch=0x40000003) == refused | 1  # 32-bit calls
-    assert decide(1000) == filters.ALLOW
+    assert decide(1000) == seccomp.ALLOW
     assert len(steps) < 4096
 
 
@@ -375,7 +376,7 @@ def test_an_answer_from_afar_does_not(number: int) -> None:
 
 def test_bubblewrap_command_shuts_off_the_network_and_covers_doors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "doors", lambda: ["/run/docker.sock"])
-    command = ladder.bubblewrap_command("/usr/bin/bwrap")
+    command = backends.bubblewrap_command("/usr/bin/bwrap")
     assert command[:5] == ["/usr/bin/bwrap", "--dev-bind", "/", "/", "--unshare-net"]
     assert command[5:8] == ["--bind", "/dev/null", "/run/docker.sock"]
     assert command[-1] == "--"
@@ -396,7 +397,7 @@ print(json.dumps([found.sealed, found.rung, os.environ[ladder.INSIDE_BUBBLEWRAP]
 
 
 def test_systemd_unit_names_what_it_holds() -> None:
-    unit = ladder.systemd_unit("lab", Path("/srv/lab"), "/srv/lab/.venv/bin/localinstruct run alpaca --sealed")
+    unit = backends.systemd_unit("lab", Path("/srv/lab"), "/srv/lab/.venv/bin/localinstruct run alpaca --sealed")
     for line in (
         "PrivateNetwork=yes",
         "NoNewPrivileges=yes",

@@ -8,7 +8,8 @@ import json
 
 import pytest
 
-from localinstruct.seal import SealError, landlock
+from localinstruct.offline import landlock
+from localinstruct.offline.seal import SealError
 from tests.sealing import needs_namespaces, output
 
 pytestmark = needs_namespaces

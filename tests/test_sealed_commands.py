@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import typer
 
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 from localinstruct.recipe import Recipe, load_recipe
 from localinstruct.records import Instance, Kept
-from localinstruct.run import open_run
+from localinstruct.store.run import open_run
 from tests.sealing import ROOT, needs_namespaces, python
 
 EXCEPT = {
@@ -118,7 +118,7 @@ def test_packing_with_pip_is_refused_inside_the_seal(made: Path) -> None:
 
 def test_degraded_is_told_in_full_and_never_called_sealed(made: Path) -> None:
     """Where only the socketless rung is left, `show` may go on, says so, and generate stops."""
-    last = "from localinstruct.seal import kernel, ladder; ladder.RUNGS = ladder.RUNGS[-1:]; kernel.open_doors = lambda: []"
+    last = "from localinstruct.offline.seal import kernel, ladder; ladder.RUNGS = ladder.RUNGS[-1:]; kernel.open_doors = lambda: []"
     state, said = told(made, "show", "open", "--sealed", before=last)
     assert (state["sealed"], state["code"]) == (False, 0), said
     lines = [line.strip() for line in said.splitlines()]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
+from localinstruct.cli.app import app
 from localinstruct.errors import DataError, UsageError
 from localinstruct.formats import review
 from localinstruct.formats.review import Change

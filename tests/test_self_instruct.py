@@ -11,6 +11,7 @@ import pytest
 from localinstruct.curate.filters import Filters, first_reason
 from localinstruct.curate.novelty import Novelty
 from localinstruct.formats import read_instances
+from localinstruct.generation.stage import make_gate
 from localinstruct.methods.examples import read_examples
 from localinstruct.methods.prompt_files import fill, prompt_file
 from localinstruct.methods.self_instruct import (
@@ -22,7 +23,6 @@ from localinstruct.methods.self_instruct import (
 )
 from localinstruct.progress import Silent
 from localinstruct.records import Completion, Instance, PoolView, Prompt
-from localinstruct.stages.generate import make_gate
 from tests.episodes import play, reasons_of, rows_of, scripted, told
 from tests.scripted import HashEncoder
 from tests.test_alpaca import SEEDS, golden

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
-from localinstruct import seal, serve
 from localinstruct.errors import ModelError, UsageError
-from localinstruct.models import ModelSpec
+from localinstruct.export import serve
+from localinstruct.export.served import Served
+from localinstruct.models.catalog import ModelSpec
+from localinstruct.offline import seal
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
-from localinstruct.ship.served import Served
 from localinstruct.teacher import Serve
 from localinstruct.teacher import vllm as vllm_module
 from localinstruct.teacher.vllm import Server, vllm_command
@@ -79,7 +80,7 @@ def test_a_port_that_is_in_use_or_sealed_off_is_refused_before_anything_starts(m
 
 
 def test_an_alpaca_student_is_served_with_its_template_for_chats(tmp_path: Path) -> None:
-    from localinstruct.models import load_catalog
+    from localinstruct.models.catalog import load_catalog
 
     spec: ModelSpec = load_catalog(workspace(tmp_path, byte_level())).get("tiny")
     asked = serve._as_chat(spec, Recipe.model_validate(recipe_data()))

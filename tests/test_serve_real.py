@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from localinstruct.evaluation.answers import question_in
 from localinstruct.records import Instance
-from localinstruct.stages.answers import question_in
 from localinstruct.teacher import Sampling
 from localinstruct.teacher.client import Client
 from tests.trained_runs import ROOT, train_nano

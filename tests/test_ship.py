@@ -11,19 +11,26 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
-from localinstruct.errors import DataError, LocalInstructError, StoreError, TrainerError, UsageError
-from localinstruct.models import add_model, load_catalog
+from localinstruct.cli.app import app
+from localinstruct.errors import (
+    DataError,
+    LocalInstructError,
+    StoreError,
+    TrainerError,
+    UsageError,
+)
+from localinstruct.evaluation.answers import trained_contender
+from localinstruct.export import Exported, export_request, export_student, merged
+from localinstruct.export.chat_template import chat_template
+from localinstruct.models.catalog import add_model, load_catalog
+from localinstruct.models.preflight import inspect
 from localinstruct.pipeline import recipe_of
-from localinstruct.preflight import inspect
 from localinstruct.records import Instance, Message
-from localinstruct.run import read_run
-from localinstruct.ship import Shipped, merged, order, place, ship
-from localinstruct.ship.chat_template import chat_template
-from localinstruct.ship.place import new_folder
-from localinstruct.stages import merging, student
-from localinstruct.stages.answers import trained_contender
+from localinstruct.store import whole_folder
+from localinstruct.store.run import read_run
+from localinstruct.store.whole_folder import new_folder
 from localinstruct.templates import encode, messages, prompt_ids, unsupported
+from localinstruct.training import merging, student
 from tests.test_boundaries import closes_itself
 from tests.tiny_student import ROLE_TEMPLATE, Recorded, byte_level, metaspace, with_bos
 from tests.trained_runs import CPU, train_tiny, workspace
@@ -39,10 +46,10 @@ def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_tiny(workspace(tmp_path_factory.mktemp("lab")))
 
 
-def shipped(run_path: Path, format: str, output: Path) -> Shipped:
+def shipped(run_path: Path, format: str, output: Path) -> Exported:
     with read_run(run_path) as run:
         recipe, home = recipe_of(run)
-    return ship(order(recipe, load_catalog(home).get("tiny"), run_path), format, output, Recorded())
+    return export_student(export_request(recipe, load_catalog(home).get("tiny"), run_path), format, output, Recorded())
 
 
 def logits(model: Any, ids: list[int]) -> Any:
@@ -274,7 +281,7 @@ def test_a_place_that_is_taken_missing_or_too_small_is_refused(tmp_path: Path, m
     with pytest.raises(UsageError, match="does not exist") as caught:
         _fill(tmp_path / "no" / "out")
     assert caught.value.hint == f"mkdir -p {tmp_path / 'no'}"
-    monkeypatch.setattr(place, "disk_free", lambda path: 2**30)
+    monkeypatch.setattr(whole_folder, "disk_free", lambda path: 2**30)
     with pytest.raises(StoreError, match=r"about 3\.06 GiB are needed there, 1\.00 GiB are free"):
         _fill(tmp_path / "out", 3 * 2**30)
     assert names(tmp_path) == ["file", "gone"]
@@ -296,7 +303,7 @@ def test_a_folder_that_fails_leaves_no_trace(error: BaseException, tmp_path: Pat
 
 def test_a_kill_leaves_nothing_that_looks_whole_and_the_next_export_clears_up(tmp_path: Path) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from localinstruct.ship.place import new_folder\n"
+        "import os, sys; from pathlib import Path; from localinstruct.store.whole_folder import new_folder\n"
         "with new_folder(Path(sys.argv[1]), 0) as folder:\n"
         "    (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)"
     )

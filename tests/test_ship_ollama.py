@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from localinstruct.errors import TrainerError, UsageError
-from localinstruct.ship import gguf, order, ship
-from localinstruct.ship.chat_template import chat_template
-from localinstruct.ship.go_template import Turns, go_template, literal
-from localinstruct.ship.ollama import modelfile, stops
-from localinstruct.stages import student
+from localinstruct.export import export_request, export_student, gguf
+from localinstruct.export.chat_template import chat_template
+from localinstruct.export.go_template import Turns, go_template, literal
+from localinstruct.export.ollama import modelfile, stops
+from localinstruct.training import student
 from tests.test_ship import JINJA, PLAIN, names, said, shipped
 from tests.tiny_student import ROLE_TEMPLATE, Recorded, byte_level, with_bos
 from tests.trained_runs import CPU, train_tiny, workspace
@@ -202,13 +202,13 @@ def test_a_chat_student_brings_its_own_template_and_stops(run_path: Path) -> Non
 def order_of(run_path: Path, **changes: Any) -> Any:
     from dataclasses import replace
 
-    from localinstruct.models import load_catalog
+    from localinstruct.models.catalog import load_catalog
     from localinstruct.pipeline import recipe_of
-    from localinstruct.run import read_run
+    from localinstruct.store.run import read_run
 
     with read_run(run_path) as run:
         recipe, home = recipe_of(run)
-    wanted = order(recipe, load_catalog(home).get("tiny"), run_path)
+    wanted = export_request(recipe, load_catalog(home).get("tiny"), run_path)
     if "stop" in changes:
         changes["base"] = wanted.base.model_copy(update={"chat": True, "stop": changes.pop("stop")})
     return replace(wanted, **changes)
@@ -242,7 +242,7 @@ def test_gguf_is_made_by_the_converter_that_is_named_or_found(
 ) -> None:
     monkeypatch.delenv(gguf.NAMED_BY, raising=False)
     path = script(tmp_path)
-    ship(order_of(run_path, converter=str(path)), "gguf", tmp_path / "one", Recorded())
+    export_student(order_of(run_path, converter=str(path)), "gguf", tmp_path / "one", Recorded())
     assert names(tmp_path / "one") == ["first.gguf"]
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     assert gguf.converter() == path
@@ -269,5 +269,5 @@ def test_a_converter_that_fails_is_quoted_and_nothing_stays(
 ) -> None:
     path = script(tmp_path, works, code)
     with pytest.raises(TrainerError, match=f"ended with code {code} and no GGUF file. It said:\nunknown tokenizer"):
-        ship(order_of(run_path, converter=str(path)), "gguf", tmp_path / "out", Recorded())
+        export_student(order_of(run_path, converter=str(path)), "gguf", tmp_path / "out", Recorded())
     assert names(tmp_path) == [gguf.SCRIPT]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from localinstruct.stages.statistics import Tally, WinRate, gain_interval, win_rate
+from localinstruct.evaluation.statistics import Tally, WinRate, gain_interval, win_rate
 
 QUESTIONS, RUNS, MORE, NAMED_SEED = 250, 100, 300, 5
 Case = tuple[float, float, float, float]

@@ -11,13 +11,13 @@ import pytest
 from localinstruct import methods
 from localinstruct.config import Section
 from localinstruct.errors import RecipeError
+from localinstruct.generation.scheduler import Conveyor
+from localinstruct.generation.stage import make_gate, make_line
 from localinstruct.methods import MethodSection, Then, play
 from localinstruct.progress import Silent
 from localinstruct.recipe.models import Models
 from localinstruct.records import Completion, Episode, Instance, PoolView, Prompt, Reject
-from localinstruct.run import Run, open_run
-from localinstruct.stages.conveyor import Conveyor
-from localinstruct.stages.generate import make_gate, make_line
+from localinstruct.store.run import Run, open_run
 from localinstruct.teacher.serving import Panel
 from tests.scripted import HashEncoder, ScriptedTeacher
 from tests.test_conveyor import SEEDS, recipe

@@ -14,7 +14,7 @@ from localinstruct.errors import DataError
 from localinstruct.formats import EXPORTS, read_instances, write
 from localinstruct.methods.magpie import MagpieOptions, magpie
 from localinstruct.records import Completion, Instance, Message, PoolView, Prompt
-from localinstruct.run import open_run
+from localinstruct.store.run import open_run
 from localinstruct.teacher import Sampling
 from localinstruct.teacher import client as client_module
 from localinstruct.teacher.client import Client

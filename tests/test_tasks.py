@@ -7,8 +7,14 @@ from typing import Any
 import pytest
 
 from localinstruct.errors import DataError
-from localinstruct.stages.checks import AGAINST_OUTPUT, CHECKS, first_choice, keeps, last_number
-from localinstruct.stages.tasks import read_tasks
+from localinstruct.formats.checks import (
+    AGAINST_OUTPUT,
+    CHECKS,
+    first_choice,
+    keeps,
+    last_number,
+)
+from localinstruct.formats.tasks import read_tasks
 
 SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
 CASES: dict[str, tuple[Any, str, str]] = {

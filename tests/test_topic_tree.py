@@ -11,12 +11,12 @@ import yaml
 from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
-from localinstruct.cli import app
-from localinstruct.commands.topics import begun, grow
-from localinstruct.curate.coverage import Coverage, leaves
-from localinstruct.curate.topic_tree import branches, grown, new_names, planted, subtopics_prompt
+from localinstruct.cli.app import app
+from localinstruct.cli.topics import begun, grow
 from localinstruct.errors import RecipeError, TeacherError, UsageError
 from localinstruct.records import Completion, Prompt
+from localinstruct.topics.coverage import Coverage, leaves
+from localinstruct.topics.tree import branches, grown, new_names, planted, subtopics_prompt
 from tests.openai_server import Reply, chat, failure, serving_script
 
 More = dict[tuple[str, ...], list[str]]

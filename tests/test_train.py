@@ -11,16 +11,19 @@ from typing import Any
 
 import pytest
 
-from localinstruct import integrity
+from localinstruct.dataset import stage as dataset_stage
 from localinstruct.errors import DataError, Interrupted, ModelError, StoreError, TrainerError
+from localinstruct.evaluation import stage as evaluation_stage
+from localinstruct.evaluation.answers import Which
 from localinstruct.interrupt import stop_request
 from localinstruct.recipe import Recipe
-from localinstruct.run import Run, open_run
-from localinstruct.stages import StageResult, dataset, evaluate, student, train
-from localinstruct.stages.answers import Which
-from localinstruct.stages.training import checkpoints, metrics, watch
-from localinstruct.stages.training.watch import Watch
+from localinstruct.records import StageResult
+from localinstruct.store import integrity
+from localinstruct.store.run import Run, open_run
 from localinstruct.templates import encode_all
+from localinstruct.training import checkpoints, metrics, student, watch
+from localinstruct.training import stage as training_stage
+from localinstruct.training.watch import Watch
 from tests.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
 
 CPU = student.Device("cpu", "float32", "test")
@@ -43,13 +46,13 @@ def prepared(path: Path, **sections: Any) -> Iterator[tuple[Recipe, Run]]:
     with open_run(path) as run:
         if run.count_kept() == 0:
             keep(run, rows(44))
-        dataset.run(recipe, run, Recorded(), workspace=path)
+        dataset_stage.run(recipe, run, Recorded(), workspace=path)
         yield recipe, run
 
 
 def trained(path: Path, base: Path, progress: Any = None, **sections: Any) -> StageResult:
     with prepared(path, **sections) as (recipe, run):
-        return train.train(recipe, run, progress or Recorded(), base)
+        return training_stage.train(recipe, run, progress or Recorded(), base)
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +95,7 @@ def test_the_result_says_what_happened(whole: tuple[Path, StageResult, Recorded]
     assert result["tokens"] > 0
     assert result["tokens_per_second"] == pytest.approx(result["tokens"] / result["seconds"])
     assert 0.05 < result["peak_memory_gib"] < 100
-    assert result["adapter_sha256"] == train.sha256(path / "adapter" / "adapter_model.safetensors")
+    assert result["adapter_sha256"] == training_stage.sha256(path / "adapter" / "adapter_model.safetensors")
     assert json.loads(json.dumps(result)) == result
     assert re.match(r"loss \d+\.\d+, rate \d\.\de-\d\d, [\d,]+ tokens/s, \d+\.\d GiB", progress.updates[-1][3])
     assert progress.updates[-1][:3] == ("training", 10, 10)
@@ -142,7 +145,7 @@ def test_the_trainer_learns_every_answer_token_and_no_other(base: Path, tmp_path
     folder = save_student(tmp_path / "tiny", tokenizer)
     settings = {"batch_size": 40, "device_batch_size": 8, "epochs": 1, "lora": {"r": 4, "dropout": 0.0}}
     trained(tmp_path / "run", folder, train=settings)
-    made = dataset.read_instances(tmp_path / "run" / "dataset" / "train.jsonl")
+    made = dataset_stage.read_instances(tmp_path / "run" / "dataset" / "train.jsonl")
     examples = encode_all(made, "alpaca", tokenizer, 128).examples
     assert any(example.labels[-1] == tokenizer.eos_token_id for example in examples)
     expected, tokens = student.mean_loss(student.load_base(folder, CPU), examples, 0, 3)
@@ -167,9 +170,9 @@ def test_dataset_train_and_evaluate_meet_in_the_run_directory(base: Path, tmp_pa
     entry = {"path": str(base), "roles": ["student"], "context": 256, "licence": "Apache-2.0"}
     (workspace / "models.yaml").write_text(json.dumps({"tiny": entry}))
     with prepared(tmp_path / "runs" / "tiny", train={"epochs": 1}) as (recipe, run):
-        made = train.run(recipe, run, progress, workspace=workspace)
+        made = evaluation_stage.run(recipe, run, progress, workspace=workspace)
         nothing: dict[Which, str] = {"base": "b", "student": "s"}
-        seen = evaluate.compare(
+        seen = evaluation_stage.compare(
             recipe, run, progress, workspace, base, lambda asked: {w: [""] * len(asked[w]) for w in WHO}, nothing
         )
     assert seen["held_out"]["student"]["loss"] == pytest.approx(made["held_out_loss"], abs=1e-5)
@@ -384,7 +387,7 @@ def test_a_model_that_transformers_cannot_build_is_named(tmp_path: Path) -> None
 def test_a_missing_dataset_names_the_command(base: Path, tmp_path: Path) -> None:
     recipe = Recipe.model_validate(recipe_data())
     with open_run(tmp_path / "run") as run, pytest.raises(DataError, match=r"train.jsonl: not there yet") as caught:
-        train.train(recipe, run, Recorded(), base)
+        training_stage.train(recipe, run, Recorded(), base)
     assert caught.value.hint == "First: localinstruct dataset run"
 
 

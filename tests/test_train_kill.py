@@ -15,11 +15,11 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct import models
+from localinstruct.dataset import stage
+from localinstruct.models import catalog
 from localinstruct.recipe import Recipe
-from localinstruct.run import open_run
-from localinstruct.stages import dataset
-from localinstruct.stages.training import checkpoints, metrics
+from localinstruct.store.run import open_run
+from localinstruct.training import checkpoints, metrics
 from tests.killable_training import SETTINGS
 from tests.test_train import assert_same_training
 from tests.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
@@ -37,7 +37,7 @@ def make(path: Path) -> Path:
     recipe = Recipe.model_validate(recipe_data(train=SETTINGS))
     with open_run(path) as run:
         keep(run, rows(44))
-        dataset.run(recipe, run, Recorded(), workspace=path)
+        stage.run(recipe, run, Recorded(), workspace=path)
     return path
 
 
@@ -63,7 +63,7 @@ def tiny(folder: Path) -> Path:
 
 
 def nano(_: Path) -> Path:
-    return models.checked(models.load_catalog(ROOT).get("nano-student"))
+    return catalog.checked(catalog.load_catalog(ROOT).get("nano-student"))
 
 
 @pytest.mark.slow

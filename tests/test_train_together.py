@@ -11,11 +11,11 @@ from pathlib import Path
 import pytest
 
 from localinstruct import pipeline
-from localinstruct.files import write_text
+from localinstruct.dataset import stage as dataset_stage
 from localinstruct.recipe import Recipe
-from localinstruct.run import open_run
-from localinstruct.stages import dataset
-from localinstruct.stages.training import checkpoints, metrics
+from localinstruct.store.durable import write_text
+from localinstruct.store.run import open_run
+from localinstruct.training import checkpoints, metrics
 from tests.test_train import assert_same_training
 from tests.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
 
@@ -33,7 +33,7 @@ def make(workspace: Path, name: str) -> Path:
         pipeline.settle_recipe(run, recipe, workspace)
         for stage in pipeline.STAGES[:2]:
             run.start_stage(stage.name, pipeline.inputs_of(stage, recipe, run))
-            result = dataset.run(recipe, run, Recorded(), workspace=workspace) if stage.name == "dataset" else {}
+            result = dataset_stage.run(recipe, run, Recorded(), workspace=workspace) if stage.name == "dataset" else {}
             run.finish_stage(stage.name, result)
     return path
 

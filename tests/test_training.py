@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
+from localinstruct.dataset import stage as dataset_stage
 from localinstruct.errors import DataError, RecipeError, TrainerError
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.train import Train
 from localinstruct.records import Instance
-from localinstruct.run import open_run
-from localinstruct.stages import dataset, student, train
-from localinstruct.stages.training import best, choices, loss, metrics, modes, packing, trainers
-from localinstruct.stages.training.best import Best
-from localinstruct.stages.training.packing import StepOrder, glue
+from localinstruct.store.run import open_run
 from localinstruct.templates import IGNORED, encode_all, encode_pair
+from localinstruct.training import best, choices, loss, metrics, modes, packing, student, trainers
+from localinstruct.training import stage as training_stage
+from localinstruct.training.best import Best
+from localinstruct.training.packing import StepOrder, glue
 from tests.test_train import CPU, adapter, assert_same_training, base, curve, on_cpu, trained, whole  # noqa: F401
 from tests.tiny_student import Recorded, byte_level, keep, recipe_data, rows
 
@@ -286,7 +287,7 @@ def test_a_full_training_leaves_a_whole_student(base: Path, tmp_path: Path) -> N
     assert (found.kind, result["artefact"]) == ("model", "model")
     assert not (tmp_path / "run" / "adapter").exists()
     assert result["trainable_parameters"] > 0 == result["parameters"]
-    made = dataset.read_instances(tmp_path / "run" / "dataset" / "held_out.jsonl")
+    made = dataset_stage.read_instances(tmp_path / "run" / "dataset" / "held_out.jsonl")
     model, tokenizer = student.load_trained(base, found, CPU), student.load_tokenizer(found.folder)
     loss, _ = student.mean_loss(model, encode_all(made, "alpaca", tokenizer, 128).examples, 0, 4)
     assert loss == pytest.approx(result["held_out_loss"], abs=1e-5)
@@ -305,9 +306,9 @@ def with_pairs(path: Path, made: list[Instance], **settings: Any) -> tuple[Any, 
     recipe, progress = Recipe.model_validate(recipe_data(train=settings)), Recorded()
     with open_run(path) as run:
         keep(run, made)
-        dataset.run(recipe, run, Recorded(), workspace=path)
+        dataset_stage.run(recipe, run, Recorded(), workspace=path)
         base_folder = path.parent.parent / "base"
-        return train.train(recipe, run, progress, base_folder), progress
+        return training_stage.train(recipe, run, progress, base_folder), progress
 
 
 @pytest.mark.parametrize("mode", ["lora", "full"])
@@ -403,7 +404,7 @@ def test_the_best_student_is_kept_and_a_worsening_one_stops(base: Path, tmp_path
     assert result["kept_step"] < result["steps"]
     assert any("Stopped early at step" in said for said in progress.said)
     found = student.artefact(tmp_path / "run")
-    made = dataset.read_instances(tmp_path / "run" / "dataset" / "held_out.jsonl")
+    made = dataset_stage.read_instances(tmp_path / "run" / "dataset" / "held_out.jsonl")
     model = student.load_trained(base, found, CPU)
     loss, _ = student.mean_loss(model, encode_all(made, "alpaca", byte_level(), 128).examples, 0, 4)
     assert loss == pytest.approx(held_out[lowest], abs=1e-4)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from localinstruct.seal import tripwire
+from localinstruct.offline import audit_hook
 from tests.sealing import output
 
 ARMED = """
@@ -19,7 +19,7 @@ tripwire.keep_in(Path(sys.argv[1]))
 def noted(code: str, folder: Path) -> list[dict[str, Any]]:
     """What the tripwire of an armed child that runs `code` wrote, forks of it included."""
     output(ARMED + code, str(folder / "noted"))
-    return [entry for entry in tripwire.read(folder / "noted") if entry["kind"] != "process"]
+    return [entry for entry in audit_hook.read(folder / "noted") if entry["kind"] != "process"]
 
 
 def told(code: str, folder: Path) -> list[list[str]]:
@@ -110,7 +110,7 @@ worker.start(), worker.join()
     [[event, target]] = told(code, tmp_path)
     assert event == "subprocess.Popen"
     assert "192.0.2.1" in target
-    words = " ".join(tripwire.UNSEEN)
+    words = " ".join(audit_hook.UNSEEN)
     for named in ("ctypes", "C code", "programs", "multiprocessing's spawn", "the wall"):
         assert named in words
-    assert json.dumps(tripwire.UNSEEN).isascii()
+    assert json.dumps(audit_hook.UNSEEN).isascii()

@@ -4,8 +4,14 @@ import shlex
 
 import pytest
 
+from localinstruct.evaluation.verdict import (
+    remedy,
+    topic_remedy,
+    verdict,
+    weakest,
+    weakest_topics,
+)
 from localinstruct.recipe import Recipe, find_recipe, load_recipe, recipe_from_text
-from localinstruct.stages.verdict import remedy, topic_remedy, verdict, weakest, weakest_topics
 from tests.tiny_student import recipe_data
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct import views, views_models
+from localinstruct.cli import display, display_models
 from localinstruct.nano import LABEL
-from localinstruct.run import open_run, read_run
+from localinstruct.store.run import open_run, read_run
 from tests import sample_run
 
 
@@ -29,7 +29,7 @@ def said(capsys: pytest.CaptureFixture[str]) -> str:
 
 
 def test_right_answers_are_a_share_of_those_that_can_be_checked() -> None:
-    text = views._checked({"right": 336, "wrong": 37, "unrecognised": 36})
+    text = display._checked({"right": 336, "wrong": 37, "unrecognised": 36})
     assert text == "90.1% of 373 that can be checked (37 wrong; 36 kept answers cannot be checked)"
 
 
@@ -37,9 +37,9 @@ def test_the_threshold_that_borderline_names_moves_the_pairs_it_shows(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with read_run(folder) as run:
-        views.borderline(run, 3, json=True)
+        display.borderline(run, 3, json=True)
         shown = json.loads(capsys.readouterr().out)
-        views.borderline(run, 3, json=False)
+        display.borderline(run, 3, json=False)
     text = said(capsys)
     keeps, rejects = (float(number) for number in re.findall(r"novelty\.threshold=([\d.]+)", text))
     assert keeps >= max(pair["score"] for pair in shown["rejected"]) > shown["threshold"]
@@ -52,7 +52,7 @@ def test_models_are_listed_with_what_their_licences_ask(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    views_models.models(json=False)
+    display_models.models(json=False)
     text = said(capsys)
     for words in ("qwen3-8b", "15.3", 'its name begins with "Llama"', "counts as a Model Derivative", LABEL):
         assert words in text
@@ -60,5 +60,5 @@ def test_models_are_listed_with_what_their_licences_ask(
 
 def test_the_last_lines_of_a_nano_run_say_what_it_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with read_run(folder) as run:
-        views.summary(run)
+        display.summary(run)
     assert LABEL in said(capsys)

@@ -91,8 +91,8 @@ def test_the_next_server_waits_for_the_last_to_be_gone(tmp_path: Path) -> None:
         child = wait_for(home / "child")
         wait_for(home / "grandchild")
         owner.kill()
-    from localinstruct.offline import child_environment
-    from localinstruct.warden import Ward
+    from localinstruct.offline.switches import child_environment
+    from localinstruct.supervisor import Ward
 
     folder = tmp_path / "second"
     folder.mkdir()

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.records import Instance
-from localinstruct.run import Kept, Run
+from localinstruct.store.run import Kept, Run
 
 CORPUS = [
     "Below is an instruction that describes a task. Write a response that appropriately completes the request.",

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 import yaml
 
+from localinstruct.dataset import stage as dataset_stage
 from localinstruct.recipe import Recipe
-from localinstruct.run import open_run
-from localinstruct.stages import dataset, student, train
+from localinstruct.store.run import open_run
+from localinstruct.training import stage as training_stage
+from localinstruct.training import student
 from tests.tiny_student import ROLE_TEMPLATE, Recorded, byte_level, keep, recipe_data, rows, save_student
 
 ROOT = Path(__file__).parents[1]
@@ -42,8 +44,8 @@ def train_tiny(place: Path, name: str = "first", model: str = "tiny", **sections
         run.put("recipe", recipe.to_yaml())
         run.put("workspace", str(place))
         keep(run, rows(24))
-        dataset.run(recipe, run, Recorded(), workspace=place)
-        train.train(recipe, run, Recorded(), place / model)
+        dataset_stage.run(recipe, run, Recorded(), workspace=place)
+        training_stage.train(recipe, run, Recorded(), place / model)
         return run.path
 
 

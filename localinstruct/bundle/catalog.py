@@ -16,7 +16,7 @@ import yaml
 from localinstruct.bundle.contents import yaml_of
 from localinstruct.config import listing, load_yaml
 from localinstruct.errors import BundleError, LocalInstructError
-from localinstruct.models import Catalog, ModelSpec, file_digests, load_catalog
+from localinstruct.models.catalog import Catalog, ModelSpec, file_digests, load_catalog
 
 MAX_BYTES = 4 * 2**20
 HEAD = "# Models of this workspace. Fields and further entries: localinstruct models --help\n"

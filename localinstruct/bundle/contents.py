@@ -17,10 +17,10 @@ from localinstruct.bundle.guard import collisions, name_problem
 from localinstruct.bundle.wheels import Wheel, read_wheel, read_wheels, requirements
 from localinstruct.config import listing
 from localinstruct.errors import BundleError
-from localinstruct.files import sha256
-from localinstruct.models import ModelSpec, checked, file_digests, load_catalog
-from localinstruct.preflight import walk
+from localinstruct.models.catalog import ModelSpec, checked, file_digests, load_catalog
+from localinstruct.models.preflight import walk
 from localinstruct.recipe import find_recipe, find_workspace, load_recipe
+from localinstruct.store.durable import sha256
 
 NOT_STATED = "not stated"
 OURS = "Apache-2.0"

@@ -26,9 +26,9 @@ from localinstruct.bundle.sbom import sbom
 from localinstruct.bundle.signing import load_private, public_of, sign
 from localinstruct.bundle.stream import Digests, Slice, changed, layout, ranges_of, read_slice
 from localinstruct.errors import BundleError
-from localinstruct.files import sha256
 from localinstruct.progress import Progress
 from localinstruct.records import digest
+from localinstruct.store.durable import sha256
 
 JOURNAL = ".packing.jsonl"
 MARGIN = 16 * 2**20

@@ -26,10 +26,10 @@ from localinstruct.bundle.verify import UNPROVEN, read_range, read_raw
 from localinstruct.bundle.wheels import install_command
 from localinstruct.config import listing
 from localinstruct.errors import BundleError
-from localinstruct.files import sha256, step_into, write_text
-from localinstruct.models import file_digests
-from localinstruct.preflight import inspect
+from localinstruct.models.catalog import file_digests
+from localinstruct.models.preflight import inspect
 from localinstruct.progress import Progress
+from localinstruct.store.durable import sha256, step_into, write_text
 
 WHOLE_FOLDERS = ("models", "runs", "wheelhouse", "program")
 """Roots whose folders are one unit each; files of other roots are units of their own."""

@@ -17,8 +17,8 @@ from localinstruct.bundle import ed25519, guard
 from localinstruct.bundle.journal import Journal, stamp
 from localinstruct.bundle.signing import load_public
 from localinstruct.errors import BundleError
-from localinstruct.files import SETTLED_NS, cache_file
 from localinstruct.progress import Progress
+from localinstruct.store.durable import SETTLED_NS, cache_file
 
 UNPROVEN = (
     "INTEGRITY ONLY, ORIGIN UNPROVEN: no key was given, so whoever altered this bundle could have altered its manifest"

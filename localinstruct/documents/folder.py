@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from localinstruct.curate.invisible import clean
 from localinstruct.documents.passages import passages
 from localinstruct.documents.readers import READERS
 from localinstruct.documents.worker import SECONDS, Worker
 from localinstruct.errors import DataError
-from localinstruct.methods.clean import clean
 from localinstruct.progress import Progress
 from localinstruct.records import Instance, Lineage
 

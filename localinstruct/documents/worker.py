@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.documents.readers import Unreadable, text_of
-from localinstruct.offline import child_environment
+from localinstruct.offline.switches import child_environment
 
 MEMORY_GIB = 2
 SECONDS = 120

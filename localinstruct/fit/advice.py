@@ -12,7 +12,7 @@ from typing import Any
 from localinstruct.errors import LocalInstructError
 from localinstruct.fit.assess import Assessment, Phase
 from localinstruct.machine import GIB, Machine
-from localinstruct.models import Catalog, ModelRole
+from localinstruct.models.catalog import Catalog, ModelRole
 from localinstruct.recipe import Recipe, recipe_from_text
 
 Ask = Callable[[Recipe], Assessment]

@@ -14,10 +14,10 @@ from localinstruct.fit import disk, serving, training
 from localinstruct.fit.shape import Shape, shape_of
 from localinstruct.fit.training import Parts
 from localinstruct.machine import GIB, Machine, cpu_has_bf16, disk_free, look
-from localinstruct.models import Catalog, ModelSpec, load_catalog
+from localinstruct.models.catalog import Catalog, ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
-from localinstruct.stages.student import Device
-from localinstruct.stages.training import choices
+from localinstruct.training import choices
+from localinstruct.training.student import Device
 
 CUDA_CONTEXT = 0.5 * GIB
 """Of a process that uses a GPU; an allowance, not measured here."""

@@ -14,17 +14,17 @@ from typing import Any
 
 from localinstruct.errors import DataError
 from localinstruct.fit.pace import Pace
-from localinstruct.models import checked, load_catalog
+from localinstruct.generation import stage
+from localinstruct.models.catalog import checked, load_catalog
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.train import Train
 from localinstruct.records import Instance
-from localinstruct.run import Run, open_run
-from localinstruct.stages import generate, student
-from localinstruct.stages.training import choices, modes, trainers
-from localinstruct.stages.training.best import Best
-from localinstruct.stages.training.watch import Watch
+from localinstruct.store.run import Run, open_run
 from localinstruct.templates import Encoded, EncodedPair, encode_all, encode_pairs
+from localinstruct.training import choices, modes, student, trainers
+from localinstruct.training.best import Best
+from localinstruct.training.watch import Watch
 
 SECONDS = 30.0
 ROWS, EPOCHS = 20_000, 1e6
@@ -81,7 +81,7 @@ def _generated(
     clock = _Clock(progress, "kept rows", seconds)
     target = {"target": ROWS, "stop_below": 0.0}
     many = recipe.model_copy(update={"generate": recipe.generate.model_copy(update=target)})
-    _until_enough(lambda: generate.run(many, run, clock, workspace=workspace))
+    _until_enough(lambda: stage.run(many, run, clock, workspace=workspace))
     kept = run.count_kept()
     if not kept:
         raise DataError(f"No row was kept in {seconds:.0f} s.", f"See why: localinstruct preview {recipe.name}")

@@ -3,7 +3,7 @@
 from localinstruct.fit.shape import Shape
 from localinstruct.fit.training import Parts, Plan, trainable
 from localinstruct.recipe import Recipe
-from localinstruct.stages.training.checkpoints import disk_needs
+from localinstruct.training.checkpoints import disk_needs
 
 ROW_TOKENS = 200
 """Tokens of a row, where no run has said otherwise; an assumption."""

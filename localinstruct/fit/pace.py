@@ -10,7 +10,7 @@ from typing import Any
 
 from localinstruct.errors import LocalInstructError
 from localinstruct.recipe import Recipe, recipe_from_text
-from localinstruct.run import read_run
+from localinstruct.store.run import read_run
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from localinstruct.models import BYTES_PER_PARAMETER, ModelSpec, Precision
-from localinstruct.preflight.completeness import transformer_folder, weight_files
-from localinstruct.preflight.json_files import load_object
-from localinstruct.preflight.safetensors import read_header
+from localinstruct.models.catalog import BYTES_PER_PARAMETER, ModelSpec, Precision
+from localinstruct.models.completeness import transformer_folder, weight_files
+from localinstruct.models.json_files import load_object
+from localinstruct.models.safetensors import read_header
 
 PLAIN_MLP = {"gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "bert", "roberta", "xlm-roberta",
              "mpnet", "distilbert"}  # fmt: skip

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from localinstruct.fit.shape import Linear, Shape
 from localinstruct.recipe.train import Train
-from localinstruct.stages.training.choices import FLASH, Setup
-from localinstruct.stages.training.loss import LOGITS_MIB
+from localinstruct.training.choices import FLASH, Setup
+from localinstruct.training.loss import LOGITS_MIB
 
 Parts = dict[str, float]
 """What -> bytes."""

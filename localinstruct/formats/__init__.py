@@ -6,10 +6,10 @@ from the file's name. Written: alpaca, jsonl, messages, sharegpt, parquet, prefe
 nothing is half loaded. Not covered: compressed files, CSV, tool calls and pictures in conversations.
 """
 
-from localinstruct.files import atomic_write, write_text
 from localinstruct.formats.read import read_instances, read_rows
 from localinstruct.formats.rows import Malformed, to_instances, user_turn
 from localinstruct.formats.write import EXPORTS, ending_of, require_place, write
+from localinstruct.store.durable import atomic_write, write_text
 
 __all__ = [
     "EXPORTS", "Malformed", "atomic_write", "ending_of", "read_instances", "read_rows", "require_place", "to_instances",

@@ -14,9 +14,9 @@ from typing import Any, BinaryIO
 
 from localinstruct.config import did_you_mean
 from localinstruct.errors import DataError, UsageError
-from localinstruct.files import atomic_write
 from localinstruct.formats.rows import unstorable, user_turn
 from localinstruct.records import Instance, Message
+from localinstruct.store.durable import atomic_write
 
 Writer = Callable[[Iterable[Instance], BinaryIO], None]
 

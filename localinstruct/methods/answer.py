@@ -12,10 +12,19 @@ from random import Random
 from pydantic import Field
 
 from localinstruct.config import Section
+from localinstruct.curate.invisible import clean
 from localinstruct.judge.grading import Grade, Grading, NoGrade, grades
-from localinstruct.methods.clean import clean
 from localinstruct.methods.judge import no_grade
-from localinstruct.records import Completion, Episode, Instance, Lineage, Message, PoolView, Prompt, Reject
+from localinstruct.records import (
+    Completion,
+    Episode,
+    Instance,
+    Lineage,
+    Message,
+    PoolView,
+    Prompt,
+    Reject,
+)
 from localinstruct.templates import messages
 
 

@@ -13,9 +13,17 @@ from typing import Literal
 from pydantic import Field
 
 from localinstruct.config import Section
-from localinstruct.methods.clean import clean
+from localinstruct.curate.invisible import clean
 from localinstruct.methods.prompt_files import fill, prompt_file
-from localinstruct.records import Completion, Episode, Instance, Lineage, PoolView, Prompt, Reject
+from localinstruct.records import (
+    Completion,
+    Episode,
+    Instance,
+    Lineage,
+    PoolView,
+    Prompt,
+    Reject,
+)
 
 Operation = Literal["constraints", "deepening", "concretizing", "reasoning", "complicated_input", "breadth"]
 OPERATIONS: tuple[Operation, ...] = (

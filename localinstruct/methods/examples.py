@@ -8,7 +8,7 @@ no input that has two different outputs. Not covered: rules about one row (`cura
 import re
 from collections.abc import Sequence
 
-from localinstruct.methods.clean import clean
+from localinstruct.curate.invisible import clean
 from localinstruct.records import Reject
 
 _HEADER = re.compile(

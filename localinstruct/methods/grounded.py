@@ -14,11 +14,19 @@ from typing import Literal
 from pydantic import Field
 
 from localinstruct.config import Section
-from localinstruct.methods.clean import clean
+from localinstruct.curate.invisible import clean
 from localinstruct.methods.prompt_files import fill, prompt_file
 from localinstruct.methods.support import answer_form, numbered, read_answer, unsupported
 from localinstruct.methods.untrusted import intrusion, marks_of, obeyed
-from localinstruct.records import Completion, Episode, Instance, Lineage, PoolView, Prompt, Reject
+from localinstruct.records import (
+    Completion,
+    Episode,
+    Instance,
+    Lineage,
+    PoolView,
+    Prompt,
+    Reject,
+)
 
 Kind = Literal["fact", "why", "how", "list", "summary", "yes_no", "unanswerable"]
 KINDS: tuple[Kind, ...] = ("fact", "why", "how", "list", "summary", "yes_no", "unanswerable")

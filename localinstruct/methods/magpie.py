@@ -12,9 +12,18 @@ from random import Random
 from pydantic import Field
 
 from localinstruct.config import Section
-from localinstruct.methods.clean import clean
+from localinstruct.curate.invisible import clean
 from localinstruct.methods.prompt_files import fill
-from localinstruct.records import Completion, Episode, Instance, Lineage, Message, PoolView, Prompt, Reject
+from localinstruct.records import (
+    Completion,
+    Episode,
+    Instance,
+    Lineage,
+    Message,
+    PoolView,
+    Prompt,
+    Reject,
+)
 
 _MARKUP = re.compile(r"<\|[^|>\n]*\|>|</?think\b|\[/?INST\]|<(?:start|end)_of_turn>", re.IGNORECASE)
 _FIRST_WORDS = re.compile(r"\s*\S[^\n]*")

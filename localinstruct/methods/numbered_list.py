@@ -9,7 +9,7 @@ import re
 from dataclasses import replace
 from textwrap import dedent
 
-from localinstruct.methods.clean import clean
+from localinstruct.curate.invisible import clean
 from localinstruct.methods.list_items import Item, Line, split_items
 from localinstruct.records import Instance, Reject
 

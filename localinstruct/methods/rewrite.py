@@ -11,9 +11,17 @@ from random import Random
 from pydantic import Field
 
 from localinstruct.config import Section
-from localinstruct.methods.clean import clean
+from localinstruct.curate.invisible import clean
 from localinstruct.methods.prompt_files import fill, prompt_file
-from localinstruct.records import Completion, Episode, Instance, Lineage, PoolView, Prompt, Reject
+from localinstruct.records import (
+    Completion,
+    Episode,
+    Instance,
+    Lineage,
+    PoolView,
+    Prompt,
+    Reject,
+)
 
 _HEADING = re.compile(r"^\W*(?:new wording|rewritten task|new task|task)\W*:\W*", re.IGNORECASE)
 

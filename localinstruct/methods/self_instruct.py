@@ -14,11 +14,19 @@ from typing import Literal
 from pydantic import Field
 
 from localinstruct.config import Section
+from localinstruct.curate.invisible import clean
 from localinstruct.methods.alpaca import AlpacaOptions, draw_demonstrations
-from localinstruct.methods.clean import clean
 from localinstruct.methods.examples import read_examples
 from localinstruct.methods.prompt_files import fill, prompt_file
-from localinstruct.records import Completion, Episode, Instance, Lineage, PoolView, Prompt, Reject
+from localinstruct.records import (
+    Completion,
+    Episode,
+    Instance,
+    Lineage,
+    PoolView,
+    Prompt,
+    Reject,
+)
 
 
 class SelfInstructOptions(Section):

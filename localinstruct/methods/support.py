@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from localinstruct.curate.invisible import clean
 from localinstruct.formats import Malformed
 from localinstruct.formats.strict_json import parse
-from localinstruct.methods.clean import clean
 from localinstruct.records import Completion
 
 Support = Literal["quote", "sentences"]

@@ -18,7 +18,6 @@ import yaml
 from pydantic import Field, field_validator, model_validator
 
 from localinstruct.config import CORRECT, Section, attempt, lines_of, listing, load_yaml, nearby
-from localinstruct.curate.coverage import Coverage
 from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import RecipeError
@@ -32,6 +31,7 @@ from localinstruct.recipe.train import Train
 from localinstruct.records import digest
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.templates import written
+from localinstruct.topics.coverage import Coverage
 
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """What a run may be called: it is the name of its folder in runs/."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.errors import ModelError, RecipeError
-from localinstruct.models import load_catalog
+from localinstruct.models.catalog import load_catalog
 from localinstruct.recipe.models import Models
 
 

@@ -14,8 +14,8 @@ from itertools import count
 from typing import Any
 from urllib.parse import urlsplit
 
-from localinstruct import offline
 from localinstruct.errors import DataError, TeacherError
+from localinstruct.offline import switches
 from localinstruct.records import Completion, Prompt
 from localinstruct.teacher import Sampling
 from localinstruct.teacher.structured import structured
@@ -236,7 +236,7 @@ def http_transport(url: str, *, asynchronous: bool) -> tuple[str, Any]:
     """(base URL, httpx2 transport) for a unix:// or loopback URL; refuses any other address."""
     import httpx2
 
-    offline.require_local(url)
+    switches.require_local(url)
     transport = httpx2.AsyncHTTPTransport if asynchronous else httpx2.HTTPTransport
     parts = urlsplit(url)
     if parts.scheme == "unix":

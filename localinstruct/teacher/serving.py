@@ -14,7 +14,7 @@ from pathlib import Path
 
 from localinstruct.errors import RecipeError
 from localinstruct.interrupt import run_async
-from localinstruct.models import ModelSpec, checked
+from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.records import Completion, Prompt
 from localinstruct.teacher import Sampling, Serve

@@ -18,15 +18,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from localinstruct import offline
 from localinstruct.errors import ModelError, TeacherError
-from localinstruct.lock import LOCK_FD
 from localinstruct.machine import cpu_count, cpu_has_bf16
-from localinstruct.preflight.chat_template import template_text
+from localinstruct.models.chat_template import template_text
+from localinstruct.offline import switches
 from localinstruct.progress import Progress
+from localinstruct.store.lock import LOCK_FD
+from localinstruct.supervisor import Ward
 from localinstruct.teacher import Serve
 from localinstruct.teacher.client import http_transport
-from localinstruct.warden import Ward
 
 TEMPLATE = "chat_template.jinja"
 STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
@@ -71,7 +71,7 @@ class Server:
     def start(self) -> None:
         """Start vLLM and return when it answers; TeacherError with the end of its log when it does not."""
         _max_rank(self.adapters)  # refuses before anything is made
-        offline.wake_loopback()
+        switches.wake_loopback()
         folder = self._private_folder()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.chat_template:
@@ -247,7 +247,7 @@ def _environment(serve: Serve, folder: Path) -> dict[str, str]:
     }
     if not on_gpu():
         extra |= cpu_environment(serve)
-    environment = offline.child_environment(**extra)
+    environment = switches.child_environment(**extra)
     environment.pop(LOCK_FD, None)
     return environment
 

@@ -19,9 +19,9 @@ WORLD = "world.jsonl"
 
 def noted() -> list[dict[str, Any]]:
     """What the tripwire noted so far, forked children included."""
-    from localinstruct.seal import tripwire
+    from localinstruct.offline import audit_hook
 
-    return tripwire.read(Path(os.environ[tripwire.FILE]))
+    return audit_hook.read(Path(os.environ[audit_hook.FILE]))
 
 
 def arrived() -> list[str]:
@@ -47,7 +47,7 @@ def mark(name: str) -> None:
 
 def measure(leak: Leak) -> dict[str, Any]:
     """Fire one leak; what it raised, what the tripwire and the kernel saw of it, and packets on every interface."""
-    from localinstruct.seal import evidence
+    from localinstruct.offline import evidence
 
     mark(leak.name)
     before, old, there = evidence.snapshot(), len(noted()), len(arrived())
@@ -76,8 +76,7 @@ def measure(leak: Leak) -> dict[str, Any]:
 
 def main(mode: str, *groups: str) -> None:
     """Seal (or not), take the switches away (or not), fire every leak of the groups; TMPDIR becomes a run with its session."""
-    from localinstruct import offline, seal
-    from localinstruct.seal import journal, kernel, tripwire
+    from localinstruct.offline import audit_hook, kernel, seal, sessions, switches
 
     time.sleep = lambda seconds: REAL_SLEEP(min(float(seconds), 0.01))  # libraries wait between attempts
     if mode in ("control", "open"):
@@ -85,13 +84,13 @@ def main(mode: str, *groups: str) -> None:
         world.add_way_out()
         if mode == "open":
             world.begin(Path(os.environ["TMPDIR"], WORLD))
-        tripwire.arm()
+        audit_hook.arm()
     else:
         seal.enter()
     if mode in ("sealed", "open"):
-        for name in offline.SWITCHES:
+        for name in switches.SWITCHES:
             os.environ.pop(name, None)
-    with journal.session(Path(os.environ["TMPDIR"])):
+    with sessions.session(Path(os.environ["TMPDIR"])):
         for leak in (leak for group in groups for leak in GROUPS[group]):
             if not leak.needs or shutil.which(leak.needs):
                 print(json.dumps(measure(leak)), flush=True)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from localinstruct.seal.kernel import prctl
+from localinstruct.offline.kernel import prctl
 from tests.leaks.leak import OUT4, PROXY
 
 PR_SET_PDEATHSIG = 1

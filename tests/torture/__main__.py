@@ -17,7 +17,7 @@ from typing import Any
 
 from localinstruct import machine
 from localinstruct.console import progress
-from localinstruct.files import write_text
+from localinstruct.store.durable import write_text
 from tests.torture import (
     bundles,
     damage,

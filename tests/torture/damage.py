@@ -5,7 +5,7 @@ from pathlib import Path
 from random import Random
 
 from localinstruct.errors import LocalInstructError
-from localinstruct.run import open_run, read_run
+from localinstruct.store.run import open_run, read_run
 from tests.torture.kills import GENERATE, Tick
 from tests.torture.program import run, workspace
 

@@ -60,11 +60,11 @@ def on_small_disk(folder: Path, kib: int) -> None:
 
 def _no_reserve() -> None:
     """Let the disk really fill: the watch over free space would stop the run before."""
-    from localinstruct import integrity
-    from localinstruct.stages import generate
+    from localinstruct.generation import stage
+    from localinstruct.store import integrity
 
     integrity.RESERVE = 0
-    generate.BYTES_PER_ROW = 0
+    stage.BYTES_PER_ROW = 0
 
 
 def report(outcome: Outcome, folder: Path, where: str) -> None:
@@ -108,7 +108,7 @@ def nearly_full(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """The watch over free space: refused before the start, and stopped on the way, with a sentence; nothing is lost."""
     import os
 
-    from localinstruct import integrity
+    from localinstruct.store import integrity
 
     wrong, expected = list[str](), reference(folder / "undisturbed")[0]
     for number in range(count):

@@ -67,7 +67,7 @@ def main(count: int, folder: Path) -> None:
 def begin(folder: Path) -> list[str]:
     """A workspace whose run has its rows on a roomy disk; the names of the steps."""
     from localinstruct.recipe import Recipe
-    from localinstruct.run import open_run
+    from localinstruct.store.run import open_run
     from tests.tiny_student import keep, recipe_data, rows
     from tests.trained_runs import workspace
 
@@ -118,11 +118,12 @@ def step(folder: Path, name: str, watch: Callable[[], None]) -> Outcome:
     """The real program with played answers."""
 
     def before() -> None:
-        from localinstruct.stages import evaluate, student
+        from localinstruct.evaluation import stage
+        from localinstruct.training import student
 
         watch()
         student.choose_device = lambda: student.Device("cpu", "float32", "test")
-        evaluate.ask_contenders = lambda sides, serve, home, prompts, progress: answers(prompts)  # type: ignore[assignment]
+        stage.ask_contenders = lambda sides, serve, home, prompts, progress: answers(prompts)  # type: ignore[assignment]
 
     return run(folder, STEPS[name], before=before)
 
@@ -138,10 +139,9 @@ def no_reserve() -> None:
 
 
 def _reserve(bytes_free: int) -> None:
-    from localinstruct import integrity
-    from localinstruct.ship import place
+    from localinstruct.store import integrity, whole_folder
 
-    integrity.RESERVE = place.SPARE_BYTES = bytes_free
+    integrity.RESERVE = whole_folder.SPARE_BYTES = bytes_free
 
 
 def said_wrong(outcome: Outcome) -> list[str]:
@@ -153,7 +153,7 @@ def said_wrong(outcome: Outcome) -> list[str]:
 
 def half_sealed(path: Path) -> list[str]:
     """Checkpoints that count as complete and are not as they were sealed."""
-    from localinstruct.stages.training import checkpoints
+    from localinstruct.training import checkpoints
 
     wrong = []
     for _, folder in checkpoints.sealed(path / "train"):
@@ -164,7 +164,7 @@ def half_sealed(path: Path) -> list[str]:
 
 def left_over(runs: Path) -> list[str]:
     """What a stopped step left and the finished one did not take away."""
-    from localinstruct.stages.training import checkpoints
+    from localinstruct.training import checkpoints
 
     parts = [path.name for path in runs.rglob("*.part")] + [path.name for path in runs.rglob(".probe")]
     torn = [path.name for path in runs.rglob("checkpoint-*") if not (path / checkpoints.MARKER).exists()]
@@ -191,7 +191,7 @@ def products(folder: Path, name: str) -> Any:
 
 def evaluated(path: Path) -> Any:
     """The evaluation's numbers and answers."""
-    from localinstruct.run import read_run
+    from localinstruct.store.run import read_run
 
     with read_run(path) as made:
         entry = made.stage("evaluate")

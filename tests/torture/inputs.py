@@ -14,7 +14,7 @@ from localinstruct.curate.filters import Filters, first_reason
 from localinstruct.errors import LocalInstructError
 from localinstruct.formats import read_instances
 from localinstruct.methods.numbered_list import parse_list
-from localinstruct.models import load_catalog
+from localinstruct.models.catalog import load_catalog
 from localinstruct.recipe import load_recipe
 from localinstruct.records import Instance, Reject
 from tests.scripted import numbered_list

@@ -159,17 +159,18 @@ def void(_: object) -> None:
 
 def evaluation(path: Path, folder: Path) -> None:
     """The stage with a played answerer; its numbers in result.json, as the pipeline would store them."""
-    from localinstruct.files import write_text
+    from localinstruct.evaluation import stage
     from localinstruct.recipe import Recipe
-    from localinstruct.run import open_run
-    from localinstruct.stages import evaluate, student
+    from localinstruct.store.durable import write_text
+    from localinstruct.store.run import open_run
+    from localinstruct.training import student
     from tests.tiny_student import Recorded, recipe_data
 
     student.choose_device = lambda: student.Device("cpu", "float32", "test")
     (path.parent / "tasks.jsonl").exists() or tasks(path.parent / "tasks.jsonl")
     recipe = Recipe.model_validate(recipe_data(evaluate={"tasks": "tasks.jsonl"}))
     with open_run(path) as run:
-        result = evaluate.compare(recipe, run, Recorded(), path.parent, folder, answers, {"base": "b", "student": "s"})
+        result = stage.compare(recipe, run, Recorded(), path.parent, folder, answers, {"base": "b", "student": "s"})
     write_text(path / "result.json", json.dumps({name: value for name, value in result.items() if name != "seconds"}))
 
 

@@ -20,11 +20,13 @@ from pathlib import Path
 from random import Random
 from typing import Any, NoReturn
 
-from localinstruct import cli, files
+from localinstruct import readiness
+from localinstruct.cli import app
 from localinstruct.formats import write
+from localinstruct.generation import stage
 from localinstruct.records import Completion, Prompt
-from localinstruct.run import read_run
-from localinstruct.stages import generate, readiness
+from localinstruct.store import durable
+from localinstruct.store.run import read_run
 from tests.scripted import HashEncoder, numbered_list
 
 ANNOUNCE = "LOCALINSTRUCT_TORTURE_PIPE"
@@ -75,7 +77,7 @@ def play_at(timing: str) -> None:
     """In a child: other moments of the teacher, and the same temporary name for every atomic file, known beforehand."""
     global TIMING
     TIMING = timing
-    files.secrets.token_hex = lambda nbytes=None: "tortured"  # type: ignore[assignment]
+    durable.secrets.token_hex = lambda nbytes=None: "tortured"  # type: ignore[assignment]
 
 
 def workspace(folder: Path, target: int = 120, socket: str = "/nowhere.sock") -> Path:
@@ -89,13 +91,13 @@ def workspace(folder: Path, target: int = 120, socket: str = "/nowhere.sock") ->
 
 def play(words: list[str], served: bool = False) -> NoReturn:
     """Be `localinstruct WORDS` until the process ends."""
-    generate.checked = readiness.checked = lambda spec: Path()  # type: ignore[assignment]
-    generate.LocalEncoder = lambda folder: HashEncoder()  # type: ignore[assignment,misc,return-value]
+    stage.checked = readiness.checked = lambda spec: Path()  # type: ignore[assignment]
+    stage.LocalEncoder = lambda folder: HashEncoder()  # type: ignore[assignment,misc,return-value]
     if not served:
-        generate.serving_all = _played  # type: ignore[assignment]
+        stage.serving_all = _played  # type: ignore[assignment]
     _announcing()
     sys.argv = ["localinstruct", *words]
-    cli.main()
+    app.main()
 
 
 @contextmanager
@@ -107,13 +109,13 @@ def _announcing() -> None:
     pipe = os.environ.pop(ANNOUNCE, "")
     if not pipe:
         return
-    shown = generate.Meter.__call__
+    shown = stage.Meter.__call__
 
-    def told(self: generate.Meter, commit: generate.Commit) -> None:
+    def told(self: stage.Meter, commit: stage.Commit) -> None:
         shown(self, commit)
         os.write(int(pipe), f"{commit.total}\n".encode())
 
-    generate.Meter.__call__ = told  # type: ignore[method-assign]
+    stage.Meter.__call__ = told  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

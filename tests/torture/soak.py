@@ -48,13 +48,13 @@ def _measured(folder: Path) -> Callable[[], None]:
     """In the child: note rows, resident MiB, open files and its pid after every 20th row or so; tasks never run out."""
 
     def before() -> None:
-        from localinstruct.stages import generate
+        from localinstruct.generation import stage
         from tests.torture import program
 
         program.recorded = lambda prompt: numbered_list(Random(prompt), amount=_any_two)
-        shown = generate.Meter.__call__
+        shown = stage.Meter.__call__
 
-        def noted(self: generate.Meter, commit: generate.Commit) -> None:
+        def noted(self: stage.Meter, commit: stage.Commit) -> None:
             shown(self, commit)
             if commit.total % 20 == 0:
                 pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -63,7 +63,7 @@ def _measured(folder: Path) -> Callable[[], None]:
                 with (folder / "measures.jsonl").open("a") as file:
                     file.write(line + "\n")
 
-        generate.Meter.__call__ = noted  # type: ignore[method-assign]
+        stage.Meter.__call__ = noted  # type: ignore[method-assign]
 
     return before
 

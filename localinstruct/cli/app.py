@@ -1,0 +1,313 @@
+"""The command line: one short function per command. Parse, call, render.
+
+Nothing heavy is imported here (`localinstruct --help` stays under 0.4 s); a command imports what it needs when it runs.
+All of our errors end in `main`, with the exit codes of errors.py.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from localinstruct import __version__, console
+from localinstruct.cli import bundle, judge, models, recipes, seeds, topics
+from localinstruct.cli.compare import compare
+from localinstruct.cli.evaluate import Against, Judge, Tasks, compare_student
+from localinstruct.cli.export import chat, export, serve
+from localinstruct.cli.fit import fit
+from localinstruct.cli.options import (
+    Fresh,
+    Json,
+    Name,
+    RecipeArg,
+    Redo,
+    RunArg,
+    Sealed,
+    SealedAlone,
+    Set,
+    TargetArg,
+)
+from localinstruct.cli.preview import preview
+from localinstruct.errors import Interrupted, LocalInstructError
+from localinstruct.store.integrity import plain_words
+from localinstruct.supervisor import CHILD
+
+if TYPE_CHECKING:
+    from localinstruct.recipe import Recipe
+    from localinstruct.workspace import Check
+
+app = typer.Typer(
+    name="localinstruct", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+    help="Self-instruct on your own machine: seeds in; dataset, fine-tuned student and report out; nothing leaves.",
+)  # fmt: skip
+app.command()(preview)
+app.command()(fit)
+app.command()(export)
+app.command()(compare)
+app.command()(serve)
+app.command()(chat)
+app.add_typer(models.app, name="models")
+app.add_typer(seeds.app, name="seeds")
+app.add_typer(topics.app, name="topics")
+app.add_typer(recipes.app, name="recipes")
+app.add_typer(judge.app, name="judge")
+app.add_typer(bundle.app, name="bundle")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        console.line(f"localinstruct {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def localinstruct(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def demo(name: Name = "demo", settings: Set = None, fresh: Fresh = False, sealed: Sealed = False) -> None:
+    """The whole product on the built-in nano models: a few minutes on a CPU. Same as `run nano`, named demo."""
+    _run_everything("nano", name, settings, fresh, redo=False)
+
+
+@app.command()
+def run(
+    recipe: RecipeArg,
+    name: Name = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+    redo: Redo = False,
+    sealed: Sealed = False,
+) -> None:
+    """Every stage of RECIPE in order: generate, dataset, train, evaluate, report. Continues what is there."""
+    _run_everything(recipe, name, settings, fresh, redo)
+
+
+@app.command()
+def generate(
+    target: TargetArg,
+    name: Name = None,
+    settings: Set = None,
+    fresh: Fresh = False,
+    redo: Redo = False,
+    sealed: Sealed = False,
+) -> None:
+    """Have the teacher write rows and keep the new ones."""
+    _run_stage("generate", target, name, settings, fresh, redo)
+
+
+@app.command()
+def dataset(
+    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: SealedAlone = False
+) -> None:
+    """Split the kept rows and write the training files."""
+    _run_stage("dataset", target, name, settings, False, redo)
+
+
+@app.command()
+def train(
+    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: Sealed = False
+) -> None:
+    """Fine-tune the student on the dataset: an adapter, or the whole model, on answers or preference pairs."""
+    _run_stage("train", target, name, settings, False, redo)
+
+
+@app.command()
+def evaluate(
+    target: TargetArg,
+    against: Against = None,
+    tasks: Tasks = None,
+    judge: Judge = None,
+    name: Name = None,
+    settings: Set = None,
+    redo: Redo = False,
+    json: Json = False,
+    sealed: Sealed = False,
+) -> None:
+    """Compare the student with its base; or with another run or model, on other tasks, before a judge."""
+    if against or tasks or judge:
+        compare_student(target, name, settings or [], redo, against or "base", tasks or [], judge, json)
+        return
+    result = _run_stage("evaluate", target, name, settings, False, redo)
+    if json:
+        console.as_json(result)
+
+
+@app.command()
+def report(
+    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: SealedAlone = False
+) -> None:
+    """Write report.html, one self-contained page."""
+    _run_stage("report", target, name, settings, False, redo)
+
+
+@app.command()
+def show(
+    target: RunArg,
+    rejects: Annotated[bool, typer.Option("--rejects", help="Dropped rows by reason, with examples.")] = False,
+    borderline: Annotated[bool, typer.Option("--borderline", help="Pairs nearest to the novelty threshold.")] = False,
+    reason: Annotated[str | None, typer.Option("--reason", help="All rejects of this reason.")] = None,
+    lineage: Annotated[
+        str | None, typer.Option("--lineage", metavar="ID", help="A row, what it was made from, and what from it.")
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="How many rows to show.")] = 10,
+    json: Json = False,
+    sealed: SealedAlone = False,
+) -> None:
+    """What is in a run: stages, counts, kept rows, rejects."""
+    from localinstruct.cli import display
+    from localinstruct.workspace import viewed_run
+
+    with viewed_run(target, loopback=False) as found:
+        if rejects or reason:
+            display.rejects(found, reason, limit, json)
+        elif lineage is not None:
+            display.lineage(found, lineage, json)
+        elif borderline:
+            display.borderline(found, limit, json)
+        else:
+            display.overview(found, limit, json)
+
+
+@app.command("verify-report")
+def verify_report(
+    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A run's egress.json.")] = None,
+    key: Annotated[
+        str, typer.Option("--key", help="Public key it must be signed with: 64 hex digits, or a file that holds them.")
+    ] = "",
+    own_key: Annotated[
+        bool, typer.Option("--own-key", help="Print the public key that signs your own reports, to be handed over.")
+    ] = False,
+    sealed: SealedAlone = False,
+) -> None:
+    """Check an egress report and the files it names, offline: what it proves, and who signed it."""
+    from localinstruct.errors import UsageError
+    from localinstruct.offline import egress_report as egress
+    from localinstruct.offline import signing
+
+    if own_key:
+        console.line(signing.require_own_public_key())
+        return
+    if file is None:
+        raise UsageError("verify-report: expected a FILE.", "localinstruct verify-report runs/NAME/egress.json")
+    expected = signing.read_public_key(key) if key else ""
+    problems = egress.verify(file, expected)
+    for text in [*problems, *egress.conclusion(file, expected, problems)]:
+        console.line(text)
+    raise typer.Exit(1 if problems else 0)
+
+
+@app.command()
+def doctor(json: Json = False) -> None:
+    """What this machine has, and what would not work and why."""
+    from localinstruct.cli import display_models
+
+    display_models.doctor(json)
+
+
+@app.command()
+def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")]) -> None:
+    """Make a workspace of your own: recipes, seeds, models.yaml, ready to edit."""
+    from localinstruct.store.durable import step_into
+    from localinstruct.workspace import init as make
+
+    for path in make(directory):
+        console.line(f"  {path}")
+    console.note(f"Next: {step_into(directory)}localinstruct run recipes/nano.yaml")
+
+
+def _run_everything(recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool) -> None:
+    from localinstruct import pipeline
+    from localinstruct.cli import display
+    from localinstruct.fit.assess import shortfall
+    from localinstruct.workspace import opened_run
+
+    check = _checks(pipeline.NAMES) if fresh else None
+    with opened_run(recipe, name, settings or [], redo=redo, fresh=check) as work, console.progress() as progress:
+        due = pipeline.due_stages(work.recipe, work.run)
+        pipeline.require_ready(work.recipe, due, work.workspace, progress)
+        if words := shortfall(work.recipe, work.workspace, work.run.path):
+            progress.say(words)
+        pipeline.run_all(work.recipe, work.run, progress, display.stage_done)
+        display.summary(work.run)
+    display.egress_report(work.run.path)
+
+
+def _run_stage(
+    stage: str, target: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool
+) -> dict[str, Any]:
+    from localinstruct import pipeline
+    from localinstruct.cli import display
+    from localinstruct.supervisor import die_with_parent
+    from localinstruct.workspace import opened_run
+
+    started_by_run = CHILD in os.environ
+    if started_by_run:
+        die_with_parent()
+    chosen = pipeline.STAGES[pipeline.NAMES.index(stage)]
+    check = _checks([stage]) if fresh else None
+    with opened_run(target, name, settings or [], redo=redo, fresh=check) as work, console.progress() as progress:
+        if not started_by_run:
+            pipeline.require_ready(work.recipe, [chosen], work.workspace, progress)
+        result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)
+    if not started_by_run:
+        display.stage_done(chosen, result, False)
+        display.egress_report(work.run.path)
+    return result
+
+
+def _checks(stages: Sequence[str]) -> "Check":
+    """What looks for all that these stages of a new run need, before --fresh deletes the run that is there."""
+    from localinstruct import pipeline
+
+    def check(recipe: "Recipe", workspace: Path) -> None:
+        due = [stage for stage in pipeline.STAGES if stage.name in stages]
+        with console.progress() as progress:
+            pipeline.require_ready(recipe, due, workspace, progress)
+
+    return check
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """SIGTERM and SIGHUP end us as Ctrl-C does: what is kept is kept, and no child stays."""
+    raise KeyboardInterrupt
+
+
+def main() -> NoReturn:
+    """Run the command line and end the process with the right exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    try:
+        if CHILD in os.environ:
+            from localinstruct.offline import seal
+
+            seal.begin(False)  # sealed if our parent is, and checked against the kernel
+        with plain_words(Path.cwd()):
+            code = app(standalone_mode=False) or 0
+        if code == Interrupted.exit_code:  # what Typer makes of a KeyboardInterrupt, without a word
+            raise KeyboardInterrupt
+    except LocalInstructError as problem:
+        if not (isinstance(problem, Interrupted) and CHILD in os.environ):  # then our parent says it
+            console.error(problem)
+        code = problem.exit_code
+    except typer.TyperException as problem:
+        console.usage(problem)
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        if CHILD not in os.environ:
+            console.note("stopped while no run was open: what was counted as kept is kept.")
+        code = Interrupted.exit_code
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at exit
+        code = 0
+    sys.exit(code)

@@ -1,0 +1,172 @@
+"""Chat: talk to a run's student and to its base, both on one vLLM; on a terminal or through a pipe.
+
+Answers are streamed. Each side remembers what it was asked and what it said, where the student's template has a place for
+earlier turns; Alpaca's has none, so each line is asked on its own then, and that is said. Not covered: system prompts.
+"""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+from localinstruct import console
+from localinstruct.errors import DataError
+from localinstruct.evaluation.answers import Which, question_in
+from localinstruct.export.served import Served, serving_both
+from localinstruct.interrupt import run_async
+from localinstruct.models.catalog import load_catalog
+from localinstruct.pipeline import recipe_of
+from localinstruct.records import Instance, Message, Prompt
+from localinstruct.store.run import Run
+from localinstruct.teacher import Sampling
+from localinstruct.teacher.thinking import split_thinking
+from localinstruct.templates import Template, unsupported
+
+HELP = "/base, /student and /compare choose who answers; /new forgets what was said; /quit or Ctrl-D ends."
+CHOICES: dict[str, tuple[Which, ...]] = {
+    "/base": ("base",),
+    "/student": ("student",),
+    "/compare": ("base", "student"),
+}
+"""Command -> who answers from then on."""
+ONE_TURN = Instance("x", history=(Message("user", "x"), Message("assistant", "x")))
+Show = Callable[[str], None]
+"""Takes an answer as far as it has come."""
+
+
+@dataclass
+class Talk:
+    """A conversation with one side or with both; each has its own memory."""
+
+    sides: dict[Which, Served]
+    template: Template
+    sampling: Sampling
+    who: tuple[Which, ...]
+    said: dict[Which, list[Message]] = field(default_factory=lambda: {"base": [], "student": []})
+
+    @property
+    def remembers(self) -> bool:
+        """Whether the student's template has a place for earlier turns."""
+        return unsupported(ONE_TURN, self.template) is None
+
+    def ask(self, typed: str, shows: Sequence[Show]) -> dict[Which, str]:
+        """What each side that is asked answers, shown as it comes; DataError when a server refuses the prompt."""
+        answers = run_async(self._ask_all(typed, shows))
+        if self.remembers:
+            for side, answer in answers.items():
+                self.said[side] += [Message("user", typed), Message("assistant", answer)]
+        return answers
+
+    def forget(self) -> None:
+        """Begin anew."""
+        for turns in self.said.values():
+            turns.clear()
+
+    async def _ask_all(self, typed: str, shows: Sequence[Show]) -> dict[Which, str]:
+        answers = await asyncio.gather(*(self._ask(s, typed, show) for s, show in zip(self.who, shows, strict=True)))
+        return dict(zip(self.who, answers, strict=True))
+
+    async def _ask(self, side: Which, typed: str, show: Show) -> str:
+        client = self.sides[side].connect(self.sides[side].name, self.sampling)
+        text = ""
+        try:
+            async for piece in client.stream(self._prompt(side, typed)):
+                text += piece
+                show(split_thinking(text)[0].strip())
+        finally:
+            await client.close()
+        return split_thinking(text)[0].strip()
+
+    def _prompt(self, side: Which, typed: str) -> Prompt:
+        row = Instance(typed, history=tuple(self.said[side]))
+        asked = question_in(row, self.template, self.sampling.max_tokens)
+        return replace(asked, temperature=self.sampling.temperature)
+
+
+def chat(run: Run, *, who: str, prompt: str | None, temperature: float, max_tokens: int | None, json: bool) -> None:
+    """Answer `prompt`, or every line until the end of input; `who` is one of CHOICES without its slash.
+
+    `max_tokens` None is the recipe's evaluate.max_tokens. DataError before the student is trained.
+    """
+    recipe, workspace = recipe_of(run)
+    spec = load_catalog(workspace).get(recipe.models.student)
+    sampling = Sampling(temperature=temperature, max_tokens=max_tokens or recipe.evaluate.max_tokens)
+    with ExitStack() as display:
+        progress = display.enter_context(console.progress())
+        with serving_both(recipe, spec, run.path, "vllm-chat", progress) as sides:
+            display.close()  # the moving line goes, the prompt comes
+            talk = Talk(sides, recipe.train.template, sampling, CHOICES[f"/{who}"])
+            if prompt is not None:
+                _answer(talk, prompt, json)
+            else:
+                _converse(talk, json)
+
+
+def _converse(talk: Talk, json: bool) -> None:
+    """Lines in, answers out, commands obeyed, until the end of input."""
+    if console.is_typed():
+        console.note(HELP)
+    if not talk.remembers:
+        console.note("This student was trained on single turns: each line is answered on its own.")
+    while (command := _next(talk)) not in (None, "/quit"):
+        assert command is not None
+        if command in CHOICES:
+            talk.who = CHOICES[command]
+        elif command == "/new":
+            talk.forget()
+        elif command == "/help" or (command.startswith("/") and console.is_typed()):
+            console.note(HELP)
+        elif command:
+            _answer_or_say_why(talk, command, json)
+
+
+def _next(talk: Talk) -> str | None:
+    """What comes next, without the blanks around it; None at the end of input, and after Ctrl-C at the prompt."""
+    try:
+        typed = console.ask(f"{' and '.join(talk.who)} >")
+    except KeyboardInterrupt:
+        if not console.is_typed():
+            raise
+        console.note("")
+        return None
+    return None if typed is None else typed.strip()
+
+
+def _answer_or_say_why(talk: Talk, typed: str, json: bool) -> None:
+    """Go on after a prompt that is refused, and after Ctrl-C in the middle of an answer."""
+    try:
+        _answer(talk, typed, json)
+    except DataError as error:
+        hint = "/new begins anew." if any(talk.said.values()) else error.hint
+        console.error(DataError(error.message, hint))
+    except KeyboardInterrupt:
+        if not console.is_typed():
+            raise
+        console.note("\n(stopped; Ctrl-D ends)")
+
+
+def _answer(talk: Talk, typed: str, json: bool) -> None:
+    if json:
+        console.as_json({"asked": typed} | talk.ask(typed, [lambda _: None for _ in talk.who]), indent=None)
+    elif len(talk.who) > 1:
+        with console.side_by_side(talk.who) as grow:
+            talk.ask(typed, [partial(grow, number) for number in range(len(talk.who))])
+    else:
+        talk.ask(typed, [Shown().grow])
+        console.line()
+
+
+class Shown:
+    """An answer on stdout as it grows; one that turns out to have begun otherwise begins again on a new line."""
+
+    def __init__(self) -> None:
+        self.text = ""
+
+    def grow(self, text: str) -> None:
+        """Write what is new in `text`, the whole answer so far."""
+        if not text.startswith(self.text):
+            console.write("\n")
+            self.text = ""
+        console.write(text[len(self.text) :])
+        self.text = text

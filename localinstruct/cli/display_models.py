@@ -1,0 +1,73 @@
+"""How models and the machine are shown: values in, lines of `console` out."""
+
+from pathlib import Path
+
+from localinstruct import console
+from localinstruct.fit.doctor import doctor_facts
+from localinstruct.models.catalog import ModelSpec, load_catalog
+from localinstruct.models.catalog import verify as verify_model
+from localinstruct.nano import LABEL
+from localinstruct.recipe import find_workspace
+
+
+def doctor(json: bool) -> None:
+    """Every fact of this machine, what would not work and how to mend it."""
+    facts = doctor_facts(find_workspace(Path.cwd()))
+    if json:
+        console.as_json([{"name": f.name, "value": f.value, "ok": f.ok, "fix": f.fix} for f in facts])
+        return
+    for fact in facts:
+        console.line(f"{'ok  ' if fact.ok else 'FIX '} {fact.name}: {fact.value}")
+        if not fact.ok and fact.fix:
+            console.line(f"       → {fact.fix}")
+    wrong = sum(not fact.ok for fact in facts)
+    console.heading(f"{wrong} of {len(facts)} need mending" if wrong else f"all {len(facts)} well")
+
+
+def models(json: bool) -> None:
+    """The catalog as a table."""
+    catalog = load_catalog(find_workspace(Path.cwd()))
+    specs = [catalog.get(name) for name in catalog.names()]
+    if json:
+        console.as_json([{**spec.model_dump(mode="json"), "here": _here(spec)} for spec in specs])
+        return
+    rows = [
+        (spec.name, _size(spec), _weights(spec), "chat" if spec.chat else "base", _here(spec), "/".join(spec.roles),
+         spec.licence) for spec in specs
+    ]  # fmt: skip
+    console.table(("name", "size", "bf16 GiB", "kind", "here", "roles", "licence"), rows)
+    console.line()
+    console.heading("What a licence asks of a model that was trained on such a model's output")
+    asked = dict.fromkeys((spec.licence, spec.obligations) for spec in specs if spec.obligations)
+    console.table(("licence", "asks"), [(licence, " ".join(text.split())) for licence, text in asked])
+    console.note(f"nano-*: {LABEL}. Memory in other precisions: localinstruct models list --json")
+
+
+def _here(spec: ModelSpec) -> str:
+    return "endpoint" if spec.endpoint else "yes" if spec.present else "no"
+
+
+def _size(spec: ModelSpec) -> str:
+    count = spec.parameters or 0
+    return f"{count / 1e9:.1f} B" if count >= 1e8 else f"{count / 1e6:.1f} M" if count else "?"
+
+
+def _weights(spec: ModelSpec) -> str:
+    needed = spec.memory_gib.get("bf16")
+    return "?" if not needed else f"{needed:.1f}" if needed >= 0.1 else "<0.1"
+
+
+def verify_models(name: str | None, json: bool) -> bool:
+    """Check one model, or every one that is on this disk; True when all are well."""
+    catalog = load_catalog(find_workspace(Path.cwd()))
+    specs = [catalog.get(n) for n in ([name] if name else catalog.names())]
+    specs = specs if name else [spec for spec in specs if not spec.endpoint and spec.present]
+    problems = {spec.name: verify_model(spec) for spec in specs}
+    if json:
+        console.as_json(problems)
+    else:
+        for checked, found in problems.items():
+            console.line(f"{checked}: {'well' if not found else f'{len(found)} problems'}")
+            for problem in found:
+                console.line(f"  - {problem}")
+    return not any(problems.values())

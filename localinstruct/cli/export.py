@@ -1,0 +1,136 @@
+"""`localinstruct export`, `serve` and `chat`: what a run has made, for other tools, for programs and for a person."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from localinstruct import console
+from localinstruct.cli.options import Json, RunArg, Sealed, SealedAlone, require_choice
+from localinstruct.errors import UsageError
+
+if TYPE_CHECKING:
+    from localinstruct.store.run import Run
+
+Format = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        help="Rows: alpaca, jsonl, messages, sharegpt, parquet or preference. "
+        "The student: adapter, merged, ollama or gguf.",
+    ),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="File to write, or new folder for the student; default: in the run."),
+]
+
+Converter = Annotated[
+    str,
+    typer.Option(
+        "--converter", metavar="FILE", help="For gguf: llama.cpp's convert_hf_to_gguf.py; default: the one on the PATH."
+    ),
+]
+
+
+def export(
+    target: RunArg,
+    format: Format = "alpaca",
+    output: Output = None,
+    converter: Converter = "",
+    sealed: SealedAlone = False,
+) -> None:
+    """Write the kept rows, or the trained student, in a format that other tools read."""
+    from localinstruct.export import MODEL_FORMATS
+    from localinstruct.formats import EXPORTS
+    from localinstruct.store.folder import require_outside
+    from localinstruct.workspace import viewed_run
+
+    require_choice("--format", format, [*EXPORTS, *MODEL_FORMATS])
+    if output:
+        require_outside(output)
+    with viewed_run(target, loopback=False) as found:
+        if format in EXPORTS:
+            _export_rows(found, format, output)
+        else:
+            _export_student(found, format, output or _in_run(found, f"-{format}"), converter)
+
+
+def _in_run(run: "Run", ending: str) -> Path:
+    """A place in the run's own folder; UsageError where that may not be written."""
+    if not os.access(run.path, os.W_OK):
+        raise UsageError(
+            f"{run.path}: may not be written, so the export needs another place.", "Name it: --output PATH"
+        )
+    return run.path / f"{run.path.name}{ending}"
+
+
+def _export_rows(run: "Run", format: str, output: Path | None) -> None:
+    from localinstruct.formats import ending_of, require_place, write, write_text
+    from localinstruct.pipeline import recipe_of
+    from localinstruct.report.cards import dataset_card
+
+    path = output or _in_run(run, f"-{format}{ending_of(format)}")
+    require_place(path, format)
+    if not run.count_kept():
+        raise UsageError(
+            f"{run.path}: nothing to export: no rows are kept.", f"Make some first: localinstruct generate {run.path}"
+        )
+    recipe, workspace = recipe_of(run)
+    console.line(f"{write(run.kept(), format, path)} rows in {path}")
+    card = path.with_name(f"{path.name}.card.md")
+    write_text(card, dataset_card(run, recipe, workspace, format, {"train": path}))
+    console.note(f"what they are, licences and limits: {card}")
+
+
+def _export_student(run: "Run", format: str, output: Path, converter: str) -> None:
+    from localinstruct.export import export_request, export_student
+    from localinstruct.models.catalog import load_catalog
+    from localinstruct.pipeline import recipe_of
+    from localinstruct.report.cards import model_card
+
+    recipe, workspace = recipe_of(run)
+    wanted = export_request(recipe, load_catalog(workspace).get(recipe.models.student), run.path, converter)
+    with console.progress() as progress:
+        done = export_student(wanted, format, output, progress, partial(model_card, run, recipe, workspace, format))
+    console.line(f"the student of {run.path} in {output}")
+    console.pairs(done.facts)
+    console.note(f"next: {done.next.replace('{}', str(output))}")
+
+
+def serve(
+    target: RunArg,
+    port: Annotated[
+        int, typer.Option("--port", min=0, max=65534, help="Of 127.0.0.1, in place of a private unix socket.")
+    ] = 0,
+    sealed: Sealed = False,
+) -> None:
+    """Serve the student of a run and its base to other programs, until Ctrl-C."""
+    from localinstruct.export.serve import serve as stay
+    from localinstruct.workspace import viewed_run
+
+    with viewed_run(target, loopback=True) as found:
+        stay(found, port)
+
+
+def chat(
+    target: RunArg,
+    base: Annotated[bool, typer.Option("--base", help="Start with the base model instead of the student.")] = False,
+    compare: Annotated[bool, typer.Option("--compare", help="Have both answer, side by side.")] = False,
+    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Answer this and end.")] = None,
+    temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="0 takes the likeliest words.")] = 0,
+    max_tokens: Annotated[
+        int | None, typer.Option("--max-tokens", min=1, help="Per answer; default: the recipe's evaluate.max_tokens.")
+    ] = None,
+    json: Json = False,
+    sealed: Sealed = False,
+) -> None:
+    """Talk to the student of a run, to its base, or to both; lines of a pipe are answered one by one."""
+    from localinstruct.cli.chat import chat as talk
+    from localinstruct.workspace import viewed_run
+
+    who = "compare" if compare else "base" if base else "student"
+    with viewed_run(target, loopback=True) as found:
+        talk(found, who=who, prompt=prompt, temperature=temperature, max_tokens=max_tokens, json=json)

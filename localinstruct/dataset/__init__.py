@@ -1,0 +1,1 @@
+"""From kept rows to the files a student is trained on: mixing, decontamination, phrasing and the split."""

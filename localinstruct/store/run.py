@@ -1,0 +1,327 @@
+"""The run directory runs/NAME/ and its SQLite store: lock, tape, kept rows, rejects, stage entries.
+
+One file, run.sqlite, is the truth (WAL, synchronous=FULL); everything else in the directory can be made again from it.
+"Kept" means committed here before it is counted on the screen. One writer at a time holds the lock (flock, so the kernel
+frees it when the owner dies); readers never wait. An episode is committed in one transaction, in order, so after a kill
+the store holds a whole number of episodes and the tape holds every completion that had arrived.
+
+    run.sqlite   tape, kept, rejects, episodes, stages, meta      logs/      what vLLM said
+    recipe.yaml  the resolved recipe, for people                  dataset/   train.jsonl, held_out.jsonl
+    run.lock     pid of the writer                                adapter/   the LoRA adapter      report.html
+
+Where the directory cannot be written it can still be read. Not covered: network file systems (flock and WAL need a local
+disk); and reading, where nothing may be written, a run that another machine begins to write just then.
+"""
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from localinstruct.errors import RunConflict, UsageError
+from localinstruct.records import Completion, Instance, Kept, Neighbour, Reject
+from localinstruct.store.folder import make_folder
+from localinstruct.store.integrity import checksum, damage, damaged, plain_words, read_only
+from localinstruct.store.lock import only_writer
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SCHEMA_VERSION = 2
+SCHEMA = """
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL);
+CREATE TABLE tape(episode INTEGER, call INTEGER, idx INTEGER, digest TEXT NOT NULL, prompt TEXT NOT NULL,
+                  completions TEXT NOT NULL, tokens INTEGER NOT NULL, arrived REAL NOT NULL,
+                  checksum TEXT NOT NULL, PRIMARY KEY (episode, call, idx)) WITHOUT ROWID;
+CREATE TABLE episodes(episode INTEGER PRIMARY KEY, kept INTEGER NOT NULL, rejected INTEGER NOT NULL,
+                      tokens INTEGER NOT NULL, committed REAL NOT NULL, checksum TEXT NOT NULL);
+CREATE TABLE kept(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, episode INTEGER NOT NULL, instance TEXT NOT NULL,
+                  most_similar TEXT NOT NULL, vector BLOB NOT NULL, checksum TEXT NOT NULL);
+CREATE TABLE rejects(seq INTEGER PRIMARY KEY, episode INTEGER NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL,
+                     text TEXT NOT NULL, detail TEXT NOT NULL, score REAL, checksum TEXT NOT NULL);
+CREATE TABLE stages(name TEXT PRIMARY KEY, inputs TEXT NOT NULL, started REAL NOT NULL, finished REAL,
+                    result TEXT NOT NULL, checksum TEXT NOT NULL);
+"""
+
+
+class Run:
+    """An open run directory. Use `open_run` to write and `read_run` to look."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = connection
+
+    def close(self) -> None:
+        """Close the store; everything committed is already on disk."""
+        self._db.close()
+
+    # -- meta -------------------------------------------------------------------------------------------------------
+
+    def get(self, key: str) -> str | None:
+        """A stored text ("recipe", "version", …), or None."""
+        row = self._db.execute("SELECT value FROM meta WHERE key = ?", (key,)).fetchone()
+        return row[0] if row else None
+
+    def put(self, key: str, value: str) -> None:
+        """Store a text under `key`, replacing an earlier one."""
+        with self._transaction():
+            self._insert("meta", key, value)
+
+    # -- tape -------------------------------------------------------------------------------------------------------
+
+    def recall(self, episode: int, call: int, index: int, digest: str) -> list[Completion] | None:
+        """The completions on the tape for this place, or None when they were never asked for.
+
+        A tape that answers another prompt than `digest` means the method or its prompts changed: RunConflict.
+        """
+        place = (episode, call, index)
+        row = self._db.execute(
+            "SELECT digest, completions FROM tape WHERE episode = ? AND call = ? AND idx = ?", place
+        ).fetchone()
+        if row is None:
+            return None
+        if row[0] != digest:
+            raise RunConflict(
+                f"{self.path}: the tape at episode {episode}, call {call}, prompt {index} answers another prompt; "
+                "the method, its prompts or the seeds have changed since.",
+                "Use another --name, or start over with --fresh.",
+            )
+        return [Completion(**data) for data in json.loads(row[1])]
+
+    def record(
+        self, episode: int, call: int, index: int, prompt: dict[str, Any], digest: str, answers: Sequence[Completion]
+    ) -> None:
+        """Put completions on the tape, durably, before anyone uses them."""
+        row = (episode, call, index, digest, _json(prompt), _json([asdict(a) for a in answers]))
+        with self._transaction():
+            self._insert("tape", *row, sum(a.tokens for a in answers), time.time())
+
+    def tape(self) -> Iterator[tuple[int, int, int, dict[str, Any], list[Completion]]]:
+        """Everything the teacher was asked and said: (episode, call, index, prompt, completions)."""
+        query = "SELECT episode, call, idx, prompt, completions FROM tape ORDER BY episode, call, idx"
+        for episode, call, index, prompt, completions in self._db.execute(query):
+            yield episode, call, index, json.loads(prompt), [Completion(**c) for c in json.loads(completions)]
+
+    def tape_usage(self) -> tuple[int, list[tuple[float, int]]]:
+        """Prompts on the tape, and (arrival time, output tokens) of each in order of arrival."""
+        rows = self._db.execute("SELECT arrived, tokens FROM tape ORDER BY arrived").fetchall()
+        return len(rows), rows
+
+    # -- episodes ---------------------------------------------------------------------------------------------------
+
+    def commit_episode(self, episode: int, kept: Sequence[Kept], rejects: Sequence[Reject], tokens: int) -> None:
+        """Commit one episode whole: its kept rows, its rejects and its own entry, in one durable transaction."""
+        with self._transaction():
+            for seq, row in enumerate(kept, self._next("kept")):
+                similar, vector = _json([asdict(n) for n in row.most_similar]), row.vector.astype("<f4").tobytes()
+                text = _json(row.instance.to_dict())
+                self._insert("kept", seq, row.instance.id, episode, text, similar, vector)
+            for seq, reject in enumerate(rejects, self._next("rejects")):
+                fields = (reject.stage, reject.reason, reject.text, reject.detail, reject.score)
+                self._insert("rejects", seq, episode, *fields)
+            self._insert("episodes", episode, len(kept), len(rejects), tokens, time.time())
+
+    def _next(self, table: str) -> int:
+        return int(self._db.execute(f"SELECT coalesce(max(seq), 0) + 1 FROM {table}").fetchone()[0])
+
+    def _insert(self, table: str, *values: Any) -> None:
+        """Write one row with its checksum; a row of meta and stages replaces the one before it."""
+        verb = "INSERT OR REPLACE" if table in ("meta", "stages") else "INSERT"
+        places = ", ".join("?" * (len(values) + 1))
+        self._db.execute(f"{verb} INTO {table} VALUES ({places})", (*values, checksum(values)))
+
+    def episodes(self) -> list[tuple[int, int, int, int, float]]:
+        """(episode, kept, rejected, output tokens, time of commit) of every committed episode, in order."""
+        query = "SELECT episode, kept, rejected, tokens, committed FROM episodes ORDER BY episode"
+        return self._db.execute(query).fetchall()
+
+    def count_kept(self) -> int:
+        """How many rows are kept."""
+        return int(self._db.execute("SELECT count(*) FROM kept").fetchone()[0])
+
+    def is_blank(self) -> bool:
+        """Whether nothing has been asked or kept yet, so that the run can still become any other."""
+        return not self._db.execute("SELECT EXISTS(SELECT 1 FROM tape) OR EXISTS(SELECT 1 FROM episodes)").fetchone()[0]
+
+    def kept(self) -> Iterator[Instance]:
+        """Kept instances in the order they were committed."""
+        for (text,) in self._db.execute("SELECT instance FROM kept ORDER BY seq"):
+            yield Instance.from_dict(json.loads(text))
+
+    def kept_with_neighbours(self) -> Iterator[tuple[Instance, list[Neighbour]]]:
+        """Kept instances with the rows they resemble most, nearest first."""
+        for instance, similar in self._db.execute("SELECT instance, most_similar FROM kept ORDER BY seq"):
+            yield Instance.from_dict(json.loads(instance)), [Neighbour(**n) for n in json.loads(similar)]
+
+    def vectors(self) -> "np.ndarray":
+        """Embeddings of the kept rows, (n, d) float32, in kept order; (0, 0) when there are none."""
+        import numpy as np
+
+        blobs = [blob for (blob,) in self._db.execute("SELECT vector FROM kept ORDER BY seq")]
+        if not blobs:
+            return np.zeros((0, 0), dtype=np.float32)
+        return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1)  # (n, d)
+
+    def rejects(self, reason: str | None = None) -> Iterator[tuple[int, Reject]]:
+        """(episode, reject) in order, all or those of one reason."""
+        query = "SELECT episode, stage, reason, text, detail, score FROM rejects"
+        where, values = (" WHERE reason = ?", (reason,)) if reason else ("", ())
+        for episode, *fields in self._db.execute(f"{query}{where} ORDER BY seq", values):
+            yield episode, Reject(*fields)
+
+    def reject_counts(self) -> list[tuple[str, str, int]]:
+        """(stage, reason, count), most frequent first."""
+        query = (
+            "SELECT stage, reason, count(*) FROM rejects GROUP BY stage, reason ORDER BY count(*) DESC, stage, reason"
+        )
+        return self._db.execute(query).fetchall()
+
+    # -- stages -----------------------------------------------------------------------------------------------------
+
+    def start_stage(self, name: str, inputs: str) -> None:
+        """Note that a stage begins; `inputs` is the digest of all that shapes its result. Keeps an earlier start time."""
+        with self._transaction():
+            row = self._db.execute(
+                "SELECT started FROM stages WHERE name = ? AND inputs = ?", (name, inputs)
+            ).fetchone()
+            started = row[0] if row else time.time()
+            self._insert("stages", name, inputs, started, None, "{}")
+
+    def finish_stage(self, name: str, result: dict[str, Any]) -> None:
+        """Store a stage's result; from now on it is skipped while its inputs stay the same."""
+        entry = self.stage(name)
+        if entry is None:
+            raise RunConflict(f"{self.path}: {name} was never started.")
+        with self._transaction():
+            self._insert("stages", name, entry.inputs, entry.started, time.time(), _json(result))
+
+    def forget_stage(self, name: str) -> None:
+        """Make a stage unfinished again."""
+        with self._transaction():
+            self._db.execute("DELETE FROM stages WHERE name = ?", (name,))
+
+    def restore_stage(self, entry: "StageEntry") -> None:
+        """Put an entry back as it was."""
+        with self._transaction():
+            result = _json(entry.result)
+            self._insert("stages", entry.name, entry.inputs, entry.started, entry.finished, result)
+
+    def stage(self, name: str) -> "StageEntry | None":
+        """What is known about a stage, or None when it was never started."""
+        query = "SELECT name, inputs, started, finished, result FROM stages WHERE name = ?"
+        row = self._db.execute(query, (name,)).fetchone()
+        return StageEntry(row[0], row[1], row[2], row[3], json.loads(row[4])) if row else None
+
+    def require_sound(self) -> None:
+        """Read the whole store once; StoreError that names the damage when a row is not as it was written."""
+        problems = damage(self._db, SCHEMA)
+        if problems:
+            raise damaged(self.path / "run.sqlite", problems)
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """Committed and synced when the block ends well; StoreError, with nothing changed, when the disk refuses."""
+        with plain_words(self.path / "run.sqlite"):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:  # some refusals roll back by themselves
+                    self._db.execute("ROLLBACK")
+                raise
+
+
+@dataclass(frozen=True, slots=True)
+class StageEntry:
+    """A stage of a run: digest of its inputs, unix times in seconds, and its result once finished."""
+
+    name: str
+    inputs: str
+    started: float
+    finished: float | None
+    result: dict[str, Any]
+
+
+@contextmanager
+def open_run(path: Path) -> Iterator[Run]:
+    """Open a run for writing, made if missing; RunInUse (with the owner's pid) when another process has it.
+
+    StoreError when the disk refuses or the store is damaged; a stage started by `run` relies on its parent's check.
+    """
+    with plain_words(path):
+        make_folder(path)
+    with only_writer(path) as ours:
+        run = Run(path, _connect(path / "run.sqlite", create=True))
+        try:
+            if ours:
+                run.require_sound()
+            yield run
+        finally:
+            run.close()
+
+
+@contextmanager
+def read_run(path: Path) -> Iterator[Run]:
+    """Open an existing run to look at it, also while another process writes to it; StoreError when it is damaged.
+
+    Nothing is written where the folder may not be written (a read-only disk, another user's run).
+    """
+    if not (path / "run.sqlite").is_file():
+        raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
+    store = path / "run.sqlite"
+    run = Run(path, _connect(store, create=False) if os.access(path, os.W_OK) else _connect_read_only(store))
+    try:
+        run.require_sound()
+        yield run
+    finally:
+        run.close()
+
+
+def _runs_beside(path: Path) -> str:
+    names = sorted(p.parent.name for p in path.parent.glob("*/run.sqlite"))
+    return f"Runs in {path.parent}: {', '.join(names)}." if names else "Make one with: localinstruct run RECIPE"
+
+
+def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
+    with plain_words(path):
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except UnicodeDecodeError as error:  # SQLite quotes what it cannot parse
+            raise damaged(path, [f"its schema cannot be read ({error})"]) from None
+        connection.execute("PRAGMA synchronous = FULL")
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0 and create:
+            connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+            version = SCHEMA_VERSION
+    return _of_this_version(connection, version, path)
+
+
+def _connect_read_only(path: Path) -> sqlite3.Connection:
+    with plain_words(path):
+        connection = sqlite3.connect(
+            read_only(path), uri=True, isolation_level=None, check_same_thread=False, timeout=30
+        )
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+    return _of_this_version(connection, version, path)
+
+
+def _of_this_version(connection: sqlite3.Connection, version: int, path: Path) -> sqlite3.Connection:
+    if version == 0:
+        raise UsageError(f"{path.parent}: just being made, or never begun.", "Try again in a moment.")
+    if version != SCHEMA_VERSION:
+        raise RunConflict(
+            f"{path}: written by another version of localinstruct (store {version}, this one reads {SCHEMA_VERSION}).",
+            "Use the version that made it, or another --name.",
+        )
+    return connection
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,0 +1,65 @@
+"""runs/NAME/train/best/: the student with the lowest held-out loss so far, and when to stop looking for a better one.
+
+Written whole beside its place and renamed. A resumed training passes the same losses again, so a best of a step that is
+yet to come is still the best when it comes. Not covered: judging by anything but held-out loss.
+"""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from localinstruct.store.durable import sync_tree, write_text
+from localinstruct.training import modes
+
+FACTS = "best.json"
+FOLDER = "best"
+
+
+@dataclass
+class Best:
+    """The best student so far. `save` writes the student as it is into a folder."""
+
+    folder: Path
+    inputs: str
+    save: Callable[[Path], None] | None
+    """None: nothing is kept, only counted."""
+    patience: int | None
+    losses: list[float] = field(default_factory=list)
+    """Held-out losses after training began."""
+
+    def offer(self, step: int, loss: float) -> None:
+        """Take note of a loss, and keep the student if there was no better one."""
+        self.losses.append(loss)
+        kept = read(self.folder, self.inputs)
+        if self.save and (kept is None or loss < kept[1]):
+            fresh = self.folder.with_name(".best.part")
+            self.save(fresh)
+            facts = {"inputs": self.inputs, "step": step, "loss": loss}
+            write_text(fresh / FACTS, json.dumps(facts))
+            modes.put(fresh, self.folder)
+
+    def is_over(self) -> bool:
+        """Whether the last `patience` losses brought no new best."""
+        if self.patience is None or len(self.losses) <= self.patience:
+            return False
+        return min(self.losses[-self.patience :]) >= min(self.losses[: -self.patience])
+
+
+def read(folder: Path, inputs: str) -> tuple[int, float] | None:
+    """(step, held-out loss) of the student kept in `folder` by this training, or None."""
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        return (int(facts["step"]), float(facts["loss"])) if facts["inputs"] == inputs else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def take(folder: Path, target: Path) -> None:
+    """Put a copy of the best student at `target`."""
+    fresh = target.with_name(f".{target.name}.part")
+    shutil.rmtree(fresh, ignore_errors=True)
+    shutil.copytree(folder, fresh, ignore=shutil.ignore_patterns(FACTS))
+    sync_tree(fresh)
+    modes.put(fresh, target)
