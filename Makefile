@@ -33,7 +33,7 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_cli_start.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/cli/test_cli_start.py
 
 ## make test      all tests, including whole runs on a real vLLM on the CPU
 test: setup
@@ -49,7 +49,7 @@ torture: setup
 
 ## make sealed-demo  the whole demo in the seal, every network call watched by strace; with a positive control
 sealed-demo: setup
-	$(BIN)/python -m tests.sealed_demo $(or $(OUT),sealed-demo)
+	$(BIN)/python -m tests.support.sealed_demo $(or $(OUT),sealed-demo)
 
 ## make bench     measured ratios, written to benchmarks/results
 bench: setup

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.nano_server import serving_nano
+from tests.support.nano_server import serving_nano
 
 
 @pytest.fixture(scope="session")

@@ -22,8 +22,8 @@ from localinstruct.progress import Silent
 from localinstruct.records import Completion, Prompt
 from localinstruct.teacher import Serve, vllm
 from localinstruct.teacher.vllm import Server, vllm_command
-from tests.scripted import HashEncoder, ScriptedTeacher
-from tests.tiny_student import byte_level, save_student
+from tests.support.scripted import HashEncoder, ScriptedTeacher
+from tests.support.tiny_student import byte_level, save_student
 
 BENCHMARKS = Path(results.__file__).parent
 STORED = sorted((BENCHMARKS / "results").glob("*.json"))

@@ -18,7 +18,7 @@ from localinstruct.progress import Silent
 from localinstruct.recipe import load_recipe
 from localinstruct.run import open_run
 from localinstruct.stages.generate import converse, make_line
-from tests.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedTeacher
+from tests.support.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedTeacher
 
 recipe = load_recipe(Path("recipes/toy.yaml"))
 seeds = read_instances(Path(recipe.seeds), first_instance_only=True)
@@ -37,7 +37,7 @@ def house(tmp_path: Path) -> Path:
     for name in ("localinstruct", "seeds", "docs", "recipes"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("weights", "__pycache__", "*.png"))
     (tmp_path / "tests").mkdir()
-    for name in ("models.yaml", "README.md", "tests/__init__.py", "tests/scripted.py"):
+    for name in ("models.yaml", "README.md", "tests/__init__.py", "tests/support/scripted.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path
 

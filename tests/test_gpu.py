@@ -61,7 +61,7 @@ def test_the_student_trains_in_every_mode_of_a_gpu(
     from localinstruct.store.run import open_run
     from localinstruct.training import stage as training_stage
     from localinstruct.training.choices import installed
-    from tests.tiny_student import Recorded, keep
+    from tests.support.tiny_student import Recorded, keep
 
     if "train.mode=qlora" in settings and not installed("bitsandbytes"):
         pytest.skip("bitsandbytes is not installed")

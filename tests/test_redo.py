@@ -13,8 +13,8 @@ from localinstruct.pipeline import as_before_when_refused, recipe_of, settle_rec
 from localinstruct.recipe import Recipe
 from localinstruct.store.run import Run, open_run, read_run
 from localinstruct.training import student
-from tests.tiny_student import recipe_data
-from tests.trained_runs import CPU, train_tiny, workspace
+from tests.support.tiny_student import recipe_data
+from tests.support.trained_runs import CPU, train_tiny, workspace
 
 RESULTS: dict[str, dict[str, Any]] = {"generate": {}, "dataset": {"train": 22}, "train": {"steps": 6, "product": "x"}}
 

@@ -15,7 +15,7 @@ Z_95 = 1.959964
 DRAWS = 2000
 QUANTILES = (0.0125, 0.9875)
 """Wider than 0.025 and 0.975, since the bootstrap does not know its own bias: covers in 97 to 98 % of
-1,500 simulated runs (tests/test_statistics.py)."""
+1,500 simulated runs (tests/evaluation/test_statistics.py)."""
 SMALLEST_SIGNAL = 0.1
 """Below this a judge's verdicts are hardly told from coin tosses, and no win rate is claimed."""
 

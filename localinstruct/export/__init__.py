@@ -49,7 +49,9 @@ def export_request(recipe: Recipe, spec: ModelSpec, run_path: Path, converter: s
     return ExportRequest(run_path.name, recipe.train.template, spec, artefact(run_path), log, converter)
 
 
-def export_student(wanted: ExportRequest, format: str, output: Path, progress: Progress, card: Card | None = None) -> Exported:
+def export_student(
+    wanted: ExportRequest, format: str, output: Path, progress: Progress, card: Card | None = None
+) -> Exported:
     """Write the student as `format` (a key of MODEL_FORMATS) into the new folder `output`, with its model card.
 
     `card` writes the text of README.md, given the folder with everything else in it.

@@ -65,7 +65,9 @@ def write(wanted: ExportRequest, folder: Path, progress: Progress) -> Exported:
     found = _difference(again, trained, bare)
     _require_same(found, ROUNDED if kind != "float32" or device.dtype != "float32" else EXACT)
     progress.update("comparing", 4, 4)
-    return Exported((("weights", f"safetensors, {kind}"), ("checked", _said(found))), "localinstruct models add NAME {}")
+    return Exported(
+        (("weights", f"safetensors, {kind}"), ("checked", _said(found))), "localinstruct models add NAME {}"
+    )
 
 
 def _logits(model: Any, asked: list[list[int]]) -> list[Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.leaks import GROUPS, Leak, world
 from tests.leaks.leak import REAL_SLEEP
-from tests.strace_log import MARK
+from tests.support.strace_log import MARK
 
 WORLD = "world.jsonl"
 

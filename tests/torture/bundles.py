@@ -1,4 +1,4 @@
-"""Bundles: bits, parts, malicious manifests and kills; the counts of tests/bundle_torture.py, as rows of the table."""
+"""Bundles: bits, parts, malicious manifests and kills; the counts of tests/support/bundle_torture.py, as rows of the table."""
 
 import os
 from collections.abc import Callable
@@ -9,8 +9,8 @@ from random import Random
 from localinstruct.bundle.signing import keygen
 from localinstruct.bundle.unpack import import_bundle
 from localinstruct.progress import Silent
-from tests import bundle_torture
-from tests.bundle_samples import age, bundle, forge, made_of, workspace
+from tests.support import bundle_torture
+from tests.support.bundle_samples import age, bundle, forge, made_of, workspace
 from tests.torture.kills import Tick
 
 Row = Callable[[int, Random, Path, Tick], list[str]]
@@ -35,7 +35,7 @@ def parts(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
 
 def manifests(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """Right digests and ids, wrong intentions: check, VERIFY.py and import refuse each with its reason."""
-    from tests.test_bundle_damage import EDITS, PATHS, refused_everywhere
+    from tests.bundle.test_bundle_damage import EDITS, PATHS, refused_everywhere
 
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     wrong, every = [], [*(("edit", kind) for kind in EDITS), *(("names", kind) for kind in PATHS)]

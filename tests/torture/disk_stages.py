@@ -68,8 +68,8 @@ def begin(folder: Path) -> list[str]:
     """A workspace whose run has its rows on a roomy disk; the names of the steps."""
     from localinstruct.recipe import Recipe
     from localinstruct.store.run import open_run
-    from tests.tiny_student import keep, recipe_data, rows
-    from tests.trained_runs import workspace
+    from tests.support.tiny_student import keep, recipe_data, rows
+    from tests.support.trained_runs import workspace
 
     mount(folder, ROOMY)
     workspace(folder)
@@ -173,7 +173,7 @@ def left_over(runs: Path) -> list[str]:
 
 def products(folder: Path, name: str) -> Any:
     """What a step makes, as far as it is the same every time."""
-    from tests.test_train import adapter, curve
+    from tests.training.test_train import adapter, curve
 
     path = folder / RUN
     if name == "train":

@@ -17,7 +17,7 @@ from localinstruct.methods.numbered_list import parse_list
 from localinstruct.models.catalog import load_catalog
 from localinstruct.recipe import load_recipe
 from localinstruct.records import Instance, Reject
-from tests.scripted import numbered_list
+from tests.support.scripted import numbered_list
 from tests.torture.kills import Tick
 from tests.torture.program import MODELS, RECIPE, SEEDS, run, workspace
 

@@ -89,8 +89,8 @@ class Worker:
     """What the forked attempts share: the student, an undisturbed training, and how long it takes."""
 
     def __init__(self, folder: Path) -> None:
-        from tests import test_train_kill
-        from tests.tiny_student import byte_level, save_student
+        from tests.support.tiny_student import byte_level, save_student
+        from tests.training import test_train_kill
 
         code, _ = child(lambda: void(save_student(folder / "tiny", byte_level())), folder / "student.said", None)
         assert code == 0, (folder / "student.said").read_text()
@@ -104,13 +104,13 @@ class Worker:
         print("DONE", self.done, flush=True)
 
     def training(self, path: Path) -> None:
-        from tests import killable_training
+        from tests.support import killable_training
 
         killable_training.main(path, self.student)
 
     def train(self, count: int, rng: Random) -> list[str]:
-        from tests.test_train import assert_same_training
-        from tests.test_train_kill import make
+        from tests.training.test_train import assert_same_training
+        from tests.training.test_train_kill import make
 
         wrong: list[str] = []
         while self.done < count:
@@ -164,7 +164,7 @@ def evaluation(path: Path, folder: Path) -> None:
     from localinstruct.store.durable import write_text
     from localinstruct.store.run import open_run
     from localinstruct.training import student
-    from tests.tiny_student import Recorded, recipe_data
+    from tests.support.tiny_student import Recorded, recipe_data
 
     student.choose_device = lambda: student.Device("cpu", "float32", "test")
     (path.parent / "tasks.jsonl").exists() or tasks(path.parent / "tasks.jsonl")

@@ -27,7 +27,7 @@ from localinstruct.generation import stage
 from localinstruct.records import Completion, Prompt
 from localinstruct.store import durable
 from localinstruct.store.run import read_run
-from tests.scripted import HashEncoder, numbered_list
+from tests.support.scripted import HashEncoder, numbered_list
 
 ANNOUNCE = "LOCALINSTRUCT_TORTURE_PIPE"
 """Descriptor on which the program says how many rows it has shown as kept."""

@@ -10,7 +10,7 @@ from random import Random
 from resource import getpagesize
 from statistics import median
 
-from tests.scripted import numbered_list
+from tests.support.scripted import numbered_list
 from tests.torture.kills import GENERATE, Tick, judge
 from tests.torture.program import exported, killer, run, workspace
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from tests.openai_server import _Server, completion, failure
+from tests.support.openai_server import _Server, completion, failure
 from tests.torture.kills import GENERATE, Tick, judge
 from tests.torture.program import Outcome, exported, recorded, run, workspace
 

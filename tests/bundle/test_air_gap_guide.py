@@ -1,0 +1,50 @@
+"""docs/air-gap.md: its commands exist with those options, and its unit is the one the seal writes."""
+
+import re
+import shlex
+
+from tests.cli.test_sealed_commands import commands as all_commands
+from tests.support.air_gap import GUIDE, blocks, commands
+
+
+def test_every_command_of_the_guide_exists() -> None:
+    import inspect
+
+    from localinstruct.cli.app import app
+
+    known, seen = dict(all_commands(app)), 0
+    for line in commands():
+        words = shlex.split(line)
+        if words[0] != "localinstruct":
+            continue
+        name = next(name for name in (" ".join(words[1:3]), words[1]) if name in known)
+        options = {word[2:].replace("-", "_").split("=")[0] for word in words if word.startswith("--")}
+        assert options - {"cpu"} <= known[name], line
+        seen += 1
+    assert seen >= 12
+    assert inspect.signature(app.registered_commands[0].callback or app).parameters  # the table above is not empty
+
+
+def test_the_guide_goes_the_whole_way() -> None:
+    text = "\n".join(commands())
+    for words in ("bundle pack", "VERIFY.py", "SIGNATURE.py", "UNPACK.py wheelhouse", "--no-index", "--require-hashes", "doctor",
+                  "bundle import", "--sealed", "verify-report", "--run first"):  # fmt: skip
+        assert words in text, words
+    assert [number for number in range(1, 6) if not blocks(number)] == []
+
+
+def test_its_unit_is_ours() -> None:
+    from pathlib import Path
+
+    from localinstruct.offline.backends import systemd_unit
+
+    [unit] = re.findall(r"```ini\n(.*?)```", GUIDE.read_text(), re.DOTALL)
+    command = "/home/lab/env/bin/localinstruct run nano --name first --sealed"
+    assert systemd_unit("lab", Path("/home/lab/lab"), command).endswith(unit)
+
+
+def test_other_pages_lead_here() -> None:
+    from tests.support.sealing import ROOT
+
+    assert "docs/air-gap.md" in (ROOT / "README.md").read_text()
+    assert "air-gap.md" in (ROOT / "docs" / "bundle.md").read_text()

@@ -1,0 +1,100 @@
+"""Runs and files mixed into one dataset, and the family of a row."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localinstruct import pipeline
+from localinstruct.dataset import stage
+from localinstruct.dataset.mixing import amounts, mix
+from localinstruct.errors import DataError, UsageError
+from localinstruct.formats import write
+from localinstruct.progress import Silent
+from localinstruct.recipe import Recipe
+from localinstruct.recipe.dataset import Dataset, Source
+from localinstruct.records import Instance, Lineage
+from localinstruct.store.lineage import family
+from localinstruct.store.run import open_run
+from tests.support.scripted import HashEncoder
+from tests.support.tiny_student import Recorded, keep, recipe_data, rows
+
+
+def test_runs_and_files_are_mixed_and_counted(tmp_path: Path) -> None:
+    a, b, c = rows(20), rows(20, seed=1), rows(12, seed=2)
+    with open_run(tmp_path / "runs/a") as other:
+        keep(other, b)
+    write([*c, a[0]], "alpaca", tmp_path / "file.json")
+    section: dict[str, Any] = {"from": ["runs/a", {"path": "file.json", "max_rows": 13}], "similar": None}
+    recipe = Recipe.model_validate(recipe_data(dataset=section, generate={"target": 0}))
+    told = Recorded()
+    with open_run(tmp_path / "runs/mix") as run:
+        keep(run, a)
+        result = stage.run(recipe, run, told, workspace=tmp_path)
+        folder = run.path / "dataset"
+        sources = [json.loads(line) for line in (folder / "sources.jsonl").read_text().splitlines()]
+    own, first, second = result["sources"]
+    assert (own["source"], own["taken"], first["taken"], second["has"], second["taken"]) == ("this run", 20, 20, 13, 12)
+    assert second["dropped"] == {"in another source": 1} == result["dropped"]
+    assert result["train"] + result["held_out"] == 52 == len({one["id"] for one in sources})
+    assert {one["source"] for one in sources} == {"this run", "runs/a", "file.json"}
+    assert "file.json: 12 of 13 asked rows taken (it has 13), 1 in another source" in told.said
+
+
+def test_near_duplicates_across_sources_only(tmp_path: Path) -> None:
+    own = [Instance("Name ten rivers of Peru", output="x"), Instance("Name ten rivers of Peru now", output="y")]
+    write(
+        [Instance("name ten rivers of peru please", output="z"), Instance("Tie a knot", output="w")],
+        "jsonl",
+        tmp_path / "f.jsonl",
+    )
+    mixed = mix(
+        own, Dataset.model_validate({"from": ["f.jsonl"], "similar": 0.85}), 1, tmp_path, HashEncoder(), Silent()
+    )
+    assert [row.output for row in mixed.rows] == ["x", "y", "w"]
+    [reject] = mixed.rejects
+    assert (reject.reason, reject.text) == ("like a row of another source", "name ten rivers of peru please")
+    assert reject.score is not None
+    assert reject.score > 0.85
+
+
+def test_weights_are_shares_of_each_other() -> None:
+    two = [Source(path="a", weight=3), Source(path="b", weight=1), Source(path="c"), Source(path="d", max_rows=5)]
+    assert amounts([300, 400, 7, 9], two) == [300, 100, 7, 5]
+    assert amounts([3000, 10, 7, 2], two) == [30, 10, 7, 2]
+
+
+def test_missing_sources_are_named_all_at_once(tmp_path: Path) -> None:
+    section = Dataset.model_validate({"from": ["runs/no", "nor.jsonl"]})
+    with pytest.raises(DataError, match=r"(?s)2 problems.*runs/no.*nor.jsonl"):
+        mix([], section, 1, tmp_path, None, Silent())
+
+
+def test_a_changed_source_makes_the_stage_run_again(tmp_path: Path) -> None:
+    stage = pipeline.STAGES[pipeline.NAMES.index("dataset")]
+    recipe = Recipe.model_validate(recipe_data(dataset={"from": ["f.jsonl"], "similar": None}))
+    write(rows(20), "jsonl", tmp_path / "f.jsonl")
+    with open_run(tmp_path / "run") as run:
+        run.put("workspace", str(tmp_path))
+        before = pipeline.inputs_of(stage, recipe, run)
+        assert pipeline.inputs_of(stage, recipe, run) == before
+        write(rows(21), "jsonl", tmp_path / "f.jsonl")
+        assert pipeline.inputs_of(stage, recipe, run) != before
+    assert Recipe.model_validate(recipe.model_dump(mode="json")) == recipe
+
+
+def test_a_family_goes_back_to_the_seeds() -> None:
+    seed = Instance("Seed", output="s")
+    child = Instance("Child", output="c", lineage=Lineage("evol", 1, (seed.id, "gone")))
+    grandchild = Instance("Grandchild", output="g", lineage=Lineage("evol", 2, (child.id,)))
+    found = family(grandchild.id[:6], [child, grandchild], [seed])
+    assert (found.row, found.ancestors, found.unknown) == (grandchild, [[child], [seed]], ["gone"])
+    assert family(child.id, [child, grandchild], [seed]).children == [grandchild]
+    with pytest.raises(UsageError, match="no kept row or seed"):
+        family("zz", [child], [seed])
+    many = [Instance(f"Task {n}") for n in range(40)]
+    first = next(c for c in "0123456789abcdef" if sum(row.id.startswith(c) for row in many) > 1)
+    with pytest.raises(UsageError, match="rows have ids that begin so") as caught:
+        family(first, many, [])
+    assert "Give more of it" in caught.value.hint

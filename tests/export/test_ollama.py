@@ -1,0 +1,273 @@
+"""Ollama folders and GGUF: the template in Go writes what the student's own writes; a converter, or a clear sentence."""
+
+import json
+import os
+import shutil
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localinstruct.errors import TrainerError, UsageError
+from localinstruct.export import export_request, export_student, gguf
+from localinstruct.export.chat_template import chat_template
+from localinstruct.export.go_template import Turns, go_template, literal
+from localinstruct.export.ollama import modelfile, stops
+from localinstruct.training import student
+from tests.export.test_export import JINJA, PLAIN, names, said, shipped
+from tests.support.tiny_student import ROLE_TEMPLATE, Recorded, byte_level, with_bos
+from tests.support.trained_runs import CPU, train_tiny, workspace
+
+GOLDEN = Path(__file__).parents[1] / "golden" / "ollama_templates.json"
+DEFAULT_SYSTEM = (
+    "{% if messages[0].role != 'system' %}<|im_start|>system\nYou help.<|im_end|>\n{% endif %}"
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+"""Qwen 2.5's kind: a system prompt of its own where there is none."""
+INSIDE = (
+    "{% if messages[0].role == 'system' %}{% set s, talk = messages[0].content, messages[1:] %}"
+    "{% else %}{% set s, talk = '', messages %}{% endif %}"
+    "{% for m in talk %}{% if m.role == 'user' %}{{ bos_token }}[INST] "
+    "{% if loop.first and s %}<<SYS>>\n{{ s }}\n<</SYS>>\n\n{% endif %}{{ m.content }} [/INST]"
+    "{% else %} {{ m.content }} {{ eos_token }}{% endif %}{% endfor %}"
+)
+"""Llama 2's kind: the system prompt inside the first turn."""
+NO_SYSTEM = (
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}{% for m in messages %}"
+    "<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content }}<end_of_turn>\n{% endfor %}"
+    "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
+)
+"""Gemma's kind: no system prompt."""
+BRACED = (
+    "{% for m in messages %}{{ '{{' }}\"{{ m.role }}\"\u00a0{{ m.content }}{{ '}}' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '{{' }}\"assistant\"\u00a0{% endif %}"
+)
+"""Braces, quotes, and a blank that does not print."""
+REPEATED = (
+    "{% if messages[0].role == 'system' %}{% set s, talk = messages[0].content, messages[1:] %}"
+    "{% else %}{% set s, talk = '', messages %}{% endif %}"
+    "{% for m in talk %}{% if m.role == 'user' %}[INST]{% if loop.last and s %}{{ s }}\n\n{% endif %}{{ m.content }}[/INST]"
+    "{% else %}{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
+)
+"""Mistral's kind: the system prompt in the last turn."""
+SHOUTED = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"
+
+KINDS = {
+    "roles": ROLE_TEMPLATE, "default system": DEFAULT_SYSTEM, "inside": INSIDE, "no system": NO_SYSTEM, "braced": BRACED,
+    "alpaca": "alpaca", "plain file": PLAIN,
+}  # fmt: skip
+
+
+def talk(*said: str, system: str = "") -> Turns:
+    turns = [{"role": "assistant" if n % 2 else "user", "content": words} for n, words in enumerate(said)]
+    return [{"role": "system", "content": system}, *turns] if system else turns
+
+
+TALKS = (
+    talk("What is {{ this }}?"),
+    talk("One,\ntwo", "3", 'and "four"?'),
+    talk("a", "b", "c", "d", "e"),
+    talk("Hi", system="Be “brief”."),
+    talk("Hi", "Hello", "And now?", system="Be brief."),
+)
+
+
+def renderer(kind: str) -> Callable[[Turns], str]:
+    tokenizer = with_bos()
+    template = KINDS[kind] if kind in ("roles", "default system", "inside", "no system", "braced") else None
+    made = template or chat_template(KINDS[kind], tokenizer)
+
+    def render(turns: Turns) -> str:
+        return str(tokenizer.apply_chat_template(turns, chat_template=made, add_generation_prompt=True, tokenize=False))
+
+    return render
+
+
+def supported(kind: str, turns: Turns) -> bool:
+    return turns[0]["role"] != "system" or kind not in ("no system", "alpaca")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_golden_templates_for_ollama(kind: str) -> None:
+    """Every text here was rendered by Go's text/template and by Jinja, with the same result (the next test, where Go is)."""
+    found = go_template(renderer(kind))
+    known = json.loads(GOLDEN.read_text("utf-8")) if GOLDEN.exists() else {}
+    if os.environ.get("LOCALINSTRUCT_GOLDEN") == "1":
+        GOLDEN.write_text(json.dumps(known | {kind: found}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+    assert json.loads(GOLDEN.read_text("utf-8"))[kind] == found
+
+
+@pytest.fixture(scope="session")
+def go(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("go")
+    source = Path(__file__).parents[1] / "data" / "render_template.go"
+    environment = os.environ | {"GOCACHE": str(folder / "cache"), "GO111MODULE": "off"}
+    subprocess.run(["go", "build", "-o", str(folder / "render"), str(source)], env=environment, check=True)
+    return folder / "render"
+
+
+@pytest.mark.skipif(shutil.which("go") is None, reason="no Go here; the golden texts stand for it")
+@pytest.mark.parametrize("kind", KINDS)
+def test_go_writes_what_jinja_writes(kind: str, go: Path) -> None:
+    render, template, looked_at = renderer(kind), go_template(renderer(kind)), 0
+    for turns in TALKS:
+        if not supported(kind, turns):
+            continue
+        looked_at += 1
+        given = {
+            "template": template,
+            "system": turns[0]["content"] if turns[0]["role"] == "system" else "",
+            "messages": turns,
+        }
+        shown = subprocess.run([str(go)], input=json.dumps(given), capture_output=True, text=True, check=True).stdout
+        assert shown == render(turns)
+    assert looked_at >= 3
+
+
+@pytest.mark.parametrize("template", [REPEATED, SHOUTED, "{{ messages[0].content }}{{ messages[0].content }}", JINJA])
+def test_a_template_that_is_more_than_texts_between_turns_is_refused(template: str) -> None:
+    tokenizer = byte_level()
+    tokenizer.chat_template = chat_template(template, tokenizer) if template == JINJA else template
+    with pytest.raises(TrainerError, match="more than fixed texts between turns") as caught:
+        go_template(lambda turns: tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+    assert "--format merged" in caught.value.hint
+
+
+def test_literals_survive_the_modelfile() -> None:
+    assert literal("<|user|>\n") == "<|user|>\n"
+    assert literal('say "hi"') == '{{ "say \\"hi\\"" }}'
+    assert literal("a\u00a0🙂\u200d{{") == '{{ "a\\U000000a0🙂\\U0000200d{{" }}'
+
+
+# -- the folder --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def on_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(student, "choose_device", lambda: CPU)
+
+
+@pytest.fixture(scope="module")
+def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train_tiny(workspace(tmp_path_factory.mktemp("lab"), with_bos()))
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """(name, value) of a Modelfile's commands, read as Ollama's parser reads them: quotes, then anything up to a line's end."""
+    found, rest = [], text
+    while rest := rest.lstrip("\n"):
+        line, _, after = rest.partition("\n")
+        if line.startswith("#"):
+            rest = after
+            continue
+        name, _, value = rest.partition(" ")
+        quote = '"""' if value.startswith('"""') else '"' if value.startswith('"') else ""
+        if name == "PARAMETER":
+            key, _, value = value.partition(" ")
+            name, quote = key, '"' if value.startswith('"') else ""
+        inner, _, rest = value[len(quote) :].partition(f"{quote}\n")
+        found.append((name, inner))
+    return found
+
+
+def test_an_ollama_folder_has_weights_template_and_stops(run_path: Path, tmp_path: Path) -> None:
+    done = shipped(run_path, "ollama", tmp_path / "out")
+    text = (tmp_path / "out" / "Modelfile").read_text()
+    found = commands(text)
+    assert found[0] == ("FROM", ".")
+    assert dict(found)["TEMPLATE"] == go_template(renderer("alpaca"))
+    assert [value for name, value in found if name == "stop"] == ["<|end|>", "### Instruction:"]
+    assert dict(found)["num_ctx"] == "256"
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert done.next.startswith("ollama create first -f {}/Modelfile")
+    assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["add_bos_token"] is False
+    assert "<|pad|>Below is an instruction" in text  # the beginning of text stands in the template, once
+    assert names(tmp_path) == ["out"]
+
+
+def test_a_chat_student_brings_its_own_template_and_stops(run_path: Path) -> None:
+    tokenizer = byte_level()
+    tokenizer.chat_template = ROLE_TEMPLATE
+    wanted = order_of(run_path, template="chat", stop=["<|user|>"])
+    assert stops(wanted, tokenizer) == ["<|end|>", "<|user|>"]
+    text = modelfile(wanted, tokenizer, 32_768)
+    assert "num_ctx" not in text
+    assert dict(commands(text))["TEMPLATE"].startswith('{{ $last := "" }}{{ range .Messages }}')
+
+
+def order_of(run_path: Path, **changes: Any) -> Any:
+    from dataclasses import replace
+
+    from localinstruct.models.catalog import load_catalog
+    from localinstruct.pipeline import recipe_of
+    from localinstruct.store.run import read_run
+
+    with read_run(run_path) as run:
+        recipe, home = recipe_of(run)
+    wanted = export_request(recipe, load_catalog(home).get("tiny"), run_path)
+    if "stop" in changes:
+        changes["base"] = wanted.base.model_copy(update={"chat": True, "stop": changes.pop("stop")})
+    return replace(wanted, **changes)
+
+
+# -- GGUF --------------------------------------------------------------------------------------------------
+
+SCRIPT = """#!/usr/bin/env python3
+import os, sys
+from pathlib import Path
+folder, _, file, _, kind = sys.argv[1:]
+assert (Path(folder) / "model.safetensors").is_file() and (Path(folder) / "chat_template.jinja").is_file()
+assert os.environ["HF_HUB_OFFLINE"] == "1"
+print("unknown tokenizer")
+if {works}:
+    Path(file).write_bytes(b"GGUF" + b"x" * 99)
+sys.exit({code})
+"""
+
+
+def script(folder: Path, works: bool = True, code: int = 0) -> Path:
+    """A converter with llama.cpp's command line: the real one is no package, so its part of the bargain is played."""
+    path = folder / gguf.SCRIPT
+    path.write_text(SCRIPT.format(works=works, code=code))
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+    return path
+
+
+def test_gguf_is_made_by_the_converter_that_is_named_or_found(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(gguf.NAMED_BY, raising=False)
+    path = script(tmp_path)
+    export_student(order_of(run_path, converter=str(path)), "gguf", tmp_path / "one", Recorded())
+    assert names(tmp_path / "one") == ["first.gguf"]
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert gguf.converter() == path
+    monkeypatch.setenv(gguf.NAMED_BY, str(tmp_path / "other.py"))
+    with pytest.raises(
+        UsageError, match=r"other\.py: expected llama\.cpp's convert_hf_to_gguf\.py, found nothing there"
+    ):
+        gguf.converter()
+
+
+def test_without_a_converter_nothing_is_merged_and_the_sentence_says_what_to_bring(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(gguf.NAMED_BY, raising=False)
+    text = said("export", str(run_path), "--format", "gguf", "--output", str(tmp_path / "out"))
+    assert "No GGUF converter on this machine" in text
+    assert "--converter DIR/convert_hf_to_gguf.py" in text
+    assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize(("works", "code"), [(True, 3), (False, 0)])
+def test_a_converter_that_fails_is_quoted_and_nothing_stays(
+    works: bool, code: int, run_path: Path, tmp_path: Path
+) -> None:
+    path = script(tmp_path, works, code)
+    with pytest.raises(TrainerError, match=f"ended with code {code} and no GGUF file. It said:\nunknown tokenizer"):
+        export_student(order_of(run_path, converter=str(path)), "gguf", tmp_path / "out", Recorded())
+    assert names(tmp_path) == [gguf.SCRIPT]

@@ -1,0 +1,120 @@
+"""Task files of three kinds and the checks they may ask for. Run: pytest tests/formats/test_tasks.py"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localinstruct.errors import DataError
+from localinstruct.formats.checks import (
+    AGAINST_OUTPUT,
+    CHECKS,
+    first_choice,
+    keeps,
+    last_number,
+)
+from localinstruct.formats.tasks import read_tasks
+
+SCHEMA = {"type": "object", "properties": {"age": {"type": "integer"}}, "required": ["age"]}
+CASES: dict[str, tuple[Any, str, str]] = {
+    "words": (3, "one two three", "one two"),
+    "min_words": (2, "one two", "one"),
+    "max_words": (2, "one two", "one two three"),
+    "max_characters": (3, "abc", "abcd"),
+    "lines": (2, "a\n\nb", "a"),
+    "paragraphs": (2, "a\nb\n \nc", "a\nb"),
+    "bullets": (2, "- a\n* b\n", "- a\n-b\n"),
+    "placeholders": (1, "Dear [name],", "Dear name,"),
+    "contains": (["Sea", "salt"], "salt of the SEA", "the sea"),
+    "contains_one_of": (["sea", "salt"], "salt", "pepper"),
+    "not_contains": ("never", "always", "Never!"),
+    "starts_with": ("Yes", "Yes, so.", "yes, so."),
+    "ends_with": ("Done.", "All. Done.", "Done. All."),
+    "uppercase": (None, "ÄB 3", "Ab"),
+    "lowercase": (True, "äb 3", "Ab"),
+    "no_commas": (None, "a; b", "a, b"),
+    "quoted": (None, '"a"', '"'),
+    "title": (None, "<<On salt>>\nSalt.", "On salt"),
+    "json": (None, '```json\n{"a": 1}\n```', "{a: 1}"),
+    "json_schema": (SCHEMA, '{"age": 3}', '{"age": "3"}'),
+}
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_every_check_says_yes_and_no(name: str) -> None:
+    argument, good, bad = CASES[name]
+    assert keeps({name: argument}, f" {good}\n", "")
+    assert not keeps({name: argument}, bad, "")
+    if name in ("uppercase", "lowercase"):
+        assert not keeps({name: argument}, "123", "")
+
+
+def test_all_checks_are_looked_at() -> None:
+    assert set(CASES) == set(CHECKS)
+    assert len(CHECKS) >= 18
+
+
+def test_answers_against_an_output() -> None:
+    assert last_number("so 1,250.50 in all") == 1250.5
+    assert last_number("none") is None
+    assert keeps({"number": None}, "It is 7, that is 12.0 in all.", "12")
+    assert not keeps({"number": None}, "no idea", "12")
+    assert first_choice("Not sure, but no: NO.", ["yes", "no"]) == "no"
+    assert first_choice("nothing", ["no"]) is None
+    assert keeps({"choice": ["yes", "no"]}, "Yes, because no one …", "yes")
+    assert not keeps({"choice": ["yes", "no"]}, "perhaps", "yes")
+    assert keeps({"exact": None, "max_words": 2}, "a  b", "a b")
+    assert not keeps({"exact": None, "max_words": 1}, "a  b", "a b")
+    assert set(AGAINST_OUTPUT) == {"exact", "number", "choice"}
+
+
+def written(tmp_path: Path, *rows: Any, as_list: bool = False) -> Path:
+    path = tmp_path / "tasks.jsonl"
+    path.write_text(json.dumps(rows) if as_list else "\n".join(map(json.dumps, rows)))
+    return path
+
+
+def test_our_own_rows_have_checks(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        {"instruction": "Say a.", "output": "a", "family": "f"},
+        {"instruction": "Two words.", "check": {"words": 2, "lowercase": True}},
+        {"instruction": "1 + 1?", "output": "2", "check": "number"},
+    )
+    plain, rules, number = read_tasks(path)
+    assert (plain.family, plain.is_right(" a "), plain.is_right("b")) == ("f", True, False)
+    assert (rules.is_right("a b"), rules.is_right("A b"), rules.is_right("a")) == (True, False, False)
+    assert (number.is_right("So it is 2."), number.is_right("3")) == (True, False)
+
+
+def test_self_instructs_and_alpaca_evals_tasks_are_only_judged(tmp_path: Path) -> None:
+    user = {"id": "user_oriented_task_0", "motivation_app": "Mail", "instruction": "Shorten it.",
+            "instances": [{"input": "A long letter.", "output": "A letter."}]}  # fmt: skip
+    [mail] = read_tasks(written(tmp_path, user))
+    assert (mail.family, mail.instance.input, dict(mail.check)) == ("Mail", "A long letter.", {})
+    evaluated = {"dataset": "koala", "instruction": "Why?", "output": "So.", "generator": "some-model"}
+    one, two = read_tasks(written(tmp_path, evaluated, evaluated, as_list=True))
+    assert (one.family, one.instance.output, one.id, two.id) == ("koala", "So.", "task 1", "task 2")
+    assert not one.is_right("So.")
+
+
+def test_all_bad_lines_are_named_at_once(tmp_path: Path) -> None:
+    bad: list[tuple[dict[str, Any], str]] = [
+        ({"check": {"max_wordz": 3}}, "did you mean 'max_words'"),
+        ({"check": {"max_words": "three"}}, "a whole number, found 'three'"),
+        ({"check": "number", "output": "two"}, "a number in the output, found 'two'"),
+        ({"check": {"choice": ["yes", "no"]}, "output": "maybe"}, "one of the choices, found 'maybe'"),
+        ({"check": "exact"}, "an output to check exact against"),
+        ({"check": {"json_schema": {"type": "number!"}}}, "a JSON schema"),
+        ({"check": {"json_schema": {"$ref": "http://far.example/s"}}}, "without $ref"),
+        ({"check": []}, "the name of a check or an object"),
+        ({"output": " "}, "an output or a check"),
+    ]
+    with pytest.raises(DataError) as caught:
+        read_tasks(written(tmp_path, *({"instruction": "Say.", **row} for row, _ in bad)))
+    lines = caught.value.message.splitlines()[1:]
+    assert len(lines) == len(bad)
+    for number, (line, (_, words)) in enumerate(zip(lines, bad, strict=True), 1):
+        assert f"tasks.jsonl:{number}:" in line
+        assert words.casefold() in line.casefold()

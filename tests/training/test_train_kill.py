@@ -1,0 +1,97 @@
+"""A training killed again and again ends with the loss curve of one that nobody touched.
+
+On a student of a few thousand random parameters, and on the nano student that ships. TRAIN_KILLS=20 kills more often;
+TRAIN_KILLS_SEED draws other moments.
+"""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from localinstruct.dataset import stage
+from localinstruct.models import catalog
+from localinstruct.recipe import Recipe
+from localinstruct.store.run import open_run
+from localinstruct.training import checkpoints, metrics
+from tests.support.killable_training import SETTINGS
+from tests.support.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
+from tests.training.test_train import assert_same_training
+
+KILLS, SEED = (int(os.environ.get(f"TRAIN_KILLS{which}", usual)) for which, usual in (("", "2"), ("_SEED", "7")))
+ROOT = Path(__file__).parents[2]
+
+
+def start(path: Path, folder: Path) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-m", "tests.support.killable_training", str(path), str(folder)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+
+
+def make(path: Path) -> Path:
+    recipe = Recipe.model_validate(recipe_data(train=SETTINGS))
+    with open_run(path) as run:
+        keep(run, rows(44))
+        stage.run(recipe, run, Recorded(), workspace=path)
+    return path
+
+
+def kill_after(path: Path, folder: Path, word: str, times: int, delay: float) -> str:
+    """Kill the training `delay` seconds after it has said `word` (or any step) so many times; the last word it said."""
+    last = ""
+    with start(path, folder) as child:
+        assert child.stdout
+        for line in child.stdout:
+            last = line.strip()
+            times -= last == word or (word == "step" and last.isdigit())
+            if times == 0 and word:
+                timer = threading.Timer(delay, child.send_signal, [signal.SIGKILL])
+                timer.start()
+                word = ""
+        code = child.wait()
+    assert code in (-signal.SIGKILL, 0)
+    return last if code else "done"
+
+
+def tiny(folder: Path) -> Path:
+    return save_student(folder, byte_level())
+
+
+def nano(_: Path) -> Path:
+    return catalog.checked(catalog.load_catalog(ROOT).get("nano-student"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", [tiny, nano])
+def test_a_killed_training_ends_with_the_same_curve(tmp_path: Path, student: Callable[[Path], Path]) -> None:
+    folder = student(tmp_path / "student")
+    calm, torn = make(tmp_path / "calm"), make(tmp_path / "torn")
+    with start(calm, folder) as child:
+        assert child.communicate()[0].split()[-1] == "done"
+    line = metrics.read(calm / "train" / "metrics.jsonl")[-2]  # the last step; the held-out loss stands behind it
+    draw, pace, kills, unsealed = random.Random(SEED), line["seconds"] / line["step"], 0, 0
+    reached: set[int] = set()
+    while kills < KILLS:
+        word = "saving" if kills % 2 else "step"
+        delay = draw.uniform(0, 0.004) if word == "saving" else draw.uniform(0, pace)
+        last = kill_after(torn, folder, word, draw.randint(1, 3) if kills else 2, delay)
+        kills += 1
+        newest = max(
+            (torn / "train").glob("checkpoint-*"), key=lambda found: int(found.name.split("-")[1]), default=None
+        )
+        unsealed += newest is not None and not (newest / "complete.json").is_file()
+        reached |= {step for step, _ in checkpoints.sealed(torn / "train")[:1]}
+        assert last != "done", "it ended before it was killed"
+        assert not (torn / "adapter").exists()
+    with start(torn, folder) as child:
+        assert child.communicate()[0].split()[-1] == "done"
+    assert_same_training(torn, calm)
+    assert kills == KILLS
+    print(f"{kills} kills, {unsealed} of them in the middle of saving; resumed from steps {sorted(reached)}")
+    assert len(reached) >= KILLS // 2, "kills that always strike the first step show no resuming"
+    assert unsealed >= KILLS // 5
