@@ -84,7 +84,7 @@ async def generate(setting: Setting, client: Client, target: int, seconds: float
 
 
 async def _step(loop: Loop, client: Client, first: int) -> None:
-    """Five prompts from sending to writing; they are those of the conveyor's episodes `first` and following."""
+    """Five prompts from sending to writing; they are those of the scheduler's episodes `first` and following."""
     setting = loop.setting
     drawn = [Random(f"{setting.recipe.seed}:{number}") for number in range(first, first + BATCH)]
     episodes = [play(setting.recipe.method, setting.recipe.then, PoolView(setting.seeds), rng) for rng in drawn]

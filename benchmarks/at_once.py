@@ -1,6 +1,6 @@
 """The fastest way to get completions out of vLLM: every prompt in its hands at once, `LLM.generate`, no server.
 
-It runs in a process of its own below a warden (`localinstruct.supervisor`), stays loaded between measurements and idles
+It runs in a process of its own below a supervisor (`localinstruct.supervisor`), stays loaded between measurements and idles
 while others are measured. Parent and child talk over a private unix socket, JSON both ways. The engine gets what our
 server gets (sequences, context, precision, eager mode, KV cache, threads); everything else is vLLM's default for offline use,
 which allows it twice the tokens per step.

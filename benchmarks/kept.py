@@ -18,8 +18,8 @@ from typing import Any
 from benchmarks.setting import Setting, note
 from localinstruct.curate.embeddings import Encoder, LocalEncoder
 from localinstruct.errors import TeacherError
-from localinstruct.generation.scheduler import Conveyor
-from localinstruct.generation.stage import make_gate, make_line
+from localinstruct.generation.scheduler import Scheduler
+from localinstruct.generation.stage import make_gate, make_job
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Prompt
@@ -82,20 +82,20 @@ def _generate(setting: Setting, connect: Connect, encoder: Encoder, target: int)
         rejected = {stage: 0 for stage in ("parse", "filter", "novelty")}
         for stage, _, count in run.reject_counts():
             rejected[stage] += count
-        prompts, usage = run.tape_usage()
+        prompts, usage = run.completion_usage()
         return {"seconds": round(seconds, 3), "kept": run.count_kept(), "candidates": run.count_kept() + rejected["novelty"],
                 "tokens": sum(tokens for _, tokens in usage), "given_up": asked - prompts}  # fmt: skip
 
 
 async def _work(setting: Setting, recipe: Recipe, run: Run, connect: Connect, encoder: Encoder) -> tuple[float, int]:
     """Seconds from the first prompt to the last row, and prompts that were asked."""
-    line = make_line(recipe, setting.seeds, "")
+    job = make_job(recipe, setting.seeds, "")
     client = connect(setting.teacher.name, recipe.sampling)
     teacher = Counting(client)
-    gate = make_gate(line.novelty, line.seeds, encoder, Silent())
+    gate = make_gate(job.novelty, job.seeds, encoder, Silent())
     began = time.monotonic()
     try:
-        await Conveyor(line, run, teacher, encoder, gate, lambda _: None).work()
+        await Scheduler(job, run, teacher, encoder, gate, lambda _: None).work()
         return time.monotonic() - began, teacher.asked
     finally:
         await client.close()

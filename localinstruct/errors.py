@@ -10,7 +10,7 @@
     ├── TeacherError        4   the teacher is gone for good
     ├── TrainerError        4   training or evaluation failed
     ├── NothingNew          5   the teacher repeats itself: generation stopped by its own rule
-    ├── SealError           6   --sealed was asked for and cannot be had here (seal/__init__.py)
+    ├── SealError           6   --sealed was asked for and cannot be had here (offline/seal.py)
     ├── DoesNotFit          7   `fit`: the recipe needs more than the machine has
     ├── StoreError         74   the disk refuses, or the store is damaged; what was kept is kept
     ├── RunInUse           75   another process writes to this run

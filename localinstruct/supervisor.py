@@ -1,9 +1,9 @@
 """No child outlives us: a small guard process between localinstruct and every server it starts.
 
 vLLM is several processes, and an orphan keeps a GPU's memory. Signals alone cannot prevent that, because SIGKILL gives
-its victim no chance to tidy up. So the server is started below a warden that holds one end of a pipe; whichever way
-localinstruct ends, the kernel closes the other end, and the warden stops the server with all its descendants (it is their
-subreaper, so none can slip away) and removes the server's private folder. Not covered: SIGKILL aimed at the warden itself
+its victim no chance to tidy up. So the server is started below a supervisor that holds one end of a pipe; whichever way
+localinstruct ends, the kernel closes the other end, and the supervisor stops the server with all its descendants (it is their
+subreaper, so none can slip away) and removes the server's private folder. Not covered: SIGKILL aimed at the supervisor itself
 stops the server's first process only.
 
     python -m localinstruct.supervisor LIFELINE_FD FOLDER COMMAND...
@@ -61,7 +61,7 @@ def die_with_parent(number: int = signal.SIGTERM) -> None:
 
 
 def _take_over(lock: Path) -> int:
-    """A descriptor with the lock that the previous warden of this run held until its server was gone."""
+    """A descriptor with the lock that the previous supervisor of this run held until its server was gone."""
     import fcntl
 
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)

@@ -113,8 +113,8 @@ def test_exactly_the_wanted_episodes_reach_the_teacher(setting: Setting) -> None
         teachers.append(Closable())
         return teachers[-1]
 
-    figures = throughput._conveyor(setting, connect, HashEncoder(), 11, "some name")
-    again = throughput._conveyor(setting, connect, throughput.RandomEncoder(), 11, "some name")
+    figures = throughput._scheduler(setting, connect, HashEncoder(), 11, "some name")
+    again = throughput._scheduler(setting, connect, throughput.RandomEncoder(), 11, "some name")
     assert [teacher.asked for teacher in teachers] == [11, 11]
     assert len(figures["prompts"]) == 11
     assert figures["prompts"] == again["prompts"]  # whatever was kept, so that all contestants get the same
@@ -236,7 +236,7 @@ def test_both_ways_get_the_same_prompts(setting: Setting, monkeypatch: pytest.Mo
     monkeypatch.setattr(alpaca_loop, "scores_in_pool", lambda candidate, pool, _: rouge.scores(candidate, pool))
     noting: Any = Noting()
     asyncio.run(alpaca_loop.generate(setting, noting, 40, 60.0))
-    played = throughput._conveyor(setting, lambda *_: Closable(), HashEncoder(), 5, "x")  # type: ignore[arg-type, return-value]
+    played = throughput._scheduler(setting, lambda *_: Closable(), HashEncoder(), 5, "x")  # type: ignore[arg-type, return-value]
     assert noting.prompts[:5] == played["prompts"]
 
 

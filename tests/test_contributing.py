@@ -16,15 +16,15 @@ from pathlib import Path
 from localinstruct.formats import read_instances
 from localinstruct.progress import Silent
 from localinstruct.recipe import load_recipe
-from localinstruct.run import open_run
-from localinstruct.stages.generate import converse, make_line
+from localinstruct.store.run import open_run
+from localinstruct.generation.stage import converse, make_job
 from tests.support.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedTeacher
 
 recipe = load_recipe(Path("recipes/toy.yaml"))
 seeds = read_instances(Path(recipe.seeds), first_instance_only=True)
 teacher = ScriptedTeacher(lambda rng: f"{rng.choice(VERBS)} {rng.randint(2, 99)} {rng.choice(THINGS)} {rng.choice(PLACES)}")
 with open_run(Path("run")) as run:
-    asyncio.run(converse(make_line(recipe, seeds, "digest"), run, teacher, HashEncoder(), Silent()))
+    asyncio.run(converse(make_job(recipe, seeds, "digest"), run, teacher, HashEncoder(), Silent()))
     rows = list(run.kept())
 assert len(rows) == recipe.generate.target == 12
 assert {row.lineage.method for row in rows} == {"toy"}
@@ -36,7 +36,7 @@ assert {parent for row in rows for parent in row.lineage.parents} <= {seed.id fo
 def house(tmp_path: Path) -> Path:
     for name in ("localinstruct", "seeds", "docs", "recipes"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("weights", "__pycache__", "*.png"))
-    (tmp_path / "tests").mkdir()
+    (tmp_path / "tests" / "support").mkdir(parents=True)
     for name in ("models.yaml", "README.md", "tests/__init__.py", "tests/support/scripted.py"):
         shutil.copy(ROOT / name, tmp_path / name)
     return tmp_path

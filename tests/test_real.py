@@ -41,7 +41,7 @@ def localinstruct(folder: Path, *words: str, timeout: float = 900) -> subprocess
 
 
 def servers_of(folder: Path) -> list[int]:
-    """Pids of vLLM processes and wardens that were started for runs below `folder`."""
+    """Pids of vLLM processes and supervisors that were started for runs below `folder`."""
     found = []
     for path in Path("/proc").glob("[0-9]*"):
         try:
@@ -49,7 +49,7 @@ def servers_of(folder: Path) -> list[int]:
             home = str((path / "cwd").readlink())
         except OSError:
             continue
-        if home == str(folder) and (b"vllm" in command or b"VLLM" in command or b"warden" in command):
+        if home == str(folder) and (b"vllm" in command or b"VLLM" in command or b"supervisor" in command):
             found.append(int(path.name))
     return found
 

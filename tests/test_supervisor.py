@@ -1,4 +1,4 @@
-"""Nothing a warden guards outlives its owner, however the owner ends."""
+"""Nothing a supervisor guards outlives its owner, however the owner ends."""
 
 import os
 import signal
@@ -24,8 +24,8 @@ time.sleep(300)
 OWNER = """
 import sys, time
 from pathlib import Path
-from localinstruct.offline import child_environment
-from localinstruct.warden import Ward
+from localinstruct.offline.switches import child_environment
+from localinstruct.supervisor import Ward
 home, folder = Path(sys.argv[1]), Path(sys.argv[2])
 ward = Ward([sys.executable, "-c", sys.argv[3], str(home)], folder, home / "log", child_environment(), home / "lock")
 print(ward.process.pid, flush=True)
@@ -65,8 +65,8 @@ def test_all_descendants_end_with_their_owner(tmp_path: Path, number: int) -> No
     owner, home = start_owner(tmp_path, "wait")
     with owner:
         assert owner.stdout is not None
-        warden = int(owner.stdout.readline())
-        pids = [wait_for(home / "child"), wait_for(home / "grandchild"), warden]
+        supervisor = int(owner.stdout.readline())
+        pids = [wait_for(home / "child"), wait_for(home / "grandchild"), supervisor]
         assert all(is_running(pid) for pid in pids)
         os.kill(owner.pid, number)
         owner.wait()

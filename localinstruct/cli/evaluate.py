@@ -35,7 +35,7 @@ def compare_student(
 ) -> None:
     """Compare, store it in the run under evaluation/comparisons/, and show it."""
     from localinstruct.evaluation.answers import trained_contender
-    from localinstruct.evaluation.comparison import Wish, compare_with, require_chat_model
+    from localinstruct.evaluation.comparison import Comparison, compare_with, require_chat_model
     from localinstruct.models.catalog import load_catalog
     from localinstruct.workspace import opened_run, run_path
 
@@ -44,11 +44,11 @@ def compare_student(
     with opened_run(target, name, settings, redo=redo) as work, console.progress() as progress:
         catalog = load_catalog(work.workspace)
         student = catalog.get(work.recipe.models.student)
-        wish = Wish(against, tuple(tasks), require_chat_model(catalog.get(judge)) if judge else None)
+        comparison = Comparison(against, tuple(tasks), require_chat_model(catalog.get(judge)) if judge else None)
         other = _other(against, work)
         trained = trained_contender("the student", student, work.recipe, work.run.path)
         sides: dict[Any, Contender] = {"base": other, "student": trained}
-        result = compare_with(work.recipe, work.run, work.workspace, wish, sides, progress)
+        result = compare_with(work.recipe, work.run, work.workspace, comparison, sides, progress)
     _show(result, json)
 
 

@@ -71,7 +71,7 @@ def episodes_of(run: "Run") -> list[dict[str, Any]]:
     episodes: dict[int, dict[str, Any]] = {
         entry[0]: {"episode": entry[0], "asked": [], "kept": [], "rejects": []} for entry in run.episodes()
     }
-    for number, call, _, prompt, replies in run.tape():
+    for number, call, _, prompt, replies in run.completion_log():
         if number in episodes:
             answers = [{"text": one.text, "finish_reason": one.finish_reason} for one in replies]
             episodes[number]["asked"].append({"call": call, "prompt": _words(prompt), "replies": answers})

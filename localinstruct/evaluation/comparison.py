@@ -41,7 +41,7 @@ from localinstruct.teacher.serving import answer_all, serving
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class Comparison:
     """What a person wants compared: against whom (by the name they typed), on which task files, before which judge."""
 
     against: str = "base"
@@ -68,36 +68,36 @@ def require_chat_model(spec: ModelSpec, option: str = "--judge") -> ModelSpec:
 
 
 def compare_with(
-    recipe: Recipe, run: Run, workspace: Path, wish: Wish, sides: dict[Which, Contender], progress: Progress
+    recipe: Recipe, run: Run, workspace: Path, comparison: Comparison, sides: dict[Which, Contender], progress: Progress
 ) -> dict[str, Any]:
     """Have both sides answer what is not saved, have the judge read, store the comparison, and return it."""
     for side in sides.values():
         if not side.spec.endpoint:
             checked(side.spec)
     answer: Answerer = lambda prompts: ask_contenders(sides, recipe.serve, run.path, prompts, progress)  # noqa: E731
-    ask = partial(ask_judge, wish.judge, recipe.serve, run.path, progress) if wish.judge else None
-    return compared(recipe, run, workspace, wish, sides, answer, ask)
+    ask = partial(ask_judge, comparison.judge, recipe.serve, run.path, progress) if comparison.judge else None
+    return compared(recipe, run, workspace, comparison, sides, answer, ask)
 
 
 def compared(
     recipe: Recipe,
     run: Run,
     workspace: Path,
-    wish: Wish,
+    comparison: Comparison,
     sides: dict[Which, Contender],
     answer: Answerer,
     ask: Ask | None,
 ) -> dict[str, Any]:
     """`compare_with` with anyone to answer and anyone to judge."""
     began = time.monotonic()
-    tasks = _tasks(recipe, run.path, workspace, wish.tasks)
+    tasks = _tasks(recipe, run.path, workspace, comparison.tasks)
     saved = SavedAnswers(run.path / "evaluation" / SAVED)
     rows = _rows(tasks, sides, recipe.evaluate.max_tokens, saved, answer)
     counted = [row for row in rows if row.checkable]
-    judged = judge_rows(rows, wish.judge.name, wish.judge.digest, saved, ask) if wish.judge and ask else None
+    judged = judge_rows(rows, comparison.judge.name, comparison.judge.digest, saved, ask) if comparison.judge and ask else None
     result = {
-        "against": wish.against,
-        "files": [str(path) for path in wish.tasks] or ([recipe.evaluate.tasks] if recipe.evaluate.tasks else []),
+        "against": comparison.against,
+        "files": [str(path) for path in comparison.tasks] or ([recipe.evaluate.tasks] if recipe.evaluate.tasks else []),
         "questions": len(rows),
         "tasks": score(counted) if counted else None,
         "lost": len(lost_answers(rows)),
@@ -107,9 +107,9 @@ def compared(
     folder = run.path / "evaluation" / COMPARISONS
     folder.mkdir(exist_ok=True, mode=0o700)
     lines = [json.dumps(shown(row), ensure_ascii=False) for row in rows]
-    write_text(folder / f"{wish.name}.jsonl", "".join(f"{line}\n" for line in lines))
-    write_text(folder / f"{wish.name}.json", json.dumps(result, ensure_ascii=False, indent=2) + "\n")
-    return {"name": wish.name, **result}
+    write_text(folder / f"{comparison.name}.jsonl", "".join(f"{line}\n" for line in lines))
+    write_text(folder / f"{comparison.name}.json", json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+    return {"name": comparison.name, **result}
 
 
 def _tasks(recipe: Recipe, run_path: Path, workspace: Path, files: Sequence[Path]) -> list[tuple[Any, Task | None]]:

@@ -85,7 +85,7 @@ def _generated(
     kept = run.count_kept()
     if not kept:
         raise DataError(f"No row was kept in {seconds:.0f} s.", f"See why: localinstruct preview {recipe.name}")
-    _, usage = run.tape_usage()
+    _, usage = run.completion_usage()
     spent, tokens = clock.times[-1] - clock.before, sum(count for arrived, count in usage if arrived <= clock.times[-1])
     committed = sum(entry[3] for entry in run.episodes())
     said = f"{kept} rows kept in {spent:.0f} s of {recipe.models.teacher}"

@@ -23,7 +23,7 @@ def needs(recipe: Recipe, shape: Shape | None, made: Plan | None, absent: float)
 
 
 def rows(recipe: Recipe) -> float:
-    """Store, dataset and exports: each candidate's text on the tape, each kept row twice more, its vector and neighbours."""
+    """Store, dataset and exports: each candidate's text in the completion log, each kept row twice more, its vector and neighbours."""
     kept = recipe.generate.target
     text = ROW_TOKENS * TOKEN_BYTES
     return kept / KEPT_SHARE * text + kept * (3 * text + 4 * EMBEDDING + 500)

@@ -126,7 +126,7 @@ def disk(place: Path) -> Fact:
     """Room for runs."""
     free = disk_free(place) / GIB
     enough = free >= MIN_DISK_GIB
-    fix = "" if enough else f"Free at least {MIN_DISK_GIB} GiB: checkpoints and the tape of a run lie there."
+    fix = "" if enough else f"Free at least {MIN_DISK_GIB} GiB: checkpoints and the completion log of a run lie there."
     return Fact("disk", f"{free:.1f} GiB free for {place}", enough, fix)
 
 

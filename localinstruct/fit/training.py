@@ -227,7 +227,7 @@ def backward_buffers(shape: Shape, made: Plan) -> float:
     """What the start of the backward pass needs for itself: of the loss and of the last layer, the larger.
 
     The loss: a tile of logits (with its float32 copies where there is no Triton, that is on a CPU; or all logits, where
-    they are few: `stages/training/loss.py`), the gradient of its input, and of the output layer where that is learnt.
+    they are few: `training/loss.py`), the gradient of its input, and of the output layer where that is learnt.
     """
     logits = 16.0 * made.tokens * shape.vocab  # logits, their log softmax and both gradients
     loss = logits if _few_logits(shape, made) else _tiles(shape, made)

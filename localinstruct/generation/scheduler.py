@@ -1,10 +1,10 @@
-"""The conveyor: many episodes of a method in flight, committed strictly in order.
+"""The scheduler: many episodes of a method in flight, committed strictly in order.
 
 Episode k draws its random numbers from (run seed, k) and sees the pool as it was after episode k - in_flight, so neither
-depends on which completion came first. Every completion is on the tape before anyone uses it; after a kill, taped
-completions are replayed and only the missing ones are asked again: with the same tape the kept rows are the same.
+depends on which completion came first. Every completion is in the completion log before anyone uses it; after a kill, logged
+completions are replayed and only the missing ones are asked again: with the same log the kept rows are the same.
 
-    play(k): prompts ─▶ tape or teacher ─▶ rows ─▶ filters ─▶ embeddings     many at once, any order
+    play(k): prompts ─▶ completion log or teacher ─▶ rows ─▶ filters ─▶ embeddings     many at once, any order
     commit(k): novelty ─▶ one transaction                                     one at a time, in order of k
 
 How many episodes are launched ahead is only a matter of speed: enough to keep the engine's batch full, not many more
@@ -46,8 +46,8 @@ FIRST_GUESS = 14
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """Everything the conveyor works with."""
+class Job:
+    """Everything the scheduler works with."""
 
     method: MethodSection
     then: Then
@@ -109,10 +109,10 @@ class Prefix(Sequence[Instance]):
 
 
 @dataclass
-class Conveyor:
+class Scheduler:
     """One generate run: `await work()` until the target is reached."""
 
-    line: Line
+    job: Job
     run: Run
     teacher: Teacher
     encoder: Encoder
@@ -140,7 +140,7 @@ class Conveyor:
         """
         playing: dict[int, asyncio.Task[Played]] = {}
         try:
-            while len(self.kept) < self.line.generate.target and not self.exhausted:
+            while len(self.kept) < self.job.generate.target and not self.exhausted:
                 self._check_yield()
                 committed = len(self._kept_after)
                 for episode in range(committed, committed + self._wanted()):
@@ -159,28 +159,28 @@ class Conveyor:
     @property
     def exhausted(self) -> bool:
         """Whether the method has no episode left, or every topic has its quota."""
-        if is_covered(self.line.coverage, self.kept):
+        if is_covered(self.job.coverage, self.kept):
             return True
         return self._last is not None and len(self._kept_after) >= self._last
 
     @property
     def _last(self) -> int | None:
-        return self.line.method.episodes(self.line.seeds)
+        return self.job.method.episodes(self.job.seeds)
 
     def _wanted(self) -> int:
         """Episodes to have in flight: `in_flight`, or what the rest of the target is likely to need, or what is left."""
         committed = len(self._kept_after)
         per_episode = len(self.kept) / committed if committed >= 4 else FIRST_GUESS
-        missing = self.line.generate.target - len(self.kept)
+        missing = self.job.generate.target - len(self.kept)
         likely = math.ceil(1.2 * missing / max(per_episode, 0.05)) + 1
         left = likely if self._last is None else self._last - committed
-        return min(self.line.in_flight, likely, left)
+        return min(self.job.in_flight, likely, left)
 
     async def _play(self, number: int) -> Played:
         """Play one episode to its end, then filter and embed what it returned."""
-        rng = Random(f"{self.line.seed}:{number}")
+        rng = Random(f"{self.job.seed}:{number}")
         view = self._view(number)
-        episode = play(self.line.method, self.line.then, view, rng)
+        episode = play(self.job.method, self.job.then, view, rng)
         tokens, answers = 0, cast("list[list[Completion]]", None)  # None is what starts a generator
         for call in count():
             try:
@@ -193,15 +193,15 @@ class Conveyor:
 
     def _view(self, number: int) -> PoolView:
         """The pool as episode `number` may see it."""
-        last = number - self.line.in_flight
+        last = number - self.job.in_flight
         kept = Prefix(self.kept, self._kept_after[last]) if last >= 0 else ()
-        return steered(self.line.coverage, self.line.seeds, kept, number, self.line.seed)
+        return steered(self.job.coverage, self.job.seeds, kept, number, self.job.seed)
 
     async def _ask(self, episode: int, call: int, index: int, prompt: Prompt) -> list[Completion]:
-        """The completions of one prompt, from the tape where they are on it."""
-        taped = self.run.recall(episode, call, index, prompt.digest)
-        if taped is not None:
-            return taped
+        """The completions of one prompt, from the completion log where they are in it."""
+        logged = self.run.recall(episode, call, index, prompt.digest)
+        if logged is not None:
+            return logged
         answers = await self.teacher.complete(prompt)
         self.run.record(episode, call, index, asdict(prompt), prompt.digest, answers)
         return answers
@@ -211,25 +211,25 @@ class Conveyor:
         passed = []
         for row in results:
             if isinstance(row, Instance):
-                reason = first_reason(row, self.line.filters)
+                reason = first_reason(row, self.job.filters)
                 rejects.append(reason) if reason else passed.append(self._signed(row, view))
-        texts = [text_of(row, self.line.novelty) for row in passed]
+        texts = [text_of(row, self.job.novelty) for row in passed]
         loop = asyncio.get_running_loop()
         vectors = await loop.run_in_executor(self._embedding, self.encoder.encode, texts) if texts else None
         return Played(passed, vectors, rejects, tokens, view.topic)
 
     def _signed(self, row: Instance, view: PoolView) -> Instance:
-        made, digests = row.lineage, self.line.digests
+        made, digests = row.lineage, self.job.digests
         signed = replace(
-            made, episode=view.number, teacher=self.line.teacher_digest, topic=view.topic,
+            made, episode=view.number, teacher=self.job.teacher_digest, topic=view.topic,
             answered_by=digests.get(made.answered_by, made.answered_by),
             rejected_by=digests.get(made.rejected_by, made.rejected_by),
         )  # fmt: skip
         return replace(row, lineage=signed)
 
     def _commit(self, number: int, played: Played) -> None:
-        rows, over = within_quota(self.line.coverage, played.topic, played.passed, self.kept)
-        rows, more = within_source(getattr(self.line.method.options, "per_source", None), rows, self.kept)
+        rows, over = within_quota(self.job.coverage, played.topic, played.passed, self.kept)
+        rows, more = within_source(getattr(self.job.method.options, "per_source", None), rows, self.kept)
         verdicts = self.gate.admit(rows, played.vectors[: len(rows)]) if played.vectors is not None and rows else []
         kept = [verdict for verdict in verdicts if isinstance(verdict, Kept)]
         rejects = played.rejects + over + more + [verdict for verdict in verdicts if isinstance(verdict, Reject)]
@@ -243,18 +243,18 @@ class Conveyor:
         if not candidates and not tokens:  # nothing was asked: its document is full
             return
         self._recent.append((kept, max(candidates, 1)))
-        while sum(c for _, c in self._recent) - self._recent[0][1] >= self.line.generate.stop_window:
+        while sum(c for _, c in self._recent) - self._recent[0][1] >= self.job.generate.stop_window:
             self._recent.popleft()
 
     def _check_yield(self) -> None:
         """The stop rule; an episode without any candidate counts as one, so that silence stops too."""
         kept, candidates = sum(k for k, _ in self._recent), sum(c for _, c in self._recent)
-        if candidates < self.line.generate.stop_window or kept >= self.line.generate.stop_below * candidates:
+        if candidates < self.job.generate.stop_window or kept >= self.job.generate.stop_below * candidates:
             return
         reasons = ", ".join(f"{reason} {count}" for _, reason, count in self.run.reject_counts()[:4])
         raise NothingNew(
             f"Only {kept} of the last {candidates} candidates were new (generate.stop_below is "
-            f"{self.line.generate.stop_below:.0%}); {len(self.kept)} rows are kept. Rejects so far: {reasons}.",
+            f"{self.job.generate.stop_below:.0%}); {len(self.kept)} rows are kept. Rejects so far: {reasons}.",
             f"Look at them: localinstruct show {self.run.path} --rejects. Then try more or other seeds, a higher "
             "sampling.temperature or novelty.threshold, or take what is there: --set generate.target="
             f"{max(len(self.kept), 1)}",

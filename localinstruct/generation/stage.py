@@ -1,7 +1,7 @@
 """Generate: seeds in, kept rows and reasoned rejects out.
 
-Puts the parts of the conveyor together (seeds, teacher, encoder, gate), says what it does, and sums up. The encoder is
-loaded while the teacher starts. How rows come to be kept is in `conveyor.py`.
+Puts the parts of the scheduler together (seeds, teacher, encoder, gate), says what it does, and sums up. The encoder is
+loaded while the teacher starts. How rows come to be kept is in `scheduler.py`.
 """
 
 import json
@@ -17,7 +17,7 @@ from localinstruct.curate.embeddings import Encoder, LocalEncoder, encode_in_blo
 from localinstruct.curate.novelty import INDEXES, Gate, Novelty, text_of
 from localinstruct.errors import RunConflict
 from localinstruct.generation.inputs import completed, documents_of, require_chats, seeds_of
-from localinstruct.generation.scheduler import Commit, Conveyor, Line
+from localinstruct.generation.scheduler import Commit, Job, Scheduler
 from localinstruct.interrupt import run_async
 from localinstruct.methods import OVER_DOCUMENTS
 from localinstruct.models.catalog import ModelSpec, checked, load_catalog
@@ -28,11 +28,11 @@ from localinstruct.records import Instance, StageResult, digest
 from localinstruct.store.integrity import require_space
 from localinstruct.store.run import Run
 from localinstruct.teacher import Teacher
-from localinstruct.teacher.serving import Panel, serving_all
+from localinstruct.teacher.serving import ModelRouter, serving_all
 from localinstruct.topics.coverage import achieved, require_seeds
 
 BYTES_PER_ROW = 6_000
-"""What a kept row takes in the store, tape and rejects included: 4,500 were measured with answers of 300 letters."""
+"""What a kept row takes in the store, completion log and rejects included: 4,500 were measured with answers of 300 letters."""
 CHECKERS: dict[str, Callable[[str, str, str], bool | None]] = {"nano": check}
 """generate.checker -> (instruction, input, output) -> is it right? None where the task is not one of its own."""
 
@@ -52,12 +52,12 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     method = completed(recipe, teacher, seeds)
     require_chats(recipe, asked)
     digests = {role: spec.digest for role, spec in asked.items()}
-    line = make_line(recipe.model_copy(update={"method": method}), seeds, teacher.digest, digests)
+    job = make_job(recipe.model_copy(update={"method": method}), seeds, teacher.digest, digests)
     require_seeds(recipe.coverage, seeds)
     require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
     what = "passages" if recipe.method.name in OVER_DOCUMENTS else "tasks"
     progress.say(f"seeds: {len(seeds)} {what} from {recipe.seeds}; {run.count_kept()} rows kept before")
-    progress.say(f"teacher: {_where(teacher)}; in flight: {line.in_flight} episodes for a batch of "
+    progress.say(f"teacher: {_where(teacher)}; in flight: {job.in_flight} episodes for a batch of "
                  f"{recipe.serve.max_num_seqs} sequences")  # fmt: skip
     directory = checked(encoder)
     with ThreadPoolExecutor(1) as loader:
@@ -65,8 +65,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         with serving_all(asked, recipe.serve, run.path, progress) as connect:
             encoder_ready = loading.result()
             began = time.time()
-            run_async(_converse(line, run, lambda: connect(recipe.sampling), encoder_ready, progress))
-    return summary(recipe, run, line.in_flight, began, _facts(recipe, workspace))
+            run_async(_converse(job, run, lambda: connect(recipe.sampling), encoder_ready, progress))
+    return summary(recipe, run, job.in_flight, began, _facts(recipe, workspace))
 
 
 def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> list[Instance]:
@@ -87,14 +87,14 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) ->
     return seeds
 
 
-def make_line(
+def make_job(
     recipe: Recipe, seeds: Sequence[Instance], teacher_digest: str, digests: Mapping[str, str] | None = None
-) -> Line:
-    """The settings of the conveyor; in_flight defaults to twice the engine's batch, which keeps the batch full.
+) -> Job:
+    """The settings of the scheduler; in_flight defaults to twice the engine's batch, which keeps the batch full.
 
     `digests`: role -> digest of the model that plays it.
     """
-    return Line(
+    return Job(
         method=recipe.method, then=recipe.then, generate=recipe.generate, filters=recipe.filters,
         novelty=recipe.novelty, coverage=recipe.coverage, seed=recipe.seed,
         in_flight=recipe.generate.in_flight or 2 * recipe.serve.max_num_seqs, seeds=seeds, teacher_digest=teacher_digest,
@@ -102,18 +102,18 @@ def make_line(
     )  # fmt: skip
 
 
-async def converse(line: Line, run: Run, teacher: Teacher, encoder: Encoder, progress: Progress) -> None:
-    """Run the conveyor with this teacher until its target."""
-    gate = make_gate(line.novelty, line.seeds, encoder, progress)
-    conveyor = Conveyor(line, run, teacher, encoder, gate, Meter(progress, line.generate.target, run.path))
-    conveyor.restore()
-    await conveyor.work()
+async def converse(job: Job, run: Run, teacher: Teacher, encoder: Encoder, progress: Progress) -> None:
+    """Run the scheduler with this teacher until its target."""
+    gate = make_gate(job.novelty, job.seeds, encoder, progress)
+    scheduler = Scheduler(job, run, teacher, encoder, gate, Meter(progress, job.generate.target, run.path))
+    scheduler.restore()
+    await scheduler.work()
 
 
-async def _converse(line: Line, run: Run, connect: Callable[[], Panel], encoder: Encoder, progress: Progress) -> None:
+async def _converse(job: Job, run: Run, connect: Callable[[], ModelRouter], encoder: Encoder, progress: Progress) -> None:
     client = connect()
     try:
-        await converse(line, run, client, encoder, progress)
+        await converse(job, run, client, encoder, progress)
     finally:
         await client.close()
 
@@ -153,7 +153,7 @@ class Meter:
 
 def summary(recipe: Recipe, run: Run, in_flight: int, began: float, facts: dict[str, Any]) -> StageResult:
     """The result of the stage: counts over all sessions, speed since `began` (unix time), and what made the rows."""
-    prompts, usage = run.tape_usage()
+    prompts, usage = run.completion_usage()
     episodes = run.episodes()
     kept, rejected = run.count_kept(), sum(entry[2] for entry in episodes)
     seconds = time.time() - began

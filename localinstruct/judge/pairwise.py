@@ -1,7 +1,7 @@
 """Which of two answers is better: the question to a judge, and his verdict read strictly. Pure.
 
 A judge prefers a seat and errs (Zheng et al. 2023, arXiv 2306.05685, §3.3), so every pair is asked in both orders; what
-follows from the two verdicts is stages/statistics.py. A reply that is not of the form asked for is None, and counted: it
+follows from the two verdicts is evaluation/statistics.py. A reply that is not of the form asked for is None, and counted: it
 is never taken for a tie. Not covered: judging with a reference answer, reasons for a verdict.
 """
 

@@ -2,7 +2,7 @@
 
 Nothing is asked of it: behind the words with which its chat template opens a user's turn, such a model writes what users
 ask. It then answers through the chat template as usual, and with more turns the talk goes on. No seeds enter. The words
-of the template are found before the first episode (`stages/sources.py`). Not covered: steering by topic beyond a system
+of the template are found before the first episode (`generation/inputs.py`). Not covered: steering by topic beyond a system
 turn, and quality labels (a judge).
 """
 

@@ -1,4 +1,4 @@
-"""The tripwire: notes attempts of Python code to leave this machine, with stack and package, and the programs it starts.
+"""The audit hook: notes attempts of Python code to leave this machine, with stack and package, and the programs it starts.
 
 It is Python's audit hook, and it is not the wall: C code, ctypes and other programs pass it unseen (`UNSEEN`). The wall is
 the namespace, and the kernel's own count of refused packets (`evidence`) includes theirs. Only our own processes have the hook:
@@ -28,8 +28,8 @@ HERE = {"", "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback
 LIBRARY = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"), "<frozen "})
 INSTALLED = ("site-packages", "dist-packages")
 UNSEEN = (
-    "Not seen by the tripwire: what ctypes and other C code ask of the kernel.",
-    "Not seen by the tripwire: what programs do that are not processes of ours. Their start is noted where Python's own calls "
+    "Not seen by the audit hook: what ctypes and other C code ask of the kernel.",
+    "Not seen by the audit hook: what programs do that are not processes of ours. Their start is noted where Python's own calls "
     "made it, so not when C code did, and not of the workers of multiprocessing's spawn.",
     "It is the wall that holds these back. The kernel counts their packets without a road, but not sockets and look-ups that it "
     "refused, and does not say whose they were.",

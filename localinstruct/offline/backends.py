@@ -35,7 +35,7 @@ LATER = () if landlock.keeps_apart() else (
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
+class Backend:
     """One way: `enter` returns "" when this process is inside, else why not. `sealed` says whether no road is left."""
 
     name: str
@@ -85,13 +85,13 @@ def socketless() -> str:
     return ""
 
 
-RUNGS = (
-    Rung("own namespaces", True, EVERYTHING, (), own),
-    Rung("own network namespace, as root", True, EVERYTHING, LATER, own_as_root),
-    Rung("network stack with only loopback, given by whoever started us", True, EVERYTHING,
+BACKENDS = (
+    Backend("own namespaces", True, EVERYTHING, (), own),
+    Backend("own network namespace, as root", True, EVERYTHING, LATER, own_as_root),
+    Backend("network stack with only loopback, given by whoever started us", True, EVERYTHING,
          ("an interface that whoever made this network stack adds to it later", *LATER), given),
-    Rung("bubblewrap", True, EVERYTHING, (), bubblewrap),
-    Rung("no internet sockets (seccomp, Landlock)", False,
+    Backend("bubblewrap", True, EVERYTHING, (), bubblewrap),
+    Backend("no internet sockets (seccomp, Landlock)", False,
          ("every socket but unix sockets, in this process and all its children", landlock.promise(),
           "not for generate, evaluate with a teacher, or anything else that serves a model"),
          ("doors to services outside are not covered by mounts: the self-test only finds the open ones", *LATER),
@@ -100,11 +100,11 @@ RUNGS = (
 """Best first. The last one is taken only by commands that need no loopback."""
 
 
-def climb(*, loopback: bool) -> tuple[Rung | None, list[str]]:
+def climb(*, loopback: bool) -> tuple[Backend | None, list[str]]:
     """Enter the first rung that works, and harden; the rung, and why each one before it did not work."""
     refusals: list[str] = []
     user = kernel.namespaces()["user"]
-    for rung in RUNGS:
+    for rung in BACKENDS:
         if loopback and not rung.sealed:
             continue
         reason = rung.enter()

@@ -202,7 +202,7 @@ def _refused(session: dict[str, Any]) -> list[int]:
 
 def _attempt_lines(body: dict[str, Any]) -> list[str]:
     lines = [
-        f"Attempts to leave that the tripwire saw (Python of ours only; it is not the wall): {len(body['attempts'])}"
+        f"Attempts to leave that the audit hook saw (Python of ours only; it is not the wall): {len(body['attempts'])}"
     ]
     for entry in body["attempts"]:
         packages = " for ".join(entry.get("packages") or ["the standard library"])

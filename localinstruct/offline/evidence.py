@@ -1,7 +1,7 @@
 """What the kernel and the installation say about themselves: the facts an egress report rests on.
 
 The kernel counts every packet for which there is no road (`no_route`), whoever sent it: Python, C or a child. Inside the
-seal that is a number of attempts to leave, seen by the wall itself; the tripwire can only explain some of them. Not covered:
+seal that is a number of attempts to leave, seen by the wall itself; the audit hook can only explain some of them. Not covered:
 sockets that seccomp refuses and look-ups that find no name server are no packets. The kernel could log what seccomp refuses
 (SECCOMP_FILTER_FLAG_LOG), but only root may read that log, it is shared by the machine, and it drops lines under load.
 """

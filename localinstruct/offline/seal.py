@@ -5,7 +5,7 @@ kernel refuse what gets round namespaces, covers the doors to services outside, 
 attempt failed, and the same attempts over loopback worked, is the process called sealed; otherwise it stops with the
 reason. It needs no root. Call it before anything heavy is imported, because a process with threads cannot be moved.
 
-    ladder     the ways in, best first          tripwire   what tried to leave, with stack and package
+    ladder     the ways in, best first          audit hook   what tried to leave, with stack and package
     selftest   attempts that must fail          evidence   what the kernel says: interfaces, counters, versions
     kernel, filters, landlock   the calls       report, signing   the egress report and its signature
     proof      whether a claim follows from what was noted
@@ -136,7 +136,7 @@ def _inherited() -> Seal | None:
     """The seal we were born in, if our parent says so and the kernel agrees; its self-test was done there."""
     try:
         said = json.loads(os.environ.get(MARK, ""))
-        rung = next(rung for rung in backends.RUNGS if rung.name == said["rung"])
+        rung = next(rung for rung in backends.BACKENDS if rung.name == said["rung"])
     except (ValueError, TypeError, KeyError, StopIteration):
         return None
     state = kernel.state()

@@ -49,7 +49,7 @@ class Check:
 def run(*, loopback: bool, outside: int) -> tuple[Check, ...]:
     """All attempts, under 0.2 s. Without `loopback` the rung has no internet sockets at all, not even to this machine.
 
-    `outside` is the process id of a bystander, started before the seal.
+    `outside` is the process id of a process outside, started before the seal.
     """
     over_loopback = (("TCP over loopback", loopback_tcp), ("UDP over loopback", loopback_udp)) if loopback else ()
     works = [_must_work(name, attempt) for name, attempt in (*over_loopback, ("unix socket", unix_socket))]

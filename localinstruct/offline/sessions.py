@@ -56,7 +56,7 @@ def sessions(run: Path) -> list[dict[str, Any]]:
 
 
 def attempts(run: Path) -> list[dict[str, Any]]:
-    """What the tripwires of all sealed processes of the run noted: processes, children, attempts."""
+    """What the audit hooks of all sealed processes of the run noted: processes, children, attempts."""
     return audit_hook.read(run / FOLDER / ATTEMPTS)
 
 

@@ -91,8 +91,8 @@ class RejectSurvey:
 
 
 @dataclass(frozen=True, slots=True)
-class TapeSurvey:
-    """The tape: prompts, completions and cut-off ones of committed episodes; prompts of episodes never finished."""
+class CompletionSurvey:
+    """The completion log: prompts, completions and cut-off ones of committed episodes; prompts of episodes never finished."""
 
     prompts: int = 0
     completions: int = 0
@@ -180,18 +180,18 @@ def _nearest_first(nearest: list[tuple[float, int, Pair]]) -> list[Pair]:
     return [pair for *_, pair in sorted(nearest, key=lambda entry: entry[:2], reverse=True)]
 
 
-def survey_tape(run: Run) -> TapeSurvey:
+def survey_completions(run: Run) -> CompletionSurvey:
     """Count what was asked and answered; episodes in flight when generation stopped are counted apart."""
     committed = {episode for episode, *_ in run.episodes()}
     counts: Counter[str] = Counter()
-    for episode, _, _, _, completions in run.tape():
+    for episode, _, _, _, completions in run.completion_log():
         if episode not in committed:
             counts["unfinished"] += 1
             continue
         counts["prompts"] += 1
         counts["completions"] += len(completions)
         counts["truncated"] += sum(answer.finish_reason == "length" for answer in completions)
-    return TapeSurvey(**counts)
+    return CompletionSurvey(**counts)
 
 
 def clock(moments: Sequence[float]) -> Clock:

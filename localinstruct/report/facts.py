@@ -1,7 +1,7 @@
 """A run in numbers: data, cost and scores, as far as it has come. What `compare` and the cards say.
 
 What has not run or was not measured is None, never 0. Not covered: the curves and samples of the report (report_data.py),
-and words (commands/compare.py, cards.py).
+and words (cli/compare.py, report/cards/).
 """
 
 from collections import Counter
@@ -94,14 +94,14 @@ def _cost(run: Run, results: Results) -> dict[str, Any]:
 
 
 def _seconds(run: Run, name: str, result: StageResult | None) -> float | None:
-    """What a stage says of itself, else its wall time. Generate says it of its last session only, so the tape is asked."""
+    """What a stage says of itself, else its wall time. Generate says it of its last session only, so the completion log is asked."""
     entry = run.stage(name)
     if result is None or entry is None or entry.finished is None:
         return None
     said = result.get("seconds")
     if name != "generate":
         return float(said if said is not None else entry.finished - entry.started)
-    moments = [arrived for arrived, _ in run.tape_usage()[1]] + [committed for *_, committed in run.episodes()]
+    moments = [arrived for arrived, _ in run.completion_usage()[1]] + [committed for *_, committed in run.episodes()]
     return max(float(said or 0), data.clock(moments).at(max(moments)) if moments else 0.0)
 
 

@@ -15,7 +15,7 @@ from localinstruct.progress import duration, percent
 from localinstruct.recipe import Recipe
 from localinstruct.records import StageResult
 from localinstruct.report import charts
-from localinstruct.report.data import STAGES, KeptSurvey, RejectSurvey, TapeSurvey, curve
+from localinstruct.report.data import STAGES, CompletionSurvey, KeptSurvey, RejectSurvey, curve
 from localinstruct.store.run import Run
 
 Results = Mapping[str, StageResult | None]
@@ -97,16 +97,16 @@ def _interval(tasks: Mapping[str, Any]) -> str:
     return "" if low is None or high is None else f"95% interval {100 * low:.0f} to {100 * high:.0f}".replace("-", "−")
 
 
-def funnel(kept: KeptSurvey, rejects: RejectSurvey, tape: TapeSurvey, results: Results) -> list[Step]:
+def funnel(kept: KeptSurvey, rejects: RejectSurvey, asked: CompletionSurvey, results: Results) -> list[Step]:
     """From prompts to training rows. Each step is the one before less the rejects of its stage."""
     candidates = kept.count + rejects.count
     dropped = {stage: rejects.of_stage(stage) for stage in STAGES}
     parsed = candidates - dropped["parse"]
     passed = parsed - dropped["filter"]
     new = passed - dropped["novelty"]
-    each = f"{candidates / tape.completions:.1f} candidates each" if tape.completions else ""
-    cut = f"{tape.truncated:,} cut off at the token limit" if tape.truncated else ""
-    unfinished = f"{tape.unfinished:,} more in episodes that were not finished" if tape.unfinished else ""
+    each = f"{candidates / asked.completions:.1f} candidates each" if asked.completions else ""
+    cut = f"{asked.truncated:,} cut off at the token limit" if asked.truncated else ""
+    unfinished = f"{asked.unfinished:,} more in episodes that were not finished" if asked.unfinished else ""
     rows = [
         ("candidates", candidates, ""),
         ("parsed", parsed, _less(dropped["parse"], "could not be read")),
@@ -117,8 +117,8 @@ def funnel(kept: KeptSurvey, rejects: RejectSurvey, tape: TapeSurvey, results: R
     ]
     share = [count / candidates if candidates else 0.0 for _, count, _ in rows]
     return [
-        Step("prompts", tape.prompts, note=unfinished),
-        Step("completions", tape.completions, note=", ".join(filter(None, (each, cut)))),
+        Step("prompts", asked.prompts, note=unfinished),
+        Step("completions", asked.completions, note=", ".join(filter(None, (each, cut)))),
         *(Step(label, count, part, note) for (label, count, note), part in zip(rows, share, strict=True)),
     ]
 

@@ -68,7 +68,7 @@ def render(recipe: Recipe, run: Run, where: str) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("localinstruct", "stages"), autoescape=True, undefined=StrictUndefined,
+        loader=PackageLoader("localinstruct", "report"), autoescape=True, undefined=StrictUndefined,
         finalize=shown, trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     environment.filters |= {"clip": clip, "percent": percent, "duration": duration}
@@ -81,7 +81,7 @@ def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
     threshold = recipe.novelty.threshold
     kept = data.survey_kept(run, threshold, Random(f"{recipe.seed}:kept"))
     rejects = data.survey_rejects(run, threshold, Random(f"{recipe.seed}:rejects"))
-    tape = data.survey_tape(run)
+    asked = data.survey_completions(run)
     timing = _timing(run)
     evaluate = results["evaluate"] or {}
     compared = about.read_comparisons(run.path)
@@ -100,7 +100,7 @@ def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
         "figures": figures(recipe, kept, rejects, results),
         "done": {name: result is not None for name, result in results.items()},
         "stopped": (results["generate"] or {}).get("stopped"),
-        "funnel": funnel(kept, rejects, tape, results),
+        "funnel": funnel(kept, rejects, asked, results),
         "reasons": rejects.reasons[:REASONS],
         "reasons_left": len(rejects.reasons[REASONS:]),
         "candidates": kept.count + rejects.count,
@@ -183,7 +183,7 @@ def _length_chart(part: str, words: Sequence[int]) -> Markup:
 
 def _timing(run: Run) -> dict[str, Any] | None:
     """Kept rows and tokens per second over the time at work; pauses take no width and are marked."""
-    episodes, (_, usage) = run.episodes(), run.tape_usage()
+    episodes, (_, usage) = run.episodes(), run.completion_usage()
     clock = data.clock([arrived for arrived, _ in usage] + [committed for *_, committed in episodes])
     commits = sorted((clock.at(committed), kept) for _, kept, _, _, committed in episodes)
     arrivals = [(clock.at(arrived), float(tokens)) for arrived, tokens in usage]

@@ -3,9 +3,9 @@
 One file, run.sqlite, is the truth (WAL, synchronous=FULL); everything else in the directory can be made again from it.
 "Kept" means committed here before it is counted on the screen. One writer at a time holds the lock (flock, so the kernel
 frees it when the owner dies); readers never wait. An episode is committed in one transaction, in order, so after a kill
-the store holds a whole number of episodes and the tape holds every completion that had arrived.
+the store holds a whole number of episodes and the completion log holds every completion that had arrived.
 
-    run.sqlite   tape, kept, rejects, episodes, stages, meta      logs/      what vLLM said
+    run.sqlite   completion log, kept, rejects, episodes, stages, meta      logs/      what vLLM said
     recipe.yaml  the resolved recipe, for people                  dataset/   train.jsonl, held_out.jsonl
     run.lock     pid of the writer                                adapter/   the LoRA adapter      report.html
 
@@ -72,12 +72,12 @@ class Run:
         with self._transaction():
             self._insert("meta", key, value)
 
-    # -- tape -------------------------------------------------------------------------------------------------------
+    # -- completion log -------------------------------------------------------------------------------------------------------
 
     def recall(self, episode: int, call: int, index: int, digest: str) -> list[Completion] | None:
-        """The completions on the tape for this place, or None when they were never asked for.
+        """The completions in the completion log for this place, or None when they were never asked for.
 
-        A tape that answers another prompt than `digest` means the method or its prompts changed: RunConflict.
+        A log that answers another prompt than `digest` means the method or its prompts changed: RunConflict.
         """
         place = (episode, call, index)
         row = self._db.execute(
@@ -87,7 +87,7 @@ class Run:
             return None
         if row[0] != digest:
             raise RunConflict(
-                f"{self.path}: the tape at episode {episode}, call {call}, prompt {index} answers another prompt; "
+                f"{self.path}: the completion log at episode {episode}, call {call}, prompt {index} answers another prompt; "
                 "the method, its prompts or the seeds have changed since.",
                 "Use another --name, or start over with --fresh.",
             )
@@ -96,19 +96,19 @@ class Run:
     def record(
         self, episode: int, call: int, index: int, prompt: dict[str, Any], digest: str, answers: Sequence[Completion]
     ) -> None:
-        """Put completions on the tape, durably, before anyone uses them."""
+        """Put completions in the completion log, durably, before anyone uses them."""
         row = (episode, call, index, digest, _json(prompt), _json([asdict(a) for a in answers]))
         with self._transaction():
             self._insert("tape", *row, sum(a.tokens for a in answers), time.time())
 
-    def tape(self) -> Iterator[tuple[int, int, int, dict[str, Any], list[Completion]]]:
+    def completion_log(self) -> Iterator[tuple[int, int, int, dict[str, Any], list[Completion]]]:
         """Everything the teacher was asked and said: (episode, call, index, prompt, completions)."""
         query = "SELECT episode, call, idx, prompt, completions FROM tape ORDER BY episode, call, idx"
         for episode, call, index, prompt, completions in self._db.execute(query):
             yield episode, call, index, json.loads(prompt), [Completion(**c) for c in json.loads(completions)]
 
-    def tape_usage(self) -> tuple[int, list[tuple[float, int]]]:
-        """Prompts on the tape, and (arrival time, output tokens) of each in order of arrival."""
+    def completion_usage(self) -> tuple[int, list[tuple[float, int]]]:
+        """Prompts in the completion log, and (arrival time, output tokens) of each in order of arrival."""
         rows = self._db.execute("SELECT arrived, tokens FROM tape ORDER BY arrived").fetchall()
         return len(rows), rows
 

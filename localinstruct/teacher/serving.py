@@ -26,7 +26,7 @@ Connect = Callable[[str, Sampling], Client]
 
 
 @dataclass(frozen=True)
-class Panel:
+class ModelRouter:
     """A `Teacher` of several models: each prompt goes to the model its role is played by."""
 
     clients: Mapping[str, Client]
@@ -50,8 +50,8 @@ class Panel:
 @contextmanager
 def serving_all(
     specs: Mapping[str, ModelSpec], serve: Serve, home: Path, progress: Progress
-) -> Iterator[Callable[[Sampling], Panel]]:
-    """Have the model of every role answer; gives (sampling) -> a panel, to be called inside the event loop that uses it."""
+) -> Iterator[Callable[[Sampling], ModelRouter]]:
+    """Have the model of every role answer; gives (sampling) -> a router, to be called inside the event loop that uses it."""
     models = {spec.name: spec for spec in specs.values()}
     share = serve.model_copy(update={"gpu_memory_utilization": serve.gpu_memory_utilization / len(models)})
     with ExitStack() as stack:
@@ -60,7 +60,7 @@ def serving_all(
             for number, (name, spec) in enumerate(models.items())
         }
         asked = {role: spec.name for role, spec in specs.items()}
-        yield lambda sampling: Panel({name: connect(name, sampling) for name, connect in connects.items()}, asked)
+        yield lambda sampling: ModelRouter({name: connect(name, sampling) for name, connect in connects.items()}, asked)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 Under a schema a server may hang, refuse it, or run away in whitespace until the tokens are used up (vllm-project/vllm
 issues 21148 and 44269). What comes freely must be the JSON and nothing else, a Markdown fence around it excepted. What is
-of no form keeps its words and ends with "not in form", so that it is never taken for an empty result; the tape holds
+of no form keeps its words and ends with "not in form", so that it is never taken for an empty result; the completion log holds
 which way every answer came (`Completion.decoding`).
 """
 

@@ -2,7 +2,7 @@
 
 The children run `python -m localinstruct.training.child JOB` with the variables that accelerate and torch read;
 they meet on a loopback port. The first one's progress and result come back over its stdout. When one of them ends badly the
-others are ended at once; after Ctrl-C or SIGTERM all of them get the time to save. They die with this process (warden). Not
+others are ended at once; after Ctrl-C or SIGTERM all of them get the time to save. They die with this process (supervisor). Not
 covered: several machines.
 """
 

@@ -11,7 +11,7 @@ from localinstruct import __version__
 
 PROBE = """
 import sys
-from localinstruct.cli import main
+from localinstruct.cli.app import main
 sys.argv = ["localinstruct", %r]
 try:
     main()
@@ -47,13 +47,13 @@ def test_help_takes_little_cpu_time() -> None:
 
 INTERRUPTED = """
 import os, signal, sys
-from localinstruct import cli
-@cli.app.command()
+from localinstruct.cli import app
+@app.app.command()
 def outside() -> None:
     os.kill(os.getpid(), signal.%s)
     signal.pause()
 sys.argv = ["localinstruct", "outside"]
-cli.main()
+app.main()
 """
 
 

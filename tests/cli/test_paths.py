@@ -69,7 +69,7 @@ def began(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def made(name: str) -> Path:
-    """A run of nano with a row on its tape and a file beside its store."""
+    """A run of nano with a row in its completion log and a file beside its store."""
     path = Path("runs", name)
     with open_run(path) as run:
         pipeline.settle_recipe(run, load_recipe(find_recipe("nano")), Path())
@@ -126,8 +126,8 @@ def test_fresh_leaves_a_run_in_use_and_names_its_owner(here: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from localinstruct.run import open_run
-from localinstruct.stages import readiness
+from localinstruct.store.run import open_run
+from localinstruct import readiness
 with open_run(Path({str(path.resolve())!r})):
     print("open", flush=True)
     sys.stdin.read()

@@ -62,10 +62,11 @@ def told(folder: Path, *words: str, before: str = "") -> tuple[dict[str, object]
     code = f"""
 import atexit, json, os, sys
 os.chdir({str(folder)!r})
-from localinstruct import cli, seal
+from localinstruct.cli import app
+from localinstruct.offline import seal
 {before}
 sys.argv = ["localinstruct", *{list(words)!r}]
-try: cli.main()
+try: app.main()
 except SystemExit as end: print("STATE", json.dumps({{"sealed": seal.status().sealed, "code": end.code}}))
 """
     done = python(code)
@@ -118,7 +119,7 @@ def test_packing_with_pip_is_refused_inside_the_seal(made: Path) -> None:
 
 def test_degraded_is_told_in_full_and_never_called_sealed(made: Path) -> None:
     """Where only the socketless rung is left, `show` may go on, says so, and generate stops."""
-    last = "from localinstruct.offline.seal import kernel, ladder; ladder.RUNGS = ladder.RUNGS[-1:]; kernel.open_doors = lambda: []"
+    last = "from localinstruct.offline import kernel, backends; backends.BACKENDS = backends.BACKENDS[-1:]; kernel.open_doors = lambda: []"
     state, said = told(made, "show", "open", "--sealed", before=last)
     assert (state["sealed"], state["code"]) == (False, 0), said
     lines = [line.strip() for line in said.splitlines()]

@@ -102,7 +102,7 @@ REQUESTS: list[tuple[str, str | None]] = [
     ("Remind me to buy milk.", "real world action"),
     ("Call my mother.", "real world action"),
     ("Send an email to the team about Friday.", "real world action"),
-    ("ExportRequest a large pizza with olives.", "real world action"),
+    ("Order a large pizza with olives.", "real world action"),
     ("Book a table for two at eight.", "real world action"),
     ("Buy me a ticket to Rome.", "real world action"),
     ("Turn off the kitchen lights.", "real world action"),

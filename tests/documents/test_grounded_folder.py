@@ -12,7 +12,7 @@ import pytest
 
 from localinstruct.errors import RunConflict
 from localinstruct.generation.inputs import completed, seeds_of
-from localinstruct.generation.stage import converse, make_line, read_seeds
+from localinstruct.generation.stage import converse, make_job, read_seeds
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Prompt
@@ -115,8 +115,8 @@ class Reader(ScriptedTeacher):
 def rows_of(run: Run, chosen: Recipe, workspace: Path, teacher: ScriptedTeacher) -> list[Instance]:
     seeds = read_seeds(chosen, run, workspace, Silent())
     method = completed(chosen, None, seeds)  # type: ignore[arg-type]
-    line = make_line(chosen.model_copy(update={"method": method}), seeds, "digest")
-    asyncio.run(converse(line, run, teacher, HashEncoder(), Silent()))
+    job = make_job(chosen.model_copy(update={"method": method}), seeds, "digest")
+    asyncio.run(converse(job, run, teacher, HashEncoder(), Silent()))
     return list(run.kept())
 
 

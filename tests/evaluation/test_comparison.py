@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from localinstruct.cli.app import app
 from localinstruct.errors import UsageError
 from localinstruct.evaluation.answers import Contender, SavedAnswers, Which
-from localinstruct.evaluation.comparison import Wish, ask_judge, compared, require_chat_model
+from localinstruct.evaluation.comparison import Comparison, ask_judge, compared, require_chat_model
 from localinstruct.evaluation.judged import judge_rows, outcome
 from localinstruct.evaluation.scores import Row
 from localinstruct.formats import write
@@ -125,7 +125,7 @@ RECIPE = Recipe.model_validate(recipe_data())
 
 
 def test_another_judge_costs_no_generation_and_the_same_judge_nothing(run: Run, tmp_path: Path) -> None:
-    one, two = (Wish("other", judge=spec(name)) for name in ("first", "second"))
+    one, two = (Comparison("other", judge=spec(name)) for name in ("first", "second"))
     made = compared(RECIPE, run, tmp_path, one, sides(run), says, longer)
     again = compared(RECIPE, run, tmp_path, one, sides(run), nobody_answers, nobody)
     assert {**again, "seconds": 0} == {**made, "seconds": 0}
@@ -143,8 +143,8 @@ def test_comparisons_have_names_and_do_not_touch_each_other(run: Run, tmp_path: 
                      '{"instruction": "Judge it.", "output": "x", "generator": "g"}\n')  # fmt: skip
     (run.path / "evaluation").mkdir()
     (run.path / "evaluation" / "answers.jsonl").write_text("the stage's own")
-    plain = compared(RECIPE, run, tmp_path, Wish("runs/other"), sides(run), says, None)
-    ruled = compared(RECIPE, run, tmp_path, Wish("base", (tasks,), spec("j")), sides(run), says, longer)
+    plain = compared(RECIPE, run, tmp_path, Comparison("runs/other"), sides(run), says, None)
+    ruled = compared(RECIPE, run, tmp_path, Comparison("base", (tasks,), spec("j")), sides(run), says, longer)
     assert (plain["name"], plain["tasks"], plain["pairwise"], plain["questions"]) == ("runs-other", None, None, 6)
     assert ruled["name"] == "base-by-j-on-rules"
     assert (ruled["tasks"]["count"], ruled["tasks"]["student"], ruled["tasks"]["base"]) == (1, 1.0, 0.0)

@@ -174,7 +174,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from localinstruct.files import atomic_write, write_text
+from localinstruct.store.durable import atomic_write, write_text
 with atomic_write(Path({str(path)!r}), "one") as file:
     os._exit(9)
 """])  # fmt: skip

@@ -1,4 +1,4 @@
-"""Every method in one conveyor: the same tape gives the same rows, and a run that died asks only what is missing."""
+"""Every method in one scheduler: the same completion log gives the same rows, and a run that died asks only what is missing."""
 
 import asyncio
 import json
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from localinstruct.formats import read_instances
-from localinstruct.generation.stage import converse, make_line
+from localinstruct.generation.stage import converse, make_job
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
@@ -97,7 +97,7 @@ def play(run: Run, method: str, teacher: Anybody, target: int = 40) -> list[str]
          "novelty": {"threshold": 0.99, "against": "kept" if method in OVER_SEEDS + OVER_DOCUMENTS else "all"}}
     )  # fmt: skip
     seeds = PASSAGES if method in OVER_DOCUMENTS else SEEDS
-    asyncio.run(converse(make_line(recipe, seeds, "digest"), run, teacher, HashEncoder(), Silent()))
+    asyncio.run(converse(make_job(recipe, seeds, "digest"), run, teacher, HashEncoder(), Silent()))
     return [row.id for row in run.kept()]
 
 
@@ -148,7 +148,7 @@ def test_a_run_that_died_keeps_its_rows_and_asks_only_what_is_missing(method: st
             now = [row.id for row in run.kept()]
             assert now[: len(rows)] == rows
             rows = now
-        taped = len(run.tape_usage()[1])
+        logged = len(run.completion_usage()[1])
     assert len(rows) >= 40
     assert len(set(rows)) == len(rows)
-    assert taped <= asked <= taped + 2 * 6 * 7  # in flight when it died, per death
+    assert logged <= asked <= logged + 2 * 6 * 7  # in flight when it died, per death

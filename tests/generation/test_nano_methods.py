@@ -72,7 +72,7 @@ def test_grounded(nano_server: str, tmp_path: Path) -> None:
     assert len(quoted) >= 12
     assert all(quote in row.input and quote[:20] in row.output for row in quoted for quote in row.lineage.evidence)
     with read_run(tmp_path / "run") as run:
-        asked = [reply for _, _, _, prompt, replies in run.tape() if prompt["schema"] for reply in replies]
+        asked = [reply for _, _, _, prompt, replies in run.completion_log() if prompt["schema"] for reply in replies]
     assert {reply.decoding for reply in asked} == {"constrained"}
 
 
@@ -84,7 +84,7 @@ def test_grounded_on_documents_with_orders(nano_server: str, tmp_path: Path) -> 
     with open_run(tmp_path / "run") as run:
         stage.run(recipe, run, Silent(), workspace=workspace)
         rows = list(run.kept())
-        asked = [prompt["text"] for _, _, _, prompt, _ in run.tape()]
+        asked = [prompt["text"] for _, _, _, prompt, _ in run.completion_log()]
     require_not_followed(rows)
     assert all(any(" ".join(order.split()[:4]) in " ".join(text.split()) for text in asked) for order in ORDERS)
     assert any(row.lineage.source.startswith("order-") for row in rows)
@@ -95,7 +95,7 @@ def test_judged(nano_server: str, tmp_path: Path) -> None:
     assert all(row.lineage.scores["alpaca-5-point"] >= 2.5 for row in rows)
     with read_run(tmp_path / "run") as run:
         low = [reject for _, reject in run.rejects("judged too low")]
-        asked = [reply for _, _, _, prompt, replies in run.tape() if prompt["schema"] for reply in replies]
+        asked = [reply for _, _, _, prompt, replies in run.completion_log() if prompt["schema"] for reply in replies]
     assert low
     assert all(reject.score is not None and reject.score < 2.5 for reject in low)
     assert {reply.decoding for reply in asked} == {"constrained"}

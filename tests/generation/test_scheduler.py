@@ -1,4 +1,4 @@
-"""The conveyor: order, determinism, stop rule, resume; with a scripted teacher."""
+"""The scheduler: order, determinism, stop rule, resume; with a scripted teacher."""
 
 import asyncio
 from pathlib import Path
@@ -7,8 +7,8 @@ from random import Random
 import pytest
 
 from localinstruct.errors import NothingNew, RunConflict
-from localinstruct.generation.scheduler import Commit, Conveyor, Prefix
-from localinstruct.generation.stage import converse, make_gate, make_line
+from localinstruct.generation.scheduler import Commit, Prefix, Scheduler
+from localinstruct.generation.stage import converse, make_gate, make_job
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Prompt
@@ -30,8 +30,8 @@ def recipe(**generate: object) -> Recipe:
 
 
 def play(run: Run, chosen: Recipe, teacher: ScriptedTeacher) -> list[tuple[str, str]]:
-    line = make_line(chosen, SEEDS, "digest")
-    asyncio.run(converse(line, run, teacher, HashEncoder(), Silent()))
+    job = make_job(chosen, SEEDS, "digest")
+    asyncio.run(converse(job, run, teacher, HashEncoder(), Silent()))
     return [(row.id, row.instruction) for row in run.kept()]
 
 
@@ -67,7 +67,7 @@ def test_a_larger_target_continues_the_smaller_run(tmp_path: Path) -> None:
     assert grown == whole
 
 
-def test_taped_completions_are_not_asked_again(tmp_path: Path) -> None:
+def test_logged_completions_are_not_asked_again(tmp_path: Path) -> None:
     class Dying(ScriptedTeacher):
         async def complete(self, prompt: Prompt) -> list[Completion]:
             if self.asked >= 5:
@@ -78,10 +78,10 @@ def test_taped_completions_are_not_asked_again(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
         with pytest.raises(RuntimeError, match="gone"):
             play(run, recipe(target=200), Dying())
-        taped = len(list(run.tape()))
-        assert taped >= 4
+        logged = len(list(run.completion_log()))
+        assert logged >= 4
         play(run, recipe(target=200), teacher)
-        added = len(list(run.tape())) - taped
+        added = len(list(run.completion_log())) - logged
         assert added <= teacher.asked <= added + 6  # up to in_flight more were asked when the target was reached
 
 
@@ -116,7 +116,7 @@ def test_ctrl_c_does_not_wait_for_the_backlog(tmp_path: Path) -> None:
     """Many episodes are done and wait for their commit when the stop comes: it is obeyed after the commit at hand."""
     commits: list[int] = []
     chosen = recipe(target=100_000, in_flight=64)
-    line, encoder = make_line(chosen, SEEDS, "digest"), HashEncoder()
+    job, encoder = make_job(chosen, SEEDS, "digest"), HashEncoder()
 
     async def stopped(run: Run) -> None:
         gate = make_gate(chosen.novelty, SEEDS, encoder, Silent())
@@ -128,7 +128,7 @@ def test_ctrl_c_does_not_wait_for_the_backlog(tmp_path: Path) -> None:
             if len(commits) == 5:
                 main.cancel()
 
-        await Conveyor(line, run, ScriptedTeacher(delay=0.0), encoder, gate, on_commit).work()
+        await Scheduler(job, run, ScriptedTeacher(delay=0.0), encoder, gate, on_commit).work()
 
     with open_run(tmp_path) as run:
         with pytest.raises(asyncio.CancelledError):

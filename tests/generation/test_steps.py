@@ -11,14 +11,14 @@ import pytest
 from localinstruct import methods
 from localinstruct.config import Section
 from localinstruct.errors import RecipeError
-from localinstruct.generation.scheduler import Conveyor
-from localinstruct.generation.stage import make_gate, make_line
+from localinstruct.generation.scheduler import Scheduler
+from localinstruct.generation.stage import make_gate, make_job
 from localinstruct.methods import MethodSection, Then, play
 from localinstruct.progress import Silent
 from localinstruct.recipe.models import Models
 from localinstruct.records import Completion, Episode, Instance, PoolView, Prompt, Reject
 from localinstruct.store.run import Run, open_run
-from localinstruct.teacher.serving import Panel
+from localinstruct.teacher.serving import ModelRouter
 from tests.generation.test_scheduler import SEEDS, recipe
 from tests.support.scripted import HashEncoder, ScriptedTeacher
 
@@ -55,21 +55,21 @@ def finite(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(methods.FINITE, "alpaca", lambda seeds, options: len(seeds))
 
 
-def conveyor(run: Run, **generate: object) -> Conveyor:
+def scheduler(run: Run, **generate: object) -> Scheduler:
     chosen = recipe(**generate)
-    line, encoder = make_line(chosen, SEEDS, "digest"), HashEncoder()
+    job, encoder = make_job(chosen, SEEDS, "digest"), HashEncoder()
     gate = make_gate(chosen.novelty, SEEDS, encoder, Silent())
-    return Conveyor(line, run, Roles(), encoder, gate, lambda commit: None)
+    return Scheduler(job, run, Roles(), encoder, gate, lambda commit: None)
 
 
 @pytest.mark.usefixtures("finite")
 def test_a_finite_method_ends_before_its_target(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
-        work = conveyor(run, target=60, in_flight=3)
+        work = scheduler(run, target=60, in_flight=3)
         asyncio.run(work.work())
         assert work.exhausted
         assert [row.instruction for row in run.kept()] == [f"{seed.instruction} again" for seed in SEEDS]
-        again = conveyor(run, target=60, in_flight=3)
+        again = scheduler(run, target=60, in_flight=3)
         again.restore()
         asyncio.run(again.work())
         assert run.count_kept() == len(SEEDS)
@@ -103,7 +103,7 @@ def test_each_role_goes_to_its_model() -> None:
             return [Completion(self.name)]
 
     models = Models(teacher="small", student="s", answerer="large", rivals=["third"])
-    panel = Panel({name: Named(name) for name in ("small", "large", "third")}, models.asked)  # type: ignore[misc]
+    panel = ModelRouter({name: Named(name) for name in ("small", "large", "third")}, models.asked)  # type: ignore[misc]
     said = {role: asyncio.run(panel.complete(Prompt(role=role)))[0].text for role in models.asked}
     assert said == {"teacher": "small", "answerer": "large", "judge": "small", "rival-1": "third"}
     with pytest.raises(RecipeError, match="rival-2"):

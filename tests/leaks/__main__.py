@@ -18,7 +18,7 @@ WORLD = "world.jsonl"
 
 
 def noted() -> list[dict[str, Any]]:
-    """What the tripwire noted so far, forked children included."""
+    """What the audit hook noted so far, forked children included."""
     from localinstruct.offline import audit_hook
 
     return audit_hook.read(Path(os.environ[audit_hook.FILE]))
@@ -46,7 +46,7 @@ def mark(name: str) -> None:
 
 
 def measure(leak: Leak) -> dict[str, Any]:
-    """Fire one leak; what it raised, what the tripwire and the kernel saw of it, and packets on every interface."""
+    """Fire one leak; what it raised, what the audit hook and the kernel saw of it, and packets on every interface."""
     from localinstruct.offline import evidence
 
     mark(leak.name)

@@ -35,7 +35,7 @@ NOTHING_TO_FIRE = {31}
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """One way out. `seen`: the tripwire must note it, as made by `package`. `counted`: the kernel must count it.
+    """One way out. `seen`: the audit hook must note it, as made by `package`. `counted`: the kernel must count it.
 
     `says`: words of which the error must hold one, where that is the only witness without strace. `quiet`: the switches
     alone stop it. `row`: its line in ROWS, 0 for a general one. `stands_in`: the program whose call this is, made here

@@ -1,8 +1,8 @@
 """Provoked leaks: known ways out are fired on purpose inside the seal; no packet leaves, and each attempt is reported.
 
-Each leak has asserted witnesses. The tripwire notes what Python code tries, with stack and package. The kernel counts
+Each leak has asserted witnesses. The audit hook notes what Python code tries, with stack and package. The kernel counts
 packets for which there is no road, whoever sent them. strace, from outside, sees every network call of every process and
-its refusal. What ctypes, C++ and other programs try, the tripwire must miss (asserted, so that nobody takes it for the
+its refusal. What ctypes, C++ and other programs try, the audit hook must miss (asserted, so that nobody takes it for the
 wall). The controls show that the same detectors see a packet where there is a way out, and that each library's call gets to
 a world outside when nothing holds it.
 """
@@ -113,7 +113,7 @@ def test_every_known_path_is_fired() -> None:
     assert rows == leaks.ROWS.keys() - leaks.NOTHING_TO_FIRE
     assert len(rows) >= 33
     assert len({leak.row for leak in everything if not leak.stands_in} - {0}) >= 26  # by the program itself
-    assert sum(not leak.seen for leak in everything) >= 9  # past the tripwire: ctypes, C++, other programs
+    assert sum(not leak.seen for leak in everything) >= 9  # past the audit hook: ctypes, C++, other programs
 
 
 UNREPORTED = {"ctypes socket to the hypervisor"}
@@ -191,7 +191,7 @@ def test_control_where_there_is_a_way_out_every_library_reaches_the_world(tmp_pa
     found = fire("open", "libraries", "heavy", folder=tmp_path).measured
     assert len(found) == len(leaks.LIBRARIES) + len(leaks.HEAVY)
     silent = {name for name, entry in found.items() if not (entry["sent"] and entry["arrived"])}
-    assert silent == {"vLLM own address"}  # a datagram socket that is only connected sends nothing: the tripwire's
+    assert silent == {"vLLM own address"}  # a datagram socket that is only connected sends nothing: the audit hook's
     assert found["vLLM own address"]["seen"]
     asked = {came.removeprefix("name ") for entry in found.values() for came in entry["arrived"]}
     assert asked >= {"huggingface.co", "pypi.org", "api.openai.com", "s3.amazonaws.com", "stats.vllm.ai", "port 29500"}

@@ -11,7 +11,7 @@ import pytest
 
 from localinstruct.errors import RecipeError
 from localinstruct.generation.inputs import require_chats
-from localinstruct.generation.stage import converse, make_line
+from localinstruct.generation.stage import converse, make_job
 from localinstruct.methods.answer import AnswerOptions, answer, answer_rows
 from localinstruct.models.catalog import ModelSpec
 from localinstruct.progress import Silent
@@ -90,9 +90,9 @@ class Echo:
 
 def test_as_a_method_it_answers_the_file_once_and_ends(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
-        line = make_line(recipe(), ROWS, "digest-t", {"teacher": "digest-t", "answerer": "digest-big"})
+        job = make_job(recipe(), ROWS, "digest-t", {"teacher": "digest-t", "answerer": "digest-big"})
         for _ in range(2):
-            asyncio.run(converse(line, run, Echo(), HashEncoder(), Silent()))
+            asyncio.run(converse(job, run, Echo(), HashEncoder(), Silent()))
         kept = list(run.kept())
     assert [row.instruction for row in kept] == [row.instruction for row in ROWS]
     assert kept[1].output == "Done: Add the numbers.\n\n2 3"

@@ -1,4 +1,4 @@
-"""The tripwire's notes of the programs that our processes start, by whatever call, and of what it cannot see."""
+"""The audit hook's notes of the programs that our processes start, by whatever call, and of what it cannot see."""
 
 import json
 from pathlib import Path
@@ -10,14 +10,14 @@ from tests.support.sealing import output
 ARMED = """
 import ctypes, json, os, socket, subprocess, sys, threading
 from pathlib import Path
-from localinstruct.seal import tripwire
-tripwire.arm()
-tripwire.keep_in(Path(sys.argv[1]))
+from localinstruct.offline import audit_hook
+audit_hook.arm()
+audit_hook.keep_in(Path(sys.argv[1]))
 """
 
 
 def noted(code: str, folder: Path) -> list[dict[str, Any]]:
-    """What the tripwire of an armed child that runs `code` wrote, forks of it included."""
+    """What the audit hook of an armed child that runs `code` wrote, forks of it included."""
     output(ARMED + code, str(folder / "noted"))
     return [entry for entry in audit_hook.read(folder / "noted") if entry["kind"] != "process"]
 
@@ -71,8 +71,8 @@ for _ in range(100):
 
 def test_a_fork_notes_attempts_even_if_a_thread_was_writing_at_that_moment(tmp_path: Path) -> None:
     code = """
-recorder = tripwire._recorder[0]
-forking, hooked = threading.Event(), tripwire._hook
+recorder = audit_hook._recorder[0]
+forking, hooked = threading.Event(), audit_hook._hook
 def write():
     forking.wait()
     with recorder.lock: held.set(); threading.Event().wait(20)

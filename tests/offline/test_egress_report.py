@@ -20,13 +20,13 @@ from tests.support.sealing import needs_namespaces, output, python
 SEALED_RUN = """
 import json, os, socket, subprocess, sys, time, urllib.request
 from pathlib import Path
-from localinstruct import seal
+from localinstruct.offline import seal
 found = seal.begin(True)
-from localinstruct.seal import report
+from localinstruct.offline import egress_report
 run = Path(sys.argv[1])
 times = []
 stages = lambda: {"generate": tuple(times), "dataset": tuple(times)}
-with report.watched(run, stages):
+with egress_report.watched(run, stages):
     times.append(time.time())
     for attempt in (lambda: socket.create_connection(("192.0.2.1", 443), 2),
                     lambda: urllib.request.urlopen("http://phone-home.example/", timeout=2),
@@ -34,7 +34,7 @@ with report.watched(run, stages):
         try: attempt()
         except OSError: pass
     subprocess.run([sys.executable, "-c", "import socket; socket.create_connection(('192.0.2.1', 1), 2)"], capture_output=True)
-    stage = "from localinstruct import seal; seal.begin(False); import socket; socket.create_connection(('192.0.2.9', 2), 2)"
+    stage = "from localinstruct.offline import seal; seal.begin(False); import socket; socket.create_connection(('192.0.2.9', 2), 2)"
     subprocess.run([sys.executable, "-c", stage], capture_output=True)
     times.append(time.time())
 print(found.headline)
@@ -42,11 +42,11 @@ print(found.headline)
 OPEN_RUN = """
 import sys, time
 from pathlib import Path
-from localinstruct import seal
+from localinstruct.offline import seal
 seal.begin(False)
-from localinstruct.seal import report
+from localinstruct.offline import egress_report
 times = []
-with report.watched(Path(sys.argv[1]), lambda: {"generate": tuple(times)}): times += [time.time(), time.time()]
+with egress_report.watched(Path(sys.argv[1]), lambda: {"generate": tuple(times)}): times += [time.time(), time.time()]
 """
 
 
@@ -110,11 +110,11 @@ def test_attempts_are_there_with_stack_and_package_and_the_kernel_counts_the_res
     body = body_of(sealed)
     targets = [entry["target"] for entry in body["attempts"]]
     assert targets == ["192.0.2.1 port 443", "look-up of phone-home.example", "socket of family 40", "192.0.2.9 port 2"]
-    assert len({entry["pid"] for entry in body["attempts"]}) == 2  # the stage is a child of ours, with its own tripwire
+    assert len({entry["pid"] for entry in body["attempts"]}) == 2  # the stage is a child of ours, with its own audit hook
     assert all(entry["stack"] and entry["package"] for entry in body["attempts"])
     [session] = body["sessions"]
     refused = sum(egress_report._refused(session))
-    assert refused >= 3  # the child without a tripwire too
+    assert refused >= 3  # the child without a audit hook too
     assert f"{refused} packets were refused" in egress_report.verdict(body)
     children = [entry["target"] for entry in body["processes"] if entry["kind"] == "child"]
     assert len(children) == 2
@@ -125,7 +125,7 @@ def test_attempts_are_there_with_stack_and_package_and_the_kernel_counts_the_res
 def test_text_says_the_same(sealed: Path) -> None:
     text = (sealed / egress_report.TEXT).read_text()
     for words in ("Verdict: sealed throughout", "look-up of phone-home.example, by __main__", "interface lo:",
-                  "root of this machine", "Not seen by the tripwire: what ctypes", "It is the wall that holds these back.",
+                  "root of this machine", "Not seen by the audit hook: what ctypes", "It is the wall that holds these back.",
                   "localinstruct verify-report egress.json", "dataset/train.jsonl", "switches: all as they must be"):  # fmt: skip
         assert words in text
     assert signing.public_key(sealed / egress_report.JSON) in text
@@ -256,9 +256,9 @@ import sys
 from pathlib import Path
 sys.modules["cryptography"] = None
 sys.modules["cryptography.hazmat.primitives.asymmetric.ed25519"] = None
-from localinstruct.seal import report
-print(report.write(Path(sys.argv[1]), {})[-2])
-print(report.verify(Path(sys.argv[1]) / report.JSON))
+from localinstruct.offline import egress_report
+print(egress_report.write(Path(sys.argv[1]), {})[-2])
+print(egress_report.verify(Path(sys.argv[1]) / egress_report.JSON))
 """
     said, problems = output(code, str(own), tmp=tmp_path).splitlines()
     assert said == "Unsigned: whoever may write it may have changed it"
@@ -450,9 +450,9 @@ def test_a_sealed_command_names_the_key_at_its_end(sealed: Path, tmp_path: Path)
     code = """
 import sys
 from pathlib import Path
-from localinstruct import seal
+from localinstruct.offline import seal
 seal.begin(True)
-from localinstruct import views
+from localinstruct.cli import display as views
 views.egress_report(Path(sys.argv[1]))
 """
     said = " ".join(python(code, str(sealed), tmp=tmp_path).stderr.split())

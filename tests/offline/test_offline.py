@@ -40,7 +40,7 @@ def of_children() -> dict[str, dict[str, str]]:
     code = f"""
 import json, multiprocessing, os, subprocess, sys
 import localinstruct
-from localinstruct.offline import child_environment
+from localinstruct.offline.switches import child_environment
 os.environ["HTTPS_PROXY"] = "http://192.0.2.7:3128"
 os.environ["HF_HUB_OFFLINE"] = "0"
 def environment(queue): queue.put(dict(os.environ))
@@ -135,12 +135,12 @@ print(json.dumps([early, seen, constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABL
 
 
 def test_package_sets_them_in_its_first_statement() -> None:
-    """Nothing but the module of the switches is imported before `offline.enforce()`."""
+    """Nothing but the module of the switches is imported before `switches.enforce()`."""
     tree = ast.parse((ROOT / "localinstruct" / "__init__.py").read_text())
     imported = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    assert imported == ["from localinstruct import offline"]
-    assert ast.unparse(tree.body[-1]) == "offline.enforce()"
-    below = ast.parse((ROOT / "localinstruct" / "offline.py").read_text())
+    assert imported == ["from localinstruct.offline import switches"]
+    assert ast.unparse(tree.body[-1]) == "switches.enforce()"
+    below = ast.parse((ROOT / "localinstruct" / "offline" / "switches.py").read_text())
     modules = {
         name.partition(".")[0]
         for node in below.body
@@ -227,8 +227,8 @@ def test_other_endpoints_are_refused(url: str) -> None:
 @needs_namespaces
 def test_loopback_is_woken_in_a_fresh_namespace() -> None:
     code = """
-from localinstruct import offline
-from localinstruct.seal import kernel
+from localinstruct.offline import switches
+from localinstruct.offline import kernel
 import socket
 kernel.checked(kernel.LIBC.unshare(kernel.NEW_USER | kernel.NEW_NET), "unshare")
 def reaches():
@@ -237,7 +237,7 @@ def reaches():
         except OSError: return False
     return True
 before = reaches()
-offline.wake_loopback()
+switches.wake_loopback()
 print(before, reaches())
 """
     assert output(code).split() == ["False", "True"]
@@ -250,7 +250,7 @@ def test_the_template_library_of_gpt_oss_needs_no_file_and_no_network(tmp_path: 
     code = """
 import os
 os.environ.pop("TIKTOKEN_ENCODINGS_BASE", None)
-from localinstruct import seal
+from localinstruct.offline import seal
 seal.begin(True)
 import openai_harmony as harmony
 encoding = harmony.load_harmony_encoding(harmony.HarmonyEncodingName.HARMONY_GPT_OSS)

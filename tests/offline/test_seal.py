@@ -14,8 +14,8 @@ from tests.support.sealing import NONE, Environment, needs_namespaces, output, p
 
 ENTER = """
 import json, os, socket, subprocess, sys
-from localinstruct import offline, seal
-from localinstruct.seal import filters, kernel, ladder, selftest, tripwire
+from localinstruct.offline import seal, switches
+from localinstruct.offline import seccomp, kernel, backends, selftest, audit_hook
 """
 
 
@@ -68,7 +68,7 @@ print(json.dumps({"uid": [os.getuid(), os.geteuid(), os.stat(path).st_uid], "sta
 @needs_namespaces
 def test_stage_children_know_the_seal_and_strangers_are_not_believed() -> None:
     code = """
-ask = "from localinstruct import seal; s = seal.begin(False); print(s.sealed, s.headline, sep='|')"
+ask = "from localinstruct.offline import seal; s = seal.begin(False); print(s.sealed, s.headline, sep='|')"
 child = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
 os.environ[seal.MARK] = json.dumps({"net": "net:[1]", "rung": "own namespaces"})
 stale = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
@@ -112,9 +112,9 @@ os._exit(0)
             "network interfaces",
             marks=pytest.mark.skipif(kernel.interfaces() == ["lo"], reason="there is no network to leave open"),
         ),
-        ("ladder.harden = lambda families, alone: kernel.forbid_new_privileges()", "new namespace"),
+        ("backends.harden = lambda families, alone: kernel.forbid_new_privileges()", "new namespace"),
         ("kernel.drop_capabilities = lambda: None", "capabilities"),
-        ("filters.program = lambda families, apart: [(filters.RETURN, 0, 0, filters.ALLOW)]", "new namespace"),
+        ("seccomp.program = lambda families, apart: [(seccomp.RETURN, 0, 0, seccomp.ALLOW)]", "new namespace"),
         ("selftest.loopback_tcp = lambda: selftest.tcp(socket.AF_INET, ('192.0.2.1', 1))", "TCP over loopback"),
         ("kernel.open_doors = lambda: ['/run/docker.sock']", "doors to services outside"),
         ("selftest.CHILD = 'raise SystemExit(4)'", "TCP from a child"),
@@ -139,7 +139,7 @@ def test_where_no_rung_works_it_stops_with_reasons_and_remedies() -> None:
     code = f"""{ENTER}
 import dataclasses
 refuse = lambda: "not here"
-ladder.RUNGS = tuple(dataclasses.replace(rung, enter=refuse) for rung in ladder.RUNGS)
+backends.BACKENDS = tuple(dataclasses.replace(rung, enter=refuse) for rung in backends.BACKENDS)
 try: seal.enter()
 except seal.SealError as problem: print(problem.message, problem.hint, sep="\\n")
 """
@@ -156,7 +156,7 @@ def test_given_network_stack_serves_where_own_namespaces_are_forbidden() -> None
     code = f"""{ENTER}
 kernel.own_namespaces()
 kernel.forbid_new_privileges()
-filters.install(filters.WITH_LOOPBACK)
+seccomp.install(seccomp.WITH_LOOPBACK)
 found = seal.enter()
 print(json.dumps([found.sealed, found.rung, list(found.refused), list(found.lacks)]))
 """
@@ -181,7 +181,7 @@ print(json.dumps([found.sealed, before["user"] == kernel.namespaces()["user"], b
 
 def test_socketless_rung_says_what_it_is_and_lets_nothing_but_unix_sockets_be_made() -> None:
     code = f"""{ENTER}
-ladder.RUNGS = ladder.RUNGS[-1:]
+backends.BACKENDS = backends.BACKENDS[-1:]
 kernel.open_doors = lambda: []
 found = seal.enter(loopback=False)
 def made(family):
@@ -202,7 +202,7 @@ print(json.dumps([found.sealed, found.headline, made(socket.AF_INET), made(socke
 
 def test_socketless_rung_is_not_taken_where_loopback_is_needed() -> None:
     code = f"""{ENTER}
-ladder.RUNGS = ladder.RUNGS[-1:]
+backends.BACKENDS = backends.BACKENDS[-1:]
 try: seal.enter()
 except seal.SealError: print("stopped", kernel.state()["Seccomp"])
 """
@@ -212,7 +212,7 @@ except seal.SealError: print("stopped", kernel.state()["Seccomp"])
 @pytest.mark.skipif(landlock.abi() < 4, reason="this kernel has no Landlock for TCP")
 def test_landlock_alone_forbids_tcp_to_ourselves() -> None:
     code = f"""{ENTER}
-from localinstruct.seal import landlock
+from localinstruct.offline import landlock
 server = socket.create_server(("127.0.0.1", 0))
 kernel.forbid_new_privileges()
 landlock.forbid_tcp()
@@ -249,7 +249,7 @@ print(kernel.open_doors())
 def test_inherited_connection_is_closed(tmp_path: Path) -> None:
     """A socket opened before the seal would go on working in it."""
     code = f"""{ENTER}
-offline.wake_loopback()
+switches.wake_loopback()
 server = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(server.getsockname())
 number = client.fileno()
@@ -263,7 +263,7 @@ client.detach(); server.detach()
 
 def test_network_connection_as_terminal_is_refused() -> None:
     code = f"""{ENTER}
-offline.wake_loopback()
+switches.wake_loopback()
 server = socket.create_server(("127.0.0.1", 0))
 client = socket.create_connection(server.getsockname())
 os.dup2(client.fileno(), 0)
@@ -279,14 +279,14 @@ def test_filter_refuses_what_gets_round_namespaces() -> None:
     """System calls by number, as C code would make them; the same calls are let through before."""
     code = f"""{ENTER}
 import ctypes, fcntl, pty
-calls = filters.CALLS[os.uname().machine]
+calls = seccomp.CALLS[os.uname().machine]
 def call(name, *arguments):
     ctypes.set_errno(0)
     done = kernel.LIBC.syscall(calls[name], *[ctypes.c_ulong(a) for a in arguments])
     return "done" if done >= 0 else os.strerror(ctypes.get_errno())
 def terminal():
     main, side = pty.openpty()
-    try: fcntl.ioctl(side, filters.TIOCSTI, b"x")
+    try: fcntl.ioctl(side, seccomp.TIOCSTI, b"x")
     except OSError as problem: return problem.strerror
     return "done"
 def all_calls():
@@ -387,9 +387,9 @@ def test_bubblewrap_starts_the_program_again_inside() -> None:
     code = f"""{ENTER}
 refuse = lambda: "not here"
 import dataclasses
-ladder.RUNGS = tuple(dataclasses.replace(r, enter=refuse) if "own" in r.name else r for r in ladder.RUNGS)
+backends.BACKENDS = tuple(dataclasses.replace(r, enter=refuse) if "own" in r.name else r for r in backends.BACKENDS)
 found = seal.enter()
-print(json.dumps([found.sealed, found.rung, os.environ[ladder.INSIDE_BUBBLEWRAP], kernel.interfaces()]))
+print(json.dumps([found.sealed, found.rung, os.environ[backends.INSIDE_BUBBLEWRAP], kernel.interfaces()]))
 """
     sealed, rung, inside, interfaces = json.loads(output(code))
     assert (sealed, inside, interfaces) == (True, "1", ["lo"])

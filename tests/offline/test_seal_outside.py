@@ -15,8 +15,8 @@ from tests.support.sealing import needs_namespaces, output
 pytestmark = needs_namespaces
 BESIDE_A_NEIGHBOUR = """
 import ctypes, json, os, signal, socket, subprocess, sys
-from localinstruct import offline, seal
-from localinstruct.seal import bystander, filters, kernel, ladder, landlock, selftest
+from localinstruct.offline import seal, switches
+from localinstruct.offline import outside_process, seccomp, kernel, backends, landlock, selftest
 
 kernel.own_namespaces()  # the machine, as far as this test goes
 receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
@@ -33,7 +33,7 @@ if neighbour == 0:
     signal.pause()
 number = int(os.read(said, 9))
 kernel.checked(kernel.LIBC.unshare(kernel.NEW_NET), "unshare(net)")  # the network stack that we are given
-offline.wake_loopback()
+switches.wake_loopback()
 kernel.drop_capabilities()
 
 def refuse(): raise OSError(1, "not permitted here")
@@ -46,8 +46,8 @@ def tried(attempt, *arguments):
     return "done"
 
 def rob(pid):
-    process = kernel.checked(kernel.LIBC.syscall(bystander.PIDFD_OPEN, pid, 0), "pidfd_open")
-    stolen = kernel.checked(kernel.LIBC.syscall(bystander.PIDFD_GETFD, process, number, 0), "pidfd_getfd")
+    process = kernel.checked(kernel.LIBC.syscall(outside_process.PIDFD_OPEN, pid, 0), "pidfd_open")
+    stolen = kernel.checked(kernel.LIBC.syscall(outside_process.PIDFD_GETFD, process, number, 0), "pidfd_getfd")
     with socket.socket(fileno=stolen) as road: road.sendto(b"rows", outside)
     return receiver.recv(8)
 
@@ -60,7 +60,7 @@ def end():
 """
 EVERYTHING = """
 print(json.dumps({"rob": tried(rob, neighbour), "memory": tried(open_memory, neighbour), "net": tried(networks, neighbour),
-                  **{name: tried(attempt, neighbour) for name, attempt in bystander.TAKING.items()}}))
+                  **{name: tried(attempt, neighbour) for name, attempt in outside_process.TAKING.items()}}))
 end()
 """
 needs_landlock = pytest.mark.skipif(not landlock.keeps_apart(), reason="this kernel has no Landlock of ABI 2")
@@ -92,8 +92,8 @@ def test_inside_workers_may_still_look_into_each_other() -> None:
     code = """
 import pathlib, tempfile
 seal.enter()
-with bystander.outside() as sibling:
-    print(json.dumps([tried(attempt, sibling) for attempt in bystander.TAKING.values()]))
+with outside_process.outside() as sibling:
+    print(json.dumps([tried(attempt, sibling) for attempt in outside_process.TAKING.values()]))
 with tempfile.TemporaryDirectory() as name:
     folder = pathlib.Path(name)
     for sub in ("a", "b"): (folder / sub).mkdir()
@@ -143,8 +143,8 @@ print(json.dumps([found.sealed, [check.found for check in found.checks if check.
 def test_a_seal_that_lets_us_into_processes_outside_is_noticed() -> None:
     code = """
 landlock.keeps_apart = lambda: False
-whole = filters.program
-filters.program = lambda families, apart: whole(families)
+whole = seccomp.program
+seccomp.program = lambda families, apart: whole(families)
 try: print(json.dumps(seal.enter().headline))
 except seal.SealError as problem: print(json.dumps(problem.message))
 end()

@@ -1,4 +1,4 @@
-"""The run directory: one writer, durable tape, readable while written, errors with a way out."""
+"""The run directory: one writer, durable completion log, readable while written, errors with a way out."""
 
 import errno
 import os
@@ -22,7 +22,7 @@ from tests.support.tiny_student import recipe_data
 HOLD = """
 import sys
 from pathlib import Path
-from localinstruct.run import open_run
+from localinstruct.store.run import open_run
 with open_run(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
@@ -91,7 +91,7 @@ def test_an_episode_is_committed_whole_or_not_at_all(tmp_path: Path) -> None:
         assert run.episodes() == []
 
 
-def test_the_tape_answers_only_the_same_prompt(tmp_path: Path) -> None:
+def test_the_completion_log_answers_only_the_same_prompt(tmp_path: Path) -> None:
     prompt = Prompt(text="Hi")
     answers = [Completion("there", "stop", 1), Completion("\u2028odd\x00", "length", 2)]
     with open_run(tmp_path) as run:
@@ -100,7 +100,7 @@ def test_the_tape_answers_only_the_same_prompt(tmp_path: Path) -> None:
         assert run.recall(0, 0, 0, prompt.digest) == answers
         with pytest.raises(RunConflict, match="episode 0, call 0, prompt 0"):
             run.recall(0, 0, 0, "another")
-        assert run.tape_usage()[0] == 1
+        assert run.completion_usage()[0] == 1
 
 
 def test_a_foreign_or_future_store_is_named(tmp_path: Path) -> None:

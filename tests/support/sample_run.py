@@ -13,11 +13,11 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
-import localinstruct.run as store
 import numpy as np
 
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Kept, Lineage, Neighbour, Reject
+from localinstruct.store import run as store
 from localinstruct.store.integrity import checksum
 from localinstruct.store.run import Run, open_run
 

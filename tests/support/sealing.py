@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 Environment = Mapping[str, str]
 NONE: Environment = {}
-TRIAL = "from localinstruct.offline.seal import kernel; print(kernel.trial(kernel.own_namespaces))"
+TRIAL = "from localinstruct.offline import kernel; print(kernel.trial(kernel.own_namespaces))"
 
 
 def python(

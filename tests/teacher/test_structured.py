@@ -202,7 +202,7 @@ def test_what_formats_do_with_thoughts(tmp_path: Path) -> None:
     assert all("has thoughts beside the answer" in message for message in refusals)
 
 
-def test_tapes_and_rows_from_before_stay_readable(tmp_path: Path) -> None:
+def test_logs_and_rows_from_before_stay_readable(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
         run.record(0, 0, 0, {}, "d", [Completion("x", decoding="free", thinking="hm")])
         assert run.recall(0, 0, 0, "d") == [Completion("x", "stop", 0, "hm", "free")]

@@ -51,7 +51,7 @@ def test_quotas_are_honoured_to_the_row_and_end_the_run(tmp_path: Path, monkeypa
         play(run, chosen, ScriptedTeacher())
         kept = list(run.kept())
         over = [reject.detail for _, reject in run.rejects("quota full")]
-        prompts = {episode: prompt["text"] for episode, _, _, prompt, _ in run.tape()}
+        prompts = {episode: prompt["text"] for episode, _, _, prompt, _ in run.completion_log()}
     assert Counter(row.lineage.topic for row in kept) == {"tea": 25, "knots": 30}
     assert is_covered(chosen.coverage, kept)
     assert [(one.topic, one.kept, one.quota) for one in achieved(chosen.coverage, kept)] == [

@@ -16,7 +16,7 @@ def content(path: Path) -> Content:
     """Everything a run answers."""
     with read_run(path) as found:
         return (
-            [row.to_dict() for row in found.kept()], list(found.rejects()), list(found.tape()), found.episodes(),
+            [row.to_dict() for row in found.kept()], list(found.rejects()), list(found.completion_log()), found.episodes(),
             found.vectors().tobytes(), found.get("recipe"), found.stage("generate"),
         )  # fmt: skip
 

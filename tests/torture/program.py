@@ -1,6 +1,6 @@
 """The real program with a teacher that plays recorded replies, in a process of its own that may be harmed.
 
-Command line, recipe, lock, store, tape, conveyor, filters, novelty, egress report and error messages are the product's. Only
+Command line, recipe, lock, store, completion log, scheduler, filters, novelty, egress report and error messages are the product's. Only
 what a GPU would do is played: the teacher's words (by prompt, so that every run hears the same) and the embeddings. A
 server on a unix socket can stand in for the teacher, then the product's own client asks it.
 

@@ -170,7 +170,7 @@ def test_dataset_train_and_evaluate_meet_in_the_run_directory(base: Path, tmp_pa
     entry = {"path": str(base), "roles": ["student"], "context": 256, "licence": "Apache-2.0"}
     (workspace / "models.yaml").write_text(json.dumps({"tiny": entry}))
     with prepared(tmp_path / "runs" / "tiny", train={"epochs": 1}) as (recipe, run):
-        made = evaluation_stage.run(recipe, run, progress, workspace=workspace)
+        made = training_stage.run(recipe, run, progress, workspace=workspace)
         nothing: dict[Which, str] = {"base": "b", "student": "s"}
         seen = evaluation_stage.compare(
             recipe, run, progress, workspace, base, lambda asked: {w: [""] * len(asked[w]) for w in WHO}, nothing
