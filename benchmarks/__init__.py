@@ -1,1 +1,2 @@
-"""How fast localinstruct is, against the fastest and the usual way on the same machine; README.md says what is measured."""
+"""How fast localinstruct is, against the fastest and the usual way on the same machine; README.md
+says what is measured."""

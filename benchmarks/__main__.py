@@ -1,8 +1,9 @@
 """Measure, print the tables, and write them: `python -m benchmarks` (`make bench`).
 
-A full run writes benchmarks/results/<machine>.json and .svg; `--write-readme` puts the same tables into README.md. A
-quick or partial run only prints, unless `--output` names a folder, so that a number that is published comes from one whole
-run; or unless `--add-to` names an earlier run, in which each added section then says its own date and load.
+A full run writes benchmarks/results/<machine>.json and .svg; `--write-readme` puts the same tables
+into README.md. A quick or partial run only prints, unless `--output` names a folder, so that a
+number that is published comes from one whole run; or unless `--add-to` names an earlier run, in
+which each added section then says its own date and load.
 """
 
 import argparse
@@ -28,26 +29,47 @@ from localinstruct.teacher.vllm import Server, running
 
 SECTIONS = {"a": "throughput", "b": "kept", "c": "novelty", "d": "training", "f": "memory"}
 PUBLISHED = ("throughput", "kept", "novelty")
-"""Sections that a published run must have; training may be left out, because it needs a quiet machine for longest."""
+"""Sections that a published run must have; training may be left out, because it needs a quiet
+machine for longest."""
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks", description=__doc__.splitlines()[0]
+    )
     parser.add_argument(
         "--only",
         default="a,b,c,d",
-        help="sections: a throughput, b kept rows, c novelty, d training, f memory of trainings (default: all but f)",
+        help="sections: a throughput, b kept rows, c novelty, d training, f memory of trainings "
+        "(default: all but f)",
     )
-    parser.add_argument("--quick", action="store_true", help="a short look, at most two minutes; not for publishing")
-    parser.add_argument("--recipe", default="nano", help="recipe whose teacher is measured (default: nano)")
     parser.add_argument(
-        "--set", action="append", default=[], metavar="KEY=VALUE", help="override a value of the recipe"
+        "--quick", action="store_true", help="a short look, at most two minutes; not for publishing"
     )
-    parser.add_argument("--output", type=Path, help="folder for the JSON and the picture (default: benchmarks/results)")
-    parser.add_argument("--write-readme", action="store_true", help="put the tables into benchmarks/README.md")
     parser.add_argument(
-        "--render", type=Path, metavar="FILE", help="measure nothing; take the results from this JSON file"
+        "--recipe", default="nano", help="recipe whose teacher is measured (default: nano)"
+    )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a value of the recipe",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        help="folder for the JSON and the picture (default: benchmarks/results)",
+    )
+    parser.add_argument(
+        "--write-readme", action="store_true", help="put the tables into benchmarks/README.md"
+    )
+    parser.add_argument(
+        "--render",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing; take the results from this JSON file",
     )
     parser.add_argument(
         "--add-to",
@@ -78,7 +100,9 @@ def measure(given: argparse.Namespace) -> results.Document:
     """Measure the sections that are asked for."""
     only = given.only.split(",")
     if unknown := set(only) - set(SECTIONS):
-        raise UsageError(f"--only {given.only}: no section {', '.join(sorted(unknown))}.", "Sections: a,b,c,d,f")
+        raise UsageError(
+            f"--only {given.only}: no section {', '.join(sorted(unknown))}.", "Sections: a,b,c,d,f"
+        )
     began, load_before = time.monotonic(), results.load_average()
     runs = Path("runs")  # where the product's runs lie: its disk, its fsync
     runs.mkdir(exist_ok=True)
@@ -111,21 +135,30 @@ def _read(file: Path) -> results.Document:
         found: results.Document = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(
-            f"{file}: no results can be read there ({error}).", "Name a JSON file of benchmarks/results."
+            f"{file}: no results can be read there ({error}).",
+            "Name a JSON file of benchmarks/results.",
         ) from None
     return found
 
 
 @contextmanager
 def _served(setting: Setting) -> Iterator[tuple[str, Connect]]:
-    """The recipe's teacher on our own vLLM, put together as `teacher.serving` does it, and its address for other processes."""
+    """The recipe's teacher on our own vLLM, put together as `teacher.serving` does it, and its
+    address for other processes."""
     note(f"starting vLLM with {setting.teacher.name}")
     recipe, spec = setting.recipe, setting.teacher
     server = Server(checked(spec), spec.name, recipe.serve, setting.home, "vllm", Silent())
 
     def connect(name: str, sampling: Sampling) -> Client:
         timeout = recipe.serve.request_timeout
-        return Client(server.url, name, chat=spec.chat, sampling=sampling, timeout=timeout, recover=server.recover)
+        return Client(
+            server.url,
+            name,
+            chat=spec.chat,
+            sampling=sampling,
+            timeout=timeout,
+            recover=server.recover,
+        )
 
     with running(server):
         yield server.url, connect
@@ -143,7 +176,10 @@ def _write(result: results.Document, given: argparse.Namespace) -> None:
     write_text(folder / f"{name}.json", json.dumps(result, indent=1) + "\n")
     if "novelty" in result:
         facts = result["machine"]
-        caption = f"{result['measured']}, {facts['cores']} cores ({facts['cpu']}), {result['novelty']['texts']}"
+        caption = (
+            f"{result['measured']}, {facts['cores']} cores ({facts['cpu']}), "
+            f"{result['novelty']['texts']}"
+        )
         write_text(folder / f"{name}.svg", picture.svg(result["novelty"], caption))
     note(f"written: {folder / name}.json")
     if given.write_readme and whole:

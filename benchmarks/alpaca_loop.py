@@ -1,10 +1,12 @@
-"""Stanford Alpaca's generating loop, rewritten from its description so that the two ways can be timed on one server.
+"""Stanford Alpaca's generating loop, rewritten from its description so that the two ways can be
+timed on one server.
 
-Step by step, nothing overlaps: build 5 prompts, send them, wait for all five, parse, filter, compare each candidate by
-ROUGE-L with every seed and every accepted row in a pool of processes started for that candidate (texts are tokenised
-once), keep it at 0.7 or below with its ten nearest, and write the whole of regen.json again. What is not Alpaca's is
-ours on both sides, so that only the shape of the loop differs: prompts, sampling, parser, filters, the text that is
-compared (novelty.text), and the client.
+Step by step, nothing overlaps: build 5 prompts, send them, wait for all five, parse, filter,
+compare each candidate by ROUGE-L with every seed and every accepted row in a pool of processes
+started for that candidate (texts are tokenised once), keep it at 0.7 or below with its ten nearest,
+and write the whole of regen.json again. What is not Alpaca's is ours on both sides, so that only
+the shape of the loop differs: prompts, sampling, parser, filters, the text that is compared
+(novelty.text), and the client.
 
     python -m benchmarks.alpaca_loop JOB_JSON     runs in a process of its own, which never loads torch, so that forking is cheap
 """
@@ -49,7 +51,8 @@ class Loop:
     candidates: int = 0
     tokens: int = 0
     waiting: float = 0.0
-    """Seconds in which the loop waited for the teacher; in the others the teacher waited for the loop."""
+    """Seconds in which the loop waited for the teacher; in the others the teacher waited for the
+    loop."""
 
     def judge(self, row: Instance) -> None:
         """Accept one candidate that passed the filters, or drop it."""
@@ -60,11 +63,15 @@ class Loop:
         if max(likeness, default=0.0) > THRESHOLD:
             return
         nearest = sorted(range(len(likeness)), key=likeness.__getitem__, reverse=True)[:10]
-        self.rows.append({
-            "instruction": row.instruction, "input": row.input, "output": row.output,
-            "most_similar_instructions": {self.texts[i]: likeness[i] for i in nearest},
-            "avg_similarity_score": sum(likeness) / max(len(likeness), 1),
-        })  # fmt: skip
+        self.rows.append(
+            {
+                "instruction": row.instruction,
+                "input": row.input,
+                "output": row.output,
+                "most_similar_instructions": {self.texts[i]: likeness[i] for i in nearest},
+                "avg_similarity_score": sum(likeness) / max(len(likeness), 1),
+            }
+        )
         self.texts.append(text)
         self.pool.append(tokens)
 
@@ -79,15 +86,24 @@ async def generate(setting: Setting, client: Client, target: int, seconds: float
         await _step(loop, client, BATCH * step)
         step += 1
     took = time.monotonic() - began
-    return {"seconds": round(took, 3), "waiting_seconds": round(loop.waiting, 3), "kept": len(loop.rows),
-            "candidates": loop.candidates, "tokens": loop.tokens}  # fmt: skip
+    return {
+        "seconds": round(took, 3),
+        "waiting_seconds": round(loop.waiting, 3),
+        "kept": len(loop.rows),
+        "candidates": loop.candidates,
+        "tokens": loop.tokens,
+    }
 
 
 async def _step(loop: Loop, client: Client, first: int) -> None:
-    """Five prompts from sending to writing; they are those of the scheduler's episodes `first` and following."""
+    """Five prompts from sending to writing; they are those of the scheduler's episodes `first` and
+    following."""
     setting = loop.setting
     drawn = [Random(f"{setting.recipe.seed}:{number}") for number in range(first, first + BATCH)]
-    episodes = [play(setting.recipe.method, setting.recipe.then, PoolView(setting.seeds), rng) for rng in drawn]
+    episodes = [
+        play(setting.recipe.method, setting.recipe.then, PoolView(setting.seeds), rng)
+        for rng in drawn
+    ]
     prompts = [next(episode)[0] for episode in episodes]
     began = time.monotonic()
     answers = await asyncio.gather(*(client.complete(prompt) for prompt in prompts))
@@ -113,7 +129,11 @@ async def _main(job: dict[str, Any]) -> dict[str, Any]:
     setting = load(job["recipe"], job["overrides"], Path(job["home"]))
     timeout = setting.recipe.serve.request_timeout
     client = Client(
-        job["url"], job["model"], chat=setting.teacher.chat, sampling=setting.recipe.sampling, timeout=timeout
+        job["url"],
+        job["model"],
+        chat=setting.teacher.chat,
+        sampling=setting.recipe.sampling,
+        timeout=timeout,
     )
     try:
         return await generate(setting, client, job["target"], job["seconds"])

@@ -1,9 +1,11 @@
-"""The fastest way to get completions out of vLLM: every prompt in its hands at once, `LLM.generate`, no server.
+"""The fastest way to get completions out of vLLM: every prompt in its hands at once,
+`LLM.generate`, no server.
 
-It runs in a process of its own below a supervisor (`localinstruct.supervisor`), stays loaded between measurements and idles
-while others are measured. Parent and child talk over a private unix socket, JSON both ways. The engine gets what our
-server gets (sequences, context, precision, eager mode, KV cache, threads); everything else is vLLM's default for offline use,
-which allows it twice the tokens per step.
+It runs in a process of its own below a supervisor (`localinstruct.supervisor`), stays loaded
+between measurements and idles while others are measured. Parent and child talk over a private unix
+socket, JSON both ways. The engine gets what our server gets (sequences, context, precision, eager
+mode, KV cache, threads); everything else is vLLM's default for offline use, which allows it twice
+the tokens per step.
 
     python -m benchmarks.at_once SOCKET SETTINGS_JSON
 """
@@ -49,7 +51,8 @@ class AtOnce:
         self._connection = connection
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> tuple[float, Arrivals]:
-        """Complete all prompts; seconds from handing them over to the last one's end, and the arrivals."""
+        """Complete all prompts; seconds from handing them over to the last one's end, and the
+        arrivals."""
         job = {"prompts": [asdict(prompt) for prompt in prompts], "sampling": sampling.model_dump()}
         self._connection.send_bytes(json.dumps(job).encode())
         reply = json.loads(self._connection.recv_bytes())
@@ -69,7 +72,9 @@ def loaded(setting: Setting) -> Iterator[AtOnce]:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(f"{outer}/s")
             listener.listen()
-            ward = Ward(command, folder, log, _environment(setting, folder), setting.home / "at_once.lock")
+            ward = Ward(
+                command, folder, log, _environment(setting, folder), setting.home / "at_once.lock"
+            )
             try:
                 with _accepted(listener, ward, log) as connection:
                     yield AtOnce(connection)
@@ -78,7 +83,8 @@ def loaded(setting: Setting) -> Iterator[AtOnce]:
 
 
 def _accepted(listener: socket.socket, ward: Ward, log: Path) -> Connection:
-    """Wait for the child to connect; TeacherError with the end of its log when it ends or takes too long."""
+    """Wait for the child to connect; TeacherError with the end of its log when it ends or takes too
+    long."""
     listener.settimeout(0.5)
     deadline = time.monotonic() + START_TIMEOUT
     while ward.alive() and time.monotonic() < deadline:
@@ -88,18 +94,26 @@ def _accepted(listener: socket.socket, ward: Ward, log: Path) -> Connection:
             continue
         accepted.setblocking(True)
         return Connection(accepted.detach())
-    raise TeacherError(f"vLLM without a server did not start; the end of its log:\n{log.read_text()[-2000:]}", "")
+    raise TeacherError(
+        f"vLLM without a server did not start; the end of its log:\n{log.read_text()[-2000:]}", ""
+    )
 
 
 def engine_arguments(model: Path, serve: Serve) -> dict[str, Any]:
     """Arguments of `vllm.LLM` that equal those of our server's command line."""
-    server = vllm_command(Server(model, "unused", serve, Path("unused"), "vllm", Silent()), Path("unused"))
+    server = vllm_command(
+        Server(model, "unused", serve, Path("unused"), "vllm", Silent()), Path("unused")
+    )
     arguments: dict[str, Any] = {
-        "model": str(model), "dtype": server[server.index("--dtype") + 1], "enforce_eager": "--enforce-eager" in server,
-        "load_format": "safetensors", "generation_config": "vllm", "max_num_seqs": serve.max_num_seqs,
+        "model": str(model),
+        "dtype": server[server.index("--dtype") + 1],
+        "enforce_eager": "--enforce-eager" in server,
+        "load_format": "safetensors",
+        "generation_config": "vllm",
+        "max_num_seqs": serve.max_num_seqs,
         "tensor_parallel_size": serve.tensor_parallel_size,
         "disable_log_stats": False,  # as our server; the arrivals are read from them
-    }  # fmt: skip
+    }
     if in_one_process(serve):
         arguments["distributed_executor_backend"] = ONE_PROCESS
     if serve.max_model_len:
@@ -110,7 +124,11 @@ def engine_arguments(model: Path, serve: Serve) -> dict[str, Any]:
 
 
 def _environment(setting: Setting, folder: Path) -> dict[str, str]:
-    extra = {"TMPDIR": str(folder), "VLLM_RPC_BASE_PATH": str(folder), "PYTHONPATH": str(Path(__file__).parents[1])}
+    extra = {
+        "TMPDIR": str(folder),
+        "VLLM_RPC_BASE_PATH": str(folder),
+        "PYTHONPATH": str(Path(__file__).parents[1]),
+    }
     if not on_gpu():
         extra |= cpu_environment(setting.recipe.serve)
     return switches.child_environment(**extra)
@@ -136,9 +154,13 @@ def _answer(engine: Any, job: dict[str, Any]) -> dict[str, Any]:
     sampling = [_sampling(prompt, job["sampling"]) for prompt in job["prompts"]]
     began = time.monotonic()
     if job["prompts"][0]["messages"]:
-        outputs = engine.chat([prompt["messages"] for prompt in job["prompts"]], sampling, use_tqdm=False)
+        outputs = engine.chat(
+            [prompt["messages"] for prompt in job["prompts"]], sampling, use_tqdm=False
+        )
     else:
-        outputs = engine.generate([prompt["text"] for prompt in job["prompts"]], sampling, use_tqdm=False)
+        outputs = engine.generate(
+            [prompt["text"] for prompt in job["prompts"]], sampling, use_tqdm=False
+        )
     seconds = time.monotonic() - began
     return {
         "seconds": seconds,
@@ -151,7 +173,9 @@ def _sampling(prompt: dict[str, Any], recipe: dict[str, Any]) -> Any:
     from vllm import SamplingParams
 
     return SamplingParams(
-        temperature=recipe["temperature"] if prompt["temperature"] is None else prompt["temperature"],
+        temperature=recipe["temperature"]
+        if prompt["temperature"] is None
+        else prompt["temperature"],
         top_p=recipe["top_p"] if prompt["top_p"] is None else prompt["top_p"],
         max_tokens=prompt["max_tokens"] or recipe["max_tokens"],
         stop=list(prompt["stop"]) or None,

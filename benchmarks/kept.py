@@ -1,9 +1,9 @@
 """Section b: kept rows per second, ours against Alpaca's synchronous loop, on the same server.
 
-The loop goes first, up to a number of rows or seconds; then `generate` runs to as many rows, to its natural end, where
-requests that are still on their way are given up. Both keep what their own measure calls new (ROUGE-L at 0.7, cosine at
-the recipe's threshold), so the share that each keeps stands beside the speed, and so do the candidates judged per
-second, which do not depend on it.
+The loop goes first, up to a number of rows or seconds; then `generate` runs to as many rows, to its
+natural end, where requests that are still on their way are given up. Both keep what their own
+measure calls new (ROUGE-L at 0.7, cosine at the recipe's threshold), so the share that each keeps
+stands beside the speed, and so do the candidates judged per second, which do not depend on it.
 """
 
 import asyncio
@@ -46,13 +46,19 @@ class Counting:
 
 
 def measure(setting: Setting, connect: Connect, job: dict[str, Any]) -> dict[str, Any]:
-    """Both ways and their ratios, as plain JSON values; `job` tells the child the recipe, its overrides and the server's url."""
+    """Both ways and their ratios, as plain JSON values; `job` tells the child the recipe, its
+    overrides and the server's url."""
     target, seconds = (QUICK_TARGET, QUICK_SECONDS) if setting.quick else (TARGET, MOST_SECONDS)
-    loop = _derived(_alpaca(setting, {**job, "model": setting.teacher.name, "target": target, "seconds": seconds}))
+    loop = _derived(
+        _alpaca(
+            setting, {**job, "model": setting.teacher.name, "target": target, "seconds": seconds}
+        )
+    )
     note(f"b: Alpaca's loop kept {loop['kept']} rows in {loop['seconds']:.1f} s")
     if not loop["kept"]:
         raise TeacherError(
-            f"The loop kept no row in {loop['seconds']:.0f} s: this teacher does not write the numbered list.",
+            f"The loop kept no row in {loop['seconds']:.0f} s: this teacher does not write the "
+            "numbered list.",
             "Name another recipe, or leave this section out: --only a,c",
         )
     ours = _derived(_generate(setting, connect, LocalEncoder(setting.encoder), loop["kept"]))
@@ -66,28 +72,49 @@ def measure(setting: Setting, connect: Connect, job: dict[str, Any]) -> dict[str
 
 def _alpaca(setting: Setting, job: dict[str, Any]) -> dict[str, Any]:
     """Run the loop in a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.alpaca_loop", json.dumps({**job, "home": str(setting.home)})]
+    command = [
+        sys.executable,
+        "-m",
+        "benchmarks.alpaca_loop",
+        json.dumps({**job, "home": str(setting.home)}),
+    ]
     child = subprocess.run(
-        command, capture_output=True, text=True, cwd=Path(__file__).parents[1], preexec_fn=die_with_parent
+        command,
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parents[1],
+        preexec_fn=die_with_parent,
     )
     if child.returncode:
-        raise TeacherError(f"Alpaca's loop ended with {child.returncode}:\n{child.stderr[-2000:]}", "")
+        raise TeacherError(
+            f"Alpaca's loop ended with {child.returncode}:\n{child.stderr[-2000:]}", ""
+        )
     return dict(json.loads(child.stdout))
 
 
 def _generate(setting: Setting, connect: Connect, encoder: Encoder, target: int) -> dict[str, Any]:
     recipe = _up_to(setting.recipe, target)
-    with tempfile.TemporaryDirectory(dir=setting.home, prefix="kept-") as folder, open_run(Path(folder)) as run:
+    with (
+        tempfile.TemporaryDirectory(dir=setting.home, prefix="kept-") as folder,
+        open_run(Path(folder)) as run,
+    ):
         seconds, asked = asyncio.run(_work(setting, recipe, run, connect, encoder))
         rejected = {stage: 0 for stage in ("parse", "filter", "novelty")}
         for stage, _, count in run.reject_counts():
             rejected[stage] += count
         prompts, usage = run.completion_usage()
-        return {"seconds": round(seconds, 3), "kept": run.count_kept(), "candidates": run.count_kept() + rejected["novelty"],
-                "tokens": sum(tokens for _, tokens in usage), "given_up": asked - prompts}  # fmt: skip
+        return {
+            "seconds": round(seconds, 3),
+            "kept": run.count_kept(),
+            "candidates": run.count_kept() + rejected["novelty"],
+            "tokens": sum(tokens for _, tokens in usage),
+            "given_up": asked - prompts,
+        }
 
 
-async def _work(setting: Setting, recipe: Recipe, run: Run, connect: Connect, encoder: Encoder) -> tuple[float, int]:
+async def _work(
+    setting: Setting, recipe: Recipe, run: Run, connect: Connect, encoder: Encoder
+) -> tuple[float, int]:
     """Seconds from the first prompt to the last row, and prompts that were asked."""
     job = make_job(recipe, setting.seeds, "")
     client = connect(setting.teacher.name, recipe.sampling)
@@ -102,11 +129,18 @@ async def _work(setting: Setting, recipe: Recipe, run: Run, connect: Connect, en
 
 
 def _up_to(recipe: Recipe, target: int) -> Recipe:
-    return recipe.model_copy(update={"generate": recipe.generate.model_copy(update={"target": target})})
+    return recipe.model_copy(
+        update={"generate": recipe.generate.model_copy(update={"target": target})}
+    )
 
 
 def _derived(figures: dict[str, Any]) -> dict[str, Any]:
     speeds = {
-        f"{key}_per_second": round(figures[key] / figures["seconds"], 2) for key in ("kept", "candidates", "tokens")
+        f"{key}_per_second": round(figures[key] / figures["seconds"], 2)
+        for key in ("kept", "candidates", "tokens")
     }
-    return {**figures, **speeds, "share_kept": round(figures["kept"] / max(figures["candidates"], 1), 3)}
+    return {
+        **figures,
+        **speeds,
+        "share_kept": round(figures["kept"] / max(figures["candidates"], 1), 3),
+    }

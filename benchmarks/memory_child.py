@@ -1,8 +1,10 @@
-"""Trainings whose memory is measured: `python -m benchmarks.memory_child JOBS`, which prints one JSON object a training.
+"""Trainings whose memory is measured: `python -m benchmarks.memory_child JOBS`, which prints one
+JSON object a training.
 
-JOBS is a JSON file with a list of jobs: the train section of a recipe, the student's folder, the length of its rows, a
-folder for its files. The libraries are imported once; each job is a fork of that process, which reads its own resident
-set before the model is loaded and the kernel's count of its highest (VmHWM) afterwards. A job with "widths" makes a model.
+JOBS is a JSON file with a list of jobs: the train section of a recipe, the student's folder, the
+length of its rows, a folder for its files. The libraries are imported once; each job is a fork of
+that process, which reads its own resident set before the model is loaded and the kernel's count of
+its highest (VmHWM) afterwards. A job with "widths" makes a model.
 """
 
 import gc
@@ -57,8 +59,8 @@ def _work(job: dict[str, Any]) -> None:
 def measure(job: dict[str, Any]) -> dict[str, Any]:
     """Bytes above the baseline at the highest, while loading and while training.
 
-    The baseline is read after the same training of the nano student on one short row, so that what a process needs once,
-    whatever it trains (pages of libraries, pools of threads), is in it.
+    The baseline is read after the same training of the nano student on one short row, so that what
+    a process needs once, whatever it trains (pages of libraries, pools of threads), is in it.
     """
     train, home = Train.model_validate(job["train"]), Path(job["home"])
     with student.quiet(home / "logs" / "train.log"):
@@ -77,7 +79,9 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
 
 def trained(train: Train, folder: Path, length: int, home: Path) -> dict[str, int]:
     """Two steps and two held-out passes by the stage's own parts, and the peak after loading."""
-    recipe = Recipe.model_validate({"name": "m", "models": {"teacher": "m", "student": "m"}, "method": {"alpaca": {}}})
+    recipe = Recipe.model_validate(
+        {"name": "m", "models": {"teacher": "m", "student": "m"}, "method": {"alpaca": {}}}
+    )
     recipe = recipe.model_copy(update={"train": train})
     setup = choices.choose(train, student.choose_device())
     home.mkdir(exist_ok=True)
@@ -90,7 +94,14 @@ def trained(train: Train, folder: Path, length: int, home: Path) -> dict[str, in
         losses.append(student.mean_loss(trained, held_out, 0, setup.device_batch)[0])
         return losses[-1]
 
-    watch = Watch(home / "metrics.jsonl", Silent(), measured, "memory", setup.device, Best(home, "memory", None, None))
+    watch = Watch(
+        home / "metrics.jsonl",
+        Silent(),
+        measured,
+        "memory",
+        setup.device,
+        Best(home, "memory", None, None),
+    )
     trainer = trainers.make(recipe, setup, model, tokenizer, rows, watch)
     trainer.train()
     return {"loaded": loaded, "steps": trainer.state.global_step, "held_out_passes": len(losses)}
@@ -107,7 +118,9 @@ def make_model(folder: Path, widths: dict[str, Any]) -> None:
         shutil.copyfile(NANO / file, folder / file)
 
 
-def _rows(train: Train, vocabulary: int, length: int, held_out: int) -> tuple[list[Any], list[Encoded]]:
+def _rows(
+    train: Train, vocabulary: int, length: int, held_out: int
+) -> tuple[list[Any], list[Encoded]]:
     """Random rows of one length, enough for two steps, and one batch held out."""
     draw = Random(1)
 
@@ -126,7 +139,8 @@ def _rows(train: Train, vocabulary: int, length: int, held_out: int) -> tuple[li
 
 
 def _import() -> None:
-    """Everything that a training imports, before anything is measured; nothing is computed, so that forking is safe."""
+    """Everything that a training imports, before anything is measured; nothing is computed, so that
+    forking is safe."""
     import datasets
     import peft
     import torch

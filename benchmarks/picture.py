@@ -1,7 +1,8 @@
-"""How the cost of one novelty question grows with the rows, as an SVG: both axes logarithmic, every line named at its end.
+"""How the cost of one novelty question grows with the rows, as an SVG: both axes logarithmic, every
+line named at its end.
 
-Self-contained, readable on light and dark pages (the colours follow the reader's setting). Which line is which is said
-by its name beside it and by its dashes, not by colour alone.
+Self-contained, readable on light and dark pages (the colours follow the reader's setting). Which
+line is which is said by its name beside it and by its dashes, not by colour alone.
 """
 
 import math
@@ -42,7 +43,8 @@ Point = tuple[float, float]
 
 
 def lines(section: dict[str, Any]) -> dict[str, list[Point]]:
-    """(rows, milliseconds) of every line; ours is drawn with and without the embedding of a candidate alone."""
+    """(rows, milliseconds) of every line; ours is drawn with and without the embedding of a
+    candidate alone."""
     rows = section["rows"]
     embedding = section["embedding_ms"][novelty.EMBED]
     found = {name: [(row["rows"], row[name]) for row in rows] for name in STYLES if name in rows[0]}
@@ -59,9 +61,12 @@ def svg(section: dict[str, Any], caption: str) -> str:
     body = [*place.axes([float(x) for x in sorted(set(xs))]), *_curves(place, drawn)]
     title = "Is this candidate new? Milliseconds per question"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" height="{HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}"><style>{CSS}</style><rect class="paper" width="100%" height="100%" rx="6"/>'
-        f'<text class="title" x="16" y="26">{escape(title)}</text><text class="soft" x="16" y="44">{escape(caption)}</text>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
+        f'height="{HEIGHT}" role="img" '
+        f'aria-label="{escape(title)}"><style>{CSS}</style><rect class="paper" width="100%" '
+        'height="100%" rx="6"/>'
+        f'<text class="title" x="16" y="26">{escape(title)}</text><text class="soft" x="16" '
+        f'y="44">{escape(caption)}</text>'
         f"{''.join(body)}</svg>\n"
     )
 
@@ -74,7 +79,9 @@ class _Scale:
         self._low, self._high = low, max(high, low + 1)
 
     def at(self, point: Point) -> Point:
-        x = LEFT + (math.log10(point[0]) - self._left) / (self._right - self._left) * (WIDTH - LEFT - RIGHT)
+        x = LEFT + (math.log10(point[0]) - self._left) / (self._right - self._left) * (
+            WIDTH - LEFT - RIGHT
+        )
         share = (math.log10(point[1]) - self._low) / (self._high - self._low)
         return x, HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
@@ -82,12 +89,21 @@ class _Scale:
         for power in range(self._low, self._high + 1):
             y = self.at((10**self._left, 10.0**power))[1]
             yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            yield f'<text class="soft" x="{LEFT - 8}" y="{y + 4:.1f}" text-anchor="end">{_short(10.0**power)}</text>'
+            yield (
+                f'<text class="soft" x="{LEFT - 8}" y="{y + 4:.1f}" '
+                f'text-anchor="end">{_short(10.0**power)}</text>'
+            )
         for rows in columns:
             x = self.at((rows, 1.0))[0]
-            yield f'<text class="soft" x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" text-anchor="middle">{rows:,.0f}</text>'
+            yield (
+                f'<text class="soft" x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" '
+                f'text-anchor="middle">{rows:,.0f}</text>'
+            )
         middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
-        yield f'<text class="soft" x="{middle:.0f}" y="{HEIGHT - 8}" text-anchor="middle">rows compared with</text>'
+        yield (
+            f'<text class="soft" x="{middle:.0f}" y="{HEIGHT - 8}" text-anchor="middle">rows '
+            "compared with</text>"
+        )
 
 
 def _curves(place: _Scale, drawn: dict[str, list[Point]]) -> Iterator[str]:
@@ -99,7 +115,10 @@ def _curves(place: _Scale, drawn: dict[str, list[Point]]) -> Iterator[str]:
         for x, y in spots:
             yield f'<circle class="{STYLES[name].split()[0]}" cx="{x:.1f}" cy="{y:.1f}" r="3.2"/>'
         label = f"{name}: {_short(points[-1][1])}"
-        yield f'<text class="{STYLES[name].split()[0]}" x="{WIDTH - RIGHT + 10}" y="{names[name] + 4:.1f}">{escape(label)}</text>'
+        yield (
+            f'<text class="{STYLES[name].split()[0]}" x="{WIDTH - RIGHT + 10}" '
+            f'y="{names[name] + 4:.1f}">{escape(label)}</text>'
+        )
 
 
 def spread_out(wanted: dict[str, float]) -> dict[str, float]:

@@ -1,8 +1,8 @@
 """The results of one run: a JSON document, its Markdown tables, and their place in README.md.
 
-Everything that is printed or written into the README is made from the document alone, so that the numbers can be checked
-and drawn again without measuring: `python -m benchmarks --render FILE`. Not covered: comparing documents of different
-machines.
+Everything that is printed or written into the README is made from the document alone, so that the
+numbers can be checked and drawn again without measuring: `python -m benchmarks --render FILE`. Not
+covered: comparing documents of different machines.
 """
 
 import datetime
@@ -18,7 +18,10 @@ from localinstruct import __version__, machine
 from localinstruct.errors import UsageError
 
 HERE = Path(__file__).parent
-START, END = "<!-- results: written by python -m benchmarks --write-readme -->", "<!-- end of results -->"
+START, END = (
+    "<!-- results: written by python -m benchmarks --write-readme -->",
+    "<!-- end of results -->",
+)
 MEMORY_START, MEMORY_END = (
     "<!-- memory: written by python -m benchmarks --only f --write-readme -->",
     "<!-- end of memory -->",
@@ -34,7 +37,8 @@ Document = dict[str, Any]
 
 
 def document(setting: Setting, sections: dict[str, Any], seconds: float, load: float) -> Document:
-    """Put the sections together with what one must know to judge them; `load` is the machine's before the start."""
+    """Put the sections together with what one must know to judge them; `load` is the machine's
+    before the start."""
     facts = machine.look()
     return {
         "measured": datetime.date.today().isoformat(),
@@ -45,20 +49,28 @@ def document(setting: Setting, sections: dict[str, Any], seconds: float, load: f
         "teacher": {"name": setting.teacher.name, "digest": setting.teacher.digest},
         "load_before": round(load, 2),
         "machine": {
-            "system": facts.system, "cpu": facts.cpu, "cores": facts.cpu_count, "memory_gib": facts.memory_gib,
-            "gpus": [gpu.name for gpu in facts.gpus], "python": facts.python,
+            "system": facts.system,
+            "cpu": facts.cpu,
+            "cores": facts.cpu_count,
+            "memory_gib": facts.memory_gib,
+            "gpus": [gpu.name for gpu in facts.gpus],
+            "python": facts.python,
             "versions": {name: found for name in VERSIONS if (found := machine.version(name))},
         },
         **sections,
-    }  # fmt: skip
+    }
 
 
 def added(earlier: Document, fresh: Document, sections: Iterable[str]) -> Document:
-    """The earlier run with the fresh run's sections, which say when and at which load; UsageError for another machine."""
-    ours, theirs = ({key: one["machine"][key] for key in ("cpu", "cores", "gpus")} for one in (fresh, earlier))
+    """The earlier run with the fresh run's sections, which say when and at which load; UsageError
+    for another machine."""
+    ours, theirs = (
+        {key: one["machine"][key] for key in ("cpu", "cores", "gpus")} for one in (fresh, earlier)
+    )
     if ours != theirs or fresh["quick"]:
         raise UsageError(
-            f"Expected a whole run on {theirs}, found {ours}, quick: {fresh['quick']}.", "Leave --add-to out."
+            f"Expected a whole run on {theirs}, found {ours}, quick: {fresh['quick']}.",
+            "Leave --add-to out.",
         )
     apart = {key: fresh[key] for key in ("measured", "load_before", "seconds")}
     return earlier | {name: fresh[name] | {"apart": apart} for name in sections if name in fresh}
@@ -69,7 +81,8 @@ def _apart(section: dict[str, Any]) -> str:
     if not (apart := section.get("apart")):
         return ""
     return (
-        f"\n\nMeasured apart, {apart['measured']}: load average before the start {apart['load_before']}, "
+        f"\n\nMeasured apart, {apart['measured']}: load average before the start "
+        f"{apart['load_before']}, "
         f"{apart['seconds']:.0f} s in all."
     )
 
@@ -82,14 +95,17 @@ def slug(result: Document) -> str:
 
 
 def load_average() -> float:
-    """Processes that wanted to run in the last minute; well below the number of cores on an idle machine."""
+    """Processes that wanted to run in the last minute; well below the number of cores on an idle
+    machine."""
     return os.getloadavg()[0]
 
 
 def markdown(result: Document) -> str:
     """All tables of a document."""
     parts = [heading(result)]
-    parts += [table(result[key]) + _apart(result[key]) for key, table in TABLES.items() if key in result]
+    parts += [
+        table(result[key]) + _apart(result[key]) for key, table in TABLES.items() if key in result
+    ]
     return "\n\n".join(parts)
 
 
@@ -100,9 +116,12 @@ def heading(result: Document) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     quick = " **Quick run: too short to be quoted.**" if result["quick"] else ""
     return (
-        f"Measured {result['measured']} on {facts['cores']} cores ({facts['cpu']}), {facts['memory_gib']:.0f} GiB, {place}; "
-        f"Python {facts['python']}, localinstruct {result['localinstruct']}, {versions}; recipe {result['recipe']}, "
-        f"teacher {result['teacher']['name']} {result['teacher']['digest'][:12]}; load average before the start "
+        f"Measured {result['measured']} on {facts['cores']} cores ({facts['cpu']}), "
+        f"{facts['memory_gib']:.0f} GiB, {place}; "
+        f"Python {facts['python']}, localinstruct {result['localinstruct']}, {versions}; recipe "
+        f"{result['recipe']}, "
+        f"teacher {result['teacher']['name']} {result['teacher']['digest'][:12]}; load average "
+        "before the start "
         f"{result['load_before']}; {result['seconds']:.0f} s in all.{quick}"
     )
 
@@ -111,31 +130,58 @@ def _throughput(section: dict[str, Any]) -> str:
     rows = []
     for who, label in WHO.items():
         entry = section["summary"][who]
-        cells = [_spread(entry["tokens_per_second"], ",.0f"), _spread(entry["ratio"]), _spread(entry["middle_ratio"])]
+        cells = [
+            _spread(entry["tokens_per_second"], ",.0f"),
+            _spread(entry["ratio"]),
+            _spread(entry["middle_ratio"]),
+        ]
         rows.append([label, *cells])
     repetitions = len({run["repetition"] for run in section["runs"]})
     title = (
-        f"**a. Output tokens per second.** {section['prompts']} prompts, batch of {section['max_num_seqs']} sequences, "
-        f"{section['in_flight']} episodes in flight, {repetitions} repetitions: median (lowest to highest)."
+        f"**a. Output tokens per second.** {section['prompts']} prompts, batch of "
+        f"{section['max_num_seqs']} sequences, "
+        f"{section['in_flight']} episodes in flight, {repetitions} repetitions: median (lowest "
+        "to highest)."
     )
     return f"{title}\n\n{grid(['', 'tokens/s', 'ratio, whole run', 'ratio, middle half'], rows)}"
 
 
 def _kept(section: dict[str, Any]) -> str:
     ours, loop, ratio = section["generate"], section["alpaca_loop"], section["ratio"]
-    head = ["", "kept rows/s", "candidates judged/s", "tokens/s", "kept", "of candidates", "seconds"]
+    head = [
+        "",
+        "kept rows/s",
+        "candidates judged/s",
+        "tokens/s",
+        "kept",
+        "of candidates",
+        "seconds",
+    ]
     rows = [
-        [name, *(f"{entry[f'{key}_per_second']:,.1f}" for key in ("kept", "candidates", "tokens")),
-         str(entry["kept"]), f"{entry['share_kept']:.0%}", f"{entry['seconds']:.1f}"]
+        [
+            name,
+            *(f"{entry[f'{key}_per_second']:,.1f}" for key in ("kept", "candidates", "tokens")),
+            str(entry["kept"]),
+            f"{entry['share_kept']:.0%}",
+            f"{entry['seconds']:.1f}",
+        ]
         for name, entry in (("Alpaca's synchronous loop", loop), ("`generate`", ours))
-    ]  # fmt: skip
+    ]
     rows.append(
-        ["ratio", *(f"{ratio[f'{key}_per_second']:.2f}" for key in ("kept", "candidates", "tokens")), "", "", ""]
+        [
+            "ratio",
+            *(f"{ratio[f'{key}_per_second']:.2f}" for key in ("kept", "candidates", "tokens")),
+            "",
+            "",
+            "",
+        ]
     )
     waiting = loop["waiting_seconds"] / loop["seconds"]
     title = (
-        f"**b. Kept rows per second**, same server and prompts. The loop waited for the teacher {waiting:.0%} of its time, "
-        f"with 5 requests in flight; `generate` gave up {ours['given_up']} requests that were on their way at its end."
+        "**b. Kept rows per second**, same server and prompts. The loop waited for the teacher "
+        f"{waiting:.0%} of its time, "
+        f"with 5 requests in flight; `generate` gave up {ours['given_up']} requests that were on "
+        "their way at its end."
     )
     return f"{title}\n\n{grid(head, rows)}"
 
@@ -143,49 +189,83 @@ def _kept(section: dict[str, Any]) -> str:
 def _novelty(section: dict[str, Any]) -> str:
     costs = section["embedding_ms"]
     names = [name for name in section["rows"][0] if name != "rows"]
-    rows = [[f"{row['rows']:,}", *(f"{row[name]:,.3g}" if row[name] < 100 else f"{row[name]:,.0f}" for name in names)]
-            for row in section["rows"]]  # fmt: skip
+    rows = [
+        [
+            f"{row['rows']:,}",
+            *(f"{row[name]:,.3g}" if row[name] < 100 else f"{row[name]:,.0f}" for name in names),
+        ]
+        for row in section["rows"]
+    ]
     title = (
-        f"**c. Novelty of one candidate**, milliseconds, against {section['texts']} ({section['mean_words']} words on average). "
-        f"Ours is the {novelty.OURS} plus the embedding, which does not grow: {costs[novelty.EMBED]:.1f} ms for a candidate "
-        f"alone, {costs[novelty.EMBED_LIST]:.1f} ms each in lists of {novelty.LIST}, as the scheduler embeds."
+        f"**c. Novelty of one candidate**, milliseconds, against {section['texts']} "
+        f"({section['mean_words']} words on average). "
+        f"Ours is the {novelty.OURS} plus the embedding, which does not grow: "
+        f"{costs[novelty.EMBED]:.1f} ms for a candidate "
+        f"alone, {costs[novelty.EMBED_LIST]:.1f} ms each in lists of {novelty.LIST}, as the "
+        "scheduler embeds."
     )
     return f"{title}\n\n{grid(['rows', *names], rows)}"
 
 
 def _training(section: dict[str, Any]) -> str:
     rows = [
-        [name, _spread(section["ways"][name]["tokens_per_second"], ",.0f"), _spread(section["ways"][name]["ratio"])]
+        [
+            name,
+            _spread(section["ways"][name]["tokens_per_second"], ",.0f"),
+            _spread(section["ways"][name]["ratio"]),
+        ]
         for name in training.PEERS
     ]
     average = section["tokens"] / section["rows"]
     title = (
-        f"**d. Trained tokens per second**, {section['student']}, {section['rows']} rows of {average:.0f} tokens on average, "
-        f"{training.BATCH} per step and {training.ON_DEVICE} at once; {section['padding']:.0%} of what the loop computes is "
-        "padding. Padding is not counted; each ratio is to the loop that learns the same: median (lowest to highest)."
+        f"**d. Trained tokens per second**, {section['student']}, {section['rows']} rows of "
+        f"{average:.0f} tokens on average, "
+        f"{training.BATCH} per step and {training.ON_DEVICE} at once; {section['padding']:.0%} "
+        "of what the loop computes is "
+        "padding. Padding is not counted; each ratio is to the loop that learns the same: median "
+        "(lowest to highest)."
     )
     return f"{title}\n\n{grid(['', 'tokens/s', 'ratio'], rows)}"
 
 
 def _memory(section: dict[str, Any]) -> str:
-    head = ["training of a random Llama", "parameters", "worst moment", "calculated MiB", "measured MiB", "ratio"]
+    head = [
+        "training of a random Llama",
+        "parameters",
+        "worst moment",
+        "calculated MiB",
+        "measured MiB",
+        "ratio",
+    ]
     rows = [
-        [row["case"], f"{row['parameters'] / 1e6:.0f} M", row["moment"], f"{row['calculated'] / 2**20:,.0f}",
-         f"{row['measured'] / 2**20:,.0f}", f"{row['ratio']:.2f}"]
+        [
+            row["case"],
+            f"{row['parameters'] / 1e6:.0f} M",
+            row["moment"],
+            f"{row['calculated'] / 2**20:,.0f}",
+            f"{row['measured'] / 2**20:,.0f}",
+            f"{row['ratio']:.2f}",
+        ]
         for row in section["cases"]
-    ]  # fmt: skip
+    ]
     bound = section["bound"]
     title = (
-        f"**f. Memory of a training**, as `localinstruct fit` calculates it from config.json, against the highest resident set "
-        f"above that of the imported libraries: {section['within']} of {len(rows)} within {bound:.0%}, the worst off by "
+        "**f. Memory of a training**, as `localinstruct fit` calculates it from config.json, "
+        "against the highest resident set "
+        f"above that of the imported libraries: {section['within']} of {len(rows)} within "
+        f"{bound:.0%}, the worst off by "
         f"{section['worst']:.0%}."
     )
     return f"{title}\n\n{grid(head, rows)}"
 
 
 TABLES = {
-    "throughput": _throughput, "kept": _kept, "novelty": _novelty, "training": _training, "memory": _memory,
-}  # fmt: skip
+    "throughput": _throughput,
+    "kept": _kept,
+    "novelty": _novelty,
+    "training": _training,
+    "memory": _memory,
+}
 """Section of a document -> its table."""
 
 
@@ -207,7 +287,9 @@ def write_memory(readme: Path, result: Document) -> None:
 
 def write_into(readme: Path, result: Document) -> None:
     """Replace what stands between the two markers of a README by the tables and the picture."""
-    picture = f"![Cost of one novelty question against the number of rows](results/{slug(result)}.svg)"
+    picture = (
+        f"![Cost of one novelty question against the number of rows](results/{slug(result)}.svg)"
+    )
     _replace(readme, START, END, f"{markdown(result)}\n\n{picture}")
 
 
@@ -215,7 +297,8 @@ def _replace(readme: Path, start: str, end: str, words: str) -> None:
     text = readme.read_text("utf-8")
     if text.count(start) != 1 or text.count(end) != 1:
         raise UsageError(
-            f"{readme}: expected each of these lines once: {start} and {end}", "git checkout benchmarks/README.md"
+            f"{readme}: expected each of these lines once: {start} and {end}",
+            "git checkout benchmarks/README.md",
         )
     before, after = text.partition(start)[0], text.partition(end)[2]
     readme.write_text(f"{before}{start}\n\n{words}\n\n{end}{after}", "utf-8")

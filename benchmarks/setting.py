@@ -1,7 +1,8 @@
-"""What all sections share: the recipe, its seeds and models, where to write, and a line of progress.
+"""What all sections share: the recipe, its seeds and models, where to write, and a line of
+progress.
 
-The recipe is read as the product reads it, with two changes: demonstrations come from the seeds only, so that every
-contestant gets the same prompts, and the stop rule is off.
+The recipe is read as the product reads it, with two changes: demonstrations come from the seeds
+only, so that every contestant gets the same prompts, and the stop rule is off.
 """
 
 import sys
@@ -26,7 +27,8 @@ _BEGAN = time.monotonic()
 
 @dataclass(frozen=True)
 class Setting:
-    """A recipe made ready to be measured; `home` is an empty folder on the disk that runs lie on."""
+    """A recipe made ready to be measured; `home` is an empty folder on the disk that runs lie
+    on."""
 
     recipe: Recipe
     workspace: Path
@@ -60,7 +62,8 @@ class Setting:
 
 
 def load(name: str, overrides: Sequence[str], home: Path, quick: bool = False) -> Setting:
-    """Read the recipe by name or path; UsageError for a method or teacher that these sections cannot measure."""
+    """Read the recipe by name or path; UsageError for a method or teacher that these sections
+    cannot measure."""
     path = find_recipe(name)
     recipe = load_recipe(path, (*overrides, *FIXED))
     if on_gpu():  # two engines share the card: our server, and the same vLLM without a server
@@ -69,11 +72,13 @@ def load(name: str, overrides: Sequence[str], home: Path, quick: bool = False) -
     setting = Setting(recipe, find_workspace(path.parent), home, quick)
     if setting.recipe.method.name != "alpaca":
         raise UsageError(
-            f"{name}: expected the method alpaca, found {setting.recipe.method.name}.", "Try: --recipe nano"
+            f"{name}: expected the method alpaca, found {setting.recipe.method.name}.",
+            "Try: --recipe nano",
         )
     if setting.teacher.endpoint:
         raise UsageError(
-            f"{setting.teacher.name}: served at {setting.teacher.endpoint}, but vLLM must also be run on it without a server.",
+            f"{setting.teacher.name}: served at {setting.teacher.endpoint}, but vLLM must also "
+            "be run on it without a server.",
             "Name a teacher that is a directory on this disk: --set models.teacher=NAME",
         )
     return setting

@@ -1,16 +1,17 @@
-"""Section a: output tokens per second of `generate` against the same prompts given to the same vLLM all at once.
+"""Section a: output tokens per second of `generate` against the same prompts given to the same vLLM
+all at once.
 
-Three contestants, the same N prompts, repeated in alternating order; ratios are taken within a repetition, then the
-median:
+Three contestants, the same N prompts, repeated in alternating order; ratios are taken within a
+repetition, then the median:
 
     at once        vllm.LLM.generate with all N prompts, no server, nothing written
     teacher only   our scheduler, client, server and store; the encoder is replaced by random unit vectors, which costs nothing
     generate       the same with the real encoder: the whole of `generate`
 
-The clock of the scheduler runs from its first prompt to the commit of episode N; seeds are embedded and models loaded
-before. Exactly N episodes are played: prompts of later episodes, which the scheduler launches ahead, are held back and
-never reach the server, so that all contestants do the same work, including the slow end when the batch is no longer
-full.
+The clock of the scheduler runs from its first prompt to the commit of episode N; seeds are embedded
+and models loaded before. Exactly N episodes are played: prompts of later episodes, which the
+scheduler launches ahead, are held back and never reach the server, so that all contestants do the
+same work, including the slow end when the batch is no longer full.
 """
 
 import asyncio
@@ -92,13 +93,18 @@ def measure(setting: Setting, connect: Connect) -> dict[str, Any]:
         runs = []
         for repetition in range(repetitions):
             prompts = []
-            order = [GENERATE, AT_ONCE, TEACHER_ONLY] if repetition % 2 == 0 else [TEACHER_ONLY, AT_ONCE, GENERATE]
+            order = (
+                [GENERATE, AT_ONCE, TEACHER_ONLY]
+                if repetition % 2 == 0
+                else [TEACHER_ONLY, AT_ONCE, GENERATE]
+            )
             for who in order:
                 run = _one(who, setting, connect, engine, encoder, episodes, prompts)
                 prompts = run.pop("prompts")
                 runs.append({"who": who, "repetition": repetition, **run})
                 note(
-                    f"a: {who}: {run['tokens']:,} tokens in {run['seconds']:.1f} s, {run['tokens_per_second']:,.0f} tokens/s"
+                    f"a: {who}: {run['tokens']:,} tokens in {run['seconds']:.1f} s, "
+                    f"{run['tokens_per_second']:,.0f} tokens/s"
                 )
     settings = {
         "prompts": len(prompts),
@@ -109,15 +115,25 @@ def measure(setting: Setting, connect: Connect) -> dict[str, Any]:
 
 
 def _one(
-    who: str, setting: Setting, connect: Connect, engine: AtOnce, encoder: Encoder, episodes: int, prompts: list[Prompt]
+    who: str,
+    setting: Setting,
+    connect: Connect,
+    engine: AtOnce,
+    encoder: Encoder,
+    episodes: int,
+    prompts: list[Prompt],
 ) -> dict[str, Any]:
     if who == AT_ONCE:
         seconds, arrivals = engine.generate(prompts, setting.recipe.sampling)
         return {**figures(seconds, arrivals), "prompts": prompts}
-    return _scheduler(setting, connect, encoder if who == GENERATE else RandomEncoder(), episodes, who)
+    return _scheduler(
+        setting, connect, encoder if who == GENERATE else RandomEncoder(), episodes, who
+    )
 
 
-def _scheduler(setting: Setting, connect: Connect, encoder: Encoder, episodes: int, name: str) -> dict[str, Any]:
+def _scheduler(
+    setting: Setting, connect: Connect, encoder: Encoder, episodes: int, name: str
+) -> dict[str, Any]:
     """Play `episodes` episodes in a new run; figures, and the prompts that were asked."""
     with (
         TemporaryDirectory(dir=setting.home, prefix=f"{name.replace(' ', '-')}-") as folder,
@@ -125,7 +141,11 @@ def _scheduler(setting: Setting, connect: Connect, encoder: Encoder, episodes: i
     ):
         seconds = asyncio.run(_play(setting, run, connect, encoder, episodes))
         prompts = [_prompt(data) for _, _, _, data, _ in run.completion_log()]
-        return {**figures(seconds, run.completion_usage()[1]), "kept": run.count_kept(), "prompts": prompts}
+        return {
+            **figures(seconds, run.completion_usage()[1]),
+            "kept": run.count_kept(),
+            "prompts": prompts,
+        }
 
 
 def _prompt(data: dict[str, Any]) -> Prompt:
@@ -134,12 +154,20 @@ def _prompt(data: dict[str, Any]) -> Prompt:
     return Prompt(**{**data, "stop": tuple(data["stop"]), "messages": messages})
 
 
-async def _play(setting: Setting, run: Run, connect: Connect, encoder: Encoder, episodes: int) -> float:
+async def _play(
+    setting: Setting, run: Run, connect: Connect, encoder: Encoder, episodes: int
+) -> float:
     recipe = endless(setting.recipe)
     job = make_job(recipe, setting.seeds, "")
     client = connect(setting.teacher.name, recipe.sampling)
-    scheduler = Scheduler(job, run, Finite(client, episodes * setting.prompts_per_episode), encoder,
-                        make_gate(job.novelty, job.seeds, encoder, Silent()), _stop_after(episodes))  # fmt: skip
+    scheduler = Scheduler(
+        job,
+        run,
+        Finite(client, episodes * setting.prompts_per_episode),
+        encoder,
+        make_gate(job.novelty, job.seeds, encoder, Silent()),
+        _stop_after(episodes),
+    )
     began = time.monotonic()
     with contextlib.suppress(Enough):
         await scheduler.work()
@@ -150,7 +178,9 @@ async def _play(setting: Setting, run: Run, connect: Connect, encoder: Encoder, 
 
 def endless(recipe: Recipe) -> Recipe:
     """The recipe with a target that is never reached."""
-    return recipe.model_copy(update={"generate": recipe.generate.model_copy(update={"target": ENDLESS})})
+    return recipe.model_copy(
+        update={"generate": recipe.generate.model_copy(update={"target": ENDLESS})}
+    )
 
 
 def _stop_after(episodes: int) -> Any:
@@ -164,27 +194,38 @@ def _stop_after(episodes: int) -> Any:
 
 
 def figures(seconds: float, arrivals: Arrivals) -> dict[str, Any]:
-    """Tokens per second of the whole, and of its middle: between the arrivals of a quarter and of three quarters."""
+    """Tokens per second of the whole, and of its middle: between the arrivals of a quarter and of
+    three quarters."""
     tokens = sum(count for _, count in arrivals)
     first, last = len(arrivals) // 4, 3 * len(arrivals) // 4
     span = arrivals[last][0] - arrivals[first][0]
     middle = sum(count for _, count in arrivals[first + 1 : last + 1]) / max(span, 1e-9)
     return {
-        "seconds": round(seconds, 3), "tokens": tokens, "tokens_per_second": round(tokens / seconds, 1),
+        "seconds": round(seconds, 3),
+        "tokens": tokens,
+        "tokens_per_second": round(tokens / seconds, 1),
         "middle_tokens_per_second": round(middle, 1),
-    }  # fmt: skip
+    }
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Per contestant the median, lowest and highest speed, and the same of its ratio to `at once` in the same repetition."""
+    """Per contestant the median, lowest and highest speed, and the same of its ratio to `at once`
+    in the same repetition."""
     base = {run["repetition"]: run for run in runs if run["who"] == AT_ONCE}
     result: dict[str, Any] = {}
     for who in (AT_ONCE, TEACHER_ONLY, GENERATE):
         own = [run for run in runs if run["who"] == who]
         result[who] = {
             "tokens_per_second": spread([run["tokens_per_second"] for run in own]),
-            "ratio": spread([run["tokens_per_second"] / base[run["repetition"]]["tokens_per_second"] for run in own]),
-            "middle_ratio": spread([_middle(run) / _middle(base[run["repetition"]]) for run in own]),
+            "ratio": spread(
+                [
+                    run["tokens_per_second"] / base[run["repetition"]]["tokens_per_second"]
+                    for run in own
+                ]
+            ),
+            "middle_ratio": spread(
+                [_middle(run) / _middle(base[run["repetition"]]) for run in own]
+            ),
         }
     return result
 

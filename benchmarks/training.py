@@ -1,10 +1,13 @@
-"""Section d: how fast rows are trained on, against a padded `transformers.Trainer` loop as Alpaca's train.py sets it up.
+"""Section d: how fast rows are trained on, against a padded `transformers.Trainer` loop as Alpaca's
+train.py sets it up.
 
-Same model, same token ids and labels, same 128 rows per step, 4 on the device at once; the loop is written anew from its
-description: random order, padding to the longest row of a small batch, plain logits and loss. Like is compared with like:
-all weights with all weights, and the recipe's LoRA adapter with the same adapter of PEFT in the loop. Rows are random ids
-whose lengths are drawn as Alpaca's are reported: about 127 tokens on average, 98 % within 256. The clock runs from the first
-step to the last; our checkpoint is inside, loading is not. Not compared: what is learnt (the tests hold the losses equal).
+Same model, same token ids and labels, same 128 rows per step, 4 on the device at once; the loop is
+written anew from its description: random order, padding to the longest row of a small batch, plain
+logits and loss. Like is compared with like: all weights with all weights, and the recipe's LoRA
+adapter with the same adapter of PEFT in the loop. Rows are random ids whose lengths are drawn as
+Alpaca's are reported: about 127 tokens on average, 98 % within 256. The clock runs from the first
+step to the last; our checkpoint is inside, loading is not. Not compared: what is learnt (the tests
+hold the losses equal).
 """
 
 import math
@@ -32,16 +35,20 @@ PEERS = {LOOP: LOOP, FULL: LOOP, LORA_LOOP: LORA_LOOP, LORA: LORA_LOOP}
 ROWS, QUICK_ROWS, REPETITIONS = 384, 128, 3
 BATCH, ON_DEVICE = 128, 4
 MIDDLE, SPREAD = 4.774, 0.375
-"""Mean and deviation of the logarithm of a row's tokens: exp(4.774 + 0.375² / 2) = 127, and 98 % below 256."""
+"""Mean and deviation of the logarithm of a row's tokens: exp(4.774 + 0.375² / 2) = 127, and 98 %
+below 256."""
 PROMPT = 0.55
 """Share of a row's tokens that is prompt, and not learnt."""
 
 
 def measure(setting: Setting) -> dict[str, Any]:
-    """Tokens per second of each way, its ratio to its loop within a repetition, as plain JSON values."""
+    """Tokens per second of each way, its ratio to its loop within a repetition, as plain JSON
+    values."""
     spec = load_catalog(setting.workspace).get(setting.recipe.models.student)
     folder = checked(spec)
-    rows = lengths_of_alpaca(QUICK_ROWS if setting.quick else ROWS, student.load_tokenizer(folder).vocab_size)
+    rows = lengths_of_alpaca(
+        QUICK_ROWS if setting.quick else ROWS, student.load_tokenizer(folder).vocab_size
+    )
     tokens = sum(row.length for row in rows)
     ways: dict[str, Callable[[Path], float]] = {
         LOOP: lambda home: _loop(setting.recipe, folder, rows, home, "full"),
@@ -80,7 +87,10 @@ def padding(rows: list[Encoded]) -> float:
     """Share of the loop's positions that hold no token."""
     lengths = [row.length for row in rows]
     Random(2).shuffle(lengths)
-    held = sum(ON_DEVICE * max(lengths[start : start + ON_DEVICE]) for start in range(0, len(lengths), ON_DEVICE))
+    held = sum(
+        ON_DEVICE * max(lengths[start : start + ON_DEVICE])
+        for start in range(0, len(lengths), ON_DEVICE)
+    )
     return 1 - sum(lengths) / held
 
 
@@ -94,13 +104,22 @@ def summary(speeds: dict[str, list[float]]) -> dict[str, dict[str, list[float]]]
         name: [mine / loop for mine, loop in zip(found, speeds[PEERS[name]], strict=True)]
         for name, found in speeds.items()
     }
-    return {name: {"tokens_per_second": spread(found), "ratio": spread(ratios[name])} for name, found in speeds.items()}
+    return {
+        name: {"tokens_per_second": spread(found), "ratio": spread(ratios[name])}
+        for name, found in speeds.items()
+    }
 
 
 def _ours(recipe: Recipe, folder: Path, rows: list[Encoded], home: Path, mode: str) -> float:
     """Seconds of our training."""
-    settings = {"mode": mode, "batch_size": BATCH, "device_batch_size": ON_DEVICE, "epochs": 1, "save_steps": 10**6,
-                "learning_rate": 1e-4}  # fmt: skip
+    settings = {
+        "mode": mode,
+        "batch_size": BATCH,
+        "device_batch_size": ON_DEVICE,
+        "epochs": 1,
+        "save_steps": 10**6,
+        "learning_rate": 1e-4,
+    }
     train = recipe.train.model_copy(update=settings)
     recipe = recipe.model_copy(update={"train": train})
     setup = choices.choose(train, student.choose_device())
@@ -122,13 +141,30 @@ def _loop(recipe: Recipe, folder: Path, rows: list[Encoded], home: Path, mode: s
     if mode == "lora":
         model = get_peft_model(model, modes.adapter(recipe.train))
     arguments = TrainingArguments(
-        output_dir=str(home), num_train_epochs=1, per_device_train_batch_size=ON_DEVICE,
-        gradient_accumulation_steps=BATCH // ON_DEVICE, learning_rate=1e-4, lr_scheduler_type="cosine", warmup_steps=0.03,
-        weight_decay=0.0, logging_steps=1, save_strategy="no", report_to="none", disable_tqdm=True,
-        bf16=device.dtype == "bfloat16", use_cpu=device.name == "cpu", dataloader_pin_memory=device.name != "cpu", seed=1,
-    )  # fmt: skip
-    data = [{"input_ids": row.input_ids, "attention_mask": [1] * row.length, "labels": row.labels} for row in rows]
-    collate = DataCollatorForSeq2Seq(student.load_tokenizer(folder), padding="longest", label_pad_token_id=IGNORED)
+        output_dir=str(home),
+        num_train_epochs=1,
+        per_device_train_batch_size=ON_DEVICE,
+        gradient_accumulation_steps=BATCH // ON_DEVICE,
+        learning_rate=1e-4,
+        lr_scheduler_type="cosine",
+        warmup_steps=0.03,
+        weight_decay=0.0,
+        logging_steps=1,
+        save_strategy="no",
+        report_to="none",
+        disable_tqdm=True,
+        bf16=device.dtype == "bfloat16",
+        use_cpu=device.name == "cpu",
+        dataloader_pin_memory=device.name != "cpu",
+        seed=1,
+    )
+    data = [
+        {"input_ids": row.input_ids, "attention_mask": [1] * row.length, "labels": row.labels}
+        for row in rows
+    ]
+    collate = DataCollatorForSeq2Seq(
+        student.load_tokenizer(folder), padding="longest", label_pad_token_id=IGNORED
+    )
     with student.quiet(home / "logs" / "train.log"):
         trainer = Trainer(model=model, args=arguments, train_dataset=data, data_collator=collate)
         _silence(trainer)

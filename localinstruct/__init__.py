@@ -1,4 +1,5 @@
-"""localinstruct: self-instruct on one's own machine. Seeds in; dataset, fine-tuned student and report out; nothing leaves."""
+"""localinstruct: self-instruct on one's own machine. Seeds in; dataset, fine-tuned student and
+report out; nothing leaves."""
 
 from localinstruct.offline import switches
 

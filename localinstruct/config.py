@@ -1,8 +1,8 @@
 """Section: the frozen, strict base of everything a person configures in YAML.
 
-Every field has its docstring (it becomes the recipe reference in docs/), unknown keys are refused with the nearest right
-one, and all problems of a file are reported together. Not covered: what the values mean; each section lives beside the
-code that uses it.
+Every field has its docstring (it becomes the recipe reference in docs/), unknown keys are refused
+with the nearest right one, and all problems of a file are reported together. Not covered: what the
+values mean; each section lives beside the code that uses it.
 """
 
 import contextlib
@@ -22,8 +22,13 @@ from localinstruct.errors import LocalInstructError, RecipeError, UsageError
 class Section(BaseModel):
     """A frozen group of settings without room for unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=True,
-                              allow_inf_nan=False)  # fmt: skip
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        use_attribute_docstrings=True,
+        validate_default=True,
+        allow_inf_nan=False,
+    )
 
 
 S = TypeVar("S", bound=Section)
@@ -36,18 +41,22 @@ Where = Callable[[Sequence[Any]], str]
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
-"""Shows a value, not all of it: what YAML's aliases make of ten lines may have billions of parts."""
+"""Shows a value, not all of it: what YAML's aliases make of ten lines may have billions of
+parts."""
 
 
 def parse(section: type[S], data: dict[str, Any], source: str, where: Where = lambda keys: "") -> S:
-    """Build `section` from plain values; raise RecipeError with every problem, `source` and `where` naming its place."""
+    """Build `section` from plain values; raise RecipeError with every problem, `source` and `where`
+    naming its place."""
     built, problems = attempt(section, data, where)
     if built is None:
         raise RecipeError(f"{source}: {listing(problems)}", CORRECT)
     return built
 
 
-def attempt(section: type[S], data: dict[str, Any], where: Where = lambda keys: "") -> tuple[S | None, list[str]]:
+def attempt(
+    section: type[S], data: dict[str, Any], where: Where = lambda keys: ""
+) -> tuple[S | None, list[str]]:
     """(`section` from plain values, []), or (None, a sentence for each problem)."""
     try:
         return section.model_validate(data), []
@@ -57,7 +66,8 @@ def attempt(section: type[S], data: dict[str, Any], where: Where = lambda keys: 
 
 
 def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds; RecipeError for a file that is missing or unreadable, bad YAML, a key given twice."""
+    """The mapping a YAML file holds; RecipeError for a file that is missing or unreadable, bad
+    YAML, a key given twice."""
     try:
         text = path.read_bytes().decode("utf-8")
     except FileNotFoundError:
@@ -70,10 +80,13 @@ def load_yaml(path: Path) -> dict[str, Any]:
     try:
         data, twice = _loaded(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RecipeError(f"{path}{_at(error, text)}: not valid YAML: {' '.join(str(error).split())}.") from None
+        raise RecipeError(
+            f"{path}{_at(error, text)}: not valid YAML: {' '.join(str(error).split())}."
+        ) from None
     if twice:
         raise RecipeError(
-            listing([f"{path}:{words}" for words in twice]), "Keep one of them: of two, only the last would count."
+            listing([f"{path}:{words}" for words in twice]),
+            "Keep one of them: of two, only the last would count.",
         )
     if not isinstance(data, dict):
         found = "an empty file" if data is None else f"a {type(data).__name__}"
@@ -90,7 +103,8 @@ def _at(error: Exception, text: str) -> str:
 
 
 def lines_of(path: Path) -> Where:
-    """Where keys stand in a YAML file that `load_yaml` has read; of a missing key, the line of what it is missing from."""
+    """Where keys stand in a YAML file that `load_yaml` has read; of a missing key, the line of what
+    it is missing from."""
 
     @functools.cache
     def root() -> yaml.Node | None:
@@ -121,14 +135,17 @@ def _loaded(text: str) -> tuple[Any, list[str]]:
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
-        twice = _repeated(node)  # before merges (`<<`) are resolved: what they bring may be given anew
+        twice = _repeated(
+            node
+        )  # before merges (`<<`) are resolved: what they bring may be given anew
         return (None if node is None else loader.construct_document(node)), twice
     finally:
         loader.dispose()
 
 
 def _repeated(root: yaml.Node | None) -> list[str]:
-    """'LINE: expected the key …' for every key that an earlier one of its mapping has already named."""
+    """'LINE: expected the key …' for every key that an earlier one of its mapping has already
+    named."""
     found, seen, waiting = dict[int, str](), set[int](), [root]
     while waiting:
         node = waiting.pop()
@@ -143,7 +160,8 @@ def _repeated(root: yaml.Node | None) -> list[str]:
                 line, name = key.start_mark.line + 1, (key.tag, key.value)
                 if name in first:
                     found[key.start_mark.index] = (
-                        f"{line}: expected the key {key.value!r} once, found it again (first on line {first[name]})"
+                        f"{line}: expected the key {key.value!r} once, found it again (first on "
+                        f"line {first[name]})"
                     )
                 first.setdefault(name, line)
     return [found[place] for place in sorted(found)]
@@ -178,7 +196,8 @@ def listing(problems: list[str]) -> str:
 
 
 def raise_together(problems: Sequence[LocalInstructError]) -> None:
-    """Raise what there is: nothing, the one problem, or an error that lists all, of the kind of the first UsageError.
+    """Raise what there is: nothing, the one problem, or an error that lists all, of the kind of the
+    first UsageError.
 
     Each message begins with a key or a file and a colon; so does each hint then.
     """
@@ -188,7 +207,10 @@ def raise_together(problems: Sequence[LocalInstructError]) -> None:
         raise problems[0]
     kind = next((type(one) for one in problems if isinstance(one, UsageError)), type(problems[0]))
     hints = [f"{one.message.partition(':')[0]}: {one.hint}" for one in problems if one.hint]
-    raise kind(listing([one.message.replace("\n", "\n    ") for one in problems]), "\n".join(dict.fromkeys(hints)))
+    raise kind(
+        listing([one.message.replace("\n", "\n    ") for one in problems]),
+        "\n".join(dict.fromkeys(hints)),
+    )
 
 
 def _explain(section: type[Section], problem: Any) -> str:
@@ -200,11 +222,16 @@ def _explain(section: type[Section], problem: Any) -> str:
     if problem["type"] == "missing":
         return f"{where}: missing, and it has no default"
     message = problem["msg"].removeprefix("Value error, ")
-    return f"{where}: {message[0].lower() + message[1:]} (found {_SHORT.repr(problem['input'])})" if where else message
+    return (
+        f"{where}: {message[0].lower() + message[1:]} (found {_SHORT.repr(problem['input'])})"
+        if where
+        else message
+    )
 
 
 def _section_at(section: type[Section], path: tuple[Any, ...]) -> type[Section]:
-    """The section class that stands at `path` below `section`, or `section` where the path leads elsewhere."""
+    """The section class that stands at `path` below `section`, or `section` where the path leads
+    elsewhere."""
     for part in path:
         field = section.model_fields.get(str(part))
         section = (inner_section(field.annotation) if field else None) or section
@@ -212,7 +239,8 @@ def _section_at(section: type[Section], path: tuple[Any, ...]) -> type[Section]:
 
 
 def inner_section(annotation: Any) -> type[Section] | None:
-    """The section class in an annotation such as `Train` or `AlpacaOptions | None`, if there is one."""
+    """The section class in an annotation such as `Train` or `AlpacaOptions | None`, if there is
+    one."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Section):
             return candidate

@@ -1,7 +1,8 @@
 """All output: the only module that prints. Results go to stdout, progress and errors to stderr.
 
-On a terminal, progress is one moving line with an estimate of the time left; without one, plain lines at most every ten
-seconds, so that a log stays readable. Everything that came from a model or a file is shown without its escape sequences.
+On a terminal, progress is one moving line with an estimate of the time left; without one, plain
+lines at most every ten seconds, so that a log stays readable. Everything that came from a model or
+a file is shown without its escape sequences.
 """
 
 import contextlib
@@ -37,8 +38,13 @@ def progress() -> Iterator[ProgressProtocol]:
     if not err.is_terminal:
         yield PlainProgress()
         return
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(24), TextColumn("{task.fields[count]}"),
-               TextColumn("[dim]{task.fields[note]}[/]"))  # fmt: skip
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(24),
+        TextColumn("{task.fields[count]}"),
+        TextColumn("[dim]{task.fields[note]}[/]"),
+    )
     with Progress(*columns, console=err, transient=True) as bars:
         yield LiveProgress(bars)
 
@@ -59,9 +65,14 @@ class LiveProgress:
         """Replace the moving line."""
         count, left = _count(done, total), self._pace.left(label, done, total)
         self._bars.update(
-            self._task, description=escape(label), completed=done, total=total or None, count=count,
-            note=escape(" · ".join(part for part in (left, note) if part)), visible=True,
-        )  # fmt: skip
+            self._task,
+            description=escape(label),
+            completed=done,
+            total=total or None,
+            count=count,
+            note=escape(" · ".join(part for part in (left, note) if part)),
+            visible=True,
+        )
 
 
 class PlainProgress:
@@ -118,10 +129,15 @@ def duration(seconds: float) -> str:
 
 
 def plain(text: str) -> str:
-    """The text without control characters (terminal escapes, bidi overrides); newlines and tabs stay."""
-    hidden = set(range(0x202A, 0x202F)) | set(range(0x2066, 0x206A)) | {0x200B, 0x200E, 0x200F, 0xFEFF}
+    """The text without control characters (terminal escapes, bidi overrides); newlines and tabs
+    stay."""
+    hidden = (
+        set(range(0x202A, 0x202F)) | set(range(0x2066, 0x206A)) | {0x200B, 0x200E, 0x200F, 0xFEFF}
+    )
     return "".join(
-        c for c in text if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160 and ord(c) not in hidden)
+        c
+        for c in text
+        if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160 and ord(c) not in hidden)
     )
 
 
@@ -149,7 +165,8 @@ def pairs(rows: Iterable[tuple[str, str]]) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout. Columns of numbers are flush right; only the last one folds when the terminal is narrow."""
+    """A table on stdout. Columns of numbers are flush right; only the last one folds when the
+    terminal is narrow."""
     rows = [[plain(cell) for cell in row] for row in rows]
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for position, name in enumerate(columns):
@@ -157,7 +174,9 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             row[position].replace(",", "").replace(".", "").strip("%-").isdigit() for row in rows
         )
         last = position == len(columns) - 1
-        grid.add_column(name, justify="right" if numeric else "left", overflow="fold", no_wrap=not last)
+        grid.add_column(
+            name, justify="right" if numeric else "left", overflow="fold", no_wrap=not last
+        )
     for row in rows:
         grid.add_row(*(escape(cell) for cell in row))
     out.print(grid, soft_wrap=False)
@@ -166,7 +185,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 def columns(names: Sequence[str], groups: Iterable[tuple[str, Sequence[Sequence[str]]]]) -> None:
     """Titled groups of rows (label, value, …) under one head of `names`, on stdout.
 
-    Where a line would not fit the terminal, every value stands on a line of its own, after its name.
+    Where a line would not fit the terminal, every value stands on a line of its own, after its
+    name.
     """
     groups = [(title, [[plain(cell) for cell in row] for row in rows]) for title, rows in groups]
     cells = [["", *names], *(row for _, rows in groups for row in rows)]
@@ -186,7 +206,9 @@ def columns(names: Sequence[str], groups: Iterable[tuple[str, Sequence[Sequence[
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)).rstrip()
+    return "  ".join(
+        set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)
+    ).rstrip()
 
 
 def as_json(value: Any, indent: int | None = 2) -> None:
@@ -208,7 +230,8 @@ def is_typed() -> bool:
 
 
 def ask(prompt: str) -> str | None:
-    """A line typed by the person, or the next line of a pipe, which gets no prompt; None at the end of input."""
+    """A line typed by the person, or the next line of a pipe, which gets no prompt; None at the end
+    of input."""
     if not is_typed():
         typed = sys.stdin.readline()
         return typed.rstrip("\r\n") if typed else None
@@ -248,7 +271,9 @@ def side_by_side(names: Sequence[str]) -> Iterator[Callable[[int, str], None]]:
 
 def error(problem: LocalInstructError) -> None:
     """An error as a person should see it: what was wrong, then what to type next."""
-    label = "[bold yellow]stopped:[/]" if isinstance(problem, Interrupted) else "[bold red]error:[/]"
+    label = (
+        "[bold yellow]stopped:[/]" if isinstance(problem, Interrupted) else "[bold red]error:[/]"
+    )
     if problem.message:
         err.print(f"{label} {escape(plain(problem.message))}")
     if problem.hint:

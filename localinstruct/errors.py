@@ -16,14 +16,16 @@
     ├── RunInUse           75   another process writes to this run
     └── Interrupted       130   Ctrl-C or SIGTERM, after everything kept was committed
 
-What a teacher writes never raises: an unusable completion is a `records.Reject` with a reason. Every error says what was
-expected and what was found (`message`) and what to type next (`hint`); `cli.main` is the only place that renders them.
+What a teacher writes never raises: an unusable completion is a `records.Reject` with a reason.
+Every error says what was expected and what was found (`message`) and what to type next (`hint`);
+`cli.main` is the only place that renders them.
 """
 
 import errno
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""What a disk answers that would not take a write wherever on it the file stands: a StoreError, not wrong usage."""
+"""What a disk answers that would not take a write wherever on it the file stands: a StoreError, not
+wrong usage."""
 
 
 class LocalInstructError(Exception):
@@ -59,7 +61,8 @@ class RunConflict(UsageError):
 
 
 class BundleError(UsageError):
-    """A bundle that cannot be packed, or one that is damaged, incomplete, altered or refused; the message names it."""
+    """A bundle that cannot be packed, or one that is damaged, incomplete, altered or refused; the
+    message names it."""
 
 
 class ModelError(LocalInstructError):

@@ -1,8 +1,10 @@
-"""Stopping at a good moment: Ctrl-C and SIGTERM in training (finish the step, save), and in an event loop.
+"""Stopping at a good moment: Ctrl-C and SIGTERM in training (finish the step, save), and in an
+event loop.
 
-In training the first signal only raises a flag, which the loop reads after each step. When the step does not end in time,
-or a second signal comes, KeyboardInterrupt is raised where the program stands; what was saved before then counts. Not
-covered: other threads than the main one, where Python delivers no signals; there the flag is never raised.
+In training the first signal only raises a flag, which the loop reads after each step. When the step
+does not end in time, or a second signal comes, KeyboardInterrupt is raised where the program
+stands; what was saved before then counts. Not covered: other threads than the main one, where
+Python delivers no signals; there the flag is never raised.
 """
 
 import asyncio
@@ -29,7 +31,8 @@ class StopRequest:
 
 @contextlib.contextmanager
 def stop_request(grace: float = GRACE_SECONDS) -> Iterator[StopRequest]:
-    """Give a flag that SIGINT and SIGTERM raise; KeyboardInterrupt `grace` seconds later if still inside the block."""
+    """Give a flag that SIGINT and SIGTERM raise; KeyboardInterrupt `grace` seconds later if still
+    inside the block."""
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
@@ -55,10 +58,12 @@ def stop_request(grace: float = GRACE_SECONDS) -> Iterator[StopRequest]:
 
 
 def run_async(work: Coroutine[Any, Any, T]) -> T:
-    """asyncio.run, in which Ctrl-C, SIGTERM and SIGHUP cancel `work` between two steps of the loop; then KeyboardInterrupt.
+    """asyncio.run, in which Ctrl-C, SIGTERM and SIGHUP cancel `work` between two steps of the loop;
+    then KeyboardInterrupt.
 
-    An exception that a handler raises in the middle of the loop can lose the wake-up of a task, for which the loop's end
-    then waits for ever. Signals that are ignored, or that end the process as the system does, are left alone.
+    An exception that a handler raises in the middle of the loop can lose the wake-up of a task, for
+    which the loop's end then waits for ever. Signals that are ignored, or that end the process as
+    the system does, are left alone.
     """
     asked, running = 0, list[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]]()
 
@@ -77,7 +82,11 @@ def run_async(work: Coroutine[Any, Any, T]) -> T:
         loop.call_soon_threadsafe(task.cancel)
 
     here = threading.current_thread() is threading.main_thread()
-    heard = [n for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP) if here and callable(signal.getsignal(n))]
+    heard = [
+        n
+        for n in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        if here and callable(signal.getsignal(n))
+    ]
     before = {number: signal.signal(number, stop) for number in heard}
     try:
         result = asyncio.run(main())

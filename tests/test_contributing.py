@@ -1,4 +1,5 @@
-"""CONTRIBUTING's "Adding a method", done step by step in a copy of the house with a toy method, which then runs."""
+"""CONTRIBUTING's "Adding a method", done step by step in a copy of the house with a toy method,
+which then runs."""
 
 import re
 import shutil
@@ -9,7 +10,12 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8").partition("## Adding a method\n")[2].partition("\n## ")[0]
+TEXT = (
+    (ROOT / "CONTRIBUTING.md")
+    .read_text(encoding="utf-8")
+    .partition("## Adding a method\n")[2]
+    .partition("\n## ")[0]
+)
 PLAY = """
 import asyncio
 from pathlib import Path
@@ -35,7 +41,11 @@ assert {parent for row in rows for parent in row.lineage.parents} <= {seed.id fo
 @pytest.fixture
 def house(tmp_path: Path) -> Path:
     for name in ("localinstruct", "seeds", "docs", "recipes"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("weights", "__pycache__", "*.png"))
+        shutil.copytree(
+            ROOT / name,
+            tmp_path / name,
+            ignore=shutil.ignore_patterns("weights", "__pycache__", "*.png"),
+        )
     (tmp_path / "tests" / "support").mkdir(parents=True)
     for name in ("models.yaml", "README.md", "tests/__init__.py", "tests/support/scripted.py"):
         shutil.copy(ROOT / name, tmp_path / name)
@@ -52,7 +62,9 @@ def put(file: Path, after: str, line: str) -> None:
 
 def python(house: Path, *words: str) -> None:
     own = {"PATH": "/usr/bin:/bin", "PYTHONPATH": str(house), "HOME": str(house)}
-    result = subprocess.run([sys.executable, *words], cwd=house, env=own, capture_output=True, text=True, check=False)
+    result = subprocess.run(
+        [sys.executable, *words], cwd=house, env=own, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 0, result.stdout + result.stderr
 
 
@@ -60,8 +72,17 @@ def test_the_steps_are_short_and_name_what_is_done_here() -> None:
     steps = re.findall(r"^\d\. .*?(?=^\d\. |^\n|\Z)", TEXT, re.MULTILINE | re.DOTALL)
     assert len(steps) == 5
     assert sum(step.count("\n") for step in steps) < 20
-    for step, words in zip(steps, (("methods/NAME.py", "Section"), ("prompts/NAME/",), ("METHODS", "MethodSection", "import"),
-                                   ("golden",), ("recipes/NAME.yaml", "make docs", "README")), strict=True):  # fmt: skip
+    for step, words in zip(
+        steps,
+        (
+            ("methods/NAME.py", "Section"),
+            ("prompts/NAME/",),
+            ("METHODS", "MethodSection", "import"),
+            ("golden",),
+            ("recipes/NAME.yaml", "make docs", "README"),
+        ),
+        strict=True,
+    ):
         assert all(word in step for word in words), step
 
 
@@ -69,7 +90,9 @@ def test_a_method_added_as_it_says_runs(house: Path) -> None:
     package = house / "localinstruct" / "methods"
     shutil.copy(ROOT / "tests" / "data" / "toy_method.py", package / "toy.py")
     (package / "prompts" / "toy").mkdir()
-    (package / "prompts" / "toy" / "another.txt").write_text("Task: {task}\nA new task of the same kind:\n", "utf-8")
+    (package / "prompts" / "toy" / "another.txt").write_text(
+        "Task: {task}\nA new task of the same kind:\n", "utf-8"
+    )
     table = package / "__init__.py"
     put(
         table,
@@ -87,7 +110,9 @@ def test_a_method_added_as_it_says_runs(house: Path) -> None:
         "method:\n  toy:\n    longest: 70\n\n",
         (house / "recipes" / "nano.yaml").read_text("utf-8"),
     )
-    recipe = re.sub(r"(?m)^  target: \d+", "  target: 12", recipe.replace("name: nano\n", "name: toy\n"))
+    recipe = re.sub(
+        r"(?m)^  target: \d+", "  target: 12", recipe.replace("name: nano\n", "name: toy\n")
+    )
     (house / "recipes" / "toy.yaml").write_text(recipe, "utf-8")
     python(house, "-c", PLAY)
     python(house, "-m", "docs.generate")

@@ -1,4 +1,5 @@
-"""The documentation cannot lie: generated pages equal the code, the tree equals the folders, commands exist."""
+"""The documentation cannot lie: generated pages equal the code, the tree equals the folders,
+commands exist."""
 
 import re
 import shlex
@@ -39,7 +40,11 @@ def tree_entries() -> list[tuple[str, str]]:
         words = line.removeprefix("├── ").removeprefix("└── ")
         names = [word for word in words.split() if word.endswith(".py")]
         name, _, text = words.partition(" ")
-        entries = [(one, "a line of names") for one in names] if len(names) > 1 else [(name, text.strip())]
+        entries = (
+            [(one, "a line of names") for one in names]
+            if len(names) > 1
+            else [(name, text.strip())]
+        )
         found += [(f"localinstruct/{one}" if inside else one, text) for one, text in entries]
     return found
 
@@ -62,7 +67,12 @@ def test_every_line_of_the_tree_says_something() -> None:
 
 def shell_lines(text: str) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
-    return [line.split("#")[0].strip() for block in blocks for line in block.splitlines() if line.strip()]
+    return [
+        line.split("#")[0].strip()
+        for block in blocks
+        for line in block.splitlines()
+        if line.strip()
+    ]
 
 
 def test_readme_commands_exist() -> None:
@@ -71,7 +81,9 @@ def test_readme_commands_exist() -> None:
         for command in line.split("&&"):
             words = shlex.split(command)
             if words[0] == "make":
-                targets = subprocess.run(["make", "-n", "-C", str(ROOT), *words[1:]], capture_output=True, text=True)
+                targets = subprocess.run(
+                    ["make", "-n", "-C", str(ROOT), *words[1:]], capture_output=True, text=True
+                )
                 assert targets.returncode == 0, targets.stderr
             elif words[0] == "localinstruct":
                 path = words[1:3] if " ".join(words[1:3]) in COMMANDS else words[1:2]
@@ -86,10 +98,22 @@ def test_readme_commands_exist() -> None:
 def test_links_lead_somewhere() -> None:
     pages = [
         ROOT / name
-        for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "seeds/README.md", "benchmarks/README.md")
+        for name in (
+            "README.md",
+            "CONTRIBUTING.md",
+            "CHANGELOG.md",
+            "seeds/README.md",
+            "benchmarks/README.md",
+        )
     ]
-    links = [(page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)\)", page.read_text())]
-    broken = [(page.name, link) for page, link in links if "://" not in link and not (page.parent / link).exists()]
+    links = [
+        (page, link) for page in pages for link in re.findall(r"\]\(([^)#]+)\)", page.read_text())
+    ]
+    broken = [
+        (page.name, link)
+        for page, link in links
+        if "://" not in link and not (page.parent / link).exists()
+    ]
     assert broken == []
     assert len(links) >= 12
 
@@ -106,7 +130,8 @@ def test_nothing_is_left_to_fill_in() -> None:
         *ROOT.glob("benchmarks/*.md"),
     ]:
         assert not re.search(
-            r"\b(TODO|FIXME|MEASURED|XXX|[A-Z]+_[A-Z]+_?(TIME|TABLE|CAPTURE|LINES|NUMBERS))\b", path.read_text()
+            r"\b(TODO|FIXME|MEASURED|XXX|[A-Z]+_[A-Z]+_?(TIME|TABLE|CAPTURE|LINES|NUMBERS))\b",
+            path.read_text(),
         ), path
 
 
@@ -114,7 +139,9 @@ def test_reading_order_counts_its_lines() -> None:
     section = README.split("## Where to read next")[1]
     files = re.findall(r"\]\(((?:recipes|localinstruct)/[^)]+)\)", section)
     lines = sum((ROOT / name).read_text().count("\n") for name in files)
-    stated = int(re.search(r"store, (?:about )?([\d,]+) lines", section)[1].replace(",", ""))  # type: ignore[index]
+    found = re.search(r"store, (?:about )?([\d,]+) lines", section)
+    assert found
+    stated = int(found[1].replace(",", ""))
     assert len(files) == 7
     assert abs(lines - stated) <= 60, lines
     assert f"after\nabout {stated:,} lines" in (ROOT / "CONTRIBUTING.md").read_text()

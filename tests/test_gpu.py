@@ -1,4 +1,5 @@
-"""What only a GPU can show: the demo on it, and its memory free again when each stage has ended. Run: make test-gpu."""
+"""What only a GPU can show: the demo on it, and its memory free again when each stage has ended.
+Run: make test-gpu."""
 
 import json
 import shutil
@@ -54,7 +55,8 @@ def test_the_demo_runs_on_the_gpu_and_gives_its_memory_back(tmp_path: Path) -> N
 def test_the_student_trains_in_every_mode_of_a_gpu(
     tmp_path: Path, settings: tuple[str, ...], value: tuple[str, str]
 ) -> None:
-    """On rows of the nano grammar; the held-out loss must fall, and the mode be the one asked for."""
+    """On rows of the nano grammar; the held-out loss must fall, and the mode be the one asked
+    for."""
     from localinstruct.dataset import stage as dataset_stage
     from localinstruct.nano.grammar import make_task
     from localinstruct.recipe import find_recipe, load_recipe, packaged_workspace

@@ -25,7 +25,9 @@ Fake = Callable[[dict[str, str]], None]
 @pytest.fixture
 def fake_files(monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Let machine.py read these files, and no others."""
-    return lambda contents: monkeypatch.setattr(machine, "_read", lambda path: contents.get(path, ""))
+    return lambda contents: monkeypatch.setattr(
+        machine, "_read", lambda path: contents.get(path, "")
+    )
 
 
 V2 = "/sys/fs/cgroup/system.slice/run.scope"
@@ -50,12 +52,18 @@ CGROUPS: dict[str, tuple[dict[str, str], tuple[int, int]]] = {
 def test_memory_respects_control_groups(kind: str, fake_files: Fake) -> None:
     extra, expected = CGROUPS[kind]
     fake_files(
-        {"/proc/meminfo": MEMINFO, "/proc/self/cgroup": "4:memory:/docker/abc\n0::/system.slice/run.scope\n", **extra}
+        {
+            "/proc/meminfo": MEMINFO,
+            "/proc/self/cgroup": "4:memory:/docker/abc\n0::/system.slice/run.scope\n",
+            **extra,
+        }
     )
     assert expected == machine.memory()
 
 
-def test_cores_respect_affinity_and_quota(fake_files: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cores_respect_affinity_and_quota(
+    fake_files: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)))
     for quota, expected in (
         ("max 100000\n", 16),
@@ -85,7 +93,9 @@ SMI = {
 
 
 @pytest.mark.parametrize("kind", SMI)
-def test_nvidia_smi_is_asked_with_a_time_limit(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nvidia_smi_is_asked_with_a_time_limit(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     script, expected = SMI[kind]
     program = tmp_path / "nvidia-smi"
     program.write_text(f"#!/bin/sh\n{script}\n")
@@ -97,7 +107,9 @@ def test_nvidia_smi_is_asked_with_a_time_limit(kind: str, tmp_path: Path, monkey
     assert time.monotonic() - started < 15
 
 
-def test_without_nvidia_smi_there_are_no_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nvidia_smi_there_are_no_gpus(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     assert machine.gpus() == ()
 
@@ -105,7 +117,9 @@ def test_without_nvidia_smi_there_are_no_gpus(tmp_path: Path, monkeypatch: pytes
 @dataclass
 class Model:
     name: str = "m"
-    memory_gib: dict[str, float] = field(default_factory=lambda: {"bf16": 15.0, "fp8": 7.5, "int4": 4.2})
+    memory_gib: dict[str, float] = field(
+        default_factory=lambda: {"bf16": 15.0, "fp8": 7.5, "int4": 4.2}
+    )
 
 
 FITS: dict[str, tuple[Machine, str | None]] = {
@@ -161,7 +175,11 @@ def test_the_innermost_mount_decides(fake_files: Fake, tmp_path: Path) -> None:
 def test_nothing_heavy_is_imported() -> None:
     code = "import sys; from localinstruct.machine import look; look(); print(sorted({'torch', 'transformers', 'vllm'} & set(sys.modules)))"
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, cwd=Path(__file__).parents[1]
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=Path(__file__).parents[1],
     )
     assert result.stdout == "[]\n", result.stderr
 
@@ -170,7 +188,10 @@ def test_the_commit_is_that_of_a_checkout_and_nothing_elsewhere(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def git(*words: str) -> None:
-        subprocess.run(["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words], check=True)
+        subprocess.run(
+            ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b", *words],
+            check=True,
+        )
 
     (tmp_path / "localinstruct").mkdir()
     (tmp_path / "localinstruct" / "machine.py").write_text("one")

@@ -1,4 +1,5 @@
-"""Which recipe a run accepts, which stages are still owed, and that every shipped recipe can be used."""
+"""Which recipe a run accepts, which stages are still owed, and that every shipped recipe can be
+used."""
 
 from pathlib import Path
 
@@ -55,7 +56,11 @@ def begun(run: Run) -> Recipe:
 def test_every_recipe_loads_and_names_known_models_and_files(path: Path) -> None:
     recipe = load_recipe(path)
     catalog = load_catalog(packaged_workspace())
-    roles = {"teacher": recipe.models.teacher, "student": recipe.models.student, "encoder": recipe.models.encoder}
+    roles = {
+        "teacher": recipe.models.teacher,
+        "student": recipe.models.student,
+        "encoder": recipe.models.encoder,
+    }
     for role, name in roles.items():
         assert role in catalog.get(name).roles
     assert recipe.models.judge is None or "judge" in catalog.get(recipe.models.judge).roles
@@ -96,8 +101,15 @@ def test_all_errors_of_a_recipe_come_at_once_with_the_nearest_key() -> None:
 
 def test_models_and_seeds_are_named_beside_the_problems_of_sections() -> None:
     with pytest.raises(RecipeError) as caught:
-        nano("generate.target=abc", "novelty.threshold=7", "models.teacher=nano-techer", "models.rivals=[nobody]",
-             "seeds=seeds/none.jsonl", "train.template=none.jinja", "=5")  # fmt: skip
+        nano(
+            "generate.target=abc",
+            "novelty.threshold=7",
+            "models.teacher=nano-techer",
+            "models.rivals=[nobody]",
+            "seeds=seeds/none.jsonl",
+            "train.template=none.jinja",
+            "=5",
+        )
     title, *lines = caught.value.message.splitlines()
     assert title.endswith("nano.yaml: 7 problems")
     keys = [
@@ -133,11 +145,15 @@ def test_a_malformed_override_is_explained(override: str) -> None:
 def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "twice.yaml"
     path.write_text(
-        "name: x\nmodels: {teacher: a, student: b}\nmethod: {alpaca: {}}\nsampling:\n  max_tokens: 900\n  max_tokens: 800\n"
+        "name: x\nmodels: {teacher: a, student: b}\nmethod: {alpaca: {}}\nsampling:\n  "
+        "max_tokens: 900\n  max_tokens: 800\n"
     )
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
-    assert f"{path}:6: expected the key 'max_tokens' once, found it again (first on line 5)" == caught.value.message
+    assert (
+        f"{path}:6: expected the key 'max_tokens' once, found it again (first on line 5)"
+        == caught.value.message
+    )
     assert "only the last would count" in caught.value.hint
 
 
@@ -177,7 +193,9 @@ def test_before_the_first_question_a_run_may_still_become_any_other(tmp_path: Pa
 
 def test_every_missing_model_is_named_before_anything_starts(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
-        recipe = settled(run, "models.teacher=qwen3-8b", "models.student=llama-3.2-1b", "models.judge=nobody")
+        recipe = settled(
+            run, "models.teacher=qwen3-8b", "models.student=llama-3.2-1b", "models.judge=nobody"
+        )
         with pytest.raises(ModelError) as caught:
             pipeline.require_ready(recipe, due_stages(recipe, run), packaged_workspace(), Silent())
         for name in ("qwen3-8b: looked for", "llama-3.2-1b: looked for", "nobody: no such model"):
@@ -197,13 +215,17 @@ def test_a_missing_task_file_is_found_before_anything_starts(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("override", "said"),
-    [("seeds=seeds/nope.jsonl", r"nope\.jsonl: no such file"),
-     ("method={magpie: {}}", "needs an instruction-tuned teacher"),
-     ("method={grounded: {}}", "expected a folder of documents, found a file"),
-     ("coverage.topics=[{topic: tea, seeds: [nobody]}]", "no seed task has such a name"),
-     ("then.judge={}", "base model")],
-)  # fmt: skip
-def test_what_generate_would_refuse_is_found_before_anything_starts(override: str, said: str) -> None:
+    [
+        ("seeds=seeds/nope.jsonl", r"nope\.jsonl: no such file"),
+        ("method={magpie: {}}", "needs an instruction-tuned teacher"),
+        ("method={grounded: {}}", "expected a folder of documents, found a file"),
+        ("coverage.topics=[{topic: tea, seeds: [nobody]}]", "no seed task has such a name"),
+        ("then.judge={}", "base model"),
+    ],
+)
+def test_what_generate_would_refuse_is_found_before_anything_starts(
+    override: str, said: str
+) -> None:
     recipe = nano(override, "novelty.against=kept", "dataset.include_seeds=false")
     with pytest.raises(LocalInstructError, match=said):
         pipeline.require_ready(recipe, STAGES[:1], packaged_workspace(), Silent())
@@ -241,7 +263,9 @@ def test_a_stage_is_finished_for_the_inputs_it_had(tmp_path: Path) -> None:
         assert not is_finished(generate, nano("generate.target=900"), run)
         run.start_stage("generate", "again")
         run.finish_stage("generate", {})
-        assert not is_finished(dataset, recipe, run), "a new result of generate makes the dataset stale"
+        assert not is_finished(dataset, recipe, run), (
+            "a new result of generate makes the dataset stale"
+        )
 
 
 def test_a_stage_names_the_one_it_needs(tmp_path: Path) -> None:

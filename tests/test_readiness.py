@@ -1,4 +1,5 @@
-"""What is known to be wrong is refused before anything starts, all of it at once; what is right is not."""
+"""What is known to be wrong is refused before anything starts, all of it at once; what is right is
+not."""
 
 import os
 import subprocess
@@ -35,47 +36,118 @@ def recipe(*overrides: str, name: str = "nano") -> Recipe:
     return load_recipe(ROOT / "recipes" / f"{name}.yaml", overrides)
 
 
-def refused(home: Path, *overrides: str, stages: tuple[str, ...] = NAMES, name: str = "nano") -> LocalInstructError:
+def refused(
+    home: Path, *overrides: str, stages: tuple[str, ...] = NAMES, name: str = "nano"
+) -> LocalInstructError:
     with pytest.raises(LocalInstructError) as caught:
         readiness.require(recipe(*overrides, name=name), stages, home, Silent())
     return caught.value
 
 
 WRONG: dict[str, tuple[str, type[LocalInstructError], tuple[str, ...]]] = {
-    "seeds that are not there": ("seeds=nope.jsonl", DataError, ("seeds: ", "nope.jsonl: no such file")),
-    "seeds that are a folder": ("seeds=seeds", DataError, ("seeds: ", "expected a file, found a directory")),
-    "seeds that no path can name": (f"seeds={'x' * 300}", DataError, ("seeds: expected the path of", "too long")),
+    "seeds that are not there": (
+        "seeds=nope.jsonl",
+        DataError,
+        ("seeds: ", "nope.jsonl: no such file"),
+    ),
+    "seeds that are a folder": (
+        "seeds=seeds",
+        DataError,
+        ("seeds: ", "expected a file, found a directory"),
+    ),
+    "seeds that no path can name": (
+        f"seeds={'x' * 300}",
+        DataError,
+        ("seeds: expected the path of", "too long"),
+    ),
     "tasks with a NUL in their name": ('evaluate.tasks="a\\0b"', LocalInstructError, ("a\0b",)),
     "a student served by others": (
-        "models.student=away", RecipeError, ("models.student: expected a directory", "http://127.0.0.1:9/v1")),
-    "an encoder served by others": ("models.encoder=away", RecipeError, ("models.encoder: expected a directory",)),
+        "models.student=away",
+        RecipeError,
+        ("models.student: expected a directory", "http://127.0.0.1:9/v1"),
+    ),
+    "an encoder served by others": (
+        "models.encoder=away",
+        RecipeError,
+        ("models.encoder: expected a directory",),
+    ),
     "a teacher as encoder": (
-        "models.encoder=nano-teacher", RecipeError,
-        ("models.encoder: expected a model with the role encoder, found nano-teacher, whose roles are teacher",)),
+        "models.encoder=nano-teacher",
+        RecipeError,
+        (
+            "models.encoder: expected a model with the role encoder, found nano-teacher, whose "
+            "roles are teacher",
+        ),
+    ),
     "an encoder as student": (
-        "models.student=all-minilm-l6-v2", RecipeError, ("models.student: expected a model with the role student",)),
+        "models.student=all-minilm-l6-v2",
+        RecipeError,
+        ("models.student: expected a model with the role student",),
+    ),
     "an encoder as teacher": (
-        "models.teacher=all-minilm-l6-v2", RecipeError, ("models.teacher: expected a model with the role teacher",)),
-    "a student as answerer": ("models.answerer=nano-student", RecipeError, ("models.answerer: ", "role teacher")),
-    "a student as rival": ("models.rivals=[nano-chat, nano-student]", RecipeError, ("models.rivals.1: ", "role teacher")),
-    "a student as judge": ("models.judge=nano-student", RecipeError, ("models.judge: ", "role judge")),
-    "a chat template that is not there": ("train.template=chat", RecipeError, ("train.template: ", "nano-student has none")),
+        "models.teacher=all-minilm-l6-v2",
+        RecipeError,
+        ("models.teacher: expected a model with the role teacher",),
+    ),
+    "a student as answerer": (
+        "models.answerer=nano-student",
+        RecipeError,
+        ("models.answerer: ", "role teacher"),
+    ),
+    "a student as rival": (
+        "models.rivals=[nano-chat, nano-student]",
+        RecipeError,
+        ("models.rivals.1: ", "role teacher"),
+    ),
+    "a student as judge": (
+        "models.judge=nano-student",
+        RecipeError,
+        ("models.judge: ", "role judge"),
+    ),
+    "a chat template that is not there": (
+        "train.template=chat",
+        RecipeError,
+        ("train.template: ", "nano-student has none"),
+    ),
     "an answer as long as the context": (
-        "sampling.max_tokens=1024", RecipeError, ("sampling.max_tokens: ", "serve.max_model_len, 1,024", "found 1,024")),
-    "an answer of a task that is too long": ("evaluate.max_tokens=5000", RecipeError, ("evaluate.max_tokens: ",)),
+        "sampling.max_tokens=1024",
+        RecipeError,
+        ("sampling.max_tokens: ", "serve.max_model_len, 1,024", "found 1,024"),
+    ),
+    "an answer of a task that is too long": (
+        "evaluate.max_tokens=5000",
+        RecipeError,
+        ("evaluate.max_tokens: ",),
+    ),
     "an answer longer than the entry's context": (
-        "models.teacher=away", RecipeError, ("the context of away in models.yaml, 512", "found 900")),
+        "models.teacher=away",
+        RecipeError,
+        ("the context of away in models.yaml, 512", "found 900"),
+    ),
     "a base model in chats": ("then.answer={}", RecipeError, ("then.answer asks nano-teacher",)),
     "a topic without seeds": (
-        "coverage.topics=[{topic: t, seeds: [nothing_such]}]", RecipeError, ("coverage.topics: no seed task",)),
+        "coverage.topics=[{topic: t, seeds: [nothing_such]}]",
+        RecipeError,
+        ("coverage.topics: no seed task",),
+    ),
     "a source that is not there": ("dataset.from=[nowhere]", DataError, ("dataset.from: nowhere",)),
-    "a base model for magpie": ("method={magpie: {}}", RecipeError, ("method.magpie: needs an instruction-tuned teacher",)),
-    "an unknown model": ("models.teacher=nano-techer", ModelError, ("models.teacher: ", "did you mean 'nano-teacher'")),
-}  # fmt: skip
+    "a base model for magpie": (
+        "method={magpie: {}}",
+        RecipeError,
+        ("method.magpie: needs an instruction-tuned teacher",),
+    ),
+    "an unknown model": (
+        "models.teacher=nano-techer",
+        ModelError,
+        ("models.teacher: ", "did you mean 'nano-teacher'"),
+    ),
+}
 
 
 @pytest.mark.parametrize("kind", WRONG)
-def test_what_is_wrong_is_refused_alone_and_with_the_next_thing_to_do(kind: str, home: Path) -> None:
+def test_what_is_wrong_is_refused_alone_and_with_the_next_thing_to_do(
+    kind: str, home: Path
+) -> None:
     override, error, words = WRONG[kind]
     found = refused(home, override)
     assert isinstance(found, error)
@@ -92,7 +164,9 @@ def test_a_student_as_teacher_wants_the_role_in_its_entry(home: Path) -> None:
     assert "nano-teacher, nano-chat, away" in found.hint, "those that are here"
     text = (home / "models.yaml").read_text()
     (home / "models.yaml").write_text(
-        text.replace("  roles: [student]\n  chat: false", "  roles: [student, teacher]\n  chat: false")
+        text.replace(
+            "  roles: [student]\n  chat: false", "  roles: [student, teacher]\n  chat: false"
+        )
     )
     try:
         readiness.require(recipe("models.teacher=nano-student"), NAMES, home, Silent())
@@ -102,19 +176,34 @@ def test_a_student_as_teacher_wants_the_role_in_its_entry(home: Path) -> None:
 
 def test_all_problems_come_in_one_error_seeds_first(home: Path) -> None:
     found = refused(
-        home, "seeds=seeds/none.jsonl", "models.teacher=nano-techer", "models.student=qwen3-8b", "evaluate.tasks=no.jsonl",
-        "models.encoder=away", "train.template=chat", "sampling.max_tokens=5000", "serve.max_model_len=1024",
-    )  # fmt: skip
+        home,
+        "seeds=seeds/none.jsonl",
+        "models.teacher=nano-techer",
+        "models.student=qwen3-8b",
+        "evaluate.tasks=no.jsonl",
+        "models.encoder=away",
+        "train.template=chat",
+        "sampling.max_tokens=5000",
+        "serve.max_model_len=1024",
+    )
     assert found.exit_code == 2
     title, *lines = found.message.splitlines()
     assert title == "5 problems"
     keys = [line.split(": ")[0] for line in lines]
-    assert keys == ["  - seeds", "  - evaluate.tasks", "  - models.teacher", "  - models.student", "  - models.encoder"]
+    assert keys == [
+        "  - seeds",
+        "  - evaluate.tasks",
+        "  - models.teacher",
+        "  - models.student",
+        "  - models.encoder",
+    ]
     assert "models.student: On a machine with network: hf download Qwen/Qwen3-8B" in found.hint
 
 
 def test_bad_lines_of_the_seeds_are_named_before_models(home: Path, tmp_path: Path) -> None:
-    (tmp_path / "bad.jsonl").write_text('{"instruction": "a", "output": "b"}\n{"instruction": 1}\nnot json\n')
+    (tmp_path / "bad.jsonl").write_text(
+        '{"instruction": "a", "output": "b"}\n{"instruction": 1}\nnot json\n'
+    )
     found = refused(home, f"seeds={tmp_path}/bad.jsonl", "models.teacher=nano-techer")
     lines = found.message.splitlines()
     assert lines[1] == "  - seeds: 2 bad rows, nothing was loaded"
@@ -149,14 +238,28 @@ def test_of_the_shipped_recipes_nothing_is_wrong_but_absent_models(path: Path) -
 def test_only_what_a_stage_needs_is_looked_at(home: Path) -> None:
     bad_student = ("models.student=nobody", "train.template=chat", "evaluate.tasks=no.jsonl")
     readiness.require(recipe(*bad_student), ("generate",), home, Silent())
-    bad_teacher = ("models.teacher=nobody", "models.encoder=nobody", "seeds=no.jsonl", "sampling.max_tokens=5000")
-    readiness.require(recipe(*bad_teacher), ("dataset", "train", "evaluate", "report"), home, Silent())
+    bad_teacher = (
+        "models.teacher=nobody",
+        "models.encoder=nobody",
+        "seeds=no.jsonl",
+        "sampling.max_tokens=5000",
+    )
+    readiness.require(
+        recipe(*bad_teacher), ("dataset", "train", "evaluate", "report"), home, Silent()
+    )
     readiness.require(recipe(*bad_teacher, "generate.target=0"), NAMES, home, Silent())
-    assert "no.jsonl" in refused(home, *bad_teacher, "dataset.include_seeds=true", stages=("dataset",)).message
+    assert (
+        "no.jsonl"
+        in refused(home, *bad_teacher, "dataset.include_seeds=true", stages=("dataset",)).message
+    )
     assert (
         "models.encoder: nobody"
         in refused(
-            home, *bad_teacher, "generate.target=0", "dataset.from=[seeds/seed_tasks.jsonl]", stages=("dataset",)
+            home,
+            *bad_teacher,
+            "generate.target=0",
+            "dataset.from=[seeds/seed_tasks.jsonl]",
+            stages=("dataset",),
         ).message
     )
 
@@ -166,9 +269,12 @@ def test_commands_refuse_before_they_start_anything(command: str, tmp_path: Path
     settings = ["seeds=nope.jsonl", "models.encoder=nano-teacher"]
     words = [command, "nano", *(word for one in settings for word in ("--set", one))]
     done = subprocess.run(
-        [sys.executable, "-m", "localinstruct", *words], cwd=tmp_path, capture_output=True, text=True,
+        [sys.executable, "-m", "localinstruct", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 2, done.stderr
     assert "2 problems" in done.stderr
     assert "nope.jsonl: no such file" in " ".join(done.stderr.split())

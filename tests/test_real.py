@@ -1,6 +1,8 @@
-"""The whole product on real parts: vLLM, TRL, embeddings, SQLite and the nano models, in a network namespace without a network.
+"""The whole product on real parts: vLLM, TRL, embeddings, SQLite and the nano models, in a network
+namespace without a network.
 
-One demo run (minutes) is shared by the tests of what it made; a second, smaller run is killed again and again.
+One demo run (minutes) is shared by the tests of what it made; a second, smaller run is killed again
+and again.
 """
 
 import json
@@ -28,16 +30,21 @@ ROOT = Path(__file__).parents[1]
 
 
 def without_network() -> list[str]:
-    """`unshare -rn` where this system allows it: then a demo that ends well has proved that it needs no network."""
+    """`unshare -rn` where this system allows it: then a demo that ends well has proved that it
+    needs no network."""
     probe = ["unshare", "-rn", "true"]
     allowed = shutil.which("unshare") and subprocess.run(probe, capture_output=True).returncode == 0
     return ["unshare", "-rn"] if allowed else []
 
 
-def localinstruct(folder: Path, *words: str, timeout: float = 900) -> subprocess.CompletedProcess[str]:
+def localinstruct(
+    folder: Path, *words: str, timeout: float = 900
+) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [*without_network(), *COMMAND, *words]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout)
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout
+    )
 
 
 def servers_of(folder: Path) -> list[int]:
@@ -49,13 +56,17 @@ def servers_of(folder: Path) -> list[int]:
             home = str((path / "cwd").readlink())
         except OSError:
             continue
-        if home == str(folder) and (b"vllm" in command or b"VLLM" in command or b"supervisor" in command):
+        if home == str(folder) and (
+            b"vllm" in command or b"VLLM" in command or b"supervisor" in command
+        ):
             found.append(int(path.name))
     return found
 
 
 @pytest.fixture(scope="session")
-def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str], float]:
+def demo(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[Path, subprocess.CompletedProcess[str], float]:
     folder = tmp_path_factory.mktemp("demo")
     began = time.monotonic()
     shown = localinstruct(folder, "demo")
@@ -72,7 +83,10 @@ def test_the_demo_ends_well_and_says_what_came_of_it(
 ) -> None:
     _, shown, seconds = demo
     with capsys.disabled():
-        print(f"\ndemo took {seconds:.0f} s{' without a network' if without_network() else ''}\n{shown.stdout}")
+        print(
+            f"\ndemo took {seconds:.0f} "
+            f"s{' without a network' if without_network() else ''}\n{shown.stdout}"
+        )
     assert shown.returncode == 0, shown.stderr
     last = shown.stdout
     for words in (
@@ -97,7 +111,10 @@ def test_the_demo_keeps_its_numbers(folder: Path) -> None:
     assert checked["unrecognised"] / sum(checked.values()) < 0.2
     assert results["evaluate"]["tasks"]["gain"] >= 0.2
     assert results["evaluate"]["tasks"]["interval"][0] > 0.1
-    assert results["evaluate"]["held_out"]["student"]["loss"] < results["evaluate"]["held_out"]["base"]["loss"]
+    assert (
+        results["evaluate"]["held_out"]["student"]["loss"]
+        < results["evaluate"]["held_out"]["base"]["loss"]
+    )
     assert results["train"]["steps"] > 0
     assert sum(entry["count"] for entry in shown["rejects"]) == results["generate"]["rejected"]
 
@@ -121,23 +138,32 @@ def test_the_run_directory_is_as_the_readme_says(folder: Path) -> None:
 
 
 def test_prompts_are_not_in_the_logs(folder: Path) -> None:
-    logs = "".join(path.read_text("utf-8", "replace") for path in (folder / "runs/demo/logs").iterdir())
+    logs = "".join(
+        path.read_text("utf-8", "replace") for path in (folder / "runs/demo/logs").iterdir()
+    )
     with read_run(folder / "runs/demo") as run:
         rows = list(run.kept())
-    assert [row.instruction for row in rows if len(row.instruction) > 30 and row.instruction in logs] == []
+    assert [
+        row.instruction for row in rows if len(row.instruction) > 30 and row.instruction in logs
+    ] == []
     assert logs
 
 
 @pytest.mark.parametrize("format", ["alpaca", "jsonl", "messages", "sharegpt", "parquet"])
 def test_exports_hold_every_kept_row(folder: Path, format: str) -> None:
-    path = folder / f"rows.{'json' if format == 'alpaca' else 'parquet' if format == 'parquet' else 'jsonl'}"
+    path = (
+        folder
+        / f"rows.{'json' if format == 'alpaca' else 'parquet' if format == 'parquet' else 'jsonl'}"
+    )
     shown = localinstruct(folder, "export", "demo", "--format", format, "--output", str(path))
     assert shown.returncode == 0, shown.stderr
     with read_run(folder / "runs/demo") as run:
         kept = [(row.instruction, row.output) for row in run.kept()]
     read = read_instances(path)
     assert [row.output for row in read] == [output for _, output in kept]
-    assert all(instruction in row.instruction for (instruction, _), row in zip(kept, read, strict=True))
+    assert all(
+        instruction in row.instruction for (instruction, _), row in zip(kept, read, strict=True)
+    )
 
 
 def test_the_readmes_commands_do_what_they_say(folder: Path) -> None:
@@ -167,8 +193,20 @@ def test_bring_your_own_model(folder: Path) -> None:
     for line, model in ((words[1], "teacher"), (words[2], "student")):
         here = [str(weights / model) if word.startswith("/data") else word for word in line]
         assert localinstruct(lab, *here).returncode == 0
-    small = ["--set", "generate.target=5", "--set", "sampling.max_tokens=300", "--set", "serve.max_model_len=1024"]
-    nano = ["--set", "method.alpaca.prompt=alpaca_nano", "--set", "seeds=seeds/nano_seed_tasks.jsonl"]
+    small = [
+        "--set",
+        "generate.target=5",
+        "--set",
+        "sampling.max_tokens=300",
+        "--set",
+        "serve.max_model_len=1024",
+    ]
+    nano = [
+        "--set",
+        "method.alpaca.prompt=alpaca_nano",
+        "--set",
+        "seeds=seeds/nano_seed_tasks.jsonl",
+    ]
     shown = localinstruct(lab, *("generate" if w == "run" else w for w in words[3]), *small, *nano)
     assert shown.returncode == 0, shown.stderr
     assert localinstruct(lab, *words[4]).returncode == 0
@@ -182,7 +220,12 @@ def test_no_server_is_left(folder: Path) -> None:
 def start(folder: Path, *words: str) -> subprocess.Popen[str]:
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     return subprocess.Popen(
-        [*COMMAND, *words], cwd=folder, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *words],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -203,7 +246,8 @@ def wait_until_gone(folder: Path, seconds: float) -> list[int]:
 
 
 def test_kills_against_the_real_vllm(tmp_path: Path) -> None:
-    """SIGKILL five times, from the start of vLLM to the middle of generating: nothing lost, doubled or left behind."""
+    """SIGKILL five times, from the start of vLLM to the middle of generating: nothing lost, doubled
+    or left behind."""
     words = ["generate", "nano", "--set", "generate.target=400"]
     seen: list[str] = []
     for after_rows in (-1, 0, 20, 60, 120):  # -1: while vLLM starts
@@ -211,7 +255,10 @@ def test_kills_against_the_real_vllm(tmp_path: Path) -> None:
             if after_rows < 0:
                 time.sleep(8)
             else:
-                while len(kept_rows(tmp_path)) <= max(after_rows, len(seen)) and process.poll() is None:
+                while (
+                    len(kept_rows(tmp_path)) <= max(after_rows, len(seen))
+                    and process.poll() is None
+                ):
                     time.sleep(0.05)
             process.send_signal(signal.SIGKILL)
             process.wait()

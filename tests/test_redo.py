@@ -1,4 +1,5 @@
-"""--redo: what is refused leaves the run as it was; and evaluate heeds --name and --redo when it compares."""
+"""--redo: what is refused leaves the run as it was; and evaluate heeds --name and --redo when it
+compares."""
 
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,11 @@ from localinstruct.training import student
 from tests.support.tiny_student import recipe_data
 from tests.support.trained_runs import CPU, train_tiny, workspace
 
-RESULTS: dict[str, dict[str, Any]] = {"generate": {}, "dataset": {"train": 22}, "train": {"steps": 6, "product": "x"}}
+RESULTS: dict[str, dict[str, Any]] = {
+    "generate": {},
+    "dataset": {"train": 22},
+    "train": {"steps": 6, "product": "x"},
+}
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +45,11 @@ def on_cpu(monkeypatch: pytest.MonkeyPatch, trained: Path) -> None:
 
 def told(run: Run) -> tuple[Any, ...]:
     """Everything that a redo touches."""
-    return run.get("recipe"), (run.path / "recipe.yaml").read_text(), *(run.stage(name) for name in RESULTS)
+    return (
+        run.get("recipe"),
+        (run.path / "recipe.yaml").read_text(),
+        *(run.stage(name) for name in RESULTS),
+    )
 
 
 def state(path: Path) -> tuple[Any, ...]:
@@ -107,7 +116,9 @@ def test_a_comparison_heeds_name_and_redo(trained: Path, monkeypatch: pytest.Mon
     refused, seen = asked(monkeypatch, recipe, "--name", "tiny", "--set", "evaluate.max_tokens=17")
     assert isinstance(refused, RunConflict)
     assert seen == []
-    problem, seen = asked(monkeypatch, recipe, "--name", "tiny", "--set", "evaluate.max_tokens=17", "--redo")
+    problem, seen = asked(
+        monkeypatch, recipe, "--name", "tiny", "--set", "evaluate.max_tokens=17", "--redo"
+    )
     assert problem is None
     assert [(path.name, tokens) for path, tokens in seen] == [("tiny", 17)]
     assert state_of_recipe(trained) != before

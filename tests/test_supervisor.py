@@ -96,6 +96,8 @@ def test_the_next_server_waits_for_the_last_to_be_gone(tmp_path: Path) -> None:
 
     folder = tmp_path / "second"
     folder.mkdir()
-    ward = Ward([sys.executable, "-c", "pass"], folder, home / "log", child_environment(), home / "lock")
+    ward = Ward(
+        [sys.executable, "-c", "pass"], folder, home / "log", child_environment(), home / "lock"
+    )
     assert not is_running(child)
     ward.stop()

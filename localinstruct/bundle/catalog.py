@@ -1,8 +1,10 @@
-"""Enter the models of a bundle into the models.yaml of a workspace, keeping everything that stands there.
+"""Enter the models of a bundle into the models.yaml of a workspace, keeping everything that stands
+there.
 
-An entry of the same name is kept when it means the same files; it is completed or replaced in place when it lacks digests
-or names a place where there is nothing; anything else is a conflict that a person decides. The edited text is parsed
-again and must differ in nothing else. Not covered: comments inside a replaced entry, which go with it.
+An entry of the same name is kept when it means the same files; it is completed or replaced in place
+when it lacks digests or names a place where there is nothing; anything else is a conflict that a
+person decides. The edited text is parsed again and must differ in nothing else. Not covered:
+comments inside a replaced entry, which go with it.
 """
 
 import re
@@ -24,14 +26,16 @@ HEAD = "# Models of this workspace. Fields and further entries: localinstruct mo
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What models.yaml will hold: its text, or None where nothing changes, and sentences about what was kept."""
+    """What models.yaml will hold: its text, or None where nothing changes, and sentences about what
+    was kept."""
 
     text: str | None
     notes: list[str]
 
 
 def bundled_entries(content: bytes, staged: Path) -> dict[str, dict[str, Any]]:
-    """Entries of a bundle's models.yaml, which stands in `staged`; BundleError for any that leads elsewhere.
+    """Entries of a bundle's models.yaml, which stands in `staged`; BundleError for any that leads
+    elsewhere.
 
     Each must be a directory models/NAME with the digests of its files; aliases of YAML are refused.
     """
@@ -41,23 +45,33 @@ def bundled_entries(content: bytes, staged: Path) -> dict[str, dict[str, Any]]:
         text = content.decode("utf-8")
         aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise BundleError(f"models.yaml of the bundle: not readable as YAML ({str(error)[:80]})") from None
+        raise BundleError(
+            f"models.yaml of the bundle: not readable as YAML ({str(error)[:80]})"
+        ) from None
     if aliases:
-        raise BundleError("models.yaml of the bundle: refused: aliases, which can stand for any amount of text")
+        raise BundleError(
+            "models.yaml of the bundle: refused: aliases, which can stand for any amount of text"
+        )
     try:
         specs = load_catalog(staged).models
     except LocalInstructError as error:
         raise BundleError(f"models.yaml of the bundle: refused: {error.message}") from None
     wrong = [
-        name for name, spec in specs.items() if spec.path != str(staged.absolute() / "models" / name) or not spec.sha256
+        name
+        for name, spec in specs.items()
+        if spec.path != str(staged.absolute() / "models" / name) or not spec.sha256
     ]
     if wrong:
-        raise BundleError(f"models.yaml of the bundle: refused: {', '.join(wrong)}: expected models/NAME with digests")
+        raise BundleError(
+            f"models.yaml of the bundle: refused: {', '.join(wrong)}: expected models/NAME with "
+            "digests"
+        )
     return dict(yaml.safe_load(text))
 
 
 def merge(workspace: Path, bundled: Mapping[str, dict[str, Any]]) -> Merge:
-    """Plan the new models.yaml of a workspace; BundleError with every entry that means something else there."""
+    """Plan the new models.yaml of a workspace; BundleError with every entry that means something
+    else there."""
     path = workspace / "models.yaml"
     if not path.is_file():
         return Merge(HEAD + "\n" + yaml_of(dict(bundled)), [])
@@ -71,17 +85,24 @@ def merge(workspace: Path, bundled: Mapping[str, dict[str, Any]]) -> Merge:
             wanted[name] = found
             text = _with_entry(text, name, found, name in data)
     if not conflicts and _loaded(text) != wanted:
-        by_hand = yaml_of({name: bundled[name] for name in bundled if wanted[name] != data.get(name)})
-        conflicts.append(f"cannot be edited without changing other entries (anchors?); enter by hand:\n{by_hand}")
+        by_hand = yaml_of(
+            {name: bundled[name] for name in bundled if wanted[name] != data.get(name)}
+        )
+        conflicts.append(
+            f"cannot be edited without changing other entries (anchors?); enter by hand:\n{by_hand}"
+        )
     if conflicts:
-        raise BundleError(f"{path}: {listing(conflicts)}", "Rename or correct these entries, and import again.")
+        raise BundleError(
+            f"{path}: {listing(conflicts)}", "Rename or correct these entries, and import again."
+        )
     return Merge(text if wanted != data else None, notes)
 
 
 def _decide(
     name: str, entry: dict[str, Any], data: Mapping[str, Any], catalog: Catalog, workspace: Path
 ) -> dict[str, Any] | str:
-    """The entry that shall stand there, or a sentence why the present one stays; one with '!' is a conflict."""
+    """The entry that shall stand there, or a sentence why the present one stays; one with '!' is a
+    conflict."""
     if name not in data:
         return entry
     spec = catalog.models[name]
@@ -96,7 +117,9 @@ def _decide(
     return f"!the entry here means other files, in {spec.directory}"
 
 
-def _completed(spec: ModelSpec, entry: dict[str, Any], present: dict[str, Any]) -> dict[str, Any] | str:
+def _completed(
+    spec: ModelSpec, entry: dict[str, Any], present: dict[str, Any]
+) -> dict[str, Any] | str:
     if not spec.sha256:
         return present | {"sha256": entry["sha256"]}
     return present if dict(spec.sha256) == entry["sha256"] else "!the entry here has other digests"
@@ -115,4 +138,10 @@ def _with_entry(text: str, name: str, entry: dict[str, Any], present: bool) -> s
     if not present:
         return f"{text.rstrip()}\n\n{block}"
     pattern = rf"^{re.escape(name)}:[^\n]*\n(?:[ \t]+[^\n]*\n|[ \t]*\n(?=[ \t]*[ \t][^\s]))*"
-    return re.sub(pattern, lambda _: block, text + ("" if text.endswith("\n") else "\n"), count=1, flags=re.MULTILINE)
+    return re.sub(
+        pattern,
+        lambda _: block,
+        text + ("" if text.endswith("\n") else "\n"),
+        count=1,
+        flags=re.MULTILINE,
+    )

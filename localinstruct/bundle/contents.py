@@ -1,8 +1,10 @@
-"""What goes into a bundle: models, recipes with all they name, seeds, wheels, this program, the results of a run.
+"""What goes into a bundle: models, recipes with all they name, seeds, wheels, this program, the
+results of a run.
 
-Everything is named by where it will lie in the workspace on the other side. Models pass `models.checked` and are taken
-without links; hidden files, caches, logs and a run's store (which holds every prompt) stay at home. Not covered: models at an
-endpoint, and seeds outside the workspace, which a recipe could not find again.
+Everything is named by where it will lie in the workspace on the other side. Models pass
+`models.checked` and are taken without links; hidden files, caches, logs and a run's store (which
+holds every prompt) stay at home. Not covered: models at an endpoint, and seeds outside the
+workspace, which a recipe could not find again.
 """
 
 import os
@@ -72,7 +74,8 @@ class Contents:
 
 
 def collect(wanted: Wanted, workspace: Path) -> Contents:
-    """Look everything up; BundleError with every name that cannot travel, ModelError for a model that is not sound."""
+    """Look everything up; BundleError with every name that cannot travel, ModelError for a model
+    that is not sound."""
     recipes = [find_recipe(name) for name in wanted.recipes]
     specs = _specs(wanted.models, recipes, workspace)
     items = [item for spec in specs for item in model_items(spec)]
@@ -80,13 +83,22 @@ def collect(wanted: Wanted, workspace: Path) -> Contents:
     items += [item for path in recipes for item in recipe_items(path)]
     items += [Item(f"seeds/{path.name}", path, "seeds", origin=path.name) for path in wanted.seeds]
     items += [item for path in wanted.runs for item in run_items(path)]
-    tag = "-".join(filter(None, (f"py{wanted.python}" if wanted.python else "", wanted.accelerator))) or "wheels"
+    tag = (
+        "-".join(filter(None, (f"py{wanted.python}" if wanted.python else "", wanted.accelerator)))
+        or "wheels"
+    )
     wheels = _wheels(wanted)
     items += wheel_items(wheels, tag) if wanted.wheels else []
     if wanted.program and not (wheels and wanted.program.suffix == ".whl"):
         items += program_items(wanted.program)
-    platform = {"python": wanted.python, "accelerator": wanted.accelerator, "machine": os.uname().machine}
-    return Contents(settled(items), licence_texts(specs, wheels, wanted.program), platform if wheels else {})
+    platform = {
+        "python": wanted.python,
+        "accelerator": wanted.accelerator,
+        "machine": os.uname().machine,
+    }
+    return Contents(
+        settled(items), licence_texts(specs, wheels, wanted.program), platform if wheels else {}
+    )
 
 
 def settled(items: Sequence[Item]) -> list[Item]:
@@ -118,23 +130,39 @@ def model_items(spec: ModelSpec) -> Iterator[Item]:
         name = path.relative_to(root).as_posix()
         if not _stays(name) and path.suffix != ".py":  # a packaged model's __init__.py
             known = spec.sha256.get(name, "")
-            yield Item(f"models/{spec.name}/{name}", path.resolve(), "model", spec.licence, spec.source, known)
+            yield Item(
+                f"models/{spec.name}/{name}",
+                path.resolve(),
+                "model",
+                spec.licence,
+                spec.source,
+                known,
+            )
 
 
 def models_yaml(specs: Sequence[ModelSpec]) -> Item:
     """models.yaml with these models at models/NAME and digests of all that shapes an answer."""
-    return Item("models.yaml", yaml_of({spec.name: entry(spec) for spec in specs}).encode(), "models.yaml", OURS)
+    return Item(
+        "models.yaml",
+        yaml_of({spec.name: entry(spec) for spec in specs}).encode(),
+        "models.yaml",
+        OURS,
+    )
 
 
 def entry(spec: ModelSpec) -> dict[str, Any]:
     """The entry of a model for a workspace where it lies at models/NAME."""
-    data = spec.model_dump(mode="json", exclude_defaults=True, exclude={"name", "path", "package", "sha256"})
+    data = spec.model_dump(
+        mode="json", exclude_defaults=True, exclude={"name", "path", "package", "sha256"}
+    )
     return {"path": f"models/{spec.name}", **data, "sha256": file_digests(spec.directory)}
 
 
 def yaml_of(entries: dict[str, Any]) -> str:
     """Entries as they stand in models.yaml, a blank line between them."""
-    return "\n".join(yaml.safe_dump({name: entry}, sort_keys=False, width=110) for name, entry in entries.items())
+    return "\n".join(
+        yaml.safe_dump({name: entry}, sort_keys=False, width=110) for name, entry in entries.items()
+    )
 
 
 def recipe_items(path: Path) -> Iterator[Item]:
@@ -163,9 +191,12 @@ def seed_items(place: str, path: Path, recipe: str) -> Iterator[Item]:
 
 
 def run_items(run: Path) -> Iterator[Item]:
-    """Results of a run: dataset, adapter or whole student, evaluation, report, recipe. Not its store, logs or checkpoints."""
+    """Results of a run: dataset, adapter or whole student, evaluation, report, recipe. Not its
+    store, logs or checkpoints."""
     if not (run / "run.sqlite").is_file():
-        raise BundleError(f"{run}: not a run (no run.sqlite in it).", "Runs lie in runs/: localinstruct show NAME")
+        raise BundleError(
+            f"{run}: not a run (no run.sqlite in it).", "Runs lie in runs/: localinstruct show NAME"
+        )
     found = [path for name in RUN_FOLDERS if (run / name).is_dir() for path in walk(run / name)]
     found += [path for path in sorted(run.iterdir()) if path.is_file() and path.suffix in RUN_FILES]
     for path in found:
@@ -180,8 +211,17 @@ def wheel_items(wheels: Sequence[Wheel], tag: str) -> Iterator[Item]:
     for wheel in wheels:
         digest = sha256(wheel.path)
         digests.setdefault(f"{wheel.name}=={wheel.version}", []).append(digest)
-        yield Item(f"wheelhouse/{tag}/{wheel.path.name}", wheel.path, "wheel", wheel.licence, wheel.source, digest)
-    yield Item(f"wheelhouse/{tag}/requirements.txt", requirements(digests).encode(), "requirements", OURS)
+        yield Item(
+            f"wheelhouse/{tag}/{wheel.path.name}",
+            wheel.path,
+            "wheel",
+            wheel.licence,
+            wheel.source,
+            digest,
+        )
+    yield Item(
+        f"wheelhouse/{tag}/requirements.txt", requirements(digests).encode(), "requirements", OURS
+    )
 
 
 def program_items(path: Path) -> Iterator[Item]:
@@ -191,7 +231,8 @@ def program_items(path: Path) -> Iterator[Item]:
         return
     if not (path / "pyproject.toml").is_file():
         raise BundleError(
-            f"{path}: expected a wheel, a source archive or a checkout.", "Build one: pip wheel --no-deps ."
+            f"{path}: expected a wheel, a source archive or a checkout.",
+            "Build one: pip wheel --no-deps .",
         )
     for found in walk(path, skip={".git", ".venv", "__pycache__", *LEFT_IN_CHECKOUT}):
         name = found.relative_to(path).as_posix()
@@ -199,29 +240,44 @@ def program_items(path: Path) -> Iterator[Item]:
             yield Item(f"program/localinstruct/{name}", found, "program", OURS, "localinstruct")
 
 
-def licence_texts(specs: Sequence[ModelSpec], wheels: Sequence[Wheel], program: Path | None) -> dict[str, bytes]:
-    """{file name: text} for LICENCES/: per model its terms and licence files, and one table of the wheels."""
+def licence_texts(
+    specs: Sequence[ModelSpec], wheels: Sequence[Wheel], program: Path | None
+) -> dict[str, bytes]:
+    """{file name: text} for LICENCES/: per model its terms and licence files, and one table of the
+    wheels."""
     texts = {f"model-{spec.name}.txt": _terms(spec) for spec in specs}
     if wheels:
         lines = [f"{wheel.name} {wheel.version}: {wheel.licence}" for wheel in wheels]
-        texts["wheels.txt"] = "\n".join(["As stated in each wheel, which carries its licence files.", "", *lines, ""])
+        texts["wheels.txt"] = "\n".join(
+            ["As stated in each wheel, which carries its licence files.", "", *lines, ""]
+        )
     if program:
         texts["localinstruct.txt"] = f"localinstruct: {OURS}. The text is in its LICENSE.\n"
     return {name: text.encode("utf-8", "replace") for name, text in texts.items()}
 
 
 def _terms(spec: ModelSpec) -> str:
-    head = [f"Model: {spec.name}", f"Licence: {spec.licence}", f"Source: {spec.source or NOT_STATED}",
-            f"What it asks of a model trained on its outputs: {spec.obligations or NOT_STATED}", ""]  # fmt: skip
+    head = [
+        f"Model: {spec.name}",
+        f"Licence: {spec.licence}",
+        f"Source: {spec.source or NOT_STATED}",
+        f"What it asks of a model trained on its outputs: {spec.obligations or NOT_STATED}",
+        "",
+    ]
     words = ("licen", "notice", "use_policy")
     texts = [
-        path for path in sorted(spec.directory.iterdir()) if path.is_file() and path.name.lower().startswith(words)
+        path
+        for path in sorted(spec.directory.iterdir())
+        if path.is_file() and path.name.lower().startswith(words)
     ]
-    return "\n".join([*head, *(f"--- {path.name}\n{path.read_text('utf-8', 'replace')}" for path in texts)])
+    return "\n".join(
+        [*head, *(f"--- {path.name}\n{path.read_text('utf-8', 'replace')}" for path in texts)]
+    )
 
 
 def _specs(names: Sequence[str], recipes: Sequence[Path], workspace: Path) -> list[ModelSpec]:
-    """Models asked for by name, and those of the recipes that lie on this disk; each once, by name."""
+    """Models asked for by name, and those of the recipes that lie on this disk; each once, by
+    name."""
     catalog = load_catalog(workspace)
     found = {name: catalog.get(name) for name in names}
     for path in recipes:

@@ -1,14 +1,17 @@
-"""Check who made a localinstruct bundle: Ed25519 (RFC 8032), verification only. Python 3.8 or newer, nothing to install.
+"""Check who made a localinstruct bundle: Ed25519 (RFC 8032), verification only. Python 3.8 or
+newer, nothing to install.
 
     python3 -I SIGNATURE.py PUBLIC.pem [FOLDER]
 
-Exit code 0: MANIFEST.sig was made over this MANIFEST.json with the private half of the key. 1: it was not, or is missing.
-2: nothing could be checked. The same question for OpenSSL 3, whose answer must be the same:
+Exit code 0: MANIFEST.sig was made over this MANIFEST.json with the private half of the key. 1: it
+was not, or is missing. 2: nothing could be checked. The same question for OpenSSL 3, whose answer
+must be the same:
 
     openssl pkeyutl -verify -pubin -inkey PUBLIC.pem -rawin -in MANIFEST.json -sigfile MANIFEST.sig
 
-Only public values are handled here, so time tells nobody anything; signing, which has a secret, is left to the package
-`cryptography`. Not covered: whether the key is the right one. Compare its fingerprint with one that came another way.
+Only public values are handled here, so time tells nobody anything; signing, which has a secret, is
+left to the package `cryptography`. Not covered: whether the key is the right one. Compare its
+fingerprint with one that came another way.
 """
 
 from __future__ import annotations
@@ -70,7 +73,8 @@ BASE = point(4 * pow(5, P - 2, P) % P, 0)
 
 
 def signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` (64 bytes) over `message` was made with the private half of `key` (32 bytes)."""
+    """Whether `signature` (64 bytes) over `message` was made with the private half of `key` (32
+    bytes)."""
     s = int.from_bytes(signature[32:], "little")
     if len(key) != 32 or len(signature) != 64 or s >= ORDER:
         return False
@@ -85,7 +89,9 @@ def signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
 
 def read_key(pem: bytes) -> bytes:
     """The 32 bytes of an Ed25519 public key in PEM; ValueError for anything else."""
-    match = re.fullmatch(rb"\s*-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*", pem)
+    match = re.fullmatch(
+        rb"\s*-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*", pem
+    )
     der = base64.b64decode(b"".join(match.group(1).split()), validate=True) if match else b""
     if len(der) != 44 or der[:12] != KEY_PREFIX:
         raise ValueError("expected an Ed25519 public key in PEM (-----BEGIN PUBLIC KEY-----)")
@@ -93,12 +99,14 @@ def read_key(pem: bytes) -> bytes:
 
 
 def fingerprint(key: bytes) -> str:
-    """SHA-256 of the key in DER, as `openssl pkey -pubin -in KEY -outform DER | sha256sum` prints it."""
+    """SHA-256 of the key in DER, as `openssl pkey -pubin -in KEY -outform DER | sha256sum` prints
+    it."""
     return hashlib.sha256(KEY_PREFIX + key).hexdigest()
 
 
 def signature_problem(folder: Path, key: bytes, message: bytes) -> str:
-    """Why MANIFEST.sig in `folder` is not a signature over `message` by the owner of `key`, or ''."""
+    """Why MANIFEST.sig in `folder` is not a signature over `message` by the owner of `key`, or
+    ''."""
     path = folder / SIGNATURE
     if path.is_symlink() or not path.is_file():
         return "missing, so the key proves nothing"
@@ -120,7 +128,11 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError) as error:
         say(f"Nothing was checked: {error}\n")
         return 2
-    say(f"BAD   {SIGNATURE}: {problem}\n" if problem else f"{MANIFEST} is signed by the key {fingerprint(key)}.\n")
+    say(
+        f"BAD   {SIGNATURE}: {problem}\n"
+        if problem
+        else f"{MANIFEST} is signed by the key {fingerprint(key)}.\n"
+    )
     return 1 if problem else 0
 
 

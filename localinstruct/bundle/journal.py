@@ -1,7 +1,8 @@
-"""A list of finished steps in a file, one JSON line each, on the disk before it counts; a torn last line is ignored.
+"""A list of finished steps in a file, one JSON line each, on the disk before it counts; a torn last
+line is ignored.
 
-It belongs to one job, named in its first line; a journal of another job is started anew. Not covered: two writers, which
-their callers exclude with a lock on the folder.
+It belongs to one job, named in its first line; a journal of another job is started anew. Not
+covered: two writers, which their callers exclude with a lock on the folder.
 """
 
 import fcntl
@@ -49,7 +50,8 @@ def first_job(path: Path) -> str:
 
 @contextmanager
 def only_one(folder: Path, work: str) -> Iterator[None]:
-    """Hold a lock on a folder; RunInUse when another process does. The kernel frees it when the owner dies."""
+    """Hold a lock on a folder; RunInUse when another process does. The kernel frees it when the
+    owner dies."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         _claim(descriptor, folder, work)
@@ -62,11 +64,14 @@ def _claim(descriptor: int, folder: Path, work: str) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        raise RunInUse(f"{folder}: another process {work} at this moment.", "Wait for it, or stop it.") from None
+        raise RunInUse(
+            f"{folder}: another process {work} at this moment.", "Wait for it, or stop it."
+        ) from None
 
 
 def sync_folder(folder: Path) -> None:
-    """Put the names in a folder on the disk; some file systems of media cannot, and do it when they like."""
+    """Put the names in a folder on the disk; some file systems of media cannot, and do it when they
+    like."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         with suppress(OSError):

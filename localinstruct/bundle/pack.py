@@ -1,9 +1,10 @@
-"""Write a bundle: the items one after another into parts that fit the medium, then the manifest that binds them.
+"""Write a bundle: the items one after another into parts that fit the medium, then the manifest
+that binds them.
 
-A part is written beside its name, synced, renamed and noted in a journal, so after a kill the same command goes on with
-the first part that is missing. Every byte is read once and hashed on its way, for the part and for its file. The manifest
-comes last: a folder without one is not a bundle. Not covered: files that change while they are packed, which is noticed
-and refused.
+A part is written beside its name, synced, renamed and noted in a journal, so after a kill the same
+command goes on with the first part that is missing. Every byte is read once and hashed on its way,
+for the part and for its file. The manifest comes last: a folder without one is not a bundle. Not
+covered: files that change while they are packed, which is noticed and refused.
 """
 
 import contextlib
@@ -50,7 +51,8 @@ Without any program of ours: cat part*.bin is all files one after another, in th
 
 @dataclass(frozen=True, slots=True)
 class Packed:
-    """A finished bundle: its folder and id, how much is in it, and the fingerprint of the key that signed it, or ''."""
+    """A finished bundle: its folder and id, how much is in it, and the fingerprint of the key that
+    signed it, or ''."""
 
     folder: Path
     id: str
@@ -67,16 +69,19 @@ def pack(
     part_size: int = DEFAULT_PART_SIZE,
     key: Path | None = None,
 ) -> Packed:
-    """Write a bundle into `out`, a new or empty folder or one where this job was interrupted; `key` signs it.
+    """Write a bundle into `out`, a new or empty folder or one where this job was interrupted; `key`
+    signs it.
 
-    BundleError for a folder in use for something else, too little space, a file that changed, a key that is none.
+    BundleError for a folder in use for something else, too little space, a file that changed, a key
+    that is none.
     """
     private = load_private(key) if key else None  # before an hour of copying, not after
     total = sum(item.size for item in contents.items)
     if not total:
         raise BundleError("Cannot be packed: all files are empty.")
     if any(
-        isinstance(item.source, Path) and item.source.resolve().is_relative_to(out.resolve()) for item in contents.items
+        isinstance(item.source, Path) and item.source.resolve().is_relative_to(out.resolve())
+        for item in contents.items
     ):
         raise BundleError(f"{out}: holds files that are to be packed.", "Name a folder elsewhere.")
     with _explained(out):
@@ -86,7 +91,9 @@ def pack(
             there = _finished(contents, out, part_size, public_of(private) if private else b"")
             if there:
                 progress.say(f"{out} holds this very bundle already.")
-                return Packed(out, there["id"], len(there["parts"]), len(contents.items), total, signer)
+                return Packed(
+                    out, there["id"], len(there["parts"]), len(contents.items), total, signer
+                )
             job = _job(contents, part_size)
             _refuse_foreign(out, job)
             journal = Journal(out / JOURNAL, job)
@@ -101,7 +108,8 @@ def pack(
 def write_parts(
     items: Sequence[Item], out: Path, part_size: int, journal: Journal, progress: Progress
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(files, parts) of the manifest, with every part on the disk; parts that the journal knows are not written again."""
+    """(files, parts) of the manifest, with every part on the disk; parts that the journal knows are
+    not written again."""
     digests, parts, done = Digests(), [], journal.numbered("n")
     plan, stamps = layout(items, part_size), {item.path: _stamp(item) for item in items}
     written, total = 0, sum(item.size for item in items)
@@ -109,7 +117,12 @@ def write_parts(
         path, entry = out / guard.part_name(number), done.get(number)
         if entry is None or not _still_there(path, entry):
             entry = _write_part(
-                path, number, slices, digests, lambda count: progress.update("packing", count, total), written
+                path,
+                number,
+                slices,
+                digests,
+                lambda count: progress.update("packing", count, total),
+                written,
             )
             journal.add(entry)
         digests.whole |= entry["files"]
@@ -120,17 +133,27 @@ def write_parts(
         _settle(item, digests, stamps[item.path])
     ranges = ranges_of(plan)
     rows = [
-        {"path": item.path, "size": item.size, "sha256": digests.whole[item.path], "licence": item.licence,
-         "source": item.origin, "kind": item.kind, "ranges": ranges.get(item.path, [])}
+        {
+            "path": item.path,
+            "size": item.size,
+            "sha256": digests.whole[item.path],
+            "licence": item.licence,
+            "source": item.origin,
+            "kind": item.kind,
+            "ranges": ranges.get(item.path, []),
+        }
         for item in items
-    ]  # fmt: skip
+    ]
     return rows, parts
 
 
 def _still_there(path: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a finished part is as it was: by its stamp, or by its digest (FAT rounds times and renumbers inodes)."""
+    """Whether a finished part is as it was: by its stamp, or by its digest (FAT rounds times and
+    renumbers inodes)."""
     try:
-        return stamp(path) == entry["stamp"] or not guard.file_problem(path, entry["size"], entry["sha256"])
+        return stamp(path) == entry["stamp"] or not guard.file_problem(
+            path, entry["size"], entry["sha256"]
+        )
     except FileNotFoundError:
         return False
 
@@ -164,7 +187,8 @@ def _write_part(
 
 
 def _settle(item: Item, digests: Digests, before: list[Any]) -> None:
-    """Hash what did not pass by whole; BundleError for a file that changed or is not the one that was expected."""
+    """Hash what did not pass by whole; BundleError for a file that changed or is not the one that
+    was expected."""
     if item.path not in digests.whole:
         total = hashlib.sha256()
         for _, chunk in read_slice(Slice(item, 0, item.size)):
@@ -175,7 +199,12 @@ def _settle(item: Item, digests: Digests, before: list[Any]) -> None:
 
 
 def _finish(
-    contents: Contents, out: Path, rows: list[dict[str, Any]], parts: list[dict[str, Any]], part_size: int, private: Any
+    contents: Contents,
+    out: Path,
+    rows: list[dict[str, Any]],
+    parts: list[dict[str, Any]],
+    part_size: int,
+    private: Any,
 ) -> dict[str, Any]:
     """Write the files beside the parts, and last the manifest, which names them all."""
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
@@ -187,16 +216,31 @@ def _finish(
         (out / name).parent.mkdir(exist_ok=True)
         _write(out / name, content)
     manifest = {
-        "bundle": "localinstruct", "schema": guard.SCHEMA, "tool": __version__, "created": created, "files": rows,
-        "parts": parts, "part_size": part_size, "platform": contents.platform,
-        "side": [{"path": name, "size": len(sides[name]), "sha256": hashlib.sha256(sides[name]).hexdigest()}
-                 for name in sorted(sides)],
-    }  # fmt: skip
+        "bundle": "localinstruct",
+        "schema": guard.SCHEMA,
+        "tool": __version__,
+        "created": created,
+        "files": rows,
+        "parts": parts,
+        "part_size": part_size,
+        "platform": contents.platform,
+        "side": [
+            {
+                "path": name,
+                "size": len(sides[name]),
+                "sha256": hashlib.sha256(sides[name]).hexdigest(),
+            }
+            for name in sorted(sides)
+        ],
+    }
     manifest["id"] = guard.manifest_id(manifest)
     raw = guard.canonical(manifest)
     _, problems = guard.read_manifest(raw)
     if problems or len(raw) > guard.MAX_MANIFEST:
-        raise BundleError(f"This bundle would be refused: {'; '.join(problems[:5]) or 'its manifest is too large'}.")
+        raise BundleError(
+            "This bundle would be refused: "
+            f"{'; '.join(problems[:5]) or 'its manifest is too large'}."
+        )
     (out / guard.SIGNATURE).unlink(missing_ok=True)
     if private:
         _write(out / guard.SIGNATURE, sign(raw, private))
@@ -213,8 +257,11 @@ def _stamp(item: Item) -> list[Any]:
     return [_digest(item)] if isinstance(item.source, bytes) else stamp(item.source)
 
 
-def _finished(contents: Contents, out: Path, part_size: int, public: bytes) -> dict[str, Any] | None:
-    """The manifest of this very bundle where it is finished in `out` and signed by `public`, or None."""
+def _finished(
+    contents: Contents, out: Path, part_size: int, public: bytes
+) -> dict[str, Any] | None:
+    """The manifest of this very bundle where it is finished in `out` and signed by `public`, or
+    None."""
     if (out / JOURNAL).exists() or not (out / guard.MANIFEST).is_file():
         return None
     raw = guard.read_raw(out)
@@ -231,26 +278,38 @@ def _finished(contents: Contents, out: Path, part_size: int, public: bytes) -> d
     ):
         return None
     if any(
-        not (out / p["name"]).is_file() or guard.state_problem(out / p["name"], p["size"]) for p in manifest["parts"]
+        not (out / p["name"]).is_file() or guard.state_problem(out / p["name"], p["size"])
+        for p in manifest["parts"]
     ):
         return None
-    same = all(_digest(item) == row["sha256"] for item, row in zip(contents.items, manifest["files"], strict=True))
+    same = all(
+        _digest(item) == row["sha256"]
+        for item, row in zip(contents.items, manifest["files"], strict=True)
+    )
     return manifest if same else None
 
 
 def _digest(item: Item) -> str:
-    return hashlib.sha256(item.source).hexdigest() if isinstance(item.source, bytes) else sha256(item.source)
+    return (
+        hashlib.sha256(item.source).hexdigest()
+        if isinstance(item.source, bytes)
+        else sha256(item.source)
+    )
 
 
 def _refuse_foreign(out: Path, job: str) -> None:
-    """Accept an empty folder, or one where this same job was interrupted; nothing is deleted for another one."""
+    """Accept an empty folder, or one where this same job was interrupted; nothing is deleted for
+    another one."""
     there = sorted(entry.name for entry in out.iterdir())
     if there and JOURNAL not in there:
         found = "a finished bundle" if guard.MANIFEST in there else there[0]
-        raise BundleError(f"{out}: expected a new or empty folder, found {found}.", "Choose another folder.")
+        raise BundleError(
+            f"{out}: expected a new or empty folder, found {found}.", "Choose another folder."
+        )
     if len(there) > 1 and first_job(out / JOURNAL) != job:
         raise BundleError(
-            f"{out}: holds a packing of other files, or of files that changed since, which was interrupted.",
+            f"{out}: holds a packing of other files, or of files that changed since, which was "
+            "interrupted.",
             f"Choose another folder, or delete that one: rm -r {out}",
         )
     (out / guard.MANIFEST).unlink(missing_ok=True)

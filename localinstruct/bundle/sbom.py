@@ -1,8 +1,9 @@
 """SBOM.cdx.json: what is in the bundle, as CycloneDX 1.6 JSON, for the scanners of the other side.
 
-Models are machine-learning-model components with one file component and SHA-256 per file, wheels are libraries with a
-purl, the rest is data, files or an application. Only what can be checked against bytes is stated; training data of
-models is not known to us, and vulnerabilities are for scanners.
+Models are machine-learning-model components with one file component and SHA-256 per file, wheels
+are libraries with a purl, the rest is data, files or an application. Only what can be checked
+against bytes is stated; training data of models is not known to us, and vulnerabilities are for
+scanners.
 """
 
 import re
@@ -14,11 +15,34 @@ from typing import Any
 from localinstruct.bundle.guard import canonical
 from localinstruct.records import digest
 
-SPDX = {"Apache-2.0", "MIT", "BSD-3-Clause", "BSD-2-Clause", "ISC", "MPL-2.0", "PSF-2.0", "Unlicense", "CC-BY-4.0",
-        "CC-BY-SA-4.0", "CC-BY-NC-4.0", "CC0-1.0", "LGPL-3.0-only", "GPL-3.0-only", "0BSD", "Zlib"}  # fmt: skip
+SPDX = {
+    "Apache-2.0",
+    "MIT",
+    "BSD-3-Clause",
+    "BSD-2-Clause",
+    "ISC",
+    "MPL-2.0",
+    "PSF-2.0",
+    "Unlicense",
+    "CC-BY-4.0",
+    "CC-BY-SA-4.0",
+    "CC-BY-NC-4.0",
+    "CC0-1.0",
+    "LGPL-3.0-only",
+    "GPL-3.0-only",
+    "0BSD",
+    "Zlib",
+}
 """Names that are written as SPDX ids; every other licence is written as a name."""
-TYPES = {"wheel": "library", "program": "application", "seeds": "data", "run": "data", "recipe": "file",
-         "requirements": "file", "models.yaml": "file"}  # fmt: skip
+TYPES = {
+    "wheel": "library",
+    "program": "application",
+    "seeds": "data",
+    "run": "data",
+    "recipe": "file",
+    "requirements": "file",
+    "models.yaml": "file",
+}
 NAMESPACE = uuid.UUID("6f1f6a2e-6a3c-5f0e-9b57-0b8b2d1d6c11")
 
 
@@ -32,7 +56,9 @@ def sbom(rows: Sequence[Mapping[str, Any]], tool: str, created: str) -> bytes:
         "version": 1,
         "metadata": {
             "timestamp": created,
-            "tools": {"components": [{"type": "application", "name": "localinstruct", "version": tool}]},
+            "tools": {
+                "components": [{"type": "application", "name": "localinstruct", "version": tool}]
+            },
             "component": {"type": "data", "bom-ref": "bundle", "name": "localinstruct-bundle"},
         },
         "components": [*_models(rows), *(_single(row) for row in rows if row["kind"] != "model")],
@@ -42,7 +68,10 @@ def sbom(rows: Sequence[Mapping[str, Any]], tool: str, created: str) -> bytes:
 
 def _models(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     models = [row for row in rows if row["kind"] == "model"]
-    return [_model(name, list(files)) for name, files in groupby(models, key=lambda row: row["path"].split("/")[1])]
+    return [
+        _model(name, list(files))
+        for name, files in groupby(models, key=lambda row: row["path"].split("/")[1])
+    ]
 
 
 def _model(name: str, files: list[Mapping[str, Any]]) -> dict[str, Any]:
@@ -58,7 +87,8 @@ def _model(name: str, files: list[Mapping[str, Any]]) -> dict[str, Any]:
         **purl,
         "licenses": _licences(files[0]["licence"]),
         "components": [
-            {"type": "file", "bom-ref": row["path"], "name": row["path"], "hashes": _hashes(row)} for row in files
+            {"type": "file", "bom-ref": row["path"], "name": row["path"], "hashes": _hashes(row)}
+            for row in files
         ],
     }
 

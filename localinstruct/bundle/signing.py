@@ -1,8 +1,9 @@
-"""Keys and signatures (Ed25519) for those who pack; checking needs only ed25519.py, which has no dependencies.
+"""Keys and signatures (Ed25519) for those who pack; checking needs only ed25519.py, which has no
+dependencies.
 
-Keys are PEM (PKCS 8 and SubjectPublicKeyInfo) and a signature is its 64 bytes, so OpenSSL 3 reads and makes the same
-files. Not covered: keys on a token (PKCS 11): sign MANIFEST.json there and put the 64 bytes into MANIFEST.sig; and
-model-signing, whose key mode knows the curves of NIST only.
+Keys are PEM (PKCS 8 and SubjectPublicKeyInfo) and a signature is its 64 bytes, so OpenSSL 3 reads
+and makes the same files. Not covered: keys on a token (PKCS 11): sign MANIFEST.json there and put
+the 64 bytes into MANIFEST.sig; and model-signing, whose key mode knows the curves of NIST only.
 """
 
 import os
@@ -30,7 +31,9 @@ def keygen(path: Path) -> str:
     private = key.private_bytes(pem, serialization.PrivateFormat.PKCS8, plain)
     shown = key.public_key().public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo)
     if public.exists():
-        raise BundleError(f"{public}: already there; a key is never replaced.", "Choose another name.")
+        raise BundleError(
+            f"{public}: already there; a key is never replaced.", "Choose another name."
+        )
     _create(path, private, 0o600)
     _create(public, shown, 0o644)
     return fingerprint(read_key(shown))
@@ -41,7 +44,9 @@ def load_public(path: Path) -> bytes:
     try:
         return read_key(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise BundleError(f"{path}: {_reason(error)}.", "Give the .pub file that bundle keygen wrote.") from None
+        raise BundleError(
+            f"{path}: {_reason(error)}.", "Give the .pub file that bundle keygen wrote."
+        ) from None
 
 
 def load_private(path: Path) -> Any:
@@ -51,10 +56,13 @@ def load_private(path: Path) -> Any:
         key = serialization.load_pem_private_key(path.read_bytes(), password=None)
     except (OSError, ValueError, TypeError) as error:
         raise BundleError(
-            f"{path}: {_reason(error)}.", "Expected a private key in PEM without a passphrase: bundle keygen"
+            f"{path}: {_reason(error)}.",
+            "Expected a private key in PEM without a passphrase: bundle keygen",
         ) from None
     if not isinstance(key, ed25519.Ed25519PrivateKey):
-        raise BundleError(f"{path}: expected an Ed25519 key, found another kind.", "Make one: bundle keygen")
+        raise BundleError(
+            f"{path}: expected an Ed25519 key, found another kind.", "Make one: bundle keygen"
+        )
     return key
 
 
@@ -83,9 +91,13 @@ def _create(path: Path, content: bytes, mode: int) -> None:
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
     except FileExistsError:
-        raise BundleError(f"{path}: already there; a key is never replaced.", "Choose another name.") from None
+        raise BundleError(
+            f"{path}: already there; a key is never replaced.", "Choose another name."
+        ) from None
     except OSError as error:
-        raise BundleError(f"{path}: cannot be written: {error.strerror}.", "Choose another place.") from None
+        raise BundleError(
+            f"{path}: cannot be written: {error.strerror}.", "Choose another place."
+        ) from None
     with os.fdopen(descriptor, "wb") as file:
         file.write(content)
         file.flush()
@@ -93,4 +105,8 @@ def _create(path: Path, content: bytes, mode: int) -> None:
 
 
 def _reason(error: Exception) -> str:
-    return error.strerror or "cannot be read" if isinstance(error, OSError) else str(error).splitlines()[0][:120]
+    return (
+        error.strerror or "cannot be read"
+        if isinstance(error, OSError)
+        else str(error).splitlines()[0][:120]
+    )

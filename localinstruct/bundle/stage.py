@@ -1,7 +1,9 @@
-"""The waiting room of an import: packed files are rebuilt here, part by part, before any of them gets its place.
+"""The waiting room of an import: packed files are rebuilt here, part by part, before any of them
+gets its place.
 
-Parts may come in any order and from several media. A part counts when its bytes are in the files, synced, and noted in the
-journal; a part whose SHA-256 is wrong never counts. Not covered: another process of the same user writing in here.
+Parts may come in any order and from several media. A part counts when its bytes are in the files,
+synced, and noted in the journal; a part whose SHA-256 is wrong never counts. Not covered: another
+process of the same user writing in here.
 """
 
 import hashlib
@@ -21,7 +23,8 @@ Row = Mapping[str, Any]
 
 
 class Stage:
-    """Files under way: `rows` are those that are wanted, all others of the bundle are passed over."""
+    """Files under way: `rows` are those that are wanted, all others of the bundle are passed
+    over."""
 
     def __init__(self, into: Path, manifest: Mapping[str, Any], rows: Sequence[Row]) -> None:
         self.root = into / f".import-{manifest['id'][:16]}"
@@ -42,7 +45,11 @@ class Stage:
     def needed(self) -> list[int]:
         """Numbers of the parts that are still to be read."""
         done = self._journal.numbered("part")
-        return [number for number in sorted(self._slices) if number not in done or not self._there(number)]
+        return [
+            number
+            for number in sorted(self._slices)
+            if number not in done or not self._there(number)
+        ]
 
     def bytes_needed(self) -> int:
         """Bytes of files still to be written."""
@@ -57,16 +64,21 @@ class Stage:
             return "missing"
 
     def finish(self) -> list[tuple[str, str]]:
-        """Make the empty files, hash what was not hashed on its way; (path, problem) for each that is not right."""
+        """Make the empty files, hash what was not hashed on its way; (path, problem) for each that
+        is not right."""
         problems = []
         for row in self.rows:
             place = self.place(row["path"])
             if not row["size"]:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.touch()
-            found = self._digests.whole.get(row["path"]) or guard.sha256_of(place, row["size"], lambda count: None)
+            found = self._digests.whole.get(row["path"]) or guard.sha256_of(
+                place, row["size"], lambda count: None
+            )
             if found != row["sha256"]:
-                problems.append((row["path"], f"its SHA-256 is {found}, but the manifest says {row['sha256']}"))
+                problems.append(
+                    (row["path"], f"its SHA-256 is {found}, but the manifest says {row['sha256']}")
+                )
         for folder, _, _ in os.walk(self.files):
             sync_folder(Path(folder))
         return problems
@@ -82,7 +94,8 @@ class Stage:
     def _there(self, number: int) -> bool:
         """Whether the files still hold what a finished part brought."""
         return all(
-            (place := self.place(row["path"])).is_file() and place.stat().st_size >= at + one["length"]
+            (place := self.place(row["path"])).is_file()
+            and place.stat().st_size >= at + one["length"]
             for row, at, one in self._slices[number]
         )
 
@@ -101,11 +114,15 @@ class Stage:
         self._journal.add({"part": part["n"]})
         return ""
 
-    def _write(self, row: Row, at: int, length: int, source: Any, total: Any, tick: Callable[[int], None]) -> Path:
+    def _write(
+        self, row: Row, at: int, length: int, source: Any, total: Any, tick: Callable[[int], None]
+    ) -> Path:
         """Copy `length` bytes from the part to `at` in the waiting file, synced."""
         place = self.place(row["path"])
         place.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)  # less the umask
+        descriptor = os.open(
+            place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
+        )  # less the umask
         with os.fdopen(descriptor, "wb") as target:
             target.seek(at)
             while length and (chunk := source.read(min(guard.CHUNK, length))):

@@ -1,4 +1,5 @@
-"""Items as one stream: which bytes of which item lie in which part, reading them, and hashing them on their way."""
+"""Items as one stream: which bytes of which item lie in which part, reading them, and hashing them
+on their way."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,8 @@ class Slice:
 
 @dataclass
 class Digests:
-    """SHA-256 of each item, as it passes by; an item whose beginning passed before a kill is read once more."""
+    """SHA-256 of each item, as it passes by; an item whose beginning passed before a kill is read
+    once more."""
 
     whole: dict[str, str] = field(default_factory=dict)
     _under_way: dict[str, tuple[int, Any]] = field(default_factory=dict)
@@ -41,7 +43,8 @@ class Digests:
 
 
 def layout(items: Sequence[Item], part_size: int) -> list[list[Slice]]:
-    """Which bytes of which item lie in each part: the items in order, cut every `part_size` bytes."""
+    """Which bytes of which item lie in each part: the items in order, cut every `part_size`
+    bytes."""
     parts: list[list[Slice]] = []
     room = 0
     for item in items:
@@ -62,7 +65,9 @@ def ranges_of(plan: Sequence[Sequence[Slice]]) -> dict[str, list[dict[str, int]]
     for number, slices in enumerate(plan, start=1):
         at = 0
         for piece in slices:
-            ranges.setdefault(piece.item.path, []).append({"part": number, "offset": at, "length": piece.length})
+            ranges.setdefault(piece.item.path, []).append(
+                {"part": number, "offset": at, "length": piece.length}
+            )
             at += piece.length
     return ranges
 
@@ -85,7 +90,8 @@ def read_slice(piece: Slice) -> Iterator[tuple[int, bytes]]:
 def changed(item: Item) -> BundleError:
     """The refusal of a file that is not what it was."""
     return BundleError(
-        f"{item.source if isinstance(item.source, Path) else item.path}: changed while it was packed, or is not the file "
+        f"{item.source if isinstance(item.source, Path) else item.path}: changed while it was "
+        "packed, or is not the file "
         "whose digest is known.",
         "Let nothing write there, and run the same command again.",
     )

@@ -1,10 +1,12 @@
-"""Take the wheels or the program out of a localinstruct bundle before anything is installed. Python 3.8 or newer, no network.
+"""Take the wheels or the program out of a localinstruct bundle before anything is installed. Python
+3.8 or newer, no network.
 
     python3 -I UNPACK.py wheelhouse INTO [FOLDER]
 
-The whole bundle is checked first, by the VERIFY.py that lies beside this file; only when all of it is right are the files
-written, each checked again on its way. What is there and the same is left alone, what is there and different is refused.
-Exit codes as of VERIFY.py. Not covered: models, recipes and results, which `localinstruct bundle import` puts in their place.
+The whole bundle is checked first, by the VERIFY.py that lies beside this file; only when all of it
+is right are the files written, each checked again on its way. What is there and the same is left
+alone, what is there and different is refused. Exit codes as of VERIFY.py. Not covered: models,
+recipes and results, which `localinstruct bundle import` puts in their place.
 """
 
 from __future__ import annotations
@@ -86,10 +88,18 @@ def taken(guard: Any, folder: Path, manifest: dict, root: str, into: Path) -> li
 
 def main(arguments: list) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description="Take wheels or the program out of a checked localinstruct bundle.")
+    parser = argparse.ArgumentParser(
+        description="Take wheels or the program out of a checked localinstruct bundle."
+    )
     parser.add_argument("root", choices=ROOTS)
     parser.add_argument("into", type=Path, metavar="INTO")
-    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent, help="default: beside this file")
+    parser.add_argument(
+        "folder",
+        nargs="?",
+        type=Path,
+        default=Path(__file__).parent,
+        help="default: beside this file",
+    )
     options = parser.parse_args(arguments)
     try:
         guard = beside("VERIFY.py")

@@ -1,9 +1,10 @@
-"""Bring a bundle into a workspace: rebuild the files aside, check them, then give each unit its place by one rename.
+"""Bring a bundle into a workspace: rebuild the files aside, check them, then give each unit its
+place by one rename.
 
-A unit is a model, a wheelhouse, a run, or a single recipe or seed file. What is already there and the same is left alone,
-so a second import does nothing; what is there and different stops the import before anything is copied. models.yaml comes
-last, so a model is listed only when it is in its place. Nothing of the bundle is executed or loaded. Not covered: taking
-an import back.
+A unit is a model, a wheelhouse, a run, or a single recipe or seed file. What is already there and
+the same is left alone, so a second import does nothing; what is there and different stops the
+import before anything is copied. models.yaml comes last, so a model is listed only when it is in
+its place. Nothing of the bundle is executed or loaded. Not covered: taking an import back.
 """
 
 import contextlib
@@ -39,7 +40,8 @@ CATALOG = "models.yaml"
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What an import did: units that got their place, units that were there already, and sentences for the screen."""
+    """What an import did: units that got their place, units that were there already, and sentences
+    for the screen."""
 
     id: str
     placed: list[str]
@@ -55,17 +57,25 @@ class Imported:
         return bool(self.placed)
 
 
-def import_bundle(folder: Path, into: Path, progress: Progress, key: Path | None = None) -> Imported:
-    """Import what lies in `folder` into the workspace `into`, made if missing; the same command continues it.
+def import_bundle(
+    folder: Path, into: Path, progress: Progress, key: Path | None = None
+) -> Imported:
+    """Import what lies in `folder` into the workspace `into`, made if missing; the same command
+    continues it.
 
-    BundleError for a bundle that is refused, damaged or (for now) incomplete, and for files that are in the way.
+    BundleError for a bundle that is refused, damaged or (for now) incomplete, and for files that
+    are in the way.
     """
     manifest, fingerprint = _trusted(folder, load_public(key) if key else b"")
     if into.resolve().is_relative_to(folder.resolve()):
         raise BundleError(f"{into}: lies in the bundle itself.", "Name a workspace elsewhere.")
-    if blocked := next((path for path in (into, *into.parents) if os.path.lexists(path) and not path.is_dir()), None):
+    if blocked := next(
+        (path for path in (into, *into.parents) if os.path.lexists(path) and not path.is_dir()),
+        None,
+    ):
         raise BundleError(
-            f"{blocked}: expected a folder, found a file or a dead link.", "Name a new or existing folder."
+            f"{blocked}: expected a folder, found a file or a dead link.",
+            "Name a new or existing folder.",
         )
     if not fingerprint:
         progress.say(f"{UNPROVEN}.")
@@ -99,9 +109,15 @@ def _trusted(folder: Path, public: bytes) -> tuple[dict[str, Any], str]:
         wrong = ed25519.signature_problem(folder, public, raw)
         found += [f"{guard.SIGNATURE}: {wrong}"] if wrong else []
     if not found:
-        found = [f"{name}: {problem}" for name, problem in guard.folder_problems(folder, manifest, whole=False)]
+        found = [
+            f"{name}: {problem}"
+            for name, problem in guard.folder_problems(folder, manifest, whole=False)
+        ]
     if found:
-        raise BundleError(f"{folder}: refused: {listing(found)}", f"Look closer: localinstruct bundle verify {folder}")
+        raise BundleError(
+            f"{folder}: refused: {listing(found)}",
+            f"Look closer: localinstruct bundle verify {folder}",
+        )
     return manifest, ed25519.fingerprint(public) if public else ""
 
 
@@ -159,8 +175,11 @@ def _different(into: Path, rows: Sequence[Row]) -> str:
     return ""
 
 
-def _entries(folder: Path, manifest: Mapping[str, Any], stage: Stage) -> dict[str, dict[str, Any]] | None:
-    """The bundle's models.yaml, from its parts or an earlier medium; {} without one, None while its parts are missing."""
+def _entries(
+    folder: Path, manifest: Mapping[str, Any], stage: Stage
+) -> dict[str, dict[str, Any]] | None:
+    """The bundle's models.yaml, from its parts or an earlier medium; {} without one, None while its
+    parts are missing."""
     row = next((row for row in manifest["files"] if row["path"] == CATALOG), None)
     if row is None:
         return {}
@@ -168,23 +187,33 @@ def _entries(folder: Path, manifest: Mapping[str, Any], stage: Stage) -> dict[st
         raise BundleError(f"models.yaml of the bundle: refused: more than {MAX_BYTES:,} bytes")
     place, names = stage.place(CATALOG), [guard.part_name(one["part"]) for one in row["ranges"]]
     if not place.is_file() or sha256(place) != row["sha256"]:
-        if not all((folder / name).is_file() and not (folder / name).is_symlink() for name in names):
+        if not all(
+            (folder / name).is_file() and not (folder / name).is_symlink() for name in names
+        ):
             return None
-        ranges = [(folder / name, one["offset"], one["length"]) for name, one in zip(names, row["ranges"], strict=True)]
+        ranges = [
+            (folder / name, one["offset"], one["length"])
+            for name, one in zip(names, row["ranges"], strict=True)
+        ]
         place.write_bytes(b"".join(chunk for one in ranges for chunk in read_range(*one)))
         if sha256(place) != row["sha256"]:
             raise BundleError(
-                f"{', '.join(names)}: damaged: models.yaml in it is not what was packed", "Copy it again."
+                f"{', '.join(names)}: damaged: models.yaml in it is not what was packed",
+                "Copy it again.",
             )
     return bundled_entries(place.read_bytes(), stage.files)
 
 
-def _fill(stage: Stage, folder: Path, manifest: Mapping[str, Any], into: Path, progress: Progress) -> None:
-    """Read every part that is needed and here; BundleError naming the bad one, or the missing ones."""
+def _fill(
+    stage: Stage, folder: Path, manifest: Mapping[str, Any], into: Path, progress: Progress
+) -> None:
+    """Read every part that is needed and here; BundleError naming the bad one, or the missing
+    ones."""
     needed, free = stage.needed(), shutil.disk_usage(into).free
     if free < stage.bytes_needed() + MARGIN:
         raise BundleError(
-            f"{into}: {stage.bytes_needed() + MARGIN:,} bytes are needed there, {free:,} are free.", "Make room."
+            f"{into}: {stage.bytes_needed() + MARGIN:,} bytes are needed there, {free:,} are free.",
+            "Make room.",
         )
     done, total, missing = 0, sum(manifest["parts"][number - 1]["size"] for number in needed), []
 
@@ -199,13 +228,17 @@ def _fill(stage: Stage, folder: Path, manifest: Mapping[str, Any], into: Path, p
             missing.append(guard.part_name(number))
         elif problem:
             raise BundleError(
-                f"{folder / guard.part_name(number)}: {problem}; in it: {guard.affected(dict(manifest), number)}",
-                "Copy this part again, then run the same command: finished parts are not read again.",
+                f"{folder / guard.part_name(number)}: {problem}; in it: "
+                f"{guard.affected(dict(manifest), number)}",
+                "Copy this part again, then run the same command: finished parts are not read "
+                "again.",
             )
     if missing:
         raise BundleError(
-            f"{folder}: {len(missing)} of {len(manifest['parts'])} parts are not here: {', '.join(missing[:20])}",
-            f"Put in the next medium and run the same command with its folder; what was read is kept in {stage.root}.",
+            f"{folder}: {len(missing)} of {len(manifest['parts'])} parts are not here: "
+            f"{', '.join(missing[:20])}",
+            "Put in the next medium and run the same command with its folder; what was read is "
+            f"kept in {stage.root}.",
         )
 
 
@@ -221,7 +254,8 @@ def _checked(stage: Stage, absent: Sequence[str], entries: Mapping[str, Any], in
             problems.append(f"{unit}: not the files that models.yaml of the bundle describes")
     if problems:
         raise BundleError(
-            f"Refused: {listing(problems)}", f"Nothing was changed in {into}. Have the bundle packed anew."
+            f"Refused: {listing(problems)}",
+            f"Nothing was changed in {into}. Have the bundle packed anew.",
         )
     return merge(into, entries) if entries else Merge(None, [])
 
@@ -239,15 +273,22 @@ def _place(stage: Stage, absent: Sequence[str], merged: Merge, into: Path, mark:
     return [*absent, *([CATALOG] if merged.text is not None else [])]
 
 
-def _receipt(into: Path, manifest: Mapping[str, Any], fingerprint: str, placed: Sequence[str]) -> None:
+def _receipt(
+    into: Path, manifest: Mapping[str, Any], fingerprint: str, placed: Sequence[str]
+) -> None:
     """Note what came when and from whom in imports/ID.json; a second import adds nothing."""
     path = into / "imports" / f"{manifest['id'][:16]}.json"
     if path.exists() and not placed:
         return
     path.parent.mkdir(exist_ok=True)
     imported = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    facts = {"id": manifest["id"], "packed": manifest["created"], "imported": imported, "placed": list(placed),
-             "signed_by": fingerprint or "unproven"}  # fmt: skip
+    facts = {
+        "id": manifest["id"],
+        "packed": manifest["created"],
+        "imported": imported,
+        "placed": list(placed),
+        "signed_by": fingerprint or "unproven",
+    }
     write_text(path, json.dumps(facts, indent=1) + "\n", path.stem)
 
 

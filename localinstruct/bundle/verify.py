@@ -1,8 +1,10 @@
-"""Check a bundle as VERIFY.py does, with a key, with progress, and without reading again what was read before.
+"""Check a bundle as VERIFY.py does, with a key, with progress, and without reading again what was
+read before.
 
-Sound parts are remembered in the user's cache by size, time of change, inode and device, because media may be read-only;
-`full` reads everything anew and also hashes each packed file. The rules themselves stand in guard.py alone. Not covered:
-somebody who can write as this user and alter the cache, against whom `full` or VERIFY.py is the answer.
+Sound parts are remembered in the user's cache by size, time of change, inode and device, because
+media may be read-only; `full` reads everything anew and also hashes each packed file. The rules
+themselves stand in guard.py alone. Not covered: somebody who can write as this user and alter the
+cache, against whom `full` or VERIFY.py is the answer.
 """
 
 import contextlib
@@ -21,7 +23,8 @@ from localinstruct.progress import Progress
 from localinstruct.store.durable import SETTLED_NS, cache_file
 
 UNPROVEN = (
-    "INTEGRITY ONLY, ORIGIN UNPROVEN: no key was given, so whoever altered this bundle could have altered its manifest"
+    "INTEGRITY ONLY, ORIGIN UNPROVEN: no key was given, so whoever altered this bundle "
+    "could have altered its manifest"
 )
 
 
@@ -46,7 +49,8 @@ class Verdict:
 
     @property
     def exit_code(self) -> int:
-        """0: right; 1: damaged, altered, missing or refused; 2: nothing could be checked. As VERIFY.py."""
+        """0: right; 1: damaged, altered, missing or refused; 2: nothing could be checked. As
+        VERIFY.py."""
         return 1 if self.problems else 0 if self.parts else 2
 
     @property
@@ -63,7 +67,8 @@ def verify(
     key: Path | None = None,
     full: bool = False,
 ) -> Verdict:
-    """Check all parts, some (`parts`), or those that are `here`; BundleError when there is no manifest at all."""
+    """Check all parts, some (`parts`), or those that are `here`; BundleError when there is no
+    manifest at all."""
     raw, public = read_raw(folder), load_public(key) if key else b""
     manifest, problems = guard.read_manifest(raw)
     if problems:
@@ -73,7 +78,9 @@ def verify(
         return Verdict(manifest, ((guard.SIGNATURE, wrong),), (), (), "")
     memory = Memory(folder, hashlib.sha256(raw).hexdigest(), forget=full)
     meter = _Meter(progress, sum(part["size"] for part in manifest["parts"]))
-    _, found, looked_at = guard.check(folder, parts, here, raw, memory.knows, meter.tick, memory.note)
+    _, found, looked_at = guard.check(
+        folder, parts, here, raw, memory.knows, meter.tick, memory.note
+    )
     if full and not found and len(looked_at) == len(manifest["parts"]):
         found += content_problems(folder, manifest)
     signer = ed25519.fingerprint(public) if public else ""
@@ -81,23 +88,32 @@ def verify(
 
 
 def read_raw(folder: Path) -> bytes:
-    """The bytes of the manifest, at most as many as one may have; BundleError when there is none."""
+    """The bytes of the manifest, at most as many as one may have; BundleError when there is
+    none."""
     try:
         return guard.read_raw(folder)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise BundleError(f"{folder}: not a bundle ({reason}).", "Name the folder that holds MANIFEST.json.") from None
+        raise BundleError(
+            f"{folder}: not a bundle ({reason}).", "Name the folder that holds MANIFEST.json."
+        ) from None
 
 
 def content_problems(folder: Path, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """(path, problem) for packed files whose own SHA-256 is not the manifest's; the parts must be sound."""
+    """(path, problem) for packed files whose own SHA-256 is not the manifest's; the parts must be
+    sound."""
     for row in manifest["files"]:
         total = hashlib.sha256()
         for one in row["ranges"]:
-            for chunk in read_range(folder / guard.part_name(one["part"]), one["offset"], one["length"]):
+            for chunk in read_range(
+                folder / guard.part_name(one["part"]), one["offset"], one["length"]
+            ):
                 total.update(chunk)
         if total.hexdigest() != row["sha256"]:
-            yield row["path"], f"its SHA-256 is {total.hexdigest()}, but the manifest says {row['sha256']}"
+            yield (
+                row["path"],
+                f"its SHA-256 is {total.hexdigest()}, but the manifest says {row['sha256']}",
+            )
 
 
 def read_range(path: Path, offset: int, length: int) -> Iterator[bytes]:
@@ -110,17 +126,24 @@ def read_range(path: Path, offset: int, length: int) -> Iterator[bytes]:
 
 
 class Memory:
-    """Parts that were found sound, of one bundle in one folder; `used` are those that helped this time."""
+    """Parts that were found sound, of one bundle in one folder; `used` are those that helped this
+    time."""
 
     def __init__(self, folder: Path, digest: str, forget: bool) -> None:
         self.used: list[int] = []
         self._folder = folder
         place = cache_file().with_name(f"bundle-{digest[:32]}.jsonl")
         self._journal: Journal | None = None
-        with contextlib.suppress(OSError, RuntimeError):  # a cache that cannot be written only costs time
+        with contextlib.suppress(
+            OSError, RuntimeError
+        ):  # a cache that cannot be written only costs time
             place.parent.mkdir(parents=True, exist_ok=True)
             self._journal = Journal(place, digest)
-        self._stamps = [] if forget or not self._journal else [entry.get("stamp") for entry in self._journal.entries]
+        self._stamps = (
+            []
+            if forget or not self._journal
+            else [entry.get("stamp") for entry in self._journal.entries]
+        )
 
     def knows(self, part: Mapping[str, Any]) -> bool:
         """Whether this very file was read before and found sound."""

@@ -1,9 +1,10 @@
 """The wheelhouse: wheels from which pip installs this program where there is no index.
 
-On the connected side `download` has pip collect wheels for the target's Python; everywhere, `requirements` names each
-with its SHA-256 and `install_command` is what the isolated side types. Only wheels: a source archive would run code when
-it is installed. Not covered: markers such as `platform_machine`, which pip decides by the machine it runs on, so collect
-on the same kind of system; and pip behind a proxy, which must be named in `options` because our environment has none.
+On the connected side `download` has pip collect wheels for the target's Python; everywhere,
+`requirements` names each with its SHA-256 and `install_command` is what the isolated side types.
+Only wheels: a source archive would run code when it is installed. Not covered: markers such as
+`platform_machine`, which pip decides by the machine it runs on, so collect on the same kind of
+system; and pip behind a proxy, which must be named in `options` because our environment has none.
 """
 
 import os
@@ -25,7 +26,8 @@ Accelerator = Literal["cuda", "cpu"]
 EXTRAS: dict[Accelerator, str] = {"cuda": "gpu", "cpu": "cpu"}
 """Which extra of ours brings vLLM for this accelerator."""
 GLIBC = (17, 35)
-"""Oldest and newest 2.x of the wheels that are asked for when the target's Python is not the one that runs."""
+"""Oldest and newest 2.x of the wheels that are asked for when the target's Python is not the one
+that runs."""
 MAX_METADATA = 2**20
 
 
@@ -41,7 +43,8 @@ class Wheel:
 
 
 def read_wheels(folder: Path) -> list[Wheel]:
-    """Every wheel of a folder, by file name; BundleError naming everything that is not a readable wheel."""
+    """Every wheel of a folder, by file name; BundleError naming everything that is not a readable
+    wheel."""
     wheels, problems = [], []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name == "requirements.txt" or path.name.startswith("."):
@@ -52,7 +55,9 @@ def read_wheels(folder: Path) -> list[Wheel]:
             problems.append(f"{path.name}: {error}")
     if problems or not wheels:
         found = listing(problems) if problems else "no wheel there"
-        raise BundleError(f"{folder}: {found}", "Collect wheels only: pip download --only-binary :all:")
+        raise BundleError(
+            f"{folder}: {found}", "Collect wheels only: pip download --only-binary :all:"
+        )
     return wheels
 
 
@@ -63,17 +68,27 @@ def read_wheel(path: Path) -> Wheel:
         raise ValueError("expected a wheel, named NAME-VERSION-PYTHON-ABI-PLATFORM.whl")
     fields = HeaderParser().parsestr(_metadata(path, f"{parts[0]}-{parts[1]}.dist-info/METADATA"))
     name, version = fields.get("Name", ""), fields.get("Version", "")
-    if _normal(name) != _normal(parts[0]) or version != parts[1].replace("_", "-") or not _plain(name, version):
+    if (
+        _normal(name) != _normal(parts[0])
+        or version != parts[1].replace("_", "-")
+        or not _plain(name, version)
+    ):
         raise ValueError(f"its name and its METADATA ({name[:40]} {version[:40]}) do not agree")
-    return Wheel(path, _normal(name), version, _licence(fields), f"pkg:pypi/{_normal(name)}@{version}")
+    return Wheel(
+        path, _normal(name), version, _licence(fields), f"pkg:pypi/{_normal(name)}@{version}"
+    )
 
 
 def requirements(digests: Mapping[str, Sequence[str]]) -> str:
-    """requirements.txt from {'name==version': SHA-256s}; BundleError when a name has two versions."""
+    """requirements.txt from {'name==version': SHA-256s}; BundleError when a name has two
+    versions."""
     names = [pin.split("==")[0] for pin in digests]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise BundleError(f"Two versions of {', '.join(twice)} among the wheels.", "Keep one of each in the folder.")
+        raise BundleError(
+            f"Two versions of {', '.join(twice)} among the wheels.",
+            "Keep one of each in the folder.",
+        )
     lines = [
         " \\\n    ".join([pin, *(f"--hash=sha256:{one}" for one in sorted(all))])
         for pin, all in sorted(digests.items())
@@ -84,7 +99,8 @@ def requirements(digests: Mapping[str, Sequence[str]]) -> str:
 def install_command(folder: Path) -> str:
     """What to type on the isolated side, in the Python environment that shall have the program."""
     return (
-        f"python -m pip install --no-index --find-links {folder} --only-binary :all: --require-hashes "
+        f"python -m pip install --no-index --find-links {folder} --only-binary :all: "
+        "--require-hashes "
         f"-r {folder / 'requirements.txt'}"
     )
 
@@ -92,13 +108,28 @@ def install_command(folder: Path) -> str:
 def download_command(
     program: str, into: Path, python: str, accelerator: Accelerator, options: Sequence[str] = ()
 ) -> list[str]:
-    """The pip command that collects `program` (a wheel of ours, or a requirement) and all it needs for a target.
+    """The pip command that collects `program` (a wheel of ours, or a requirement) and all it needs
+    for a target.
 
-    `python` is the target's version, such as 3.12; `options` are pip's own, such as --index-url or --proxy.
+    `python` is the target's version, such as 3.12; `options` are pip's own, such as --index-url or
+    --proxy.
     """
     if not re.fullmatch(r"3\.[0-9]{1,2}", python):
-        raise BundleError(f"--python {python}: expected a version such as 3.12.", "Ask the target: python --version")
-    command = [sys.executable, "-m", "pip", "download", "--only-binary", ":all:", "--dest", str(into), *options]
+        raise BundleError(
+            f"--python {python}: expected a version such as 3.12.",
+            "Ask the target: python --version",
+        )
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--only-binary",
+        ":all:",
+        "--dest",
+        str(into),
+        *options,
+    ]
     if python != f"{sys.version_info[0]}.{sys.version_info[1]}":
         tag = f"cp{python.replace('.', '')}"
         command += ["--implementation", "cp", "--python-version", python]
@@ -110,14 +141,17 @@ def download_command(
 def download(
     program: str, into: Path, python: str, accelerator: Accelerator, options: Sequence[str] = ()
 ) -> list[Wheel]:
-    """Have pip collect the wheels (the one thing of ours that uses the network); BundleError with pip's last words."""
+    """Have pip collect the wheels (the one thing of ours that uses the network); BundleError with
+    pip's last words."""
     command = download_command(program, into, python, accelerator, options)
     into.mkdir(parents=True, exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if key != "PIP_NO_INDEX"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-6:])
-        raise BundleError(f"pip could not collect the wheels:\n{words}", f"Try it by hand: {' '.join(command)}")
+        raise BundleError(
+            f"pip could not collect the wheels:\n{words}", f"Try it by hand: {' '.join(command)}"
+        )
     return read_wheels(into)
 
 
@@ -131,7 +165,14 @@ def _metadata(path: Path, member: str) -> str:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             return file.read(MAX_METADATA).decode("utf-8", "replace")
-    except (OSError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except (
+        OSError,
+        KeyError,
+        zipfile.BadZipFile,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+    ) as error:
         raise ValueError(f"not a readable wheel ({str(error)[:80]})") from None
 
 
@@ -146,4 +187,6 @@ def _normal(name: str) -> str:
 
 
 def _plain(name: str, version: str) -> bool:
-    return bool(re.fullmatch(r"[A-Za-z0-9._-]+", name) and re.fullmatch(r"[A-Za-z0-9.!+_-]+", version))
+    return bool(
+        re.fullmatch(r"[A-Za-z0-9._-]+", name) and re.fullmatch(r"[A-Za-z0-9.!+_-]+", version)
+    )

@@ -1,7 +1,7 @@
 """The command line: one short function per command. Parse, call, render.
 
-Nothing heavy is imported here (`localinstruct --help` stays under 0.4 s); a command imports what it needs when it runs.
-All of our errors end in `main`, with the exit codes of errors.py.
+Nothing heavy is imported here (`localinstruct --help` stays under 0.4 s); a command imports what it
+needs when it runs. All of our errors end in `main`, with the exit codes of errors.py.
 """
 
 import os
@@ -42,9 +42,13 @@ if TYPE_CHECKING:
     from localinstruct.workspace import Check
 
 app = typer.Typer(
-    name="localinstruct", no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-    help="Self-instruct on your own machine: seeds in; dataset, fine-tuned student and report out; nothing leaves.",
-)  # fmt: skip
+    name="localinstruct",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Self-instruct on your own machine: seeds in; dataset, fine-tuned student and report "
+    "out; nothing leaves.",
+)
 app.command()(preview)
 app.command()(fit)
 app.command()(export)
@@ -68,15 +72,21 @@ def _version(asked: bool) -> None:
 @app.callback()
 def localinstruct(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_version, help="Print the version and exit.")
+        bool,
+        typer.Option(
+            "--version", is_eager=True, callback=_version, help="Print the version and exit."
+        ),
     ] = False,
 ) -> None:
     """Options before the command."""
 
 
 @app.command()
-def demo(name: Name = "demo", settings: Set = None, fresh: Fresh = False, sealed: Sealed = False) -> None:
-    """The whole product on the built-in nano models: a few minutes on a CPU. Same as `run nano`, named demo."""
+def demo(
+    name: Name = "demo", settings: Set = None, fresh: Fresh = False, sealed: Sealed = False
+) -> None:
+    """The whole product on the built-in nano models: a few minutes on a CPU. Same as `run nano`,
+    named demo."""
     _run_everything("nano", name, settings, fresh, redo=False)
 
 
@@ -89,7 +99,8 @@ def run(
     redo: Redo = False,
     sealed: Sealed = False,
 ) -> None:
-    """Every stage of RECIPE in order: generate, dataset, train, evaluate, report. Continues what is there."""
+    """Every stage of RECIPE in order: generate, dataset, train, evaluate, report. Continues what is
+    there."""
     _run_everything(recipe, name, settings, fresh, redo)
 
 
@@ -108,7 +119,11 @@ def generate(
 
 @app.command()
 def dataset(
-    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: SealedAlone = False
+    target: TargetArg,
+    name: Name = None,
+    settings: Set = None,
+    redo: Redo = False,
+    sealed: SealedAlone = False,
 ) -> None:
     """Split the kept rows and write the training files."""
     _run_stage("dataset", target, name, settings, False, redo)
@@ -116,9 +131,14 @@ def dataset(
 
 @app.command()
 def train(
-    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: Sealed = False
+    target: TargetArg,
+    name: Name = None,
+    settings: Set = None,
+    redo: Redo = False,
+    sealed: Sealed = False,
 ) -> None:
-    """Fine-tune the student on the dataset: an adapter, or the whole model, on answers or preference pairs."""
+    """Fine-tune the student on the dataset: an adapter, or the whole model, on answers or
+    preference pairs."""
     _run_stage("train", target, name, settings, False, redo)
 
 
@@ -134,9 +154,12 @@ def evaluate(
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """Compare the student with its base; or with another run or model, on other tasks, before a judge."""
+    """Compare the student with its base; or with another run or model, on other tasks, before a
+    judge."""
     if against or tasks or judge:
-        compare_student(target, name, settings or [], redo, against or "base", tasks or [], judge, json)
+        compare_student(
+            target, name, settings or [], redo, against or "base", tasks or [], judge, json
+        )
         return
     result = _run_stage("evaluate", target, name, settings, False, redo)
     if json:
@@ -145,7 +168,11 @@ def evaluate(
 
 @app.command()
 def report(
-    target: TargetArg, name: Name = None, settings: Set = None, redo: Redo = False, sealed: SealedAlone = False
+    target: TargetArg,
+    name: Name = None,
+    settings: Set = None,
+    redo: Redo = False,
+    sealed: SealedAlone = False,
 ) -> None:
     """Write report.html, one self-contained page."""
     _run_stage("report", target, name, settings, False, redo)
@@ -154,11 +181,20 @@ def report(
 @app.command()
 def show(
     target: RunArg,
-    rejects: Annotated[bool, typer.Option("--rejects", help="Dropped rows by reason, with examples.")] = False,
-    borderline: Annotated[bool, typer.Option("--borderline", help="Pairs nearest to the novelty threshold.")] = False,
-    reason: Annotated[str | None, typer.Option("--reason", help="All rejects of this reason.")] = None,
+    rejects: Annotated[
+        bool, typer.Option("--rejects", help="Dropped rows by reason, with examples.")
+    ] = False,
+    borderline: Annotated[
+        bool, typer.Option("--borderline", help="Pairs nearest to the novelty threshold.")
+    ] = False,
+    reason: Annotated[
+        str | None, typer.Option("--reason", help="All rejects of this reason.")
+    ] = None,
     lineage: Annotated[
-        str | None, typer.Option("--lineage", metavar="ID", help="A row, what it was made from, and what from it.")
+        str | None,
+        typer.Option(
+            "--lineage", metavar="ID", help="A row, what it was made from, and what from it."
+        ),
     ] = None,
     limit: Annotated[int, typer.Option("--limit", min=1, help="How many rows to show.")] = 10,
     json: Json = False,
@@ -181,12 +217,21 @@ def show(
 
 @app.command("verify-report")
 def verify_report(
-    file: Annotated[Path | None, typer.Argument(metavar="FILE", help="A run's egress.json.")] = None,
+    file: Annotated[
+        Path | None, typer.Argument(metavar="FILE", help="A run's egress.json.")
+    ] = None,
     key: Annotated[
-        str, typer.Option("--key", help="Public key it must be signed with: 64 hex digits, or a file that holds them.")
+        str,
+        typer.Option(
+            "--key",
+            help="Public key it must be signed with: 64 hex digits, or a file that holds them.",
+        ),
     ] = "",
     own_key: Annotated[
-        bool, typer.Option("--own-key", help="Print the public key that signs your own reports, to be handed over.")
+        bool,
+        typer.Option(
+            "--own-key", help="Print the public key that signs your own reports, to be handed over."
+        ),
     ] = False,
     sealed: SealedAlone = False,
 ) -> None:
@@ -199,7 +244,9 @@ def verify_report(
         console.line(signing.require_own_public_key())
         return
     if file is None:
-        raise UsageError("verify-report: expected a FILE.", "localinstruct verify-report runs/NAME/egress.json")
+        raise UsageError(
+            "verify-report: expected a FILE.", "localinstruct verify-report runs/NAME/egress.json"
+        )
     expected = signing.read_public_key(key) if key else ""
     problems = egress.verify(file, expected)
     for text in [*problems, *egress.conclusion(file, expected, problems)]:
@@ -216,7 +263,9 @@ def doctor(json: Json = False) -> None:
 
 
 @app.command()
-def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")]) -> None:
+def init(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")],
+) -> None:
     """Make a workspace of your own: recipes, seeds, models.yaml, ready to edit."""
     from localinstruct.store.durable import step_into
     from localinstruct.workspace import init as make
@@ -226,14 +275,19 @@ def init(directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or
     console.note(f"Next: {step_into(directory)}localinstruct run recipes/nano.yaml")
 
 
-def _run_everything(recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool) -> None:
+def _run_everything(
+    recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool
+) -> None:
     from localinstruct import pipeline
     from localinstruct.cli import display
     from localinstruct.fit.assess import shortfall
     from localinstruct.workspace import opened_run
 
     check = _checks(pipeline.NAMES) if fresh else None
-    with opened_run(recipe, name, settings or [], redo=redo, fresh=check) as work, console.progress() as progress:
+    with (
+        opened_run(recipe, name, settings or [], redo=redo, fresh=check) as work,
+        console.progress() as progress,
+    ):
         due = pipeline.due_stages(work.recipe, work.run)
         pipeline.require_ready(work.recipe, due, work.workspace, progress)
         if words := shortfall(work.recipe, work.workspace, work.run.path):
@@ -256,7 +310,10 @@ def _run_stage(
         die_with_parent()
     chosen = pipeline.STAGES[pipeline.NAMES.index(stage)]
     check = _checks([stage]) if fresh else None
-    with opened_run(target, name, settings or [], redo=redo, fresh=check) as work, console.progress() as progress:
+    with (
+        opened_run(target, name, settings or [], redo=redo, fresh=check) as work,
+        console.progress() as progress,
+    ):
         if not started_by_run:
             pipeline.require_ready(work.recipe, [chosen], work.workspace, progress)
         result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)
@@ -267,7 +324,8 @@ def _run_stage(
 
 
 def _checks(stages: Sequence[str]) -> "Check":
-    """What looks for all that these stages of a new run need, before --fresh deletes the run that is there."""
+    """What looks for all that these stages of a new run need, before --fresh deletes the run that
+    is there."""
     from localinstruct import pipeline
 
     def check(recipe: "Recipe", workspace: Path) -> None:
@@ -297,7 +355,9 @@ def main() -> NoReturn:
         if code == Interrupted.exit_code:  # what Typer makes of a KeyboardInterrupt, without a word
             raise KeyboardInterrupt
     except LocalInstructError as problem:
-        if not (isinstance(problem, Interrupted) and CHILD in os.environ):  # then our parent says it
+        if not (
+            isinstance(problem, Interrupted) and CHILD in os.environ
+        ):  # then our parent says it
             console.error(problem)
         code = problem.exit_code
     except typer.TyperException as problem:
@@ -308,6 +368,8 @@ def main() -> NoReturn:
             console.note("stopped while no run was open: what was counted as kept is kept.")
         code = Interrupted.exit_code
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else the interpreter complains at exit
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # else the interpreter complains at exit
         code = 0
     sys.exit(code)

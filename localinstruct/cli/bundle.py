@@ -1,4 +1,5 @@
-"""`localinstruct bundle`: over the air gap and back. One short function per command, as in cli.py."""
+"""`localinstruct bundle`: over the air gap and back. One short function per command, as in
+cli.py."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,8 +11,13 @@ from localinstruct.cli.options import SealedAlone
 
 app = typer.Typer(no_args_is_help=True, help="Carry models, recipes and results across an air gap.")
 Names = list[str] | None
-Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The folder with the bundle, or with some of its parts.")]
-PublicKey = Annotated[Path | None, typer.Option("--key", help="Public key of whoever you expect to have made it.")]
+Folder = Annotated[
+    Path,
+    typer.Argument(metavar="DIR", help="The folder with the bundle, or with some of its parts."),
+]
+PublicKey = Annotated[
+    Path | None, typer.Option("--key", help="Public key of whoever you expect to have made it.")
+]
 Medium = Literal["fat32", "dvd", "bd"]
 Accelerator = Literal["cuda", "cpu"]
 
@@ -19,22 +25,45 @@ Accelerator = Literal["cuda", "cpu"]
 @app.command()
 def pack(
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder.")],
-    model: Annotated[Names, typer.Option("--model", help="A model of models.yaml; repeat for several.")] = None,
-    recipe: Annotated[Names, typer.Option("--recipe", help="A recipe with its seeds and models.")] = None,
-    seeds: Annotated[list[Path] | None, typer.Option("--seeds", help="A seed file of your own.")] = None,
+    model: Annotated[
+        Names, typer.Option("--model", help="A model of models.yaml; repeat for several.")
+    ] = None,
+    recipe: Annotated[
+        Names, typer.Option("--recipe", help="A recipe with its seeds and models.")
+    ] = None,
+    seeds: Annotated[
+        list[Path] | None, typer.Option("--seeds", help="A seed file of your own.")
+    ] = None,
     run: Annotated[
-        Names, typer.Option("--run", help="A run's dataset, student, evaluation and report, for the way back.")
+        Names,
+        typer.Option(
+            "--run", help="A run's dataset, student, evaluation and report, for the way back."
+        ),
     ] = None,
     program: Annotated[
         Path | None, typer.Option("--program", help="A wheel of localinstruct, or its checkout.")
     ] = None,
-    wheels: Annotated[Path | None, typer.Option("--wheels", help="A folder of wheels to take along.")] = None,
-    python: Annotated[str, typer.Option("--python", help="Have pip collect wheels for this Python, e.g. 3.12.")] = "",
-    cuda: Annotated[bool, typer.Option("--cuda/--cpu", help="What vLLM runs on at the target.")] = True,
-    pip_option: Annotated[Names, typer.Option("--pip-option", help="Passed to pip, e.g. --proxy=…")] = None,
-    medium: Annotated[Medium | None, typer.Option("--medium", help="Size of the parts by medium.")] = None,
-    part_size: Annotated[str, typer.Option("--part-size", help="Or as a size; default 3.9GB.")] = "",
-    sign: Annotated[Path | None, typer.Option("--sign", metavar="KEY", help="Private key (bundle keygen).")] = None,
+    wheels: Annotated[
+        Path | None, typer.Option("--wheels", help="A folder of wheels to take along.")
+    ] = None,
+    python: Annotated[
+        str, typer.Option("--python", help="Have pip collect wheels for this Python, e.g. 3.12.")
+    ] = "",
+    cuda: Annotated[
+        bool, typer.Option("--cuda/--cpu", help="What vLLM runs on at the target.")
+    ] = True,
+    pip_option: Annotated[
+        Names, typer.Option("--pip-option", help="Passed to pip, e.g. --proxy=…")
+    ] = None,
+    medium: Annotated[
+        Medium | None, typer.Option("--medium", help="Size of the parts by medium.")
+    ] = None,
+    part_size: Annotated[
+        str, typer.Option("--part-size", help="Or as a size; default 3.9GB.")
+    ] = "",
+    sign: Annotated[
+        Path | None, typer.Option("--sign", metavar="KEY", help="Private key (bundle keygen).")
+    ] = None,
     sealed: SealedAlone = False,
 ) -> None:
     """Pack models, recipes, wheels or a run's results into parts that fit a medium."""
@@ -48,23 +77,33 @@ def pack(
     accelerator: Accelerator = "cuda" if cuda else "cpu"
     if python and not wheels and sealed:
         raise UsageError(
-            "--python has pip fetch wheels, which --sealed forbids.", "Collect them first; then --wheels DIR."
+            "--python has pip fetch wheels, which --sealed forbids.",
+            "Collect them first; then --wheels DIR.",
         )
     if python and not wheels:
         wheels = out.with_name(f"{out.name}-wheels")
         console.note(f"pip collects wheels in {wheels}: the one step that uses the network")
         download(str(program or "localinstruct"), wheels, python, accelerator, pip_option or ())
     wanted = contents.Wanted(
-        models=model or (), recipes=[str(find_recipe(name)) for name in recipe or ()],
-        runs=[run_path(name) for name in run or ()], wheels=wheels, program=program,
-        seeds=seeds or (), python=python, accelerator=accelerator if wheels else "",
-    )  # fmt: skip
+        models=model or (),
+        recipes=[str(find_recipe(name)) for name in recipe or ()],
+        runs=[run_path(name) for name in run or ()],
+        wheels=wheels,
+        program=program,
+        seeds=seeds or (),
+        python=python,
+        accelerator=accelerator if wheels else "",
+    )
     with console.progress() as progress:
         found = contents.collect(wanted, find_workspace(Path.cwd()))
         packed = write(found, out, progress, media.part_size(medium or "", part_size), sign)
-    console.line(f"{packed.files} files, {packed.bytes:,} bytes in {packed.parts} parts in {packed.folder}")
     console.line(
-        f"signed by {packed.signed_by}" if packed.signed_by else "not signed: integrity can be checked, origin not"
+        f"{packed.files} files, {packed.bytes:,} bytes in {packed.parts} parts in {packed.folder}"
+    )
+    console.line(
+        f"signed by {packed.signed_by}"
+        if packed.signed_by
+        else "not signed: integrity can be checked, origin not"
     )
     console.note(f"The guard desk checks it with: python3 {packed.folder}/VERIFY.py")
 
@@ -72,10 +111,16 @@ def pack(
 @app.command()
 def verify(
     folder: Folder,
-    part: Annotated[list[int] | None, typer.Option("--part", help="Only this part; repeat for several.")] = None,
-    here: Annotated[bool, typer.Option("--here", help="Only the parts that are on this medium.")] = False,
+    part: Annotated[
+        list[int] | None, typer.Option("--part", help="Only this part; repeat for several.")
+    ] = None,
+    here: Annotated[
+        bool, typer.Option("--here", help="Only the parts that are on this medium.")
+    ] = False,
     key: PublicKey = None,
-    full: Annotated[bool, typer.Option("--full", help="Read again what was found sound before.")] = False,
+    full: Annotated[
+        bool, typer.Option("--full", help="Read again what was found sound before.")
+    ] = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Check a bundle, or some of its parts, and name what is wrong."""
@@ -86,14 +131,20 @@ def verify(
     for name, problem in verdict.problems:
         console.line(f"{name}: {problem}")
     missing = f"; not looked at: {', '.join(map(str, verdict.missing))}" if verdict.missing else ""
-    console.line(f"{len(verdict.parts)} parts checked, {len(verdict.problems)} problems{missing}. {verdict.origin}")
+    console.line(
+        f"{len(verdict.parts)} parts checked, {len(verdict.problems)} problems{missing}. "
+        f"{verdict.origin}"
+    )
     raise typer.Exit(verdict.exit_code)
 
 
 @app.command("import")
 def import_(
     folder: Folder,
-    into: Annotated[Path, typer.Argument(metavar="WORKSPACE", help="The workspace to fill (localinstruct init).")],
+    into: Annotated[
+        Path,
+        typer.Argument(metavar="WORKSPACE", help="The workspace to fill (localinstruct init)."),
+    ],
     key: PublicKey = None,
     sealed: SealedAlone = False,
 ) -> None:
@@ -102,14 +153,19 @@ def import_(
 
     with console.progress() as progress:
         done = import_bundle(folder, into, progress, key)
-    for text in [*(f"placed {unit}" for unit in done.placed), *(f"there already: {unit}" for unit in done.present)]:
+    for text in [
+        *(f"placed {unit}" for unit in done.placed),
+        *(f"there already: {unit}" for unit in done.present),
+    ]:
         console.line(text)
     for text in (*done.notes, *(f"next: {command}" for command in done.commands)):
         console.note(text)
 
 
 @app.command()
-def keygen(path: Annotated[Path, typer.Argument(metavar="KEY", help="File for the private key.")]) -> None:
+def keygen(
+    path: Annotated[Path, typer.Argument(metavar="KEY", help="File for the private key.")],
+) -> None:
     """Make a key pair for signing bundles."""
     from localinstruct.bundle.signing import keygen as make
 

@@ -1,7 +1,8 @@
 """Chat: talk to a run's student and to its base, both on one vLLM; on a terminal or through a pipe.
 
-Answers are streamed. Each side remembers what it was asked and what it said, where the student's template has a place for
-earlier turns; Alpaca's has none, so each line is asked on its own then, and that is said. Not covered: system prompts.
+Answers are streamed. Each side remembers what it was asked and what it said, where the student's
+template has a place for earlier turns; Alpaca's has none, so each line is asked on its own then,
+and that is said. Not covered: system prompts.
 """
 
 import asyncio
@@ -23,7 +24,10 @@ from localinstruct.teacher import Sampling
 from localinstruct.teacher.thinking import split_thinking
 from localinstruct.templates import Template, unsupported
 
-HELP = "/base, /student and /compare choose who answers; /new forgets what was said; /quit or Ctrl-D ends."
+HELP = (
+    "/base, /student and /compare choose who answers; /new forgets what was said; /quit or "
+    "Ctrl-D ends."
+)
 CHOICES: dict[str, tuple[Which, ...]] = {
     "/base": ("base",),
     "/student": ("student",),
@@ -51,7 +55,8 @@ class Talk:
         return unsupported(ONE_TURN, self.template) is None
 
     def ask(self, typed: str, shows: Sequence[Show]) -> dict[Which, str]:
-        """What each side that is asked answers, shown as it comes; DataError when a server refuses the prompt."""
+        """What each side that is asked answers, shown as it comes; DataError when a server refuses
+        the prompt."""
         answers = run_async(self._ask_all(typed, shows))
         if self.remembers:
             for side, answer in answers.items():
@@ -64,7 +69,9 @@ class Talk:
             turns.clear()
 
     async def _ask_all(self, typed: str, shows: Sequence[Show]) -> dict[Which, str]:
-        answers = await asyncio.gather(*(self._ask(s, typed, show) for s, show in zip(self.who, shows, strict=True)))
+        answers = await asyncio.gather(
+            *(self._ask(s, typed, show) for s, show in zip(self.who, shows, strict=True))
+        )
         return dict(zip(self.who, answers, strict=True))
 
     async def _ask(self, side: Which, typed: str, show: Show) -> str:
@@ -84,14 +91,25 @@ class Talk:
         return replace(asked, temperature=self.sampling.temperature)
 
 
-def chat(run: Run, *, who: str, prompt: str | None, temperature: float, max_tokens: int | None, json: bool) -> None:
-    """Answer `prompt`, or every line until the end of input; `who` is one of CHOICES without its slash.
+def chat(
+    run: Run,
+    *,
+    who: str,
+    prompt: str | None,
+    temperature: float,
+    max_tokens: int | None,
+    json: bool,
+) -> None:
+    """Answer `prompt`, or every line until the end of input; `who` is one of CHOICES without its
+    slash.
 
     `max_tokens` None is the recipe's evaluate.max_tokens. DataError before the student is trained.
     """
     recipe, workspace = recipe_of(run)
     spec = load_catalog(workspace).get(recipe.models.student)
-    sampling = Sampling(temperature=temperature, max_tokens=max_tokens or recipe.evaluate.max_tokens)
+    sampling = Sampling(
+        temperature=temperature, max_tokens=max_tokens or recipe.evaluate.max_tokens
+    )
     with ExitStack() as display:
         progress = display.enter_context(console.progress())
         with serving_both(recipe, spec, run.path, "vllm-chat", progress) as sides:
@@ -122,7 +140,8 @@ def _converse(talk: Talk, json: bool) -> None:
 
 
 def _next(talk: Talk) -> str | None:
-    """What comes next, without the blanks around it; None at the end of input, and after Ctrl-C at the prompt."""
+    """What comes next, without the blanks around it; None at the end of input, and after Ctrl-C at
+    the prompt."""
     try:
         typed = console.ask(f"{' and '.join(talk.who)} >")
     except KeyboardInterrupt:
@@ -148,7 +167,9 @@ def _answer_or_say_why(talk: Talk, typed: str, json: bool) -> None:
 
 def _answer(talk: Talk, typed: str, json: bool) -> None:
     if json:
-        console.as_json({"asked": typed} | talk.ask(typed, [lambda _: None for _ in talk.who]), indent=None)
+        console.as_json(
+            {"asked": typed} | talk.ask(typed, [lambda _: None for _ in talk.who]), indent=None
+        )
     elif len(talk.who) > 1:
         with console.side_by_side(talk.who) as grow:
             talk.ask(typed, [partial(grow, number) for number in range(len(talk.who))])
@@ -158,7 +179,8 @@ def _answer(talk: Talk, typed: str, json: bool) -> None:
 
 
 class Shown:
-    """An answer on stdout as it grows; one that turns out to have begun otherwise begins again on a new line."""
+    """An answer on stdout as it grows; one that turns out to have begun otherwise begins again on a
+    new line."""
 
     def __init__(self) -> None:
         self.text = ""

@@ -1,4 +1,5 @@
-"""`localinstruct compare`: several runs side by side: what differs in their recipes, their data, cost and scores."""
+"""`localinstruct compare`: several runs side by side: what differs in their recipes, their data,
+cost and scores."""
 
 import json as json_text
 from collections.abc import Callable, Mapping, Sequence
@@ -15,7 +16,9 @@ if TYPE_CHECKING:
     from localinstruct.store.run import Run
 
 Facts = Mapping[str, Any]
-Runs = Annotated[list[str], typer.Argument(metavar="RUN RUN…", help="Two runs or more, by name or directory.")]
+Runs = Annotated[
+    list[str], typer.Argument(metavar="RUN RUN…", help="Two runs or more, by name or directory.")
+]
 LONGEST = 44
 """Characters of a recipe's value in the table; --json has all of it."""
 ABSENT = "–"
@@ -33,12 +36,20 @@ def compare(targets: Runs, json: Json = False, sealed: SealedAlone = False) -> N
         runs = [stack.enter_context(viewed_run(target, loopback=False)) for target in targets]
         recipes = [recipe_of(run)[0] for run in runs]
         facts = [
-            run_facts(run, recipe) | {"outdated": _outdated(run)} for run, recipe in zip(runs, recipes, strict=True)
+            run_facts(run, recipe) | {"outdated": _outdated(run)}
+            for run, recipe in zip(runs, recipes, strict=True)
         ]
     names = _names(targets, runs)
-    differing = {key: values for key, values in differing_keys(recipes).items() if key not in ("name", "about")}
+    differing = {
+        key: values
+        for key, values in differing_keys(recipes).items()
+        if key not in ("name", "about")
+    }
     if json:
-        told = [{"name": name, "path": str(run.path), **one} for name, run, one in zip(names, runs, facts, strict=True)]
+        told = [
+            {"name": name, "path": str(run.path), **one}
+            for name, run, one in zip(names, runs, facts, strict=True)
+        ]
         console.as_json({"runs": told, "recipe": differing})
         return
     _show(names, differing, facts)
@@ -69,19 +80,28 @@ def _outdated(run: "Run") -> list[str]:
 
     recipe, _ = recipe_of(run)
     done = [(stage, run.stage(stage.name)) for stage in STAGES if stage.name != "report"]
-    return [stage.name for stage, entry in done if entry and entry.finished and not is_finished(stage, recipe, run)]
+    return [
+        stage.name
+        for stage, entry in done
+        if entry and entry.finished and not is_finished(stage, recipe, run)
+    ]
 
 
-def _show(names: Sequence[str], differing: Mapping[str, Sequence[Any]], facts: Sequence[Facts]) -> None:
+def _show(
+    names: Sequence[str], differing: Mapping[str, Sequence[Any]], facts: Sequence[Facts]
+) -> None:
     console.heading(f"{len(names)} runs: {', '.join(names)}")
     recipe = [[key, *map(_value, values)] for key, values in differing.items()] or [
         ["no key differs", *("" for _ in names)]
     ]
-    groups = [(title, [[row.label, *map(row.say, facts)] for row in rows]) for title, rows in ROWS.items()]
+    groups = [
+        (title, [[row.label, *map(row.say, facts)] for row in rows]) for title, rows in ROWS.items()
+    ]
     console.columns(names, [("recipe, keys that differ", recipe), *groups])
     console.heading("verdict")
     console.pairs(
-        (f"  {name}", one["scores"]["verdict"] or "not evaluated") for name, one in zip(names, facts, strict=True)
+        (f"  {name}", one["scores"]["verdict"] or "not evaluated")
+        for name, one in zip(names, facts, strict=True)
     )
     for line in _cautions(names, facts):
         console.note(line)
@@ -111,7 +131,13 @@ class Row:
             value = value.get(part) if isinstance(value, Mapping) else None
         if value is None or value == []:
             state = facts["stages"].get(self.stage, "done")
-            return "not measured" if state == "done" else "not finished" if state == "begun" else "not run"
+            return (
+                "not measured"
+                if state == "done"
+                else "not finished"
+                if state == "begun"
+                else "not run"
+            )
         return self.words(value)
 
 
@@ -172,13 +198,21 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("candidates rejected", "generate", "data.rejected", _count),
         Row("  where", "generate", "data.rejected_by_stage", _rejected),
         Row("share kept", "generate", "data.share_kept", _share),
-        Row("similarity to nearest row, median", "generate", "data.median_similarity", "{:.2f}".format),
+        Row(
+            "similarity to nearest row, median",
+            "generate",
+            "data.median_similarity",
+            "{:.2f}".format,
+        ),
         Row("kept answers right", "generate", "data.checked", _checked),
         Row("rows to train on", "dataset", "data.train", _count),
         Row("rows held out", "dataset", "data.held_out", _count),
     ),
     "cost": (
-        *(Row(stage, stage, f"cost.seconds.{stage}", console.duration) for stage in ("generate", "dataset", "train", "evaluate")),
+        *(
+            Row(stage, stage, f"cost.seconds.{stage}", console.duration)
+            for stage in ("generate", "dataset", "train", "evaluate")
+        ),
         Row("together", "generate", "cost.total_seconds", console.duration),
         Row("teacher's output tokens", "generate", "cost.teacher_tokens", _count),
         Row("  a second", "generate", "cost.teacher_tokens_per_second", _count),
@@ -194,14 +228,15 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("perplexity of general text", "evaluate", "scores.text_perplexity", _perplexities),
         Row("right before, wrong now", "evaluate", "scores.lost_answers", _count),
     ),
-}  # fmt: skip
+}
 """Title -> rows, in the order they are shown."""
 
 
 def _cautions(names: Sequence[str], facts: Sequence[Facts]) -> list[str]:
     """What a reader must know before taking one column for better than another."""
     lines = [
-        f"{name}: {', '.join(one['outdated'])} would run again, because what they depend on is not what it was: "
+        f"{name}: {', '.join(one['outdated'])} would run again, because what they depend on is "
+        "not what it was: "
         f"localinstruct run {name}"
         for name, one in zip(names, facts, strict=True)
         if one["outdated"]
@@ -209,8 +244,14 @@ def _cautions(names: Sequence[str], facts: Sequence[Facts]) -> list[str]:
     evaluated = [one["scores"] for one in facts if one["stages"]["evaluate"] == "done"]
     asked = {(one["tasks"]["file"], one["tasks"]["count"]) for one in evaluated if one["tasks"]}
     if len(asked) > 1:
-        lines.append("The runs were asked different tasks: their right answers cannot be held against each other.")
+        lines.append(
+            "The runs were asked different tasks: their right answers cannot be held against "
+            "each other."
+        )
     if len(evaluated) > 1:
-        lines.append("Held-out losses are each on the run's own rows. The same questions to both students, with an interval: "
-                     f"localinstruct evaluate {names[0]} --against {names[1]}")  # fmt: skip
+        lines.append(
+            "Held-out losses are each on the run's own rows. The same questions to both "
+            "students, with an interval: "
+            f"localinstruct evaluate {names[0]} --against {names[1]}"
+        )
     return lines

@@ -23,17 +23,21 @@ from localinstruct.topics.coverage import achieved
 def stage_done(stage: Stage, result: dict[str, Any], skipped: bool) -> None:
     """One line per finished stage, on stderr beside the progress."""
     text = _LINES[stage.name](result)
-    console.note(f"{'=' if skipped else '+'} {stage.name}: {text}{' (done before)' if skipped else ''}")
+    console.note(
+        f"{'=' if skipped else '+'} {stage.name}: {text}{' (done before)' if skipped else ''}"
+    )
 
 
 def summary(run: Run) -> None:
-    """The last lines of a whole run: what was kept, how much of it is right, what the student gained, the report."""
+    """The last lines of a whole run: what was kept, how much of it is right, what the student
+    gained, the report."""
     console.heading(f"{run.path}: done")
     console.pairs(_summary_rows(run))
 
 
 def egress_report(run: Path) -> None:
-    """After a sealed command, on stderr: what its egress report comes to, and the key that vouches for it."""
+    """After a sealed command, on stderr: what its egress report comes to, and the key that vouches
+    for it."""
     from localinstruct.offline import egress_report, seal, signing
 
     if not seal.status().sealed:
@@ -42,7 +46,11 @@ def egress_report(run: Path) -> None:
     body, _ = signing.unseal_file(path)
     signer = signing.public_key(path)
     console.note(f"egress report: {path}: {egress_report.verdict(body)}")
-    console.note(f"signed with the key {signer}" if signer else "not signed: the library cryptography is not installed")
+    console.note(
+        f"signed with the key {signer}"
+        if signer
+        else "not signed: the library cryptography is not installed"
+    )
 
 
 def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
@@ -50,7 +58,8 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
     made = results.get("generate", {})
     yield (
         "kept rows",
-        f"{made['kept']:,} of {made['candidates']:,} candidates, {made['tokens_per_second']:,.0f} output tokens/s",
+        f"{made['kept']:,} of {made['candidates']:,} candidates, "
+        f"{made['tokens_per_second']:,.0f} output tokens/s",
     )
     if made.get("coverage"):
         yield "coverage", _coverage(made["coverage"])
@@ -72,7 +81,11 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
         yield "nano models", f"{LABEL}: use a real teacher for that"
     yield "report", str(run.path / "report.html")
     format = _fitting_format(next(run.kept(), None))
-    yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · export {run.path} --format {format}"
+    yield (
+        "next",
+        f"localinstruct chat {run.path} · show {run.path} --rejects · export {run.path} --format "
+        f"{format}",
+    )
 
 
 def _fitting_format(row: Instance | None) -> str:
@@ -92,7 +105,8 @@ def _coverage(topics: Iterable[dict[str, Any]]) -> str:
     """'adding 20 of 20 · sorting 13', the topics with fewest rows first."""
     fewest = sorted(topics, key=lambda one: int(one["kept"]))
     return " · ".join(
-        f"{one['topic']} {one['kept']:,}" + (f" of {one['quota']:,}" if one["quota"] else "") for one in fewest
+        f"{one['topic']} {one['kept']:,}" + (f" of {one['quota']:,}" if one["quota"] else "")
+        for one in fewest
     )
 
 
@@ -123,17 +137,23 @@ def _gain(tasks: dict[str, Any]) -> str:
 
 def _generate_line(result: dict[str, Any]) -> str:
     return (
-        f"{result['kept']:,} rows kept of {result['candidates']:,} candidates in {console.duration(result['seconds'])}"
+        f"{result['kept']:,} rows kept of {result['candidates']:,} candidates in "
+        f"{console.duration(result['seconds'])}"
     )
 
 
 def _dataset_line(result: dict[str, Any]) -> str:
     dropped = sum(result.get("dropped", {}).values())
-    return f"{result['train']:,} rows to train on, {result['held_out']:,} held out, {dropped} dropped"
+    return (
+        f"{result['train']:,} rows to train on, {result['held_out']:,} held out, {dropped} dropped"
+    )
 
 
 def _train_line(result: dict[str, Any]) -> str:
-    return f"{result['steps']} steps, held-out loss {result['held_out_loss']:.3f}, in {console.duration(result['seconds'])}"
+    return (
+        f"{result['steps']} steps, held-out loss {result['held_out_loss']:.3f}, in "
+        f"{console.duration(result['seconds'])}"
+    )
 
 
 def _evaluate_line(result: dict[str, Any]) -> str:
@@ -141,9 +161,12 @@ def _evaluate_line(result: dict[str, Any]) -> str:
 
 
 _LINES = {
-    "generate": _generate_line, "dataset": _dataset_line, "train": _train_line, "evaluate": _evaluate_line,
+    "generate": _generate_line,
+    "dataset": _dataset_line,
+    "train": _train_line,
+    "evaluate": _evaluate_line,
     "report": lambda result: f"{result['bytes'] / 1024:,.0f} KiB",
-}  # fmt: skip
+}
 
 
 def overview(run: Run, limit: int, json: bool) -> None:
@@ -152,16 +175,26 @@ def overview(run: Run, limit: int, json: bool) -> None:
     stages = {stage.name: entry for stage in STAGES if (entry := run.stage(stage.name))}
     rows = list(run.kept())
     if json:
-        console.as_json({
-            "run": str(run.path), "recipe": recipe.model_dump(mode="json"), "kept": len(rows),
-            "rejects": [{"stage": s, "reason": r, "count": c} for s, r, c in run.reject_counts()],
-            "stages": {name: {"finished": e.finished, "result": e.result} for name, e in stages.items()},
-        })  # fmt: skip
+        console.as_json(
+            {
+                "run": str(run.path),
+                "recipe": recipe.model_dump(mode="json"),
+                "kept": len(rows),
+                "rejects": [
+                    {"stage": s, "reason": r, "count": c} for s, r, c in run.reject_counts()
+                ],
+                "stages": {
+                    name: {"finished": e.finished, "result": e.result} for name, e in stages.items()
+                },
+            }
+        )
         return
     console.heading(f"{run.path}: {len(rows):,} of {recipe.generate.target:,} rows kept")
     console.pairs((name, _state(stages.get(name))) for name in (stage.name for stage in STAGES))
     if recipe.coverage.topics:
-        console.pairs([("coverage", _coverage(asdict(one) for one in achieved(recipe.coverage, rows)))])
+        console.pairs(
+            [("coverage", _coverage(asdict(one) for one in achieved(recipe.coverage, rows)))]
+        )
     console.line()
     for row in rows[-limit:]:
         _row(row)
@@ -201,14 +234,18 @@ def rejects(run: Run, reason: str | None, limit: int, json: bool) -> None:
         return
     console.heading(f"{total:,} rejects by reason")
     counts = run.reject_counts()
-    console.table(("count", "share", "stage", "reason"), [(f"{c:,}", f"{c / total:.1%}", s, r) for s, r, c in counts])
+    console.table(
+        ("count", "share", "stage", "reason"),
+        [(f"{c:,}", f"{c / total:.1%}", s, r) for s, r, c in counts],
+    )
     for stage, name, _ in counts:
         console.line()
         console.heading(f"{stage}: {name}")
         for _, reject in islice(run.rejects(name), 2):
             _show_reject(reject)
     console.note(
-        f"All of one reason: localinstruct show {run.path} --reason '{counts[0][1] if counts else 'too similar'}'"
+        f"All of one reason: localinstruct show {run.path} --reason "
+        f"'{counts[0][1] if counts else 'too similar'}'"
     )
 
 
@@ -228,29 +265,48 @@ def _show_reject(reject: Reject) -> None:
 
 
 def borderline(run: Run, limit: int, json: bool) -> None:
-    """The pairs nearest to the novelty threshold on both sides: what a slightly different threshold would change."""
+    """The pairs nearest to the novelty threshold on both sides: what a slightly different threshold
+    would change."""
     novelty = recipe_of(run)[0].novelty
     threshold = novelty.threshold
-    passed = {(n[0].score, text_of(i, novelty), n[0].text) for i, n in run.kept_with_neighbours() if n}
-    refused = {(r.score, r.text, r.detail) for _, r in run.rejects("too similar") if r.score is not None}
+    passed = {
+        (n[0].score, text_of(i, novelty), n[0].text) for i, n in run.kept_with_neighbours() if n
+    }
+    refused = {
+        (r.score, r.text, r.detail) for _, r in run.rejects("too similar") if r.score is not None
+    }
     below, above = sorted(passed, reverse=True)[:limit], sorted(refused)[:limit]
     if json:
         pair = lambda p: {"score": p[0], "text": p[1], "nearest": p[2]}  # noqa: E731
         console.as_json(
-            {"threshold": threshold, "kept": [pair(p) for p in below], "rejected": [pair(p) for p in above]}
+            {
+                "threshold": threshold,
+                "kept": [pair(p) for p in below],
+                "rejected": [pair(p) for p in above],
+            }
         )
         return
-    for title, pairs in ((f"rejected, just above {threshold}", above), (f"kept, just below {threshold}", below)):
+    for title, pairs in (
+        (f"rejected, just above {threshold}", above),
+        (f"kept, just below {threshold}", below),
+    ):
         console.heading(title)
         console.table(
-            (novelty.called, "row", "nearest"), [(f"{s:.3f}", _short(a, 60), _short(b, 60)) for s, a, b in pairs]
+            (novelty.called, "row", "nearest"),
+            [(f"{s:.3f}", _short(a, 60), _short(b, 60)) for s, a, b in pairs],
         )
         console.line()
     settings = "localinstruct run RECIPE --name NEW --set novelty.threshold="
     if above:
-        console.note(f"To keep the first list as well: {settings}{min(1, math.ceil(1000 * above[-1][0]) / 1000):g}")
+        console.note(
+            "To keep the first list as well: "
+            f"{settings}{min(1, math.ceil(1000 * above[-1][0]) / 1000):g}"
+        )
     if below:
-        console.note(f"To reject the second as well: {settings}{math.floor(1000 * below[-1][0] - 1) / 1000:g}")
+        console.note(
+            "To reject the second as well: "
+            f"{settings}{math.floor(1000 * below[-1][0] - 1) / 1000:g}"
+        )
 
 
 def lineage(run: Run, prefix: str, json: bool) -> None:
@@ -259,19 +315,33 @@ def lineage(run: Run, prefix: str, json: bool) -> None:
     seeds = seeds_of(recipe, workspace)
     found = family(prefix, list(run.kept()), seeds)
     if json:
-        console.as_json({
-            "row": found.row.to_dict(), "children": [row.to_dict() for row in found.children], "unknown": found.unknown,
-            "ancestors": [[row.to_dict() for row in generation] for generation in found.ancestors],
-        })  # fmt: skip
+        console.as_json(
+            {
+                "row": found.row.to_dict(),
+                "children": [row.to_dict() for row in found.children],
+                "unknown": found.unknown,
+                "ancestors": [
+                    [row.to_dict() for row in generation] for generation in found.ancestors
+                ],
+            }
+        )
         return
     _row(found.row)
     made = found.row.lineage
     scores = ", ".join(f"{name} {value:g}" for name, value in made.scores.items())
-    facts = [("method", made.method or "a seed"), ("episode", str(made.episode) if made.episode >= 0 else ""),
-             ("teacher", made.teacher[:12]), ("answered by", made.answered_by[:12]), ("scores", scores),
-             ("source", f"{made.source} at {made.offset:,}" if made.source else ""), ("evidence", " … ".join(made.evidence)),
-             ("rejected", found.row.rejected), ("rejected by", made.rejected_by[:12]), ("original", made.original),
-             ("thinking", found.row.thinking)]  # fmt: skip
+    facts = [
+        ("method", made.method or "a seed"),
+        ("episode", str(made.episode) if made.episode >= 0 else ""),
+        ("teacher", made.teacher[:12]),
+        ("answered by", made.answered_by[:12]),
+        ("scores", scores),
+        ("source", f"{made.source} at {made.offset:,}" if made.source else ""),
+        ("evidence", " … ".join(made.evidence)),
+        ("rejected", found.row.rejected),
+        ("rejected by", made.rejected_by[:12]),
+        ("original", made.original),
+        ("thinking", found.row.thinking),
+    ]
     console.pairs([(name, value) for name, value in facts if value])
     for number, generation in enumerate(found.ancestors, 1):
         _relatives("parents" if number == 1 else f"{number} generations back", generation)
@@ -284,8 +354,15 @@ def _relatives(title: str, rows: list[Instance]) -> None:
     if rows:
         console.line()
         console.heading(f"{title}: {len(rows)}")
-        told = [(row.id, row.lineage.method or "seed", _short(row.instruction or row.input, 70), _short(row.output, 40))
-                for row in rows]  # fmt: skip
+        told = [
+            (
+                row.id,
+                row.lineage.method or "seed",
+                _short(row.instruction or row.input, 70),
+                _short(row.output, 40),
+            )
+            for row in rows
+        ]
         console.table(("id", "made by", "instruction", "output"), told)
 
 

@@ -14,7 +14,9 @@ def doctor(json: bool) -> None:
     """Every fact of this machine, what would not work and how to mend it."""
     facts = doctor_facts(find_workspace(Path.cwd()))
     if json:
-        console.as_json([{"name": f.name, "value": f.value, "ok": f.ok, "fix": f.fix} for f in facts])
+        console.as_json(
+            [{"name": f.name, "value": f.value, "ok": f.ok, "fix": f.fix} for f in facts]
+        )
         return
     for fact in facts:
         console.line(f"{'ok  ' if fact.ok else 'FIX '} {fact.name}: {fact.value}")
@@ -32,14 +34,24 @@ def models(json: bool) -> None:
         console.as_json([{**spec.model_dump(mode="json"), "here": _here(spec)} for spec in specs])
         return
     rows = [
-        (spec.name, _size(spec), _weights(spec), "chat" if spec.chat else "base", _here(spec), "/".join(spec.roles),
-         spec.licence) for spec in specs
-    ]  # fmt: skip
+        (
+            spec.name,
+            _size(spec),
+            _weights(spec),
+            "chat" if spec.chat else "base",
+            _here(spec),
+            "/".join(spec.roles),
+            spec.licence,
+        )
+        for spec in specs
+    ]
     console.table(("name", "size", "bf16 GiB", "kind", "here", "roles", "licence"), rows)
     console.line()
     console.heading("What a licence asks of a model that was trained on such a model's output")
     asked = dict.fromkeys((spec.licence, spec.obligations) for spec in specs if spec.obligations)
-    console.table(("licence", "asks"), [(licence, " ".join(text.split())) for licence, text in asked])
+    console.table(
+        ("licence", "asks"), [(licence, " ".join(text.split())) for licence, text in asked]
+    )
     console.note(f"nano-*: {LABEL}. Memory in other precisions: localinstruct models list --json")
 
 

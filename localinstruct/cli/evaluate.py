@@ -1,4 +1,5 @@
-"""`localinstruct evaluate` with --against, --tasks or --judge: a comparison beside the run's own evaluation."""
+"""`localinstruct evaluate` with --against, --tasks or --judge: a comparison beside the run's own
+evaluation."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +14,20 @@ if TYPE_CHECKING:
     from localinstruct.workspace import Work
 
 Against = Annotated[
-    str | None, typer.Option("--against", metavar="base|RUN|MODEL", help="Compare with this instead of the base.")
+    str | None,
+    typer.Option(
+        "--against", metavar="base|RUN|MODEL", help="Compare with this instead of the base."
+    ),
 ]
 Tasks = Annotated[
-    list[Path] | None, typer.Option("--tasks", metavar="FILE", help="Ask these tasks; repeat for several files.")
+    list[Path] | None,
+    typer.Option("--tasks", metavar="FILE", help="Ask these tasks; repeat for several files."),
 ]
 Judge = Annotated[
-    str | None, typer.Option("--judge", metavar="MODEL", help="Have this chat model judge every pair in both orders.")
+    str | None,
+    typer.Option(
+        "--judge", metavar="MODEL", help="Have this chat model judge every pair in both orders."
+    ),
 ]
 
 
@@ -44,7 +52,9 @@ def compare_student(
     with opened_run(target, name, settings, redo=redo) as work, console.progress() as progress:
         catalog = load_catalog(work.workspace)
         student = catalog.get(work.recipe.models.student)
-        comparison = Comparison(against, tuple(tasks), require_chat_model(catalog.get(judge)) if judge else None)
+        comparison = Comparison(
+            against, tuple(tasks), require_chat_model(catalog.get(judge)) if judge else None
+        )
         other = _other(against, work)
         trained = trained_contender("the student", student, work.recipe, work.run.path)
         sides: dict[Any, Contender] = {"base": other, "student": trained}
@@ -63,7 +73,9 @@ def _other(against: str, work: "Work") -> "Contender":
 
     catalog = load_catalog(work.workspace)
     if against == "base":
-        return Contender("the base", catalog.get(work.recipe.models.student), work.recipe.train.template)
+        return Contender(
+            "the base", catalog.get(work.recipe.models.student), work.recipe.train.template
+        )
     try:
         path = run_path(against)
     except UsageError as no_run:
@@ -71,13 +83,16 @@ def _other(against: str, work: "Work") -> "Contender":
             spec = catalog.get(against)
         except ModelError as no_model:
             raise UsageError(
-                f"--against {against}: expected base, a run or a model.\n{no_run.message} {no_run.hint}\n{no_model.message}",
+                f"--against {against}: expected base, a run or a model.\n{no_run.message} "
+                f"{no_run.hint}\n{no_model.message}",
                 no_model.hint,
             ) from None
         return Contender(against, spec, "chat" if spec.chat else "alpaca")
     with read_run(path) as found:
         recipe, workspace = recipe_of(found)
-    return trained_contender(against, load_catalog(workspace).get(recipe.models.student), recipe, path)
+    return trained_contender(
+        against, load_catalog(workspace).get(recipe.models.student), recipe, path
+    )
 
 
 def _show(result: dict[str, Any], json: bool) -> None:

@@ -1,4 +1,5 @@
-"""`localinstruct export`, `serve` and `chat`: what a run has made, for other tools, for programs and for a person."""
+"""`localinstruct export`, `serve` and `chat`: what a run has made, for other tools, for programs
+and for a person."""
 
 import os
 from functools import partial
@@ -24,13 +25,17 @@ Format = Annotated[
 ]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="File to write, or new folder for the student; default: in the run."),
+    typer.Option(
+        "--output", "-o", help="File to write, or new folder for the student; default: in the run."
+    ),
 ]
 
 Converter = Annotated[
     str,
     typer.Option(
-        "--converter", metavar="FILE", help="For gguf: llama.cpp's convert_hf_to_gguf.py; default: the one on the PATH."
+        "--converter",
+        metavar="FILE",
+        help="For gguf: llama.cpp's convert_hf_to_gguf.py; default: the one on the PATH.",
     ),
 ]
 
@@ -62,7 +67,8 @@ def _in_run(run: "Run", ending: str) -> Path:
     """A place in the run's own folder; UsageError where that may not be written."""
     if not os.access(run.path, os.W_OK):
         raise UsageError(
-            f"{run.path}: may not be written, so the export needs another place.", "Name it: --output PATH"
+            f"{run.path}: may not be written, so the export needs another place.",
+            "Name it: --output PATH",
         )
     return run.path / f"{run.path.name}{ending}"
 
@@ -76,7 +82,8 @@ def _export_rows(run: "Run", format: str, output: Path | None) -> None:
     require_place(path, format)
     if not run.count_kept():
         raise UsageError(
-            f"{run.path}: nothing to export: no rows are kept.", f"Make some first: localinstruct generate {run.path}"
+            f"{run.path}: nothing to export: no rows are kept.",
+            f"Make some first: localinstruct generate {run.path}",
         )
     recipe, workspace = recipe_of(run)
     console.line(f"{write(run.kept(), format, path)} rows in {path}")
@@ -92,9 +99,13 @@ def _export_student(run: "Run", format: str, output: Path, converter: str) -> No
     from localinstruct.report.cards import model_card
 
     recipe, workspace = recipe_of(run)
-    wanted = export_request(recipe, load_catalog(workspace).get(recipe.models.student), run.path, converter)
+    wanted = export_request(
+        recipe, load_catalog(workspace).get(recipe.models.student), run.path, converter
+    )
     with console.progress() as progress:
-        done = export_student(wanted, format, output, progress, partial(model_card, run, recipe, workspace, format))
+        done = export_student(
+            wanted, format, output, progress, partial(model_card, run, recipe, workspace, format)
+        )
     console.line(f"the student of {run.path} in {output}")
     console.pairs(done.facts)
     console.note(f"next: {done.next.replace('{}', str(output))}")
@@ -103,7 +114,10 @@ def _export_student(run: "Run", format: str, output: Path, converter: str) -> No
 def serve(
     target: RunArg,
     port: Annotated[
-        int, typer.Option("--port", min=0, max=65534, help="Of 127.0.0.1, in place of a private unix socket.")
+        int,
+        typer.Option(
+            "--port", min=0, max=65534, help="Of 127.0.0.1, in place of a private unix socket."
+        ),
     ] = 0,
     sealed: Sealed = False,
 ) -> None:
@@ -117,20 +131,34 @@ def serve(
 
 def chat(
     target: RunArg,
-    base: Annotated[bool, typer.Option("--base", help="Start with the base model instead of the student.")] = False,
-    compare: Annotated[bool, typer.Option("--compare", help="Have both answer, side by side.")] = False,
-    prompt: Annotated[str | None, typer.Option("--prompt", "-p", help="Answer this and end.")] = None,
-    temperature: Annotated[float, typer.Option("--temperature", min=0, max=5, help="0 takes the likeliest words.")] = 0,
+    base: Annotated[
+        bool, typer.Option("--base", help="Start with the base model instead of the student.")
+    ] = False,
+    compare: Annotated[
+        bool, typer.Option("--compare", help="Have both answer, side by side.")
+    ] = False,
+    prompt: Annotated[
+        str | None, typer.Option("--prompt", "-p", help="Answer this and end.")
+    ] = None,
+    temperature: Annotated[
+        float, typer.Option("--temperature", min=0, max=5, help="0 takes the likeliest words.")
+    ] = 0,
     max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", min=1, help="Per answer; default: the recipe's evaluate.max_tokens.")
+        int | None,
+        typer.Option(
+            "--max-tokens", min=1, help="Per answer; default: the recipe's evaluate.max_tokens."
+        ),
     ] = None,
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """Talk to the student of a run, to its base, or to both; lines of a pipe are answered one by one."""
+    """Talk to the student of a run, to its base, or to both; lines of a pipe are answered one by
+    one."""
     from localinstruct.cli.chat import chat as talk
     from localinstruct.workspace import viewed_run
 
     who = "compare" if compare else "base" if base else "student"
     with viewed_run(target, loopback=True) as found:
-        talk(found, who=who, prompt=prompt, temperature=temperature, max_tokens=max_tokens, json=json)
+        talk(
+            found, who=who, prompt=prompt, temperature=temperature, max_tokens=max_tokens, json=json
+        )

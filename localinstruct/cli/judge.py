@@ -1,4 +1,5 @@
-"""`localinstruct judge`: the rubrics that are there, and what a judge is worth beside people's own labels."""
+"""`localinstruct judge`: the rubrics that are there, and what a judge is worth beside people's own
+labels."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,11 +13,18 @@ if TYPE_CHECKING:
     from localinstruct.judge.rubric import Rubric
 
 app = typer.Typer(no_args_is_help=True, help="Rubrics, and whether a judge can be believed.")
-Model = Annotated[str, typer.Option("--judge", metavar="MODEL", help="The chat model to check, from models.yaml.")]
-RubricOption = Annotated[
-    str, typer.Option("--rubric", metavar="NAME|FILE", help="A packaged rubric, or a YAML file of your own.")
+Model = Annotated[
+    str, typer.Option("--judge", metavar="MODEL", help="The chat model to check, from models.yaml.")
 ]
-Repeats = Annotated[int, typer.Option("--repeats", min=1, max=32, help="How often each answer is graded.")]
+RubricOption = Annotated[
+    str,
+    typer.Option(
+        "--rubric", metavar="NAME|FILE", help="A packaged rubric, or a YAML file of your own."
+    ),
+]
+Repeats = Annotated[
+    int, typer.Option("--repeats", min=1, max=32, help="How often each answer is graded.")
+]
 Reason = Annotated[bool, typer.Option(help="Ask for one sentence before the grades.")]
 
 
@@ -29,14 +37,23 @@ def judge_list(json: Json = False) -> None:
     if json:
         console.as_json([rubric.model_dump(mode="json") for rubric in rubrics])
         return
-    rows = [(one.name, f"{one.scale.lowest} to {one.scale.highest}", ", ".join(c.name for c in one.criteria), one.about)
-            for one in rubrics]  # fmt: skip
+    rows = [
+        (
+            one.name,
+            f"{one.scale.lowest} to {one.scale.highest}",
+            ", ".join(c.name for c in one.criteria),
+            one.about,
+        )
+        for one in rubrics
+    ]
     console.table(("rubric", "grades", "criteria", "what for"), rows)
 
 
 @app.command("check")
 def judge_check(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="Labelled answers or pairs; see seeds/README.md.")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="Labelled answers or pairs; see seeds/README.md.")
+    ],
     judge: Model,
     rubric: RubricOption = "helpful-correct",
     repeats: Repeats = 3,
@@ -44,7 +61,8 @@ def judge_check(
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """Compare a judge with people's labels: agreement, self-consistency, position bias, replies not in form."""
+    """Compare a judge with people's labels: agreement, self-consistency, position bias, replies not
+    in form."""
     from localinstruct.evaluation.comparison import require_chat_model
     from localinstruct.judge.check import check
     from localinstruct.judge.grading import Grading
@@ -59,14 +77,18 @@ def judge_check(
     spec = require_chat_model(load_catalog(find_workspace(Path.cwd())).get(judge))
     with console.progress() as progress:
         found = check(
-            labels, grading, repeats, lambda asked: ask_all(spec, asked, Sampling(), progress, f"judging: {judge}")
+            labels,
+            grading,
+            repeats,
+            lambda asked: ask_all(spec, asked, Sampling(), progress, f"judging: {judge}"),
         )
     result = {"judge": judge, "file": str(file), **found}
     console.as_json(result) if json else _show(result)
 
 
 def _rubric(name: str) -> "Rubric":
-    """A packaged rubric by name, or the one in a file; UsageError or RecipeError with the nearest right one."""
+    """A packaged rubric by name, or the one in a file; UsageError or RecipeError with the nearest
+    right one."""
     from localinstruct.cli.options import require_choice
     from localinstruct.config import load_yaml, parse
     from localinstruct.judge.rubric import Rubric, packaged, rubric_names
@@ -84,7 +106,9 @@ def _show(result: dict[str, Any]) -> None:
         console.pairs(_told_answers(answers, result["repeats"]))
         kappa = answers["weighted_kappa"]
         if kappa["low"] is None or kappa["low"] <= 0:
-            console.note("By this file its grades cannot be told from chance: use no threshold on them.")
+            console.note(
+                "By this file its grades cannot be told from chance: use no threshold on them."
+            )
     if pairs:
         console.line()
         console.pairs(_told_pairs(pairs))
@@ -92,7 +116,9 @@ def _show(result: dict[str, Any]) -> None:
 
 
 def _told_answers(found: dict[str, Any], repeats: int) -> list[tuple[str, str]]:
-    failures = ", ".join(f"{count} {reason}" for reason, count in found["failures"]["reasons"].items())
+    failures = ", ".join(
+        f"{count} {reason}" for reason, count in found["failures"]["reasons"].items()
+    )
     return [
         ("answers", f"{found['graded']} of {found['count']} graded, {repeats} times each"),
         ("same grade", _share(found["exact"])),
@@ -108,7 +134,10 @@ def _told_answers(found: dict[str, Any], repeats: int) -> list[tuple[str, str]]:
 def _leniency(difference: float | None) -> str:
     if difference is None:
         return "not known"
-    return f"{abs(difference):.2f} grades {'above' if difference >= 0 else 'below'} the people, on average"
+    return (
+        f"{abs(difference):.2f} grades {'above' if difference >= 0 else 'below'} the people, "
+        "on average"
+    )
 
 
 def _told_pairs(found: dict[str, Any]) -> list[tuple[str, str]]:
@@ -116,16 +145,23 @@ def _told_pairs(found: dict[str, Any]) -> list[tuple[str, str]]:
     return [
         ("pairs", f"{found['read']} of {found['count']} read in both orders"),
         ("agrees", f"{_share(found['agreed'])} with the people"),
-        ("same seat", f"{_share(found['same_seat'])} in both orders: {found['first_seat']} first, {found['second_seat']} second"),
+        (
+            "same seat",
+            f"{_share(found['same_seat'])} in both orders: {found['first_seat']} first, "
+            f"{found['second_seat']} second",
+        ),
         ("position bias", f"{bias} (+1 always the first, -1 always the second)"),
         ("not in form", _share(found["failures"])),
-    ]  # fmt: skip
+    ]
 
 
 def _share(found: dict[str, Any]) -> str:
     if found["value"] is None:
         return "none"
-    return f"{found['count']} of {found['of']}, {found['value']:.0%} ({found['low']:.0%} to {found['high']:.0%})"
+    return (
+        f"{found['count']} of {found['of']}, {found['value']:.0%} ({found['low']:.0%} to "
+        f"{found['high']:.0%})"
+    )
 
 
 def _measured(found: dict[str, Any]) -> str:

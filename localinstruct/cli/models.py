@@ -1,4 +1,5 @@
-"""`localinstruct models`: the models on this disk that recipes may name. One short function per command, as in cli.py."""
+"""`localinstruct models`: the models on this disk that recipes may name. One short function per
+command, as in cli.py."""
 
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
@@ -23,11 +24,16 @@ def models_list(json: Json = False) -> None:
 @app.command("add")
 def models_add(
     name: Annotated[str, typer.Argument(help="The name recipes will use.")],
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The model's directory on this disk.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The model's directory on this disk.")
+    ],
     role: Annotated[
-        list[str] | None, typer.Option("--role", help="teacher, student, encoder or judge; repeat for several.")
+        list[str] | None,
+        typer.Option("--role", help="teacher, student, encoder or judge; repeat for several."),
     ] = None,
-    licence: Annotated[str, typer.Option("--licence", help="Its licence, as its files state it.")] = "unknown",
+    licence: Annotated[
+        str, typer.Option("--licence", help="Its licence, as its files state it.")
+    ] = "unknown",
     sealed: SealedAlone = False,
 ) -> None:
     """Check a model directory and enter it in this workspace's models.yaml."""
@@ -43,7 +49,9 @@ def models_add(
 
 @app.command("verify")
 def models_verify(
-    name: Annotated[str | None, typer.Argument(help="One model; default: all that are on this disk.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="One model; default: all that are on this disk.")
+    ] = None,
     json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
@@ -57,9 +65,9 @@ def models_verify(
 @app.command("build")
 def models_build(
     name: Annotated[str, typer.Argument(help="Only `nano` can be built.")] = "nano",
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for teacher/ and student/.")] = Path(
-        "nano-build"
-    ),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for teacher/ and student/.")
+    ] = Path("nano-build"),
     size: Annotated[
         Size, typer.Option("--size", help="full (hours on a CPU) or micro (a minute, for tests).")
     ] = "full",

@@ -8,12 +8,14 @@ from localinstruct import console
 
 
 def _seal(asked: bool) -> bool:
-    """Seal this process at once, before a command imports anything heavy; its children are born sealed."""
+    """Seal this process at once, before a command imports anything heavy; its children are born
+    sealed."""
     return _enter(asked, loopback=True)
 
 
 def _seal_alone(asked: bool) -> bool:
-    """The same for a command that serves no model: where no seal can be had, it may do without internet sockets."""
+    """The same for a command that serves no model: where no seal can be had, it may do without
+    internet sockets."""
     return _enter(asked, loopback=False)
 
 
@@ -36,7 +38,8 @@ def _run_name(name: str | None) -> str | None:
 
     if name is not None and not (re.match(RUN_NAME, name) and "\n" not in name):
         raise UsageError(
-            f"--name: expected up to 64 letters (a to z), digits, dots, dashes and underscores, a letter or digit first; "
+            "--name: expected up to 64 letters (a to z), digits, dots, dashes and underscores, "
+            "a letter or digit first; "
             f"found {name!r}.",
             "Runs lie in runs/ of this directory. For example: --name first",
         )
@@ -44,28 +47,52 @@ def _run_name(name: str | None) -> str | None:
 
 
 RecipeArg = Annotated[
-    str, typer.Argument(metavar="RECIPE", help="A recipe file, or the name of one that came with the program.")
+    str,
+    typer.Argument(
+        metavar="RECIPE", help="A recipe file, or the name of one that came with the program."
+    ),
 ]
-TargetArg = Annotated[str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, or a run by name or directory.")]
-RunArg = Annotated[str, typer.Argument(metavar="RUN", help="A run by name (runs/NAME) or directory.")]
+TargetArg = Annotated[
+    str, typer.Argument(metavar="RECIPE|RUN", help="A recipe, or a run by name or directory.")
+]
+RunArg = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run by name (runs/NAME) or directory.")
+]
 Name = Annotated[
-    str | None, typer.Option("--name", callback=_run_name, help="Name of the run; default: the recipe's name.")
+    str | None,
+    typer.Option("--name", callback=_run_name, help="Name of the run; default: the recipe's name."),
 ]
 Set = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. generate.target=500."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. generate.target=500."
+    ),
 ]
 Sealed = Annotated[
-    bool, typer.Option("--sealed", is_eager=True, callback=_seal, help="Cut off every network first, and prove it.")
+    bool,
+    typer.Option(
+        "--sealed", is_eager=True, callback=_seal, help="Cut off every network first, and prove it."
+    ),
 ]
 SealedAlone = Annotated[
     bool,
-    typer.Option("--sealed", is_eager=True, callback=_seal_alone, help="Cut off every network first, and prove it."),
+    typer.Option(
+        "--sealed",
+        is_eager=True,
+        callback=_seal_alone,
+        help="Cut off every network first, and prove it.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Delete an existing run of this name and start over.")]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Delete an existing run of this name and start over.")
+]
 Redo = Annotated[
-    bool, typer.Option("--redo", help="Accept changed training or evaluation keys: keep the rows, repeat those stages.")
+    bool,
+    typer.Option(
+        "--redo",
+        help="Accept changed training or evaluation keys: keep the rows, repeat those stages.",
+    ),
 ]
 
 
@@ -75,4 +102,6 @@ def require_choice(option: str, value: str, choices: list[str]) -> None:
     from localinstruct.errors import UsageError
 
     if value not in choices:
-        raise UsageError(f"{option}: {value!r} is not one of {', '.join(choices)}.", did_you_mean(value, choices))
+        raise UsageError(
+            f"{option}: {value!r} is not one of {', '.join(choices)}.", did_you_mean(value, choices)
+        )

@@ -1,7 +1,9 @@
-"""`localinstruct preview`: a few rows in a minute, with the prompts, the replies and what became of them.
+"""`localinstruct preview`: a few rows in a minute, with the prompts, the replies and what became of
+them.
 
-The recipe runs as it stands, with a small target, in a temporary run that is gone afterwards: nothing is written to
-runs/. It stops early, and says so, when nothing is kept. Not covered: training and evaluation.
+The recipe runs as it stands, with a small target, in a temporary run that is gone afterwards:
+nothing is written to runs/. It stops early, and says so, when nothing is kept. Not covered:
+training and evaluation.
 """
 
 import tempfile
@@ -18,15 +20,22 @@ if TYPE_CHECKING:
     from localinstruct.recipe import Recipe
     from localinstruct.store.run import Run
 
-Rows = Annotated[int, typer.Option("--rows", min=1, max=1000, help="Stop when this many rows are kept.")]
+Rows = Annotated[
+    int, typer.Option("--rows", min=1, max=1000, help="Stop when this many rows are kept.")
+]
 STOP_WINDOW = 60
 """Candidates after which a preview that keeps nothing ends."""
 
 
 def preview(
-    recipe: RecipeArg, rows: Rows = 5, settings: Set = None, json: Json = False, sealed: Sealed = False
+    recipe: RecipeArg,
+    rows: Rows = 5,
+    settings: Set = None,
+    json: Json = False,
+    sealed: Sealed = False,
 ) -> None:
-    """A few rows of RECIPE in a minute: prompts, replies and what became of them; nothing is kept."""
+    """A few rows of RECIPE in a minute: prompts, replies and what became of them; nothing is
+    kept."""
     from localinstruct.offline import seal
     from localinstruct.recipe import find_recipe, find_workspace, load_recipe
 
@@ -42,20 +51,27 @@ def preview(
     for episode in episodes:
         _show(episode)
     kept, dropped = (sum(len(episode[key]) for episode in episodes) for key in ("kept", "rejects"))
-    console.heading(f"{kept} rows kept, {dropped} rejected in {len(episodes)} episodes; nothing was written to runs/")
+    console.heading(
+        f"{kept} rows kept, {dropped} rejected in {len(episodes)} episodes; nothing was written "
+        "to runs/"
+    )
     if stopped:
         console.line(stopped)
 
 
 def previewed(recipe: "Recipe", workspace: Path) -> tuple[list[dict[str, Any]], str]:
-    """The committed episodes of a short run, and why it stopped below its target ("" if it did not)."""
+    """The committed episodes of a short run, and why it stopped below its target ("" if it did
+    not)."""
     from localinstruct import pipeline
     from localinstruct.errors import NothingNew
     from localinstruct.generation import stage
     from localinstruct.store.run import open_run
 
     stopped = ""
-    with tempfile.TemporaryDirectory(prefix="preview-") as folder, open_run(Path(folder, "run")) as run:
+    with (
+        tempfile.TemporaryDirectory(prefix="preview-") as folder,
+        open_run(Path(folder, "run")) as run,
+    ):
         pipeline.settle_recipe(run, recipe, workspace)
         with console.progress() as progress:
             pipeline.require_ready(recipe, pipeline.STAGES[:1], workspace, progress)
@@ -67,14 +83,18 @@ def previewed(recipe: "Recipe", workspace: Path) -> tuple[list[dict[str, Any]], 
 
 
 def episodes_of(run: "Run") -> list[dict[str, Any]]:
-    """Every committed episode: what was asked and answered, what was kept, what was rejected and why."""
+    """Every committed episode: what was asked and answered, what was kept, what was rejected and
+    why."""
     episodes: dict[int, dict[str, Any]] = {
-        entry[0]: {"episode": entry[0], "asked": [], "kept": [], "rejects": []} for entry in run.episodes()
+        entry[0]: {"episode": entry[0], "asked": [], "kept": [], "rejects": []}
+        for entry in run.episodes()
     }
     for number, call, _, prompt, replies in run.completion_log():
         if number in episodes:
             answers = [{"text": one.text, "finish_reason": one.finish_reason} for one in replies]
-            episodes[number]["asked"].append({"call": call, "prompt": _words(prompt), "replies": answers})
+            episodes[number]["asked"].append(
+                {"call": call, "prompt": _words(prompt), "replies": answers}
+            )
     for row in run.kept():
         episodes[row.lineage.episode]["kept"].append(row.to_dict())
     for number, reject in run.rejects():
@@ -97,10 +117,19 @@ def _show(episode: dict[str, Any]) -> None:
     console.line()
     for row in episode["kept"]:
         console.pairs(
-            [("kept", _flat(row["instruction"])), ("  input", _flat(row["input"])), ("  output", _flat(row["output"]))]
+            [
+                ("kept", _flat(row["instruction"])),
+                ("  input", _flat(row["input"])),
+                ("  output", _flat(row["output"])),
+            ]
         )
     for reject in episode["rejects"]:
-        console.pairs([("reject", _flat(reject["text"])), ("  why", f"{reject['reason']}: {_flat(reject['detail'])}")])
+        console.pairs(
+            [
+                ("reject", _flat(reject["text"])),
+                ("  why", f"{reject['reason']}: {_flat(reject['detail'])}"),
+            ]
+        )
     console.line()
 
 

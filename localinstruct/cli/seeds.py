@@ -1,7 +1,9 @@
-"""`localinstruct seeds`: what is wrong with a seed file before a run costs a night, and better wordings for a person to review.
+"""`localinstruct seeds`: what is wrong with a seed file before a run costs a night, and better
+wordings for a person to review.
 
-A teacher never changes a seed file: `improve` writes a review beside it, a person cuts and mends it, `apply` does what is
-left. Not covered: seeds that say the same in other words (`novelty` compares by meaning, in a run).
+A teacher never changes a seed file: `improve` writes a review beside it, a person cuts and mends
+it, `apply` does what is left. Not covered: seeds that say the same in other words (`novelty`
+compares by meaning, in a run).
 """
 
 from collections import Counter, defaultdict
@@ -17,8 +19,12 @@ if TYPE_CHECKING:
     from localinstruct.formats.review import Change
     from localinstruct.records import Completion, Instance, Prompt
 
-app = typer.Typer(no_args_is_help=True, help="Seed files: what is wrong with them, and better wordings to review.")
-SeedLines = Annotated[Path, typer.Argument(metavar="FILE", help="A seed file, one JSON object a line.")]
+app = typer.Typer(
+    no_args_is_help=True, help="Seed files: what is wrong with them, and better wordings to review."
+)
+SeedLines = Annotated[
+    Path, typer.Argument(metavar="FILE", help="A seed file, one JSON object a line.")
+]
 
 
 @app.command("check")
@@ -26,7 +32,8 @@ def seeds_check(
     file: Annotated[Path, typer.Argument(help="A seed file in any format that a recipe reads.")],
     sealed: SealedAlone = False,
 ) -> None:
-    """Seeds that are repeated, and seeds that the default filters would reject. Exit code 2 where there are any."""
+    """Seeds that are repeated, and seeds that the default filters would reject. Exit code 2 where
+    there are any."""
     from localinstruct.formats import read_instances
 
     rows = read_instances(file, first_instance_only=True)
@@ -41,12 +48,19 @@ def seeds_check(
 @app.command("improve")
 def seeds_improve(
     file: SeedLines,
-    teacher: Annotated[str, typer.Option("--teacher", metavar="MODEL", help="A chat model from models.yaml.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Default: FILE.review.txt")] = None,
-    max_tokens: Annotated[int, typer.Option(min=16, help="Output tokens of one wording, at most.")] = 512,
+    teacher: Annotated[
+        str, typer.Option("--teacher", metavar="MODEL", help="A chat model from models.yaml.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="Default: FILE.review.txt")
+    ] = None,
+    max_tokens: Annotated[
+        int, typer.Option(min=16, help="Output tokens of one wording, at most.")
+    ] = 512,
     sealed: Sealed = False,
 ) -> None:
-    """Ask a model for clearer wordings of every seed, and write them down for a person to review; FILE stays as it is."""
+    """Ask a model for clearer wordings of every seed, and write them down for a person to review;
+    FILE stays as it is."""
     from localinstruct.evaluation.comparison import require_chat_model
     from localinstruct.formats import review, write_text
     from localinstruct.models.catalog import load_catalog
@@ -60,27 +74,42 @@ def seeds_improve(
     spec = require_chat_model(load_catalog(find_workspace(Path.cwd())).get(teacher), "--teacher")
     prompts = [wording_prompt(row) for row in rows.values()]
     with console.progress() as progress:
-        replies = ask_all(spec, prompts, Sampling(temperature=0.7, max_tokens=max_tokens), progress, "rewriting seeds")
+        replies = ask_all(
+            spec,
+            prompts,
+            Sampling(temperature=0.7, max_tokens=max_tokens),
+            progress,
+            "rewriting seeds",
+        )
     changes, dropped = offered(rows, replies)
     write_text(target, review.written(changes, str(file), teacher))
     left = f"; not offered: {dropped}" if dropped else ""
     console.line(f"{len(changes)} new wordings for {len(rows)} seeds in {target}{left}")
-    console.note(f"Read them, delete or mend what you dislike, then: localinstruct seeds apply {file} {target}")
+    console.note(
+        f"Read them, delete or mend what you dislike, then: localinstruct seeds apply {file} "
+        f"{target}"
+    )
 
 
 @app.command("apply")
 def seeds_apply(
     file: SeedLines,
-    review_file: Annotated[Path, typer.Argument(metavar="REVIEW", help="What `seeds improve` wrote and you reviewed.")],
+    review_file: Annotated[
+        Path, typer.Argument(metavar="REVIEW", help="What `seeds improve` wrote and you reviewed.")
+    ],
     sealed: SealedAlone = False,
 ) -> None:
-    """Put the reviewed wordings into FILE. Nothing is written when a line says something else than was reviewed."""
+    """Put the reviewed wordings into FILE. Nothing is written when a line says something else than
+    was reviewed."""
     from localinstruct.formats import review, write_text
 
     changes = review.read(_text(review_file), str(review_file))
     write_text(file, review.applied(_text(file), changes, str(file)))
     console.line(f"{len(changes)} seeds of {file} reworded")
-    console.note(f"Their answers stayed as they were. Look for new repetitions: localinstruct seeds check {file}")
+    console.note(
+        "Their answers stayed as they were. Look for new repetitions: localinstruct seeds check "
+        f"{file}"
+    )
 
 
 def wording_prompt(row: dict[str, Any]) -> "Prompt":
@@ -88,11 +117,17 @@ def wording_prompt(row: dict[str, Any]) -> "Prompt":
     from localinstruct.methods.rewrite import asked
 
     instances = row.get("instances")
-    first = instances[0] if isinstance(instances, list) and instances and isinstance(instances[0], dict) else row
+    first = (
+        instances[0]
+        if isinstance(instances, list) and instances and isinstance(instances[0], dict)
+        else row
+    )
     return asked("rewrite", row["instruction"], str(first.get("input") or "(none)"))
 
 
-def offered(rows: "dict[int, dict[str, Any]]", replies: "list[Completion]") -> "tuple[list[Change], str]":
+def offered(
+    rows: "dict[int, dict[str, Any]]", replies: "list[Completion]"
+) -> "tuple[list[Change], str]":
     """The wordings that can be used, and how many of the others failed for which reason."""
     from localinstruct.formats.review import Change
     from localinstruct.methods.rewrite import wording, wording_problem
@@ -108,13 +143,15 @@ def offered(rows: "dict[int, dict[str, Any]]", replies: "list[Completion]") -> "
 
 
 def require_free(target: Path) -> None:
-    """UsageError when a review is there already, on which a person may have worked, or none can be written there."""
+    """UsageError when a review is there already, on which a person may have worked, or none can be
+    written there."""
     from localinstruct.errors import UsageError
     from localinstruct.store.durable import require_writable
 
     if target.exists():
         raise UsageError(
-            f"{target}: is there already, perhaps half reviewed.", "Move it away, or name another: --output FILE"
+            f"{target}: is there already, perhaps half reviewed.",
+            "Move it away, or name another: --output FILE",
         )
     require_writable(target)
 

@@ -1,8 +1,8 @@
 """Rows that also stand in the evaluation tasks are taken out of the training data.
 
-Match: instruction and input equal after Unicode compatibility folding, case folding and collapsing white space. That
-is exact on purpose: what is dropped was surely seen, and the number means something. Not covered: paraphrases of a
-task; they are what novelty's borderline listing is for.
+Match: instruction and input equal after Unicode compatibility folding, case folding and collapsing
+white space. That is exact on purpose: what is dropped was surely seen, and the number means
+something. Not covered: paraphrases of a task; they are what novelty's borderline listing is for.
 """
 
 import unicodedata
@@ -13,16 +13,22 @@ from localinstruct.records import Instance, Reject
 STAGE, REASON = "decontaminate", "in the evaluation tasks"
 
 
-def decontaminate(rows: Sequence[Instance], tasks: Mapping[str, Instance]) -> tuple[list[Instance], list[Reject]]:
-    """(rows left, in order; rejects whose detail names the task). `tasks` maps a task's id to its content."""
-    known = {fingerprint(task): name for name, task in reversed(list(tasks.items()))}  # of equal tasks the first
+def decontaminate(
+    rows: Sequence[Instance], tasks: Mapping[str, Instance]
+) -> tuple[list[Instance], list[Reject]]:
+    """(rows left, in order; rejects whose detail names the task). `tasks` maps a task's id to its
+    content."""
+    known = {
+        fingerprint(task): name for name, task in reversed(list(tasks.items()))
+    }  # of equal tasks the first
     left = [row for row in rows if fingerprint(row) not in known]
     taken = [row for row in rows if fingerprint(row) in known]
     return left, [Reject(STAGE, REASON, row.instruction, known[fingerprint(row)]) for row in taken]
 
 
 def unique(rows: Iterable[Instance]) -> tuple[list[Instance], list[Reject]]:
-    """(first row of each instruction and input after the same earlier turns, rejects for the others).
+    """(first row of each instruction and input after the same earlier turns, rejects for the
+    others).
 
     A repeated question could stand on both sides of a split.
     """

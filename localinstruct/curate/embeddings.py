@@ -1,7 +1,8 @@
 """Sentence embeddings from a local encoder, as unit rows.
 
-The embedded default is all-MiniLM-L6-v2 (Reimers and Gurevych 2019, arXiv 1908.10084), 384 numbers per text. Loaded from
-an absolute local path, so that the library finds no name to ask the Hub about.
+The embedded default is all-MiniLM-L6-v2 (Reimers and Gurevych 2019, arXiv 1908.10084), 384 numbers
+per text. Loaded from an absolute local path, so that the library finds no name to ask the Hub
+about.
 """
 
 from collections.abc import Callable, Sequence
@@ -22,11 +23,13 @@ class Encoder(Protocol):
 
 
 class LocalEncoder:
-    """A sentence-transformers model from a directory, in float32, or in bfloat16 on a CPU that has units for it.
+    """A sentence-transformers model from a directory, in float32, or in bfloat16 on a CPU that has
+    units for it.
 
-    There bf16 is twice as fast (640 against 260 short texts a second on one core), which is what lets a teacher on the
-    same cores keep its speed; cosines move by at most 0.005, and by 0.002 above 0.8 (512 texts). Only on a CPU it leaves
-    one core to such a teacher, and takes small batches: every batch is padded to its longest text.
+    There bf16 is twice as fast (640 against 260 short texts a second on one core), which is what
+    lets a teacher on the same cores keep its speed; cosines move by at most 0.005, and by 0.002
+    above 0.8 (512 texts). Only on a CPU it leaves one core to such a teacher, and takes small
+    batches: every batch is padded to its longest text.
     """
 
     def __init__(self, directory: Path, device: str | None = None) -> None:
@@ -35,7 +38,9 @@ class LocalEncoder:
         from transformers.utils import logging
 
         logging.disable_progress_bar()
-        self._model = SentenceTransformer(str(directory.resolve()), device=device, local_files_only=True)
+        self._model = SentenceTransformer(
+            str(directory.resolve()), device=device, local_files_only=True
+        )
         self._batch = 16 if self._model.device.type == "cpu" else 128
         if self._model.device.type == "cpu":
             torch.set_num_threads(max(1, cpu_count() - 1))
@@ -54,7 +59,8 @@ class LocalEncoder:
 def encode_in_blocks(
     encoder: Encoder, texts: Sequence[str], on_block: Callable[[int], None], block: int = 256
 ) -> "np.ndarray":
-    """Encode many texts, calling `on_block(done)` after each block, for progress; (n, d) float32."""
+    """Encode many texts, calling `on_block(done)` after each block, for progress; (n, d)
+    float32."""
     import numpy as np
 
     parts = []

@@ -1,10 +1,12 @@
-"""Rejection by rule, before any embedding: a table of named functions, each `Instance -> why not, or None`.
+"""Rejection by rule, before any embedding: a table of named functions, each `Instance -> why not,
+or None`.
 
-Three sets. `localinstruct` looks at the whole request and at the answer: length, garbled starts, requests that a text
-model cannot fulfil, empty, echoed or refused answers. `alpaca` has exactly the effect of Stanford Alpaca's own list
-(18 blacklisted words, "Write a program", first character, 4 to 150 words), `self-instruct` that of Self-Instruct's first
-and fourth steps, for people who compare. Not covered:
-whether an answer is right (a judge's task), and likeness to other rows (`novelty.py`). The rules read English.
+Three sets. `localinstruct` looks at the whole request and at the answer: length, garbled starts,
+requests that a text model cannot fulfil, empty, echoed or refused answers. `alpaca` has exactly the
+effect of Stanford Alpaca's own list (18 blacklisted words, "Write a program", first character, 4 to
+150 words), `self-instruct` that of Self-Instruct's first and fourth steps, for people who compare.
+Not covered: whether an answer is right (a judge's task), and likeness to other rows (`novelty.py`).
+The rules read English.
 """
 
 import re
@@ -24,7 +26,8 @@ class Filters(Section):
     """What is rejected by rule."""
 
     set: Literal["localinstruct", "alpaca", "self-instruct", "none"] = "localinstruct"
-    """Which rules apply: ours, exactly Alpaca's, exactly Self-Instruct's (steps 1 and 4), or none."""
+    """Which rules apply: ours, exactly Alpaca's, exactly Self-Instruct's (steps 1 and 4), or
+    none."""
     disable: list[str] = Field(default_factory=list)
     """Rules of the set to leave out, by name."""
     enable: list[str] = Field(default_factory=list)
@@ -36,12 +39,17 @@ class Filters(Section):
     max_output_words: int = Field(600, ge=1)
     """Words an output may have (output_too_long)."""
     blacklist: list[str] = Field(default_factory=list)
-    """More words or phrases that an instruction may not contain, whole and in any case; joins Alpaca's in its set."""
+    """More words or phrases that an instruction may not contain, whole and in any case; joins
+    Alpaca's in its set."""
 
     @field_validator("disable", "enable")
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
-        unknown = [f"no filter {name!r}, {did_you_mean(name, FILTERS)}" for name in names if name not in FILTERS]
+        unknown = [
+            f"no filter {name!r}, {did_you_mean(name, FILTERS)}"
+            for name in names
+            if name not in FILTERS
+        ]
         if unknown:
             raise ValueError("; ".join(unknown))
         return names
@@ -49,7 +57,9 @@ class Filters(Section):
     @model_validator(mode="after")
     def _range(self) -> "Filters":
         if self.min_words > self.max_words:
-            raise ValueError(f"expected min_words up to max_words; found {self.min_words} and {self.max_words}")
+            raise ValueError(
+                f"expected min_words up to max_words; found {self.min_words} and {self.max_words}"
+            )
         return self
 
     @property
@@ -68,12 +78,18 @@ def first_reason(instance: Instance, filters: Filters) -> Reject | None:
     for name in filters.active:
         detail = FILTERS[name](instance, filters)
         if detail is not None:
-            return Reject(stage="filter", reason=name.replace("_", " "), text=_as_text(instance), detail=detail)
+            return Reject(
+                stage="filter",
+                reason=name.replace("_", " "),
+                text=_as_text(instance),
+                detail=detail,
+            )
     return None
 
 
 def count_words(text: str) -> int:
-    """Count words between spaces; in scripts without spaces (Chinese, Japanese, Thai) every character is one."""
+    """Count words between spaces; in scripts without spaces (Chinese, Japanese, Thai) every
+    character is one."""
     return len(_WORD.findall(text))
 
 
@@ -82,8 +98,10 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 _ODD_START = re.compile(r"[,;:!?)\]}>|&%^~=\ufffd]|[.\-+*/_\\#@](?!\w)")
 _CANNOT = r"(?:can['’]?t|cannot|can not|won['’]?t|will not|am (?:not able|unable) to)"
 _SERVE = (
-    r"(?:assist|help you|help with|provide|fulfil|fulfill|comply|complete (?:this|your)|answer (?:this|that|your)"
-    r"|generate|create|access|open|view|see (?:the|any|this|an)|browse|watch|listen|process (?:the|this|your)|do that|engage)\b"
+    r"(?:assist|help you|help with|provide|fulfil|fulfill|comply|complete (?:this|your)|answer "
+    r"(?:this|that|your)"
+    r"|generate|create|access|open|view|see (?:the|any|this|an)|browse|watch|listen|process "
+    r"(?:the|this|your)|do that|engage)\b"
 )
 _REFUSAL = re.compile(  # at the start of an answer; an apology in a letter has another verb ("I cannot attend")
     rf"(?:(?:i['’]?m|i am) (?:\w+ )?sorry,? |sorry,? |unfortunately,? |i apologi[sz]e,? )?(?:but )?"
@@ -92,11 +110,13 @@ _REFUSAL = re.compile(  # at the start of an answer; an apology in a letter has 
     re.IGNORECASE,
 )
 _AS_AN_AI = re.compile(
-    r"\b(?:as|i am|i['’]m|being) an? (?:ai|artificial intelligence|(?:\w+ )?language model)\b", re.IGNORECASE
+    r"\b(?:as|i am|i['’]m|being) an? (?:ai|artificial intelligence|(?:\w+ )?language model)\b",
+    re.IGNORECASE,
 )
 _IDENTITY_IS_FINE = re.compile(
     r"\b(?:(?:sort|order|arrang|rank|revers|correct|fix|proofread|edit|gramma|spell|punctuat|capital|upper|lower|format"
-    r"|clean|remov|delet|replac|repeat|cop[iy]|echo|convert|normali[sz])\w*|if (?:needed|necessary))\b",
+    r"|clean|remov|delet|replac|repeat|cop[iy]|echo|convert|normali[sz])\w*|if "
+    r"(?:needed|necessary))\b",
     re.IGNORECASE,
 )
 _SELF_INSTRUCT_BLACKLIST = r"images?|graphs?|pictures?|files?|maps?|draw|plot|go to"
@@ -105,16 +125,25 @@ _ALPACA_BLACKLIST = rf"{_SELF_INSTRUCT_BLACKLIST}|video|audio|music|flowchart|di
 
 def _too_short(instance: Instance, filters: Filters) -> str | None:
     words = count_words(instance.instruction)
-    return f"{words} words, expected at least {filters.min_words}" if words < filters.min_words else None
+    return (
+        f"{words} words, expected at least {filters.min_words}"
+        if words < filters.min_words
+        else None
+    )
 
 
 def _too_long(instance: Instance, filters: Filters) -> str | None:
     words = count_words(instance.instruction)
-    return f"{words} words, expected at most {filters.max_words}" if words > filters.max_words else None
+    return (
+        f"{words} words, expected at most {filters.max_words}"
+        if words > filters.max_words
+        else None
+    )
 
 
 def _garbled(instance: Instance, _: Filters) -> str | None:
-    """Reject a start that no sentence has, or no words at all. Quotes, brackets and letters of any script are fine."""
+    """Reject a start that no sentence has, or no words at all. Quotes, brackets and letters of any
+    script are fine."""
     text = instance.instruction.strip()
     if _ODD_START.match(text):
         return f"starts with {text[:3]!r}"
@@ -143,11 +172,16 @@ def _empty_output(instance: Instance, _: Filters) -> str | None:
 
 def _output_too_long(instance: Instance, filters: Filters) -> str | None:
     words = count_words(instance.output)
-    return f"{words} words, expected at most {filters.max_output_words}" if words > filters.max_output_words else None
+    return (
+        f"{words} words, expected at most {filters.max_output_words}"
+        if words > filters.max_output_words
+        else None
+    )
 
 
 def _echo(instance: Instance, _: Filters) -> str | None:
-    """Reject a question given back as the answer. Tasks such as sorting may rightly leave their input as it is."""
+    """Reject a question given back as the answer. Tasks such as sorting may rightly leave their
+    input as it is."""
     output = _bare(instance.output)
     if count_words(output) >= 3 and output.casefold() == _bare(instance.instruction).casefold():
         return "the output is the instruction"
@@ -157,7 +191,8 @@ def _echo(instance: Instance, _: Filters) -> str | None:
 
 
 def _refusal(instance: Instance, _: Filters) -> str | None:
-    """Reject an answer that declines or speaks of itself as an AI early on, unless it was asked about that."""
+    """Reject an answer that declines or speaks of itself as an AI early on, unless it was asked
+    about that."""
     start = instance.output.strip()[:300]
     asked = f"{instance.instruction} {instance.input}"
     spoke = None if _AS_AN_AI.search(asked) else _AS_AN_AI.search(start)
@@ -170,7 +205,8 @@ def _invented_url(instance: Instance, _: Filters) -> str | None:
 
 
 def _not_latin(instance: Instance, _: Filters) -> str | None:
-    """Reject other scripts, coarsely, and only if enabled: fewer than half of the letters are Latin."""
+    """Reject other scripts, coarsely, and only if enabled: fewer than half of the letters are
+    Latin."""
     letters = [character for character in instance.instruction if character.isalpha()]
     latin = sum(character < "\u0250" for character in letters)
     return f"{latin} of {len(letters)} letters are Latin" if latin * 2 < len(letters) else None
@@ -186,7 +222,11 @@ def _alpaca_blacklist(instance: Instance, filters: Filters) -> str | None:
 
 
 def _alpaca_program(instance: Instance, _: Filters) -> str | None:
-    return "starts with 'Write a program'" if instance.instruction.startswith("Write a program") else None
+    return (
+        "starts with 'Write a program'"
+        if instance.instruction.startswith("Write a program")
+        else None
+    )
 
 
 def _alpaca_punctuation(instance: Instance, _: Filters) -> str | None:
@@ -200,11 +240,15 @@ def _alpaca_non_ascii(instance: Instance, _: Filters) -> str | None:
 
 
 def _self_instruct_blacklist(instance: Instance, filters: Filters) -> str | None:
-    return _found_word(instance.instruction, _SELF_INSTRUCT_BLACKLIST, *map(re.escape, filters.blacklist))
+    return _found_word(
+        instance.instruction, _SELF_INSTRUCT_BLACKLIST, *map(re.escape, filters.blacklist)
+    )
 
 
 def _input_equals_output(instance: Instance, _: Filters) -> str | None:
-    return "the output is the input" if instance.input and instance.input == instance.output else None
+    return (
+        "the output is the input" if instance.input and instance.input == instance.output else None
+    )
 
 
 def _trailing_colon(instance: Instance, _: Filters) -> str | None:
@@ -266,5 +310,9 @@ def _bare(text: str) -> str:
 
 
 def _as_text(instance: Instance) -> str:
-    fields = {"Instruction": instance.instruction, "Input": instance.input, "Output": instance.output}
+    fields = {
+        "Instruction": instance.instruction,
+        "Input": instance.input,
+        "Output": instance.output,
+    }
     return "\n".join(f"{name}: {value}" for name, value in fields.items() if value)

@@ -1,8 +1,10 @@
-"""Remove characters that nobody typed: Windows newlines, control, zero-width and bidi control characters.
+"""Remove characters that nobody typed: Windows newlines, control, zero-width and bidi control
+characters.
 
-Teachers copy them from web text; in a data set they are noise, and some can hide text from a reader. What carries
-meaning stays: joiners inside emoji and inside Persian or Indic words, variation selectors, flags made of tags.
-Not covered: look-alike letters and Unicode normal forms; the text itself is left as written.
+Teachers copy them from web text; in a data set they are noise, and some can hide text from a
+reader. What carries meaning stays: joiners inside emoji and inside Persian or Indic words,
+variation selectors, flags made of tags. Not covered: look-alike letters and Unicode normal forms;
+the text itself is left as written.
 """
 
 import re

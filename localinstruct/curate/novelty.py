@@ -1,9 +1,11 @@
-"""Novelty: a candidate is kept when no seed and no kept row is too similar, by cosine of their embeddings.
+"""Novelty: a candidate is kept when no seed and no kept row is too similar, by cosine of their
+embeddings.
 
-Alpaca and Self-Instruct ask ROUGE-L (longest common subsequence of words) against the whole pool, one candidate at a
-time; cosine sees rewordings, and one matrix product compares a whole list with everything. The search is exact: no
-approximate index, no clustering. The decision is greedy and in order: a candidate is compared with all seeds, all kept
-rows, and those kept just before it in the same episode. Alpaca's own measure is there for comparability.
+Alpaca and Self-Instruct ask ROUGE-L (longest common subsequence of words) against the whole pool,
+one candidate at a time; cosine sees rewordings, and one matrix product compares a whole list with
+everything. The search is exact: no approximate index, no clustering. The decision is greedy and in
+order: a candidate is compared with all seeds, all kept rows, and those kept just before it in the
+same episode. Alpaca's own measure is there for comparability.
 """
 
 from collections.abc import Sequence
@@ -25,16 +27,16 @@ class Novelty(Section):
     measure: Literal["cosine", "rouge_l"] = "cosine"
     """Cosine of embeddings, or ROUGE-L of words as Alpaca asks it (its threshold is 0.7)."""
     threshold: float = Field(0.85, gt=0, le=1)
-    """Reject above this similarity to the nearest row (the threshold itself passes). `show RUN --borderline` lists the
-    pairs on both sides of it."""
+    """Reject above this similarity to the nearest row (the threshold itself passes). `show RUN
+    --borderline` lists the pairs on both sides of it."""
     text: Literal["instruction", "instruction+input"] = "instruction"
     """What is embedded. Alpaca compares instructions only."""
     against: Literal["all", "seeds", "kept"] = "all"
-    """Compare with seeds and kept rows; with the seeds only (as BELLE advises for very large sets); or with kept rows
-    only, for methods whose rows are the seeds, improved or answered."""
+    """Compare with seeds and kept rows; with the seeds only (as BELLE advises for very large sets);
+    or with kept rows only, for methods whose rows are the seeds, improved or answered."""
     examples_apart: bool = False
-    """Rows of one episode with the same instruction are examples of one task and not compared with each other, only with
-    everything else (Self-Instruct, whose novelty is about instructions)."""
+    """Rows of one episode with the same instruction are examples of one task and not compared with
+    each other, only with everything else (Self-Instruct, whose novelty is about instructions)."""
     remember: int = Field(10, ge=1)
     """Nearest rows stored with each kept row."""
 
@@ -80,14 +82,19 @@ class Index:
             raise ValueError(f"{len(vectors)} vectors for {len(labels)} labels")
         size = len(self.labels) + len(labels)
         if size > len(self._rows):
-            grown = np.empty((max(size, 2 * len(self._rows)), self._rows.shape[1]), dtype=np.float32)
+            grown = np.empty(
+                (max(size, 2 * len(self._rows)), self._rows.shape[1]), dtype=np.float32
+            )
             grown[: len(self.labels)] = self.vectors
             self._rows = grown
         self._rows[len(self.labels) : size] = vectors
         self.labels.extend(labels)
 
-    def similarities(self, vectors: "np.ndarray", texts: Sequence[str], first: int = 0) -> "np.ndarray":
-        """(m, n - first) cosines of m texts, unit vectors (m, d), with every row from `first` on, in one matrix product."""
+    def similarities(
+        self, vectors: "np.ndarray", texts: Sequence[str], first: int = 0
+    ) -> "np.ndarray":
+        """(m, n - first) cosines of m texts, unit vectors (m, d), with every row from `first` on,
+        in one matrix product."""
         return vectors @ self.vectors[first:].T
 
 
@@ -103,7 +110,9 @@ class RougeIndex(Index):
         super().add(vectors, labels)
         self._spelt += [self._alphabet.spell(text) for _, text in labels]
 
-    def similarities(self, vectors: "np.ndarray", texts: Sequence[str], first: int = 0) -> "np.ndarray":
+    def similarities(
+        self, vectors: "np.ndarray", texts: Sequence[str], first: int = 0
+    ) -> "np.ndarray":
         """(m, n - first) ROUGE-L of m texts with every row from `first` on."""
         return f_measures([self._alphabet.spell(text) for text in texts], self._spelt[first:])
 
@@ -126,8 +135,9 @@ def nearest(similarities: "np.ndarray", count: int) -> "np.ndarray":
 class Gate:
     """Decides in order what is new, and remembers what it let through.
 
-    The index begins with the seeds that are compared with, and takes in kept rows unless `novelty.against` is "seeds".
-    An exact repetition of any of these, or of a kept row, is refused in every case.
+    The index begins with the seeds that are compared with, and takes in kept rows unless
+    `novelty.against` is "seeds". An exact repetition of any of these, or of a kept row, is refused
+    in every case.
     """
 
     def __init__(self, novelty: Novelty, index: Index, seeds: Sequence[Instance]) -> None:
@@ -142,7 +152,8 @@ class Gate:
             self._index.add(vectors, [(i.id, text_of(i, self._novelty)) for i in instances])
 
     def admit(self, instances: Sequence[Instance], vectors: "np.ndarray") -> list[Kept | Reject]:
-        """For each of m candidates with (m, d) vectors: the kept row, or the reject that names its nearest neighbour."""
+        """For each of m candidates with (m, d) vectors: the kept row, or the reject that names its
+        nearest neighbour."""
         import numpy as np
 
         texts = [text_of(instance, self._novelty) for instance in instances]
@@ -152,7 +163,9 @@ class Gate:
         for instance, vector, text, old in zip(instances, vectors, texts, before, strict=True):
             just_kept = self._index.similarities(vector[None], [text], known)[0]
             if self._novelty.examples_apart:
-                siblings = [instruction == instance.instruction for instruction in told[: len(just_kept)]]
+                siblings = [
+                    instruction == instance.instruction for instruction in told[: len(just_kept)]
+                ]
                 just_kept = np.where(siblings, 0.0, just_kept)
             verdict = self._judge(instance, vector, np.concatenate([old, just_kept]))
             if isinstance(verdict, Kept):
@@ -161,11 +174,20 @@ class Gate:
             verdicts.append(verdict)
         return verdicts
 
-    def _judge(self, instance: Instance, vector: "np.ndarray", similarities: "np.ndarray") -> Kept | Reject:
-        """The verdict on one candidate with its (d,) vector and its (n,) similarities to every row."""
+    def _judge(
+        self, instance: Instance, vector: "np.ndarray", similarities: "np.ndarray"
+    ) -> Kept | Reject:
+        """The verdict on one candidate with its (d,) vector and its (n,) similarities to every
+        row."""
         text = text_of(instance, self._novelty)
         if _asked(instance) in self._seen:
-            return Reject("novelty", "exact repetition", text, "the same instruction and input are there already", 1.0)
+            return Reject(
+                "novelty",
+                "exact repetition",
+                text,
+                "the same instruction and input are there already",
+                1.0,
+            )
         neighbours = tuple(
             Neighbour(*self._index.labels[int(row)], round(float(similarities[row]), 4))
             for row in nearest(similarities, self._novelty.remember)
@@ -174,7 +196,9 @@ class Gate:
         if neighbours and float(similarities.max()) > self._novelty.threshold:
             return Reject("novelty", "too similar", text, top.text, top.score)
         mean = round(float(similarities.mean()), 4) if neighbours else 0.0
-        return Kept(instance.with_scores(novelty_max=top.score, novelty_mean=mean), neighbours, vector)
+        return Kept(
+            instance.with_scores(novelty_max=top.score, novelty_mean=mean), neighbours, vector
+        )
 
 
 def _asked(instance: Instance) -> tuple[object, ...]:

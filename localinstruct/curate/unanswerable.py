@@ -1,42 +1,63 @@
-"""Requests that a model of text cannot fulfil: pictures, sound, files or pages that are not there, acts in the world.
+"""Requests that a model of text cannot fulfil: pictures, sound, files or pages that are not there,
+acts in the world.
 
-Alpaca dropped every instruction that has a word such as "file", "map" or "music" in it, and so lost "File a complaint"
-and kept "Listen to the recording". Here the whole request is read: who is to do what with which object. Where text can
-do the work (ASCII art, Mermaid, SVG, the script of a video) the request stands. Not covered: other languages than
-English, and requests that need today's news. Every function returns the words that give the request away, or None.
+Alpaca dropped every instruction that has a word such as "file", "map" or "music" in it, and so lost
+"File a complaint" and kept "Listen to the recording". Here the whole request is read: who is to do
+what with which object. Where text can do the work (ASCII art, Mermaid, SVG, the script of a video)
+the request stands. Not covered: other languages than English, and requests that need today's news.
+Every function returns the words that give the request away, or None.
 
-A rule is a regular expression in which {name} stands for a part from `_PARTS` and a space for any white space.
+A rule is a regular expression in which {name} stands for a part from `_PARTS` and a space for any
+white space.
 """
 
 import re
 
 _NOUNS = {  # _ joins the words of one noun; every noun may have a plural s
-    "picture": "image picture pic photo photograph painting drawing illustration screenshot poster logo cartoon"
+    "picture": "image picture pic photo photograph painting drawing illustration screenshot "
+    "poster logo cartoon"
     " comic_strip infographic animation gif collage meme wallpaper portrait selfie sketch",
-    "shape": "flowchart flow_chart diagram graph pie_chart bar_chart line_chart gantt_chart org_chart histogram"
+    "shape": "flowchart flow_chart diagram graph pie_chart bar_chart line_chart gantt_chart "
+    "org_chart histogram"
     " scatterplot scatter_plot mind_map mindmap concept_map heatmap heat_map blueprint floor_plan",
-    "recorded": "video audio recording podcast soundtrack video_clip audio_clip audio_recording voice_memo",
-    "sound": "video audio recording podcast soundtrack song music track melody tune beat clip video_clip audio_clip"
+    "recorded": "video audio recording podcast soundtrack video_clip audio_clip audio_recording "
+    "voice_memo",
+    "sound": "video audio recording podcast soundtrack song music track melody tune beat clip "
+    "video_clip audio_clip"
     " audio_recording voice_memo",
-    "paper": "file document pdf spreadsheet attachment csv folder presentation slide dataset article report resume"
+    "paper": "file document pdf spreadsheet attachment csv folder presentation slide dataset "
+    "article report resume"
     " table text letter email code passage contract paper data image picture photo screenshot",
-    "food": "pizza food lunch dinner breakfast coffee groceries takeout burger sushi meal taxi cab uber flower",
-    "booking": "flight hotel table room taxi cab ticket appointment seat car trip cruise train meeting",
-    "figurative": "conclusion inference comparison parallel lesson distinction attention connection analogy analogies"
-    " inspiration link contrast insight implication line breath crowd moral on upon from up out near back straw blood",
-    "written": "plan outline proposal timeline strategy schedule solution argument proof scene story draft character"
+    "food": "pizza food lunch dinner breakfast coffee groceries takeout burger sushi meal taxi "
+    "cab uber flower",
+    "booking": "flight hotel table room taxi cab ticket appointment seat car trip cruise train "
+    "meeting",
+    "figurative": "conclusion inference comparison parallel lesson distinction attention "
+    "connection analogy analogies"
+    " inspiration link contrast insight implication line breath crowd moral on upon from up out "
+    "near back straw blood",
+    "written": "plan outline proposal timeline strategy schedule solution argument proof scene "
+    "story draft character"
     " biography idea summary comedy design",
-    "figure": "point data value function graph chart curve line histogram result number equation figure coordinate"
+    "figure": "point data value function graph chart curve line histogram result number equation "
+    "figure coordinate"
     " temperature sale trend parabola distribution",
-    "message": "email e-mail message sms text invoice fax letter flower gift package money payment invitation",
+    "message": "email e-mail message sms text invoice fax letter flower gift package money "
+    "payment invitation",
 }
 _VERBS = {
-    "make": "create make generate design produce render build prepare construct provide give show add insert include"
-    " attach send share upload post find take shoot edit crop resize sketch draw paint illustrate develop",
-    "look": "look_at look_closely_at look_carefully_at view examine describe caption transcribe inspect observe study"
-    " analyze analyse identify compare see review rate color colour label interpret summarize summarise",
-    "fetch": "visit open go_to browse read summarize summarise analyze analyse review watch listen check_out access"
-    " download click look_at translate evaluate critique paraphrase extract scrape obtain retrieve get",
+    "make": "create make generate design produce render build prepare construct provide give "
+    "show add insert include"
+    " attach send share upload post find take shoot edit crop resize sketch draw paint "
+    "illustrate develop",
+    "look": "look_at look_closely_at look_carefully_at view examine describe caption transcribe "
+    "inspect observe study"
+    " analyze analyse identify compare see review rate color colour label interpret summarize "
+    "summarise",
+    "fetch": "visit open go_to browse read summarize summarise analyze analyse review watch "
+    "listen check_out access"
+    " download click look_at translate evaluate critique paraphrase extract scrape obtain "
+    "retrieve get",
 }
 
 
@@ -48,7 +69,8 @@ def _any(words: str, plural: bool) -> str:
 _PARTS = {
     **{name: _any(words, plural=True) for name, words in _NOUNS.items()},
     **{name: _any(words, plural=False) for name, words in _VERBS.items()},
-    "given": "(?:this|the (?:following|given|attached|provided|accompanying|above)|following|attached|accompanying)",
+    "given": "(?:this|the "
+    "(?:following|given|attached|provided|accompanying|above)|following|attached|accompanying)",
     "placed": "(?:below|above|attached|provided|shown|given|here|that (?:is|was) attached)",
     # Adjectives and articles before a noun, never a preposition: "a title for a video" is no video.
     "any": r"(?:(?!(?:for|about|of|from|to|with|on|in|into|that|which|by|as|using|titled)\b)[\w'’-]+,? ){0,5}?",
@@ -60,7 +82,8 @@ _PARTS = {
     "url": r"(?:https?://|www\.)",
 }
 _ASK = (  # the start of a request: of a sentence, or after words that introduce one
-    r"(?:^|[.!?:\n]\s*|\b(?:please|then|can you|could you|would you|i want you to|i would like you to|help me) )"
+    r"(?:^|[.!?:\n]\s*|\b(?:please|then|can you|could you|would you|i want you to|i would like "
+    r"you to|help me) )"
     r"(?:(?:please|now|first|also|next),? )?"
 )
 
@@ -83,47 +106,59 @@ _DRAW = _asked(
     r"{make} {any}(?:{picture}|{shape}|maps?(?= (?:of|showing)\b)){end}",
     r"draw (?!(?:(?:a|an|the|any|some|your|two|three|clear|logical|possible) )*{figurative}\b)"
     r"(?:me|us|a|an|the|this|these|your|my|some|two|three|what|how|\w+s)\b",
-    r"paint (?:me|us|a|an|the|this) (?!(?:\w+ ){0,2}(?:picture|portrait) (?:with|of|in|using) (?:words|the situation))",
+    r"paint (?:me|us|a|an|the|this) (?!(?:\w+ ){0,2}(?:picture|portrait) (?:with|of|in|using) "
+    r"(?:words|the situation))",
     r"illustrate (?:\w+ ){1,8}?(?:with|using|in) an? (?:{picture}|{shape})",
     r"sketch (?:me )?(?:a|an|the) (?!(?:\w+ )?{written}\b)",
-    r"(?:plot|graph|chart) (?:me )?(?:a|an|the|these|this|those|each|both|all|following) (?:\w+ ){0,3}?{figure}\b",
+    r"(?:plot|graph|chart) (?:me )?(?:a|an|the|these|this|those|each|both|all|following) (?:\w+ "
+    r"){0,3}?{figure}\b",
 ) + _rules(r"\band (?:create|make|draw|sketch|plot|produce|include) {any}{shape}{end}")
 _PLAY = _asked(
     r"(?:create|make|generate|produce|render|record|film|shoot|edit|upload|send|share|play|mix|find) {any}"
     r"(?!(?:songs?|tracks?) (?:about|for)\b){sound}{end}",
-    r"(?:compose|perform) {any}(?:piece of )?(?:music|melody|melodies|tunes?|beats?|soundtracks?|symphony|score){end}",
+    r"(?:compose|perform) {any}(?:piece of "
+    r")?(?:music|melody|melodies|tunes?|beats?|soundtracks?|symphony|score){end}",
     r"(?:sing|hum|whistle) (?:me|us|a|an|the|this|along|your)\b",
 )
 _SHOWN = _asked(
-    r"{look} (?:the|this|these|that) (?:[\w-]+ ){0,2}?(?:{picture}|videos?|clips?|audio|recordings?|podcasts?){end}",
+    r"{look} (?:the|this|these|that) (?:[\w-]+ "
+    r"){0,2}?(?:{picture}|videos?|clips?|audio|recordings?|podcasts?){end}",
     r"(?:watch|listen (?:closely |carefully )?to) (?:a|an|the|this|these|that|some) {few}"
     r"(?:{sound}|movies?|films?|lectures?|speech|conversation|episode|documentary){end}",
 ) + _rules(
     r"\b{given} (?:[\w-]+ ){0,2}?(?:{picture}|{recorded}){end}",
     r"\b(?:the|a|an) (?:[\w-]+ ){0,2}?(?:{picture}|{recorded}) {placed}\b",
-    r"\b(?:what|who|where|how many)\b[\w\s]{0,30}\b(?:is|are|see)\b[\w\s]{0,40}\bin (?:the|this) {picture}{end}",
+    r"\b(?:what|who|where|how many)\b[\w\s]{0,30}\b(?:is|are|see)\b[\w\s]{0,40}\bin (?:the|this) "
+    r"{picture}{end}",
 )
-_SHOWN_SHAPE = _asked(  # counts only without an input: a graph, chart or map may be written out there
-    r"look (?:closely |carefully )?at (?:the|this) (?:[\w-]+ ){0,2}?(?:{shape}|charts?|maps?|figures?){end}"
-) + _rules(
-    r"\b{given} (?:[\w-]+ ){0,2}?(?:{shape}|charts?|maps?|figures?){end}",
-    r"\b(?:the|a|an) (?:[\w-]+ ){0,2}?(?:{shape}|charts?|maps?|figures?) {placed}\b",
+_SHOWN_SHAPE = (
+    _asked(  # counts only without an input: a graph, chart or map may be written out there
+        r"look (?:closely |carefully )?at (?:the|this) (?:[\w-]+ "
+        r"){0,2}?(?:{shape}|charts?|maps?|figures?){end}"
+    )
+    + _rules(
+        r"\b{given} (?:[\w-]+ ){0,2}?(?:{shape}|charts?|maps?|figures?){end}",
+        r"\b(?:the|a|an) (?:[\w-]+ ){0,2}?(?:{shape}|charts?|maps?|figures?) {placed}\b",
+    )
 )
 _BY_TEXT = _rules(
-    r"\b(?:ascii|mermaid|graphviz|dot language|svg|html|css|latex|tikz|markdown|plantuml|matplotlib|python|javascript"
+    r"\b(?:ascii|mermaid|graphviz|dot "
+    r"language|svg|html|css|latex|tikz|markdown|plantuml|matplotlib|python|javascript"
     r"|java|code|program|script|text-based|text only|only text|in (?:plain )?(?:words|text)|lyrics"
     r"|adjacency|emojis?)\b"
 )
 _ATTACHED = _asked(
     r"(?:open|download|upload|load|print|import) (?:up )?(?:the|this|that|my|these) {few}"
     r"(?:files?|documents?|pdfs?|spreadsheets?|attachments?|csvs?|folders?|presentations?|slides?|datasets?)\b",
-    r"(?:visit|open|go to|browse|follow|check out|navigate to) (?:the|this) (?:following |given |provided )?"
+    r"(?:visit|open|go to|browse|follow|check out|navigate to) (?:the|this) (?:following |given "
+    r"|provided )?"
     r"(?:\w+ )?(?:website|web ?page|link|url|page|site)\b",
 ) + _rules(
     r"\b(?:attached|enclosed|uploaded|accompanying) (?:[\w-]+ ){0,2}?{paper}\b",
     r"\b(?:the|this|that) (?:[\w-]+ )?(?:attachments?|uploaded)\b",
     r"\bclick(?:ing)? (?:on )?(?:the|this) (?:[\w-]+ )?(?:link|button)\b",
-    r"\b(?:at|from|in|on|using) (?:the|this) (?:following|given|provided|attached) (?:link|url|website|web ?page)\b",
+    r"\b(?:at|from|in|on|using) (?:the|this) (?:following|given|provided|attached) "
+    r"(?:link|url|website|web ?page)\b",
     r"\b(?:article|page|website|story|post|document|report) (?:at the link|linked)\b",
 )
 _ATTACHED_IN_A_LETTER = _rules(
@@ -138,48 +173,63 @@ _ADDRESS = _rules(
     r"\b(?:urls?|links?|uris?|domains?|hostnames?|protocols?|address|addresses|query|shorten|encode|valid)\b"
 )
 _ACTS = _asked(
-    r"set (?:up )?(?:me )?(?:an?|the|my|another) {few}(?:alarms?|timers?|reminders?|stopwatch|thermostat)\b",
+    r"set (?:up )?(?:me )?(?:an?|the|my|another) "
+    r"{few}(?:alarms?|timers?|reminders?|stopwatch|thermostat)\b",
     r"(?:remind|wake) me\b",
-    r"(?:call|phone|dial|ring|(?<!me\x20)text) (?:my|me|him|her|911|(?:an?|the) (?:taxi|cab|uber|doctor|ambulance"
+    r"(?:call|phone|dial|ring|(?<!me\x20)text) (?:my|me|him|her|911|(?:an?|the) "
+    r"(?:taxi|cab|uber|doctor|ambulance"
     r"|police|plumber|restaurant|hotel|bank|office|number|store))\b",
     r"send (?:out )?(?:him|her|them|me|my|an?|the|this|that) {few}{message}\b",
     r"(?:order|buy|purchase) (?:me|us|my) \w+",
     r"(?:order|get|buy) (?:me )?(?:an?|some) (?:[\w-]+ ){0,2}?{food}\b",
     r"(?:book|reserve) (?:me |us )?(?:an?|the|my|two|three|\d+) {few}{booking}\b",
-    r"schedule (?:me )?(?:an?|my|the) {few}(?:meetings?|appointments?|calls?|interviews?|pickup|haircut|visit)\b",
-    r"turn (?:on|off|up|down) (?:the|my|all) {few}(?:lights?|lamps?|tv|television|radio|heat(?:ing|er)?|thermostat"
+    r"schedule (?:me )?(?:an?|my|the) "
+    r"{few}(?:meetings?|appointments?|calls?|interviews?|pickup|haircut|visit)\b",
+    r"turn (?:on|off|up|down) (?:the|my|all) "
+    r"{few}(?:lights?|lamps?|tv|television|radio|heat(?:ing|er)?|thermostat"
     r"|volume|music|ac|alarm|oven|fan)\b",
-    r"add [\w\s']{0,40}?\bto (?:my|the|your) (?:calendar|cart|contacts|playlist|shopping (?:cart|list)|reminders)\b",
+    r"add [\w\s']{0,40}?\bto (?:my|the|your) (?:calendar|cart|contacts|playlist|shopping "
+    r"(?:cart|list)|reminders)\b",
     r"create (?:an?|the) (?:calendar (?:event|entry)|reminder|alarm)\b",
-    r"(?:transfer|wire|withdraw|deposit|pay) (?:[$€£]|my\b|the (?:bill|rent)|\d+ (?:dollars|euros|pounds))",
-    r"(?:lock|unlock|close|open) (?:the|my) (?:front |back |garage |car )?(?:doors?|windows?|curtains|blinds|garage)\b",
-    r"(?:go|drive|walk|run|travel|fly) to (?:the|my) (?:[\w-]+ ){0,2}?(?:store|shop|supermarket|library|park|bank"
+    r"(?:transfer|wire|withdraw|deposit|pay) (?:[$€£]|my\b|the (?:bill|rent)|\d+ "
+    r"(?:dollars|euros|pounds))",
+    r"(?:lock|unlock|close|open) (?:the|my) (?:front |back |garage |car "
+    r")?(?:doors?|windows?|curtains|blinds|garage)\b",
+    r"(?:go|drive|walk|run|travel|fly) to (?:the|my) (?:[\w-]+ "
+    r"){0,2}?(?:store|shop|supermarket|library|park|bank"
     r"|kitchen|gym|airport|market|office)\b",
-    r"(?:vacuum|mop|sweep|water|feed|walk) (?:the|my|your) (?:\w+ )?(?:floor|house|room|plants?|garden|dog|cat)\b",
+    r"(?:vacuum|mop|sweep|water|feed|walk) (?:the|my|your) (?:\w+ "
+    r")?(?:floor|house|room|plants?|garden|dog|cat)\b",
     r"check my (?:e-?mails?|inbox|bank|balance|calendar|messages|account|voicemail)\b",
 )
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]}]+", re.IGNORECASE)
-_SHOWS_PICTURE = _rules(r"!\[[^\]\n]{0,200}\]\([^)\n]{1,500}\)", r"\[(?:image|photo|picture|video|attachment)\]")
+_SHOWS_PICTURE = _rules(
+    r"!\[[^\]\n]{0,200}\]\([^)\n]{1,500}\)", r"\[(?:image|photo|picture|video|attachment)\]"
+)
 _SAMPLE_HOST = re.compile(
     r"(?:https?://)?(?:[\w-]+\.)*"
     r"(?:example\.\w+|localhost|127\.0\.0\.1|w3\.org|schema\.org|your[\w-]*\.\w+|my[\w-]*\.\w+)\b",
     re.IGNORECASE,
 )
 _WANTS_URL = _rules(
-    r"\b(?:urls?|links?|uris?|web ?sites?|web ?pages?|sources?|references?|cite|citations?|html|curl|api|code|script"
+    r"\b(?:urls?|links?|uris?|web ?sites?|web "
+    r"?pages?|sources?|references?|cite|citations?|html|curl|api|code|script"
     r"|markdown|http\w*|domains?|online|python|javascript|regex\w*|scrap\w+|e-?mail)\b"
 )
 
 
 def media(instruction: str, given: str) -> str | None:
-    """Find a picture, drawing, video or sound that is to be made, seen or heard. `given` is the task's input."""
+    """Find a picture, drawing, video or sound that is to be made, seen or heard. `given` is the
+    task's input."""
     made = None if _found(_BY_TEXT, instruction) else _found(_DRAW + _PLAY, instruction)
     return made or _found(_SHOWN if given.strip() else _SHOWN + _SHOWN_SHAPE, instruction)
 
 
 def attachment(instruction: str, given: str) -> str | None:
     """Find a file, page or address that would have to be opened and is not part of the task."""
-    attached = None if _found(_ATTACHED_IN_A_LETTER, instruction) else _found(_ATTACHED, instruction)
+    attached = (
+        None if _found(_ATTACHED_IN_A_LETTER, instruction) else _found(_ATTACHED, instruction)
+    )
     if attached or _found(_ADDRESS, instruction):
         return attached
     only_address = _URL.fullmatch(given.strip())
@@ -189,7 +239,8 @@ def attachment(instruction: str, given: str) -> str | None:
 
 
 def action(instruction: str) -> str | None:
-    """Find something that is to be done in the world: an alarm, a call, a purchase, a light switch."""
+    """Find something that is to be done in the world: an alarm, a call, a purchase, a light
+    switch."""
     return _found(_ACTS, instruction)
 
 

@@ -1,1 +1,2 @@
-"""From kept rows to the files a student is trained on: mixing, decontamination, phrasing and the split."""
+"""From kept rows to the files a student is trained on: mixing, decontamination, phrasing and the
+split."""

@@ -1,9 +1,10 @@
 """Other runs and files mixed into the dataset: `dataset.from`, with what came from where.
 
-Rows of a source are taken whole, up to max_rows, or in the proportion of the weights, drawn by seed and content. A row
-that asks what a row of an earlier source asks is dropped: exactly (instruction and input), or by cosine of embeddings,
-in one matrix product per block, exact. Within one source nothing is compared by cosine: its own rules decided there.
-Not covered: weights among the run's own rows; they always come first, and whole.
+Rows of a source are taken whole, up to max_rows, or in the proportion of the weights, drawn by seed
+and content. A row that asks what a row of an earlier source asks is dropped: exactly (instruction
+and input), or by cosine of embeddings, in one matrix product per block, exact. Within one source
+nothing is compared by cosine: its own rules decided there. Not covered: weights among the run's own
+rows; they always come first, and whole.
 """
 
 from collections import Counter
@@ -32,7 +33,8 @@ BLOCK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one source brought: rows it has, rows asked of it, rows taken, and the dropped by reason."""
+    """What one source brought: rows it has, rows asked of it, rows taken, and the dropped by
+    reason."""
 
     source: str
     has: int
@@ -43,7 +45,8 @@ class Contribution:
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Rows of all sources, the run's own first; the source of each row by id; and the rest, counted and with reasons."""
+    """Rows of all sources, the run's own first; the source of each row by id; and the rest, counted
+    and with reasons."""
 
     rows: list[Instance]
     source_of: dict[str, str]
@@ -60,7 +63,10 @@ def require_sources(section: Dataset, workspace: Path) -> None:
     missing = [source.path for source in section.sources if _place(source, workspace) is None]
     if missing:
         found = listing([f"{path}: no such run or file" for path in missing])
-        raise DataError(f"dataset.from: {found}", "Paths are relative to this directory or to the recipe's workspace.")
+        raise DataError(
+            f"dataset.from: {found}",
+            "Paths are relative to this directory or to the recipe's workspace.",
+        )
 
 
 def state_of(section: Dataset, workspace: Path) -> list[str]:
@@ -70,9 +76,15 @@ def state_of(section: Dataset, workspace: Path) -> list[str]:
 
 
 def mix(
-    own: Sequence[Instance], section: Dataset, seed: int, workspace: Path, encoder: Encoder | None, progress: Progress
+    own: Sequence[Instance],
+    section: Dataset,
+    seed: int,
+    workspace: Path,
+    encoder: Encoder | None,
+    progress: Progress,
 ) -> Mixture:
-    """The run's own rows and those of every source; without an encoder only exact repetitions are dropped."""
+    """The run's own rows and those of every source; without an encoder only exact repetitions are
+    dropped."""
     require_sources(section, workspace)
     pools = [_rows(place) for source in section.sources if (place := _place(source, workspace))]
     asked = amounts([len(pool) for pool in pools], section.sources)
@@ -84,7 +96,8 @@ def mix(
 
 
 def amounts(has: Sequence[int], sources: Sequence[Source]) -> list[int]:
-    """How many rows each source gives: all, at most max_rows, or as its weight says compared with the other weights.
+    """How many rows each source gives: all, at most max_rows, or as its weight says compared with
+    the other weights.
 
     Weights are kept to exactly by the source that runs out first.
     """
@@ -92,16 +105,24 @@ def amounts(has: Sequence[int], sources: Sequence[Source]) -> list[int]:
     weighted = [n / source.weight for n, source in zip(most, sources, strict=True) if source.weight]
     scale = min(weighted, default=0.0)
     return [
-        min(n, round(source.weight * scale)) if source.weight else n for n, source in zip(most, sources, strict=True)
+        min(n, round(source.weight * scale)) if source.weight else n
+        for n, source in zip(most, sources, strict=True)
     ]
 
 
 def _joined(
-    chosen: list[tuple[str, int, list[Instance]]], section: Dataset, encoder: Encoder | None, progress: Progress
+    chosen: list[tuple[str, int, list[Instance]]],
+    section: Dataset,
+    encoder: Encoder | None,
+    progress: Progress,
 ) -> Mixture:
     mixed = Mixture([], {}, [], [])
     seen: set[object] = set()
-    near = _Near(encoder, section.similar, progress) if encoder is not None and section.similar else None
+    near = (
+        _Near(encoder, section.similar, progress)
+        if encoder is not None and section.similar
+        else None
+    )
     for name, has, rows in chosen:
         fresh, rejects = _exact(rows, seen, name)
         if near is not None:
@@ -116,7 +137,9 @@ def _joined(
     return mixed
 
 
-def _exact(rows: Sequence[Instance], seen: set[object], name: str) -> tuple[list[Instance], list[Reject]]:
+def _exact(
+    rows: Sequence[Instance], seen: set[object], name: str
+) -> tuple[list[Instance], list[Reject]]:
     fresh, here = [], set(seen) if name != OWN else set()
     rejects = []
     for row in rows:
@@ -141,15 +164,22 @@ class _Near:
 
         if not rows:
             return rows, []
-        texts = ["\n".join([*(turn.content for turn in row.history), row.instruction, row.input]) for row in rows]
+        texts = [
+            "\n".join([*(turn.content for turn in row.history), row.instruction, row.input])
+            for row in rows
+        ]
         show = f"embedding {name}"
-        vectors = encode_in_blocks(self._encoder, texts, lambda done: self._progress.update(show, done, len(texts)))
+        vectors = encode_in_blocks(
+            self._encoder, texts, lambda done: self._progress.update(show, done, len(texts))
+        )
         top = self._nearest(vectors)
         keep = top <= self._threshold
         kept = vectors[keep]
         self._earlier = kept if self._earlier is None else np.concatenate([self._earlier, kept])
         close = [
-            Reject("mix", "like a row of another source", row.instruction, name, round(float(score), 4))
+            Reject(
+                "mix", "like a row of another source", row.instruction, name, round(float(score), 4)
+            )
             for row, score in zip(rows, top, strict=True)
             if score > self._threshold
         ]

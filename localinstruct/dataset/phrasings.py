@@ -1,9 +1,11 @@
-"""Self-Instruct's thirteen ways to put a task to a model (its step 4), so that a student does not learn one form by heart.
+"""Self-Instruct's thirteen ways to put a task to a model (its step 4), so that a student does not
+learn one form by heart.
 
-Seven forms for a task with an input, six without: with or without the words "Task", "Input" and "Output", one line break
-or two. Half of the inputs also lose their only field name ("Sentence: ...") or their blank lines. A row becomes a row
-whose instruction holds all of it; the training template goes around that as around any other, so training and evaluation
-still agree. Which form a row gets depends on the row alone. Not covered: talks of several turns, which stay as they are.
+Seven forms for a task with an input, six without: with or without the words "Task", "Input" and
+"Output", one line break or two. Half of the inputs also lose their only field name ("Sentence:
+...") or their blank lines. A row becomes a row whose instruction holds all of it; the training
+template goes around that as around any other, so training and evaluation still agree. Which form a
+row gets depends on the row alone. Not covered: talks of several turns, which stay as they are.
 """
 
 import re
@@ -44,7 +46,12 @@ def _rephrase(row: Instance, rng: Random) -> Instance:
     text = rng.choice(forms).replace("{instruction}", row.instruction.strip(), 1)
     before, _, after = text.rpartition("{input}")
     whole = f"{before}{given}{after}" if row.input else text
-    return replace(row, instruction=whole.rstrip(" "), input="", lineage=replace(row.lineage, parents=(row.id,)))
+    return replace(
+        row,
+        instruction=whole.rstrip(" "),
+        input="",
+        lineage=replace(row.lineage, parents=(row.id,)),
+    )
 
 
 def _varied(given: str, rng: Random) -> str:

@@ -1,9 +1,11 @@
-"""What the student sees of the kept rows: decontaminated, split, at most max_rows, as two files in runs/NAME/dataset/.
+"""What the student sees of the kept rows: decontaminated, split, at most max_rows, as two files in
+runs/NAME/dataset/.
 
-The split depends on the seed and on each row's content only, not on the order of the rows: a row keeps its side when
-more are generated later, but for the few at the border. Held-out rows are for the loss of rows of the same kind; the
-tasks of `evaluate.tasks` are kept out of both sides. Every row that is left out is in dataset/rejects.jsonl with its
-reason. Not covered: near duplicates between the sides; novelty has removed what is closer than its threshold.
+The split depends on the seed and on each row's content only, not on the order of the rows: a row
+keeps its side when more are generated later, but for the few at the border. Held-out rows are for
+the loss of rows of the same kind; the tasks of `evaluate.tasks` are kept out of both sides. Every
+row that is left out is in dataset/rejects.jsonl with its reason. Not covered: near duplicates
+between the sides; novelty has removed what is closer than its threshold.
 """
 
 import json
@@ -34,9 +36,11 @@ SOURCES = "sources.jsonl"
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
-    """Write both sides; DataError when there are too few rows, RecipeError when the template cannot hold them.
+    """Write both sides; DataError when there are too few rows, RecipeError when the template cannot
+    hold them.
 
-    The result counts kept rows ("rows"), both sides, the dropped by reason, and how many of both sides have an input.
+    The result counts kept rows ("rows"), both sides, the dropped by reason, and how many of both
+    sides have an input.
     """
     mixed = _mixed(recipe, run, workspace, progress)
     kept = mixed.rows
@@ -79,24 +83,35 @@ def _mixed(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> Mix
     mixed = mix(list(run.kept()), section, recipe.seed, workspace, encoder, progress)
     for one in mixed.contributions if section.sources else ():
         left_out = "".join(f", {count} {reason}" for reason, count in one.dropped.items())
-        progress.say(f"{one.source}: {one.taken:,} of {one.asked:,} asked rows taken (it has {one.has:,}){left_out}")
+        progress.say(
+            f"{one.source}: {one.taken:,} of {one.asked:,} asked rows taken (it has "
+            f"{one.has:,}){left_out}"
+        )
     return mixed
 
 
 def _save_sources(folder: Path, mixed: Mixture) -> None:
     """sources.jsonl: which source each row came from."""
-    lines = [json.dumps({"id": row.id, "source": mixed.source_of[row.id]}, ensure_ascii=False) for row in mixed.rows]
+    lines = [
+        json.dumps({"id": row.id, "source": mixed.source_of[row.id]}, ensure_ascii=False)
+        for row in mixed.rows
+    ]
     write_text(folder / SOURCES, "".join(f"{line}\n" for line in lines))
 
 
-def split(rows: Sequence[Instance], share: float, seed: int) -> tuple[list[Instance], list[Instance]]:
-    """(train, held out), both in the order of `rows`. A share above 0 holds out at least one row, and never all."""
+def split(
+    rows: Sequence[Instance], share: float, seed: int
+) -> tuple[list[Instance], list[Instance]]:
+    """(train, held out), both in the order of `rows`. A share above 0 holds out at least one row,
+    and never all."""
     count = min(max(1, round(len(rows) * share)), len(rows) - 1) if share else 0
     drawn = {row.id for row in _shuffled(rows, seed)[:count]}
     return [row for row in rows if row.id not in drawn], [row for row in rows if row.id in drawn]
 
 
-def _select(kept: list[Instance], recipe: Recipe, workspace: Path) -> tuple[list[Instance], list[Reject]]:
+def _select(
+    kept: list[Instance], recipe: Recipe, workspace: Path
+) -> tuple[list[Instance], list[Reject]]:
     """Rows that are neither repeated nor in the evaluation tasks, and rejects for the others."""
     rows, rejects = unique(kept)
     if recipe.dataset.decontaminate and recipe.evaluate.tasks:
@@ -106,8 +121,11 @@ def _select(kept: list[Instance], recipe: Recipe, workspace: Path) -> tuple[list
     return rows, rejects
 
 
-def _seeds(recipe: Recipe, workspace: Path, rows: list[Instance]) -> tuple[list[Instance], list[Reject]]:
-    """Seed tasks to train on if the recipe wants them, and rejects for those that are rows or evaluation tasks."""
+def _seeds(
+    recipe: Recipe, workspace: Path, rows: list[Instance]
+) -> tuple[list[Instance], list[Reject]]:
+    """Seed tasks to train on if the recipe wants them, and rejects for those that are rows or
+    evaluation tasks."""
     if not recipe.dataset.include_seeds:
         return [], []
     seeds, rejects = _select(rows + read_instances(workspace / recipe.seeds), recipe, workspace)
@@ -116,11 +134,15 @@ def _seeds(recipe: Recipe, workspace: Path, rows: list[Instance]) -> tuple[list[
     return [seed for seed in seeds if seed.id not in present], rejects
 
 
-def _at_most(train: list[Instance], section: Dataset, seed: int) -> tuple[list[Instance], list[Reject]]:
+def _at_most(
+    train: list[Instance], section: Dataset, seed: int
+) -> tuple[list[Instance], list[Reject]]:
     if section.max_rows is None or len(train) <= section.max_rows:
         return train, []
     drawn = {row.id for row in _shuffled(train, seed)[: section.max_rows]}
-    over = [Reject("dataset", "over max_rows", row.instruction) for row in train if row.id not in drawn]
+    over = [
+        Reject("dataset", "over max_rows", row.instruction) for row in train if row.id not in drawn
+    ]
     return [row for row in train if row.id in drawn], over
 
 
@@ -133,12 +155,16 @@ def _require_enough(rows: Sequence[Instance], kept: int, name: str) -> None:
     if len(rows) >= LEAST_ROWS:
         return
     raise DataError(
-        f"Expected at least {LEAST_ROWS} rows to train on, found {len(rows)} (of {kept} kept rows).",
-        f"Generate more: localinstruct generate {name} --set generate.target={max(100, 10 * LEAST_ROWS)}",
+        f"Expected at least {LEAST_ROWS} rows to train on, found {len(rows)} (of {kept} kept "
+        "rows).",
+        f"Generate more: localinstruct generate {name} --set "
+        f"generate.target={max(100, 10 * LEAST_ROWS)}",
     )
 
 
-def _save(folder: Path, train: list[Instance], held_out: list[Instance], rejects: list[Reject]) -> Path:
+def _save(
+    folder: Path, train: list[Instance], held_out: list[Instance], rejects: list[Reject]
+) -> Path:
     folder.mkdir(exist_ok=True, mode=0o700)
     write(train, "jsonl", folder / TRAIN)
     write(held_out, "jsonl", folder / HELD_OUT)
@@ -149,4 +175,6 @@ def _save(folder: Path, train: list[Instance], held_out: list[Instance], rejects
 
 def _summary(train: int, held_out: int, dropped: Counter[str]) -> str:
     left_out = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
-    return f"{train} rows to train on, {held_out} held out" + (f"; left out: {left_out}." if left_out else ".")
+    return f"{train} rows to train on, {held_out} held out" + (
+        f"; left out: {left_out}." if left_out else "."
+    )

@@ -1,8 +1,9 @@
-"""A folder of documents: every file read or named with its reason, every text normalised and cut into passages.
+"""A folder of documents: every file read or named with its reason, every text normalised and cut
+into passages.
 
-Links are not followed, so nothing outside the folder is read; names that begin with a dot are left alone. Texts are put
-into Unicode's composed form (NFC), freed of what cannot be seen, and offsets count letters of that text. A passage that
-stands in several files is taken once, from the first.
+Links are not followed, so nothing outside the folder is read; names that begin with a dot are left
+alone. Texts are put into Unicode's composed form (NFC), freed of what cannot be seen, and offsets
+count letters of that text. A passage that stands in several files is taken once, from the first.
 """
 
 import os
@@ -42,15 +43,19 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What a folder holds: passages as instances (`input` is the text), files that gave some, files that gave none."""
+    """What a folder holds: passages as instances (`input` is the text), files that gave some, files
+    that gave none."""
 
     passages: list[Instance]
     read: int
     problems: list[Problem]
 
 
-def read_folder(folder: Path, words: int, shortest: int, progress: Progress, seconds: int = SECONDS) -> Folder:
-    """All documents below `folder`, in the order of their paths; DataError when none of them can be used."""
+def read_folder(
+    folder: Path, words: int, shortest: int, progress: Progress, seconds: int = SECONDS
+) -> Folder:
+    """All documents below `folder`, in the order of their paths; DataError when none of them can be
+    used."""
     require_folder(folder)
     files, problems, found_in = sorted(_files(folder)), list[Problem](), dict[str, Instance]()
     read = 0
@@ -62,15 +67,20 @@ def read_folder(folder: Path, words: int, shortest: int, progress: Progress, sec
             why = why or ("" if spans else f"fewer than {shortest} words of text in it")
             for start, end in spans:
                 made = Instance(
-                    "", input=text[start:end], name=source, lineage=Lineage("document", source=source, offset=start)
+                    "",
+                    input=text[start:end],
+                    name=source,
+                    lineage=Lineage("document", source=source, offset=start),
                 )
                 found_in.setdefault(made.id, made)
             read += not why
             problems += [Problem(source, why)] if why else []
             progress.update("documents", number, len(files), source)
     if not found_in:
-        raise DataError(f"{folder}: no document that can be used among {len(files)} files.{_named(problems)}",
-                        f"Expected files that end in {', '.join(READERS)}.")  # fmt: skip
+        raise DataError(
+            f"{folder}: no document that can be used among {len(files)} files.{_named(problems)}",
+            f"Expected files that end in {', '.join(READERS)}.",
+        )
     return Folder(list(found_in.values()), read, problems)
 
 
@@ -78,7 +88,10 @@ def require_folder(folder: Path) -> None:
     """DataError when there is no such folder; what is in it is not looked at."""
     if not folder.is_dir():
         found = "nothing" if not folder.exists() else "a file"
-        raise DataError(f"{folder}: expected a folder of documents, found {found}.", "Name one as seeds in the recipe.")
+        raise DataError(
+            f"{folder}: expected a folder of documents, found {found}.",
+            "Name one as seeds in the recipe.",
+        )
 
 
 def _named(problems: list[Problem]) -> str:
@@ -86,7 +99,8 @@ def _named(problems: list[Problem]) -> str:
 
 
 def told(read: int, passages: int, left_out: list[tuple[str, str]]) -> str:
-    """'190 read, 812 passages, 2 left out: a.pdf (encrypted), b.txt (empty)', the first few of them named."""
+    """'190 read, 812 passages, 2 left out: a.pdf (encrypted), b.txt (empty)', the first few of them
+    named."""
     named = ", ".join(f"{source} ({why})" for source, why in left_out[:SHOWN])
     more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""
     left = f", {len(left_out):,} left out: {named}{more}" if left_out else ""

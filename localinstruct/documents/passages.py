@@ -1,4 +1,5 @@
-"""A text in passages: whole paragraphs while they fit, long ones cut at sentences; each is a piece of the text as it stands."""
+"""A text in passages: whole paragraphs while they fit, long ones cut at sentences; each is a piece
+of the text as it stands."""
 
 import re
 from collections.abc import Iterator
@@ -8,13 +9,15 @@ from localinstruct.methods.support import sentences
 
 _BREAK = re.compile(r"\n[ \t]*\n\s*")
 _LETTERS_PER_WORD = 12
-"""So many letters count as a word at most, so that a text without blanks does not become one passage."""
+"""So many letters count as a word at most, so that a text without blanks does not become one
+passage."""
 
 Span = tuple[int, int]
 
 
 def passages(text: str, words: int, shortest: int) -> list[Span]:
-    """(start, end) of every passage in letters, in order, each of at most about `words` words; shorter ones are left out."""
+    """(start, end) of every passage in letters, in order, each of at most about `words` words;
+    shorter ones are left out."""
     packed: list[Span] = []
     for start, end in _pieces(text, words):
         if packed and _fits(text[packed[-1][0] : end], words):
@@ -25,7 +28,8 @@ def passages(text: str, words: int, shortest: int) -> list[Span]:
 
 
 def _pieces(text: str, words: int) -> Iterator[Span]:
-    """Paragraphs; of those that are too long the sentences; of those that still are, pieces of a length."""
+    """Paragraphs; of those that are too long the sentences; of those that still are, pieces of a
+    length."""
     for start, end in paragraphs(text):
         if _fits(text[start:end], words):
             yield start, end

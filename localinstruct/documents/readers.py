@@ -1,9 +1,10 @@
 """From a file to its text: plain text, Markdown, HTML, PDF and Word, by the ending of its name.
 
-Runs in the worker, which has limits of memory and time. What a reader would not show to a person (scripts, styles,
-comments, hidden elements) does not come along. `Unreadable` says why in a few words; any other exception means that the
-file is damaged. Not covered: scanned pages (no OCR), footnotes, headers, text boxes and tracked insertions of Word files,
-hidden text of PDF and Word files, old .doc.
+Runs in the worker, which has limits of memory and time. What a reader would not show to a person
+(scripts, styles, comments, hidden elements) does not come along. `Unreadable` says why in a few
+words; any other exception means that the file is damaged. Not covered: scanned pages (no OCR),
+footnotes, headers, text boxes and tracked insertions of Word files, hidden text of PDF and Word
+files, old .doc.
 """
 
 import io
@@ -21,10 +22,12 @@ _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _UNSEEN = (
     "//script|//style|//template|//noscript|//head|//iframe|//object|//svg|//select|//textarea|//nav|//*[@hidden]"
-    "|//*[contains(translate(@style,' ','') , 'display:none') or contains(translate(@style,' ',''), 'visibility:hidden')]"
+    "|//*[contains(translate(@style,' ','') , 'display:none') or contains(translate(@style,' "
+    "',''), 'visibility:hidden')]"
 )
 _BLOCKS = (
-    "address article aside blockquote body dd details div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 "
+    "address article aside blockquote body dd details div dl dt fieldset figcaption figure "
+    "footer form h1 h2 h3 h4 h5 h6 "
     "header hr li main ol p pre section summary table tr ul"
 )
 
@@ -59,7 +62,11 @@ def html(data: bytes) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         data = data.decode("utf-16").encode()
     parser = HTMLParser(
-        encoding=_encoding(data), no_network=True, remove_comments=True, remove_pis=True, huge_tree=False
+        encoding=_encoding(data),
+        no_network=True,
+        remove_comments=True,
+        remove_pis=True,
+        huge_tree=False,
     )
     if not data.strip():
         return ""
@@ -70,7 +77,9 @@ def html(data: bytes) -> str:
     pieces: list[str] = []
     for event, element in etree.iterwalk(root, events=("start", "end")):
         pieces.append(_edge(element.tag))
-        pieces.append(re.sub(r"\s+", " ", (element.text if event == "start" else element.tail) or ""))
+        pieces.append(
+            re.sub(r"\s+", " ", (element.text if event == "start" else element.tail) or "")
+        )
     return "".join(pieces)
 
 
@@ -127,7 +136,9 @@ def docx(data: bytes) -> str:
     except zipfile.BadZipFile:
         raise Unreadable("not a Word file") from None
     blocks = Document(io.BytesIO(data)).iter_inner_content()
-    return "\n\n".join(_table(block) if isinstance(block, Table) else block.text for block in blocks)
+    return "\n\n".join(
+        _table(block) if isinstance(block, Table) else block.text for block in blocks
+    )
 
 
 def _table(table: Any) -> str:
@@ -136,11 +147,17 @@ def _table(table: Any) -> str:
 
 
 def _require_harmless(archive: zipfile.ZipFile) -> None:
-    """Unreadable for an archive that unpacks to too much (a bomb), is encrypted, or declares entities."""
+    """Unreadable for an archive that unpacks to too much (a bomb), is encrypted, or declares
+    entities."""
     parts = archive.infolist()
-    unpacked = sum(part.file_size for part in parts)  # zipfile reads no part beyond the size it declares
+    unpacked = sum(
+        part.file_size for part in parts
+    )  # zipfile reads no part beyond the size it declares
     if len(parts) > MAX_PARTS or unpacked > MAX_UNPACKED_MIB * 2**20:
-        raise Unreadable(f"unpacks to {unpacked / 2**20:,.0f} MiB in {len(parts):,} parts, too much for a document")
+        raise Unreadable(
+            f"unpacks to {unpacked / 2**20:,.0f} MiB in {len(parts):,} parts, too much for a "
+            "document"
+        )
     if any(part.flag_bits & 1 for part in parts):
         raise Unreadable("encrypted")
     names = (part.filename for part in parts if part.filename.lower().endswith((".xml", ".rels")))
@@ -149,8 +166,14 @@ def _require_harmless(archive: zipfile.ZipFile) -> None:
 
 
 READERS: dict[str, Callable[[bytes], str]] = {
-    ".txt": plain, ".md": markdown, ".markdown": markdown, ".html": html, ".htm": html, ".pdf": pdf, ".docx": docx,
-}  # fmt: skip
+    ".txt": plain,
+    ".md": markdown,
+    ".markdown": markdown,
+    ".html": html,
+    ".htm": html,
+    ".pdf": pdf,
+    ".docx": docx,
+}
 """Ending of a name, in lower case -> the reader of such a file's bytes."""
 
 

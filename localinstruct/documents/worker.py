@@ -1,7 +1,8 @@
-"""The reader of documents as a process of its own: a bomb, a crash or an endless loop in one costs that one only.
+"""The reader of documents as a process of its own: a bomb, a crash or an endless loop in one costs
+that one only.
 
-It reads orders as lines of JSON and answers each with a line. The kernel ends it
-when a file takes too long (an alarm) or too much memory, also where the parent is gone; for the next file a new one
+It reads orders as lines of JSON and answers each with a line. The kernel ends it when a file takes
+too long (an alarm) or too much memory, also where the parent is gone; for the next file a new one
 starts. It inherits the seal, and nothing it reads makes it fetch anything.
 """
 
@@ -52,7 +53,10 @@ class Worker:
         code = self._end()
         if code == -signal.SIGALRM:
             return {"problem": f"not read after {self.seconds} s"}
-        return {"problem": f"its reader crashed ({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"}
+        return {
+            "problem": "its reader crashed "
+            f"({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
+        }
 
     def _end(self) -> int:
         process, self._process = self._process, None
@@ -66,13 +70,19 @@ class Worker:
 def _started() -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", f"from {__name__} import main; main()"]
     return subprocess.Popen(
-        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8",
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
         env=child_environment(),
-    )  # fmt: skip
+    )
 
 
 def read(path: Path) -> dict[str, str]:
-    """In the worker: the text of one file or what is wrong with it. A link in the file's place is not followed."""
+    """In the worker: the text of one file or what is wrong with it. A link in the file's place is
+    not followed."""
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             return {"text": text_of(path, file.read())}
@@ -83,7 +93,9 @@ def read(path: Path) -> dict[str, str]:
     except OSError as error:
         return {"problem": f"cannot be opened: {error.strerror or error}"}
     except Exception as error:
-        return {"problem": f"damaged ({type(error).__name__}: {' '.join(str(error).split())[:120]})"}
+        return {
+            "problem": f"damaged ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
+        }
 
 
 def main() -> None:

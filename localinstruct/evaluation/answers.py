@@ -1,8 +1,10 @@
-"""Who is asked in an evaluation, with which prompts; and every answer on disk, so that nobody is asked twice. Not a stage.
+"""Who is asked in an evaluation, with which prompts; and every answer on disk, so that nobody is
+asked twice. Not a stage.
 
-An answer is saved under the digest of all that shapes it: the prompt with its sampling, the model's files, the adapter's
-file. A changed check, another judge or a second comparison therefore costs no generation, and a kill loses at most the
-answers in flight. Base and student share one vLLM when the student is an adapter. Not covered: sampling more than once.
+An answer is saved under the digest of all that shapes it: the prompt with its sampling, the model's
+files, the adapter's file. A changed check, another judge or a second comparison therefore costs no
+generation, and a kill loses at most the answers in flight. Base and student share one vLLM when the
+student is an adapter. Not covered: sampling more than once.
 """
 
 import json
@@ -36,7 +38,8 @@ SAVED = "saved_answers.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A model that answers: an entry of models.yaml, with or without a run's adapter on it; and how it is asked."""
+    """A model that answers: an entry of models.yaml, with or without a run's adapter on it; and how
+    it is asked."""
 
     name: str
     spec: ModelSpec
@@ -46,7 +49,12 @@ class Contender:
     @property
     def digest(self) -> str:
         """Of all its files."""
-        return digest([self.spec.digest, sha256(self.adapter / "adapter_model.safetensors") if self.adapter else ""])
+        return digest(
+            [
+                self.spec.digest,
+                sha256(self.adapter / "adapter_model.safetensors") if self.adapter else "",
+            ]
+        )
 
 
 def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path) -> Contender:
@@ -69,7 +77,8 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
 
 
 class SavedAnswers:
-    """The answers in a JSONL file, by digest of prompt and model; a torn last line is an answer that never came."""
+    """The answers in a JSONL file, by digest of prompt and model; a torn last line is an answer
+    that never came."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -99,9 +108,13 @@ class SavedAnswers:
 
 
 def answered(
-    saved: SavedAnswers, models: Mapping[Which, str], prompts: Mapping[Which, list[Prompt]], answer: Answerer
+    saved: SavedAnswers,
+    models: Mapping[Which, str],
+    prompts: Mapping[Which, list[Prompt]],
+    answer: Answerer,
 ) -> dict[Which, list[str]]:
-    """An answer for every prompt of each side; only those that are not saved are asked for, each once."""
+    """An answer for every prompt of each side; only those that are not saved are asked for, each
+    once."""
     missing = {
         which: list({p.digest: p for p in asked if saved.get(models[which], p) is None}.values())
         for which, asked in prompts.items()
@@ -110,13 +123,21 @@ def answered(
     given = answer(due) if due else {}
     for which, texts in given.items():
         if len(texts) != len(due.get(which, [])):
-            raise TrainerError(f"Expected {len(due.get(which, []))} answers of the {which}, got {len(texts)}.")
+            raise TrainerError(
+                f"Expected {len(due.get(which, []))} answers of the {which}, got {len(texts)}."
+            )
         saved.add(models[which], due[which], texts)
-    return {which: [saved.get(models[which], p) or "" for p in asked] for which, asked in prompts.items()}
+    return {
+        which: [saved.get(models[which], p) or "" for p in asked]
+        for which, asked in prompts.items()
+    }
 
 
 def saved_or_asked(
-    saved: SavedAnswers, model: str, prompts: Sequence[Prompt], ask: Callable[[list[Prompt]], list[str]]
+    saved: SavedAnswers,
+    model: str,
+    prompts: Sequence[Prompt],
+    ask: Callable[[list[Prompt]], list[str]],
 ) -> list[str]:
     """What one model says to every prompt; only what is not saved is asked for."""
 
@@ -133,22 +154,28 @@ def ask_contenders(
     prompts: dict[Which, list[Prompt]],
     progress: Progress,
 ) -> dict[Which, list[str]]:
-    """Greedy answers from our own vLLM, one server for each model, with the adapters that are wanted on it."""
+    """Greedy answers from our own vLLM, one server for each model, with the adapters that are
+    wanted on it."""
     answers: dict[Which, list[str]] = {}
     for spec in {contenders[which].spec.name: contenders[which].spec for which in prompts}.values():
-        here: dict[Which, Contender] = {w: contenders[w] for w in prompts if contenders[w].spec.name == spec.name}
+        here: dict[Which, Contender] = {
+            w: contenders[w] for w in prompts if contenders[w].spec.name == spec.name
+        }
         adapters = {str(which): one.adapter for which, one in here.items() if one.adapter}
         with serving(spec, serve, home, progress, adapters) as connect:
             for which, one in here.items():
                 asked, name = prompts[which], which if one.adapter else spec.name
                 show = partial(progress.update, f"asking {one.name}", total=len(asked))
                 greedy = Sampling(temperature=0.0, max_tokens=max(p.max_tokens or 1 for p in asked))
-                answers[which] = [given.text for given in answer_all(connect, name, asked, greedy, show)]
+                answers[which] = [
+                    given.text for given in answer_all(connect, name, asked, greedy, show)
+                ]
     return answers
 
 
 def question(instance: Instance, recipe: Recipe) -> Prompt:
-    """The greedy prompt a run's student and its base get: the training template without the answer."""
+    """The greedy prompt a run's student and its base get: the training template without the
+    answer."""
     return question_in(instance, recipe.train.template, recipe.evaluate.max_tokens)
 
 

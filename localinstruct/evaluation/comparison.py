@@ -1,8 +1,10 @@
-"""A run's student against its base, another run's student, or any model: on other tasks, and before a judge. Not a stage.
+"""A run's student against its base, another run's student, or any model: on other tasks, and before
+a judge. Not a stage.
 
-Each comparison is a file of its own in evaluation/comparisons/, named after what was compared; the evaluate stage's result
-is never touched. "base" in the numbers is whoever the student is compared with. Answers come from evaluation's saved ones
-where they are there. Not covered: more than two at once.
+Each comparison is a file of its own in evaluation/comparisons/, named after what was compared; the
+evaluate stage's result is never touched. "base" in the numbers is whoever the student is compared
+with. Answers come from evaluation's saved ones where they are there. Not covered: more than two at
+once.
 """
 
 import json
@@ -42,7 +44,8 @@ from localinstruct.teacher.serving import answer_all, serving
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a person wants compared: against whom (by the name they typed), on which task files, before which judge."""
+    """What a person wants compared: against whom (by the name they typed), on which task files,
+    before which judge."""
 
     against: str = "base"
     tasks: tuple[Path, ...] = ()
@@ -57,10 +60,12 @@ class Comparison:
 
 
 def require_chat_model(spec: ModelSpec, option: str = "--judge") -> ModelSpec:
-    """The model that an option names, complete and able to be asked in turns; UsageError for a base model."""
+    """The model that an option names, complete and able to be asked in turns; UsageError for a base
+    model."""
     if not spec.chat:
         raise UsageError(
-            f"{option} {spec.name}: expected a chat model, found a base model.", "localinstruct models list"
+            f"{option} {spec.name}: expected a chat model, found a base model.",
+            "localinstruct models list",
         )
     if not spec.endpoint:
         checked(spec)
@@ -68,14 +73,26 @@ def require_chat_model(spec: ModelSpec, option: str = "--judge") -> ModelSpec:
 
 
 def compare_with(
-    recipe: Recipe, run: Run, workspace: Path, comparison: Comparison, sides: dict[Which, Contender], progress: Progress
+    recipe: Recipe,
+    run: Run,
+    workspace: Path,
+    comparison: Comparison,
+    sides: dict[Which, Contender],
+    progress: Progress,
 ) -> dict[str, Any]:
-    """Have both sides answer what is not saved, have the judge read, store the comparison, and return it."""
+    """Have both sides answer what is not saved, have the judge read, store the comparison, and
+    return it."""
     for side in sides.values():
         if not side.spec.endpoint:
             checked(side.spec)
-    answer: Answerer = lambda prompts: ask_contenders(sides, recipe.serve, run.path, prompts, progress)  # noqa: E731
-    ask = partial(ask_judge, comparison.judge, recipe.serve, run.path, progress) if comparison.judge else None
+    answer: Answerer = lambda prompts: ask_contenders(  # noqa: E731
+        sides, recipe.serve, run.path, prompts, progress
+    )
+    ask = (
+        partial(ask_judge, comparison.judge, recipe.serve, run.path, progress)
+        if comparison.judge
+        else None
+    )
     return compared(recipe, run, workspace, comparison, sides, answer, ask)
 
 
@@ -94,10 +111,15 @@ def compared(
     saved = SavedAnswers(run.path / "evaluation" / SAVED)
     rows = _rows(tasks, sides, recipe.evaluate.max_tokens, saved, answer)
     counted = [row for row in rows if row.checkable]
-    judged = judge_rows(rows, comparison.judge.name, comparison.judge.digest, saved, ask) if comparison.judge and ask else None
+    judged = (
+        judge_rows(rows, comparison.judge.name, comparison.judge.digest, saved, ask)
+        if comparison.judge and ask
+        else None
+    )
     result = {
         "against": comparison.against,
-        "files": [str(path) for path in comparison.tasks] or ([recipe.evaluate.tasks] if recipe.evaluate.tasks else []),
+        "files": [str(path) for path in comparison.tasks]
+        or ([recipe.evaluate.tasks] if recipe.evaluate.tasks else []),
         "questions": len(rows),
         "tasks": score(counted) if counted else None,
         "lost": len(lost_answers(rows)),
@@ -108,19 +130,29 @@ def compared(
     folder.mkdir(exist_ok=True, mode=0o700)
     lines = [json.dumps(shown(row), ensure_ascii=False) for row in rows]
     write_text(folder / f"{comparison.name}.jsonl", "".join(f"{line}\n" for line in lines))
-    write_text(folder / f"{comparison.name}.json", json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+    write_text(
+        folder / f"{comparison.name}.json", json.dumps(result, ensure_ascii=False, indent=2) + "\n"
+    )
     return {"name": comparison.name, **result}
 
 
-def _tasks(recipe: Recipe, run_path: Path, workspace: Path, files: Sequence[Path]) -> list[tuple[Any, Task | None]]:
-    """(instance, task) of the files that were named, else of the recipe's, else the held-out rows."""
+def _tasks(
+    recipe: Recipe, run_path: Path, workspace: Path, files: Sequence[Path]
+) -> list[tuple[Any, Task | None]]:
+    """(instance, task) of the files that were named, else of the recipe's, else the held-out
+    rows."""
     held_out = held_out_rows(run_path)
-    named = list(files) or ([task_file(recipe.evaluate.tasks, workspace)] if recipe.evaluate.tasks else [])
+    named = list(files) or (
+        [task_file(recipe.evaluate.tasks, workspace)] if recipe.evaluate.tasks else []
+    )
     tasks = [task for path in named for task in read_tasks(path)]
     found: list[tuple[Any, Task | None]] = [(task.instance, task) for task in tasks]
     found = found or [(row, None) for row in held_out]
     if not found:
-        raise UsageError(f"{run_path.name}: nothing to ask: no held-out rows and no tasks.", "Name tasks: --tasks FILE")
+        raise UsageError(
+            f"{run_path.name}: nothing to ask: no held-out rows and no tasks.",
+            "Name tasks: --tasks FILE",
+        )
     return found
 
 
@@ -132,18 +164,27 @@ def _rows(
     answer: Answerer,
 ) -> list[Row]:
     prompts = {
-        which: [question_in(instance, side.template, tokens) for instance, _ in tasks] for which, side in sides.items()
+        which: [question_in(instance, side.template, tokens) for instance, _ in tasks]
+        for which, side in sides.items()
     }
-    answers = answered(saved, {which: side.digest for which, side in sides.items()}, prompts, answer)
+    answers = answered(
+        saved, {which: side.digest for which, side in sides.items()}, prompts, answer
+    )
     return [
         Row(instance, task, base, student)
-        for (instance, task), base, student in zip(tasks, answers["base"], answers["student"], strict=True)
+        for (instance, task), base, student in zip(
+            tasks, answers["base"], answers["student"], strict=True
+        )
     ]
 
 
-def ask_judge(spec: ModelSpec, serve: Serve, home: Path, progress: Progress, prompts: list[Prompt]) -> list[str]:
+def ask_judge(
+    spec: ModelSpec, serve: Serve, home: Path, progress: Progress, prompts: list[Prompt]
+) -> list[str]:
     """The judge's replies, from our own vLLM or the endpoint it is at."""
     with serving(spec, serve, home, progress, label="vllm-judge") as connect:
         show = partial(progress.update, f"judging: {spec.name}", total=len(prompts))
-        greedy = Sampling(temperature=0.0, max_tokens=max(prompt.max_tokens or 1 for prompt in prompts))
+        greedy = Sampling(
+            temperature=0.0, max_tokens=max(prompt.max_tokens or 1 for prompt in prompts)
+        )
         return [reply.text for reply in answer_all(connect, spec.name, prompts, greedy, show)]

@@ -1,8 +1,10 @@
-"""What training took away: perplexity of base and student on a general text, and right answers that became wrong.
+"""What training took away: perplexity of base and student on a general text, and right answers that
+became wrong.
 
-The text is prose that has nothing to do with the rows; a student whose perplexity on it rises much has paid for its new
-skill with its old ones. The text is read in windows of train.max_length tokens without overlap, every token but a
-window's first is predicted. Not covered: which ability was lost, beyond the tasks that are asked.
+The text is prose that has nothing to do with the rows; a student whose perplexity on it rises much
+has paid for its new skill with its old ones. The text is read in windows of train.max_length tokens
+without overlap, every token but a window's first is predicted. Not covered: which ability was lost,
+beyond the tasks that are asked.
 """
 
 from pathlib import Path
@@ -19,20 +21,24 @@ HINT = "Correct evaluate.text, or leave it out."
 
 
 def general_text(named: str | None, workspace: Path) -> tuple[str, str]:
-    """(name, text) of the file that `evaluate.text` names, or of ours; DataError when it cannot be read."""
+    """(name, text) of the file that `evaluate.text` names, or of ours; DataError when it cannot be
+    read."""
     path = workspace / named if named else packaged_workspace() / PACKAGED
     try:
         text = path.read_text(encoding="utf-8")[:LONGEST]
     except (OSError, UnicodeDecodeError) as error:
         found = "other bytes" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
-        raise DataError(f"evaluate.text: {path}: expected a readable UTF-8 text, found: {found}.", HINT) from None
+        raise DataError(
+            f"evaluate.text: {path}: expected a readable UTF-8 text, found: {found}.", HINT
+        ) from None
     if not text.strip():
         raise DataError(f"evaluate.text: {path}: expected some text, found none.", HINT)
     return named or PACKAGED, text
 
 
 def windows(text: str, tokenizer: Any, length: int) -> list[Encoded]:
-    """The text as rows of at most `length` tokens, in which every token but the first is to be predicted."""
+    """The text as rows of at most `length` tokens, in which every token but the first is to be
+    predicted."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     parts = [ids[start : start + length] for start in range(0, len(ids), length)]
     return [Encoded(part, [IGNORED, *part[1:]]) for part in parts if len(part) > 1]

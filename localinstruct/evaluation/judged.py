@@ -1,7 +1,9 @@
-"""Answers that only a judge can tell apart: every pair in both orders, his verdicts counted, and what they say. Not a stage.
+"""Answers that only a judge can tell apart: every pair in both orders, his verdicts counted, and
+what they say. Not a stage.
 
-Answers that are the same to the letter are a tie without asking. A pair with a reply that is not in form is left out of
-the rate and counted. Verdicts are saved like answers: the same judge is never asked the same again.
+Answers that are the same to the letter are a tie without asking. A pair with a reply that is not in
+form is left out of the rate and counted. Verdicts are saved like answers: the same judge is never
+asked the same again.
 """
 
 from collections import Counter
@@ -17,8 +19,11 @@ from localinstruct.records import Prompt
 Ask = Callable[[list[Prompt]], list[str]]
 
 
-def judge_rows(rows: Sequence[Row], judge: str, digest: str, saved: SavedAnswers, ask: Ask) -> dict[str, Any]:
-    """What the judge makes of the student's answers against the other's: rate, interval, bias, and what was not in form."""
+def judge_rows(
+    rows: Sequence[Row], judge: str, digest: str, saved: SavedAnswers, ask: Ask
+) -> dict[str, Any]:
+    """What the judge makes of the student's answers against the other's: rate, interval, bias, and
+    what was not in form."""
     asked = [row for row in rows if row.student.strip() != row.base.strip()]
     seats = [comparison(row.instance, row.student, row.base) for row in asked]
     swapped = [comparison(row.instance, row.base, row.student) for row in asked]
@@ -38,7 +43,8 @@ def judge_rows(rows: Sequence[Row], judge: str, digest: str, saved: SavedAnswers
 
 
 def outcome(student_first: Verdict | None, student_second: Verdict | None) -> str:
-    """The field of a Tally that two verdicts on a pair belong to, the student in seat A and then in seat B."""
+    """The field of a Tally that two verdicts on a pair belong to, the student in seat A and then in
+    seat B."""
     if student_first is None or student_second is None:
         return "unreadable"
     if "tie" in (student_first, student_second):
@@ -56,5 +62,10 @@ def _rate(tally: Tally) -> dict[str, Any]:
         "interval": [found.low, found.high],
         "position_bias": found.position_bias,
         "pairs": tally.pairs,
-        "tally": {"student": tally.student, "base": tally.base, "same_seat": same_seat, "tied": tally.tied},
+        "tally": {
+            "student": tally.student,
+            "base": tally.base,
+            "same_seat": same_seat,
+            "tied": tally.tied,
+        },
     }

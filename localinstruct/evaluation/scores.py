@@ -1,7 +1,8 @@
-"""Rows with both answers, and what they add up to: right or wrong, by family, lost, and some for the eye. Pure.
+"""Rows with both answers, and what they add up to: right or wrong, by family, lost, and some for
+the eye. Pure.
 
-A base does not know when to stop, so the share of answers that begin with the expected lines stands beside the strict
-count ("begins_right"). Not covered: answers that can only be judged (judged.py).
+A base does not know when to stop, so the share of answers that begin with the expected lines stands
+beside the strict count ("begins_right"). Not covered: answers that can only be judged (judged.py).
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,8 @@ from localinstruct.records import Instance
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question with both answers; `task` is None for a row of the held-out part of the dataset."""
+    """One question with both answers; `task` is None for a row of the held-out part of the
+    dataset."""
 
     instance: Instance
     task: Task | None
@@ -33,12 +35,14 @@ class Row:
         return self.base if which == "base" else self.student
 
     def right(self, which: Which) -> bool:
-        """Whether this answer passes the task's checks; for a held-out row, equals the expected output."""
+        """Whether this answer passes the task's checks; for a held-out row, equals the expected
+        output."""
         answer = self.answer(which)
         return self.task.is_right(answer) if self.task else is_right(answer, self.instance.output)
 
     def begins_right(self, which: Which) -> bool:
-        """`right`, or for an exact match begins with the expected lines: what remains for a model that does not stop."""
+        """`right`, or for an exact match begins with the expected lines: what remains for a model
+        that does not stop."""
         answer, lines = self.answer(which), len(self.instance.output.strip().split("\n"))
         exact = self.task is None or "exact" in self.task.check
         return self.right(which) or (
@@ -47,7 +51,8 @@ class Row:
 
 
 def score(rows: Sequence[Row]) -> dict[str, Any]:
-    """Right answers of both, in shares from 0 to 1; the gain with its 95 % interval; counts by family."""
+    """Right answers of both, in shares from 0 to 1; the gain with its 95 % interval; counts by
+    family."""
     families = sorted({row.task.family for row in rows if row.task})
     won = sum(row.right("student") and not row.right("base") for row in rows)
     lost = sum(row.right("base") and not row.right("student") for row in rows)
@@ -62,18 +67,23 @@ def score(rows: Sequence[Row]) -> dict[str, Any]:
             "student": sum(row.begins_right("student") for row in rows) / len(rows),
         },
         "by_family": {
-            name: _family([row for row in rows if row.task and row.task.family == name]) for name in families
+            name: _family([row for row in rows if row.task and row.task.family == name])
+            for name in families
         },
     }
 
 
 def choose(rows: Sequence[Row], wanted: int) -> list[Row]:
-    """Rows for the eye, in file order: half held-out rows, half tasks, and of those won, lost and tied ones in turn."""
+    """Rows for the eye, in file order: half held-out rows, half tasks, and of those won, lost and
+    tied ones in turn."""
     tasks, others = [row for row in rows if row.task], [row for row in rows if not row.task]
     outcomes: dict[tuple[bool, bool], list[Row]] = {}
     for row in tasks:
         outcomes.setdefault((row.right("student"), row.right("base")), []).append(row)
-    turns = [outcomes.get(key, []) for key in ((True, False), (False, False), (True, True), (False, True))]
+    turns = [
+        outcomes.get(key, [])
+        for key in ((True, False), (False, False), (True, True), (False, True))
+    ]
     longest = max((len(turn) for turn in turns), default=0)
     mixed = [turn[place] for place in range(longest) for turn in turns if place < len(turn)]
     from_tasks = min(len(mixed), max(wanted - len(others), (wanted + 1) // 2))
@@ -81,9 +91,14 @@ def choose(rows: Sequence[Row], wanted: int) -> list[Row]:
 
 
 def shown(row: Row) -> dict[str, Any]:
-    """A row as the result, the answers' file and the report have it; right and wrong only where that can be said."""
+    """A row as the result, the answers' file and the report have it; right and wrong only where
+    that can be said."""
     judgeable = row.task is not None and not row.task.check
-    marks = {} if judgeable else {"base_right": row.right("base"), "student_right": row.right("student")}
+    marks = (
+        {}
+        if judgeable
+        else {"base_right": row.right("base"), "student_right": row.right("student")}
+    )
     return {
         "instruction": row.instance.instruction,
         "input": row.instance.input,

@@ -1,9 +1,11 @@
-"""Base against student: held-out loss, right answers on checkable tasks, forgetting, and answers side by side.
+"""Base against student: held-out loss, right answers on checkable tasks, forgetting, and answers
+side by side.
 
-Both read the same text they were (or were not) trained on: the template of `train.template`. Losses come from
-transformers and peft, per answer token; answers are greedy and come from the `Answerer` that the pipeline plugs in (vLLM
-with the adapter), with the start of a next task as a stop string for both. Who else a student can be compared with, and
-by which judge, is in against.py. Not covered: chance in sampled answers.
+Both read the same text they were (or were not) trained on: the template of `train.template`. Losses
+come from transformers and peft, per answer token; answers are greedy and come from the `Answerer`
+that the pipeline plugs in (vLLM with the adapter), with the start of a next task as a stop string
+for both. Who else a student can be compared with, and by which judge, is in against.py. Not
+covered: chance in sampled answers.
 """
 
 import json
@@ -48,12 +50,14 @@ LISTED = 12
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
-    """Compare, save every answer in evaluation/answers.jsonl, and return the numbers the report shows.
+    """Compare, save every answer in evaluation/answers.jsonl, and return the numbers the report
+    shows.
 
-    "held_out" has loss and perplexity of base and student, "tasks" right answers with the gain's 95 % interval and counts
-    by family (None without evaluate.tasks), "forgetting" the perplexity on a general text and the answers that were lost,
-    "weakest" the families to work on and "weakest_topics" the topics, "side_by_side" some rows. Raises DataError when an
-    earlier stage has not run.
+    "held_out" has loss and perplexity of base and student, "tasks" right answers with the gain's 95
+    % interval and counts by family (None without evaluate.tasks), "forgetting" the perplexity on a
+    general text and the answers that were lost, "weakest" the families to work on and
+    "weakest_topics" the topics, "side_by_side" some rows. Raises DataError when an earlier stage
+    has not run.
     """
     spec = catalog.load_catalog(workspace).get(recipe.models.student)
     sides: dict[Which, Contender] = {
@@ -77,7 +81,8 @@ def compare(
     answer: Answerer,
     digests: dict[Which, str],
 ) -> StageResult:
-    """`run` with the student's directory already found and checked, anyone to answer, and the digests of both models."""
+    """`run` with the student's directory already found and checked, anyone to answer, and the
+    digests of both models."""
     began = time.monotonic()
     held_out = held_out_rows(run.path)
     tasks = read_tasks(task_file(recipe.evaluate.tasks, workspace)) if recipe.evaluate.tasks else []
@@ -90,7 +95,12 @@ def compare(
     result = {
         "held_out": losses,
         "tasks": scores,
-        "forgetting": {**general, "text": named, "lost": len(lost), "lost_answers": [shown(r) for r in lost[:LISTED]]},
+        "forgetting": {
+            **general,
+            "text": named,
+            "lost": len(lost),
+            "lost_answers": [shown(r) for r in lost[:LISTED]],
+        },
         "weakest": weakest(scores["by_family"]) if scores else [],
         "weakest_topics": weakest_topics((losses or {}).get("by_topic") or {}),
         "side_by_side": [shown(row) for row in choose(rows, recipe.evaluate.side_by_side)],
@@ -101,12 +111,18 @@ def compare(
 
 
 def measured_losses(
-    recipe: Recipe, run_path: Path, folder: Path, rows: Sequence[Instance], text: str, progress: Progress
+    recipe: Recipe,
+    run_path: Path,
+    folder: Path,
+    rows: Sequence[Instance],
+    text: str,
+    progress: Progress,
 ) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """(on the held-out rows, on the general text): {"base": {"loss", "perplexity"}, "student": …, "rows", "tokens"}.
+    """(on the held-out rows, on the general text): {"base": {"loss", "perplexity"}, "student": …,
+    "rows", "tokens"}.
 
-    The first has the same under "by_topic" where rows carry topics, and is None when no row fits train.max_length. Every
-    model is freed again before this returns.
+    The first has the same under "by_topic" where rows carry topics, and is None when no row fits
+    train.max_length. Every model is freed again before this returns.
     """
     device, left = student.choose_device(), student.artefact(run_path)
     setting = f"train.device_batch_size={max(1, recipe.train.device_batch_size // 2)}"
@@ -118,7 +134,9 @@ def measured_losses(
         topics = _encoded(rows, recipe.train.template, tokenizer, length)
         general, batch = forgetting.windows(text, tokenizer, length), recipe.train.device_batch_size
         if rows and not topics:
-            progress.say(f"No held-out loss: every held-out prompt alone fills the {length} tokens of a row.")
+            progress.say(
+                f"No held-out loss: every held-out prompt alone fills the {length} tokens of a row."
+            )
         sets = [*topics.values(), *([general] if general else [])]
         pad = student.pad_id(tokenizer)
         before = [student.mean_loss(base, part, pad, batch) for part in sets]
@@ -142,17 +160,23 @@ def measured_losses(
     return held_out, (pairs[-1] if general else {})
 
 
-def _encoded(rows: Sequence[Instance], template: str, tokenizer: Any, length: int) -> dict[str, list[Encoded]]:
+def _encoded(
+    rows: Sequence[Instance], template: str, tokenizer: Any, length: int
+) -> dict[str, list[Encoded]]:
     """The rows that fit, by topic; "" for rows without one."""
     parts: dict[str, list[Instance]] = {}
     for row in rows:
         parts.setdefault(row.lineage.topic, []).append(row)
-    encoded = {topic: list(encode_all(part, template, tokenizer, length).examples) for topic, part in parts.items()}
+    encoded = {
+        topic: list(encode_all(part, template, tokenizer, length).examples)
+        for topic, part in parts.items()
+    }
     return {topic: examples for topic, examples in encoded.items() if examples}
 
 
 def _together(by_topic: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The losses over all rows (mean per answer token), and those by topic where there are topics."""
+    """The losses over all rows (mean per answer token), and those by topic where there are
+    topics."""
     parts = list(by_topic.values())
     tokens = sum(part["tokens"] for part in parts)
     losses = {
@@ -176,7 +200,8 @@ def _ask(
     answer: Answerer,
     digests: dict[Which, str],
 ) -> list[Row]:
-    """Every question to base and student, tasks first; what either has answered before is not asked again."""
+    """Every question to base and student, tasks first; what either has answered before is not asked
+    again."""
     asked: list[tuple[Instance, Task | None]] = [(task.instance, task) for task in tasks]
     asked += [(row, None) for row in held_out]
     prompts = [question(instance, recipe) for instance, _ in asked]
@@ -184,12 +209,15 @@ def _ask(
     answers = answered(saved, digests, {"base": prompts, "student": prompts}, answer)
     return [
         Row(instance, task, base, student_answer)
-        for (instance, task), base, student_answer in zip(asked, answers["base"], answers["student"], strict=True)
+        for (instance, task), base, student_answer in zip(
+            asked, answers["base"], answers["student"], strict=True
+        )
     ]
 
 
 def held_out_rows(run_path: Path) -> list[Instance]:
-    """The rows that were kept out of training; DataError when the dataset or the training has not run."""
+    """The rows that were kept out of training; DataError when the dataset or the training has not
+    run."""
     path = run_path / "dataset" / HELD_OUT
     if not path.is_file():
         raise DataError(f"{path}: not there yet.", f"First: localinstruct dataset {run_path.name}")
@@ -200,8 +228,14 @@ def held_out_rows(run_path: Path) -> list[Instance]:
 def _save(folder: Path, rows: Sequence[Row]) -> None:
     """Every answer, one line each, the file whole or not there."""
     folder.mkdir(exist_ok=True, mode=0o700)
-    lines = [{"id": row.task.id, "family": row.task.family} if row.task else {"id": row.instance.id} for row in rows]
-    full = [json.dumps(line | shown(row), ensure_ascii=False) for line, row in zip(lines, rows, strict=True)]
+    lines = [
+        {"id": row.task.id, "family": row.task.family} if row.task else {"id": row.instance.id}
+        for row in rows
+    ]
+    full = [
+        json.dumps(line | shown(row), ensure_ascii=False)
+        for line, row in zip(lines, rows, strict=True)
+    ]
     write_text(folder / "answers.jsonl", "".join(f"{line}\n" for line in full))
 
 
@@ -213,11 +247,16 @@ def _loss(loss: float) -> dict[str, float]:
 def _summary(result: StageResult) -> str:
     parts = []
     if losses := result["held_out"]:
-        parts.append(f"held-out loss {losses['base']['loss']:.3f} -> {losses['student']['loss']:.3f}")
+        parts.append(
+            f"held-out loss {losses['base']['loss']:.3f} -> {losses['student']['loss']:.3f}"
+        )
     if tasks := result["tasks"]:
         low, high = tasks["interval"]
         gain = f"{tasks['gain']:+.1%}, 95 % interval {low:+.1%} to {high:+.1%}"
-        parts.append(f"right {tasks['base']:.1%} -> {tasks['student']:.1%} of {tasks['count']} tasks ({gain})")
+        parts.append(
+            f"right {tasks['base']:.1%} -> {tasks['student']:.1%} of {tasks['count']} tasks "
+            f"({gain})"
+        )
     if (general := result["forgetting"]).get("base"):
         before, after = (general[who]["perplexity"] for who in ("base", "student"))
         parts.append(f"perplexity of general text {before:,.1f} -> {after:,.1f}")

@@ -1,8 +1,10 @@
-"""The template a student was trained with, as a chat template: what other tools render before they ask it.
+"""The template a student was trained with, as a chat template: what other tools render before they
+ask it.
 
-`alpaca` and template files become a chat template that writes the same tokens for a user's last turn. A template without a
-place for earlier turns or a system prompt leaves them out, as the student has never seen any. Checked on sample rows
-with the student's own tokenizer before it is written.
+`alpaca` and template files become a chat template that writes the same tokens for a user's last
+turn. A template without a place for earlier turns or a system prompt leaves them out, as the
+student has never seen any. Checked on sample rows with the student's own tokenizer before it is
+written.
 """
 
 import re
@@ -36,7 +38,10 @@ NAMES = """\
 {%- set input = '' -%}
 """
 """Sets the names that a written template may use."""
-ANSWER = "if messages | length > at.user + 1 %}{{- messages[at.user + 1]['content'] + eos_token -}}{% endif %}\n"
+ANSWER = (
+    "if messages | length > at.user + 1 %}{{- messages[at.user + 1]['content'] + eos_token "
+    "-}}{% endif %}\n"
+)
 """An answer that is already there, as it was trained on: closed by the end-of-text token."""
 SAMPLES = (
     Instance("What is the opposite of hot?"),
@@ -60,20 +65,29 @@ def chat_template(template: Template, tokenizer: Any) -> str:
 
 
 def _body(template: Template) -> str:
-    """What stands before the answer. Chat templates trim the lines of blocks, template files do not: `+` keeps them."""
+    """What stands before the answer. Chat templates trim the lines of blocks, template files do
+    not: `+` keeps them."""
     if written.is_written(template) and written.is_jinja(template):
         body = re.sub(r"\{%(?![-+])", "{%+", template)
         return NAMES + "{{- '' }}" + re.sub(r"(?<![-+])%\}", "+%}", body) + "{%+ "
-    return _literals(WITHOUT_INPUT if template == "alpaca" else written.without_input(template)) + "{%- "
+    return (
+        _literals(WITHOUT_INPUT if template == "alpaca" else written.without_input(template))
+        + "{%- "
+    )
 
 
 def _literals(form: str) -> str:
-    """A plain template as Jinja: its text as strings, so that no white space and no brace means anything else."""
+    """A plain template as Jinja: its text as strings, so that no white space and no brace means
+    anything else."""
     pieces = re.split("{(" + "|".join(written.FIELDS) + ")}", form)
-    names = {"instruction": "messages[at.user]['content']", "input": "''",
-             "system": "(messages[0]['content'] if messages[0]['role'] == 'system' else '')"}  # fmt: skip
+    names = {
+        "instruction": "messages[at.user]['content']",
+        "input": "''",
+        "system": "(messages[0]['content'] if messages[0]['role'] == 'system' else '')",
+    }
     return "".join(
-        f"{{{{- {names[piece] if number % 2 else ascii(piece)} -}}}}\n" for number, piece in enumerate(pieces)
+        f"{{{{- {names[piece] if number % 2 else ascii(piece)} -}}}}\n"
+        for number, piece in enumerate(pieces)
     )
 
 
@@ -87,11 +101,15 @@ def _require_same_tokens(made: str, template: Template, tokenizer: Any) -> None:
         if unsupported(row, template):
             continue
         asked = _rendered(made, row, tokenizer)
-        if tokenizer(asked, add_special_tokens=False)["input_ids"] != prompt_ids(row, template, tokenizer):
+        if tokenizer(asked, add_special_tokens=False)["input_ids"] != prompt_ids(
+            row, template, tokenizer
+        ):
             raise TrainerError(
                 "train.template cannot be written as a chat template for other tools: for "
-                f"{row.instruction!r} it would render\n{asked!r}\ninstead of\n{render(row, template, tokenizer)[0]!r}",
-                "Write the template file with fewer of Jinja's means (docs/templates.md), and train again.",
+                f"{row.instruction!r} it would render\n{asked!r}\ninstead "
+                f"of\n{render(row, template, tokenizer)[0]!r}",
+                "Write the template file with fewer of Jinja's means (docs/templates.md), and "
+                "train again.",
             )
 
 
@@ -100,6 +118,10 @@ def _rendered(made: str, row: Instance, tokenizer: Any) -> str:
 
     turns = [{"role": turn.role, "content": turn.content} for turn in messages(row)]
     try:
-        return str(tokenizer.apply_chat_template(turns, chat_template=made, add_generation_prompt=True, tokenize=False))
+        return str(
+            tokenizer.apply_chat_template(
+                turns, chat_template=made, add_generation_prompt=True, tokenize=False
+            )
+        )
     except TemplateError as error:
         return f"({type(error).__name__}: {error})"

@@ -1,8 +1,9 @@
-"""GGUF for llama.cpp, through a converter that is already on this machine; we bring none and fetch none.
+"""GGUF for llama.cpp, through a converter that is already on this machine; we bring none and fetch
+none.
 
-llama.cpp's convert_hf_to_gguf.py is a script of its source tree and needs no build. It gets the merged student as its
-argument, in our environment without network switches; what it says goes to the run's log. Not covered: quantisation, which
-llama.cpp's own llama-quantize does from the file.
+llama.cpp's convert_hf_to_gguf.py is a script of its source tree and needs no build. It gets the
+merged student as its argument, in our environment without network switches; what it says goes to
+the run's log. Not covered: quantisation, which llama.cpp's own llama-quantize does from the file.
 """
 
 import os
@@ -24,7 +25,8 @@ MAGIC = b"GGUF"
 
 
 def converter(given: str = "") -> Path:
-    """The converter that is named, by option or environment, or found on the PATH; UsageError where there is none."""
+    """The converter that is named, by option or environment, or found on the PATH; UsageError where
+    there is none."""
     named = given or os.environ.get(NAMED_BY, "")
     found = named or shutil.which(SCRIPT) or ""
     if found and Path(found).is_file():
@@ -32,7 +34,8 @@ def converter(given: str = "") -> Path:
     message = f"{named}: expected llama.cpp's {SCRIPT}, found nothing there." if named else ""
     raise UsageError(
         message or f"No GGUF converter on this machine: {SCRIPT} of llama.cpp is not on the PATH.",
-        f"Bring the source of a llama.cpp release (no build is needed), then add --converter DIR/{SCRIPT}, or set "
+        "Bring the source of a llama.cpp release (no build is needed), then add --converter "
+        f"DIR/{SCRIPT}, or set "
         f"{NAMED_BY}. Ollama needs none: --format ollama.",
     )
 
@@ -56,7 +59,13 @@ def write(wanted: ExportRequest, folder: Path, progress: Progress) -> Exported:
     shutil.rmtree(whole)
     progress.update(f"converting with {converter(wanted.converter).name}", 1, 1)
     return Exported(
-        (*done.facts, ("converted", f"{file.stat().st_size / 2**20:,.1f} MiB by {converter(wanted.converter)}")),
+        (
+            *done.facts,
+            (
+                "converted",
+                f"{file.stat().st_size / 2**20:,.1f} MiB by {converter(wanted.converter)}",
+            ),
+        ),
         f"llama-server -m {{}}/{file.name} --jinja",
     )
 
@@ -73,8 +82,10 @@ def _convert(script: Path, whole: Path, file: Path, log: Path) -> None:
     if code or not _is_gguf(file):
         said = log.read_bytes()[began:].decode("utf-8", "replace").strip().splitlines()[-6:]
         raise TrainerError(
-            f"{script} ended with code {code} and no GGUF file. It said:\n" + "\n".join(line[:300] for line in said),
-            f"See {log}. llama.cpp knows only some architectures and tokenizers; a newer release may know this one. "
+            f"{script} ended with code {code} and no GGUF file. It said:\n"
+            + "\n".join(line[:300] for line in said),
+            f"See {log}. llama.cpp knows only some architectures and tokenizers; a newer release "
+            "may know this one. "
             "Nothing was written.",
         )
 

@@ -1,8 +1,10 @@
-"""A chat template in Go's template language, as Ollama wants it: found by asking the Jinja one, not by reading it.
+"""A chat template in Go's template language, as Ollama wants it: found by asking the Jinja one, not
+by reading it.
 
-Most chat templates put a fixed text between two turns that depends on the two roles only. Those texts are found by
-rendering conversations of known words, and what they give together is compared with more renderings. A template that does
-more than that (a system prompt repeated in the last turn, for example) is refused. Not covered: tools, pictures, thoughts.
+Most chat templates put a fixed text between two turns that depends on the two roles only. Those
+texts are found by rendering conversations of known words, and what they give together is compared
+with more renderings. A template that does more than that (a system prompt repeated in the last
+turn, for example) is refused. Not covered: tools, pictures, thoughts.
 """
 
 import json
@@ -13,9 +15,17 @@ from localinstruct.errors import TrainerError
 
 Turns = list[dict[str, str]]
 Render = Callable[[Turns], str]
-"""A conversation up to where the assistant speaks -> its text; raises where the template refuses it."""
+"""A conversation up to where the assistant speaks -> its text; raises where the template refuses
+it."""
 
-SYSTEM, ASKED, SAID, AGAIN, MORE, LAST = "S0system", "Q1asked", "A1said", "Q2again", "A2more", "Q3last"
+SYSTEM, ASKED, SAID, AGAIN, MORE, LAST = (
+    "S0system",
+    "Q1asked",
+    "A1said",
+    "Q2again",
+    "A2more",
+    "Q3last",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +49,12 @@ class Between:
 def go_template(render: Render) -> str:
     """The template as Go; TrainerError when it is more than fixed texts between turns."""
     found = _find(render)
-    if found is None or any(simulate(found, talk) != _attempt(render, talk) for talk in _talks(found)):
+    if found is None or any(
+        simulate(found, talk) != _attempt(render, talk) for talk in _talks(found)
+    ):
         raise TrainerError(
-            "The student's chat template is more than fixed texts between turns, so it cannot be written for Ollama.",
+            "The student's chat template is more than fixed texts between turns, so it cannot be "
+            "written for Ollama.",
             "Use --format merged or gguf, which carry the template as it is.",
         )
     return _last_turn(found) if found.answered is None else _every_turn(found)
@@ -50,21 +63,28 @@ def go_template(render: Render) -> str:
 def simulate(found: Between, talk: Turns) -> str:
     """What the Go template writes for a conversation, in Python."""
     if found.answered is None:
-        talk = [turn for turn in talk if turn["role"] == "system" and found.system is not None] + talk[-1:]
+        talk = [
+            turn for turn in talk if turn["role"] == "system" and found.system is not None
+        ] + talk[-1:]
     before = {None: found.first, "system": found.instructed, "assistant": found.answered}
     text, previous = "", None
     for turn in talk:
         if turn["role"] == "user":
             text += f"{before[previous]}{turn['content']}{found.asked}"
         else:
-            text += f"{found.said if turn['role'] == 'assistant' else found.system}{turn['content']}"
+            text += (
+                f"{found.said if turn['role'] == 'assistant' else found.system}{turn['content']}"
+            )
         previous = turn["role"]
     return text
 
 
 def literal(text: str) -> str:
-    """Text of a Go template; as a Go string where it holds what a template, or a Modelfile, would read otherwise."""
-    if not any(mark in text for mark in ("{{", "}}", '"')) and all(c.isprintable() or c == "\n" for c in text):
+    """Text of a Go template; as a Go string where it holds what a template, or a Modelfile, would
+    read otherwise."""
+    if not any(mark in text for mark in ("{{", "}}", '"')) and all(
+        c.isprintable() or c == "\n" for c in text
+    ):
         return text
     quoted = json.dumps(text, ensure_ascii=False)
     return "{{ " + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted) + " }}"
@@ -91,7 +111,8 @@ def _talks(found: Between) -> list[Turns]:
 
 
 def _cut(text: str, *said: str) -> list[str]:
-    """The texts around the things said, or [] when one of them is missing, doubled or out of order."""
+    """The texts around the things said, or [] when one of them is missing, doubled or out of
+    order."""
     parts = []
     for words in said:
         before, found, text = text.partition(words)
@@ -102,7 +123,9 @@ def _cut(text: str, *said: str) -> list[str]:
 
 
 def _talk(*said: str) -> Turns:
-    return [_turn("assistant" if number % 2 else "user", words) for number, words in enumerate(said)]
+    return [
+        _turn("assistant" if number % 2 else "user", words) for number, words in enumerate(said)
+    ]
 
 
 def _turn(role: str, content: str) -> dict[str, str]:
@@ -124,11 +147,16 @@ def _every_turn(found: Between) -> str:
     begun = f'{{{{ if eq $last "" }}}}{literal(found.first)}'
     if found.system is not None:
         begun += f'{{{{ else if eq $last "system" }}}}{literal(found.instructed)}'
-    user = f"{begun}{{{{ else }}}}{literal(found.answered or '')}{{{{ end }}}}{{{{ .Content }}}}{literal(found.asked)}"
+    user = (
+        f"{begun}{{{{ else }}}}{literal(found.answered or '')}{{{{ end }}}}{{{{ .Content "
+        f"}}}}{literal(found.asked)}"
+    )
     turns = {"user": user, "assistant": literal(found.said) + "{{ .Content }}"}
     if found.system is not None:
         turns["system"] = literal(found.system) + "{{ .Content }}"
-    cases = "{{ else ".join(f'if eq .Role "{role}" }}}}{text}{{{{ $last = .Role }}}}' for role, text in turns.items())
+    cases = "{{ else ".join(
+        f'if eq .Role "{role}" }}}}{text}{{{{ $last = .Role }}}}' for role, text in turns.items()
+    )
     return f'{{{{ $last := "" }}}}{{{{ range .Messages }}}}{{{{ {cases}{{{{ end }}}}{{{{ end }}}}'
 
 
@@ -139,7 +167,6 @@ def _last_turn(found: Between) -> str:
         told = f"{literal(found.system)}{{{{ .System }}}}{literal(found.instructed)}"
         opened = f"{{{{ if .System }}}}{told}{{{{ else }}}}{opened}{{{{ end }}}}"
     return (
-        opened
-        + "{{ range $i, $turn := .Messages }}{{ if eq (len (slice $.Messages $i)) 1 }}{{ $turn.Content }}{{ end }}{{ end }}"
-        + literal(found.asked)
+        opened + "{{ range $i, $turn := .Messages }}{{ if eq (len (slice $.Messages $i)) 1 }}{{ "
+        "$turn.Content }}{{ end }}{{ end }}" + literal(found.asked)
     )

@@ -1,4 +1,5 @@
-"""A folder that `ollama create` takes: the merged student and a Modelfile with its template and stop strings."""
+"""A folder that `ollama create` takes: the merged student and a Modelfile with its template and
+stop strings."""
 
 import json
 from pathlib import Path
@@ -23,7 +24,9 @@ def write(wanted: ExportRequest, folder: Path, progress: Progress) -> Exported:
     tokenizer = load_tokenizer(folder)
     write_text(folder / "Modelfile", modelfile(wanted, tokenizer, read_facts(folder).context))
     _leave_the_beginning_to_the_template(folder / "tokenizer_config.json")
-    return Exported(done.facts, f"ollama create {wanted.name} -f {{}}/Modelfile, then: ollama run {wanted.name}")
+    return Exported(
+        done.facts, f"ollama create {wanted.name} -f {{}}/Modelfile, then: ollama run {wanted.name}"
+    )
 
 
 def modelfile(wanted: ExportRequest, tokenizer: Any, context: int) -> str:
@@ -33,7 +36,8 @@ def modelfile(wanted: ExportRequest, tokenizer: Any, context: int) -> str:
         return str(tokenizer.apply_chat_template(talk, add_generation_prompt=True, tokenize=False))
 
     lines = [
-        f"# The student of {wanted.name}, made by localinstruct from {wanted.base.source or wanted.base.name}.",
+        f"# The student of {wanted.name}, made by localinstruct from "
+        f"{wanted.base.source or wanted.base.name}.",
         "FROM .",
         f'TEMPLATE """{go_template(render)}"""',
         *(f'PARAMETER stop "{text}"' for text in stops(wanted, tokenizer)),
@@ -44,12 +48,17 @@ def modelfile(wanted: ExportRequest, tokenizer: Any, context: int) -> str:
 
 
 def stops(wanted: ExportRequest, tokenizer: Any) -> list[str]:
-    """What ends an answer: the end-of-text token, the start of another task, and what models.yaml says."""
+    """What ends an answer: the end-of-text token, the start of another task, and what models.yaml
+    says."""
     another = [NEXT_TASK.strip()] if wanted.template == "alpaca" else []
     return list(dict.fromkeys([str(tokenizer.eos_token), *another, *wanted.base.stop]))
 
 
 def _leave_the_beginning_to_the_template(path: Path) -> None:
-    """Our template writes the beginning-of-text token where training had one; Ollama must not add another."""
-    config = json.loads(path.read_text(encoding="utf-8")) | {"add_bos_token": False, "add_eos_token": False}
+    """Our template writes the beginning-of-text token where training had one; Ollama must not add
+    another."""
+    config = json.loads(path.read_text(encoding="utf-8")) | {
+        "add_bos_token": False,
+        "add_eos_token": False,
+    }
     write_text(path, json.dumps(config, indent=2, ensure_ascii=False) + "\n")

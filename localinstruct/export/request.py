@@ -30,7 +30,8 @@ class ExportRequest:
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """Facts about an export, in the order to show them, and the next thing to type ({} stands for its folder)."""
+    """Facts about an export, in the order to show them, and the next thing to type ({} stands for
+    its folder)."""
 
     facts: tuple[tuple[str, str], ...]
     next: str

@@ -1,8 +1,10 @@
-"""Serve: a run's student and its base on vLLM for other programs, until Ctrl-C; and what to type to talk to them.
+"""Serve: a run's student and its base on vLLM for other programs, until Ctrl-C; and what to type to
+talk to them.
 
-Both speak the OpenAI protocol on a unix socket in a private folder, or on a port of 127.0.0.1, which every user of this
-machine can reach. Chat requests go through the template the student was trained with, as an export has it. A server that
-dies is started again. Not covered: passwords, other interfaces: whoever needs those puts a proxy of their own in front.
+Both speak the OpenAI protocol on a unix socket in a private folder, or on a port of 127.0.0.1,
+which every user of this machine can reach. Chat requests go through the template the student was
+trained with, as an export has it. A server that dies is started again. Not covered: passwords,
+other interfaces: whoever needs those puts a proxy of their own in front.
 """
 
 import json
@@ -68,10 +70,24 @@ def _show(sides: Mapping[Which, Served]) -> None:
 def curl(side: Served) -> str:
     """A command that asks this side something."""
     messages = [{"role": "user", "content": SAMPLE}]
-    body = json.dumps({"model": side.name, "messages": messages, "temperature": 0, "max_tokens": 100})
+    body = json.dumps(
+        {"model": side.name, "messages": messages, "temperature": 0, "max_tokens": 100}
+    )
     path = side.server.url.removeprefix("unix://")
-    place = ["--unix-socket", path, "http://localhost/v1"] if path != side.server.url else [side.server.url]
-    words = ["curl", *place[:-1], f"{place[-1]}/chat/completions", "-H", "Content-Type: application/json", "-d", body]
+    place = (
+        ["--unix-socket", path, "http://localhost/v1"]
+        if path != side.server.url
+        else [side.server.url]
+    )
+    words = [
+        "curl",
+        *place[:-1],
+        f"{place[-1]}/chat/completions",
+        "-H",
+        "Content-Type: application/json",
+        "-d",
+        body,
+    ]
     return shlex.join(words)
 
 
@@ -96,4 +112,6 @@ def _require_port(port: int) -> None:
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
-            raise UsageError(f"--port {port}: {error.strerror}.", "Choose another one, or leave --port out.") from None
+            raise UsageError(
+                f"--port {port}: {error.strerror}.", "Choose another one, or leave --port out."
+            ) from None

@@ -1,8 +1,8 @@
 """Base and student on vLLM at the same time, for a person or a program to ask.
 
-One server for an adapter and its base, two for a student of which all weights were trained. One process at a time serves a
-run's student under one label; others are told so. Not covered: a base that is served elsewhere, as a student
-is trained from a directory.
+One server for an adapter and its base, two for a student of which all weights were trained. One
+process at a time serves a run's student under one label; others are told so. Not covered: a base
+that is served elsewhere, as a student is trained from a directory.
 """
 
 import fcntl
@@ -34,24 +34,38 @@ class Served:
 def serving_both(
     recipe: Recipe, spec: ModelSpec, run_path: Path, label: str, progress: Progress, port: int = 0
 ) -> Iterator[dict[Which, Served]]:
-    """Have base and student of a run answer for as long as the context lasts; a second server has the next port.
+    """Have base and student of a run answer for as long as the context lasts; a second server has
+    the next port.
 
-    `label` names the servers' logs and locks. DataError before the student is trained, ModelError for a base that is
-    missing or unsafe, TeacherError when a server does not start, RunInUse when another process has them under this label.
+    `label` names the servers' logs and locks. DataError before the student is trained, ModelError
+    for a base that is missing or unsafe, TeacherError when a server does not start, RunInUse when
+    another process has them under this label.
     """
     student = trained_contender("the student", spec, recipe, run_path)
     require_free(run_path, label)
     with ExitStack() as stack:
         if student.adapter:
-            one = stack.enter_context(running(_server(spec, recipe.serve, run_path, progress, label, port, student)))
-            yield {"base": _served(spec, spec.name, one, recipe), "student": _served(spec, STUDENT, one, recipe)}
+            one = stack.enter_context(
+                running(_server(spec, recipe.serve, run_path, progress, label, port, student))
+            )
+            yield {
+                "base": _served(spec, spec.name, one, recipe),
+                "student": _served(spec, STUDENT, one, recipe),
+            }
             return
-        half = recipe.serve.model_copy(update={"gpu_memory_utilization": recipe.serve.gpu_memory_utilization / 2})
+        half = recipe.serve.model_copy(
+            update={"gpu_memory_utilization": recipe.serve.gpu_memory_utilization / 2}
+        )
         second = port + 1 if port else 0
-        base = stack.enter_context(running(_server(spec, half, run_path, progress, f"{label}-base", second)))
+        base = stack.enter_context(
+            running(_server(spec, half, run_path, progress, f"{label}-base", second))
+        )
         whole = student.spec.model_copy(update={"name": STUDENT})
         mine = stack.enter_context(running(_server(whole, half, run_path, progress, label, port)))
-        yield {"base": _served(spec, spec.name, base, recipe), "student": _served(whole, STUDENT, mine, recipe)}
+        yield {
+            "base": _served(spec, spec.name, base, recipe),
+            "student": _served(whole, STUDENT, mine, recipe),
+        }
 
 
 def require_free(run_path: Path, label: str) -> None:

@@ -1,7 +1,8 @@
 """Every phase of a recipe against a machine: what it needs at its worst moment, and what is there.
 
-The phases are processes that follow each other, so each has the whole machine. Sizes come from files and models.yaml;
-nothing is loaded, and torch is not imported. Not covered: other programs that start in the meantime.
+The phases are processes that follow each other, so each has the whole machine. Sizes come from
+files and models.yaml; nothing is loaded, and torch is not imported. Not covered: other programs
+that start in the meantime.
 """
 
 from collections.abc import Iterator
@@ -22,9 +23,11 @@ from localinstruct.training.student import Device
 CUDA_CONTEXT = 0.5 * GIB
 """Of a process that uses a GPU; an allowance, not measured here."""
 GPU_CRUMBS = 0.05
-"""Share of tensors that the allocator of a GPU keeps unused between them; an allowance, not measured here."""
+"""Share of tensors that the allocator of a GPU keeps unused between them; an allowance, not
+measured here."""
 LIBRARIES = 0.65 * GIB
-"""torch, transformers, trl and peft in memory before a model is loaded; measured (benchmarks, section f)."""
+"""torch, transformers, trl and peft in memory before a model is loaded; measured (benchmarks,
+section f)."""
 OLD_GPUS = ("V100", "P100", "P40", "T4", "GTX", "RTX 20", "TITAN")
 """Names of GPUs without bfloat16 units."""
 
@@ -52,8 +55,15 @@ class Phase:
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
         parts = {key: round(size) for key, size in self.parts.items()}
-        return {"name": self.name, "place": self.place, "needs": round(self.needs), "has": round(self.room),
-                "fits": self.fits, "parts": parts, "note": self.note}  # fmt: skip
+        return {
+            "name": self.name,
+            "place": self.place,
+            "needs": round(self.needs),
+            "has": round(self.room),
+            "fits": self.fits,
+            "parts": parts,
+            "note": self.note,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +84,22 @@ class Assessment:
     @property
     def why(self) -> str:
         """What does not fit, by how much."""
-        short = [f"{one.name} needs {one.needs / GIB:.1f} GiB of {one.place}, {one.room / GIB:.1f} are there"
-                 for one in self.phases if not one.fits]  # fmt: skip
+        short = [
+            f"{one.name} needs {one.needs / GIB:.1f} GiB of {one.place}, {one.room / GIB:.1f} "
+            "are there"
+            for one in self.phases
+            if not one.fits
+        ]
         return "; ".join([*short, *(problem.rstrip(".") for problem in self.problems)])
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON values."""
-        return {"fits": self.fits, "phases": [phase.to_dict() for phase in self.phases],
-                "problems": list(self.problems), "assumed": list(self.assumed)}  # fmt: skip
+        return {
+            "fits": self.fits,
+            "phases": [phase.to_dict() for phase in self.phases],
+            "problems": list(self.problems),
+            "assumed": list(self.assumed),
+        }
 
 
 @dataclass(slots=True)
@@ -94,16 +112,24 @@ class _Work:
     assumed: list[str] = field(default_factory=list)
 
     def shape(self, name: str) -> Shape | None:
-        """The shape of a model, with what had to be assumed noted once; None, with a note, where nothing is known."""
+        """The shape of a model, with what had to be assumed noted once; None, with a note, where
+        nothing is known."""
         spec = self.catalog.get(name)
         found = shape_of(spec)
         if found is None:
-            where = f"served at {spec.endpoint}" if spec.endpoint else "neither its files nor its parameters are known"
+            where = (
+                f"served at {spec.endpoint}"
+                if spec.endpoint
+                else "neither its files nor its parameters are known"
+            )
             self._assume(f"{name}: not counted, {where}")
         elif found.guessed:
             self._assume(f"{name} is not on this disk; taken from {found.source}")
         elif found.experts:
-            self._assume(f"{name} has experts: adapters on its attention alone, activations of those that are active")
+            self._assume(
+                f"{name} has experts: adapters on its attention alone, activations of those that "
+                "are active"
+            )
         return found
 
     def refuse(self, text: str) -> None:
@@ -119,7 +145,8 @@ class _Work:
 def assess(
     recipe: Recipe, catalog: Catalog, machine: Machine, disk_room: float, bf16: bool | None = None
 ) -> Assessment:
-    """Every phase of the recipe on this machine; `bf16`: whether its CPU multiplies bfloat16 (None looks at this one).
+    """Every phase of the recipe on this machine; `bf16`: whether its CPU multiplies bfloat16 (None
+    looks at this one).
 
     ModelError for a model that models.yaml does not have.
     """
@@ -136,13 +163,19 @@ def assess(
 
 
 def shortfall(recipe: Recipe, workspace: Path, folder: Path) -> str:
-    """One sentence when the recipe does not fit this machine as it is now, else ""; for `run`, which goes on all the same."""
+    """One sentence when the recipe does not fit this machine as it is now, else ""; for `run`,
+    which goes on all the same."""
     found = assess(recipe, load_catalog(workspace), look(), float(disk_free(folder)))
-    return "" if found.fits else f"This may not fit: {found.why}. What would: localinstruct fit {recipe.name}"
+    return (
+        ""
+        if found.fits
+        else f"This may not fit: {found.why}. What would: localinstruct fit {recipe.name}"
+    )
 
 
 def device_of(machine: Machine) -> Device:
-    """Where a student would be trained, as `student.choose_device` decides on the machine itself, told without torch."""
+    """Where a student would be trained, as `student.choose_device` decides on the machine itself,
+    told without torch."""
     if not machine.gpus:
         return Device("cpu", "float32", "no GPU")
     old = any(name in machine.gpus[0].name for name in OLD_GPUS)
@@ -158,31 +191,53 @@ def _generate(work: _Work) -> Iterator[Phase]:
     shapes = {name: shape for name in names if (shape := work.shape(name))}
     own = [name for name in names if not work.catalog.get(name).endpoint]
     servers = {
-        name: serving.served(shape, recipe.serve, bool(machine.gpus), work.bf16) for name, shape in shapes.items()
+        name: serving.served(shape, recipe.serve, bool(machine.gpus), work.bf16)
+        for name, shape in shapes.items()
     }
     encoding = _encoder(work)
     if not machine.gpus:
         parts = _sum(*(server.parts for server in servers.values()), encoding)
-        yield Phase("generate", "memory", parts, machine.available_gib * GIB, " + ".join([*servers, "encoder"]))
+        yield Phase(
+            "generate",
+            "memory",
+            parts,
+            machine.available_gib * GIB,
+            " + ".join([*servers, "encoder"]),
+        )
         return
     yield from _gpu_servers(work, servers, len(own), "generate")
     used = max(1, recipe.serve.tensor_parallel_size)
     free = min((gpu.free_gib for gpu in machine.gpus[:used]), default=0.0) * GIB
     claimed = recipe.serve.gpu_memory_utilization * machine.gpus[0].total_gib * GIB if own else 0.0
     yield Phase(
-        "generate", "GPU", {"vLLM's share": claimed, **_named("encoder", encoding)}, free, "servers and encoder"
+        "generate",
+        "GPU",
+        {"vLLM's share": claimed, **_named("encoder", encoding)},
+        free,
+        "servers and encoder",
     )
 
 
-def _gpu_servers(work: _Work, servers: dict[str, serving.Served], sharing: int, phase: str) -> Iterator[Phase]:
+def _gpu_servers(
+    work: _Work, servers: dict[str, serving.Served], sharing: int, phase: str
+) -> Iterator[Phase]:
     """Each server within its share of the GPU."""
     serve, gpus = work.recipe.serve, work.machine.gpus
     if serve.tensor_parallel_size > len(gpus):
-        work.refuse(f"serve.tensor_parallel_size: {serve.tensor_parallel_size} GPUs wanted, {len(gpus)} there")
-    share = serve.gpu_memory_utilization * min(gpu.total_gib for gpu in gpus) * GIB / max(1, sharing)
+        work.refuse(
+            f"serve.tensor_parallel_size: {serve.tensor_parallel_size} GPUs wanted, {len(gpus)} "
+            "there"
+        )
+    share = (
+        serve.gpu_memory_utilization * min(gpu.total_gib for gpu in gpus) * GIB / max(1, sharing)
+    )
     for name, server in servers.items():
         many = server.sequences(share)
-        said = f"{name}, room for {many:.1f} sequences of {server.context:,} tokens" if many >= 1 else name
+        said = (
+            f"{name}, room for {many:.1f} sequences of {server.context:,} tokens"
+            if many >= 1
+            else name
+        )
         yield Phase(f"{phase}: vLLM", "GPU share", server.parts, share, said)
 
 
@@ -198,7 +253,9 @@ def _plan(work: _Work, shape: Shape) -> training.Plan | None:
     """How the recipe would train on the machine; None, with a problem noted, where it cannot."""
     train = work.recipe.train
     try:
-        setup = choices.choose(train, device_of(work.machine), lambda package: package == "bitsandbytes")
+        setup = choices.choose(
+            train, device_of(work.machine), lambda package: package == "bitsandbytes"
+        )
     except LocalInstructError as problem:
         work.problems.append(f"{problem.message} {problem.hint}".strip())
         return None
@@ -210,11 +267,15 @@ def _train(work: _Work, shape: Shape, made: training.Plan) -> Phase:
     moment, parts = training.peak(shape, made)
     devices = work.recipe.train.devices
     if made.on_gpu and devices > len(work.machine.gpus):
-        work.problems.append(f"train.devices: {devices} GPUs wanted, {len(work.machine.gpus)} there")
+        work.problems.append(
+            f"train.devices: {devices} GPUs wanted, {len(work.machine.gpus)} there"
+        )
     crowd = 1 if made.on_gpu else devices  # processes that share the memory
     parts = {key: crowd * size for key, size in _with_libraries(parts, made.on_gpu).items()}
     said = f"{shape.name}, {moment}: {made.rows} rows of {made.length} tokens at once"
-    return Phase("train", "GPU" if made.on_gpu else "memory", parts, _room(work.machine, devices), said)
+    return Phase(
+        "train", "GPU" if made.on_gpu else "memory", parts, _room(work.machine, devices), said
+    )
 
 
 def _evaluate(work: _Work, shape: Shape) -> Iterator[Phase]:
@@ -226,22 +287,38 @@ def _evaluate(work: _Work, shape: Shape) -> Iterator[Phase]:
     logits = float(training.LOGIT_BYTES * train.device_batch_size * length * shape.vocab)
     parts = _with_libraries({"weights": float(number * shape.parameters), "loss": logits}, on_gpu)
     place = "GPU" if on_gpu else "memory"
-    yield Phase("evaluate: losses", place, parts, _room(machine, 1), f"{shape.name}, base and student after each other")
+    yield Phase(
+        "evaluate: losses",
+        place,
+        parts,
+        _room(machine, 1),
+        f"{shape.name}, base and student after each other",
+    )
     server = serving.served(shape, work.recipe.serve, on_gpu, work.bf16)
     if on_gpu:
         yield from _gpu_servers(work, {shape.name: server}, 1, "evaluate")
     else:
         yield Phase(
-            "evaluate: vLLM", place, _sum(server.parts, {"libraries": LIBRARIES}), _room(machine, 1), shape.name
+            "evaluate: vLLM",
+            place,
+            _sum(server.parts, {"libraries": LIBRARIES}),
+            _room(machine, 1),
+            shape.name,
         )
 
 
 def _disk(work: _Work, shape: Shape | None, made: training.Plan | None, room: float) -> Phase:
     models = dict.fromkeys([*work.recipe.models.asked.values(), work.recipe.models.student])
     absent = sum(_to_bring(work.catalog.get(name)) for name in models)
-    merged = f"; an export as one merged model needs {shape.file_bytes / GIB:.1f} GiB more" if shape else ""
+    merged = (
+        f"; an export as one merged model needs {shape.file_bytes / GIB:.1f} GiB more"
+        if shape
+        else ""
+    )
     parts = disk.needs(work.recipe, shape, made, absent)
-    return Phase("disk", "disk", parts, room, f"{work.recipe.generate.target:,} rows, checkpoints{merged}")
+    return Phase(
+        "disk", "disk", parts, room, f"{work.recipe.generate.target:,} rows, checkpoints{merged}"
+    )
 
 
 def _to_bring(spec: ModelSpec) -> float:
@@ -256,7 +333,9 @@ def _with_libraries(parts: Parts, on_gpu: bool) -> Parts:
 
 def _room(machine: Machine, devices: int) -> float:
     """Free bytes of the fullest GPU that is used, or of memory."""
-    return min((gpu.free_gib for gpu in machine.gpus[:devices]), default=machine.available_gib) * GIB
+    return (
+        min((gpu.free_gib for gpu in machine.gpus[:devices]), default=machine.available_gib) * GIB
+    )
 
 
 def _sum(*all_parts: Parts) -> Parts:

@@ -1,8 +1,10 @@
-"""Half a minute of the real thing: the recipe's teacher writes rows, then its student trains on them, in a folder that goes.
+"""Half a minute of the real thing: the recipe's teacher writes rows, then its student trains on
+them, in a folder that goes.
 
-The stages' own code runs with a progress that ends them when the time is over, so what is measured is what a run does:
-loading and starting are outside the clock. At least one episode is committed and two optimizer steps are made, however
-long they take. Not covered: how the share of new rows falls as the pool grows.
+The stages' own code runs with a progress that ends them when the time is over, so what is measured
+is what a run does: loading and starting are outside the clock. At least one episode is committed
+and two optimizer steps are made, however long they take. Not covered: how the share of new rows
+falls as the pool grows.
 """
 
 import tempfile
@@ -37,7 +39,8 @@ class _Enough(Exception):
 
 @dataclass
 class _Clock:
-    """A Progress that starts its clock at the first of `label`'s updates, or before it, and ends the work in time."""
+    """A Progress that starts its clock at the first of `label`'s updates, or before it, and ends
+    the work in time."""
 
     progress: Progress
     label: str
@@ -67,8 +70,12 @@ class _Clock:
 def calibrate(
     recipe: Recipe, workspace: Path, progress: Progress, seconds: float = SECONDS
 ) -> tuple[Pace, Pace | None]:
-    """The paces of generate and train on this machine; the second is None where no kept row can be trained on."""
-    with tempfile.TemporaryDirectory(prefix="calibrate-") as place, open_run(Path(place, "run")) as run:
+    """The paces of generate and train on this machine; the second is None where no kept row can be
+    trained on."""
+    with (
+        tempfile.TemporaryDirectory(prefix="calibrate-") as place,
+        open_run(Path(place, "run")) as run,
+    ):
         written, rows = _generated(recipe, run, workspace, progress, seconds)
         student.release()
         return written, _trained(recipe, rows, Path(place), workspace, progress, seconds)
@@ -84,16 +91,26 @@ def _generated(
     _until_enough(lambda: stage.run(many, run, clock, workspace=workspace))
     kept = run.count_kept()
     if not kept:
-        raise DataError(f"No row was kept in {seconds:.0f} s.", f"See why: localinstruct preview {recipe.name}")
+        raise DataError(
+            f"No row was kept in {seconds:.0f} s.", f"See why: localinstruct preview {recipe.name}"
+        )
     _, usage = run.completion_usage()
-    spent, tokens = clock.times[-1] - clock.before, sum(count for arrived, count in usage if arrived <= clock.times[-1])
+    spent, tokens = (
+        clock.times[-1] - clock.before,
+        sum(count for arrived, count in usage if arrived <= clock.times[-1]),
+    )
     committed = sum(entry[3] for entry in run.episodes())
     said = f"{kept} rows kept in {spent:.0f} s of {recipe.models.teacher}"
     return Pace(said, tokens / spent, committed / kept, spent), list(run.kept())
 
 
 def _trained(
-    recipe: Recipe, rows: list[Instance], home: Path, workspace: Path, progress: Progress, seconds: float
+    recipe: Recipe,
+    rows: list[Instance],
+    home: Path,
+    workspace: Path,
+    progress: Progress,
+    seconds: float,
 ) -> Pace | None:
     """The student's pace on these rows, repeated as often as it takes."""
     train = recipe.train.model_copy(update={"epochs": EPOCHS, "save_steps": 10**9, "devices": 1})
@@ -107,24 +124,38 @@ def _trained(
             return None
         needed = -(-train.batch_size // len(encoded)) * encoded
         watch = Watch(
-            home / "metrics.jsonl", clock, lambda _: None, "calibrate", setup.device, Best(home, "", None, None)
+            home / "metrics.jsonl",
+            clock,
+            lambda _: None,
+            "calibrate",
+            setup.device,
+            Best(home, "", None, None),
         )
-        trainer = trainers.make(recipe.model_copy(update={"train": train}), setup, model, tokenizer, needed, watch)
+        trainer = trainers.make(
+            recipe.model_copy(update={"train": train}), setup, model, tokenizer, needed, watch
+        )
         clock.before = time.time()
         _until_enough(trainer.train)
     steps, spent = trainer.state.global_step, clock.times[-1] - clock.times[0]
     tokens = float(trainer.state.num_input_tokens_seen)
     said = (
-        f"{steps} steps of {train.batch_size} rows with {recipe.models.student}, the first left out, in {spent:.0f} s"
+        f"{steps} steps of {train.batch_size} rows with {recipe.models.student}, the first "
+        f"left out, in {spent:.0f} s"
     )
     per_row = sum(row.length for row in encoded) / len(encoded)
     return Pace(said, tokens * (steps - 1) / steps / spent, per_row, spent)
 
 
-def _encoded(train: Train, rows: list[Instance], tokenizer: Any, length: int) -> list[Encoded | EncodedPair]:
+def _encoded(
+    train: Train, rows: list[Instance], tokenizer: Any, length: int
+) -> list[Encoded | EncodedPair]:
     """The rows as the objective wants them."""
     if train.objective == "dpo":
-        return list(encode_pairs([row for row in rows if row.rejected], train.template, tokenizer, length).examples)
+        return list(
+            encode_pairs(
+                [row for row in rows if row.rejected], train.template, tokenizer, length
+            ).examples
+        )
     return list(encode_all(rows, train.template, tokenizer, length, train.loss_on).examples)
 
 

@@ -1,4 +1,5 @@
-"""Disk of a run in bytes: its store, its checkpoints and what is left of a training. What is there already does not count."""
+"""Disk of a run in bytes: its store, its checkpoints and what is left of a training. What is there
+already does not count."""
 
 from localinstruct.fit.shape import Shape
 from localinstruct.fit.training import Parts, Plan, trainable
@@ -14,7 +15,8 @@ EMBEDDING = 384
 
 
 def needs(recipe: Recipe, shape: Shape | None, made: Plan | None, absent: float) -> Parts:
-    """Everything a run may have on the disk at once; `absent` is the size of models that have yet to be brought."""
+    """Everything a run may have on the disk at once; `absent` is the size of models that have yet
+    to be brought."""
     found: Parts = {"rows": rows(recipe)}
     if shape and made:
         learnt = trainable(shape, made) * (2 if recipe.train.mode == "qlora" else 4)
@@ -23,7 +25,8 @@ def needs(recipe: Recipe, shape: Shape | None, made: Plan | None, absent: float)
 
 
 def rows(recipe: Recipe) -> float:
-    """Store, dataset and exports: each candidate's text in the completion log, each kept row twice more, its vector and neighbours."""
+    """Store, dataset and exports: each candidate's text in the completion log, each kept row twice
+    more, its vector and neighbours."""
     kept = recipe.generate.target
     text = ROW_TOKENS * TOKEN_BYTES
     return kept / KEPT_SHARE * text + kept * (3 * text + 4 * EMBEDDING + 500)

@@ -1,7 +1,9 @@
-"""Time and tokens that a recipe will take: from what was measured, in an earlier run or by `calibrate`, or not at all.
+"""Time and tokens that a recipe will take: from what was measured, in an earlier run or by
+`calibrate`, or not at all.
 
-A straight line through a short measurement: kept rows get rarer as a run goes on, and the first seconds of an engine are
-not its best, so the estimate is a rough one and says where it comes from. Not covered: evaluation and the report.
+A straight line through a short measurement: kept rows get rarer as a run goes on, and the first
+seconds of an engine are not its best, so the estimate is a rough one and says where it comes from.
+Not covered: evaluation and the report.
 """
 
 from dataclasses import asdict, dataclass
@@ -58,7 +60,8 @@ def _line(stage: str, rows: int, tokens: float, pace: Pace) -> Estimate:
 
 
 def earlier(recipe: Recipe, runs: Path) -> tuple[Pace | None, Pace | None]:
-    """The paces of generate and train in the newest runs here with the same teacher and method, or student and mode."""
+    """The paces of generate and train in the newest runs here with the same teacher and method, or
+    student and mode."""
     generate = train = None
     stores = sorted(runs.glob("*/run.sqlite"), key=lambda path: -path.stat().st_mtime)
     for store in stores:
@@ -80,19 +83,30 @@ def _read(folder: Path) -> tuple[Recipe | None, dict[str, dict[str, Any]]]:
     with read_run(folder) as run:
         stored = run.get("recipe")
         entries = {name: run.stage(name) for name in ("generate", "dataset", "train")}
-        results = {name: entry.result for name, entry in entries.items() if entry and entry.finished}
+        results = {
+            name: entry.result for name, entry in entries.items() if entry and entry.finished
+        }
         return (recipe_from_text(stored, str(folder)) if stored else None), results
 
 
-def _generate(recipe: Recipe, made: Recipe, results: dict[str, dict[str, Any]], folder: Path) -> Pace | None:
+def _generate(
+    recipe: Recipe, made: Recipe, results: dict[str, dict[str, Any]], folder: Path
+) -> Pace | None:
     found = results.get("generate")
     same = made.models.asked == recipe.models.asked and made.method.name == recipe.method.name
     if not (found and same and found.get("kept") and found["tokens_per_second"]):
         return None
-    return Pace(f"{folder}", found["tokens_per_second"], found["output_tokens"] / found["kept"], found["seconds"])
+    return Pace(
+        f"{folder}",
+        found["tokens_per_second"],
+        found["output_tokens"] / found["kept"],
+        found["seconds"],
+    )
 
 
-def _train(recipe: Recipe, made: Recipe, results: dict[str, dict[str, Any]], folder: Path) -> Pace | None:
+def _train(
+    recipe: Recipe, made: Recipe, results: dict[str, dict[str, Any]], folder: Path
+) -> Pace | None:
     found, rows = results.get("train"), results.get("dataset", {}).get("train")
     same = made.models.student == recipe.models.student and made.train.mode == recipe.train.mode
     if not (found and same and rows and found["epochs"] and found["tokens_per_second"]):

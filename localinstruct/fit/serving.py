@@ -1,8 +1,10 @@
-"""Memory of a model that vLLM serves, in bytes: weights, KV cache, the rest. Calculated; GPU figures are not measured.
+"""Memory of a model that vLLM serves, in bytes: weights, KV cache, the rest. Calculated; GPU
+figures are not measured.
 
-On a GPU vLLM takes the share it is given and fills what is left with KV cache; it starts when weights, one profiling pass
-and the cache of a single longest sequence have room. On a CPU the cache is as large as `serve.kv_cache_gib` says. Not
-covered: attention that keeps less than every token, quantised KV caches.
+On a GPU vLLM takes the share it is given and fills what is left with KV cache; it starts when
+weights, one profiling pass and the cache of a single longest sequence have room. On a CPU the cache
+is as large as `serve.kv_cache_gib` says. Not covered: attention that keeps less than every token,
+quantised KV caches.
 """
 
 from dataclasses import dataclass
@@ -13,11 +15,13 @@ from localinstruct.machine import GIB
 from localinstruct.teacher import Serve
 
 BATCHED_TOKENS = 8192
-"""Tokens of vLLM's profiling pass on a GPU (max_num_batched_tokens of its server); 2,048 on smaller cards."""
+"""Tokens of vLLM's profiling pass on a GPU (max_num_batched_tokens of its server); 2,048 on smaller
+cards."""
 GPU_RESERVE = 1.0 * GIB
 """CUDA context, CUDA graphs and NCCL of a server; an allowance, not measured here."""
 CPU_PROCESSES = 1.5 * GIB
-"""Python, torch and vLLM in the processes of a server on a CPU, without weights and cache; an allowance, not measured."""
+"""Python, torch and vLLM in the processes of a server on a CPU, without weights and cache; an
+allowance, not measured."""
 DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
@@ -42,7 +46,8 @@ class Served:
 
 
 def kv_bytes_per_token(shape: Shape, number: int) -> int:
-    """2 (key and value) · layers · width of the key heads · bytes of a number (Kwon et al. 2023, arXiv 2309.06180, §3)."""
+    """2 (key and value) · layers · width of the key heads · bytes of a number (Kwon et al. 2023,
+    arXiv 2309.06180, §3)."""
     return 2 * shape.layers * shape.kv * number
 
 
@@ -54,21 +59,33 @@ def served(shape: Shape, serve: Serve, on_gpu: bool, cpu_bf16: bool) -> Served:
     context = min(serve.max_model_len or shape.context or 4096, shape.context or 2**20)
     kv_token = kv_bytes_per_token(shape, number) / share
     cache = kv_token * context if on_gpu else serve.kv_cache_gib * GIB
-    parts: Parts = {"weights": stored / share, "KV cache": cache, "activations": _pass(shape, serve, number, context)}
-    return Served(parts | {"libraries": GPU_RESERVE if on_gpu else CPU_PROCESSES}, context, kv_token)
+    parts: Parts = {
+        "weights": stored / share,
+        "KV cache": cache,
+        "activations": _pass(shape, serve, number, context),
+    }
+    return Served(
+        parts | {"libraries": GPU_RESERVE if on_gpu else CPU_PROCESSES}, context, kv_token
+    )
 
 
 def _pass(shape: Shape, serve: Serve, number: int, context: int) -> float:
-    """The largest forward pass: the MLP of one layer for all batched tokens, and a logit per sequence, in float32, twice."""
+    """The largest forward pass: the MLP of one layer for all batched tokens, and a logit per
+    sequence, in float32, twice."""
     tokens = min(BATCHED_TOKENS, context * serve.max_num_seqs)
     layer = tokens * number * (3 * shape.mlp + 4 * shape.hidden)
     return float(layer + serve.max_num_seqs * shape.vocab * (number + 2 * 4))
 
 
 def encoder(shape: Shape, on_gpu: bool, cpu_bf16: bool, rows: int) -> Parts:
-    """A sentence encoder, one batch of its longest texts, and the float32 vectors of all kept rows (in memory, not on a GPU)."""
+    """A sentence encoder, one batch of its longest texts, and the float32 vectors of all kept rows
+    (in memory, not on a GPU)."""
     number = 4 if on_gpu or not cpu_bf16 else 2
     batch = 128 if on_gpu else 16
     one = batch * shape.context * number * (2 * shape.mlp + 2 * shape.hidden)
     vectors = 0 if on_gpu else rows * shape.hidden * 4
-    return {"weights": float(number * shape.parameters), "activations": float(one), "vectors": float(vectors)}
+    return {
+        "weights": float(number * shape.parameters),
+        "activations": float(one),
+        "vectors": float(vectors),
+    }

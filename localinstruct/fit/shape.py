@@ -1,8 +1,10 @@
-"""A model's size and shape, from config.json and the headers of its safetensors files; the weights are never read.
+"""A model's size and shape, from config.json and the headers of its safetensors files; the weights
+are never read.
 
-Of a model that is not on this disk only what models.yaml says is known: its parameters and its context. Then the shape
-is that of the published dense model nearest in size, and `source` says so. Not covered: attention that keeps less than
-every token (sliding windows, latent or linear attention): for those the numbers are upper bounds.
+Of a model that is not on this disk only what models.yaml says is known: its parameters and its
+context. Then the shape is that of the published dense model nearest in size, and `source` says so.
+Not covered: attention that keeps less than every token (sliding windows, latent or linear
+attention): for those the numbers are upper bounds.
 """
 
 import math
@@ -15,8 +17,21 @@ from localinstruct.models.completeness import transformer_folder, weight_files
 from localinstruct.models.json_files import load_object
 from localinstruct.models.safetensors import read_header
 
-PLAIN_MLP = {"gpt2", "gpt_neox", "gptj", "opt", "bloom", "falcon", "phi", "starcoder2", "bert", "roberta", "xlm-roberta",
-             "mpnet", "distilbert"}  # fmt: skip
+PLAIN_MLP = {
+    "gpt2",
+    "gpt_neox",
+    "gptj",
+    "opt",
+    "bloom",
+    "falcon",
+    "phi",
+    "starcoder2",
+    "bert",
+    "roberta",
+    "xlm-roberta",
+    "mpnet",
+    "distilbert",
+}
 """Model types whose MLP has no gate: two matrices, not three."""
 DEFAULT_VOCAB = 32_000
 
@@ -72,15 +87,23 @@ class Shape:
 
     @property
     def linears(self) -> tuple[Linear, ...]:
-        """The matrices of one layer; experts are no Linear layers in transformers 5 and get no adapter."""
+        """The matrices of one layer; experts are no Linear layers in transformers 5 and get no
+        adapter."""
         attention = (
-            Linear("q_proj", self.hidden, self.query), Linear("k_proj", self.hidden, self.kv),
-            Linear("v_proj", self.hidden, self.kv), Linear("o_proj", self.query, self.hidden),
-        )  # fmt: skip
+            Linear("q_proj", self.hidden, self.query),
+            Linear("k_proj", self.hidden, self.kv),
+            Linear("v_proj", self.hidden, self.kv),
+            Linear("o_proj", self.query, self.hidden),
+        )
         if self.experts:
             return attention
         gate = (Linear("gate_proj", self.hidden, self.mlp),) if self.gated else ()
-        return (*attention, *gate, Linear("up_proj", self.hidden, self.mlp), Linear("down_proj", self.mlp, self.hidden))
+        return (
+            *attention,
+            *gate,
+            Linear("up_proj", self.hidden, self.mlp),
+            Linear("down_proj", self.mlp, self.hidden),
+        )
 
     @property
     def embedding(self) -> int:
@@ -94,16 +117,41 @@ class Shape:
 
 
 def count(shape: Shape) -> int:
-    """Weights of a dense decoder of this shape: embeddings, matrices, two norms a layer and one at the end."""
+    """Weights of a dense decoder of this shape: embeddings, matrices, two norms a layer and one at
+    the end."""
     layer = sum(linear.size for linear in shape.linears) + 2 * shape.hidden
     return shape.embedding + shape.layers * layer + shape.hidden
 
 
-def _published(name: str, parameters: float, layers: int, hidden: int, mlp: int, heads: int, kv_heads: int,
-               head_dim: int, vocab: int, tied: bool) -> Shape:  # fmt: skip
+def _published(
+    name: str,
+    parameters: float,
+    layers: int,
+    hidden: int,
+    mlp: int,
+    heads: int,
+    kv_heads: int,
+    head_dim: int,
+    vocab: int,
+    tied: bool,
+) -> Shape:
     size = int(parameters)
-    return Shape(name, f"the shape of {name}", size, 2 * size, min(2 * size, 5 * 10**9), layers, hidden, mlp, heads,
-                 kv_heads, head_dim, vocab, 0, tied)  # fmt: skip
+    return Shape(
+        name,
+        f"the shape of {name}",
+        size,
+        2 * size,
+        min(2 * size, 5 * 10**9),
+        layers,
+        hidden,
+        mlp,
+        heads,
+        kv_heads,
+        head_dim,
+        vocab,
+        0,
+        tied,
+    )
 
 
 PUBLISHED = (
@@ -119,11 +167,13 @@ PUBLISHED = (
     _published("Qwen3-32B", 32.76e9, 64, 5120, 25_600, 64, 8, 128, 151_936, False),
     _published("Llama-3.1-70B", 70.55e9, 80, 8192, 28_672, 64, 8, 128, 128_256, False),
 )
-"""Dense models and the figures of their published config.json; a test counts their weights from them."""
+"""Dense models and the figures of their published config.json; a test counts their weights from
+them."""
 
 
 def shape_of(spec: ModelSpec) -> Shape | None:
-    """The shape of a model of models.yaml; None for an endpoint, and where neither files nor parameters are known."""
+    """The shape of a model of models.yaml; None for an endpoint, and where neither files nor
+    parameters are known."""
     if spec.endpoint:
         return None
     if spec.present and (found := read_shape(spec.directory, spec.name)):
@@ -131,12 +181,15 @@ def shape_of(spec: ModelSpec) -> Shape | None:
     if not spec.parameters:
         return None
     plain = guessed(spec.name, spec.parameters, spec.context)
-    said = [gib for kind, gib in spec.memory_gib.items() if not _computed(spec.parameters, kind, gib)]
+    said = [
+        gib for kind, gib in spec.memory_gib.items() if not _computed(spec.parameters, kind, gib)
+    ]
     return replace(plain, file_bytes=round(min(said) * 2**30)) if said else plain
 
 
 def _computed(parameters: int, kind: Precision, gib: float) -> bool:
-    """Whether models.yaml left this size to us; a size that is written there is that of the published files."""
+    """Whether models.yaml left this size to us; a size that is written there is that of the
+    published files."""
     return abs(gib - parameters * BYTES_PER_PARAMETER[kind] / 2**30) < 0.01
 
 
@@ -145,8 +198,15 @@ def guessed(name: str, parameters: int, context: int) -> Shape:
     near = min(PUBLISHED, key=lambda one: abs(math.log(one.parameters / parameters)))
     source = f"models.yaml: {parameters:,} parameters, the shape of {near.name}"
     size = 2 * parameters
-    return replace(near, name=name, source=source, parameters=parameters, file_bytes=size, context=context,
-                   largest_file=min(size, 5 * 10**9))  # fmt: skip
+    return replace(
+        near,
+        name=name,
+        source=source,
+        parameters=parameters,
+        file_bytes=size,
+        context=context,
+        largest_file=min(size, 5 * 10**9),
+    )
 
 
 def read_shape(directory: Path, name: str) -> Shape | None:
@@ -166,7 +226,13 @@ def read_shape(directory: Path, name: str) -> Shape | None:
     sizes = [path.stat().st_size for path in files]
     experts = _number(config, "num_experts_per_tok", "num_experts_per_token")
     return Shape(
-        name, "config.json", sum(read_header(path).parameters for path in files), sum(sizes), max(sizes), layers, hidden,
+        name,
+        "config.json",
+        sum(read_header(path).parameters for path in files),
+        sum(sizes),
+        max(sizes),
+        layers,
+        hidden,
         mlp=_mlp(config, hidden, experts),
         heads=heads,
         kv_heads=_number(config, "num_key_value_heads") or heads,
@@ -176,7 +242,7 @@ def read_shape(directory: Path, name: str) -> Shape | None:
         tied=bool(config.get("tie_word_embeddings", True)),
         gated=str(config.get("model_type")) not in PLAIN_MLP,
         experts=bool(experts),
-    )  # fmt: skip
+    )
 
 
 def _mlp(config: dict[str, Any], hidden: int, experts: int) -> int:

@@ -1,9 +1,11 @@
-"""What a task file can ask of an answer, checked by code: one named function per check, in the style of IFEval. Pure.
+"""What a task file can ask of an answer, checked by code: one named function per check, in the
+style of IFEval. Pure.
 
-A check gets the answer with its ends stripped and the argument the file gives, and says yes or no. A task holds when all
-of its checks do. Words are what white space separates, so that the rules know no language; case rules look at letters that
-have a case. The idea is IFEval's (Zhou et al. 2023, arXiv 2311.07911), the checks are our own. Not covered: whether an
-answer that keeps the rules is also good; regular expressions, because a bad one never ends.
+A check gets the answer with its ends stripped and the argument the file gives, and says yes or no.
+A task holds when all of its checks do. Words are what white space separates, so that the rules know
+no language; case rules look at letters that have a case. The idea is IFEval's (Zhou et al. 2023,
+arXiv 2311.07911), the checks are our own. Not covered: whether an answer that keeps the rules is
+also good; regular expressions, because a bad one never ends.
 """
 
 import json
@@ -71,7 +73,9 @@ def _has(text: str, wanted: str) -> bool:
 
 
 def _cased(text: str, upper: bool) -> bool:
-    return any(letter.isalpha() for letter in text) and text == (text.upper() if upper else text.lower())
+    return any(letter.isalpha() for letter in text) and text == (
+        text.upper() if upper else text.lower()
+    )
 
 
 def _lines(text: str) -> list[str]:
@@ -84,19 +88,29 @@ CHECKS: dict[str, Check] = {
     "max_words": Check("number", lambda text, n: len(text.split()) <= n),
     "max_characters": Check("number", lambda text, n: len(text) <= n),
     "lines": Check("number", lambda text, n: len(_lines(text)) == n),
-    "paragraphs": Check("number", lambda text, n: len([p for p in re.split(r"\n\s*\n", text) if p.strip()]) == n),
+    "paragraphs": Check(
+        "number", lambda text, n: len([p for p in re.split(r"\n\s*\n", text) if p.strip()]) == n
+    ),
     "bullets": Check("number", lambda text, n: len(BULLET.findall(text)) == n),
     "placeholders": Check("number", lambda text, n: len(re.findall(r"\[[^\]\n]+\]", text)) >= n),
     "contains": Check("texts", lambda text, wanted: all(_has(text, one) for one in _texts(wanted))),
-    "contains_one_of": Check("texts", lambda text, wanted: any(_has(text, one) for one in _texts(wanted))),
-    "not_contains": Check("texts", lambda text, banned: not any(_has(text, one) for one in _texts(banned))),
+    "contains_one_of": Check(
+        "texts", lambda text, wanted: any(_has(text, one) for one in _texts(wanted))
+    ),
+    "not_contains": Check(
+        "texts", lambda text, banned: not any(_has(text, one) for one in _texts(banned))
+    ),
     "starts_with": Check("text", lambda text, start: text.startswith(start)),
     "ends_with": Check("text", lambda text, end: text.endswith(end)),
     "uppercase": Check("none", lambda text, _: _cased(text, True)),
     "lowercase": Check("none", lambda text, _: _cased(text, False)),
     "no_commas": Check("none", lambda text, _: "," not in text),
-    "quoted": Check("none", lambda text, _: len(text) > 1 and text[0] + text[-1] in ('""', "“”", "«»", "「」")),
-    "title": Check("none", lambda text, _: bool(re.search(r"<<[^>\n]+>>|^#{1,6} \S", text, re.MULTILINE))),
+    "quoted": Check(
+        "none", lambda text, _: len(text) > 1 and text[0] + text[-1] in ('""', "“”", "«»", "「」")
+    ),
+    "title": Check(
+        "none", lambda text, _: bool(re.search(r"<<[^>\n]+>>|^#{1,6} \S", text, re.MULTILINE))
+    ),
     "json": Check("none", _is_json),
     "json_schema": Check("schema", _fits_schema),
 }
@@ -104,34 +118,46 @@ CHECKS: dict[str, Check] = {
 AGAINST_OUTPUT: dict[str, Callable[[str, str, Any], bool]] = {
     "exact": lambda answer, expected, _: answer.split() == expected.split(),
     "number": lambda answer, expected, _: last_number(answer) == last_number(expected),
-    "choice": lambda answer, expected, of: first_choice(answer, of) == first_choice(expected, of) is not None,
+    "choice": lambda answer, expected, of: (
+        first_choice(answer, of) == first_choice(expected, of) is not None
+    ),
 }
-"""Name in a task file -> comparison of answer and the task's expected output: with the last number, the first choice."""
+"""Name in a task file -> comparison of answer and the task's expected output: with the last number,
+the first choice."""
 
 
 def keeps(checks: Mapping[str, Any], answer: str, expected: str) -> bool:
     """Whether an answer keeps every rule of a task."""
     text = answer.strip()
     return all(
-        AGAINST_OUTPUT[name](text, expected, argument) if name in AGAINST_OUTPUT else CHECKS[name].holds(text, argument)
+        AGAINST_OUTPUT[name](text, expected, argument)
+        if name in AGAINST_OUTPUT
+        else CHECKS[name].holds(text, argument)
         for name, argument in checks.items()
     )
 
 
 def read_checks(value: Any, expected: str) -> dict[str, Any]:
-    """A row's `check` in its full form, {name: argument}; ValueError with 'expected …, found …' when it is none."""
+    """A row's `check` in its full form, {name: argument}; ValueError with 'expected …, found …'
+    when it is none."""
     given = {value: None} if isinstance(value, str) else value
     if not isinstance(given, dict) or not given:
-        raise ValueError("expected check to be the name of a check or an object of checks, found something else")
+        raise ValueError(
+            "expected check to be the name of a check or an object of checks, found something else"
+        )
     for name, argument in given.items():
         if name in AGAINST_OUTPUT:
             _require_output(name, argument, expected)
         elif name not in CHECKS:
             raise ValueError(
-                f"expected a known check, found {name!r}; {did_you_mean(name, [*CHECKS, *AGAINST_OUTPUT])}"
+                f"expected a known check, found {name!r}; "
+                f"{did_you_mean(name, [*CHECKS, *AGAINST_OUTPUT])}"
             )
         elif not _ARGUMENTS[CHECKS[name].argument](argument):
-            raise ValueError(f"expected check {name} to have {_WORDS[CHECKS[name].argument]}, found {argument!r}"[:300])
+            raise ValueError(
+                f"expected check {name} to have {_WORDS[CHECKS[name].argument]}, found "
+                f"{argument!r}"[:300]
+            )
     return given
 
 
@@ -140,15 +166,23 @@ def _require_output(name: str, argument: Any, expected: str) -> None:
         raise ValueError(f"expected an output to check {name} against, found none")
     if name == "choice":
         if not _is_texts(argument) or isinstance(argument, str):
-            raise ValueError("expected check choice to have a list of the possible answers, found none")
+            raise ValueError(
+                "expected check choice to have a list of the possible answers, found none"
+            )
         if first_choice(expected, argument) is None:
-            raise ValueError(f"expected the output to be one of the choices, found {expected[:40]!r}")
+            raise ValueError(
+                f"expected the output to be one of the choices, found {expected[:40]!r}"
+            )
     if name == "number" and last_number(expected) is None:
         raise ValueError(f"expected a number in the output, found {expected[:40]!r}")
 
 
 def _is_texts(value: Any) -> bool:
-    several = isinstance(value, list) and bool(value) and all(isinstance(one, str) and one for one in value)
+    several = (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(one, str) and one for one in value)
+    )
     return several or (isinstance(value, str) and bool(value))
 
 
@@ -170,6 +204,9 @@ _ARGUMENTS: dict[str, Callable[[Any], bool]] = {
     "schema": _is_schema,
 }
 _WORDS = {
-    "none": "no argument", "number": "a whole number", "text": "a text", "texts": "a text or a list of texts",
+    "none": "no argument",
+    "number": "a whole number",
+    "text": "a text",
+    "texts": "a text or a list of texts",
     "schema": "a JSON schema without $ref",
-}  # fmt: skip
+}

@@ -1,7 +1,9 @@
-"""From a file's bytes to instances: the kind from its first bytes, then row by row with line numbers.
+"""From a file's bytes to instances: the kind from its first bytes, then row by row with line
+numbers.
 
-JSONL and Parquet are streamed; a JSON list is read whole (at most 1 GiB). Every problem of the file is collected, the
-first 20 are shown with their count, and nothing is returned unless all rows are good.
+JSONL and Parquet are streamed; a JSON list is read whole (at most 1 GiB). Every problem of the file
+is collected, the first 20 are shown with their count, and nothing is returned unless all rows are
+good.
 """
 
 from collections.abc import Callable, Iterator
@@ -21,9 +23,13 @@ MAX_LIST_BYTES = 2**30
 _HEAD_BYTES = 64 * 2**10
 
 _FOREIGN = {
-    b"\x1f\x8b": "gzip-compressed data", b"PK\x03\x04": "a zip archive", b"\x28\xb5\x2f\xfd": "zstd-compressed data",
-    b"SQLite format 3": "an SQLite database", b"\xff\xfe": "UTF-16 text", b"\xfe\xff": "UTF-16 text",
-}  # fmt: skip
+    b"\x1f\x8b": "gzip-compressed data",
+    b"PK\x03\x04": "a zip archive",
+    b"\x28\xb5\x2f\xfd": "zstd-compressed data",
+    b"SQLite format 3": "an SQLite database",
+    b"\xff\xfe": "UTF-16 text",
+    b"\xfe\xff": "UTF-16 text",
+}
 """First bytes of files people try, and what those files are."""
 
 T = TypeVar("T")
@@ -32,15 +38,18 @@ Numbered = Iterator[tuple[int, Any]]
 
 
 def read_instances(path: Path, first_instance_only: bool = False) -> list[Instance]:
-    """All instances of a file in file order; DataError names every bad line, or why the file cannot be read.
+    """All instances of a file in file order; DataError names every bad line, or why the file cannot
+    be read.
 
-    A Self-Instruct task with several instances becomes as many rows, or one with `first_instance_only` (as in Alpaca).
+    A Self-Instruct task with several instances becomes as many rows, or one with
+    `first_instance_only` (as in Alpaca).
     """
     return read_rows(path, lambda value: to_instances(value, first_instance_only))
 
 
 def read_rows(path: Path, convert: Callable[[Any], list[T]]) -> list[T]:
-    """What `convert` makes of every row, for kinds of row with keys of their own; it raises Malformed for a bad one."""
+    """What `convert` makes of every row, for kinds of row with keys of their own; it raises
+    Malformed for a bad one."""
     if path.exists() and not path.is_file():
         found = "a directory" if path.is_dir() else "a pipe or device"
         raise DataError(f"{path}: expected a file, found {found}.", nearby(path / "any.jsonl"))
@@ -78,14 +87,19 @@ class _Problems:
         if not self.count:
             return
         lines = "\n".join(f"  {line}" for line in self.shown)
-        rest = f"\n  … and {self.count - len(self.shown)} more" if self.count > len(self.shown) else ""
+        rest = (
+            f"\n  … and {self.count - len(self.shown)} more" if self.count > len(self.shown) else ""
+        )
         title = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
         raise DataError(
-            f"{title}, nothing was loaded\n{lines}{rest}", "Correct or remove these lines; docs: seeds/README.md."
+            f"{title}, nothing was loaded\n{lines}{rest}",
+            "Correct or remove these lines; docs: seeds/README.md.",
         )
 
 
-def _converted(line: int, value: Any, convert: Callable[[Any], list[T]], problems: _Problems) -> list[T]:
+def _converted(
+    line: int, value: Any, convert: Callable[[Any], list[T]], problems: _Problems
+) -> list[T]:
     try:
         rows = convert(value)
     except Malformed as error:
@@ -95,7 +109,9 @@ def _converted(line: int, value: Any, convert: Callable[[Any], list[T]], problem
     if name is not None and not isinstance(name, str | int):
         problems.add(line, "expected id to be text or a whole number, found another type")
     elif name is not None and (first := problems.id_lines.setdefault(name, line)) != line:
-        problems.add(line, f"expected every id once, found {str(name)[:60]!r} again (first on line {first})")
+        problems.add(
+            line, f"expected every id once, found {str(name)[:60]!r} again (first on line {first})"
+        )
     return rows
 
 
@@ -105,7 +121,10 @@ def _values(path: Path, file: BinaryIO, problems: _Problems) -> Numbered:
     file.seek(0)
     for magic, name in _FOREIGN.items():
         if head.startswith(magic):
-            raise DataError(f"{path}: expected JSON, JSONL or Parquet, found {name}.", "Unpack or convert it first.")
+            raise DataError(
+                f"{path}: expected JSON, JSONL or Parquet, found {name}.",
+                "Unpack or convert it first.",
+            )
     if head.startswith(b"PAR1"):
         return _parquet(path, file, problems)
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
@@ -116,7 +135,8 @@ def _values(path: Path, file: BinaryIO, problems: _Problems) -> Numbered:
 
 
 def _one_object(data: bytes) -> tuple[int, Any] | None:
-    """(line, value) when a small file is one object written over several lines, None when it is JSONL or broken."""
+    """(line, value) when a small file is one object written over several lines, None when it is
+    JSONL or broken."""
     if data.strip().count(b"\n") == 0:
         return None
     try:
@@ -131,7 +151,9 @@ def _json_lines(file: BinaryIO, problems: _Problems) -> Numbered:
     while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(line) > MAX_LINE_BYTES:
-            problems.add(number, f"expected at most {MAX_LINE_BYTES // 2**20} MiB in a line, found more")
+            problems.add(
+                number, f"expected at most {MAX_LINE_BYTES // 2**20} MiB in a line, found more"
+            )
             _skip_line(file, line)
         elif line.strip(b" \t\r\n\xef\xbb\xbf" if number == 1 else None):
             try:
@@ -148,7 +170,10 @@ def _skip_line(file: BinaryIO, line: bytes) -> None:
 def _json_list(path: Path, file: BinaryIO, problems: _Problems) -> Numbered:
     """Every element of a JSON list with the line it starts on; a syntax error ends the reading."""
     if path.stat().st_size > MAX_LIST_BYTES:
-        raise DataError(f"{path}: a JSON list over 1 GiB.", f"Make it JSONL: jq -c '.[]' {path} > {path.stem}.jsonl")
+        raise DataError(
+            f"{path}: a JSON list over 1 GiB.",
+            f"Make it JSONL: jq -c '.[]' {path} > {path.stem}.jsonl",
+        )
     try:
         yield from elements(decode(file.read()))
     except Malformed as error:

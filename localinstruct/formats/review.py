@@ -1,11 +1,13 @@
-"""The review of a seed file: new wordings that a teacher offers, for a person to cut, mend and then apply.
+"""The review of a seed file: new wordings that a teacher offers, for a person to cut, mend and then
+apply.
 
     @@ line 12
     - Explain human's behavior.
     + Explain three things that shape how people behave towards strangers, with one everyday example of each.
 
-A text file, so that any editor does: delete the blocks you do not want, change the lines with a plus. Only JSON Lines is
-reviewed, as its lines can be named; every other key and every other line of the seed file stays as it is.
+A text file, so that any editor does: delete the blocks you do not want, change the lines with a
+plus. Only JSON Lines is reviewed, as its lines can be named; every other key and every other line
+of the seed file stays as it is.
 """
 
 import json
@@ -30,19 +32,23 @@ class Change:
 
 
 def lines_of(text: str, name: str) -> dict[int, dict[str, Any]]:
-    """Line (from 1) -> its JSON object with an instruction; DataError where the file is not JSON Lines of those."""
+    """Line (from 1) -> its JSON object with an instruction; DataError where the file is not JSON
+    Lines of those."""
     found, bad = {}, []
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
         if line.strip():
             row = _object(line)
             if row is None:
                 bad.append(
-                    f"{name}:{number}: expected one JSON object with an instruction, found {line.strip()[:40]!r}"
+                    f"{name}:{number}: expected one JSON object with an instruction, found "
+                    f"{line.strip()[:40]!r}"
                 )
             else:
                 found[number] = row
     if bad or not found:
-        raise DataError(f"{name}: not JSON Lines of seeds.{_told(bad)}", "A review works on .jsonl seed files.")
+        raise DataError(
+            f"{name}: not JSON Lines of seeds.{_told(bad)}", "A review works on .jsonl seed files."
+        )
     return found
 
 
@@ -56,10 +62,14 @@ def _object(line: str) -> dict[str, Any] | None:
 
 def written(changes: Sequence[Change], name: str, author: str) -> str:
     """The review as a text file."""
-    head = (f"# {len(changes)} new wordings for {name}, by {author}. Delete the blocks you do not want, mend the lines that "
-            f"begin with +, then:\n# localinstruct seeds apply {name} THIS_FILE\n")  # fmt: skip
+    head = (
+        f"# {len(changes)} new wordings for {name}, by {author}. Delete the blocks you do not "
+        "want, mend the lines that "
+        f"begin with +, then:\n# localinstruct seeds apply {name} THIS_FILE\n"
+    )
     return head + "".join(
-        f"\n@@ line {one.line}\n{_marked('-', one.before)}\n{_marked('+', one.after)}\n" for one in changes
+        f"\n@@ line {one.line}\n{_marked('-', one.before)}\n{_marked('+', one.after)}\n"
+        for one in changes
     )
 
 
@@ -88,19 +98,27 @@ def read(text: str, name: str) -> list[Change]:
         elif block and line[:1] in ("-", "+"):
             (block[1] if line[0] == "-" else block[2]).append(line[1:].removeprefix(" "))
         elif line.strip() and not line.startswith("#"):
-            bad.append(f"{name}:{number}: expected @@ line N, or a line with - or +, found {line[:40]!r}")
+            bad.append(
+                f"{name}:{number}: expected @@ line N, or a line with - or +, found {line[:40]!r}"
+            )
     close()
     if bad:
         raise DataError(
-            f"{name}: not a review; nothing was changed.{_told(bad)}", "Mend these lines, or delete the block."
+            f"{name}: not a review; nothing was changed.{_told(bad)}",
+            "Mend these lines, or delete the block.",
         )
     return changes
 
 
 def applied(text: str, changes: Sequence[Change], name: str) -> str:
-    """The seed file with the new wordings; DataError that names every line which no longer says what was reviewed."""
+    """The seed file with the new wordings; DataError that names every line which no longer says
+    what was reviewed."""
     rows, lines = lines_of(text, name), text.split("\n")
-    told = [one for one in changes if one.line not in rows or _flat(rows[one.line]["instruction"]) != _flat(one.before)]
+    told = [
+        one
+        for one in changes
+        if one.line not in rows or _flat(rows[one.line]["instruction"]) != _flat(one.before)
+    ]
     if told:
         raise DataError(
             f"{name}: changed since the review; nothing was written."
@@ -109,7 +127,9 @@ def applied(text: str, changes: Sequence[Change], name: str) -> str:
         )
     for one in changes:
         ending = "\r" if lines[one.line - 1].endswith("\r") else ""
-        lines[one.line - 1] = json.dumps(rows[one.line] | {"instruction": one.after}, ensure_ascii=False) + ending
+        lines[one.line - 1] = (
+            json.dumps(rows[one.line] | {"instruction": one.after}, ensure_ascii=False) + ending
+        )
     return "\n".join(lines)
 
 

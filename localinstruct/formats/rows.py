@@ -1,7 +1,8 @@
 """One row of a file, as plain JSON values, becomes one or more Instances; pure.
 
-The kind of a row is seen from its keys. Unknown keys are ignored, because public data sets carry many; wrong types,
-missing keys and text that cannot be stored as UTF-8 are refused with what was expected and what was found.
+The kind of a row is seen from its keys. Unknown keys are ignored, because public data sets carry
+many; wrong types, missing keys and text that cannot be stored as UTF-8 are refused with what was
+expected and what was found.
 """
 
 import json
@@ -15,9 +16,16 @@ from localinstruct.records import Instance, Lineage, Message, Role
 Row = dict[str, Any]
 
 SPEAKERS: dict[str, Role] = {
-    "human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "model": "assistant",
-    "chatgpt": "assistant", "bing": "assistant", "bard": "assistant", "system": "system",
-}  # fmt: skip
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "model": "assistant",
+    "chatgpt": "assistant",
+    "bing": "assistant",
+    "bard": "assistant",
+    "system": "system",
+}
 """ShareGPT's names of who speaks -> our roles."""
 
 ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
@@ -26,7 +34,8 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Malformed(ValueError):
-    """A row or line that cannot be used: 'expected …, found …', and the line (from 1) where it stands in its text."""
+    """A row or line that cannot be used: 'expected …, found …', and the line (from 1) where it
+    stands in its text."""
 
     def __init__(self, text: str, line: int = 1) -> None:
         super().__init__(text)
@@ -37,20 +46,26 @@ def to_instances(row: Any, first_instance_only: bool = False) -> list[Instance]:
     """Every instance a row holds; Malformed when it is none of the known kinds."""
     if not isinstance(row, dict):
         raise Malformed(f"expected an object, found {describe(row)}")
-    present = [key for key in _KINDS if row.get(key) is not None] or [key for key in _KINDS if key in row]
+    present = [key for key in _KINDS if row.get(key) is not None] or [
+        key for key in _KINDS if key in row
+    ]
     if present:
         return _KINDS[present[0]](row)[: 1 if first_instance_only else None]
     found = ", ".join(sorted(map(str, row))[:8]) or "none"
-    raise Malformed(f"expected a key instruction, messages, conversations or chosen, found keys: {found}")
+    raise Malformed(
+        f"expected a key instruction, messages, conversations or chosen, found keys: {found}"
+    )
 
 
 def user_turn(instance: Instance) -> str:
-    """Join what the user says in a conversation: the instruction, and the input after an empty line."""
+    """Join what the user says in a conversation: the instruction, and the input after an empty
+    line."""
     return f"{instance.instruction}\n\n{instance.input}" if instance.input else instance.instruction
 
 
 def unstorable(text: str) -> str | None:
-    """Why `text` cannot be kept in a UTF-8 file (a NUL character, half a surrogate pair), or None."""
+    """Why `text` cannot be kept in a UTF-8 file (a NUL character, half a surrogate pair), or
+    None."""
     match = _UNSTORABLE.search(text)
     if not match:
         return None
@@ -60,7 +75,14 @@ def unstorable(text: str) -> str | None:
 
 def describe(value: Any) -> str:
     """Name the JSON type of a value, for 'found …'."""
-    names = {dict: "an object", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    names = {
+        dict: "an object",
+        list: "a list",
+        str: "text",
+        bool: "true or false",
+        int: "a number",
+        float: "a number",
+    }
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
@@ -68,7 +90,9 @@ def _seed(row: Row) -> list[Instance]:
     """Self-Instruct: one task with its instances."""
     cases = row["instances"]
     if not isinstance(cases, list) or not cases:
-        raise Malformed(f"expected instances to be a list of input and output, found {_or_empty(cases)}")
+        raise Malformed(
+            f"expected instances to be a list of input and output, found {_or_empty(cases)}"
+        )
     name = _optional(row, "name") or str(row.get("id") or "")
     return [_case(row, case, number, name) for number, case in enumerate(cases)]
 
@@ -105,7 +129,11 @@ def _plain(row: Row) -> list[Instance]:
 
 def _messages(row: Row) -> list[Instance]:
     found = _conversation(row, _turns(row["messages"], "messages", "role", "content", ROLES))
-    return [replace(found, thinking=_optional(row["messages"][-1], "reasoning_content", "messages[-1]."))]
+    return [
+        replace(
+            found, thinking=_optional(row["messages"][-1], "reasoning_content", "messages[-1].")
+        )
+    ]
 
 
 def _sharegpt(row: Row) -> list[Instance]:
@@ -118,11 +146,14 @@ def _sharegpt(row: Row) -> list[Instance]:
 def _preference(row: Row) -> list[Instance]:
     """A pair as TRL has it: prompt, chosen and rejected, each a list of messages."""
     prompt, chosen, rejected = (
-        _turns(row.get(key), key, "role", "content", ROLES) for key in ("prompt", "chosen", "rejected")
+        _turns(row.get(key), key, "role", "content", ROLES)
+        for key in ("prompt", "chosen", "rejected")
     )
     for key, answer in (("chosen", chosen), ("rejected", rejected)):
         if [turn.role for turn in answer] != ["assistant"]:
-            raise Malformed(f"expected {key} to be one turn of the assistant, found {len(answer)} turns")
+            raise Malformed(
+                f"expected {key} to be one turn of the assistant, found {len(answer)} turns"
+            )
     return [replace(_conversation(row, prompt + chosen), rejected=rejected[0].content)]
 
 
@@ -134,7 +165,9 @@ def _conversation(row: Row, turns: tuple[Message, ...]) -> Instance:
         expected = ("user", "assistant")[number % 2]
         if turn.role != expected:
             place = len(turns) - len(spoken) + number
-            raise Malformed(f"expected turn {place} to be the {expected}'s, found the {turn.role}'s")
+            raise Malformed(
+                f"expected turn {place} to be the {expected}'s, found the {turn.role}'s"
+            )
     if len(spoken) < 2 or spoken[-1].role != "assistant":
         raise Malformed(f"expected the last turn to be the assistant's, found {_last(turns)}")
     if not spoken[-2].content.strip():
@@ -148,18 +181,26 @@ def _conversation(row: Row, turns: tuple[Message, ...]) -> Instance:
     )
 
 
-def _turns(value: Any, key: str, who: str, what: str, roles: dict[str, Role]) -> tuple[Message, ...]:
+def _turns(
+    value: Any, key: str, who: str, what: str, roles: dict[str, Role]
+) -> tuple[Message, ...]:
     if not isinstance(value, list):
         raise Malformed(f"expected {key} to be a list, found {describe(value)}")
-    return tuple(_turn(turn, f"{key}[{number}]", who, what, roles) for number, turn in enumerate(value))
+    return tuple(
+        _turn(turn, f"{key}[{number}]", who, what, roles) for number, turn in enumerate(value)
+    )
 
 
 def _turn(turn: Any, where: str, who: str, what: str, roles: dict[str, Role]) -> Message:
     if not isinstance(turn, dict):
-        raise Malformed(f"expected {where} to be an object with {who} and {what}, found {describe(turn)}")
+        raise Malformed(
+            f"expected {where} to be an object with {who} and {what}, found {describe(turn)}"
+        )
     speaker = _text(turn, who, f"{where}.")
     if speaker not in roles:
-        raise Malformed(f"expected {where}.{who} to be one of {', '.join(roles)}, found {speaker[:40]!r}")
+        raise Malformed(
+            f"expected {where}.{who} to be one of {', '.join(roles)}, found {speaker[:40]!r}"
+        )
     return Message(roles[speaker], _text(turn, what, f"{where}."))
 
 
@@ -174,7 +215,9 @@ def _lineage(value: Any) -> Lineage:
     episode, offset = value.get("episode", -1), value.get("offset", -1)
     for key, number in (("episode", episode), ("offset", offset)):
         if type(number) is not int:
-            raise Malformed(f"expected lineage.{key} to be a whole number, found {describe(number)}")
+            raise Malformed(
+                f"expected lineage.{key} to be a whole number, found {describe(number)}"
+            )
     where = "lineage."
     return Lineage(
         method=_optional(value, "method", where),
@@ -211,7 +254,9 @@ def _regen_scores(row: Row) -> dict[str, float]:
     """Alpaca's regen.json: ROUGE-L against its pool, so named rouge_l_* and not novelty_*."""
     scores: dict[str, float] = {}
     if row.get("most_similar_instructions"):
-        scores["rouge_l_max"] = max(_scores(row["most_similar_instructions"], "most_similar_instructions").values())
+        scores["rouge_l_max"] = max(
+            _scores(row["most_similar_instructions"], "most_similar_instructions").values()
+        )
     if row.get("avg_similarity_score") is not None:
         mean = {"avg_similarity_score": row["avg_similarity_score"]}
         scores["rouge_l_mean"] = _scores(mean, "the row")["avg_similarity_score"]
@@ -225,7 +270,9 @@ def _scores(value: Any, where: str) -> dict[str, float]:
         raise Malformed(f"expected {where} to be an object of numbers, found {describe(value)}")
     for key, score in value.items():
         if not isinstance(score, int | float) or isinstance(score, bool):
-            raise Malformed(f"expected {where}[{str(key)[:40]!r}] to be a number, found {describe(score)}")
+            raise Malformed(
+                f"expected {where}[{str(key)[:40]!r}] to be a number, found {describe(score)}"
+            )
     return {str(key): float(score) for key, score in value.items()}
 
 
@@ -238,7 +285,9 @@ def _instruction(row: Row) -> str:
 
 def _text(row: Row, key: str, where: str = "") -> str:
     if key not in row:
-        raise Malformed(f"expected a key {where}{key}, found keys: {', '.join(map(str, row)) or 'none'}"[:300])
+        raise Malformed(
+            f"expected a key {where}{key}, found keys: {', '.join(map(str, row)) or 'none'}"[:300]
+        )
     value = row[key]
     if not isinstance(value, str):
         raise Malformed(f"expected {where}{key} to be text, found {describe(value)}")

@@ -1,4 +1,5 @@
-"""JSON as we accept it from files: UTF-8, no NaN, no key twice, no bottomless nesting; every refusal with its line."""
+"""JSON as we accept it from files: UTF-8, no NaN, no key twice, no bottomless nesting; every
+refusal with its line."""
 
 import json
 import re
@@ -11,15 +12,20 @@ _BLANK = re.compile(r"[ \t\r\n]*")
 
 
 def decode(data: bytes) -> str:
-    """Decode UTF-8, without a byte order mark; Malformed with the line of the first bad byte or NUL."""
+    """Decode UTF-8, without a byte order mark; Malformed with the line of the first bad byte or
+    NUL."""
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         column = error.start - data.rfind(b"\n", 0, error.start)
         found = f"byte 0x{data[error.start]:02x} at column {column}"
-        raise Malformed(f"expected UTF-8, found {found}", data.count(b"\n", 0, error.start) + 1) from None
+        raise Malformed(
+            f"expected UTF-8, found {found}", data.count(b"\n", 0, error.start) + 1
+        ) from None
     if "\0" in text:
-        raise Malformed("expected text, found a NUL byte", text.count("\n", 0, text.index("\0")) + 1)
+        raise Malformed(
+            "expected text, found a NUL byte", text.count("\n", 0, text.index("\0")) + 1
+        )
     return text
 
 
@@ -32,7 +38,8 @@ def parse(text: str) -> Any:
 
 
 def elements(text: str) -> Iterator[tuple[int, Any]]:
-    """(line, value) for every element of the JSON list that `text` is; Malformed where its syntax ends."""
+    """(line, value) for every element of the JSON list that `text` is; Malformed where its syntax
+    ends."""
     position, line, counted = _skip(text, text.index("[") + 1), 1, 0
     more = text[position : position + 1] != "]"
     while more:
@@ -55,11 +62,19 @@ def _scan(text: str, position: int, line: int) -> tuple[Any, int]:
     try:
         return _DECODER.raw_decode(text, position)
     except json.JSONDecodeError as error:
-        raise Malformed(f"expected JSON, found at column {error.colno}: {error.msg.lower()}", error.lineno) from None
+        raise Malformed(
+            f"expected JSON, found at column {error.colno}: {error.msg.lower()}", error.lineno
+        ) from None
     except RecursionError:
-        raise Malformed("expected at most some hundred levels of nesting, found more", line) from None
-    except ValueError as error:  # from the hooks below, or a number of more digits than Python reads
-        raise Malformed(str(error) if isinstance(error, Malformed) else f"expected JSON, found {error}", line) from None
+        raise Malformed(
+            "expected at most some hundred levels of nesting, found more", line
+        ) from None
+    except (
+        ValueError
+    ) as error:  # from the hooks below, or a number of more digits than Python reads
+        raise Malformed(
+            str(error) if isinstance(error, Malformed) else f"expected JSON, found {error}", line
+        ) from None
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

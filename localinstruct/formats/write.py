@@ -1,8 +1,8 @@
 """Instances to a file, in the formats other tools read. Same rows, same bytes.
 
-Each format says what it can hold: a row it cannot hold is refused with the reason instead of losing a part of it.
-`jsonl` and `parquet` hold everything; `alpaca` single turns; `messages` and `sharegpt` join instruction and input, and so
-does `preference`, which holds pairs only.
+Each format says what it can hold: a row it cannot hold is refused with the reason instead of losing
+a part of it. `jsonl` and `parquet` hold everything; `alpaca` single turns; `messages` and
+`sharegpt` join instruction and input, and so does `preference`, which holds pairs only.
 """
 
 import json
@@ -25,9 +25,11 @@ PARQUET_GROUP_ROWS = 10_000
 
 
 def write(instances: Iterable[Instance], format: str, path: Path) -> int:
-    """Write all rows as `format` (a key of EXPORTS) and return their number; the file appears whole or not at all.
+    """Write all rows as `format` (a key of EXPORTS) and return their number; the file appears whole
+    or not at all.
 
-    UsageError for an unknown format or an impossible place, DataError for rows the format cannot hold.
+    UsageError for an unknown format or an impossible place, DataError for rows the format cannot
+    hold.
     """
     if format not in EXPORTS:
         raise UsageError(f"{format}: no such format; {did_you_mean(format, EXPORTS)}")
@@ -44,9 +46,11 @@ def ending_of(format: str) -> str:
 
 
 def require_place(path: Path, format: str) -> None:
-    """UsageError for a file that these rows may not replace, and for a name that says another format than theirs.
+    """UsageError for a file that these rows may not replace, and for a name that says another
+    format than theirs.
 
-    A file that is there is replaced only when it has the ending of the format; .parquet is for Parquet, and nothing else.
+    A file that is there is replaced only when it has the ending of the format; .parquet is for
+    Parquet, and nothing else.
     """
     wanted = ending_of(format)
     if path.is_file() and path.suffix.lower() != wanted:
@@ -56,7 +60,8 @@ def require_place(path: Path, format: str) -> None:
         )
     if (path.suffix.lower() == ".parquet") != (wanted == ".parquet"):
         raise UsageError(
-            f"{path}: expected a name that ends in {wanted} for {format}, found {path.suffix or 'no ending'}.",
+            f"{path}: expected a name that ends in {wanted} for {format}, found "
+            f"{path.suffix or 'no ending'}.",
             f"For example: --output {path.stem}{wanted}",
         )
 
@@ -84,20 +89,28 @@ class _Screen:
         lines = "\n".join(f"  row {line}" for line in self.refused[:SHOWN_REFUSALS])
         rest = len(self.refused) - SHOWN_REFUSALS
         raise DataError(
-            f"{path}: {len(self.refused)} rows cannot be written as {self.format}, nothing was written\n{lines}"
-            + (f"\n  … and {rest} more" if rest > 0 else ""),
+            f"{path}: {len(self.refused)} rows cannot be written as {self.format}, nothing was "
+            f"written\n{lines}" + (f"\n  … and {rest} more" if rest > 0 else ""),
             "Use --format jsonl or parquet: they hold every field; preference holds pairs.",
         )
 
 
 def _unfit(instance: Instance, format: str) -> str | None:
-    """Why `format` would lose or garble a part of this row, or cannot make one of its rows from it."""
+    """Why `format` would lose or garble a part of this row, or cannot make one of its rows from
+    it."""
     if format == "preference" and not instance.rejected:
         return "has no rejected answer, which every row of a preference file needs"
     for name in _CANNOT_HOLD.get(format, ()):
         if getattr(instance, name):
             return f"has {_FIELD_WORDS[name]}, for which {format} has no place"
-    texts = [instance.instruction, instance.input, instance.output, instance.system, instance.rejected, instance.name]
+    texts = [
+        instance.instruction,
+        instance.input,
+        instance.output,
+        instance.system,
+        instance.rejected,
+        instance.name,
+    ]
     turns = [turn.content for turn in instance.history]
     faults = filter(None, map(unstorable, [*texts, instance.thinking, *turns]))
     return next((f"holds {fault}" for fault in faults), None)
@@ -133,7 +146,8 @@ def _jsonl(instances: Iterable[Instance], file: BinaryIO) -> None:
 
 
 def _messages(instances: Iterable[Instance], file: BinaryIO) -> None:
-    """Chat messages, as TRL and the OpenAI protocol take them; thinking as reasoning_content, as chat templates read it."""
+    """Chat messages, as TRL and the OpenAI protocol take them; thinking as reasoning_content, as
+    chat templates read it."""
     for row in instances:
         turns = [asdict(turn) for turn in _conversation(row)]
         if row.thinking:
@@ -145,7 +159,12 @@ def _sharegpt(instances: Iterable[Instance], file: BinaryIO) -> None:
     """ShareGPT conversations."""
     names = {"system": "system", "user": "human", "assistant": "gpt"}
     rows = (
-        {"id": row.id, "conversations": [{"from": names[t.role], "value": t.content} for t in _conversation(row)]}
+        {
+            "id": row.id,
+            "conversations": [
+                {"from": names[t.role], "value": t.content} for t in _conversation(row)
+            ],
+        }
         for row in instances
     )
     _write_lines(rows, file)
@@ -176,7 +195,12 @@ def _parquet(instances: Iterable[Instance], file: BinaryIO) -> None:
 
 def _conversation(row: Instance) -> list[Message]:
     system = [Message("system", row.system)] if row.system else []
-    return [*system, *row.history, Message("user", user_turn(row)), Message("assistant", row.output)]
+    return [
+        *system,
+        *row.history,
+        Message("user", user_turn(row)),
+        Message("assistant", row.output),
+    ]
 
 
 def _write_lines(rows: Iterable[dict[str, Any]], file: BinaryIO) -> None:

@@ -1,1 +1,2 @@
-"""The generate stage: what a method starts from, and the scheduler that has many of its episodes in flight."""
+"""The generate stage: what a method starts from, and the scheduler that has many of its episodes in
+flight."""

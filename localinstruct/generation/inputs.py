@@ -1,8 +1,9 @@
 """What a method starts from, found before the first episode so that methods need no disk.
 
-Seeds are the tasks of a file, or the passages of a folder of documents. Then a table by method: (recipe, the teacher's
-entry, seeds) -> the method's options, completed. Magpie needs the words in which the teacher's chat template wraps a talk;
-they are read by rendering a talk with marks in the place of what is said. Grounded needs marks that no document can know.
+Seeds are the tasks of a file, or the passages of a folder of documents. Then a table by method:
+(recipe, the teacher's entry, seeds) -> the method's options, completed. Magpie needs the words in
+which the teacher's chat template wraps a talk; they are read by rendering a talk with marks in the
+place of what is said. Grounded needs marks that no document can know.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -28,7 +29,9 @@ def seeds_of(recipe: Recipe, workspace: Path) -> list[Instance]:
     """The seed tasks of the recipe, or the passages of its documents."""
     if recipe.method.name in OVER_DOCUMENTS:
         return documents_of(recipe, workspace, Silent()).passages
-    demonstrations = recipe.method.name not in OVER_SEEDS  # as Alpaca does: one demonstration a task
+    demonstrations = (
+        recipe.method.name not in OVER_SEEDS
+    )  # as Alpaca does: one demonstration a task
     return read_instances(workspace / recipe.seeds, first_instance_only=demonstrations)
 
 
@@ -38,10 +41,15 @@ def documents_of(recipe: Recipe, workspace: Path, progress: Progress) -> Folder:
     Passages come in an order of their content, so that the first rows are about many documents.
     """
     options: GroundedOptions = recipe.method.options
-    folder = read_folder(workspace / recipe.seeds, options.passage_words, options.shortest, progress)
+    folder = read_folder(
+        workspace / recipe.seeds, options.passage_words, options.shortest, progress
+    )
     for problem in folder.problems:
         progress.say(f"left out: {problem.source}: {problem.why}")
-    progress.say(f"documents: {folder.read} read, {len(folder.problems)} left out, {len(folder.passages)} passages")
+    progress.say(
+        f"documents: {folder.read} read, {len(folder.problems)} left out, {len(folder.passages)} "
+        "passages"
+    )
     return replace(folder, passages=sorted(folder.passages, key=lambda passage: passage.id))
 
 
@@ -53,8 +61,11 @@ def completed(recipe: Recipe, teacher: ModelSpec, seeds: Sequence[Instance] = ()
     return recipe.method.model_copy(update={name: SOURCES[name](recipe, teacher, seeds)})
 
 
-def grounded_secret(recipe: Recipe, teacher: ModelSpec, passages: Sequence[Instance]) -> GroundedOptions:
-    """Grounded's options with a secret of the run's seed and all passages, which no document among them can hold."""
+def grounded_secret(
+    recipe: Recipe, teacher: ModelSpec, passages: Sequence[Instance]
+) -> GroundedOptions:
+    """Grounded's options with a secret of the run's seed and all passages, which no document among
+    them can hold."""
     options: GroundedOptions = recipe.method.options
     drawn = digest([recipe.seed, [passage.id for passage in passages]])
     return options if options.secret else options.model_copy(update={"secret": drawn})
@@ -64,24 +75,31 @@ def require_chats(recipe: Recipe, asked: Mapping[str, ModelSpec]) -> None:
     """RecipeError that names every base model which a method or a step asks in a chat."""
     wrong = [
         f"{key} asks {asked[role].name} as {role} in a chat, but it is a base model (chat: false)"
-        for role, key in asked_in_chats(recipe.method, recipe.then).items() if not asked[role].chat
-    ]  # fmt: skip
+        for role, key in asked_in_chats(recipe.method, recipe.then).items()
+        if not asked[role].chat
+    ]
     if wrong:
-        raise RecipeError(f"models: {listing(wrong)}", "Name chat models as models.answerer, models.rivals and models.judge "
-                          "(localinstruct models list).")  # fmt: skip
+        raise RecipeError(
+            f"models: {listing(wrong)}",
+            "Name chat models as models.answerer, models.rivals and models.judge "
+            "(localinstruct models list).",
+        )
 
 
 def magpie_frame(recipe: Recipe, teacher: ModelSpec, _: Sequence[Instance]) -> MagpieOptions:
-    """Magpie's options with the frame of the teacher's chat template; RecipeError for a base model."""
+    """Magpie's options with the frame of the teacher's chat template; RecipeError for a base
+    model."""
     options: MagpieOptions = recipe.method.options
     require_talker(teacher)
     if not options.frame:
         return options.model_copy(update={"frame": frame_of(teacher, options)})
     if len(options.frame) < 2 * options.turns:
         raise RecipeError(
-            f"method.magpie.frame: expected {2 * options.turns} pieces for {options.turns} turns, found "
-            f"{len(options.frame)}.", "Leave frame out, so that it is read from the chat template.",
-        )  # fmt: skip
+            f"method.magpie.frame: expected {2 * options.turns} pieces for {options.turns} "
+            "turns, found "
+            f"{len(options.frame)}.",
+            "Leave frame out, so that it is read from the chat template.",
+        )
     return options
 
 
@@ -89,16 +107,19 @@ def require_talker(teacher: ModelSpec) -> None:
     """RecipeError for a base model, which magpie cannot ask."""
     if not teacher.chat:
         raise RecipeError(
-            f"method.magpie: needs an instruction-tuned teacher; {teacher.name} is a base model (chat: false), "
+            f"method.magpie: needs an instruction-tuned teacher; {teacher.name} is a base model "
+            "(chat: false), "
             "which has no chat template in which it has met users.",
             "Name a teacher with chat: true (localinstruct models list), or use another method.",
         )
 
 
 def frame_of(teacher: ModelSpec, options: MagpieOptions) -> list[str]:
-    """The template's words around what is said: before question 1, before answer 1, before question 2 …
+    """The template's words around what is said: before question 1, before answer 1, before question
+    2 …
 
-    Blanks at the end of what comes before a question go, as words begin with them in most tokenizers.
+    Blanks at the end of what comes before a question go, as words begin with them in most
+    tokenizers.
     """
     marks = [f"SAID{number:02d}HERE" for number in range(2 * options.turns)]
     talk = [{"role": ("user", "assistant")[n % 2], "content": mark} for n, mark in enumerate(marks)]
@@ -108,7 +129,8 @@ def frame_of(teacher: ModelSpec, options: MagpieOptions) -> list[str]:
         before, found, text = text.partition(mark)
         if not found:
             raise ModelError(
-                f"{teacher.name}: its chat template does not render a talk of {options.turns} turns as it is said, so "
+                f"{teacher.name}: its chat template does not render a talk of {options.turns} "
+                "turns as it is said, so "
                 "the start of a user's turn cannot be read from it.",
                 "Give chat_template in models.yaml, or method.magpie.frame in the recipe.",
             )
@@ -121,7 +143,11 @@ def _render(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
     from jinja2 import TemplateError
 
     try:
-        return _rendered_at_endpoint(teacher, messages) if teacher.endpoint else _rendered(teacher, messages)
+        return (
+            _rendered_at_endpoint(teacher, messages)
+            if teacher.endpoint
+            else _rendered(teacher, messages)
+        )
     except TemplateError as error:
         raise ModelError(
             f"{teacher.name}: its chat template refuses a talk: {error}.",
@@ -134,14 +160,18 @@ def _rendered_at_endpoint(teacher: ModelSpec, messages: Sequence[dict[str, str]]
 
     if not teacher.chat_template:
         raise ModelError(
-            f"{teacher.name}: served at {teacher.endpoint}, so its chat template cannot be read from a tokenizer.",
-            "Give the same template as chat_template in models.yaml, or method.magpie.frame in the recipe.",
+            f"{teacher.name}: served at {teacher.endpoint}, so its chat template cannot be read "
+            "from a tokenizer.",
+            "Give the same template as chat_template in models.yaml, or method.magpie.frame in "
+            "the recipe.",
         )
     if problems := template_problems(teacher.chat_template):
         raise ModelError(f"{teacher.name}: {'; '.join(problems)}.", "Mend it in models.yaml.")
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
     template = environment.from_string(template_text(teacher.chat_template))
-    return template.render(messages=messages, bos_token="", eos_token="", add_generation_prompt=False)
+    return template.render(
+        messages=messages, bos_token="", eos_token="", add_generation_prompt=False
+    )
 
 
 def _rendered(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
@@ -156,11 +186,14 @@ def _rendered(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
             "Give one as chat_template in models.yaml, or set chat: false and use another method.",
         )
     text: str = tokenizer.apply_chat_template(list(messages), chat_template=own, tokenize=False)
-    begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]  # then the server writes it as well
+    begins = tokenizer("").input_ids[:1] == [
+        tokenizer.bos_token_id
+    ]  # then the server writes it as well
     return text.removeprefix(tokenizer.bos_token) if begins and tokenizer.bos_token else text
 
 
 SOURCES: dict[str, Callable[[Recipe, ModelSpec, Sequence[Instance]], Any]] = {
-    "magpie": magpie_frame, "grounded": grounded_secret,
-}  # fmt: skip
+    "magpie": magpie_frame,
+    "grounded": grounded_secret,
+}
 """Method -> what completes its options."""

@@ -1,14 +1,15 @@
 """The scheduler: many episodes of a method in flight, committed strictly in order.
 
-Episode k draws its random numbers from (run seed, k) and sees the pool as it was after episode k - in_flight, so neither
-depends on which completion came first. Every completion is in the completion log before anyone uses it; after a kill, logged
-completions are replayed and only the missing ones are asked again: with the same log the kept rows are the same.
+Episode k draws its random numbers from (run seed, k) and sees the pool as it was after episode k -
+in_flight, so neither depends on which completion came first. Every completion is in the completion
+log before anyone uses it; after a kill, logged completions are replayed and only the missing ones
+are asked again: with the same log the kept rows are the same.
 
     play(k): prompts ─▶ completion log or teacher ─▶ rows ─▶ filters ─▶ embeddings     many at once, any order
     commit(k): novelty ─▶ one transaction                                     one at a time, in order of k
 
-How many episodes are launched ahead is only a matter of speed: enough to keep the engine's batch full, not many more
-than the target still needs.
+How many episodes are launched ahead is only a matter of speed: enough to keep the engine's batch
+full, not many more than the target still needs.
 """
 
 import asyncio
@@ -65,7 +66,8 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """An episode that was played: rows that passed the filters with their (m, d) vectors, rejects, output tokens."""
+    """An episode that was played: rows that passed the filters with their (m, d) vectors, rejects,
+    output tokens."""
 
     passed: list[Instance]
     vectors: "np.ndarray | None"
@@ -87,7 +89,8 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Prefix(Sequence[Instance]):
-    """The first `length` rows of a list that only grows: the pool as it was, without a copy for each episode in flight."""
+    """The first `length` rows of a list that only grows: the pool as it was, without a copy for
+    each episode in flight."""
 
     rows: Sequence[Instance]
     length: int
@@ -102,7 +105,9 @@ class Prefix(Sequence[Instance]):
     def __getitem__(self, index: int | slice) -> Instance | Sequence[Instance]:
         """As of a tuple of these rows."""
         places = range(self.length)[index]
-        return self.rows[places] if isinstance(places, int) else [self.rows[place] for place in places]
+        return (
+            self.rows[places] if isinstance(places, int) else [self.rows[place] for place in places]
+        )
 
     def __iter__(self) -> Iterator[Instance]:
         return islice(self.rows, self.length)
@@ -134,7 +139,8 @@ class Scheduler:
         self.gate.remember(self.kept, self.run.vectors())
 
     async def work(self) -> None:
-        """Play and commit episodes until `generate.target` rows are kept, or the method has come to its end.
+        """Play and commit episodes until `generate.target` rows are kept, or the method has come to
+        its end.
 
         NothingNew when the stop rule says so.
         """
@@ -168,7 +174,8 @@ class Scheduler:
         return self.job.method.episodes(self.job.seeds)
 
     def _wanted(self) -> int:
-        """Episodes to have in flight: `in_flight`, or what the rest of the target is likely to need, or what is left."""
+        """Episodes to have in flight: `in_flight`, or what the rest of the target is likely to
+        need, or what is left."""
         committed = len(self._kept_after)
         per_episode = len(self.kept) / committed if committed >= 4 else FIRST_GUESS
         missing = self.job.generate.target - len(self.kept)
@@ -187,7 +194,9 @@ class Scheduler:
                 prompts = episode.send(answers)
             except StopIteration as end:
                 return await self._curate(view, end.value, tokens)
-            answers = await asyncio.gather(*(self._ask(number, call, i, p) for i, p in enumerate(prompts)))
+            answers = await asyncio.gather(
+                *(self._ask(number, call, i, p) for i, p in enumerate(prompts))
+            )
             tokens += sum(answer.tokens for completions in answers for answer in completions)
         raise AssertionError("count() does not end")
 
@@ -206,7 +215,9 @@ class Scheduler:
         self.run.record(episode, call, index, asdict(prompt), prompt.digest, answers)
         return answers
 
-    async def _curate(self, view: PoolView, results: list[Instance | Reject], tokens: int) -> Played:
+    async def _curate(
+        self, view: PoolView, results: list[Instance | Reject], tokens: int
+    ) -> Played:
         rejects = [result for result in results if isinstance(result, Reject)]
         passed = []
         for row in results:
@@ -215,24 +226,42 @@ class Scheduler:
                 rejects.append(reason) if reason else passed.append(self._signed(row, view))
         texts = [text_of(row, self.job.novelty) for row in passed]
         loop = asyncio.get_running_loop()
-        vectors = await loop.run_in_executor(self._embedding, self.encoder.encode, texts) if texts else None
+        vectors = (
+            await loop.run_in_executor(self._embedding, self.encoder.encode, texts)
+            if texts
+            else None
+        )
         return Played(passed, vectors, rejects, tokens, view.topic)
 
     def _signed(self, row: Instance, view: PoolView) -> Instance:
         made, digests = row.lineage, self.job.digests
         signed = replace(
-            made, episode=view.number, teacher=self.job.teacher_digest, topic=view.topic,
+            made,
+            episode=view.number,
+            teacher=self.job.teacher_digest,
+            topic=view.topic,
             answered_by=digests.get(made.answered_by, made.answered_by),
             rejected_by=digests.get(made.rejected_by, made.rejected_by),
-        )  # fmt: skip
+        )
         return replace(row, lineage=signed)
 
     def _commit(self, number: int, played: Played) -> None:
         rows, over = within_quota(self.job.coverage, played.topic, played.passed, self.kept)
-        rows, more = within_source(getattr(self.job.method.options, "per_source", None), rows, self.kept)
-        verdicts = self.gate.admit(rows, played.vectors[: len(rows)]) if played.vectors is not None and rows else []
+        rows, more = within_source(
+            getattr(self.job.method.options, "per_source", None), rows, self.kept
+        )
+        verdicts = (
+            self.gate.admit(rows, played.vectors[: len(rows)])
+            if played.vectors is not None and rows
+            else []
+        )
         kept = [verdict for verdict in verdicts if isinstance(verdict, Kept)]
-        rejects = played.rejects + over + more + [verdict for verdict in verdicts if isinstance(verdict, Reject)]
+        rejects = (
+            played.rejects
+            + over
+            + more
+            + [verdict for verdict in verdicts if isinstance(verdict, Reject)]
+        )
         self.run.commit_episode(number, kept, rejects, played.tokens)
         self.kept.extend(row.instance for row in kept)
         self._kept_after.append(len(self.kept))
@@ -247,15 +276,24 @@ class Scheduler:
             self._recent.popleft()
 
     def _check_yield(self) -> None:
-        """The stop rule; an episode without any candidate counts as one, so that silence stops too."""
+        """The stop rule; an episode without any candidate counts as one, so that silence stops
+        too."""
         kept, candidates = sum(k for k, _ in self._recent), sum(c for _, c in self._recent)
-        if candidates < self.job.generate.stop_window or kept >= self.job.generate.stop_below * candidates:
+        if (
+            candidates < self.job.generate.stop_window
+            or kept >= self.job.generate.stop_below * candidates
+        ):
             return
-        reasons = ", ".join(f"{reason} {count}" for _, reason, count in self.run.reject_counts()[:4])
+        reasons = ", ".join(
+            f"{reason} {count}" for _, reason, count in self.run.reject_counts()[:4]
+        )
         raise NothingNew(
             f"Only {kept} of the last {candidates} candidates were new (generate.stop_below is "
-            f"{self.job.generate.stop_below:.0%}); {len(self.kept)} rows are kept. Rejects so far: {reasons}.",
-            f"Look at them: localinstruct show {self.run.path} --rejects. Then try more or other seeds, a higher "
-            "sampling.temperature or novelty.threshold, or take what is there: --set generate.target="
+            f"{self.job.generate.stop_below:.0%}); {len(self.kept)} rows are kept. Rejects so "
+            f"far: {reasons}.",
+            f"Look at them: localinstruct show {self.run.path} --rejects. Then try more or other "
+            "seeds, a higher "
+            "sampling.temperature or novelty.threshold, or take what is there: --set "
+            "generate.target="
             f"{max(len(self.kept), 1)}",
         )

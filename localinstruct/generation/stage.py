@@ -1,7 +1,8 @@
 """Generate: seeds in, kept rows and reasoned rejects out.
 
-Puts the parts of the scheduler together (seeds, teacher, encoder, gate), says what it does, and sums up. The encoder is
-loaded while the teacher starts. How rows come to be kept is in `scheduler.py`.
+Puts the parts of the scheduler together (seeds, teacher, encoder, gate), says what it does, and
+sums up. The encoder is loaded while the teacher starts. How rows come to be kept is in
+`scheduler.py`.
 """
 
 import json
@@ -32,12 +33,15 @@ from localinstruct.teacher.serving import ModelRouter, serving_all
 from localinstruct.topics.coverage import achieved, require_seeds
 
 BYTES_PER_ROW = 6_000
-"""What a kept row takes in the store, completion log and rejects included: 4,500 were measured with answers of 300 letters."""
+"""What a kept row takes in the store, completion log and rejects included: 4,500 were measured with
+answers of 300 letters."""
 CHECKERS: dict[str, Callable[[str, str, str], bool | None]] = {"nano": check}
-"""generate.checker -> (instruction, input, output) -> is it right? None where the task is not one of its own."""
+"""generate.checker -> (instruction, input, output) -> is it right? None where the task is not one
+of its own."""
 
 _CARRIED = ("teacher", "student", "encoder")
-"""Roles that every run has; the others are listed where another model than the teacher plays them."""
+"""Roles that every run has; the others are listed where another model than the teacher plays
+them."""
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
@@ -56,22 +60,30 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     require_seeds(recipe.coverage, seeds)
     require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
     what = "passages" if recipe.method.name in OVER_DOCUMENTS else "tasks"
-    progress.say(f"seeds: {len(seeds)} {what} from {recipe.seeds}; {run.count_kept()} rows kept before")
-    progress.say(f"teacher: {_where(teacher)}; in flight: {job.in_flight} episodes for a batch of "
-                 f"{recipe.serve.max_num_seqs} sequences")  # fmt: skip
+    progress.say(
+        f"seeds: {len(seeds)} {what} from {recipe.seeds}; {run.count_kept()} rows kept before"
+    )
+    progress.say(
+        f"teacher: {_where(teacher)}; in flight: {job.in_flight} episodes for a batch of "
+        f"{recipe.serve.max_num_seqs} sequences"
+    )
     directory = checked(encoder)
     with ThreadPoolExecutor(1) as loader:
         loading = loader.submit(LocalEncoder, directory)
         with serving_all(asked, recipe.serve, run.path, progress) as connect:
             encoder_ready = loading.result()
             began = time.time()
-            run_async(_converse(job, run, lambda: connect(recipe.sampling), encoder_ready, progress))
+            run_async(
+                _converse(job, run, lambda: connect(recipe.sampling), encoder_ready, progress)
+            )
     return summary(recipe, run, job.in_flight, began, _facts(recipe, workspace))
 
 
 def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> list[Instance]:
     """The seed tasks or passages; refused when this run was begun with others."""
-    folder = documents_of(recipe, workspace, progress) if recipe.method.name in OVER_DOCUMENTS else None
+    folder = (
+        documents_of(recipe, workspace, progress) if recipe.method.name in OVER_DOCUMENTS else None
+    )
     seeds = folder.passages if folder else seeds_of(recipe, workspace)
     places = [[seed.lineage.source, seed.lineage.offset] for seed in seeds if seed.lineage.source]
     now, before = digest([seed.id for seed in seeds] + places), run.get("seeds")
@@ -83,34 +95,54 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) ->
     run.put("seeds", now)
     if folder:
         left_out = [[problem.source, problem.why] for problem in folder.problems]
-        run.put("documents", json.dumps({"read": folder.read, "passages": len(seeds), "left_out": left_out}))
+        run.put(
+            "documents",
+            json.dumps({"read": folder.read, "passages": len(seeds), "left_out": left_out}),
+        )
     return seeds
 
 
 def make_job(
-    recipe: Recipe, seeds: Sequence[Instance], teacher_digest: str, digests: Mapping[str, str] | None = None
+    recipe: Recipe,
+    seeds: Sequence[Instance],
+    teacher_digest: str,
+    digests: Mapping[str, str] | None = None,
 ) -> Job:
-    """The settings of the scheduler; in_flight defaults to twice the engine's batch, which keeps the batch full.
+    """The settings of the scheduler; in_flight defaults to twice the engine's batch, which keeps
+    the batch full.
 
     `digests`: role -> digest of the model that plays it.
     """
     return Job(
-        method=recipe.method, then=recipe.then, generate=recipe.generate, filters=recipe.filters,
-        novelty=recipe.novelty, coverage=recipe.coverage, seed=recipe.seed,
-        in_flight=recipe.generate.in_flight or 2 * recipe.serve.max_num_seqs, seeds=seeds, teacher_digest=teacher_digest,
+        method=recipe.method,
+        then=recipe.then,
+        generate=recipe.generate,
+        filters=recipe.filters,
+        novelty=recipe.novelty,
+        coverage=recipe.coverage,
+        seed=recipe.seed,
+        in_flight=recipe.generate.in_flight or 2 * recipe.serve.max_num_seqs,
+        seeds=seeds,
+        teacher_digest=teacher_digest,
         digests=digests or {},
-    )  # fmt: skip
+    )
 
 
-async def converse(job: Job, run: Run, teacher: Teacher, encoder: Encoder, progress: Progress) -> None:
+async def converse(
+    job: Job, run: Run, teacher: Teacher, encoder: Encoder, progress: Progress
+) -> None:
     """Run the scheduler with this teacher until its target."""
     gate = make_gate(job.novelty, job.seeds, encoder, progress)
-    scheduler = Scheduler(job, run, teacher, encoder, gate, Meter(progress, job.generate.target, run.path))
+    scheduler = Scheduler(
+        job, run, teacher, encoder, gate, Meter(progress, job.generate.target, run.path)
+    )
     scheduler.restore()
     await scheduler.work()
 
 
-async def _converse(job: Job, run: Run, connect: Callable[[], ModelRouter], encoder: Encoder, progress: Progress) -> None:
+async def _converse(
+    job: Job, run: Run, connect: Callable[[], ModelRouter], encoder: Encoder, progress: Progress
+) -> None:
     client = connect()
     try:
         await converse(job, run, client, encoder, progress)
@@ -118,11 +150,16 @@ async def _converse(job: Job, run: Run, connect: Callable[[], ModelRouter], enco
         await client.close()
 
 
-def make_gate(novelty: Novelty, seeds: Sequence[Instance], encoder: Encoder, progress: Progress) -> Gate:
-    """A gate that knows the seeds, unless only kept rows are compared with (one is embedded then, to learn d)."""
+def make_gate(
+    novelty: Novelty, seeds: Sequence[Instance], encoder: Encoder, progress: Progress
+) -> Gate:
+    """A gate that knows the seeds, unless only kept rows are compared with (one is embedded then,
+    to learn d)."""
     compared = seeds if novelty.against != "kept" else ()
     texts = [text_of(seed, novelty) for seed in compared or seeds[:1]]
-    vectors = encode_in_blocks(encoder, texts, lambda done: progress.update("embedding seeds", done, len(texts)))
+    vectors = encode_in_blocks(
+        encoder, texts, lambda done: progress.update("embedding seeds", done, len(texts))
+    )
     index = INDEXES[novelty.measure](vectors.shape[1])
     if compared:
         index.add(vectors, [(seed.id, text) for seed, text in zip(seeds, texts, strict=True)])
@@ -130,7 +167,8 @@ def make_gate(novelty: Novelty, seeds: Sequence[Instance], encoder: Encoder, pro
 
 
 class Meter:
-    """Shows after each commit how far generation is, and watches the free space of the run's disk."""
+    """Shows after each commit how far generation is, and watches the free space of the run's
+    disk."""
 
     def __init__(self, progress: Progress, target: int, folder: Path) -> None:
         self._folder = folder
@@ -151,8 +189,11 @@ class Meter:
         require_space(self._folder, 0)
 
 
-def summary(recipe: Recipe, run: Run, in_flight: int, began: float, facts: dict[str, Any]) -> StageResult:
-    """The result of the stage: counts over all sessions, speed since `began` (unix time), and what made the rows."""
+def summary(
+    recipe: Recipe, run: Run, in_flight: int, began: float, facts: dict[str, Any]
+) -> StageResult:
+    """The result of the stage: counts over all sessions, speed since `began` (unix time), and what
+    made the rows."""
     prompts, usage = run.completion_usage()
     episodes = run.episodes()
     kept, rejected = run.count_kept(), sum(entry[2] for entry in episodes)
@@ -184,7 +225,11 @@ def _checked(recipe: Recipe, run: Run) -> dict[str, int] | None:
         return None
     checker = CHECKERS[recipe.generate.checker]
     verdicts = [checker(row.instruction, row.input, row.output) for row in run.kept()]
-    return {"right": verdicts.count(True), "wrong": verdicts.count(False), "unrecognised": verdicts.count(None)}
+    return {
+        "right": verdicts.count(True),
+        "wrong": verdicts.count(False),
+        "unrecognised": verdicts.count(None),
+    }
 
 
 def _facts(recipe: Recipe, workspace: Path) -> dict[str, Any]:
@@ -193,16 +238,29 @@ def _facts(recipe: Recipe, workspace: Path) -> dict[str, Any]:
     A model that has no part in this stage (the student) need not be there; its digest is "" then.
     """
     catalog = load_catalog(workspace)
-    names = recipe.models.asked | {"student": recipe.models.student, "encoder": recipe.models.encoder}
-    noted = {role: name for role, name in names.items() if role in _CARRIED or name != names["teacher"]}
+    names = recipe.models.asked | {
+        "student": recipe.models.student,
+        "encoder": recipe.models.encoder,
+    }
+    noted = {
+        role: name for role, name in names.items() if role in _CARRIED or name != names["teacher"]
+    }
     specs = {role: catalog.models[name] for role, name in noted.items() if name in catalog.models}
     models = {
-        role: {"name": s.name, "digest": s.digest if s.endpoint or s.present else "", "licence": s.licence,
-               "obligations": s.obligations}
+        role: {
+            "name": s.name,
+            "digest": s.digest if s.endpoint or s.present else "",
+            "licence": s.licence,
+            "obligations": s.obligations,
+        }
         for role, s in specs.items()
-    }  # fmt: skip
+    }
     commit = {"commit": found} if (found := machine.commit()) else {}
-    return {"models": models, "machine": asdict(machine.look()), "versions": machine.versions() | commit}
+    return {
+        "models": models,
+        "machine": asdict(machine.look()),
+        "versions": machine.versions() | commit,
+    }
 
 
 def _where(spec: ModelSpec) -> str:

@@ -1,1 +1,2 @@
-"""Answers, judged by a model: which of two is better, what one deserves; prompts out, strictly read verdicts in. Pure."""
+"""Answers, judged by a model: which of two is better, what one deserves; prompts out, strictly read
+verdicts in. Pure."""

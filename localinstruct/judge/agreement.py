@@ -1,8 +1,9 @@
-"""How far a judge can be believed: agreement with people, agreement with itself, and the seat it prefers. Pure.
+"""How far a judge can be believed: agreement with people, agreement with itself, and the seat it
+prefers. Pure.
 
-Kappa has quadratic weights (Cohen 1968): 1 is the people's own order and distances, 0 what chance would give. The
-correlation is Spearman's, of ranks. Intervals are 95 %: Wilson's for shares, a seeded bootstrap over the answers for the
-others. Not covered: more than one person's labels.
+Kappa has quadratic weights (Cohen 1968): 1 is the people's own order and distances, 0 what chance
+would give. The correlation is Spearman's, of ranks. Intervals are 95 %: Wilson's for shares, a
+seeded bootstrap over the answers for the others. Not covered: more than one person's labels.
 """
 
 import math
@@ -19,7 +20,8 @@ DRAWS = 2000
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A number with its 95 % interval; None where it cannot be told, such as a correlation with one value only."""
+    """A number with its 95 % interval; None where it cannot be told, such as a correlation with one
+    value only."""
 
     value: float | None
     low: float | None = None
@@ -45,17 +47,24 @@ class Share:
             return 0.0, 1.0
         p, n, z = self.count / self.of, self.of, Z_95
         centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, (centre - half) / (1 + z * z / n)), min(1.0, (centre + half) / (1 + z * z / n))
+        return max(0.0, (centre - half) / (1 + z * z / n)), min(
+            1.0, (centre + half) / (1 + z * z / n)
+        )
 
 
 def exact(people: Sequence[float], judge: Sequence[float]) -> Share:
     """Answers to which both give the same whole grade."""
-    return Share(sum(_whole(a) == _whole(b) for a, b in zip(people, judge, strict=True)), len(people))
+    return Share(
+        sum(_whole(a) == _whole(b) for a, b in zip(people, judge, strict=True)), len(people)
+    )
 
 
 def within_one(people: Sequence[float], judge: Sequence[float]) -> Share:
     """Answers on which both are at most one grade apart."""
-    return Share(sum(abs(_whole(a) - _whole(b)) <= 1 for a, b in zip(people, judge, strict=True)), len(people))
+    return Share(
+        sum(abs(_whole(a) - _whole(b)) <= 1 for a, b in zip(people, judge, strict=True)),
+        len(people),
+    )
 
 
 def weighted_kappa(people: Sequence[float], judge: Sequence[float]) -> Measured:
@@ -79,7 +88,8 @@ def _whole(grade: float) -> int:
 
 
 def _kappa(people: "np.ndarray", judge: "np.ndarray") -> float | None:
-    """1 - mean squared distance over the one that chance would give; None when both always say the same one grade."""
+    """1 - mean squared distance over the one that chance would give; None when both always say the
+    same one grade."""
     import numpy as np
 
     a, b = np.floor(people + 0.5), np.floor(judge + 0.5)
@@ -105,7 +115,9 @@ def _ranks(values: "np.ndarray") -> "np.ndarray":
 
 
 def _bootstrapped(
-    measure: Callable[["np.ndarray", "np.ndarray"], float | None], people: Sequence[float], judge: Sequence[float]
+    measure: Callable[["np.ndarray", "np.ndarray"], float | None],
+    people: Sequence[float],
+    judge: Sequence[float],
 ) -> Measured:
     import numpy as np
 

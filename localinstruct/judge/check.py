@@ -1,7 +1,9 @@
-"""`judge check`: a judge asked about answers that people have labelled, and what its grades are worth. Not a stage.
+"""`judge check`: a judge asked about answers that people have labelled, and what its grades are
+worth. Not a stage.
 
-Every answer is graded `repeats` times; agreement is that of the mean grade, self-consistency that of the single ones. Pairs
-are asked in both orders. Replies that are not in form are counted and take no part. Nothing is stored.
+Every answer is graded `repeats` times; agreement is that of the mean grade, self-consistency that
+of the single ones. Pairs are asked in both orders. Replies that are not in form are counted and
+take no part. Nothing is stored.
 """
 
 from collections import Counter
@@ -26,9 +28,13 @@ from localinstruct.records import Completion, Prompt
 
 Ask = Callable[[list[Prompt]], list[Completion]]
 _SEATS: dict[tuple[Verdict, Verdict], str] = {
-    ("A", "B"): "first", ("B", "A"): "second", ("A", "A"): "first_seat", ("B", "B"): "second_seat",
-}  # fmt: skip
-"""The verdicts with the first answer in seat A and in seat B -> the better answer, or the seat that was preferred."""
+    ("A", "B"): "first",
+    ("B", "A"): "second",
+    ("A", "A"): "first_seat",
+    ("B", "B"): "second_seat",
+}
+"""The verdicts with the first answer in seat A and in seat B -> the better answer, or the seat that
+was preferred."""
 
 
 def check(labels: Sequence[Labelled], grading: Grading, repeats: int, ask: Ask) -> dict[str, Any]:
@@ -48,16 +54,26 @@ def check(labels: Sequence[Labelled], grading: Grading, repeats: int, ask: Ask) 
     }
 
 
-def _grade_prompts(answers: Sequence[LabelledAnswer], grading: Grading, repeats: int) -> list[Prompt]:
+def _grade_prompts(
+    answers: Sequence[LabelledAnswer], grading: Grading, repeats: int
+) -> list[Prompt]:
     rng = Random(0)
     several = grading.model_copy(update={"samples": repeats})
-    asked = [grade_prompt(one.row, several, f"--- {rng.getrandbits(32):08x} ---") for one in answers]
+    asked = [
+        grade_prompt(one.row, several, f"--- {rng.getrandbits(32):08x} ---") for one in answers
+    ]
     return [replace(prompt, n=1) for prompt in asked for _ in range(repeats)]
 
 
 def _pair_prompts(pairs: Sequence[LabelledPair]) -> list[Prompt]:
-    return [prompt for one in pairs for prompt in (comparison(one.task, one.first, one.second),
-                                                   comparison(one.task, one.second, one.first))]  # fmt: skip
+    return [
+        prompt
+        for one in pairs
+        for prompt in (
+            comparison(one.task, one.first, one.second),
+            comparison(one.task, one.second, one.first),
+        )
+    ]
 
 
 def _answers(
@@ -65,8 +81,14 @@ def _answers(
 ) -> dict[str, Any]:
     read = [read_grades(reply, grading.rubric) for reply in replies]
     failures = Counter(one.reason for one in read if isinstance(one, NoGrade))
-    scores = [[grading.rubric.score(one) for one in read[start : start + repeats] if not isinstance(one, NoGrade)]
-              for start in range(0, len(read), repeats)]  # fmt: skip
+    scores = [
+        [
+            grading.rubric.score(one)
+            for one in read[start : start + repeats]
+            if not isinstance(one, NoGrade)
+        ]
+        for start in range(0, len(read), repeats)
+    ]
     graded = [(one.label, fmean(some)) for one, some in zip(answers, scores, strict=True) if some]
     people, judge = [label for label, _ in graded], [score for _, score in graded]
     return {
@@ -83,7 +105,9 @@ def _answers(
 
 
 def _pairs(pairs: Sequence[LabelledPair], replies: Sequence[Completion]) -> dict[str, Any]:
-    verdicts = [read_verdict(reply.text) if reply.finish_reason == "stop" else None for reply in replies]
+    verdicts = [
+        read_verdict(reply.text) if reply.finish_reason == "stop" else None for reply in replies
+    ]
     both = list(zip(verdicts[::2], verdicts[1::2], strict=True))
     said = [_SEATS.get((a, b), "tie") if a and b else "unreadable" for a, b in both]
     counts = Counter(said)
@@ -98,7 +122,9 @@ def _pairs(pairs: Sequence[LabelledPair], replies: Sequence[Completion]) -> dict
         "same_seat": _share(Share(seats, decided)),
         "first_seat": counts["first_seat"],
         "second_seat": counts["second_seat"],
-        "position_bias": (counts["first_seat"] - counts["second_seat"]) / decided if decided else None,
+        "position_bias": (counts["first_seat"] - counts["second_seat"]) / decided
+        if decided
+        else None,
         "failures": _share(Share(verdicts.count(None), len(verdicts))),
     }
 

@@ -1,8 +1,9 @@
 """Answers graded by a judge after a rubric: prompts out, strictly read grades in. Pure.
 
-A judge that is not in form, cut off or off the scale gives no grade, with a reason: never a default one. Several samples
-are averaged over those that can be read. Task and answer stand between lines drawn at random, so that an answer which
-asks for a good grade is only an answer. Not covered: judges that know the right answer.
+A judge that is not in form, cut off or off the scale gives no grade, with a reason: never a default
+one. Several samples are averaged over those that can be read. Task and answer stand between lines
+drawn at random, so that an answer which asks for a good grade is only an answer. Not covered:
+judges that know the right answer.
 """
 
 from collections.abc import Generator, Sequence
@@ -41,7 +42,8 @@ class Grading(Section):
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What the judge said of one answer: a number per criterion, averaged over the samples that could be read."""
+    """What the judge said of one answer: a number per criterion, averaged over the samples that
+    could be read."""
 
     rubric: Rubric
     by_criterion: dict[str, float]
@@ -57,12 +59,19 @@ class Grade:
 
     @property
     def scores(self) -> dict[str, float]:
-        """What a row carries: the score under the rubric's name, its parts, and how sure the judge was."""
+        """What a row carries: the score under the rubric's name, its parts, and how sure the judge
+        was."""
         name = self.rubric.name
         parts = (
-            {f"{name}.{key}": value for key, value in self.by_criterion.items()} if len(self.by_criterion) > 1 else {}
+            {f"{name}.{key}": value for key, value in self.by_criterion.items()}
+            if len(self.by_criterion) > 1
+            else {}
         )
-        sure = {f"{name}.samples": float(self.samples), f"{name}.spread": self.spread} if self.asked > 1 else {}
+        sure = (
+            {f"{name}.samples": float(self.samples), f"{name}.spread": self.spread}
+            if self.asked > 1
+            else {}
+        )
         return {name: self.score, **parts, **sure}
 
 
@@ -81,7 +90,9 @@ def grades(
     answers: Sequence[Instance], grading: Grading, rng: Random
 ) -> Generator[list[Prompt], list[list[Completion]], list[Verdict]]:
     """Part of an episode: have every answer graded."""
-    replies = yield [grade_prompt(answer, grading, f"--- {rng.getrandbits(32):08x} ---") for answer in answers]
+    replies = yield [
+        grade_prompt(answer, grading, f"--- {rng.getrandbits(32):08x} ---") for answer in answers
+    ]
     return [graded(one, grading.rubric) for one in replies]
 
 
@@ -90,15 +101,25 @@ def grade_prompt(answer: Instance, grading: Grading, mark: str) -> Prompt:
     rubric, scale = grading.rubric, grading.rubric.scale
     meaning = "".join(f"\n{grade}: {words}" for grade, words in sorted(scale.meaning.items()))
     text = fill(
-        rubric.prompt or _words(), mark=mark, task=task_of(answer), answer=answer.output.strip(),
-        criteria="\n".join(f"- {one.name}: {one.asks}" for one in rubric.criteria), lowest=scale.lowest,
-        highest=scale.highest, meaning=meaning, form=rubric.example(grading.reason),
-    )  # fmt: skip
+        rubric.prompt or _words(),
+        mark=mark,
+        task=task_of(answer),
+        answer=answer.output.strip(),
+        criteria="\n".join(f"- {one.name}: {one.asks}" for one in rubric.criteria),
+        lowest=scale.lowest,
+        highest=scale.highest,
+        meaning=meaning,
+        form=rubric.example(grading.reason),
+    )
     warm = 0.7 if grading.samples > 1 else 0.0
     return Prompt(
-        messages=(Message("user", text),), role="judge", n=grading.samples, max_tokens=grading.max_tokens,
-        temperature=warm if grading.temperature is None else grading.temperature, schema=rubric.form(grading.reason),
-    )  # fmt: skip
+        messages=(Message("user", text),),
+        role="judge",
+        n=grading.samples,
+        max_tokens=grading.max_tokens,
+        temperature=warm if grading.temperature is None else grading.temperature,
+        schema=rubric.form(grading.reason),
+    )
 
 
 def task_of(row: Instance) -> str:
@@ -113,8 +134,12 @@ def graded(replies: Sequence[Completion], rubric: Rubric) -> Verdict:
     read = [read_grades(one, rubric) for one in replies]
     good = [one for one in read if not isinstance(one, NoGrade)]
     if not good:
-        return next((one for one in read if isinstance(one, NoGrade)), NoGrade("judge was not asked", ""))
-    means = {criterion.name: fmean(one[criterion.name] for one in good) for criterion in rubric.criteria}
+        return next(
+            (one for one in read if isinstance(one, NoGrade)), NoGrade("judge was not asked", "")
+        )
+    means = {
+        criterion.name: fmean(one[criterion.name] for one in good) for criterion in rubric.criteria
+    }
     return Grade(rubric, means, len(good), len(read), pstdev([rubric.score(one) for one in good]))
 
 
@@ -122,12 +147,15 @@ def read_grades(reply: Completion, rubric: Rubric) -> dict[str, float] | NoGrade
     """One reply as a grade per criterion, or why it is none; nothing is guessed or mended."""
     if reply.finish_reason != "stop":
         return NoGrade(
-            "judge cut off" if reply.finish_reason == "length" else f"judge {reply.finish_reason}", reply.text
+            "judge cut off" if reply.finish_reason == "length" else f"judge {reply.finish_reason}",
+            reply.text,
         )
     try:
         value = parse(reply.text)
     except Malformed:
-        return NoGrade("judge wrote no JSON" if reply.text.strip() else "judge said nothing", reply.text)
+        return NoGrade(
+            "judge wrote no JSON" if reply.text.strip() else "judge said nothing", reply.text
+        )
     names = {one.name for one in rubric.criteria}
     if not isinstance(value, dict) or set(value) - {"why"} != names:
         return NoGrade("judge wrote another form", reply.text)

@@ -1,10 +1,12 @@
-"""What people said of answers, to check a judge against: a JSONL file with a row per answer or per pair.
+"""What people said of answers, to check a judge against: a JSONL file with a row per answer or per
+pair.
 
     {"instruction": "Name a tree.", "output": "Oak.", "label": 5}
     {"instruction": "Name a tree.", "first": "Oak.", "second": "Rock.", "better": "first"}
 
-Both kinds may stand in one file, and both may have an `input`. `label` is a grade on the rubric's scale, for the answer as
-a whole; `better` is first, second or tie. Not covered: grades per criterion, several people.
+Both kinds may stand in one file, and both may have an `input`. `label` is a grade on the rubric's
+scale, for the answer as a whole; `better` is first, second or tie. Not covered: grades per
+criterion, several people.
 """
 
 from dataclasses import dataclass
@@ -58,6 +60,12 @@ def _labelled(value: Any, scale: Scale) -> Labelled:
 
 
 def _grade(label: Any, scale: Scale) -> float:
-    if isinstance(label, bool) or not isinstance(label, int | float) or not scale.lowest <= label <= scale.highest:
-        raise Malformed(f"expected label to be a grade from {scale.lowest} to {scale.highest}, found {label!r}")
+    if (
+        isinstance(label, bool)
+        or not isinstance(label, int | float)
+        or not scale.lowest <= label <= scale.highest
+    ):
+        raise Malformed(
+            f"expected label to be a grade from {scale.lowest} to {scale.highest}, found {label!r}"
+        )
     return float(label)

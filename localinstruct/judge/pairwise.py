@@ -1,8 +1,9 @@
 """Which of two answers is better: the question to a judge, and his verdict read strictly. Pure.
 
-A judge prefers a seat and errs (Zheng et al. 2023, arXiv 2306.05685, §3.3), so every pair is asked in both orders; what
-follows from the two verdicts is evaluation/statistics.py. A reply that is not of the form asked for is None, and counted: it
-is never taken for a tie. Not covered: judging with a reference answer, reasons for a verdict.
+A judge prefers a seat and errs (Zheng et al. 2023, arXiv 2306.05685, §3.3), so every pair is asked
+in both orders; what follows from the two verdicts is evaluation/statistics.py. A reply that is not
+of the form asked for is None, and counted: it is never taken for a tie. Not covered: judging with a
+reference answer, reasons for a verdict.
 """
 
 import json
@@ -26,7 +27,13 @@ MOST_TOKENS = 32
 def comparison(task: Instance, first: str, second: str) -> Prompt:
     """Ask whether the answer in the first seat (A) or the second (B) is better."""
     text = _words().format(task=user_turn(task), first=first.strip(), second=second.strip())
-    return Prompt(messages=(Message("user", text),), role="judge", temperature=0.0, max_tokens=MOST_TOKENS, schema=FORM)
+    return Prompt(
+        messages=(Message("user", text),),
+        role="judge",
+        temperature=0.0,
+        max_tokens=MOST_TOKENS,
+        schema=FORM,
+    )
 
 
 def read_verdict(reply: str) -> Verdict | None:
@@ -35,7 +42,11 @@ def read_verdict(reply: str) -> Verdict | None:
         value = json.loads(reply)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(value, dict) or set(value) != {"better"} or value["better"] not in ("A", "B", "tie"):
+    if (
+        not isinstance(value, dict)
+        or set(value) != {"better"}
+        or value["better"] not in ("A", "B", "tie")
+    ):
         return None
     verdict: Verdict = value["better"]
     return verdict
@@ -44,5 +55,8 @@ def read_verdict(reply: str) -> Verdict | None:
 @cache
 def _words() -> str:
     return (
-        resources.files("localinstruct.judge").joinpath("prompts", "pairwise.txt").read_text(encoding="utf-8").strip()
+        resources.files("localinstruct.judge")
+        .joinpath("prompts", "pairwise.txt")
+        .read_text(encoding="utf-8")
+        .strip()
     )

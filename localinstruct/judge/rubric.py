@@ -1,7 +1,9 @@
-"""A rubric: what answers are graded by, as a YAML file. Three come with the program, anybody can write one.
+"""A rubric: what answers are graded by, as a YAML file. Three come with the program, anybody can
+write one.
 
-Each criterion gets a grade of its own; the score is their weighted mean, on the rubric's scale. The form of the judge's
-reply follows from the criteria and the scale. Not covered: comparing two answers (`pairwise.py`), reference answers.
+Each criterion gets a grade of its own; the score is their weighted mean, on the rubric's scale. The
+form of the judge's reply follows from the criteria and the scale. Not covered: comparing two
+answers (`pairwise.py`), reference answers.
 """
 
 import re
@@ -45,12 +47,15 @@ class Scale(Section):
             raise ValueError(f"expected 2 to 101 grades; found {self.lowest} to {self.highest}")
         off = [grade for grade in self.meaning if not self.lowest <= grade <= self.highest]
         if off:
-            raise ValueError(f"expected meanings of grades from {self.lowest} to {self.highest}; found {off[0]}")
+            raise ValueError(
+                f"expected meanings of grades from {self.lowest} to {self.highest}; found {off[0]}"
+            )
         return self
 
 
 class Rubric(Section):
-    """What answers are graded by: the name of a packaged rubric, a YAML file, or these keys in place."""
+    """What answers are graded by: the name of a packaged rubric, a YAML file, or these keys in
+    place."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,40}$")
     """Begins the names of its scores in a row's lineage."""
@@ -61,25 +66,34 @@ class Rubric(Section):
     scale: Scale = Scale()
     """The grades each criterion gets."""
     prompt: str = ""
-    """A wording of one's own with {task} and {answer}, and where wanted {criteria}, {lowest}, {highest}, {meaning}, {form}
-    and {mark} (a line that the task and the answer cannot contain); empty takes the program's."""
+    """A wording of one's own with {task} and {answer}, and where wanted {criteria}, {lowest},
+    {highest}, {meaning}, {form} and {mark} (a line that the task and the answer cannot contain);
+    empty takes the program's."""
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> "Rubric":
         names = [one.name for one in self.criteria]
         if len(set(names)) < len(names) or "why" in names:
             raise ValueError("expected every criterion under a name of its own, none of them why")
-        missing = [place for place in PLACES if self.prompt and "{" + place + "}" not in self.prompt]
+        missing = [
+            place for place in PLACES if self.prompt and "{" + place + "}" not in self.prompt
+        ]
         if missing:
             raise ValueError(f"prompt: expected a place for {{{missing[0]}}}; found none")
         return self
 
     def form(self, reason: bool) -> dict[str, Any]:
-        """The JSON schema of a reply: with `reason`, why it was graded so, then a grade for each criterion."""
+        """The JSON schema of a reply: with `reason`, why it was graded so, then a grade for each
+        criterion."""
         grades = list(range(self.scale.lowest, self.scale.highest + 1))
         why = {"why": {"type": "string", "maxLength": _LONGEST_REASON}} if reason else {}
         keys = why | {one.name: {"type": "integer", "enum": grades} for one in self.criteria}
-        return {"type": "object", "properties": keys, "required": list(keys), "additionalProperties": False}
+        return {
+            "type": "object",
+            "properties": keys,
+            "required": list(keys),
+            "additionalProperties": False,
+        }
 
     def example(self, reason: bool) -> str:
         """The form as a person would write it down."""
@@ -89,24 +103,33 @@ class Rubric(Section):
     def score(self, grades: dict[str, float]) -> float:
         """The weighted mean of the criteria."""
         weights = {one.name: one.weight for one in self.criteria}
-        return sum(grades[name] * weight for name, weight in weights.items()) / sum(weights.values())
+        return sum(grades[name] * weight for name, weight in weights.items()) / sum(
+            weights.values()
+        )
 
 
 def rubric_names() -> list[str]:
     """Names of the rubrics that came with the program."""
     folder = resources.files("localinstruct.judge") / "rubrics"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml")
+        for entry in folder.iterdir()
+        if entry.name.endswith(".yaml")
+    )
 
 
 @cache
 def packaged(name: str) -> Rubric:
     """A rubric that came with the program."""
-    with resources.as_file(resources.files("localinstruct.judge") / "rubrics" / f"{name}.yaml") as path:
+    with resources.as_file(
+        resources.files("localinstruct.judge") / "rubrics" / f"{name}.yaml"
+    ) as path:
         return Rubric.model_validate(load_yaml(path))
 
 
 def fill(text: str, **values: str | int) -> str:
-    """`text` with every {name} of `values` replaced in one pass; braces in what is put in stay as they are."""
+    """`text` with every {name} of `values` replaced in one pass; braces in what is put in stay as
+    they are."""
     return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), text)
 
 
@@ -115,7 +138,9 @@ def _by_name(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     if value not in rubric_names():
-        raise ValueError(f"no such rubric; {did_you_mean(value, rubric_names())}; or the path of a .yaml file")
+        raise ValueError(
+            f"no such rubric; {did_you_mean(value, rubric_names())}; or the path of a .yaml file"
+        )
     return packaged(value)
 
 

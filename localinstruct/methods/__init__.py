@@ -1,8 +1,10 @@
-"""How instructions are made. One file per method, its prompts as text files beside it, one line in `METHODS`.
+"""How instructions are made. One file per method, its prompts as text files beside it, one line in
+`METHODS`.
 
-A method is a generator without I/O: it yields prompts, is sent the completions, returns rows and rejects
-(`records.Episode`). It has no model, no disk and no clock, so it is tested by sending it scripted completions. A step
-is the same thing with rows to start from: it works on what any method wrote, in the same episode.
+A method is a generator without I/O: it yields prompts, is sent the completions, returns rows and
+rejects (`records.Episode`). It has no model, no disk and no clock, so it is tested by sending it
+scripted completions. A step is the same thing with rows to start from: it works on what any method
+wrote, in the same episode.
 """
 
 from collections.abc import Callable, Sequence
@@ -39,14 +41,18 @@ FINITE: dict[str, Callable[[Sequence[Instance], Any], int]] = {
     "preference": lambda seeds, options: len(seeds),
     "grounded": lambda seeds, options: len(seeds) * options.rounds,
 }
-"""Methods that end by themselves: (seeds, options) -> how many episodes there are. The others go on for ever."""
+"""Methods that end by themselves: (seeds, options) -> how many episodes there are. The others go on
+for ever."""
 OVER_SEEDS = ("answer", "preference")
-"""Methods whose rows are the tasks of the seed file, each once, so that they are like them on purpose."""
+"""Methods whose rows are the tasks of the seed file, each once, so that they are like them on
+purpose."""
 OVER_DOCUMENTS = ("grounded",)
 """Methods whose seeds are the passages of a folder of documents."""
 STEPS: dict[str, Callable[[Sequence[Instance], Any, Random], Episode]] = {
-    "answer": answer_rows, "preference": preference_rows, "judge": judge,
-}  # fmt: skip
+    "answer": answer_rows,
+    "preference": preference_rows,
+    "judge": judge,
+}
 """Name under `then` in a recipe -> the step, in the order in which they are done."""
 
 
@@ -74,7 +80,9 @@ class MethodSection(Section):
     def _exactly_one(self) -> "MethodSection":
         given = [name for name in METHODS if getattr(self, name) is not None]
         if len(given) != 1:
-            raise ValueError(f"expected exactly one method of: {', '.join(METHODS)}; found {len(given)}")
+            raise ValueError(
+                f"expected exactly one method of: {', '.join(METHODS)}; found {len(given)}"
+            )
         return self
 
     @property
@@ -93,7 +101,8 @@ class MethodSection(Section):
 
 
 class Then(Section):
-    """What is done with the rows of an episode, whichever method wrote them; every step is optional."""
+    """What is done with the rows of an episode, whichever method wrote them; every step is
+    optional."""
 
     answer: AnswerOptions | None = None
     """First: answered again, one at a time, by the teacher or by models.answerer."""
@@ -104,8 +113,11 @@ class Then(Section):
 
 
 def asked_in_chats(method: MethodSection, then: Then) -> dict[str, str]:
-    """Role -> the first key of the recipe that asks it in a chat, so that a base model cannot play it."""
-    keys = {f"method.{method.name}": method.options} | {f"then.{name}": getattr(then, name, None) for name in STEPS}
+    """Role -> the first key of the recipe that asks it in a chat, so that a base model cannot play
+    it."""
+    keys = {f"method.{method.name}": method.options} | {
+        f"then.{name}": getattr(then, name, None) for name in STEPS
+    }
     asked = [(role, key) for key, options in keys.items() for role in getattr(options, "chats", ())]
     return dict(reversed(asked))
 

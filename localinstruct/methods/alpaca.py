@@ -1,9 +1,11 @@
-"""Stanford Alpaca's method (Taori et al. 2023): a few demonstrations, then the teacher continues a numbered list.
+"""Stanford Alpaca's method (Taori et al. 2023): a few demonstrations, then the teacher continues a
+numbered list.
 
-One prompt asks for a list of twenty tasks, of which the first few are drawn from the seeds and the rest are written by
-the teacher in one completion: many tasks for one reading of the prompt. The list's layout is Alpaca's, the words of the
-preamble are ours (prompts/*.txt). Reading the list back is `numbered_list.py`. Not covered: whether a task is any good
-(`curate/`), and the chat wrapping of the prompt (`teacher/client.py`).
+One prompt asks for a list of twenty tasks, of which the first few are drawn from the seeds and the
+rest are written by the teacher in one completion: many tasks for one reading of the prompt. The
+list's layout is Alpaca's, the words of the preamble are ours (prompts/*.txt). Reading the list back
+is `numbered_list.py`. Not covered: whether a task is any good (`curate/`), and the chat wrapping of
+the prompt (`teacher/client.py`).
 """
 
 from collections.abc import Sequence
@@ -19,7 +21,9 @@ from localinstruct.methods.numbered_list import parse_list
 from localinstruct.records import Episode, Instance, Lineage, PoolView, Prompt, Reject
 
 NO_INPUT = "<noinput>"
-SPARE = 64  # extra draws, so that duplicates in a pool do not leave a prompt short of demonstrations
+SPARE = (
+    64  # extra draws, so that duplicates in a pool do not leave a prompt short of demonstrations
+)
 
 
 class AlpacaOptions(Section):
@@ -28,14 +32,15 @@ class AlpacaOptions(Section):
     demonstrations: int = Field(3, ge=0, le=100)
     """Tasks shown at the head of each list."""
     kept_demonstrations: int = Field(0, ge=0, le=100)
-    """How many of the demonstrations come from rows kept so far, once there are that many; 0 shows seeds only, as
-    Alpaca did (Self-Instruct: 2 of 8)."""
+    """How many of the demonstrations come from rows kept so far, once there are that many; 0 shows
+    seeds only, as Alpaca did (Self-Instruct: 2 of 8)."""
     tasks_per_prompt: int = Field(20, ge=1, le=999)
     """Length of the list including the demonstrations; items beyond it are rejected."""
     prompts_per_episode: int = Field(1, ge=1, le=64)
     """Lists asked for at the same time in one episode."""
     domain: str = Field("", max_length=500)
-    """Keeps every task of the list to this subject, for example "railway maintenance"; empty leaves it open."""
+    """Keeps every task of the list to this subject, for example "railway maintenance"; empty leaves
+    it open."""
     prompt: str = "alpaca"
     """Preamble that ships with the package, by name."""
     prompt_text: str = ""
@@ -43,7 +48,9 @@ class AlpacaOptions(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "AlpacaOptions":
-        problems = [text for text in (self._too_many(), self._too_many_kept(), self._bad_prompt()) if text]
+        problems = [
+            text for text in (self._too_many(), self._too_many_kept(), self._bad_prompt()) if text
+        ]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -52,7 +59,8 @@ class AlpacaOptions(Section):
         if self.demonstrations < self.tasks_per_prompt:
             return ""
         return (
-            f"expected demonstrations below tasks_per_prompt, so that there is something left to write; "
+            "expected demonstrations below tasks_per_prompt, so that there is something left to "
+            "write; "
             f"found {self.demonstrations} of {self.tasks_per_prompt}"
         )
 
@@ -66,7 +74,10 @@ class AlpacaOptions(Section):
 
     def _bad_prompt(self) -> str:
         if not self.prompt_text and self.prompt not in packaged_prompts():
-            return f"prompt {self.prompt!r} is not in the package; {did_you_mean(self.prompt, packaged_prompts())}"
+            return (
+                f"prompt {self.prompt!r} is not in the package; "
+                f"{did_you_mean(self.prompt, packaged_prompts())}"
+            )
         if self.domain.strip() and "{domain}" not in self.preamble:
             source = "prompt_text" if self.prompt_text else f"prompt {self.prompt!r}"
             return f"domain is set, but {source} has no {{domain}} where it could be said"
@@ -92,32 +103,47 @@ def alpaca(pool: PoolView, options: AlpacaOptions, rng: Random) -> Episode:
         lineage = Lineage(method="alpaca", parents=tuple(task.id for task in demonstrations))
         first = len(demonstrations) + 1
         for completion in completions:
-            rows = parse_list(completion.text, first, options.tasks_per_prompt, completion.finish_reason)
-            found += [replace(row, lineage=lineage) if isinstance(row, Instance) else row for row in rows]
+            rows = parse_list(
+                completion.text, first, options.tasks_per_prompt, completion.finish_reason
+            )
+            found += [
+                replace(row, lineage=lineage) if isinstance(row, Instance) else row for row in rows
+            ]
     return found
 
 
-def build_prompt(demonstrations: Sequence[Instance], options: AlpacaOptions, steer: str = "") -> Prompt:
-    """Join preamble, demonstrations numbered from 1, and the open slot "k. Instruction:" that the teacher continues."""
+def build_prompt(
+    demonstrations: Sequence[Instance], options: AlpacaOptions, steer: str = ""
+) -> Prompt:
+    """Join preamble, demonstrations numbered from 1, and the open slot "k. Instruction:" that the
+    teacher continues."""
     domain = " ".join(options.domain.split()).rstrip(".")
     steer = (f" Every task must belong to this domain: {domain}." if domain else "") + steer
-    preamble = options.preamble.replace("{count}", str(options.tasks_per_prompt)).replace("{domain}", steer)
+    preamble = options.preamble.replace("{count}", str(options.tasks_per_prompt)).replace(
+        "{domain}", steer
+    )
     blocks = [_block(number, task) for number, task in enumerate(demonstrations, start=1)]
     open_slot = f"###\n{len(blocks) + 1}. Instruction:"
-    return Prompt(text=f"{preamble.rstrip()}\n{''.join(blocks)}{open_slot}", stop=stops(options.tasks_per_prompt))
+    return Prompt(
+        text=f"{preamble.rstrip()}\n{''.join(blocks)}{open_slot}",
+        stop=stops(options.tasks_per_prompt),
+    )
 
 
 def stops(tasks_per_prompt: int) -> tuple[str, ...]:
-    """Stop strings: the header of the first item beyond the list, at the start of a line, as teachers write it.
+    """Stop strings: the header of the first item beyond the list, at the start of a line, as
+    teachers write it.
 
-    Alpaca stopped at "20.", which also cut "in 2020." and kept the stump. A whole header cannot occur in a sentence.
+    Alpaca stopped at "20.", which also cut "in 2020." and kept the stump. A whole header cannot
+    occur in a sentence.
     """
     header = f"{tasks_per_prompt + 1}. Instruction:"
     return (f"\n{header}", f"\n### {header}", f"\n**{header}")
 
 
 def draw_demonstrations(pool: PoolView, options: AlpacaOptions, rng: Random) -> list[Instance]:
-    """Distinct tasks in random order; seeds fill in while too few rows are kept, and a small pool gives fewer."""
+    """Distinct tasks in random order; seeds fill in while too few rows are kept, and a small pool
+    gives fewer."""
     kept = options.kept_demonstrations if len(pool.kept) >= options.kept_demonstrations else 0
     drawn = _draw(pool.kept, kept, rng, [])
     drawn = _draw(pool.seeds, options.demonstrations, rng, drawn)
@@ -125,7 +151,9 @@ def draw_demonstrations(pool: PoolView, options: AlpacaOptions, rng: Random) -> 
     return drawn
 
 
-def _draw(pool: Sequence[Instance], upto: int, rng: Random, drawn: list[Instance]) -> list[Instance]:
+def _draw(
+    pool: Sequence[Instance], upto: int, rng: Random, drawn: list[Instance]
+) -> list[Instance]:
     """`drawn`, filled up to `upto` tasks from `pool`, no instruction twice."""
     seen = {task.instruction for task in drawn}
     drawn = list(drawn)

@@ -1,8 +1,10 @@
-"""Answers one at a time through the chat template, by the teacher or a stronger model: a method, and the step `then.answer`.
+"""Answers one at a time through the chat template, by the teacher or a stronger model: a method,
+and the step `then.answer`.
 
-Self-Instruct's outputs redone by a stronger model moved the rows rated best from 44 to 54 % (Wang et al. 2022, §6). As a
-method it answers the tasks of the recipe's seed file, each once, and ends; as a step, what any method wrote. With
-`best_of` the judge grades several answers and the best stays. Not covered: whether the task itself is worth an answer.
+Self-Instruct's outputs redone by a stronger model moved the rows rated best from 44 to 54 % (Wang
+et al. 2022, §6). As a method it answers the tasks of the recipe's seed file, each once, and ends;
+as a step, what any method wrote. With `best_of` the judge grades several answers and the best
+stays. Not covered: whether the task itself is worth an answer.
 """
 
 from collections.abc import Sequence
@@ -34,7 +36,8 @@ class AnswerOptions(Section):
     best_of: int = Field(1, ge=1, le=64)
     """Answers asked for; of several the one that the judge grades best stays."""
     system: str = ""
-    """A system turn for the one who answers, such as "Answer in one sentence."; not kept in the rows."""
+    """A system turn for the one who answers, such as "Answer in one sentence."; not kept in the
+    rows."""
     keep_original: bool = False
     """Keep the answer that was there before in the row's lineage (`original`)."""
     grading: Grading = Field(default_factory=Grading)
@@ -56,25 +59,47 @@ def answer(pool: PoolView, options: AnswerOptions, rng: Random) -> Episode:
 def answer_rows(rows: Sequence[Instance], options: AnswerOptions, rng: Random) -> Episode:
     """The step: every row with a new answer, or a reject that says why there is none."""
     replies = yield [ask(row, "answerer", options.best_of, options.system) for row in rows]
-    usable = [[answered(row, reply, "answerer", options.keep_original) for reply in said if not problem(reply)]
-              for row, said in zip(rows, replies, strict=True)]  # fmt: skip
+    usable = [
+        [
+            answered(row, reply, "answerer", options.keep_original)
+            for reply in said
+            if not problem(reply)
+        ]
+        for row, said in zip(rows, replies, strict=True)
+    ]
     found: list[Instance | Reject] = [
-        unanswered(row, said[0]) for row, said, good in zip(rows, replies, usable, strict=True) if not good
+        unanswered(row, said[0])
+        for row, said, good in zip(rows, replies, usable, strict=True)
+        if not good
     ]
     if options.best_of == 1:
         return found + [one for good in usable for one in good]
-    verdicts = iter((yield from grades([one for good in usable for one in good], options.grading, rng)))
-    return found + [best([(one, next(verdicts)) for one in good], options) for good in usable if good]
+    verdicts = iter(
+        (yield from grades([one for good in usable for one in good], options.grading, rng))
+    )
+    return found + [
+        best([(one, next(verdicts)) for one in good], options) for good in usable if good
+    ]
 
 
-def best(contest: Sequence[tuple[Instance, Grade | NoGrade]], options: AnswerOptions) -> Instance | Reject:
-    """The best graded answer, the first among equals; answers without a grade take no part and are counted in its scores."""
-    rated = [(verdict.score, -place, row.with_scores(**verdict.scores))
-             for place, (row, verdict) in enumerate(contest) if isinstance(verdict, Grade)]  # fmt: skip
+def best(
+    contest: Sequence[tuple[Instance, Grade | NoGrade]], options: AnswerOptions
+) -> Instance | Reject:
+    """The best graded answer, the first among equals; answers without a grade take no part and are
+    counted in its scores."""
+    rated = [
+        (verdict.score, -place, row.with_scores(**verdict.scores))
+        for place, (row, verdict) in enumerate(contest)
+        if isinstance(verdict, Grade)
+    ]
     if rated:
         *_, row = max(rated, key=lambda one: one[:2])
         missing = len(contest) - len(rated)
-        return row.with_scores(**{f"{options.grading.rubric.name}.ungraded": float(missing)}) if missing else row
+        return (
+            row.with_scores(**{f"{options.grading.rubric.name}.ungraded": float(missing)})
+            if missing
+            else row
+        )
     row, verdict = contest[0]
     assert isinstance(verdict, NoGrade)
     return row if options.grading.on_failure == "keep" else no_grade(row, verdict)
@@ -105,4 +130,9 @@ def problem(reply: Completion) -> str | None:
 
 def unanswered(row: Instance, reply: Completion) -> Reject:
     """The reject of a task that nobody answered."""
-    return Reject("parse", problem(reply) or "no answer", row.instruction, f"finish_reason {reply.finish_reason!r}")
+    return Reject(
+        "parse",
+        problem(reply) or "no answer",
+        row.instruction,
+        f"finish_reason {reply.finish_reason!r}",
+    )

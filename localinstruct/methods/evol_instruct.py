@@ -1,9 +1,11 @@
-"""Evol-Instruct (WizardLM, Xu et al. 2023, arXiv 2304.12244): a task is rewritten into harder and rarer ones, again and again.
+"""Evol-Instruct (WizardLM, Xu et al. 2023, arXiv 2304.12244): a task is rewritten into harder and
+rarer ones, again and again.
 
-Each generation draws one of six operations: five in depth (more constraints, deeper, more concrete, more reasoning, a
-complicated input) and one in breadth (a new task of the same field). The evolved task is answered, and the paper's four
-rules decide whether it failed; what failed is a reject, and its parent evolves again in the next generation. Not covered:
-whether an answer is right (a judge), and novelty (`curate/novelty.py`).
+Each generation draws one of six operations: five in depth (more constraints, deeper, more concrete,
+more reasoning, a complicated input) and one in breadth (a new task of the same field). The evolved
+task is answered, and the paper's four rules decide whether it failed; what failed is a reject, and
+its parent evolves again in the next generation. Not covered: whether an answer is right (a judge),
+and novelty (`curate/novelty.py`).
 """
 
 import re
@@ -25,14 +27,22 @@ from localinstruct.records import (
     Reject,
 )
 
-Operation = Literal["constraints", "deepening", "concretizing", "reasoning", "complicated_input", "breadth"]
+Operation = Literal[
+    "constraints", "deepening", "concretizing", "reasoning", "complicated_input", "breadth"
+]
 OPERATIONS: tuple[Operation, ...] = (
-    "constraints", "deepening", "concretizing", "reasoning", "complicated_input", "breadth",
-)  # fmt: skip
+    "constraints",
+    "deepening",
+    "concretizing",
+    "reasoning",
+    "complicated_input",
+    "breadth",
+)
 _COPIED = re.compile(r"\b(?:given|original|rewritten|new|created) (?:prompt|task)\b", re.IGNORECASE)
 _HEADING = re.compile(r"\W*(?:new|rewritten) task\W*:\W*", re.IGNORECASE)
 _STOP_WORDS = (
-    "a an and are as at be but by for from has have he her his i in is it its me my of on or our she so that the their "
+    "a an and are as at be but by for from has have he her his i in is it its me my of on or our "
+    "she so that the their "
     "them then there they this to was we were what which who will with you your"
 )
 
@@ -49,7 +59,8 @@ class EvolInstructOptions(Section):
 
 
 def evol_instruct(pool: PoolView, options: EvolInstructOptions, rng: Random) -> Episode:
-    """One seed task through all generations; every child that does not fail is a row whose parent is what it came from."""
+    """One seed task through all generations; every child that does not fail is a row whose parent
+    is what it came from."""
     parent = rng.choice(pool.seeds)
     found: list[Instance | Reject] = []
     for _ in range(options.generations):
@@ -57,21 +68,32 @@ def evol_instruct(pool: PoolView, options: EvolInstructOptions, rng: Random) -> 
         [[written]] = yield [evolve(parent, operation, options)]
         task = _HEADING.sub("", clean(written.text).strip(), count=1)
         if written.finish_reason != "stop" or not task:
-            found.append(Reject("parse", "truncated" if task else "empty completion", task, f"{operation}; finish_reason "
-                                f"{written.finish_reason!r}"))  # fmt: skip
+            found.append(
+                Reject(
+                    "parse",
+                    "truncated" if task else "empty completion",
+                    task,
+                    f"{operation}; finish_reason {written.finish_reason!r}",
+                )
+            )
             continue
         [[answer], [verdict]] = yield [answered(task, options), compared(parent, task, options)]
         if (failure := eliminated(task, answer, verdict)) is not None:
-            found.append(Reject("evolution", failure, task, f"{operation} of: {parent.instruction}"))
+            found.append(
+                Reject("evolution", failure, task, f"{operation} of: {parent.instruction}")
+            )
             continue
         lineage = Lineage(method=f"evol-instruct/{operation}", parents=(parent.id,))
-        parent = Instance(task, output=clean(answer.text).strip(), thinking=answer.thinking, lineage=lineage)
+        parent = Instance(
+            task, output=clean(answer.text).strip(), thinking=answer.thinking, lineage=lineage
+        )
         found.append(parent)
     return found
 
 
 def eliminated(task: str, answer: Completion, verdict: Completion) -> str | None:
-    """Which of the four rules the evolved task breaks, or what is missing to tell; None when it may stay."""
+    """Which of the four rules the evolved task breaks, or what is missing to tell; None when it may
+    stay."""
     words = re.findall(r"\w+", answer.text.casefold())
     said = re.match(r"\W*(yes|no)\b", verdict.text, re.IGNORECASE)
     if answer.finish_reason != "stop":
@@ -89,7 +111,9 @@ def eliminated(task: str, answer: Completion, verdict: Completion) -> str | None
 
 def evolve(parent: Instance, operation: Operation, options: EvolInstructOptions) -> Prompt:
     """Ask for the next generation; an input counts as part of the task."""
-    text = fill(prompt_file(options.prompts, operation), instruction=whole(parent), output=parent.output)
+    text = fill(
+        prompt_file(options.prompts, operation), instruction=whole(parent), output=parent.output
+    )
     return Prompt(text=text, stop=("\n",) if options.prompts == "evol_instruct_nano" else ())
 
 
@@ -101,8 +125,13 @@ def answered(task: str, options: EvolInstructOptions) -> Prompt:
 
 def compared(parent: Instance, task: str, options: EvolInstructOptions) -> Prompt:
     """Ask whether anything was gained."""
-    text = fill(prompt_file(options.prompts, "equal"), parent=whole(parent), instruction=task,
-                before=len(whole(parent).split()), after=len(task.split()))  # fmt: skip
+    text = fill(
+        prompt_file(options.prompts, "equal"),
+        parent=whole(parent),
+        instruction=task,
+        before=len(whole(parent).split()),
+        after=len(task.split()),
+    )
     return Prompt(text=text, temperature=0, max_tokens=8, stop=("\n",))
 
 

@@ -1,7 +1,9 @@
-"""`then.judge`: every row of an episode graded after a rubric, by the model in `models.judge` or the teacher itself.
+"""`then.judge`: every row of an episode graded after a rubric, by the model in `models.judge` or
+the teacher itself.
 
-The grades stand in the row's lineage; rows below `at_least` are rejects. A judge that gives no grade in form makes a
-counted reject, or a row without grades, as the recipe says. The rubrics are in `judge/rubrics/`.
+The grades stand in the row's lineage; rows below `at_least` are rejects. A judge that gives no
+grade in form makes a counted reject, or a row without grades, as the recipe says. The rubrics are
+in `judge/rubrics/`.
 """
 
 from collections.abc import Sequence
@@ -18,7 +20,8 @@ class JudgeOptions(Section):
     """Options of the step `judge`."""
 
     at_least: float | None = None
-    """Score that a row must have to be kept, on the rubric's scale; None only writes the scores down."""
+    """Score that a row must have to be kept, on the rubric's scale; None only writes the scores
+    down."""
     grading: Grading = Field(default_factory=Grading)
     """How it is graded."""
 
@@ -45,22 +48,33 @@ def judged(row: Instance, verdict: Verdict, options: JudgeOptions) -> Instance |
         return row if options.grading.on_failure == "keep" else no_grade(row, verdict)
     if options.at_least is not None and verdict.score < options.at_least:
         parts = ", ".join(f"{name} {value:g}" for name, value in verdict.by_criterion.items())
-        detail = f"{verdict.score:g} where {options.at_least:g} was wanted; {verdict.rubric.name}: {parts}"
+        detail = (
+            f"{verdict.score:g} where {options.at_least:g} was wanted; "
+            f"{verdict.rubric.name}: {parts}"
+        )
         return Reject("judge", "judged too low", told(row), detail, verdict.score)
     return row.with_scores(**verdict.scores)
 
 
 def no_grade(row: Instance, verdict: NoGrade) -> Reject:
-    """The reject of a row for which the judge gave no grade: its reason is the judge's failure, its detail his words."""
+    """The reject of a row for which the judge gave no grade: its reason is the judge's failure, its
+    detail his words."""
     reason, _, more = verdict.reason.partition(": ")
-    return Reject("judge", reason, told(row), f"{more + ' · ' if more else ''}the judge said: {verdict.text[:300]!r}")
+    return Reject(
+        "judge",
+        reason,
+        told(row),
+        f"{more + ' · ' if more else ''}the judge said: {verdict.text[:300]!r}",
+    )
 
 
 def require_on_scale(key: str, score: float | None, grading: Grading) -> None:
     """ValueError when a threshold lies off the rubric's scale."""
     scale = grading.rubric.scale
     if score is not None and not scale.lowest <= score <= scale.highest:
-        raise ValueError(f"{key}: expected a score from {scale.lowest} to {scale.highest}; found {score:g}")
+        raise ValueError(
+            f"{key}: expected a score from {scale.lowest} to {scale.highest}; found {score:g}"
+        )
 
 
 def told(row: Instance) -> str:

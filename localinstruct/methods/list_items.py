@@ -1,8 +1,9 @@
 """Cut the text of a numbered list into its items, by their own headers at the start of a line.
 
-A header is "7. Instruction:" in any of the shapes teachers write ("## 7) **Instruction**:"). Items are never counted
-and "###" alone cuts nothing, so a wrong number, a lost separator or a Markdown heading in an answer costs at most the
-item it stands in. Every line of the text lands in exactly one item. Not covered: two headers on one line.
+A header is "7. Instruction:" in any of the shapes teachers write ("## 7) **Instruction**:"). Items
+are never counted and "###" alone cuts nothing, so a wrong number, a lost separator or a Markdown
+heading in an answer costs at most the item it stands in. Every line of the text lands in exactly
+one item. Not covered: two headers on one line.
 """
 
 import re
@@ -77,7 +78,8 @@ class Item:
 
 
 def split_items(text: str, first: int) -> list[Item]:
-    """Cut cleaned text into its items; every line that is not blank or a separator is in exactly one of them."""
+    """Cut cleaned text into its items; every line that is not blank or a separator is in exactly
+    one of them."""
     lines = _lines(text, first)
     starts = _starts(lines, first)
     cuts = [*starts, len(lines)]
@@ -92,9 +94,14 @@ def split_items(text: str, first: int) -> list[Item]:
 
 
 def _open_slot(lines: list[Line], after: list[Line], first: int) -> Item:
-    """Take what stands before the first header: the rest of item `first`, or a preface if that item comes again."""
+    """Take what stands before the first header: the rest of item `first`, or a preface if that item
+    comes again."""
     following = after[0].header if after else None
-    repeats = following is not None and following.field == "instruction" and (following.number or 0) <= first
+    repeats = (
+        following is not None
+        and following.field == "instruction"
+        and (following.number or 0) <= first
+    )
     preface = repeats and not any(line.header for line in lines)
     return Item(_trim(lines), first, continues=True, preface=preface)
 
@@ -102,7 +109,8 @@ def _open_slot(lines: list[Line], after: list[Line], first: int) -> Item:
 def _lines(text: str, first: int) -> list[Line]:
     """Read each line's header. A closed code block hides those in it.
 
-    Unless a later item begins in it: then it was never closed, and the fence found belongs to another item.
+    Unless a later item begins in it: then it was never closed, and the fence found belongs to
+    another item.
     """
     lines = [Line(line, _header(line)) for line in text.split("\n")]
     closings = [at for at, line in enumerate(lines) if _is_bare(line)]
@@ -112,8 +120,12 @@ def _lines(text: str, first: int) -> list[Line]:
         if header and header.field == "instruction" and header.number is not None:
             current = header.number
         end = _closing(lines, closings, at)
-        if end is not None and not any(_begins_after(line, current) for line in islice(lines, at, end)):
-            lines[at + 1 : end + 1] = [replace(line, header=None, fenced=True) for line in lines[at + 1 : end + 1]]
+        if end is not None and not any(
+            _begins_after(line, current) for line in islice(lines, at, end)
+        ):
+            lines[at + 1 : end + 1] = [
+                replace(line, header=None, fenced=True) for line in lines[at + 1 : end + 1]
+            ]
             at = end
         at += 1
     return lines
@@ -151,13 +163,21 @@ def _begins_after(line: Line, current: int) -> bool:
 def _starts(lines: Sequence[Line], first: int) -> list[int]:
     """Find the lines on which an item begins, the open slot not counted."""
     headers = [(index, line.header) for index, line in enumerate(lines) if line.header]
-    unnumbered = not any(header.field == "instruction" and header.number is not None for _, header in headers)
+    unnumbered = not any(
+        header.field == "instruction" and header.number is not None for _, header in headers
+    )
     starts: list[int] = []
-    current, answered, before = first, False, -1  # number of the item we are in, whether its output began, last header
+    current, answered, before = (
+        first,
+        False,
+        -1,
+    )  # number of the item we are in, whether its output began, last header
     for place, (index, header) in enumerate(headers):
         if header.field == "instruction":
             counts = header.number is not None or unnumbered
-            plain = (header.number or 0) > current or header.hashed or _after_separator(lines, index)
+            plain = (
+                (header.number or 0) > current or header.hashed or _after_separator(lines, index)
+            )
             begin = index if plain or (counts and _has_output(headers, place)) else None
         elif answered and (header.number or 0) > current:
             sure = _separated(lines, before, index) or _has_output(headers, place)
@@ -173,7 +193,8 @@ def _starts(lines: Sequence[Line], first: int) -> list[int]:
 
 
 def _has_output(headers: Sequence[tuple[int, Header]], place: int) -> bool:
-    """Whether an output of the same number follows before the next instruction: the mark of an item.
+    """Whether an output of the same number follows before the next instruction: the mark of an
+    item.
 
     Lines of an answer have none ("1. Instruction: preheat the oven").
     """
@@ -193,7 +214,8 @@ def _separated(lines: Sequence[Line], before: int, index: int) -> bool:
 
 
 def _lost_start(lines: Sequence[Line], before: int, index: int, number: int | None) -> int:
-    """Find where an item without instruction header begins: at its separator or its number, else at its next header."""
+    """Find where an item without instruction header begins: at its separator or its number, else at
+    its next header."""
     between = range(before + 1, index)
     separators = [at for at in between if lines[at].separates]
     numbers = [at for at in between if re.match(rf"\s{{0,8}}{number}[.)]", lines[at].text)]
@@ -205,7 +227,8 @@ def _first_number(lines: Sequence[Line]) -> int | None:
 
 
 def _trim(lines: list[Line]) -> list[Line]:
-    """Drop blank lines and separators around an item, and a code fence at its end that closes nothing.
+    """Drop blank lines and separators around an item, and a code fence at its end that closes
+    nothing.
 
     A rule ("---") above a "###" is not dropped: it is the answer's own.
     """
@@ -216,7 +239,10 @@ def _trim(lines: list[Line]) -> list[Line]:
     while end > start:
         line = lines[end - 1]
         if not (
-            line.blank or line.hashes or (_is_bare(line) and not line.fenced) or (line.separates and not separated)
+            line.blank
+            or line.hashes
+            or (_is_bare(line) and not line.fenced)
+            or (line.separates and not separated)
         ):
             break
         separated = separated or line.separates

@@ -1,8 +1,9 @@
 """Read a teacher's numbered list back into rows and rejects.
 
-The text continues an open slot, so it begins in the middle of item `first`. `list_items.py` finds the items; here their
-fields are taken apart. Every item becomes a row or a reject, and no text raises. Where it is unclear at which line an
-answer ends the row is rejected, because two tasks merged into one poison a data set (Alpaca's "merged instructions").
+The text continues an open slot, so it begins in the middle of item `first`. `list_items.py` finds
+the items; here their fields are taken apart. Every item becomes a row or a reject, and no text
+raises. Where it is unclear at which line an answer ends the row is rejected, because two tasks
+merged into one poison a data set (Alpaca's "merged instructions").
 """
 
 import re
@@ -29,7 +30,9 @@ REASONS = {
 """Every reason this parser gives -> what it means."""
 
 _EMPTY_BLOCK = re.compile(r"^[ \t]*(`{3,}|~{3,})([^`\n]*)\n\s*^[ \t]*\1[ \t]*$", re.MULTILINE)
-_INLINE_ITEM = re.compile(r"\b([0-9]{1,4})[.):][ \t]?[*_]{0,3}Instruction[*_]{0,3}[ \t]?:", re.IGNORECASE)
+_INLINE_ITEM = re.compile(
+    r"\b([0-9]{1,4})[.):][ \t]?[*_]{0,3}Instruction[*_]{0,3}[ \t]?:", re.IGNORECASE
+)
 _NO_INPUT = re.compile(
     r"[<(\[{*_\"'`\s]*(?:no[\s_-]?inputs?(?:\s(?:is\s)?(?:needed|required|necessary|provided|given))?"
     r"|none(?:\s(?:needed|required|necessary))?|n\s?/\s?a|n\.a|not\sapplicable|[-–—]{1,3})[>)\]}*_\"'`.!\s]*",
@@ -38,10 +41,14 @@ _NO_INPUT = re.compile(
 _NO_OUTPUT = re.compile(r"[<(\[]\s?no[\s_-]?(?:in|out)put\s?[>)\]]", re.IGNORECASE)
 
 
-def parse_list(text: str, first: int, last: int, finish_reason: str = "stop") -> list[Instance | Reject]:
-    """Rows and rejects of a completion that continues `{first}. Instruction:` in a list of `last` tasks, in its order.
+def parse_list(
+    text: str, first: int, last: int, finish_reason: str = "stop"
+) -> list[Instance | Reject]:
+    """Rows and rejects of a completion that continues `{first}. Instruction:` in a list of `last`
+    tasks, in its order.
 
-    Any finish_reason but "stop" means that the text was cut off. Rows have no lineage yet. Never raises.
+    Any finish_reason but "stop" means that the text was cut off. Rows have no lineage yet. Never
+    raises.
     """
     items = split_items(clean(text), first)
     if not items:
@@ -76,15 +83,22 @@ def _read(item: Item) -> Instance | Reject:
         return _reject("empty instruction", item.text)
     if _is_empty(output):
         return _reject("empty output", item.text)
-    return Instance(instruction=instruction, input="" if _NO_INPUT.fullmatch(given) else given, output=output)
+    return Instance(
+        instruction=instruction, input="" if _NO_INPUT.fullmatch(given) else given, output=output
+    )
 
 
 def _find(item: Item, field: str, end: int) -> int | None:
-    """Find a field's header above line `end`: the item's own number counts most, then any number, then none."""
+    """Find a field's header above line `end`: the item's own number counts most, then any number,
+    then none."""
     found = [
-        (at, line.header) for at, line in enumerate(item.lines[:end]) if line.header and line.header.field == field
+        (at, line.header)
+        for at, line in enumerate(item.lines[:end])
+        if line.header and line.header.field == field
     ]
-    ranked = sorted(found, key=lambda pair: (pair[1].number != item.number, pair[1].number is None, pair[0]))
+    ranked = sorted(
+        found, key=lambda pair: (pair[1].number != item.number, pair[1].number is None, pair[0])
+    )
     return ranked[0][0] if ranked else None
 
 
@@ -99,26 +113,34 @@ def _shape_problem(item: Item, input_at: int | None, output_at: int | None) -> s
     if _holds_another(item, output_at):
         return "two items in one"
     numbers: list[tuple[str, int | None]] = [
-        (line.header.field, line.header.number) for line in item.lines if line.header and line.header.number
+        (line.header.field, line.header.number)
+        for line in item.lines
+        if line.header and line.header.number
     ]
     repeated = any(numbers.count((field, item.number)) > 1 for field in ("input", "output"))
     return "repeated field" if repeated else ""
 
 
 def _holds_another(item: Item, output_at: int) -> bool:
-    """Whether another item's instruction header stands inside, with a number that is not an earlier one's."""
+    """Whether another item's instruction header stands inside, with a number that is not an earlier
+    one's."""
     start = item.lines[0]
-    inside = "\n".join([start.header.rest if start.header else start.text, *(line.text for line in item.lines[1:])])
+    inside = "\n".join(
+        [start.header.rest if start.header else start.text, *(line.text for line in item.lines[1:])]
+    )
     if any(int(match[1]) >= (item.number or 0) for match in _INLINE_ITEM.finditer(inside)):
         return True
     answer = item.lines[output_at + 1 :]
-    unnumbered = [at for at, line in enumerate(answer) if line.header and line.header.number is None]
+    unnumbered = [
+        at for at, line in enumerate(answer) if line.header and line.header.number is None
+    ]
     again = [at for at in unnumbered if answer[at].opens("instruction")]
     return bool(again) and any(line.opens("output") for line in answer[again[0] :])
 
 
 def _value(lines: list[Line]) -> str:
-    """Take the text of a field: what follows its header, without blank lines and stray "###" around it."""
+    """Take the text of a field: what follows its header, without blank lines and stray "###" around
+    it."""
     header = lines[0].header if lines else None
     if header:
         lines = [replace(lines[0], text=header.rest, header=None), *lines[1:]]
@@ -126,7 +148,9 @@ def _value(lines: list[Line]) -> str:
     if not filled:
         return ""
     text = "\n".join(line.text for line in lines[filled[0] : filled[-1] + 1])
-    return (dedent(text) if filled[0] else text).strip()  # code that begins below its header keeps its shape
+    return (
+        dedent(text) if filled[0] else text
+    ).strip()  # code that begins below its header keeps its shape
 
 
 def _unbold(instruction: str) -> str:
@@ -137,7 +161,11 @@ def _unbold(instruction: str) -> str:
 
 def _is_empty(output: str) -> bool:
     """Whether nothing was answered: blank, <nooutput>, or a code block with nothing in it."""
-    return not output or _NO_OUTPUT.fullmatch(output) is not None or _EMPTY_BLOCK.search(output) is not None
+    return (
+        not output
+        or _NO_OUTPUT.fullmatch(output) is not None
+        or _EMPTY_BLOCK.search(output) is not None
+    )
 
 
 def _reject(reason: str, text: str, detail: str = "") -> Reject:

@@ -1,4 +1,5 @@
-"""Prompts that ship as text files: one folder under prompts/ per wording of a method, so that each can be read and replaced.
+"""Prompts that ship as text files: one folder under prompts/ per wording of a method, so that each
+can be read and replaced.
 
 Placeholders in braces are filled in one pass, so braces in a teacher's own words stay as they are.
 """
@@ -11,7 +12,9 @@ from importlib import resources
 @cache
 def prompt_file(folder: str, name: str) -> str:
     """The text of prompts/FOLDER/NAME.txt without its last newline."""
-    text = (resources.files("localinstruct.methods") / "prompts" / folder / f"{name}.txt").read_text(encoding="utf-8")
+    text = (
+        resources.files("localinstruct.methods") / "prompts" / folder / f"{name}.txt"
+    ).read_text(encoding="utf-8")
     return text.removesuffix("\n")
 
 

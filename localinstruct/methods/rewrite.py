@@ -1,8 +1,10 @@
-"""Rewrite: a terse or badly worded seed becomes a clear, fuller instruction of the same meaning, and is answered.
+"""Rewrite: a terse or badly worded seed becomes a clear, fuller instruction of the same meaning,
+and is answered.
 
-"Explain human's behavior." leaves open whose, when and how much; the teacher says it in full, the seed's input stays as
-it is, and the seed is the row's parent. What comes back unchanged is a reject. Not covered: whether the meaning is still
-the same (a person or a judge), rewriting rows that a run has made, and the nano teacher, which writes another task instead.
+"Explain human's behavior." leaves open whose, when and how much; the teacher says it in full, the
+seed's input stays as it is, and the seed is the row's parent. What comes back unchanged is a
+reject. Not covered: whether the meaning is still the same (a person or a judge), rewriting rows
+that a run has made, and the nano teacher, which writes another task instead.
 """
 
 import re
@@ -30,7 +32,8 @@ class RewriteOptions(Section):
     """Options of rewrite."""
 
     seeds_per_episode: int = Field(4, ge=1, le=64)
-    """Seeds that are rewritten at the same time, each drawn once; fewer where there are fewer seeds."""
+    """Seeds that are rewritten at the same time, each drawn once; fewer where there are fewer
+    seeds."""
 
 
 def rewrite(pool: PoolView, options: RewriteOptions, rng: Random) -> Episode:
@@ -43,14 +46,21 @@ def rewrite(pool: PoolView, options: RewriteOptions, rng: Random) -> Episode:
         new = wording(reply)
         if (problem := wording_problem(seed.instruction, new, reply)) is not None:
             found.append(
-                Reject("rewrite", problem, new, f"finish_reason {reply.finish_reason!r}; of: {seed.instruction}")
+                Reject(
+                    "rewrite",
+                    problem,
+                    new,
+                    f"finish_reason {reply.finish_reason!r}; of: {seed.instruction}",
+                )
             )
         else:
             better.append((seed, new))
     if not better:
         return found
     answers = yield [asked("answer", new, seed.input) for seed, new in better]
-    return found + [row(seed, new, reply) for (seed, new), [reply] in zip(better, answers, strict=True)]
+    return found + [
+        row(seed, new, reply) for (seed, new), [reply] in zip(better, answers, strict=True)
+    ]
 
 
 def wording(reply: Completion) -> str:
@@ -72,7 +82,10 @@ def row(seed: Instance, new: str, reply: Completion) -> Instance | Reject:
     answer = clean(reply.text).strip()
     if reply.finish_reason != "stop" or not answer:
         return Reject(
-            "parse", "answer truncated" if answer else "no answer", new, f"finish_reason {reply.finish_reason!r}"
+            "parse",
+            "answer truncated" if answer else "no answer",
+            new,
+            f"finish_reason {reply.finish_reason!r}",
         )
     lineage = Lineage(method="rewrite", parents=(seed.id,))
     return Instance(new, input=seed.input, output=answer, thinking=reply.thinking, lineage=lineage)
@@ -85,4 +98,6 @@ def words(text: str) -> list[str]:
 
 def asked(prompt: str, instruction: str, given: str) -> Prompt:
     """One of the two prompts, filled in."""
-    return Prompt(text=fill(prompt_file("rewrite", prompt), instruction=instruction, input=given).rstrip())
+    return Prompt(
+        text=fill(prompt_file("rewrite", prompt), instruction=instruction, input=given).rstrip()
+    )

@@ -1,9 +1,11 @@
-"""Self-Instruct (Wang et al. 2022, arXiv 2212.10560): new instructions first, then their kind, then examples of each.
+"""Self-Instruct (Wang et al. 2022, arXiv 2212.10560): new instructions first, then their kind, then
+examples of each.
 
-Step 1 shows tasks written by people and by the teacher and asks for more, one per number. Step 2 asks whether a task
-chooses among labels. Step 3 asks for examples: input before output, or for labels the output first, because a teacher
-that writes inputs first writes them all for one label. Step 4, the clean-up, is in `examples.py` (about a whole task)
-and `curate/filters.py` (about one row). Not covered: novelty among instructions (`curate/novelty.py`).
+Step 1 shows tasks written by people and by the teacher and asks for more, one per number. Step 2
+asks whether a task chooses among labels. Step 3 asks for examples: input before output, or for
+labels the output first, because a teacher that writes inputs first writes them all for one label.
+Step 4, the clean-up, is in `examples.py` (about a whole task) and `curate/filters.py` (about one
+row). Not covered: novelty among instructions (`curate/novelty.py`).
 """
 
 import re
@@ -55,19 +57,32 @@ def self_instruct(pool: PoolView, options: SelfInstructOptions, rng: Random) -> 
     """One round of the three steps."""
     shown = draw_tasks(pool, options, rng)
     [[written]] = yield [bootstrap_prompt(shown, options, pool.steer)]
-    instructions, found = read_instructions(written, len(shown) + 1, options.instructions_per_prompt)
+    instructions, found = read_instructions(
+        written, len(shown) + 1, options.instructions_per_prompt
+    )
 
-    answers = yield [ask(one, "classify", options, temperature=0, stop=("\n", "Task:")) for one in instructions]
+    answers = yield [
+        ask(one, "classify", options, temperature=0, stop=("\n", "Task:")) for one in instructions
+    ]
     kinds, unclear = read_kinds(instructions, [answer for [answer] in answers])
 
-    prompts = [example_prompt(one, is_classification, options) for one, is_classification in kinds.items()]
+    prompts = [
+        example_prompt(one, is_classification, options) for one, is_classification in kinds.items()
+    ]
     replies = yield prompts
     lineage = Lineage(method="self-instruct", parents=tuple(task.id for task in shown))
     found += unclear
-    for (instruction, is_classification), prompt, [reply] in zip(kinds.items(), prompts, replies, strict=True):
+    for (instruction, is_classification), prompt, [reply] in zip(
+        kinds.items(), prompts, replies, strict=True
+    ):
         opened = prompt.text.rsplit("\n", 1)[-1]  # a header the prompt has written already
-        examples, rejects = read_examples(opened + reply.text, reply.finish_reason, options.examples)
-        found += [Instance(instruction, *one, is_classification=is_classification, lineage=lineage) for one in examples]
+        examples, rejects = read_examples(
+            opened + reply.text, reply.finish_reason, options.examples
+        )
+        found += [
+            Instance(instruction, *one, is_classification=is_classification, lineage=lineage)
+            for one in examples
+        ]
         found += rejects
     return found
 
@@ -75,41 +90,65 @@ def self_instruct(pool: PoolView, options: SelfInstructOptions, rng: Random) -> 
 def draw_tasks(pool: PoolView, options: SelfInstructOptions, rng: Random) -> list[Instance]:
     """Tasks by people and by the teacher, drawn as Alpaca draws them."""
     count, kept = options.demonstrations, min(options.kept_demonstrations, options.demonstrations)
-    drawn = AlpacaOptions(demonstrations=count, tasks_per_prompt=count + 1, kept_demonstrations=kept)
+    drawn = AlpacaOptions(
+        demonstrations=count, tasks_per_prompt=count + 1, kept_demonstrations=kept
+    )
     return draw_demonstrations(pool, drawn, rng)
 
 
-def bootstrap_prompt(shown: Sequence[Instance], options: SelfInstructOptions, steer: str = "") -> Prompt:
+def bootstrap_prompt(
+    shown: Sequence[Instance], options: SelfInstructOptions, steer: str = ""
+) -> Prompt:
     """Step 1: the demonstrations as a numbered list, and the next number."""
     form = prompt_file(options.prompts, "demonstration")
     tasks = "".join(
-        fill(form, number=number, instruction=" ".join(task.instruction.split()).rstrip(":"),
-             input=task.input or "<noinput>", output=task.output)
+        fill(
+            form,
+            number=number,
+            instruction=" ".join(task.instruction.split()).rstrip(":"),
+            input=task.input or "<noinput>",
+            output=task.output,
+        )
         for number, task in enumerate(shown, 1)
-    )  # fmt: skip
-    text = fill(prompt_file(options.prompts, "bootstrap"), demonstrations=tasks, next=len(shown) + 1, topic=steer)
+    )
+    text = fill(
+        prompt_file(options.prompts, "bootstrap"),
+        demonstrations=tasks,
+        next=len(shown) + 1,
+        topic=steer,
+    )
     one = options.instructions_per_prompt == 1
     beyond = f"\n{len(shown) + 1 + options.instructions_per_prompt}."
     return Prompt(text=text, stop=("\n",) if one else ("\n\n", beyond))
 
 
-def read_instructions(written: Completion, first: int, count: int) -> tuple[list[str], list[Instance | Reject]]:
+def read_instructions(
+    written: Completion, first: int, count: int
+) -> tuple[list[str], list[Instance | Reject]]:
     """The instructions of a list that continues number `first`; its words keep their capitals."""
     parts = re.split(r"\n[ \t]*\d+[ \t]?[.)][ \t]+", clean(written.text))
     texts = [text for part in parts if (text := " ".join(part.split()))]
     rejects: list[Instance | Reject] = []
     if not texts:
-        rejects.append(Reject("parse", "empty completion", "", f"finish_reason {written.finish_reason!r}"))
+        rejects.append(
+            Reject("parse", "empty completion", "", f"finish_reason {written.finish_reason!r}")
+        )
     elif written.finish_reason != "stop":
-        rejects.append(Reject("parse", "truncated", texts.pop(), f"finish_reason {written.finish_reason!r}"))
-    rejects += [Reject("parse", "beyond the list", text, f"{count} were asked for") for text in texts[count:]]
+        rejects.append(
+            Reject("parse", "truncated", texts.pop(), f"finish_reason {written.finish_reason!r}")
+        )
+    rejects += [
+        Reject("parse", "beyond the list", text, f"{count} were asked for")
+        for text in texts[count:]
+    ]
     return list(dict.fromkeys(texts[:count])), rejects
 
 
 def read_kinds(
     instructions: Sequence[str], answers: Sequence[Completion]
 ) -> tuple[dict[str, bool], list[Instance | Reject]]:
-    """Instruction -> whether it is a classification, where the answer says so: a failed request says nothing."""
+    """Instruction -> whether it is a classification, where the answer says so: a failed request
+    says nothing."""
     kinds: dict[str, bool] = {}
     unclear: list[Instance | Reject] = []
     for one, answer in zip(instructions, answers, strict=True):
@@ -121,7 +160,9 @@ def read_kinds(
     return kinds, unclear
 
 
-def example_prompt(instruction: str, is_classification: bool, options: SelfInstructOptions) -> Prompt:
+def example_prompt(
+    instruction: str, is_classification: bool, options: SelfInstructOptions
+) -> Prompt:
     """Step 3: output first for labels, input first for everything else."""
     name = "output_first" if is_classification else "input_first"
     stop = ("\n###",) if options.prompts == "self_instruct_nano" else ("\nTask:",)
@@ -129,8 +170,17 @@ def example_prompt(instruction: str, is_classification: bool, options: SelfInstr
 
 
 def ask(
-    instruction: str, name: str, options: SelfInstructOptions, *, temperature: float, stop: tuple[str, ...]
+    instruction: str,
+    name: str,
+    options: SelfInstructOptions,
+    *,
+    temperature: float,
+    stop: tuple[str, ...],
 ) -> Prompt:
     """One of the prompt files about this instruction."""
-    text = fill(prompt_file(options.prompts, name), instruction=instruction, words=len(instruction.split()))
-    return Prompt(text=text, temperature=temperature, stop=stop, max_tokens=5 if name == "classify" else None)
+    text = fill(
+        prompt_file(options.prompts, name), instruction=instruction, words=len(instruction.split())
+    )
+    return Prompt(
+        text=text, temperature=temperature, stop=stop, max_tokens=5 if name == "classify" else None
+    )

@@ -1,8 +1,9 @@
 """Answers with their support: asked for, read strictly, and looked up in the passage.
 
-A quotation must stand in the passage word for word; only blanks and the shape of quotation marks may differ. That an
-answer follows from it cannot be computed; that most of its words and all of its numbers stand in the passage can.
-Not covered: whether the quotation answers the question (the judge's `grounded` rubric).
+A quotation must stand in the passage word for word; only blanks and the shape of quotation marks
+may differ. That an answer follows from it cannot be computed; that most of its words and all of its
+numbers stand in the passage can. Not covered: whether the quotation answers the question (the
+judge's `grounded` rubric).
 """
 
 import re
@@ -17,7 +18,11 @@ from localinstruct.records import Completion
 Support = Literal["quote", "sentences"]
 SHORTEST_QUOTE = 10
 """Letters: fewer stand in a text by chance."""
-_ENDINGS = {"length": "answer truncated", "stop": "answer not in form", "not in form": "answer not in form"}
+_ENDINGS = {
+    "length": "answer truncated",
+    "stop": "answer not in form",
+    "not in form": "answer not in form",
+}
 _END = re.compile(
     r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W_a-z])"  # a full stop, and a capital or figure after it
     r"|(?<=[。！？])\s*|\s*\n\s*\n\s*|\s*\n(?=\s*(?:[-*•]|\d+[.)])\s)"  # paragraphs, items of a list
@@ -25,9 +30,12 @@ _END = re.compile(
 _MARKS = str.maketrans("“”„«»‘’‚", '"""""\'\'\'')
 _ITEM = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
 _COMMON = (
-    "about after also because been before being between both could does each from have having here into itself more most "
-    "must only other over same should some such than that their them then there these they this those through under until "
-    "very were what when where which while whom with would your passage text says said document according"
+    "about after also because been before being between both could does each from have having "
+    "here into itself more most "
+    "must only other over same should some such than that their them then there these they this "
+    "those through under until "
+    "very were what when where which while whom with would your passage text says said document "
+    "according"
 )
 
 
@@ -47,12 +55,15 @@ def sentences(text: str) -> list[tuple[int, int]]:
 
 def numbered(text: str) -> str:
     """Every sentence on a line of its own, behind its number."""
-    return "\n".join(f"[{n}] {' '.join(text[a:b].split())}" for n, (a, b) in enumerate(sentences(text), 1))
+    return "\n".join(
+        f"[{n}] {' '.join(text[a:b].split())}" for n, (a, b) in enumerate(sentences(text), 1)
+    )
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """An answer as it was read: its words, the passage's words that support it, or why it cannot be used."""
+    """An answer as it was read: its words, the passage's words that support it, or why it cannot be
+    used."""
 
     answer: str = ""
     evidence: tuple[str, ...] = ()
@@ -64,9 +75,18 @@ def answer_form(support: Support, passage: str, letters: int) -> dict[str, Any]:
     words = {"type": "string", "maxLength": letters}
     pieces: dict[str, Any] = {"type": "array", "items": words, "maxItems": 3}
     if support == "sentences":
-        pieces = {"type": "array", "items": {"enum": list(range(1, len(sentences(passage)) + 1))}, "maxItems": 6}
+        pieces = {
+            "type": "array",
+            "items": {"enum": list(range(1, len(sentences(passage)) + 1))},
+            "maxItems": 6,
+        }
     keys = {"quotes" if support == "quote" else "sentences": pieces, "answer": words}
-    return {"type": "object", "properties": keys, "required": list(keys), "additionalProperties": False}
+    return {
+        "type": "object",
+        "properties": keys,
+        "required": list(keys),
+        "additionalProperties": False,
+    }
 
 
 def read_answer(reply: Completion, passage: str, support: Support) -> Said:
@@ -78,11 +98,19 @@ def read_answer(reply: Completion, passage: str, support: Support) -> Said:
         value = None
     named = value.get(key) if isinstance(value, dict) else None
     kind = str if support == "quote" else int
-    if not isinstance(value, dict) or not isinstance(value.get("answer"), str) or not isinstance(named, list) \
-            or not all(type(one) is kind for one in named):  # fmt: skip
+    if (
+        not isinstance(value, dict)
+        or not isinstance(value.get("answer"), str)
+        or not isinstance(named, list)
+        or not all(type(one) is kind for one in named)
+    ):
         return Said(problem=_ENDINGS.get(reply.finish_reason, "not answered"))
     answer = clean(value["answer"]).strip()
-    found = [located(one, passage) for one in named] if support == "quote" else _by_number(named, passage)
+    found = (
+        [located(one, passage) for one in named]
+        if support == "quote"
+        else _by_number(named, passage)
+    )
     evidence = tuple(dict.fromkeys(one for one in found if one))
     problem = "quote not in the passage" if None in found else ""
     short = any(len(one) < SHORTEST_QUOTE for one in evidence) and support == "quote"
@@ -97,7 +125,10 @@ def _by_number(numbers: list[int], passage: str) -> list[str | None]:
 def located(quote: str, passage: str) -> str | None:
     """The quotation as it stands in the passage; None when it does not."""
     whole = quote.translate(_MARKS)
-    for words in (whole.split(), whole.strip(" \t\n\"'").split()):  # with quotation marks of its own, or in such
+    for words in (
+        whole.split(),
+        whole.strip(" \t\n\"'").split(),
+    ):  # with quotation marks of its own, or in such
         pattern = r"\s+".join(re.escape(word) for word in words)
         if words and (found := re.search(rf"(?<!\w){pattern}(?!\w)", passage.translate(_MARKS))):
             return passage[found.start() : found.end()]
@@ -105,7 +136,8 @@ def located(quote: str, passage: str) -> str | None:
 
 
 def unsupported(answer: str, passage: str, question: str, least: float) -> str | None:
-    """What of the answer stands neither in the passage nor in the question, when it is too much; `least` 0 asks nothing."""
+    """What of the answer stands neither in the passage nor in the question, when it is too much;
+    `least` 0 asks nothing."""
     told = stems(passage) | stems(question)
     words = stems(_ITEM.sub("", answer))
     missing = sorted(words - told)
@@ -116,7 +148,8 @@ def unsupported(answer: str, passage: str, question: str, least: float) -> str |
 
 
 def stems(text: str) -> set[str]:
-    """Numbers, and the beginnings of words that mean something, so that a plural or a tense does not matter."""
+    """Numbers, and the beginnings of words that mean something, so that a plural or a tense does
+    not matter."""
     common = _COMMON.split()
     found = re.findall(r"\d[\d.,]*\d|\w+", text.casefold())
     return {

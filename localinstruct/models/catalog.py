@@ -1,8 +1,9 @@
 """models.yaml: which models there are, where they lie on this disk, and what their licences ask.
 
-A model is a directory, a folder of an installed package, or an endpoint that is already served on this machine;
-nothing is ever downloaded. `checked` is the gate before any loader: complete, safe (`preflight`), unchanged (SHA-256).
-Not covered: whether a model is good at its role, and legal advice: the licence itself decides.
+A model is a directory, a folder of an installed package, or an endpoint that is already served on
+this machine; nothing is ever downloaded. `checked` is the gate before any loader: complete, safe
+(`preflight`), unchanged (SHA-256). Not covered: whether a model is good at its role, and legal
+advice: the licence itself decides.
 """
 
 import re
@@ -58,7 +59,8 @@ class Package(Section):
 
 
 class ModelSpec(Section):
-    """One entry of models.yaml: exactly one of path, package and endpoint says where the model is."""
+    """One entry of models.yaml: exactly one of path, package and endpoint says where the model
+    is."""
 
     name: str = ""
     """The key of the entry."""
@@ -67,20 +69,24 @@ class ModelSpec(Section):
     package: Package | None = None
     """Folder of an installed package that holds the model."""
     endpoint: str | None = None
-    """A server of the OpenAI protocol that is already there: unix:///absolute/path.sock or http://127.0.0.1:PORT/v1."""
+    """A server of the OpenAI protocol that is already there: unix:///absolute/path.sock or
+    http://127.0.0.1:PORT/v1."""
     served_name: str = ""
     """The model's name at the endpoint."""
     roles: list[ModelRole] = Field(min_length=1)
     """What it may be used as."""
     chat: bool = False
-    """Whether it is asked through its chat template (instruction-tuned) or continued as text (base)."""
+    """Whether it is asked through its chat template (instruction-tuned) or continued as text
+    (base)."""
     chat_template: str | None = None
-    """Jinja chat template in place of the model's own: the text itself, or a .jinja file relative to models.yaml.
-    Beside an endpoint: the template its server uses, which magpie needs to know."""
+    """Jinja chat template in place of the model's own: the text itself, or a .jinja file relative
+    to models.yaml. Beside an endpoint: the template its server uses, which magpie needs to know."""
     stop: list[str] = Field(default_factory=list)
-    """Strings at which an answer in a chat ends, for a model that does not say itself that it is done."""
+    """Strings at which an answer in a chat ends, for a model that does not say itself that it is
+    done."""
     reasoning_parser: str = ""
-    """vLLM's parser for the thoughts of a reasoning model, such as openai_gptoss; most are told apart without one."""
+    """vLLM's parser for the thoughts of a reasoning model, such as openai_gptoss; most are told
+    apart without one."""
     context: int = Field(ge=16)
     """Tokens it can attend to."""
     licence: str
@@ -104,7 +110,9 @@ class ModelSpec(Section):
         parameters = data.get("parameters") if isinstance(data, dict) else None
         if not isinstance(parameters, int) or not isinstance(data.get("memory_gib", {}), dict):
             return data
-        computed = {key: round(parameters * size / 2**30, 3) for key, size in BYTES_PER_PARAMETER.items()}
+        computed = {
+            key: round(parameters * size / 2**30, 3) for key, size in BYTES_PER_PARAMETER.items()
+        }
         return data | {"memory_gib": computed | data.get("memory_gib", {})}
 
     @field_validator("endpoint")
@@ -120,21 +128,28 @@ class ModelSpec(Section):
     @model_validator(mode="after")
     def _template_is_for_a_chat(self) -> "ModelSpec":
         if (self.chat_template or self.stop) and not self.chat:
-            raise ValueError("chat_template and stop are for chats: expected chat: true beside them")
+            raise ValueError(
+                "chat_template and stop are for chats: expected chat: true beside them"
+            )
         return self
 
     @model_validator(mode="after")
     def _one_place(self) -> "ModelSpec":
         given = [key for key in ("path", "package", "endpoint") if getattr(self, key)]
         if len(given) != 1:
-            raise ValueError(f"expected one of path, package, endpoint; found {', '.join(given) or 'none'}")
+            raise ValueError(
+                f"expected one of path, package, endpoint; found {', '.join(given) or 'none'}"
+            )
         if self.endpoint and not self.served_name:
-            raise ValueError("expected served_name beside endpoint: the model's name at that server")
+            raise ValueError(
+                "expected served_name beside endpoint: the model's name at that server"
+            )
         return self
 
     @property
     def directory(self) -> Path:
-        """Where the model lies, whether or not it is there; ModelError for an endpoint or a package not installed."""
+        """Where the model lies, whether or not it is there; ModelError for an endpoint or a package
+        not installed."""
         if self.path:
             return Path(self.path)
         if self.package:
@@ -154,11 +169,16 @@ class ModelSpec(Section):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names and digests of all its files and its own template, or over the endpoint's address."""
+        """SHA-256 over names and digests of all its files and its own template, or over the
+        endpoint's address."""
         if self.endpoint:
             return digest([self.endpoint, self.served_name])
         files = sorted(file_digests(_present(self)).items())
-        asked = [template_text(self.chat_template or ""), self.stop] if self.chat_template or self.stop else []
+        asked = (
+            [template_text(self.chat_template or ""), self.stop]
+            if self.chat_template or self.stop
+            else []
+        )
         return digest([*files, *asked])
 
 
@@ -191,7 +211,8 @@ def load_catalog(workspace: Path) -> Catalog:
 
 
 def checked(spec: ModelSpec) -> Path:
-    """Return the directory of a model that is complete, safe and unchanged; ModelError with everything that is not."""
+    """Return the directory of a model that is complete, safe and unchanged; ModelError with
+    everything that is not."""
     problems = _problems(spec, remembered=True)
     if problems:
         raise ModelError(
@@ -210,30 +231,51 @@ def verify(spec: ModelSpec) -> list[str]:
 
 
 def file_digests(directory: Path, remembered: bool = True) -> dict[str, str]:
-    """{relative name: SHA-256} of weights, tokenizer, configuration and templates, as `sha256:` in models.yaml."""
+    """{relative name: SHA-256} of weights, tokenizer, configuration and templates, as `sha256:` in
+    models.yaml."""
     return digests.file_digests(directory, list(walk(directory)), remembered)
 
 
 def sha256_block(name: str, workspace: Path = Path()) -> str:
-    """Write the `sha256:` block for a model as it lies on this disk now, to paste into its entry in models.yaml."""
+    """Write the `sha256:` block for a model as it lies on this disk now, to paste into its entry in
+    models.yaml."""
     directory = load_catalog(workspace).get(name).directory
-    return "\n".join(["  sha256:", *(f"    {file}: {digest}" for file, digest in file_digests(directory).items())])
+    return "\n".join(
+        [
+            "  sha256:",
+            *(f"    {file}: {digest}" for file, digest in file_digests(directory).items()),
+        ]
+    )
 
 
 def add_model(
-    workspace: Path, name: str, directory: Path, roles: Sequence[ModelRole] = (), licence: str = "", source: str = ""
+    workspace: Path,
+    name: str,
+    directory: Path,
+    roles: Sequence[ModelRole] = (),
+    licence: str = "",
+    source: str = "",
 ) -> ModelSpec:
-    """Append an entry for the model in `directory` to models.yaml, keeping what stands there, after the preflight.
+    """Append an entry for the model in `directory` to models.yaml, keeping what stands there, after
+    the preflight.
 
-    Context, chat template, parameters and digests are read from the files, the licence's name from README.md. Without
-    roles, a sentence encoder becomes encoder and everything else teacher and student. RecipeError for a name in use.
+    Context, chat template, parameters and digests are read from the files, the licence's name from
+    README.md. Without roles, a sentence encoder becomes encoder and everything else teacher and
+    student. RecipeError for a name in use.
     """
     path, directory = workspace / "models.yaml", directory.absolute()
     if name in load_yaml(path):
-        raise RecipeError(f"{name}: already in {path}.", "Choose another name, or correct that entry in an editor.")
-    probe = ModelSpec(name=name, path=str(directory), roles=["teacher"], context=16, licence="unknown")
+        raise RecipeError(
+            f"{name}: already in {path}.",
+            "Choose another name, or correct that entry in an editor.",
+        )
+    probe = ModelSpec(
+        name=name, path=str(directory), roles=["teacher"], context=16, licence="unknown"
+    )
     checked(probe)
-    entry = {name: _entry(read_facts(directory), directory, workspace.absolute(), roles, licence, source)}
+    entry = {
+        name: _entry(read_facts(directory), directory, workspace.absolute(), roles, licence, source)
+    }
     text = f"{path.read_text(encoding='utf-8').rstrip()}\n\n{yaml.safe_dump(entry, sort_keys=False, width=110)}"
     spec = _parse_entries(_reloaded(text, path), path)[name]
     write_text(path, text)
@@ -241,7 +283,12 @@ def add_model(
 
 
 def _entry(
-    facts: Facts, directory: Path, workspace: Path, roles: Sequence[ModelRole], licence: str, source: str
+    facts: Facts,
+    directory: Path,
+    workspace: Path,
+    roles: Sequence[ModelRole],
+    licence: str,
+    source: str,
 ) -> dict[str, Any]:
     inside = directory.is_relative_to(workspace)
     named = facts.licence if licence in ("", "unknown") else licence
@@ -251,7 +298,8 @@ def _entry(
         "chat": facts.chat,
         "context": facts.context,
         "licence": named or "unknown",
-        "obligations": "Not looked up: read the licence file before you publish anything made with this model.",
+        "obligations": "Not looked up: read the licence file before you publish anything made "
+        "with this model.",
         "parameters": facts.parameters,
         **({"source": source} if source else {}),
         "sha256": file_digests(directory),
@@ -266,7 +314,8 @@ def _reloaded(text: str, path: Path) -> dict[str, Any]:
         data = None
     if not isinstance(data, dict):
         raise RecipeError(
-            f"{path}: an entry cannot be appended.", "Write one entry per block, as the packaged file does."
+            f"{path}: an entry cannot be appended.",
+            "Write one entry per block, as the packaged file does.",
         )
     return data
 
@@ -277,18 +326,26 @@ def _parse_entries(data: Mapping[str, Any], path: Path) -> dict[str, ModelSpec]:
     where = lines_of(path)
     for name, entry in data.items():
         spec, wrong = _parse_entry(name, entry, path, where)
-        problems += [f"{name if isinstance(name, str) else repr(name)}: {problem}" for problem in wrong]
+        problems += [
+            f"{name if isinstance(name, str) else repr(name)}: {problem}" for problem in wrong
+        ]
         if spec:
             models[spec.name] = spec
     if problems:
-        raise RecipeError(f"{path}: {listing(problems)}", "Correct these entries and run the same command again.")
+        raise RecipeError(
+            f"{path}: {listing(problems)}", "Correct these entries and run the same command again."
+        )
     return models
 
 
-def _parse_entry(name: Any, entry: Any, path: Path, where: Where) -> tuple[ModelSpec | None, list[str]]:
+def _parse_entry(
+    name: Any, entry: Any, path: Path, where: Where
+) -> tuple[ModelSpec | None, list[str]]:
     """(the entry, []), or (None, what is wrong with it)."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return None, [f"expected a name of letters, digits, dots, dashes and underscores{where([name])}"]
+        return None, [
+            f"expected a name of letters, digits, dots, dashes and underscores{where([name])}"
+        ]
     if not isinstance(entry, dict):
         return None, [f"expected the keys of a model, found {type(entry).__name__}{where([name])}"]
     place = entry.get("path")
@@ -305,7 +362,8 @@ def _present(spec: ModelSpec) -> Path:
     if not directory.is_dir():
         found = "a file" if directory.exists() else "nothing there"
         raise ModelError(
-            f"{spec.name}: looked for a directory with the model at {directory}, found {found}.", _bring(spec)
+            f"{spec.name}: looked for a directory with the model at {directory}, found {found}.",
+            _bring(spec),
         )
     return directory
 
@@ -314,15 +372,19 @@ def _bring(spec: ModelSpec) -> str:
     """How a missing model comes to this machine."""
     if spec.package and spec.package.name == "localinstruct":
         return (
-            "git checkout localinstruct/nano/weights, or build the nano models again: localinstruct models build nano"
+            "git checkout localinstruct/nano/weights, or build the nano models again: "
+            "localinstruct models build nano"
         )
     if spec.package:
         return f"pip install --force-reinstall {spec.package.name.replace('_', '-')}"
     origin = spec.source or "PUBLISHER/NAME"
     return (
-        f"On a machine with network: hf download {origin} --local-dir {spec.directory.name} {LEAVE_OUT}\n"
-        f"Copy that folder here, to {spec.directory}, then: localinstruct models verify {spec.name}\n"
-        "If it lies elsewhere on this machine: localinstruct models add NAME DIR, and name it in the recipe."
+        f"On a machine with network: hf download {origin} --local-dir {spec.directory.name} "
+        f"{LEAVE_OUT}\n"
+        f"Copy that folder here, to {spec.directory}, then: localinstruct models verify "
+        f"{spec.name}\n"
+        "If it lies elsewhere on this machine: localinstruct models add NAME DIR, and name it in "
+        "the recipe."
     )
 
 

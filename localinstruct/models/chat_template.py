@@ -1,7 +1,9 @@
-"""A chat template named in models.yaml: read from there or from a .jinja file, and looked at before a server gets it.
+"""A chat template named in models.yaml: read from there or from a .jinja file, and looked at before
+a server gets it.
 
-A template is a small program that the server runs on every request, in Jinja's sandbox. Here: a regular file of an
-acceptable size that is Jinja. Not covered: what the template writes, which only a look at the rendered text tells.
+A template is a small program that the server runs on every request, in Jinja's sandbox. Here: a
+regular file of an acceptable size that is Jinja. Not covered: what the template writes, which only
+a look at the rendered text tells.
 """
 
 from pathlib import Path
@@ -11,10 +13,14 @@ from localinstruct.models.template_trial import bomb_problem
 
 
 def template_problems(given: str) -> list[str]:
-    """What is wrong with a template given as text or as the path of a .jinja file; empty when nothing is."""
+    """What is wrong with a template given as text or as the path of a .jinja file; empty when
+    nothing is."""
     path = Path(given)
     if is_file_name(given) and not path.is_file():
-        return [f"chat_template: looked for a file at {path}, found {'a folder' if path.is_dir() else 'nothing there'}"]
+        return [
+            f"chat_template: looked for a file at {path}, found "
+            f"{'a folder' if path.is_dir() else 'nothing there'}"
+        ]
     size = path.stat().st_size if is_file_name(given) else len(given.encode())
     if size > MAX_TEMPLATE_BYTES:
         return [f"chat_template: expected at most {MAX_TEMPLATE_BYTES:,} bytes, found {size:,}"]

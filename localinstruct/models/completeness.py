@@ -7,7 +7,13 @@ from typing import Any, TypeGuard
 from localinstruct.models.json_files import load_json
 from localinstruct.models.safetensors import read_header
 
-TOKENIZERS = [["tokenizer.json"], ["tokenizer.model"], ["tekken.json"], ["vocab.json", "merges.txt"], ["vocab.txt"]]
+TOKENIZERS = [
+    ["tokenizer.json"],
+    ["tokenizer.model"],
+    ["tekken.json"],
+    ["vocab.json", "merges.txt"],
+    ["vocab.txt"],
+]
 """Any of these sets of files is a tokenizer."""
 
 INDEX = "model.safetensors.index.json"
@@ -15,9 +21,13 @@ _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 
 
 def missing_parts(root: Path) -> list[str]:
-    """List what a loader would not find in `root`, or in the folder of a sentence encoder's first module."""
+    """List what a loader would not find in `root`, or in the folder of a sentence encoder's first
+    module."""
     if (root / "adapter_config.json").is_file() and not (root / "config.json").is_file():
-        return ["adapter_config.json: this is a LoRA adapter, not a model; name the directory of its base model"]
+        return [
+            "adapter_config.json: this is a LoRA adapter, not a model; name the directory of its "
+            "base model"
+        ]
     core = transformer_folder(root)
     return _config(core) + _tokenizer(core, root) + _weights(core)
 
@@ -32,8 +42,11 @@ def weight_files(root: Path) -> list[Path]:
 
 
 def transformer_folder(root: Path) -> Path:
-    """Where config.json and the weights lie: sentence-transformers may keep them in a sub-folder such as 0_Transformer."""
-    modules, _ = load_json(root / "modules.json") if (root / "modules.json").is_file() else (None, None)
+    """Where config.json and the weights lie: sentence-transformers may keep them in a sub-folder
+    such as 0_Transformer."""
+    modules, _ = (
+        load_json(root / "modules.json") if (root / "modules.json").is_file() else (None, None)
+    )
     if isinstance(modules, list) and modules and isinstance(modules[0], dict):
         folder = (root / str(modules[0].get("path", ""))).resolve()
         return folder if folder.is_relative_to(root) and folder.is_dir() else root
@@ -52,14 +65,24 @@ def _config(core: Path) -> list[str]:
 
 
 def _tokenizer(core: Path, root: Path) -> list[str]:
-    complete = (all((folder / name).is_file() for name in names) for folder in (core, root) for names in TOKENIZERS)
-    return [] if any(complete) else ["tokenizer.json (or tokenizer.model, tekken.json, vocab files): missing"]
+    complete = (
+        all((folder / name).is_file() for name in names)
+        for folder in (core, root)
+        for names in TOKENIZERS
+    )
+    return (
+        []
+        if any(complete)
+        else ["tokenizer.json (or tokenizer.model, tekken.json, vocab files): missing"]
+    )
 
 
 def _weights(core: Path) -> list[str]:
     if (core / INDEX).is_file():
         return _indexed(core)
-    shards = [match for path in core.glob("*.safetensors") if (match := _SHARD.fullmatch(path.name))]
+    shards = [
+        match for path in core.glob("*.safetensors") if (match := _SHARD.fullmatch(path.name))
+    ]
     if (core / "model.safetensors").is_file():
         return []
     if shards:
@@ -76,14 +99,19 @@ def _indexed(core: Path) -> list[str]:
     if not _is_weight_map(weight_map):
         return [f"{INDEX}: expected weight_map, an object of tensor to file name"]
     problems = [
-        f"{name}: missing, though {INDEX} names it" for name in _shards(weight_map) if not (core / name).is_file()
+        f"{name}: missing, though {INDEX} names it"
+        for name in _shards(weight_map)
+        if not (core / name).is_file()
     ]
     return problems or _misplaced(core, weight_map)
 
 
 def _is_weight_map(value: Any) -> TypeGuard[dict[str, str]]:
     names = value.values() if isinstance(value, dict) and value else [None]
-    return all(isinstance(name, str) and name.endswith(".safetensors") and "/" not in name for name in names)
+    return all(
+        isinstance(name, str) and name.endswith(".safetensors") and "/" not in name
+        for name in names
+    )
 
 
 def _shards(weight_map: dict[str, str]) -> list[str]:
@@ -95,7 +123,14 @@ def _misplaced(core: Path, weight_map: dict[str, str]) -> list[str]:
     problems = []
     for shard in _shards(weight_map):
         header = read_header(core / shard)
-        absent = sorted(tensor for tensor, name in weight_map.items() if name == shard and tensor not in header.tensors)
+        absent = sorted(
+            tensor
+            for tensor, name in weight_map.items()
+            if name == shard and tensor not in header.tensors
+        )
         if absent and header.tensors:
-            problems.append(f"{shard}: {len(absent)} tensors that {INDEX} names are not in it ({absent[0][:60]}, …)")
+            problems.append(
+                f"{shard}: {len(absent)} tensors that {INDEX} names are not in it "
+                f"({absent[0][:60]}, …)"
+            )
     return problems

@@ -25,7 +25,8 @@ class Facts:
 
 
 def read_facts(directory: Path) -> Facts:
-    """Read the facts of a directory that `inspect` has found complete; `licence` is '' where README.md names none."""
+    """Read the facts of a directory that `inspect` has found complete; `licence` is '' where
+    README.md names none."""
     return Facts(
         context=_context(directory),
         chat=has_template(directory),
@@ -36,7 +37,8 @@ def read_facts(directory: Path) -> Facts:
 
 
 def _context(directory: Path) -> int:
-    """Tokens; a sentence encoder's own limit, else the position limit of the (text) configuration."""
+    """Tokens; a sentence encoder's own limit, else the position limit of the (text)
+    configuration."""
     encoder_limit = load_object(directory / "sentence_bert_config.json").get("max_seq_length")
     config = load_object(directory / "config.json")
     text = config.get("text_config")

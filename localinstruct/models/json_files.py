@@ -15,7 +15,11 @@ def load_json(path: Path) -> tuple[Any, str | None]:
     """(value, None), or (None, what is wrong with the file)."""
     try:
         if path.stat().st_size > MAX_JSON_BYTES:
-            return None, f"expected at most {MAX_JSON_BYTES // 2**20} MiB of JSON, found {path.stat().st_size:,} bytes"
+            return (
+                None,
+                f"expected at most {MAX_JSON_BYTES // 2**20} MiB of JSON, found "
+                f"{path.stat().st_size:,} bytes",
+            )
         return json.loads(path.read_bytes()), None
     except OSError as error:
         return None, f"cannot be read: {error.strerror}"
@@ -24,7 +28,8 @@ def load_json(path: Path) -> tuple[Any, str | None]:
 
 
 def load_object(path: Path) -> dict[str, Any]:
-    """Read the object a JSON file holds, or an empty one when it is missing, broken or another type."""
+    """Read the object a JSON file holds, or an empty one when it is missing, broken or another
+    type."""
     value, problem = load_json(path) if path.is_file() else (None, None)
     return value if isinstance(value, dict) and not problem else {}
 
@@ -49,14 +54,17 @@ def _template_problems(template: str) -> list[str]:
 
 
 def _requests_for_code(value: Any) -> set[str]:
-    """`auto_map` and its like at any depth; as tokens of a vocabulary (their values numbers) they are words."""
+    """`auto_map` and its like at any depth; as tokens of a vocabulary (their values numbers) they
+    are words."""
     found: set[str] = set()
     waiting = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
             found |= {
-                key for key in ("auto_map", "trust_remote_code", "custom_pipelines") if _is_request(item.get(key))
+                key
+                for key in ("auto_map", "trust_remote_code", "custom_pipelines")
+                if _is_request(item.get(key))
             }
             waiting += item.values()
         elif isinstance(item, list):
@@ -69,11 +77,16 @@ def _is_request(value: Any) -> bool:
 
 
 def _foreign_modules(value: Any) -> list[str]:
-    """sentence-transformers imports the classes that modules.json names: only its own are accepted."""
+    """sentence-transformers imports the classes that modules.json names: only its own are
+    accepted."""
     if not isinstance(value, list) or not all(isinstance(module, dict) for module in value):
         return ["expected a list of modules"]
     types = [str(module.get("type", "")) for module in value]
-    return [f"type {name!r} is not one of sentence_transformers" for name in types if not _is_own_module(name)]
+    return [
+        f"type {name!r} is not one of sentence_transformers"
+        for name in types
+        if not _is_own_module(name)
+    ]
 
 
 def _is_own_module(name: str) -> bool:

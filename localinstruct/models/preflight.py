@@ -1,8 +1,10 @@
-"""Is this directory a complete and safe model? Looked at file by file, before any loader touches it.
+"""Is this directory a complete and safe model? Looked at file by file, before any loader touches
+it.
 
-`trust_remote_code=False` did not hold three times in vLLM's history (CVE-2025-66448, CVE-2026-22807, CVE-2026-27893),
-so what could run is refused: code, pickled weights, `auto_map`, links that lead out, headers that lie. Not covered:
-what the weights make the model say, and a directory that another user changes after it was looked at.
+`trust_remote_code=False` did not hold three times in vLLM's history (CVE-2025-66448,
+CVE-2026-22807, CVE-2026-27893), so what could run is refused: code, pickled weights, `auto_map`,
+links that lead out, headers that lie. Not covered: what the weights make the model say, and a
+directory that another user changes after it was looked at.
 """
 
 import os
@@ -21,7 +23,20 @@ from localinstruct.models.template_trial import bomb_problem
 __all__ = ["LEAVE_OUT", "Facts", "has_template", "inspect", "package_folder", "read_facts", "walk"]
 
 CODE = {".py", ".pyc", ".so", ".dll", ".dylib"}
-PICKLED = {".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".h5", ".hdf5", ".msgpack", ".npy", ".npz"}
+PICKLED = {
+    ".bin",
+    ".pt",
+    ".pth",
+    ".ckpt",
+    ".pkl",
+    ".pickle",
+    ".joblib",
+    ".h5",
+    ".hdf5",
+    ".msgpack",
+    ".npy",
+    ".npz",
+}
 GGUF = {".gguf", ".ggml"}
 SKIPPED_FOLDERS = {".git", ".cache"}
 """Left by git and `hf download --local-dir`; no loader reads them."""
@@ -43,11 +58,15 @@ def inspect(directory: Path, packaged: bool = False) -> list[str]:
     problems: list[str] = []
     for path in walk(root, skip=SKIPPED_FOLDERS | ({"__pycache__"} if packaged else set())):
         name = path.relative_to(root).as_posix()
-        problems += [f"{name}: {problem}" for problem in _file_problems(path, root) if name not in allowed]
+        problems += [
+            f"{name}: {problem}" for problem in _file_problems(path, root) if name not in allowed
+        ]
     return problems + missing_parts(root)
 
 
-def walk(root: Path, skip: set[str] | frozenset[str] = frozenset(SKIPPED_FOLDERS)) -> Iterator[Path]:
+def walk(
+    root: Path, skip: set[str] | frozenset[str] = frozenset(SKIPPED_FOLDERS)
+) -> Iterator[Path]:
     """Every file and every link below `root`, sorted; links to folders are given, not entered."""
     for folder, folders, files in os.walk(root):
         links = [name for name in folders if Path(folder, name).is_symlink()]
@@ -56,12 +75,14 @@ def walk(root: Path, skip: set[str] | frozenset[str] = frozenset(SKIPPED_FOLDERS
 
 
 def package_folder(model: str, package: str, folder: str) -> Path:
-    """Where a folder of an installed package lies, found without importing it; ModelError when it is not installed."""
+    """Where a folder of an installed package lies, found without importing it; ModelError when it
+    is not installed."""
     found = find_spec(package)
     roots = list(found.submodule_search_locations or []) if found else []
     if not roots:
         raise ModelError(
-            f"{model}: its package {package} is not installed.", f"pip install {package.replace('_', '-')}"
+            f"{model}: its package {package} is not installed.",
+            f"pip install {package.replace('_', '-')}",
         )
     return Path(roots[0], folder)
 
@@ -87,9 +108,15 @@ def _content_problems(path: Path) -> Iterator[str]:
     if suffix in CODE:
         yield "code; a model must run without any of its own"
     elif suffix in PICKLED:
-        yield f"a {suffix} file may run code when it is loaded; only safetensors weights are accepted, so delete it"
+        yield (
+            f"a {suffix} file may run code when it is loaded; only safetensors weights are "
+            "accepted, so delete it"
+        )
     elif suffix in GGUF:
-        yield "GGUF is not loaded from a directory; serve it with llama.cpp and name its endpoint in models.yaml"
+        yield (
+            "GGUF is not loaded from a directory; serve it with llama.cpp and name its "
+            "endpoint in models.yaml"
+        )
     elif suffix == ".jinja":
         yield from _template_problems(path)
     elif suffix == ".json":

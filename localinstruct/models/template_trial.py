@@ -1,9 +1,10 @@
-"""Does a chat template end? One with loops or calls is rendered once, in a child with little time and memory.
+"""Does a chat template end? One with loops or calls is rendered once, in a child with little time
+and memory.
 
-A template is a program, and a hostile one keeps the server busy for ever with the first request (CVE-2026-115911 was a
-way to do that), or fills its memory. The trial renders two turns in Jinja's sandbox, as a server does. A template that
-raises is not refused: many refuse conversations of a form they do not know. Not covered: a bomb that waits for certain
-words in a conversation.
+A template is a program, and a hostile one keeps the server busy for ever with the first request
+(CVE-2026-115911 was a way to do that), or fills its memory. The trial renders two turns in Jinja's
+sandbox, as a server does. A template that raises is not refused: many refuse conversations of a
+form they do not know. Not covered: a bomb that waits for certain words in a conversation.
 """
 
 import re
@@ -13,7 +14,8 @@ from functools import lru_cache
 from typing import Any
 
 SECONDS, MEMORY_BYTES, OUTPUT_BYTES = 2, 2**30, 2**20
-"""CPU time, address space and rendered text of the trial; an honest template takes milliseconds and a few hundred bytes."""
+"""CPU time, address space and rendered text of the trial; an honest template takes milliseconds and
+a few hundred bytes."""
 WORDS_OF_TRANSFORMERS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")
 """A tag that transformers adds to Jinja; it only marks a stretch of text."""
 SPENT, TOO_LONG = 61, 62
@@ -41,13 +43,15 @@ except Exception:
 
 
 def bomb_problem(template: str) -> str:
-    """Why a server should not get this template, "" when it renders, or fails, within the limits."""
+    """Why a server should not get this template, "" when it renders, or fails, within the
+    limits."""
     text = WORDS_OF_TRANSFORMERS.sub("", template)
     return _trial(text) if _can_grow(text) else ""
 
 
 def templates_in(value: Any) -> list[str]:
-    """The templates of a tokenizer_config.json or chat_template.json: a text, or a list of named ones."""
+    """The templates of a tokenizer_config.json or chat_template.json: a text, or a list of named
+    ones."""
     given = value.get("chat_template") if isinstance(value, dict) else None
     entries = given if isinstance(given, list) else [given]
     texts = [entry.get("template") if isinstance(entry, dict) else entry for entry in entries]
@@ -55,14 +59,24 @@ def templates_in(value: Any) -> list[str]:
 
 
 def _can_grow(text: str) -> bool:
-    """Whether anything in it repeats or computes; what only writes values needs no trial. Not Jinja: the loader says so."""
+    """Whether anything in it repeats or computes; what only writes values needs no trial. Not
+    Jinja: the loader says so."""
     from jinja2 import Environment, TemplateError, nodes
 
     try:
         tree = Environment(extensions=["jinja2.ext.loopcontrols"]).parse(text)
     except (TemplateError, RecursionError):
         return False
-    growing = (nodes.For, nodes.Macro, nodes.Call, nodes.Filter, nodes.Mul, nodes.Pow, nodes.Include, nodes.Import)
+    growing = (
+        nodes.For,
+        nodes.Macro,
+        nodes.Call,
+        nodes.Filter,
+        nodes.Mul,
+        nodes.Pow,
+        nodes.Include,
+        nodes.Import,
+    )
     return next(tree.find_all(growing), None) is not None
 
 
@@ -70,11 +84,19 @@ def _can_grow(text: str) -> bool:
 def _trial(text: str) -> str:
     command = [sys.executable, "-I", "-c", CHILD]
     try:
-        done = subprocess.run(command, input=text.encode("utf-8", "replace"), capture_output=True, timeout=10 * SECONDS)
+        done = subprocess.run(
+            command,
+            input=text.encode("utf-8", "replace"),
+            capture_output=True,
+            timeout=10 * SECONDS,
+        )
     except subprocess.TimeoutExpired:
         return f"a chat template that does not end (stopped after {10 * SECONDS} s)"
     if done.returncode == TOO_LONG:
         return f"a chat template that writes more than {OUTPUT_BYTES:,} bytes for three short turns"
     if done.returncode == SPENT or done.returncode < 0:
-        return f"a chat template that does not end within {SECONDS} s and {MEMORY_BYTES // 2**20:,} MiB for three short turns"
+        return (
+            f"a chat template that does not end within {SECONDS} s and "
+            f"{MEMORY_BYTES // 2**20:,} MiB for three short turns"
+        )
     return ""

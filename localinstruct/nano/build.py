@@ -1,10 +1,12 @@
-"""Build the nano models from nothing: tokenizer, a trunk on plain pages, from it the student and the teacher.
+"""Build the nano models from nothing: tokenizer, a trunk on plain pages, from it the student and
+the teacher.
 
     tokenizer -> trunk (pages, full learning rate) -> student: pages, learning rate falls to zero
                                                    -> teacher: numbered lists, learning rate falls to zero
 
-The trunk is shared because both need the same skills; only the formats differ. Seeded: on one machine the same seed gives
-the same models. Not covered: bit-equal weights across machines, and training on more than one device.
+The trunk is shared because both need the same skills; only the formats differ. Seeded: on one
+machine the same seed gives the same models. Not covered: bit-equal weights across machines, and
+training on more than one device.
 """
 
 import copy
@@ -21,8 +23,9 @@ Size = Literal["full", "micro"]
 StageName = Literal["trunk", "student", "teacher"]
 CONTEXT = 1024  # tokens
 SPECIAL = ("<pad>", "<s>", "</s>")
-# A word or number keeps the space after it: the last word of a question and the whole answer then look the same
-# wherever they stand, which halves what a small model must learn to copy. A number keeps the point of a list item.
+# A word or number keeps the space after it: the last word of a question and the whole answer then
+# look the same wherever they stand, which halves what a small model must learn to copy. A number
+# keeps the point of a list item.
 PIECES = r"\n|#+|<\w+>|\p{L}+ ?|\p{N}{1,3}(?:\. | )?|[.,?!;'\")] ?|[^\s\p{L}\p{N}]| +"
 
 
@@ -42,7 +45,11 @@ class Plan:
 
 PLANS: dict[Size, Plan] = {
     "full": Plan(
-        vocabulary=4096, hidden=256, layers=4, inner=512, pages=12000,
+        vocabulary=4096,
+        hidden=256,
+        layers=4,
+        inner=512,
+        pages=12000,
         stages={
             "trunk": Stage(2000, 16, 256),
             "student": Stage(250, 16, 256, warmup=1, decay=250),
@@ -50,24 +57,32 @@ PLANS: dict[Size, Plan] = {
         },
     ),
     "micro": Plan(
-        vocabulary=1024, hidden=64, layers=2, inner=128, pages=300,
+        vocabulary=1024,
+        hidden=64,
+        layers=2,
+        inner=128,
+        pages=300,
         stages={
             "trunk": Stage(8, 4, 128, warmup=2),
             "student": Stage(4, 4, 128, warmup=1, decay=4),
             "teacher": Stage(4, 1, 900, warmup=1, decay=4),
         },
     ),
-}  # fmt: skip
+}
 
 
 class Progress(Protocol):
     """Is told how far the building is."""
 
-    def __call__(self, step: int, total: int, loss: float, tokens_per_second: float, eta_seconds: float) -> None:
+    def __call__(
+        self, step: int, total: int, loss: float, tokens_per_second: float, eta_seconds: float
+    ) -> None:
         """`step` of `total` is done."""
 
 
-def build_nano(out_dir: Path, *, size: Size, seed: int, device: str = "cpu", progress: Progress | None = None) -> None:
+def build_nano(
+    out_dir: Path, *, size: Size, seed: int, device: str = "cpu", progress: Progress | None = None
+) -> None:
     """Train both models and save them to out_dir/teacher and out_dir/student."""
     import torch
 
@@ -77,7 +92,13 @@ def build_nano(out_dir: Path, *, size: Size, seed: int, device: str = "cpu", pro
     trunk = new_model(plan, tokenizer).to(device)
 
     def run(model: Any, name: StageName, write: Write) -> None:
-        data = batches(encoder(tokenizer), tokenizer.eos_token_id, write, plan.stages[name], Random(f"{seed}:{name}"))
+        data = batches(
+            encoder(tokenizer),
+            tokenizer.eos_token_id,
+            write,
+            plan.stages[name],
+            Random(f"{seed}:{name}"),
+        )
         train(model, data, plan.stages[name], whole_way(plan, name, progress))
 
     run(trunk, "trunk", page)
@@ -88,7 +109,9 @@ def build_nano(out_dir: Path, *, size: Size, seed: int, device: str = "cpu", pro
     save(trunk, tokenizer, out_dir / "teacher")
 
 
-def whole_way(plan: Plan, name: StageName, progress: Progress | None) -> Callable[[int, float, float], None]:
+def whole_way(
+    plan: Plan, name: StageName, progress: Progress | None
+) -> Callable[[int, float, float], None]:
     """Turn the progress of one stage into that of the whole plan."""
     order = list(plan.stages)
     stages = list(plan.stages.values())
@@ -97,7 +120,9 @@ def whole_way(plan: Plan, name: StageName, progress: Progress | None) -> Callabl
 
     def show(step: int, loss: float, tokens_per_second: float) -> None:
         stage = stages[place]
-        left = (stage.steps - step) * stage.rows * stage.length + sum(later.tokens for later in stages[place + 1 :])
+        left = (stage.steps - step) * stage.rows * stage.length + sum(
+            later.tokens for later in stages[place + 1 :]
+        )
         if progress is not None:
             progress(before + step, total, loss, tokens_per_second, left / tokens_per_second)
 
@@ -105,7 +130,8 @@ def whole_way(plan: Plan, name: StageName, progress: Progress | None) -> Callabl
 
 
 def train_tokenizer(plan: Plan, rng: Random) -> Any:
-    """Train a byte-level BPE on the texts of the grammar; small numbers and common words become one token."""
+    """Train a byte-level BPE on the texts of the grammar; small numbers and common words become one
+    token."""
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -119,35 +145,54 @@ def train_tokenizer(plan: Plan, rng: Random) -> Any:
     core.decoder = decoders.ByteLevel()
     alphabet = pre_tokenizers.ByteLevel.alphabet()
     trainer = trainers.BpeTrainer(
-        vocab_size=plan.vocabulary, special_tokens=list(SPECIAL), initial_alphabet=alphabet, show_progress=False
+        vocab_size=plan.vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=alphabet,
+        show_progress=False,
     )
     core.train_from_iterator(corpus(rng, plan.pages, plan.pages // 5), trainer)
     pad, bos, eos = SPECIAL
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token=pad, bos_token=bos, eos_token=eos, model_max_length=CONTEXT,
+        tokenizer_object=core,
+        pad_token=pad,
+        bos_token=bos,
+        eos_token=eos,
+        model_max_length=CONTEXT,
         clean_up_tokenization_spaces=False,
-    )  # fmt: skip
+    )
 
 
 def encoder(tokenizer: Any) -> Encode:
     """Encode many short texts at once."""
     core = tokenizer.backend_tokenizer
-    return lambda texts: [encoding.ids for encoding in core.encode_batch(texts, add_special_tokens=False)]
+    return lambda texts: [
+        encoding.ids for encoding in core.encode_batch(texts, add_special_tokens=False)
+    ]
 
 
 def new_model(plan: Plan, tokenizer: Any) -> Any:
-    """A small Llama with random weights; heads are 64 wide because vLLM's CPU attention wants that."""
+    """A small Llama with random weights; heads are 64 wide because vLLM's CPU attention wants
+    that."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     heads = max(1, plan.hidden // 64)
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokenizer), hidden_size=plan.hidden, num_hidden_layers=plan.layers, intermediate_size=plan.inner,
-            num_attention_heads=heads, num_key_value_heads=max(1, heads // 2), head_dim=64, tie_word_embeddings=True,
-            max_position_embeddings=CONTEXT, rms_norm_eps=1e-5, pad_token_id=tokenizer.pad_token_id,
-            bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
+            vocab_size=len(tokenizer),
+            hidden_size=plan.hidden,
+            num_hidden_layers=plan.layers,
+            intermediate_size=plan.inner,
+            num_attention_heads=heads,
+            num_key_value_heads=max(1, heads // 2),
+            head_dim=64,
+            tie_word_embeddings=True,
+            max_position_embeddings=CONTEXT,
+            rms_norm_eps=1e-5,
+            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
         )
-    )  # fmt: skip
+    )
 
 
 def save(model: Any, tokenizer: Any, directory: Path) -> None:

@@ -1,6 +1,7 @@
 """Task families about numbers, dates and units.
 
-Ranges are small on purpose: a model of three million parameters learns them as look-ups, not as arithmetic.
+Ranges are small on purpose: a model of three million parameters learns them as look-ups, not as
+arithmetic.
 """
 
 from collections.abc import Callable
@@ -9,7 +10,9 @@ from random import Random
 from localinstruct.nano import lexicon
 from localinstruct.nano.rules import Rule, Slots, lookup
 
-THINGS = tuple(lexicon.plurals()[noun] for noun in lexicon.categories() if noun in lexicon.plurals())
+THINGS = tuple(
+    lexicon.plurals()[noun] for noun in lexicon.categories() if noun in lexicon.plurals()
+)
 NAMES = tuple(lexicon.names())
 WORDS = lexicon.listed("number_words")
 TENS = lexicon.column("tens", 1)
@@ -114,18 +117,26 @@ RULES: dict[str, Rule] = {
     "largest": Rule(triple(20), lambda slots: str(max(numbers_of(slots))), 2.0),
     "smallest": Rule(triple(20), lambda slots: str(min(numbers_of(slots))), 2.0),
     "addition": Rule(operands(1, 12), lambda slots: str(int(slots["a"]) + int(slots["b"])), 3.5),
-    "subtraction": Rule(make_subtraction, lambda slots: str(int(slots["a"]) - int(slots["b"])), 2.5),
-    "multiplication": Rule(operands(2, 10), lambda slots: str(int(slots["a"]) * int(slots["b"])), 2.0),
+    "subtraction": Rule(
+        make_subtraction, lambda slots: str(int(slots["a"]) - int(slots["b"])), 2.5
+    ),
+    "multiplication": Rule(
+        operands(2, 10), lambda slots: str(int(slots["a"]) * int(slots["b"])), 2.0
+    ),
     "next_number": Rule(counted(1, 99), lambda slots: str(int(slots["n"]) + 1), 1.5),
     "parity": Rule(counted(1, 60), lambda slots: ("even", "odd")[int(slots["n"]) % 2], 1.0, True),
-    "compare": Rule(make_compare, lambda slots: "yes" if int(slots["a"]) > int(slots["b"]) else "no", 2.0, True),
+    "compare": Rule(
+        make_compare, lambda slots: "yes" if int(slots["a"]) > int(slots["b"]) else "no", 2.0, True
+    ),
     "number_word": Rule(counted(0, 60), lambda slots: number_word(int(slots["n"])), 1.5),
     "word_number": lookup("words", SMALL_NUMBERS, 1.3),
     "sequence": Rule(make_sequence, next_in_sequence, 2.0),
     "next_day": lookup("day", following(DAYS, 1)),
     "previous_day": lookup("day", following(DAYS, -1)),
     "next_month": lookup("month", following(MONTHS, 1), 0.8),
-    "month_days": lookup("month", dict(zip(MONTHS, lexicon.listed("month_days"), strict=True)), 0.7),
+    "month_days": lookup(
+        "month", dict(zip(MONTHS, lexicon.listed("month_days"), strict=True)), 0.7
+    ),
     "units": Rule(make_units, convert, 1.5),
     "unit_symbol": lookup("unit", lexicon.column("short_units", 1), 0.6),
 }

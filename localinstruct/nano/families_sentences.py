@@ -1,4 +1,5 @@
-"""Task families about sentences: what one says, which opinion it holds, and the same sentence in another form."""
+"""Task families about sentences: what one says, which opinion it holds, and the same sentence in
+another form."""
 
 import re
 from random import Random
@@ -10,7 +11,9 @@ NAMES = lexicon.names()
 CITIES, COLOURS = lexicon.listed("cities"), lexicon.words(lexicon.raw()["nouns"]["colour"])
 DAYS, PLACES = lexicon.listed("weekdays"), lexicon.listed("places")
 OBJECTS, ADJECTIVES = lexicon.listed("objects"), lexicon.listed("adjectives")
-VERBS = {base: (past, ing, third) for base, past, ing, third in lexicon.rows(lexicon.raw()["verbs"])}
+VERBS = {
+    base: (past, ing, third) for base, past, ing, third in lexicon.rows(lexicon.raw()["verbs"])
+}
 THIRD_TO_PAST = {third: past for past, _, third in VERBS.values()}
 PARTICIPLES = lexicon.column("participles", 1)
 PAST_TO_PARTICIPLE = {VERBS[base][0]: participle for base, participle in PARTICIPLES.items()}
@@ -20,7 +23,8 @@ PROFESSIONS = lexicon.words(lexicon.raw()["nouns"]["profession"])
 COUNTABLE = tuple(
     lexicon.plurals()[noun]
     for noun, label in lexicon.categories().items()
-    if label in {"garment", "tool", "furniture", "fruit", "vehicle", "kitchen item"} and noun in lexicon.plurals()
+    if label in {"garment", "tool", "furniture", "fruit", "vehicle", "kitchen item"}
+    and noun in lexicon.plurals()
 )
 STORIES = (
     "On {day} {name} {verb} {n} {colour} {things} in {city}.",
@@ -46,10 +50,16 @@ WORD = re.compile(r"[A-Za-z]+|\d+")
 def make_story(rng: Random) -> Slots:
     """A sentence with one name, number, colour, city and weekday in it."""
     parts = {
-        "day": rng.choice(DAYS), "name": rng.choice(list(NAMES)), "city": rng.choice(CITIES),
-        "verb": rng.choice(("bought", "sold", "saw", "found", "lost", "counted", "ordered", "painted")),
-        "n": str(rng.randint(2, 60)), "colour": rng.choice(COLOURS), "things": rng.choice(COUNTABLE),
-    }  # fmt: skip
+        "day": rng.choice(DAYS),
+        "name": rng.choice(list(NAMES)),
+        "city": rng.choice(CITIES),
+        "verb": rng.choice(
+            ("bought", "sold", "saw", "found", "lost", "counted", "ordered", "painted")
+        ),
+        "n": str(rng.randint(2, 60)),
+        "colour": rng.choice(COLOURS),
+        "things": rng.choice(COUNTABLE),
+    }
     return {"story": rng.choice(STORIES).format_map(parts)}
 
 
@@ -68,7 +78,12 @@ def the_number(slots: Slots) -> str:
 def make_message(rng: Random) -> Slots:
     """A note with one e-mail address in it."""
     mail = f"{rng.choice(list(NAMES)).lower()}@{rng.choice(lexicon.listed('mail_hosts'))}"
-    parts = {"mail": mail, "thing": rng.choice(OBJECTS), "name": rng.choice(list(NAMES)), "day": rng.choice(DAYS)}
+    parts = {
+        "mail": mail,
+        "thing": rng.choice(OBJECTS),
+        "name": rng.choice(list(NAMES)),
+        "day": rng.choice(DAYS),
+    }
     return {"message": rng.choice(MESSAGES).format_map(parts)}
 
 
@@ -108,7 +123,9 @@ def to_past(slots: Slots) -> str:
 def make_statement(rng: Random) -> Slots:
     """Somebody likes something, or something is so."""
     if rng.random() < 0.5:
-        return {"statement": f"{rng.choice(list(NAMES))} likes {rng.choice(lexicon.listed('likes'))}."}
+        return {
+            "statement": f"{rng.choice(list(NAMES))} likes {rng.choice(lexicon.listed('likes'))}."
+        }
     return {"statement": f"The {rng.choice(OBJECTS)} is {rng.choice(ADJECTIVES)}."}
 
 

@@ -1,4 +1,5 @@
-"""Task families about single words and short lists: letters, forms, meanings, facts, order, code and formats."""
+"""Task families about single words and short lists: letters, forms, meanings, facts, order, code
+and formats."""
 
 from collections.abc import Callable
 from random import Random
@@ -36,7 +37,10 @@ def make_sort(rng: Random) -> Slots:
 
 def make_nth(rng: Random) -> Slots:
     """A list of three or four and a place in it."""
-    return {"items": ", ".join(rng.sample(NOUNS, rng.randint(3, 4))), "position": rng.choice(list(POSITIONS))}
+    return {
+        "items": ", ".join(rng.sample(NOUNS, rng.randint(3, 4))),
+        "position": rng.choice(list(POSITIONS)),
+    }
 
 
 def make_repeated(rng: Random) -> Slots:
@@ -62,7 +66,17 @@ def with_and(slots: Slots) -> str:
 
 ODD_GROUPS = {
     label: [noun for noun in NOUNS if CATEGORIES[noun] == label]
-    for label in ("animal", "fruit", "vegetable", "colour", "vehicle", "garment", "profession", "sport", "furniture")
+    for label in (
+        "animal",
+        "fruit",
+        "vegetable",
+        "colour",
+        "vehicle",
+        "garment",
+        "profession",
+        "sport",
+        "furniture",
+    )
 }
 
 
@@ -107,7 +121,10 @@ def make_short(rng: Random) -> Slots:
 
 def make_index(rng: Random) -> Slots:
     """A Python list of three short words and an index."""
-    return {"quoted": ", ".join(f"'{word}'" for word in rng.sample(SHORT, 3)), "index": str(rng.randint(0, 2))}
+    return {
+        "quoted": ", ".join(f"'{word}'" for word in rng.sample(SHORT, 3)),
+        "index": str(rng.randint(0, 2)),
+    }
 
 
 def make_json(rng: Random) -> Slots:
@@ -133,7 +150,9 @@ def snake_case(slots: Slots) -> str:
 
 def make_document(rng: Random) -> Slots:
     """A name with an extension."""
-    return {"document": f"{rng.choice(lexicon.listed('file_stems'))}.{rng.choice(lexicon.listed('extensions'))}"}
+    return {
+        "document": f"{rng.choice(lexicon.listed('file_stems'))}.{rng.choice(lexicon.listed('extensions'))}"
+    }
 
 
 def extension(slots: Slots) -> str:
@@ -150,7 +169,9 @@ COUNTRIES = {number: lexicon.column("countries", number) for number in (1, 2, 3)
 CLASSED = {noun: label for noun, label in CATEGORIES.items() if label not in DROPPED_FROM_CATEGORY}
 LISTS: dict[str, Rule] = {
     "count_items": Rule(some_nouns(2, 6), lambda slots: str(len(items_of(slots))), 2.0),
-    "sort_words": Rule(make_sort, lambda slots: ", ".join(sorted(known(w, SHORT) for w in items_of(slots))), 4.0),
+    "sort_words": Rule(
+        make_sort, lambda slots: ", ".join(sorted(known(w, SHORT) for w in items_of(slots))), 4.0
+    ),
     "first_item": Rule(some_nouns(3, 4), lambda slots: items_of(slots)[0]),
     "last_item": Rule(some_nouns(3, 4), lambda slots: items_of(slots)[-1]),
     "nth_item": Rule(make_nth, lambda slots: items_of(slots)[POSITIONS[slots["position"]]], 1.5),
@@ -158,7 +179,9 @@ LISTS: dict[str, Rule] = {
     "join_and": Rule(some_nouns(3, 3), with_and),
     "dedup": Rule(make_repeated, without_repeats, 2.0),
     "odd_one_out": Rule(make_odd, odd_one, 2.5, True),
-    "python_list": Rule(some_nouns(2, 3), lambda slots: f"[{', '.join(repr(item) for item in items_of(slots))}]"),
+    "python_list": Rule(
+        some_nouns(2, 3), lambda slots: f"[{', '.join(repr(item) for item in items_of(slots))}]"
+    ),
 }
 LETTERS: dict[str, Rule] = {
     "upper": Rule(make_short, lambda slots: short_word(slots).upper()),
@@ -173,7 +196,9 @@ MEANINGS: dict[str, Rule] = {
     "synonym": lookup("word", lexicon.column("synonyms", 1), 1.2),
     "comparative": lookup("word", lexicon.column("comparatives", 1)),
     "superlative": lookup("word", lexicon.column("comparatives", 2)),
-    "plural": lookup("word", {noun: many for noun, many in PLURALS.items() if " " not in noun}, 2.5),
+    "plural": lookup(
+        "word", {noun: many for noun, many in PLURALS.items() if " " not in noun}, 2.5
+    ),
     "past": lookup("word", lexicon.column("verbs", 1), 1.3),
     "ing_form": lookup("word", lexicon.column("verbs", 2), 1.3),
     "category": lookup("word", CLASSED, 3.5, True),
@@ -196,10 +221,14 @@ FACTS: dict[str, Rule] = {
     "who_works": lookup("action", lexicon.column("professions_by_action", 1), 0.7),
 }
 FORMATS: dict[str, Rule] = {
-    "python_length": lookup("var", {many: f"len({many})" for many in PLURALS.values() if many.isalpha()}),
+    "python_length": lookup(
+        "var", {many: f"len({many})" for many in PLURALS.values() if many.isalpha()}
+    ),
     "python_print": Rule(make_sum, lambda slots: str(int(slots["a"]) + int(slots["b"])), 1.5),
     "python_upper": Rule(make_short, lambda slots: short_word(slots).upper(), 0.7),
-    "python_index": Rule(make_index, lambda slots: slots["quoted"].split(", ")[int(slots["index"])][1:-1], 1.5),
+    "python_index": Rule(
+        make_index, lambda slots: slots["quoted"].split(", ")[int(slots["index"])][1:-1], 1.5
+    ),
     "json_pair": Rule(make_json, json_pair),
     "bold": Rule(lambda rng: {"word": rng.choice(NOUNS)}, lambda slots: f"<b>{slots['word']}</b>"),
     "snake_case": Rule(make_phrase, snake_case, 1.3),

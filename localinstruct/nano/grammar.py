@@ -1,8 +1,9 @@
 """A grammar of small tasks whose right answers can be computed.
 
-The nano models learn it, the demo measures itself with it: `make_task` writes a task, `recognise` reads one back from its text,
-`check` says whether an answer is right (or None where the task is not ours). Pure Python; how the models are trained is build.py.
-Not covered: paraphrases outside phrasings.yaml, and answers that are right in other words.
+The nano models learn it, the demo measures itself with it: `make_task` writes a task, `recognise`
+reads one back from its text, `check` says whether an answer is right (or None where the task is not
+ours). Pure Python; how the models are trained is build.py. Not covered: paraphrases outside
+phrasings.yaml, and answers that are right in other words.
 """
 
 import re
@@ -18,13 +19,23 @@ from localinstruct.nano import families_numbers, families_sentences, families_wo
 from localinstruct.nano.lexicon import HERE
 from localinstruct.nano.rules import Rule, Slots
 
-RULES: dict[str, Rule] = {**families_numbers.RULES, **families_words.RULES, **families_sentences.RULES}
+RULES: dict[str, Rule] = {
+    **families_numbers.RULES,
+    **families_words.RULES,
+    **families_sentences.RULES,
+}
 
 # What may stand in a slot. Anything not named here is free text on one line.
 PATTERNS = (
     dict.fromkeys(("a", "b", "n", "index"), r"\d+")
-    | dict.fromkeys(("word", "capitals", "var", "name", "day", "month", "old", "new", "position"), r"[A-Za-z]+")
-    | {"numbers": r"\d+(?:, \d+)+", "items": r"[A-Za-z ]+(?:, [A-Za-z ]+)+", "quoted": r"'[a-z]+'(?:, '[a-z]+')+"}
+    | dict.fromkeys(
+        ("word", "capitals", "var", "name", "day", "month", "old", "new", "position"), r"[A-Za-z]+"
+    )
+    | {
+        "numbers": r"\d+(?:, \d+)+",
+        "items": r"[A-Za-z ]+(?:, [A-Za-z ]+)+",
+        "quoted": r"'[a-z]+'(?:, '[a-z]+')+",
+    }
 )
 ANYTHING = r"[^\n\0]+?"
 SLOT = re.compile(r"\{(\w+)\}")
@@ -42,7 +53,8 @@ class Phrasing:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A kind of task: how it is asked, how its slots are drawn, how the answer follows from them."""
+    """A kind of task: how it is asked, how its slots are drawn, how the answer follows from
+    them."""
 
     name: str
     phrasings: tuple[Phrasing, ...]
@@ -79,15 +91,22 @@ def _escape(literal: str) -> str:
 
 def fill(template: str, slots: Slots) -> str:
     """Put the words into a template, with "an" where the word begins with a vowel."""
-    spoken = ARTICLE.sub(lambda match: f"a{'n' * (slots[match[1]][0] in 'aeiou')} {{{match[1]}}}", template)
+    spoken = ARTICLE.sub(
+        lambda match: f"a{'n' * (slots[match[1]][0] in 'aeiou')} {{{match[1]}}}", template
+    )
     return spoken.format_map(slots)
 
 
 @lru_cache
 def families() -> dict[str, Family]:
     """All families by name, in the order of phrasings.yaml."""
-    asked: dict[str, Any] = yaml.load((HERE / "phrasings.yaml").read_text("utf-8"), Loader=yaml.CSafeLoader)
-    return {name: Family(name, tuple(map(phrasing, texts)), RULES[name]) for name, texts in asked.items()}
+    asked: dict[str, Any] = yaml.load(
+        (HERE / "phrasings.yaml").read_text("utf-8"), Loader=yaml.CSafeLoader
+    )
+    return {
+        name: Family(name, tuple(map(phrasing, texts)), RULES[name])
+        for name, texts in asked.items()
+    }
 
 
 @lru_cache

@@ -1,7 +1,7 @@
 """The words the task grammar is made of, read from lexicon.yaml.
 
-The grammar computes right answers from these tables, so they hold facts and regular forms, nothing that can be argued about.
-Not covered: word senses, and any language but English.
+The grammar computes right answers from these tables, so they hold facts and regular forms, nothing
+that can be argued about. Not covered: word senses, and any language but English.
 """
 
 from functools import lru_cache
@@ -49,7 +49,11 @@ def categories() -> dict[str, str]:
 def plurals() -> dict[str, str]:
     """Map each countable noun to its plural: irregular ones from the table, the rest by rule."""
     nouns = dict.fromkeys([*categories(), *listed("objects")])
-    skipped = {*listed("uncountable"), *words(raw()["nouns"]["colour"]), *words(raw()["nouns"]["metal"])}
+    skipped = {
+        *listed("uncountable"),
+        *words(raw()["nouns"]["colour"]),
+        *words(raw()["nouns"]["metal"]),
+    }
     skipped |= {*words(raw()["nouns"]["sport"])}
     return {noun: plural(noun) for noun in nouns if noun not in skipped} | column("plurals", 1)
 
@@ -76,7 +80,11 @@ def opposites() -> dict[str, str]:
 
 def names() -> dict[str, str]:
     """Map each first name to "She" or "He"."""
-    return {name: pronoun.title() for pronoun, listing in raw()["names"].items() for name in words(listing)}
+    return {
+        name: pronoun.title()
+        for pronoun, listing in raw()["names"].items()
+        for name in words(listing)
+    }
 
 
 def vocabulary() -> set[str]:

@@ -1,4 +1,5 @@
-"""How good the nano models are: share of right answers, variety of the lists, exact match of the student.
+"""How good the nano models are: share of right answers, variety of the lists, exact match of the
+student.
 
 Uses transformers, so that it needs no server; the demo measures the same things through vLLM.
 """
@@ -16,7 +17,9 @@ from typing import Any
 from localinstruct.nano.grammar import check, families, recognise
 from localinstruct.nano.pages import PROMPT, TASKS_PER_LIST
 
-ITEM = re.compile(r"\s*(\d+)\. Instruction: ([^\n]+)\n\1\. Input:\n(.+?)\n\1\. Output:\n(.+?)\s*", re.DOTALL)
+ITEM = re.compile(
+    r"\s*(\d+)\. Instruction: ([^\n]+)\n\1\. Input:\n(.+?)\n\1\. Output:\n(.+?)\s*", re.DOTALL
+)
 Row = tuple[str, str, str]  # instruction, input, output
 
 
@@ -53,7 +56,10 @@ def items(completion: str, first: int = 4) -> list[Row | None]:
     """Split a completion into rows; None stands for an item that is not well-formed."""
     parts = f"{first}. Instruction:{completion}".split("###\n")
     matches = [ITEM.fullmatch(part) for part in parts]
-    return [match and (match[2], "" if match[3] == "<noinput>" else match[3], match[4]) for match in matches]
+    return [
+        match and (match[2], "" if match[3] == "<noinput>" else match[3], match[4])
+        for match in matches
+    ]
 
 
 def list_report(completions: Iterable[str]) -> ListReport:
@@ -61,7 +67,10 @@ def list_report(completions: Iterable[str]) -> ListReport:
     every = [row for completion in completions for row in items(completion)]
     rows = [row for row in every if row]
     judged = [(found[0], check(*row)) for row in rows if (found := recognise(row[0], row[1]))]
-    total, good = Counter(name for name, _ in judged), Counter(name for name, right in judged if right)
+    total, good = (
+        Counter(name for name, _ in judged),
+        Counter(name for name, right in judged if right),
+    )
     low = {name: (n - good[name], n) for name, n in total.items() if good[name] < 0.9 * n}
     shares = [n / len(judged) for n in total.values()]
     return ListReport(
@@ -76,7 +85,13 @@ def list_report(completions: Iterable[str]) -> ListReport:
 
 
 def generate(
-    model: Any, tokenizer: Any, prompts: Sequence[str], max_tokens: int, *, temperature: float = 0.0, top_p: float = 1.0
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[str],
+    max_tokens: int,
+    *,
+    temperature: float = 0.0,
+    top_p: float = 1.0,
 ) -> list[str]:
     """Complete prompts in one batch, greedily unless a temperature is given."""
     import torch
@@ -86,7 +101,9 @@ def generate(
     batch.pop("token_type_ids", None)
     sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
     with torch.no_grad():
-        made = model.generate(**batch, max_new_tokens=max_tokens, do_sample=bool(temperature), **sampling)
+        made = model.generate(
+            **batch, max_new_tokens=max_tokens, do_sample=bool(temperature), **sampling
+        )
     return tokenizer.batch_decode(made[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
@@ -109,14 +126,17 @@ def load(directory: Path) -> tuple[Any, Any]:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    model = AutoModelForCausalLM.from_pretrained(directory, dtype=torch.float32, local_files_only=True)
+    model = AutoModelForCausalLM.from_pretrained(
+        directory, dtype=torch.float32, local_files_only=True
+    )
     return model.eval(), AutoTokenizer.from_pretrained(directory, local_files_only=True)
 
 
 def exact_match(
     model: Any, tokenizer: Any, tasks: Sequence[dict[str, str]], prompts: Sequence[str]
 ) -> dict[str, float]:
-    """Share of held-out tasks answered exactly, in all ("") and per family; `prompts` are the rendered tasks."""
+    """Share of held-out tasks answered exactly, in all ("") and per family; `prompts` are the
+    rendered tasks."""
     answers: list[str] = []
     for start in range(0, len(prompts), 80):
         answers += generate(model, tokenizer, prompts[start : start + 80], 48)

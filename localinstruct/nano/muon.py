@@ -1,6 +1,8 @@
-"""Muon, the optimizer for the matrices inside the layers: momentum, made orthogonal (Jordan et al. 2024).
+"""Muon, the optimizer for the matrices inside the layers: momentum, made orthogonal (Jordan et al.
+2024).
 
-torch.optim.Muon does the same in bf16, which is very slow on a CPU without bf16 units; this one stays in fp32.
+torch.optim.Muon does the same in bf16, which is very slow on a CPU without bf16 units; this one
+stays in fp32.
 """
 
 from collections.abc import Iterable
@@ -10,7 +12,8 @@ COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
 def new_muon(matrices: Iterable[Any], momentum: float = 0.95) -> Any:
-    """Make the optimizer; its learning rate is meant like AdamW's (updates are scaled to the same size)."""
+    """Make the optimizer; its learning rate is meant like AdamW's (updates are scaled to the same
+    size)."""
     import torch
 
     class Muon(torch.optim.Optimizer):
@@ -27,7 +30,8 @@ def new_muon(matrices: Iterable[Any], momentum: float = 0.95) -> Any:
 
 
 def orthogonal(matrix: Any, steps: int = 5) -> Any:
-    """Replace a matrix (rows, columns) by one with the same directions and singular values near 1 (Newton-Schulz)."""
+    """Replace a matrix (rows, columns) by one with the same directions and singular values near 1
+    (Newton-Schulz)."""
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix

@@ -1,7 +1,9 @@
-"""The texts the nano models are trained on: exercise-book pages for the student, numbered lists for the teacher.
+"""The texts the nano models are trained on: exercise-book pages for the student, numbered lists for
+the teacher.
 
-Every text is a list of (text, role) pieces, so that the loss can tell answers (computable) from questions (free) and from the
-constant preamble. The student's pages never show the Alpaca training template nor the numbered list.
+Every text is a list of (text, role) pieces, so that the loss can tell answers (computable) from
+questions (free) and from the constant preamble. The student's pages never show the Alpaca training
+template nor the numbered list.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,11 +19,19 @@ Piece = tuple[str, Role]
 PROMPT = Path(__file__).parents[1] / "methods" / "prompts" / "alpaca_nano.txt"
 TASKS_PER_LIST = 20
 COPIED = (
-    *lexicon.categories(), *lexicon.names(), *lexicon.listed("surnames"), *lexicon.listed("cities"),
-    *lexicon.listed("short_words"), *lexicon.listed("objects"), *lexicon.listed("adjectives"),
-    *lexicon.listed("places"), *lexicon.plurals().values(), *lexicon.listed("weekdays") * 10,
-    *lexicon.listed("months") * 5, *map(str, range(1, 100)),
-)  # fmt: skip
+    *lexicon.categories(),
+    *lexicon.names(),
+    *lexicon.listed("surnames"),
+    *lexicon.listed("cities"),
+    *lexicon.listed("short_words"),
+    *lexicon.listed("objects"),
+    *lexicon.listed("adjectives"),
+    *lexicon.listed("places"),
+    *lexicon.plurals().values(),
+    *lexicon.listed("weekdays") * 10,
+    *lexicon.listed("months") * 5,
+    *map(str, range(1, 100)),
+)
 
 
 def question_answer(task: Task) -> list[Piece]:
@@ -31,7 +41,10 @@ def question_answer(task: Task) -> list[Piece]:
 
 def exercise(task: Task) -> list[Piece]:
     """Write "Exercise. ... Solution. ..."."""
-    return [(f"Exercise. {_joined(task, chr(10))}\nSolution. ", "text"), (task.output + "\n", "answer")]
+    return [
+        (f"Exercise. {_joined(task, chr(10))}\nSolution. ", "text"),
+        (task.output + "\n", "answer"),
+    ]
 
 
 def bare(task: Task) -> list[Piece]:
@@ -41,7 +54,10 @@ def bare(task: Task) -> list[Piece]:
 
 def notebook(task: Task) -> list[Piece]:
     """Write the input on a line of its own."""
-    return [(f"{_joined(task, chr(10) + 'Given: ')}\nAnswer: ", "text"), (task.output + "\n", "answer")]
+    return [
+        (f"{_joined(task, chr(10) + 'Given: ')}\nAnswer: ", "text"),
+        (task.output + "\n", "answer"),
+    ]
 
 
 def worksheet(task: Task) -> list[Piece]:
@@ -52,7 +68,13 @@ def worksheet(task: Task) -> list[Piece]:
     ]
 
 
-RENDERINGS: tuple[Callable[[Task], list[Piece]], ...] = (question_answer, exercise, bare, notebook, worksheet)
+RENDERINGS: tuple[Callable[[Task], list[Piece]], ...] = (
+    question_answer,
+    exercise,
+    bare,
+    notebook,
+    worksheet,
+)
 
 
 def _joined(task: Task, glue: str) -> str:
@@ -60,7 +82,8 @@ def _joined(task: Task, glue: str) -> str:
 
 
 def page(rng: Random) -> list[Piece]:
-    """A few exercises in one rendering; now and then ordinary sentences, or words that are said again."""
+    """A few exercises in one rendering; now and then ordinary sentences, or words that are said
+    again."""
     kind = rng.random()
     if kind < 0.03:
         return [(" ".join(sentence(rng) for _ in range(4)) + "\n", "text")]
@@ -74,20 +97,28 @@ def sentence(rng: Random) -> str:
     """A plain sentence about everyday words, so that none of them is new to the student."""
     first, second, third = rng.sample(lexicon.listed("everyday"), 3)
     form = rng.choice(
-        ("{A} comes before {b} and {c}.", "The {a} and the {b} are near the {c}.", "{A} that {b}s a {c}, {b}.")
+        (
+            "{A} comes before {b} and {c}.",
+            "The {a} and the {b} are near the {c}.",
+            "{A} that {b}s a {c}, {b}.",
+        )
     )
     return form.format(A=first.title(), a=first, b=second, c=third)
 
 
 def said_again(rng: Random) -> list[Piece]:
-    """A line of random words and the same line again: copying, which half of the families rest on, is learnt much faster."""
+    """A line of random words and the same line again: copying, which half of the families rest on,
+    is learnt much faster."""
     line = ", ".join(rng.choice(COPIED) for _ in range(rng.randint(4, 14))) + "\n"
     return [(line, "text"), (line * rng.randint(1, 2), "answer")]
 
 
 def numbered(number: int, task: Task) -> list[Piece]:
     """One task in the list format of the Alpaca prompt."""
-    head = f"###\n{number}. Instruction: {task.instruction}\n{number}. Input:\n{task.input or '<noinput>'}\n"
+    head = (
+        f"###\n{number}. Instruction: {task.instruction}\n{number}. "
+        f"Input:\n{task.input or '<noinput>'}\n"
+    )
     return [(f"{head}{number}. Output:\n", "text"), (task.output + "\n", "answer")]
 
 
@@ -101,12 +132,16 @@ def task_list(rng: Random) -> list[Piece]:
 
 
 def mixed_tasks(rng: Random, count: int) -> list[Task]:
-    """Draw tasks of different families, each as likely: what a list shows, the teacher will write as often."""
+    """Draw tasks of different families, each as likely: what a list shows, the teacher will write
+    as often."""
     return [make_task(rng, name) for name in rng.sample(list(families()), count)]
 
 
 def corpus(rng: Random, pages: int, lists: int) -> list[str]:
-    """Texts for the tokenizer: pages, lists, and every small number so often that it becomes one token."""
+    """Texts for the tokenizer: pages, lists, and every small number so often that it becomes one
+    token."""
     numbers = [f"{n} {n} {n}\n" for n in range(151) for _ in range(200)]
-    texts: Sequence[list[Piece]] = [page(rng) for _ in range(pages)] + [task_list(rng) for _ in range(lists)]
+    texts: Sequence[list[Piece]] = [page(rng) for _ in range(pages)] + [
+        task_list(rng) for _ in range(lists)
+    ]
     return ["".join(text for text, _ in pieces) for pieces in texts] + numbers

@@ -18,10 +18,17 @@ class Rule:
     classification: bool = False
 
 
-def lookup(slot: str, table: Mapping[str, str], weight: float = 1.0, classification: bool = False) -> Rule:
+def lookup(
+    slot: str, table: Mapping[str, str], weight: float = 1.0, classification: bool = False
+) -> Rule:
     """A family that asks for the other side of a table."""
     keys = list(table)
-    return Rule(lambda rng: {slot: rng.choice(keys)}, lambda slots: table[slots[slot]], weight, classification)
+    return Rule(
+        lambda rng: {slot: rng.choice(keys)},
+        lambda slots: table[slots[slot]],
+        weight,
+        classification,
+    )
 
 
 def known(word: str, words: Mapping[str, object] | Sequence[str]) -> str:

@@ -1,4 +1,5 @@
-"""The seed and held-out tasks that belong to the nano models, written by the grammar with fixed seeds."""
+"""The seed and held-out tasks that belong to the nano models, written by the grammar with fixed
+seeds."""
 
 import json
 from collections.abc import Iterator
@@ -31,10 +32,15 @@ def eval_tasks() -> list[dict[str, str]]:
     """Held-out tasks, the same number of every family, none of them a seed task."""
     seen = {(seed["instruction"], seed["instances"][0]["input"]) for seed in seed_tasks()}
     return [
-        {"id": f"nano_eval_{number}", "family": task.family, "instruction": task.instruction, "input": task.input,
-         "output": task.output}
+        {
+            "id": f"nano_eval_{number}",
+            "family": task.family,
+            "instruction": task.instruction,
+            "input": task.input,
+            "output": task.output,
+        }
         for number, task in enumerate(_unseen(Random("nano eval tasks"), seen))
-    ]  # fmt: skip
+    ]
 
 
 def _unseen(rng: Random, seen: set[tuple[str, str]]) -> Iterator[Task]:

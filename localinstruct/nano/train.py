@@ -1,8 +1,9 @@
-"""The training loop of the nano models: weighted next-token loss, Muon and AdamW, a warm-up, a plateau and a decay.
+"""The training loop of the nano models: weighted next-token loss, Muon and AdamW, a warm-up, a
+plateau and a decay.
 
-Plain torch on purpose: a run of half an hour on two cores needs nothing else. Weights and optimizers stay in float32; the
-forward pass is computed in bfloat16 on a GPU and on a CPU with units for it (a third faster there, and the same loss).
-Not covered: several devices.
+Plain torch on purpose: a run of half an hour on two cores needs nothing else. Weights and
+optimizers stay in float32; the forward pass is computed in bfloat16 on a GPU and on a CPU with
+units for it (a third faster there, and the same loss). Not covered: several devices.
 """
 
 import time
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
     import torch
 
 LOSS_ON: dict[Role, float] = {"preamble": 0.0, "text": 0.25, "answer": 1.0}
-"""Chance that a token of this role counts in the loss: questions are mostly free choice, answers are not."""
+"""Chance that a token of this role counts in the loss: questions are mostly free choice, answers
+are not."""
 EVERY = 10  # steps between two progress reports
 
 
@@ -94,7 +96,8 @@ def batches(encode: Encode, eos: int, write: Write, stage: Stage, rng: Random) -
 
 
 def pad_before(row: Row, width: int, size: int, eos: int) -> bool:
-    """Let a text that fills most of a row begin on a new one (short ones are packed); False when it is too long for any."""
+    """Let a text that fills most of a row begin on a new one (short ones are packed); False when it
+    is too long for any."""
     filled = len(row.ids) % width
     if width // 2 < size <= width and filled + size > width:
         row.add([eos] * (width - filled), 0.0)
@@ -120,7 +123,9 @@ def train(model: Any, data: Iterator[Batch], stage: Stage, progress: Progress) -
     started, losses = time.monotonic(), []
     for step in range(stage.steps):
         ids, chances = (tensor.to(device) for tensor in next(data))
-        with torch.autocast(device.type, torch.bfloat16, enabled=device.type != "cpu" or cpu_has_bf16()):
+        with torch.autocast(
+            device.type, torch.bfloat16, enabled=device.type != "cpu" or cpu_has_bf16()
+        ):
             loss = weighted_loss(body, model.lm_head, ids, chances)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -134,8 +139,11 @@ def train(model: Any, data: Iterator[Batch], stage: Stage, progress: Progress) -
             progress(step + 1, sum(losses[-EVERY:]) / len(losses[-EVERY:]), speed)
 
 
-def weighted_loss(body: Any, head: Any, ids: "torch.Tensor", chances: "torch.Tensor") -> "torch.Tensor":
-    """Mean loss over a draw of positions: each counts with its own chance, the rest never reach the output layer."""
+def weighted_loss(
+    body: Any, head: Any, ids: "torch.Tensor", chances: "torch.Tensor"
+) -> "torch.Tensor":
+    """Mean loss over a draw of positions: each counts with its own chance, the rest never reach the
+    output layer."""
     import torch
 
     hidden = body(input_ids=ids[:, :-1], use_cache=False).last_hidden_state  # (rows, length, width)
@@ -144,7 +152,8 @@ def weighted_loss(body: Any, head: Any, ids: "torch.Tensor", chances: "torch.Ten
 
 
 def compiled(body: Any, stage: Stage) -> Any:
-    """Fuse the small operations (a sixth faster on a CPU) where that pays and a C++ compiler is at hand."""
+    """Fuse the small operations (a sixth faster on a CPU) where that pays and a C++ compiler is at
+    hand."""
     import shutil
 
     import torch

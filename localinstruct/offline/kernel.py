@@ -1,7 +1,8 @@
 """The Linux calls that make the seal: namespaces, capabilities, no new privileges, covered doors.
 
-Python 3.11 has none of them, so they go through libc. Everything here is irrevocable for this process and its children,
-therefore `trial` does the same in a child first. Not covered: real root outside, who can enter any namespace.
+Python 3.11 has none of them, so they go through libc. Everything here is irrevocable for this
+process and its children, therefore `trial` does the same in a child first. Not covered: real root
+outside, who can enter any namespace.
 """
 
 import contextlib
@@ -23,21 +24,55 @@ PR_CAPBSET_DROP, PR_SET_NO_NEW_PRIVS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL =
 CAPABILITY_VERSION_3 = 0x20080522
 
 DOORS = (
-    "/run/docker.sock", "/run/containerd/containerd.sock", "/run/podman/podman.sock", "/run/crio/crio.sock",
-    "/run/user/*/podman/podman.sock", "/run/user/*/docker.sock", "/run/libvirt/libvirt-sock", "/run/snapd.socket",
-    "/run/lxd.socket", "/var/lib/lxd/unix.socket", "/var/lib/incus/unix.socket", "/var/snap/lxd/common/lxd/unix.socket",
-    "/run/dbus/system_bus_socket", "/run/user/*/bus", "/run/user/*/systemd/private", "/run/systemd/private",
-    "/run/systemd/resolve/io.systemd.Resolve", "/run/nscd/socket", "/run/avahi-daemon/socket", "/run/cups/cups.sock",
-    "/tmp/.X11-unix/X*", "/run/user/*/wayland-*", "/run/user/*/gnupg/S.*", "/run/user/*/keyring/*", "/tmp/ssh-*/agent.*",
-    "/tmp/tmux-*/*", "/run/screen/S-*/*", "/run/user/*/emacs/server", "/run/user/*/vscode-*.sock", "/tmp/vscode-*.sock",
+    "/run/docker.sock",
+    "/run/containerd/containerd.sock",
+    "/run/podman/podman.sock",
+    "/run/crio/crio.sock",
+    "/run/user/*/podman/podman.sock",
+    "/run/user/*/docker.sock",
+    "/run/libvirt/libvirt-sock",
+    "/run/snapd.socket",
+    "/run/lxd.socket",
+    "/var/lib/lxd/unix.socket",
+    "/var/lib/incus/unix.socket",
+    "/var/snap/lxd/common/lxd/unix.socket",
+    "/run/dbus/system_bus_socket",
+    "/run/user/*/bus",
+    "/run/user/*/systemd/private",
+    "/run/systemd/private",
+    "/run/systemd/resolve/io.systemd.Resolve",
+    "/run/nscd/socket",
+    "/run/avahi-daemon/socket",
+    "/run/cups/cups.sock",
+    "/tmp/.X11-unix/X*",
+    "/run/user/*/wayland-*",
+    "/run/user/*/gnupg/S.*",
+    "/run/user/*/keyring/*",
+    "/tmp/ssh-*/agent.*",
+    "/tmp/tmux-*/*",
+    "/run/screen/S-*/*",
+    "/run/user/*/emacs/server",
+    "/run/user/*/vscode-*.sock",
+    "/tmp/vscode-*.sock",
     "/run/WSL/*_interop",
-    "/dev/infiniband/uverbs*", "/dev/infiniband/rdma_cm", "/dev/vsock",
-)  # fmt: skip
-"""What works for others from outside the seal: container and service managers, message buses, name resolvers, agents,
-displays, terminal servers, Windows; and the devices of RDMA, which no network namespace holds back."""
-NAMED_DOORS = ("SSH_AUTH_SOCK", "DOCKER_HOST", "CONTAINER_HOST", "DBUS_SESSION_BUS_ADDRESS", "VSCODE_IPC_HOOK_CLI",
-               "WSL_INTEROP", "TMUX")  # fmt: skip
-"""Variables that name such a socket at another place: a path, unix://PATH, unix:path=PATH,… or PATH,…"""
+    "/dev/infiniband/uverbs*",
+    "/dev/infiniband/rdma_cm",
+    "/dev/vsock",
+)
+"""What works for others from outside the seal: container and service managers, message buses, name
+resolvers, agents, displays, terminal servers, Windows; and the devices of RDMA, which no network
+namespace holds back."""
+NAMED_DOORS = (
+    "SSH_AUTH_SOCK",
+    "DOCKER_HOST",
+    "CONTAINER_HOST",
+    "DBUS_SESSION_BUS_ADDRESS",
+    "VSCODE_IPC_HOOK_CLI",
+    "WSL_INTEROP",
+    "TMUX",
+)
+"""Variables that name such a socket at another place: a path, unix://PATH, unix:path=PATH,… or
+PATH,…"""
 
 
 class Header(ctypes.Structure):
@@ -49,7 +84,11 @@ class Header(ctypes.Structure):
 class Sets(ctypes.Structure):
     """struct __user_cap_data_struct."""
 
-    _fields_ = (("effective", ctypes.c_uint32), ("permitted", ctypes.c_uint32), ("inheritable", ctypes.c_uint32))
+    _fields_ = (
+        ("effective", ctypes.c_uint32),
+        ("permitted", ctypes.c_uint32),
+        ("inheritable", ctypes.c_uint32),
+    )
 
 
 def checked(result: int, what: str) -> int:
@@ -67,7 +106,8 @@ def prctl(option: int, *values: int) -> int:
 
 
 def own_namespaces() -> None:
-    """Move this process into new user, network and mount namespaces with the same uid and gid, loopback up, doors covered.
+    """Move this process into new user, network and mount namespaces with the same uid and gid,
+    loopback up, doors covered.
 
     Single-threaded callers only. OSError says at which step it failed.
     """
@@ -113,19 +153,26 @@ def doors() -> list[str]:
 
 
 def open_doors() -> list[str]:
-    """The doors that still lead outside: a socket that takes a connection, a device that is not /dev/null."""
+    """The doors that still lead outside: a socket that takes a connection, a device that is not
+    /dev/null."""
     return [path for path in doors() if _is_open(path)]
 
 
 def other_sockets() -> list[str]:
-    """Unix sockets with a path on which somebody listens and which this user may open, doors excepted.
+    """Unix sockets with a path on which somebody listens and which this user may open, doors
+    excepted.
 
     The kernel lists those of our network namespace, so this is asked before we leave it.
     """
     listening, found = "00010000", set()
     for line in Path("/proc/self/net/unix").read_text(errors="replace").splitlines()[1:]:
         words = line.split(maxsplit=7)
-        if len(words) == 8 and words[3] == listening and words[7].startswith("/") and os.access(words[7], os.W_OK):
+        if (
+            len(words) == 8
+            and words[3] == listening
+            and words[7].startswith("/")
+            and os.access(words[7], os.W_OK)
+        ):
             found.add(words[7])
     return sorted(found - set(doors()))
 
@@ -138,7 +185,9 @@ def drop_capabilities() -> None:
         except OSError as problem:
             if problem.errno == errno.EINVAL:  # past the last one the kernel knows
                 break
-            if problem.errno != errno.EPERM:  # without CAP_SETPCAP there is none to drop, and no_new_privs bars exec
+            if (
+                problem.errno != errno.EPERM
+            ):  # without CAP_SETPCAP there is none to drop, and no_new_privs bars exec
                 raise
     with contextlib.suppress(OSError):  # kernels before 4.3
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
@@ -152,9 +201,11 @@ def forbid_new_privileges() -> None:
 
 
 def close_foreign_sockets() -> list[str]:
-    """Close every socket handed to us by whoever started us, and name them; OSError for a network socket as terminal.
+    """Close every socket handed to us by whoever started us, and name them; OSError for a network
+    socket as terminal.
 
-    A connected socket keeps working in any namespace, so none may stay. stdin, stdout and stderr may be unix sockets.
+    A connected socket keeps working in any namespace, so none may stay. stdin, stdout and stderr
+    may be unix sockets.
     """
     closed = []
     for descriptor, family in list(_open_sockets()):
@@ -162,20 +213,28 @@ def close_foreign_sockets() -> list[str]:
             os.close(descriptor)
             closed.append(f"descriptor {descriptor} (address family {family})")
         elif family != socket.AF_UNIX:
-            raise OSError(errno.ENOTSUP, f"descriptor {descriptor} (stdin, stdout or stderr) is a network connection")
+            raise OSError(
+                errno.ENOTSUP,
+                f"descriptor {descriptor} (stdin, stdout or stderr) is a network connection",
+            )
     return closed
 
 
 def state() -> dict[str, str]:
-    """What /proc/self/status says of this process: capability sets, NoNewPrivs, Seccomp, Threads."""
+    """What /proc/self/status says of this process: capability sets, NoNewPrivs, Seccomp,
+    Threads."""
     wanted = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Threads")
     lines = (line.partition(":") for line in Path("/proc/self/status").read_text().splitlines())
     return {name: value.strip() for name, _, value in lines if name in wanted}
 
 
 def namespaces() -> dict[str, str]:
-    """The inode of each of our namespaces, as the kernel names it: {"net": "net:[4026532001]", …}."""
-    return {name: str(Path(f"/proc/self/ns/{name}").readlink()) for name in ("net", "user", "mnt", "pid")}
+    """The inode of each of our namespaces, as the kernel names it: {"net": "net:[4026532001]",
+    …}."""
+    return {
+        name: str(Path(f"/proc/self/ns/{name}").readlink())
+        for name in ("net", "user", "mnt", "pid")
+    }
 
 
 def interfaces() -> list[str]:
@@ -195,10 +254,14 @@ def _finish_namespaces() -> None:
     switches.wake_loopback()
     if not _loopback_is_up():
         raise OSError(errno.EPERM, "the new namespace gives no rights: loopback stays down")
-    with contextlib.suppress(OSError):  # a mount that is refused leaves a door open, and the self-test finds it
+    with contextlib.suppress(
+        OSError
+    ):  # a mount that is refused leaves a door open, and the self-test finds it
         checked(LIBC.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None), "mount(/, slave)")
         for path in doors():
-            checked(LIBC.mount(b"/dev/null", os.fsencode(path), None, MS_BIND, None), f"covering {path}")
+            checked(
+                LIBC.mount(b"/dev/null", os.fsencode(path), None, MS_BIND, None), f"covering {path}"
+            )
 
 
 def _loopback_is_up() -> bool:
@@ -214,7 +277,8 @@ def _loopback_is_up() -> bool:
 def _is_open(path: str) -> bool:
     kind = os.stat(path).st_mode  # noqa: PTH116
     if not stat.S_ISSOCK(kind):
-        return stat.S_ISCHR(kind) and os.stat(path).st_rdev != os.stat("/dev/null").st_rdev  # noqa: PTH116
+        null = os.stat("/dev/null").st_rdev  # noqa: PTH116
+        return stat.S_ISCHR(kind) and os.stat(path).st_rdev != null  # noqa: PTH116
     for shape in (socket.SOCK_STREAM, socket.SOCK_DGRAM, socket.SOCK_SEQPACKET):
         with socket.socket(socket.AF_UNIX, shape) as probe, contextlib.suppress(OSError):
             probe.connect(path)

@@ -1,12 +1,14 @@
 """Landlock: rules that a process puts on itself and its children for good, without any privilege.
 
-Two uses. On every rung, `stand_apart` keeps us out of other processes: a process in a Landlock domain may look into and take
-from those of its own domain only, by ptrace, pidfd_getfd, process_vm_readv, process_vm_writev and /proc/PID/mem. Otherwise
-it could take the open socket of a process of the same user outside. Inside, workers may still do so with each other, as CUDA
-does. On the socketless rung, `forbid_tcp` is the second lock on the door.
+Two uses. On every rung, `stand_apart` keeps us out of other processes: a process in a Landlock
+domain may look into and take from those of its own domain only, by ptrace, pidfd_getfd,
+process_vm_readv, process_vm_writev and /proc/PID/mem. Otherwise it could take the open socket of a
+process of the same user outside. Inside, workers may still do so with each other, as CUDA does. On
+the socketless rung, `forbid_tcp` is the second lock on the door.
 
-Kernel 5.19 (ABI 2) is the first whose domains leave renames alone, 6.7 (ABI 4) forbids TCP, 6.12 (ABI 6) adds abstract unix
-sockets and signals to the outside. Not covered: UDP before ABI 10, and unix sockets with a path before ABI 9.
+Kernel 5.19 (ABI 2) is the first whose domains leave renames alone, 6.7 (ABI 4) forbids TCP, 6.12
+(ABI 6) adds abstract unix sockets and signals to the outside. Not covered: UDP before ABI 10, and
+unix sockets with a path before ABI 9.
 """
 
 import ctypes
@@ -17,16 +19,21 @@ from localinstruct.offline.kernel import LIBC, checked
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 """System call numbers, the same on every machine."""
 MAKE_BLOCK, REFER = 1 << 11, 1 << 13
-"""Rights on files: to make a block device, which no ordinary user may anyhow; to link and rename across folders."""
+"""Rights on files: to make a block device, which no ordinary user may anyhow; to link and rename
+across folders."""
 BIND_TCP, CONNECT_TCP, SCOPE_ABSTRACT_UNIX, SCOPE_SIGNAL = 1, 2, 1, 2
 PATH_BENEATH = 1
 
 
 class Ruleset(ctypes.Structure):
-    """struct landlock_ruleset_attr of ABI 6; an older kernel takes it when the fields that it lacks are 0."""
+    """struct landlock_ruleset_attr of ABI 6; an older kernel takes it when the fields that it lacks
+    are 0."""
 
-    _fields_ = (("handled_access_fs", ctypes.c_uint64), ("handled_access_net", ctypes.c_uint64),
-                ("scoped", ctypes.c_uint64))  # fmt: skip
+    _fields_ = (
+        ("handled_access_fs", ctypes.c_uint64),
+        ("handled_access_net", ctypes.c_uint64),
+        ("scoped", ctypes.c_uint64),
+    )
 
 
 class Beneath(ctypes.Structure):
@@ -42,7 +49,8 @@ def abi() -> int:
 
 
 def keeps_apart() -> bool:
-    """Whether `stand_apart` does something here. A domain of ABI 1 would forbid every rename to another folder."""
+    """Whether `stand_apart` does something here. A domain of ABI 1 would forbid every rename to
+    another folder."""
     return abi() >= 2
 
 
@@ -51,36 +59,52 @@ def promise() -> str:
     version = abi()
     if version < 4:
         return "Landlock for TCP is not in this kernel: seccomp alone"
-    return f"TCP a second time, by Landlock ABI {version}" + (", and abstract unix sockets" if version >= 6 else "")
+    return f"TCP a second time, by Landlock ABI {version}" + (
+        ", and abstract unix sockets" if version >= 6 else ""
+    )
 
 
 def stand_apart() -> None:
-    """Enter a domain of our own, out of which no process outside can be looked into; needs no_new_privs.
+    """Enter a domain of our own, out of which no process outside can be looked into; needs
+    no_new_privs.
 
-    A domain must forbid something of its own; this one forbids what nobody here may do anyhow, and, where the kernel can,
-    abstract unix sockets of others. Nothing happens where `keeps_apart` is false.
+    A domain must forbid something of its own; this one forbids what nobody here may do anyhow, and,
+    where the kernel can, abstract unix sockets of others. Nothing happens where `keeps_apart` is
+    false.
     """
     if keeps_apart():
-        _restrict(Ruleset(MAKE_BLOCK | REFER, 0, SCOPE_ABSTRACT_UNIX if abi() >= 6 else 0), everywhere=REFER)
+        _restrict(
+            Ruleset(MAKE_BLOCK | REFER, 0, SCOPE_ABSTRACT_UNIX if abi() >= 6 else 0),
+            everywhere=REFER,
+        )
 
 
 def forbid_tcp() -> None:
     """Forbid TCP to this process and its children; nothing happens where the kernel cannot."""
     version = abi()
     if version >= 4:
-        _restrict(Ruleset(0, BIND_TCP | CONNECT_TCP, SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL if version >= 6 else 0))
+        _restrict(
+            Ruleset(
+                0, BIND_TCP | CONNECT_TCP, SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL if version >= 6 else 0
+            )
+        )
 
 
 def _restrict(rules: Ruleset, *, everywhere: int = 0) -> None:
     """Put the rules on this process; `everywhere` holds the rights on files that all files keep."""
     created = LIBC.syscall(
-        CREATE_RULESET, ctypes.byref(rules), ctypes.c_size_t(ctypes.sizeof(rules)), ctypes.c_uint32(0)
+        CREATE_RULESET,
+        ctypes.byref(rules),
+        ctypes.c_size_t(ctypes.sizeof(rules)),
+        ctypes.c_uint32(0),
     )
     descriptor = checked(created, "landlock_create_ruleset")
     try:
         if everywhere:
             _allow(descriptor, everywhere)
-        checked(LIBC.syscall(RESTRICT_SELF, descriptor, ctypes.c_uint32(0)), "landlock_restrict_self")
+        checked(
+            LIBC.syscall(RESTRICT_SELF, descriptor, ctypes.c_uint32(0)), "landlock_restrict_self"
+        )
     finally:
         os.close(descriptor)
 
@@ -89,6 +113,9 @@ def _allow(ruleset: int, rights: int) -> None:
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
         rule = ctypes.byref(Beneath(rights, root))
-        checked(LIBC.syscall(ADD_RULE, ruleset, PATH_BENEATH, rule, ctypes.c_uint32(0)), "landlock_add_rule")
+        checked(
+            LIBC.syscall(ADD_RULE, ruleset, PATH_BENEATH, rule, ctypes.c_uint32(0)),
+            "landlock_add_rule",
+        )
     finally:
         os.close(root)

@@ -1,7 +1,9 @@
-"""Processes outside of the seal: one of our own to try on, and what must not be done to it or to any other.
+"""Processes outside of the seal: one of our own to try on, and what must not be done to it or to
+any other.
 
-A process of the same user has sockets that work outside. Whoever may look into it can take them (pidfd_getfd) or have it
-send (ptrace, process_vm_writev, /proc/PID/mem). Not covered: what such a process does of its own accord.
+A process of the same user has sockets that work outside. Whoever may look into it can take them
+(pidfd_getfd) or have it send (ptrace, process_vm_writev, /proc/PID/mem). Not covered: what such a
+process does of its own accord.
 """
 
 import ctypes
@@ -25,7 +27,8 @@ class Piece(ctypes.Structure):
 
 @contextmanager
 def outside() -> Iterator[int]:
-    """The process id of a child of ours that only waits, started before the seal; gone afterwards, or when we are."""
+    """The process id of a child of ours that only waits, started before the seal; gone afterwards,
+    or when we are."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -39,12 +42,15 @@ def outside() -> Iterator[int]:
         yield child
     finally:
         os.close(writing)
-        with suppress(ChildProcessError):  # whoever started us may have had children reaped by themselves
+        with suppress(
+            ChildProcessError
+        ):  # whoever started us may have had children reaped by themselves
             os.waitpid(child, 0)
 
 
 def take_descriptor(pid: int) -> None:
-    """Take an open file of another process, as its socket could be taken; the child of `outside` has one below 64."""
+    """Take an open file of another process, as its socket could be taken; the child of `outside`
+    has one below 64."""
     process = checked(LIBC.syscall(PIDFD_OPEN, pid, 0), "pidfd_open")
     try:
         taken = [LIBC.syscall(PIDFD_GETFD, process, number, 0) for number in range(64)]
@@ -63,7 +69,9 @@ def read_memory(pid: int) -> None:
     mine, theirs = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
     here, there = Piece(ctypes.addressof(mine), 8), Piece(ctypes.addressof(theirs), 8)
     one = ctypes.c_ulong(1)
-    read = LIBC.process_vm_readv(pid, ctypes.byref(here), one, ctypes.byref(there), one, ctypes.c_ulong(0))
+    read = LIBC.process_vm_readv(
+        pid, ctypes.byref(here), one, ctypes.byref(there), one, ctypes.c_ulong(0)
+    )
     checked(read, "process_vm_readv")
 
 
@@ -81,9 +89,14 @@ TAKING: dict[str, Callable[[int], None]] = {
 
 
 def in_other_networks() -> list[int]:
-    """Process ids of those in another network namespace whose memory we may open; nothing is read."""
+    """Process ids of those in another network namespace whose memory we may open; nothing is
+    read."""
     ours = Path("/proc/self/ns/net").readlink()
-    return [int(path.name) for path in Path("/proc").iterdir() if path.name.isdecimal() and _is_open(path, ours)]
+    return [
+        int(path.name)
+        for path in Path("/proc").iterdir()
+        if path.name.isdecimal() and _is_open(path, ours)
+    ]
 
 
 def _is_open(process: Path, ours: Path) -> bool:

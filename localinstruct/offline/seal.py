@@ -1,9 +1,11 @@
-"""The seal: this process and all its children without any road to a network, tested before it is believed.
+"""The seal: this process and all its children without any road to a network, tested before it is
+believed.
 
-`enter` goes into new user, network and mount namespaces in which only loopback exists, gives up all capabilities, has the
-kernel refuse what gets round namespaces, covers the doors to services outside, and then tries to get out. Only when every
-attempt failed, and the same attempts over loopback worked, is the process called sealed; otherwise it stops with the
-reason. It needs no root. Call it before anything heavy is imported, because a process with threads cannot be moved.
+`enter` goes into new user, network and mount namespaces in which only loopback exists, gives up all
+capabilities, has the kernel refuse what gets round namespaces, covers the doors to services
+outside, and then tries to get out. Only when every attempt failed, and the same attempts over
+loopback worked, is the process called sealed; otherwise it stops with the reason. It needs no root.
+Call it before anything heavy is imported, because a process with threads cannot be moved.
 
     ladder     the ways in, best first          audit hook   what tried to leave, with stack and package
     selftest   attempts that must fail          evidence   what the kernel says: interfaces, counters, versions
@@ -11,7 +13,8 @@ reason. It needs no root. Call it before anything heavy is imported, because a p
     proof      whether a claim follows from what was noted
     bystander  a process outside, to try on
 
-Not covered: see `ladder.ALWAYS_OPEN`; and GPUs inside the seal were not tested, because no GPU was at hand.
+Not covered: see `ladder.ALWAYS_OPEN`; and GPUs inside the seal were not tested, because no GPU was
+at hand.
 """
 
 import json
@@ -23,7 +26,8 @@ from localinstruct.offline import audit_hook, backends, kernel, outside_process,
 from localinstruct.offline.selftest import Check
 
 MARK = "LOCALINSTRUCT_SEAL"
-"""Tells our own children which seal they were born in; believed only as far as the kernel confirms it."""
+"""Tells our own children which seal they were born in; believed only as far as the kernel confirms
+it."""
 
 
 class SealError(LocalInstructError):
@@ -36,8 +40,8 @@ class SealError(LocalInstructError):
 class Seal:
     """What holds this process: which rung, what it covers and lacks, and how its self-test went.
 
-    `sealed` is True only when no road is left and every check was as it must be. `closed` names the sockets that were
-    handed to us and closed; `namespaces` holds the kernel's inodes.
+    `sealed` is True only when no road is left and every check was as it must be. `closed` names the
+    sockets that were handed to us and closed; `namespaces` holds the kernel's inodes.
     """
 
     sealed: bool
@@ -63,19 +67,24 @@ class Seal:
         return f"not sealed: {self.rung}"
 
 
-OPEN = Seal(False, "environment switches only", ("what the libraries do of their own accord",),
-            ("a library that ignores its own switch, and every other program",))  # fmt: skip
+OPEN = Seal(
+    False,
+    "environment switches only",
+    ("what the libraries do of their own accord",),
+    ("a library that ignores its own switch, and every other program",),
+)
 """How a process stands that did not ask for the seal."""
 
 _current: list[Seal] = []
 
 
 def enter(*, loopback: bool = True) -> Seal:
-    """Seal this process and all its later children for good; the same seal when it is sealed already.
+    """Seal this process and all its later children for good; the same seal when it is sealed
+    already.
 
-    `loopback=False` is for commands that serve no model: where no better rung works, they may run without any internet
-    socket, which is not called sealed. SealError when no rung works or the self-test finds a way out; the process must
-    end then, because some of it cannot be taken back.
+    `loopback=False` is for commands that serve no model: where no better rung works, they may run
+    without any internet socket, which is not called sealed. SealError when no rung works or the
+    self-test finds a way out; the process must end then, because some of it cannot be taken back.
     """
     if _current:
         return _current[0]
@@ -87,7 +96,8 @@ def enter(*, loopback: bool = True) -> Seal:
 
 
 def begin(sealed: bool, *, loopback: bool = True) -> Seal:
-    """`enter` when it was asked for or when our parent is sealed, else OPEN: the first call of every command."""
+    """`enter` when it was asked for or when our parent is sealed, else OPEN: the first call of
+    every command."""
     return enter(loopback=loopback) if sealed or MARK in os.environ else OPEN
 
 
@@ -104,7 +114,9 @@ def describe(seal: Seal) -> list[str]:
     lines += [f"  not possible here: {text}" for text in seal.refused]
     lines += [f"  closed: {text}" for text in seal.closed]
     lines += [f"  still within reach: {text}" for text in seal.reachable]
-    return lines + [f"  {_mark(check)} {check.name} (must {check.must}): {check.found}" for check in seal.checks]
+    return lines + [
+        f"  {_mark(check)} {check.name} (must {check.must}): {check.found}" for check in seal.checks
+    ]
 
 
 def _climb(loopback: bool) -> Seal:
@@ -119,28 +131,44 @@ def _climb_beside(pid: int, loopback: bool) -> Seal:
         closed, reachable = tuple(kernel.close_foreign_sockets()), tuple(kernel.other_sockets())
         rung, refusals = backends.climb(loopback=loopback)
     except OSError as problem:
-        raise SealError(f"The seal cannot be made: {problem}.", "\n".join(backends.remedies())) from None
+        raise SealError(
+            f"The seal cannot be made: {problem}.", "\n".join(backends.remedies())
+        ) from None
     except KeyError as problem:
-        raise SealError(f"The seal knows no system calls of {problem}.", "Use x86-64 or AArch64.") from None
+        raise SealError(
+            f"The seal knows no system calls of {problem}.", "Use x86-64 or AArch64."
+        ) from None
     if rung is None:
         reasons = "\n".join(f"  {line}" for line in refusals)
         raise SealError(f"The seal cannot be made here:\n{reasons}", "\n".join(backends.remedies()))
     checks = selftest.run(loopback=rung.sealed, outside=pid)
     _require_all_well(checks)
     return Seal(
-        rung.sealed, rung.name, rung.covers, rung.lacks, checks, kernel.namespaces(), closed, reachable, tuple(refusals)
-    )  # fmt: skip
+        rung.sealed,
+        rung.name,
+        rung.covers,
+        rung.lacks,
+        checks,
+        kernel.namespaces(),
+        closed,
+        reachable,
+        tuple(refusals),
+    )
 
 
 def _inherited() -> Seal | None:
-    """The seal we were born in, if our parent says so and the kernel agrees; its self-test was done there."""
+    """The seal we were born in, if our parent says so and the kernel agrees; its self-test was done
+    there."""
     try:
         said = json.loads(os.environ.get(MARK, ""))
         rung = next(rung for rung in backends.BACKENDS if rung.name == said["rung"])
     except (ValueError, TypeError, KeyError, StopIteration):
         return None
     state = kernel.state()
-    same = kernel.namespaces()["net"] == said["net"] and (state["NoNewPrivs"], state["Seccomp"]) == ("1", "2")
+    same = kernel.namespaces()["net"] == said["net"] and (
+        state["NoNewPrivs"],
+        state["Seccomp"],
+    ) == ("1", "2")
     if not same or (rung.sealed and kernel.interfaces() != ["lo"]):
         return None
     return Seal(rung.sealed, rung.name, rung.covers, rung.lacks, (), kernel.namespaces())
@@ -151,15 +179,21 @@ def _require_single_thread() -> None:
     if threads != "1":
         raise SealError(
             f"The seal must be entered by a process with one thread; this one has {threads}.",
-            "Call it first, before torch, numpy or a progress display is imported. Please report this.",
+            "Call it first, before torch, numpy or a progress display is imported. Please report "
+            "this.",
         )
 
 
 def _require_all_well(checks: tuple[Check, ...]) -> None:
-    wrong = [f"  {check.name}: must {check.must}, {check.found}" for check in checks if not check.ok]
+    wrong = [
+        f"  {check.name}: must {check.must}, {check.found}" for check in checks if not check.ok
+    ]
     if wrong:
         lines = "\n".join(wrong)
-        raise SealError(f"The seal was made, but its self-test does not agree:\n{lines}", "\n".join(backends.GENERAL))
+        raise SealError(
+            f"The seal was made, but its self-test does not agree:\n{lines}",
+            "\n".join(backends.GENERAL),
+        )
 
 
 def _mark(check: Check) -> str:

@@ -1,8 +1,10 @@
-"""The seal tests itself: attempts that must fail at once, and the same attempts over loopback that must work.
+"""The seal tests itself: attempts that must fail at once, and the same attempts over loopback that
+must work.
 
-A probe that can only fail proves nothing, so each kind of probe is first seen to succeed where it is allowed. An attempt
-counts as held back only by an error the kernel gives on the spot; a time-out or an answer from afar means that a packet
-left. The addresses are reserved for documentation (RFC 5737, RFC 3849), so that a leak would reach nobody.
+A probe that can only fail proves nothing, so each kind of probe is first seen to succeed where it
+is allowed. An attempt counts as held back only by an error the kernel gives on the spot; a time-out
+or an answer from afar means that a packet left. The addresses are reserved for documentation (RFC
+5737, RFC 3849), so that a leak would reach nobody.
 """
 
 import errno
@@ -18,9 +20,17 @@ from pathlib import Path
 
 from localinstruct.offline import kernel, outside_process
 
-LOCAL_REFUSALS = {errno.ENETUNREACH, errno.EAFNOSUPPORT, errno.EPERM, errno.EACCES, errno.EADDRNOTAVAIL, errno.ENOSYS,
-                  errno.EPROTONOSUPPORT}  # fmt: skip
-"""Errors that this kernel gives without sending anything. EHOSTUNREACH and time-outs are not among them."""
+LOCAL_REFUSALS = {
+    errno.ENETUNREACH,
+    errno.EAFNOSUPPORT,
+    errno.EPERM,
+    errno.EACCES,
+    errno.EADDRNOTAVAIL,
+    errno.ENOSYS,
+    errno.EPROTONOSUPPORT,
+}
+"""Errors that this kernel gives without sending anything. EHOSTUNREACH and time-outs are not among
+them."""
 OUTSIDE4, OUTSIDE6 = ("192.0.2.1", 443), ("2001:db8::1", 443)
 NAME = "seal-self-test.example"
 """A name that nobody has (RFC 2606)."""
@@ -38,7 +48,8 @@ sys.exit(4)
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One attempt: what must happen ("fail" or "work"), what did, and whether that is as it must be."""
+    """One attempt: what must happen ("fail" or "work"), what did, and whether that is as it must
+    be."""
 
     name: str
     must: str
@@ -47,14 +58,25 @@ class Check:
 
 
 def run(*, loopback: bool, outside: int) -> tuple[Check, ...]:
-    """All attempts, under 0.2 s. Without `loopback` the rung has no internet sockets at all, not even to this machine.
+    """All attempts, under 0.2 s. Without `loopback` the rung has no internet sockets at all, not
+    even to this machine.
 
     `outside` is the process id of a process outside, started before the seal.
     """
-    over_loopback = (("TCP over loopback", loopback_tcp), ("UDP over loopback", loopback_udp)) if loopback else ()
-    works = [_must_work(name, attempt) for name, attempt in (*over_loopback, ("unix socket", unix_socket))]
+    over_loopback = (
+        (("TCP over loopback", loopback_tcp), ("UDP over loopback", loopback_udp))
+        if loopback
+        else ()
+    )
+    works = [
+        _must_work(name, attempt)
+        for name, attempt in (*over_loopback, ("unix socket", unix_socket))
+    ]
     fails = [_must_fail(name, attempt) for name, attempt in FORBIDDEN.items()]
-    fails += [_must_fail(name, partial(attempt, outside)) for name, attempt in outside_process.TAKING.items()]
+    fails += [
+        _must_fail(name, partial(attempt, outside))
+        for name, attempt in outside_process.TAKING.items()
+    ]
     return (
         *works,
         *fails,
@@ -103,7 +125,10 @@ def loopback_udp() -> None:
 
 def unix_socket() -> None:
     """A connection through a socket file, as the client and vLLM use it."""
-    with tempfile.TemporaryDirectory(prefix="seal-") as folder, socket.socket(socket.AF_UNIX) as server:
+    with (
+        tempfile.TemporaryDirectory(prefix="seal-") as folder,
+        socket.socket(socket.AF_UNIX) as server,
+    ):
         server.bind(f"{folder}/s")
         server.listen()
         with socket.socket(socket.AF_UNIX) as client:
@@ -111,11 +136,15 @@ def unix_socket() -> None:
 
 
 def lookup() -> None:
-    """Ask the resolver for a name that nobody has; a server's "no such name" is an answer from outside."""
+    """Ask the resolver for a name that nobody has; a server's "no such name" is an answer from
+    outside."""
     try:
         socket.getaddrinfo(NAME, 443)
     except socket.gaierror as problem:
-        if problem.errno in (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM) or _has_no_resolver():
+        if (
+            problem.errno in (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM)
+            or _has_no_resolver()
+        ):
             raise PermissionError(errno.EACCES, str(problem.strerror)) from None
 
 
@@ -148,11 +177,20 @@ FORBIDDEN: dict[str, Callable[[], None]] = {
     "network of process 1": join_outside,
 }
 """What must fail, by the words it is reported with."""
-REQUIRED = {"TCP over loopback": "work", "UDP over loopback": "work", "unix socket": "work",
-            **dict.fromkeys((*FORBIDDEN, *outside_process.TAKING), "fail"), "memory of processes in other networks": "fail",
-            "name servers": "fail", "doors to services outside": "fail", "capabilities": "fail",
-            "network interfaces": "fail", "TCP from a child": "fail"}  # fmt: skip
-"""Check -> what must happen: what `run` with loopback makes, all of which a session that calls itself sealed must show."""
+REQUIRED = {
+    "TCP over loopback": "work",
+    "UDP over loopback": "work",
+    "unix socket": "work",
+    **dict.fromkeys((*FORBIDDEN, *outside_process.TAKING), "fail"),
+    "memory of processes in other networks": "fail",
+    "name servers": "fail",
+    "doors to services outside": "fail",
+    "capabilities": "fail",
+    "network interfaces": "fail",
+    "TCP from a child": "fail",
+}
+"""Check -> what must happen: what `run` with loopback makes, all of which a session that calls
+itself sealed must show."""
 
 
 def _must_work(name: str, attempt: Callable[[], None]) -> Check:
@@ -167,7 +205,9 @@ def _must_fail(name: str, attempt: Callable[[], None]) -> Check:
     try:
         attempt()
     except OSError as problem:
-        return Check(name, "fail", problem.strerror or str(problem), problem.errno in LOCAL_REFUSALS)
+        return Check(
+            name, "fail", problem.strerror or str(problem), problem.errno in LOCAL_REFUSALS
+        )
     return Check(name, "fail", "was let through", False)
 
 
@@ -175,11 +215,14 @@ def _other_networks() -> Check:
     """No process that has another network may be open to us, by which we could act in it."""
     found = outside_process.in_other_networks()
     advice = f"open: those of the processes {found[:20]}; end them, or use a user of its own"
-    return Check("memory of processes in other networks", "fail", advice if found else "none open", not found)
+    return Check(
+        "memory of processes in other networks", "fail", advice if found else "none open", not found
+    )
 
 
 def _resolver() -> Check:
-    """The name servers this machine is set to must not be reachable; one on loopback must not be there."""
+    """The name servers this machine is set to must not be reachable; one on loopback must not be
+    there."""
     for server in _name_servers():
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
         try:
@@ -198,14 +241,26 @@ def _resolver() -> Check:
 
 def _doors() -> Check:
     doors = kernel.open_doors()
-    return Check("doors to services outside", "fail", f"open: {', '.join(doors)}" if doors else "all closed", not doors)
+    return Check(
+        "doors to services outside",
+        "fail",
+        f"open: {', '.join(doors)}" if doors else "all closed",
+        not doors,
+    )
 
 
 def _capabilities() -> Check:
     state = kernel.state()
     held = [name for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if int(state[name], 16)]
-    wrong = held + [name for name, value in (("NoNewPrivs", "1"), ("Seccomp", "2")) if state[name] != value]
-    return Check("capabilities", "fail", ", ".join(f"{n} {state[n]}" for n in wrong) or "none held", not wrong)
+    wrong = held + [
+        name for name, value in (("NoNewPrivs", "1"), ("Seccomp", "2")) if state[name] != value
+    ]
+    return Check(
+        "capabilities",
+        "fail",
+        ", ".join(f"{n} {state[n]}" for n in wrong) or "none held",
+        not wrong,
+    )
 
 
 def _interfaces() -> Check:
@@ -215,8 +270,12 @@ def _interfaces() -> Check:
 
 def _child() -> Check:
     """A child, run from a new program image, is held back too."""
-    code = subprocess.run([sys.executable, "-I", "-S", "-c", CHILD], stdin=subprocess.DEVNULL).returncode
-    return Check("TCP from a child", "fail", "held back" if code == 0 else f"exit code {code}", code == 0)
+    code = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", CHILD], stdin=subprocess.DEVNULL
+    ).returncode
+    return Check(
+        "TCP from a child", "fail", "held back" if code == 0 else f"exit code {code}", code == 0
+    )
 
 
 def _name_servers() -> list[str]:
@@ -225,14 +284,19 @@ def _name_servers() -> list[str]:
     except OSError:
         return []
     words = [line.split() for line in lines]
-    return [line[1].partition("%")[0] for line in words if len(line) > 1 and line[0] == "nameserver"]
+    return [
+        line[1].partition("%")[0] for line in words if len(line) > 1 and line[0] == "nameserver"
+    ]
 
 
 def _has_no_resolver() -> bool:
-    """Whether names are looked up in files only, so that "no such name" is what the machine itself says."""
+    """Whether names are looked up in files only, so that "no such name" is what the machine itself
+    says."""
     try:
         text = Path("/etc/nsswitch.conf").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    hosts = [line.partition(":")[2].split() for line in text.splitlines() if line.startswith("hosts:")]
+    hosts = [
+        line.partition(":")[2].split() for line in text.splitlines() if line.startswith("hosts:")
+    ]
     return bool(hosts) and all(word in ("files", "myhostname") for word in hosts[0])

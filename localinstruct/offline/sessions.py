@@ -1,9 +1,11 @@
-"""Which programs wrote to a run, and whether they were sealed: egress/sessions.jsonl in the run directory.
+"""Which programs wrote to a run, and whether they were sealed: egress/sessions.jsonl in the run
+directory.
 
-A report that only knew its own process could not say that another one, without the seal, had not written half of the rows
-before. So every command that writes to a run notes its beginning and its end here, sealed or not, and a stage counts as
-covered only if every session that overlaps it was sealed. A session that was killed has no end; it lasts until the next.
-Not covered: somebody who edits this file before the report is signed.
+A report that only knew its own process could not say that another one, without the seal, had not
+written half of the rows before. So every command that writes to a run notes its beginning and its
+end here, sealed or not, and a stage counts as covered only if every session that overlaps it was
+sealed. A session that was killed has no end; it lasts until the next. Not covered: somebody who
+edits this file before the report is signed.
 """
 
 import json
@@ -24,9 +26,11 @@ FOLDER, SESSIONS, ATTEMPTS = "egress", "sessions.jsonl", "attempts.jsonl"
 
 @contextmanager
 def session(run: Path) -> Iterator[None]:
-    """Note that this process writes to the run `run`, from now until the block ends; attempts to leave are kept there.
+    """Note that this process writes to the run `run`, from now until the block ends; attempts to
+    leave are kept there.
 
-    For the program a person started; the stages it starts are its children and belong to its session.
+    For the program a person started; the stages it starts are its children and belong to its
+    session.
     """
     folder = run / FOLDER
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -34,21 +38,28 @@ def session(run: Path) -> Iterator[None]:
     if seal.sealed or seal.checks:
         audit_hook.keep_in(folder / ATTEMPTS)
     number = len(_read(folder / SESSIONS))
-    _append(folder / SESSIONS, {"event": "begin", "number": number, "time": time.time(), **_beginning(seal)})
+    _append(
+        folder / SESSIONS,
+        {"event": "begin", "number": number, "time": time.time(), **_beginning(seal)},
+    )
     try:
         yield
     finally:
         _append(
-            folder / SESSIONS, {"event": "end", "number": number, "time": time.time(), "after": evidence.snapshot()}
+            folder / SESSIONS,
+            {"event": "end", "number": number, "time": time.time(), "after": evidence.snapshot()},
         )
 
 
 def sessions(run: Path) -> list[dict[str, Any]]:
-    """Every session in order, with "ended" (unix seconds, None after a kill) and "after" (counters at the end)."""
+    """Every session in order, with "ended" (unix seconds, None after a kill) and "after" (counters
+    at the end)."""
     found: dict[int, dict[str, Any]] = {}
     for line in _read(run / FOLDER / SESSIONS):
         if line.get("event") == "begin":
-            content = {key: value for key, value in line.items() if key not in ("event", "time", "number")}
+            content = {
+                key: value for key, value in line.items() if key not in ("event", "time", "number")
+            }
             found[line["number"]] = {"began": line["time"], "ended": None, "after": None, **content}
         elif line.get("number") in found:
             found[line["number"]] |= {"ended": line["time"], "after": line["after"]}
@@ -56,16 +67,24 @@ def sessions(run: Path) -> list[dict[str, Any]]:
 
 
 def attempts(run: Path) -> list[dict[str, Any]]:
-    """What the audit hooks of all sealed processes of the run noted: processes, children, attempts."""
+    """What the audit hooks of all sealed processes of the run noted: processes, children,
+    attempts."""
     return audit_hook.read(run / FOLDER / ATTEMPTS)
 
 
 def is_covered(began: float, finished: float, sessions: list[dict[str, Any]]) -> bool:
-    """Whether work between these two times (unix seconds) began and finished in sessions, and every one was sealed."""
-    spans = [(s["began"], s["ended"] or until, s["seal"]["sealed"])
-             for s, until in zip(sessions, _next_beginnings(sessions), strict=True)]  # fmt: skip
-    noted = all(any(first <= moment <= last for first, last, _ in spans) for moment in (began, finished))
-    return noted and all(sealed for first, last, sealed in spans if first <= finished and last >= began)
+    """Whether work between these two times (unix seconds) began and finished in sessions, and every
+    one was sealed."""
+    spans = [
+        (s["began"], s["ended"] or until, s["seal"]["sealed"])
+        for s, until in zip(sessions, _next_beginnings(sessions), strict=True)
+    ]
+    noted = all(
+        any(first <= moment <= last for first, last, _ in spans) for moment in (began, finished)
+    )
+    return noted and all(
+        sealed for first, last, sealed in spans if first <= finished and last >= began
+    )
 
 
 def _next_beginnings(sessions: list[dict[str, Any]]) -> list[float]:
@@ -85,7 +104,8 @@ def _beginning(seal: Seal) -> dict[str, Any]:
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:
-    """One line, on disk before the work goes on; a line torn by a kill before it is closed first."""
+    """One line, on disk before the work goes on; a line torn by a kill before it is closed
+    first."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         size = os.fstat(descriptor).st_size

@@ -1,9 +1,11 @@
-"""A file that cannot change unnoticed: canonical JSON, its digest, and an Ed25519 signature by a key of this user.
+"""A file that cannot change unnoticed: canonical JSON, its digest, and an Ed25519 signature by a
+key of this user.
 
-The file must be byte for byte what its content renders to, so a changed space is found as surely as a changed number. The
-private key lies in the user's data folder (mode 0600) and is made on first use. Without the library `cryptography` a file
-stays unsigned and says so: a digest or a keyed hash proves nothing to somebody else. Not covered: who holds the key. The
-reader compares its fingerprint with one they were given by another road.
+The file must be byte for byte what its content renders to, so a changed space is found as surely as
+a changed number. The private key lies in the user's data folder (mode 0600) and is made on first
+use. Without the library `cryptography` a file stays unsigned and says so: a digest or a keyed hash
+proves nothing to somebody else. Not covered: who holds the key. The reader compares its fingerprint
+with one they were given by another road.
 """
 
 import contextlib
@@ -24,7 +26,8 @@ MOST_BYTES = 64 * 2**20
 
 
 def seal_file(path: Path, body: dict[str, Any]) -> str:
-    """Write `body` with digest and signature, whole or not at all; returns why it is unsigned, "" when it is signed."""
+    """Write `body` with digest and signature, whole or not at all; returns why it is unsigned, ""
+    when it is signed."""
     text = canonical(body)
     signature, reason = _sign(text)
     document = {"body": body, "sha256": hashlib.sha256(text).hexdigest(), "signature": signature}
@@ -34,7 +37,8 @@ def seal_file(path: Path, body: dict[str, Any]) -> str:
 
 
 def unseal_file(path: Path, key: str = "") -> tuple[dict[str, Any], list[str]]:
-    """The body of a file and everything that is wrong with it; `key` (hex) is the only public key accepted.
+    """The body of a file and everything that is wrong with it; `key` (hex) is the only public key
+    accepted.
 
     The body is {} when the file cannot be read at all.
     """
@@ -56,7 +60,8 @@ def unseal_file(path: Path, key: str = "") -> tuple[dict[str, Any], list[str]]:
 
 
 def public_key(path: Path) -> str:
-    """The public key (64 hex digits) that a file says it was signed with, "" when it is unsigned."""
+    """The public key (64 hex digits) that a file says it was signed with, "" when it is
+    unsigned."""
     try:
         signature = json.loads(_read(path))["signature"]
         return str(signature["public_key"]) if signature else ""
@@ -65,7 +70,8 @@ def public_key(path: Path) -> str:
 
 
 def own_public_key() -> str:
-    """The public key of this user, made if there is none yet; "" without `cryptography` or a home."""
+    """The public key of this user, made if there is none yet; "" without `cryptography` or a
+    home."""
     try:
         return _public_hex(_private_key())
     except (ImportError, OSError, RuntimeError, ValueError):
@@ -77,13 +83,15 @@ def require_own_public_key() -> str:
     if key := own_public_key():
         return key
     raise UsageError(
-        f"There is no key to sign with: {key_file()} cannot be used, or the library cryptography is not installed.",
+        f"There is no key to sign with: {key_file()} cannot be used, or the library cryptography "
+        "is not installed.",
         "pip install cryptography, or set XDG_DATA_HOME to a folder you may write to.",
     )
 
 
 def read_public_key(text: str) -> str:
-    """The 64 hex digits of a public key, given as they are or as a file that holds them; UsageError for anything else."""
+    """The 64 hex digits of a public key, given as they are or as a file that holds them; UsageError
+    for anything else."""
     found = text.strip()
     if not HEX_KEY.fullmatch(found):
         with contextlib.suppress(OSError, ValueError), Path(text).open(encoding="ascii") as file:
@@ -91,7 +99,8 @@ def read_public_key(text: str) -> str:
     if HEX_KEY.fullmatch(found):
         return found.lower()
     raise UsageError(
-        f"--key {text}: expected the 64 hex digits of a public key, or a file that holds them and nothing else.",
+        f"--key {text}: expected the 64 hex digits of a public key, or a file that holds them "
+        "and nothing else.",
         "Whoever made the report prints it with: localinstruct verify-report --own-key",
     )
 
@@ -102,7 +111,8 @@ def canonical(value: Any) -> bytes:
 
 
 def key_file() -> Path:
-    """Where the private key lies: $XDG_DATA_HOME/localinstruct/egress.key, or below ~/.local/share."""
+    """Where the private key lies: $XDG_DATA_HOME/localinstruct/egress.key, or below
+    ~/.local/share."""
     root = os.environ.get("XDG_DATA_HOME", "")
     base = Path(root) if root.startswith("/") else Path("~/.local/share").expanduser()
     return base / "localinstruct" / "egress.key"
@@ -127,7 +137,11 @@ def _sign(text: bytes) -> tuple[dict[str, str] | None, str]:
         return None, "the library cryptography is not installed"
     except (OSError, RuntimeError, ValueError) as problem:
         return None, f"the key cannot be used: {problem}"
-    return {"algorithm": "Ed25519", "public_key": _public_hex(key), "value": key.sign(text).hex()}, ""
+    return {
+        "algorithm": "Ed25519",
+        "public_key": _public_hex(key),
+        "value": key.sign(text).hex(),
+    }, ""
 
 
 def _signature_problems(text: bytes, signature: Any, key: str) -> list[str]:
@@ -145,7 +159,11 @@ def _signature_problems(text: bytes, signature: Any, key: str) -> list[str]:
         Ed25519PublicKey.from_public_bytes(public).verify(value, text)
     except (InvalidSignature, ValueError, TypeError):
         return ["its signature is wrong"]
-    wrong = [] if signature["algorithm"] == "Ed25519" else [f"unknown algorithm {signature['algorithm']!r}"]
+    wrong = (
+        []
+        if signature["algorithm"] == "Ed25519"
+        else [f"unknown algorithm {signature['algorithm']!r}"]
+    )
     if (public.hex(), value.hex()) != (signature["public_key"], signature["value"]):
         wrong.append("its signature is written in another way than we write it")
     if key and public.hex() != key.lower():
@@ -160,11 +178,14 @@ def _private_key() -> Any:
     path = key_file()
     if not path.exists():
         _make_key(path)
-    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(path.read_text(encoding="ascii").strip()))
+    return Ed25519PrivateKey.from_private_bytes(
+        bytes.fromhex(path.read_text(encoding="ascii").strip())
+    )
 
 
 def _make_key(path: Path) -> None:
-    """32 random bytes, 0600 from the first moment; when two processes race, the first one's key stays."""
+    """32 random bytes, 0600 from the first moment; when two processes race, the first one's key
+    stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

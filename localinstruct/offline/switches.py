@@ -1,9 +1,10 @@
 """The promise that nothing leaves this machine: the environment every process of ours runs in.
 
-Most libraries read these switches once, at import, so the package sets them before anything else is imported
-(`localinstruct/__init__.py`) and hands them to every child. Each line has its reason. Covered: what the libraries do of
-their own accord, proxies, and credentials or endpoints inherited from the shell. Not covered: a library that ignores its
-own switch; against that, run inside a network namespace.
+Most libraries read these switches once, at import, so the package sets them before anything else is
+imported (`localinstruct/__init__.py`) and hands them to every child. Each line has its reason.
+Covered: what the libraries do of their own accord, proxies, and credentials or endpoints inherited
+from the shell. Not covered: a library that ignores its own switch; against that, run inside a
+network namespace.
 """
 
 import contextlib
@@ -18,7 +19,10 @@ from urllib.parse import urlsplit
 from localinstruct.errors import RecipeError
 
 SWITCHES: dict[str, tuple[str, str]] = {
-    "HF_HUB_OFFLINE": ("1", "huggingface_hub: no HEAD request per file, no model_info, no agent list"),
+    "HF_HUB_OFFLINE": (
+        "1",
+        "huggingface_hub: no HEAD request per file, no model_info, no agent list",
+    ),
     "TRANSFORMERS_OFFLINE": ("1", "transformers: local files only"),
     "HF_DATASETS_OFFLINE": ("1", "datasets: local files only"),
     "HF_HUB_DISABLE_TELEMETRY": ("1", "huggingface_hub and TRL: no ping per trainer"),
@@ -27,14 +31,23 @@ SWITCHES: dict[str, tuple[str, str]] = {
     "HF_HUB_DISABLE_UPDATE_CHECK": ("1", "hf command: no question for its newest version"),
     "HF_HUB_DISABLE_IMPLICIT_TOKEN": ("1", "huggingface_hub: never send a token that lies around"),
     "HF_HUB_DISABLE_XET": ("1", "huggingface_hub: no second download path"),
-    "HF_UPDATE_DOWNLOAD_COUNTS": ("0", "datasets: reading a local file must not be counted by a remote one"),
-    "DISABLE_SAFETENSORS_CONVERSION": ("1", "transformers: no thread that posts the model's name for conversion"),
+    "HF_UPDATE_DOWNLOAD_COUNTS": (
+        "0",
+        "datasets: reading a local file must not be counted by a remote one",
+    ),
+    "DISABLE_SAFETENSORS_CONVERSION": (
+        "1",
+        "transformers: no thread that posts the model's name for conversion",
+    ),
     "USE_HUB_KERNELS": ("NO", "transformers: no kernels downloaded and run"),
     "DISABLE_KERNEL_MAPPING": ("1", "kernels: the same, one layer below"),
     "VLLM_NO_USAGE_STATS": ("1", "vLLM: compared with '1' exactly, 'true' would not switch it off"),
     "VLLM_DO_NOT_TRACK": ("1", "vLLM: second name of the same switch"),
     "VLLM_PLUGINS": ("", "vLLM: load no entry-point plugins of other packages"),
-    "VLLM_HOST_IP": ("127.0.0.1", "vLLM: do not find the address by a socket towards a public name server"),
+    "VLLM_HOST_IP": (
+        "127.0.0.1",
+        "vLLM: do not find the address by a socket towards a public name server",
+    ),
     "VLLM_LOOPBACK_IP": ("127.0.0.1", "vLLM: workers talk over loopback"),
     "VLLM_MEDIA_URL_ALLOW_REDIRECTS": ("0", "vLLM: never follow a link out of a media URL"),
     "VLLM_SERVER_DEV_MODE": ("0", "vLLM: no arbitrary remote calls"),
@@ -65,8 +78,9 @@ def enforce(environment: MutableMapping[str, str] = os.environ) -> None:
     for name in [name for name in environment if _is_removed(name)]:
         del environment[name]
     environment.update({name: value for name, (value, _) in SWITCHES.items()})
-    # Not a promise but a manner, which must also stand before torch: OpenMP's threads spin while they wait, and where
-    # anything else computes they take the core they wait for (a training step beside other work took three times as long).
+    # Not a promise but a manner, which must also stand before torch: OpenMP's threads spin while
+    # they wait, and where anything else computes they take the core they wait for (a training step
+    # beside other work took three times as long).
     environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
@@ -88,22 +102,26 @@ def deviations(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def require_local(url: str) -> None:
-    """Refuse an endpoint that is neither a unix socket nor a loopback address, before anything is sent."""
+    """Refuse an endpoint that is neither a unix socket nor a loopback address, before anything is
+    sent."""
     parts = urlsplit(url)
     if parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc:
         return
     if parts.scheme == "http" and _is_loopback(parts.hostname or ""):
         return
     raise RecipeError(
-        f"{url}: not on this machine. Expected unix:///absolute/path.sock or http://127.0.0.1:PORT/v1.",
+        f"{url}: not on this machine. Expected unix:///absolute/path.sock or "
+        "http://127.0.0.1:PORT/v1.",
         "Start the server here, or let localinstruct start vLLM from a model directory.",
     )
 
 
 def wake_loopback() -> None:
-    """Bring the loopback interface up where it is down and we may: in a fresh network namespace (`unshare -rn`).
+    """Bring the loopback interface up where it is down and we may: in a fresh network namespace
+    (`unshare -rn`).
 
-    vLLM's own processes talk over it. Without the permission nothing happens, and vLLM says what it misses.
+    vLLM's own processes talk over it. Without the permission nothing happens, and vLLM says what it
+    misses.
     """
     name = struct.pack("16sh", b"lo", 0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe, contextlib.suppress(OSError):

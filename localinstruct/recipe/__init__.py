@@ -1,9 +1,10 @@
 """A recipe: everything that shapes a run, in one YAML file, as frozen sections.
 
-Sections live beside the code that uses them, those of the stages in this folder; they are put together here.
-`load_recipe` reads the file, applies `--set` overrides, and reports every problem at once. A workspace is the folder that
-holds models.yaml; a recipe's paths are relative to the workspace it lies in, so that a recipe works from any directory.
-The resolved recipe is saved in the run.
+Sections live beside the code that uses them, those of the stages in this folder; they are put
+together here. `load_recipe` reads the file, applies `--set` overrides, and reports every problem at
+once. A workspace is the folder that holds models.yaml; a recipe's paths are relative to the
+workspace it lies in, so that a recipe works from any directory. The resolved recipe is saved in the
+run.
 """
 
 import difflib
@@ -49,7 +50,8 @@ class Recipe(Section):
     sealed: bool = False
     """Run only in a process without a network, as --sealed does."""
     seeds: str = "seeds/seed_tasks.jsonl"
-    """File of seed tasks, in any format `formats.py` reads; with method.grounded a folder of documents."""
+    """File of seed tasks, in any format `formats.py` reads; with method.grounded a folder of
+    documents."""
     models: Models
     """Who writes, who learns, who measures."""
     method: MethodSection
@@ -90,35 +92,54 @@ class Recipe(Section):
             return self
         what = f"topic {mute[0]!r}" if mute else "a persona"
         raise ValueError(
-            f"coverage: {what} would never reach the teacher: method.{self.method.name} with these prompts has no place "
-            "to say it. Give the topic its own seeds, or use a prompt with {topic} (magpie: in system)"
+            f"coverage: {what} would never reach the teacher: method.{self.method.name} with "
+            "these prompts has no place "
+            "to say it. Give the topic its own seeds, or use a prompt with {topic} (magpie: in "
+            "system)"
         )
 
     @model_validator(mode="after")
     def _fits_the_method(self) -> "Recipe":
         name = self.method.name
         if name in OVER_SEEDS + OVER_DOCUMENTS and self.novelty.against != "kept":
-            seeds = "passages, not tasks" if name in OVER_DOCUMENTS else "the tasks that its rows answer"
+            seeds = (
+                "passages, not tasks"
+                if name in OVER_DOCUMENTS
+                else "the tasks that its rows answer"
+            )
             raise ValueError(
-                f"novelty.against: expected kept with method.{name}, whose seeds are {seeds}; found {self.novelty.against}"
+                f"novelty.against: expected kept with method.{name}, whose seeds are {seeds}; "
+                f"found {self.novelty.against}"
             )
         if name in OVER_DOCUMENTS and self.dataset.include_seeds:
-            raise ValueError(f"dataset.include_seeds: the seeds of method.{name} are passages, not tasks")
+            raise ValueError(
+                f"dataset.include_seeds: the seeds of method.{name} are passages, not tasks"
+            )
         if name in OVER_SEEDS and self.coverage.topics:
-            raise ValueError(f"coverage.topics: method.{name} takes the tasks of the seed file as they are")
+            raise ValueError(
+                f"coverage.topics: method.{name} takes the tasks of the seed file as they are"
+            )
         return self
 
     @model_validator(mode="after")
     def _rivals_are_named(self) -> "Recipe":
-        for key, options in (("method.preference", self.method.preference), ("then.preference", self.then.preference)):
+        for key, options in (
+            ("method.preference", self.method.preference),
+            ("then.preference", self.then.preference),
+        ):
             missing = (
-                [role for role in options.by if role.startswith("rival") and role not in self.models.asked]
+                [
+                    role
+                    for role in options.by
+                    if role.startswith("rival") and role not in self.models.asked
+                ]
                 if options
                 else []
             )
             if missing:
                 raise ValueError(
-                    f"{key}.by: {missing[0]} is nobody; models.rivals names {len(self.models.rivals)} models"
+                    f"{key}.by: {missing[0]} is nobody; models.rivals names "
+                    f"{len(self.models.rivals)} models"
                 )
         return self
 
@@ -129,11 +150,14 @@ class Recipe(Section):
 
     def to_yaml(self) -> str:
         """The resolved recipe as YAML that `load_recipe` reads back."""
-        return yaml.safe_dump(self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True)
+        return yaml.safe_dump(
+            self.model_dump(mode="json", exclude_none=True), sort_keys=False, allow_unicode=True
+        )
 
 
 def packaged_workspace() -> Path:
-    """The recipes, seeds and models.yaml that came with the program: the checkout, or the installed package's copy."""
+    """The recipes, seeds and models.yaml that came with the program: the checkout, or the installed
+    package's copy."""
     package = Path(str(resources.files("localinstruct")))
     checkout = package.parent
     return checkout if (checkout / "models.yaml").is_file() else package / "workspace"
@@ -159,11 +183,14 @@ def find_recipe(name: str) -> Path:
     known = sorted(p.stem for p in (packaged_workspace() / "recipes").glob("*.yaml"))
     close = difflib.get_close_matches(path.stem, known, n=1)
     hint = f"Did you mean {close[0]}?" if close else nearby(path)
-    raise RecipeError(f"{name}: no such recipe. Recipes that came with the program: {', '.join(known)}.", hint)
+    raise RecipeError(
+        f"{name}: no such recipe. Recipes that came with the program: {', '.join(known)}.", hint
+    )
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe and apply `key.path=value` overrides (values are YAML); RecipeError with every problem of both.
+    """Read a recipe and apply `key.path=value` overrides (values are YAML); RecipeError with every
+    problem of both.
 
     Beside other problems, models that models.yaml does not have and absent seeds are named as well.
     """
@@ -171,17 +198,24 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
 
 
 def _built(path: Path, overrides: tuple[str, ...], source: str, workspace: Path | None) -> Recipe:
-    """The recipe in `path`; its names are looked up in `workspace` where something else is wrong."""
+    """The recipe in `path`; its names are looked up in `workspace` where something else is
+    wrong."""
     data = load_yaml(path)
     refused = _refused(data, overrides, path)
     recipe, problems = attempt(Recipe, data, lines_of(path))
     said = [" ".join(part for part in (one.message, one.hint) if part) for one in refused]
-    keys = {one.message.partition(":")[0] for one in refused}  # what names no file is no template either
+    keys = {
+        one.message.partition(":")[0] for one in refused
+    }  # what names no file is no template either
     said += [problem for problem in problems if problem.partition(":")[0] not in keys]
     if recipe is not None and not said:
         return recipe
     said += unknown_names(data, workspace) if workspace else []
-    raise refused[0] if refused and len(said) == 1 else RecipeError(f"{source}: {listing(said)}", CORRECT)
+    raise (
+        refused[0]
+        if refused and len(said) == 1
+        else RecipeError(f"{source}: {listing(said)}", CORRECT)
+    )
 
 
 def _refused(data: dict[str, Any], overrides: tuple[str, ...], path: Path) -> list[RecipeError]:
@@ -210,7 +244,8 @@ def _read_template(data: dict[str, Any], recipe: Path) -> None:
 
 
 def _read_coverage(data: dict[str, Any], recipe: Path) -> None:
-    """Put the topics and personas of files in the place of the files' names, so that the run keeps them."""
+    """Put the topics and personas of files in the place of the files' names, so that the run keeps
+    them."""
     section = data.get("coverage")
     if not isinstance(section, dict):
         return
@@ -242,7 +277,9 @@ def _text_beside(recipe: Path, key: str, name: str) -> str:
     try:
         return path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{key}: {path}: expected a readable UTF-8 text ({error}).", "Mend or replace it.") from None
+        raise RecipeError(
+            f"{key}: {path}: expected a readable UTF-8 text ({error}).", "Mend or replace it."
+        ) from None
 
 
 def _file_beside(recipe: Path, key: str, name: str) -> Path:
@@ -251,7 +288,9 @@ def _file_beside(recipe: Path, key: str, name: str) -> Path:
     found = next((folder / name for folder in folders if (folder / name).is_file()), None)
     if found is None:
         line = lines_of(recipe)(key.split("."))
-        raise RecipeError(f"{key}: {name}: no such file, which {recipe} names{line}.", nearby(folders[0] / name))
+        raise RecipeError(
+            f"{key}: {name}: no such file, which {recipe} names{line}.", nearby(folders[0] / name)
+        )
     return found
 
 
@@ -269,23 +308,32 @@ def changed_keys(old: Recipe, new: Recipe) -> dict[str, tuple[Any, Any]]:
 
 
 def differing_keys(recipes: Sequence[Recipe]) -> dict[str, list[Any]]:
-    """Every key that is not the same in all recipes -> its value in each; None where a recipe has no such key."""
+    """Every key that is not the same in all recipes -> its value in each; None where a recipe has
+    no such key."""
     flat = [_flat(recipe.model_dump(mode="json")) for recipe in recipes]
     values = {key: [one.get(key) for one in flat] for key in sorted(set().union(*flat))}
-    return {key: found for key, found in values.items() if any(value != found[0] for value in found)}
+    return {
+        key: found for key, found in values.items() if any(value != found[0] for value in found)
+    }
 
 
 def _flat(data: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in data.items():
-        flat |= _flat(value, f"{prefix}{key}.") if isinstance(value, dict) else {f"{prefix}{key}": value}
+        flat |= (
+            _flat(value, f"{prefix}{key}.")
+            if isinstance(value, dict)
+            else {f"{prefix}{key}": value}
+        )
     return flat
 
 
 def _override(data: dict[str, Any], override: str) -> None:
     key, equals, value = override.partition("=")
     if not equals or not key:
-        raise RecipeError(f"--set {override}: expected key=value.", "For example: --set generate.target=500")
+        raise RecipeError(
+            f"--set {override}: expected key=value.", "For example: --set generate.target=500"
+        )
     *parents, last = key.strip().split(".")
     for parent in parents:
         data = data.setdefault(parent, {})

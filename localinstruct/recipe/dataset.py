@@ -22,10 +22,11 @@ class Dataset(Section):
     """What the student sees of the kept rows."""
 
     sources: list[Source] = Field(default_factory=list)
-    """Also called `from`: other runs and files to mix with the kept rows, as paths or as mappings with path, weight and
-    max_rows. With generate.target: 0 the dataset is made of these alone."""
+    """Also called `from`: other runs and files to mix with the kept rows, as paths or as mappings
+    with path, weight and max_rows. With generate.target: 0 the dataset is made of these alone."""
     similar: float | None = Field(0.9, gt=0, le=1)
-    """Drop a row of a source above this cosine to a row of an earlier source; None drops exact repetitions only."""
+    """Drop a row of a source above this cosine to a row of an earlier source; None drops exact
+    repetitions only."""
     held_out: float = Field(0.1, ge=0, lt=1)
     """Share of the kept rows set aside for the held-out loss."""
     max_rows: int | None = Field(None, ge=1)
@@ -35,7 +36,8 @@ class Dataset(Section):
     decontaminate: bool = True
     """Drop rows whose instruction and input also stand in evaluate.tasks."""
     phrasing: Literal["plain", "self-instruct"] = "plain"
-    """How a task is put: as it is, or in one of Self-Instruct's thirteen forms, drawn for each row."""
+    """How a task is put: as it is, or in one of Self-Instruct's thirteen forms, drawn for each
+    row."""
 
     @model_validator(mode="before")
     @classmethod

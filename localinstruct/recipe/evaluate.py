@@ -9,9 +9,11 @@ class Evaluate(Section):
     """Base against student."""
 
     tasks: str | None = None
-    """Held-out tasks: rows with instruction, input, output, optional family and check; or Self-Instruct's or AlpacaEval's."""
+    """Held-out tasks: rows with instruction, input, output, optional family and check; or
+    Self-Instruct's or AlpacaEval's."""
     text: str | None = None
-    """General text on which forgetting is measured, a UTF-8 file; None takes the one that came with the program."""
+    """General text on which forgetting is measured, a UTF-8 file; None takes the one that came with
+    the program."""
     side_by_side: int = Field(12, ge=0)
     """Answers of base and student shown next to each other in the report."""
     max_tokens: int = Field(256, ge=1)

@@ -15,7 +15,8 @@ class Models(Section):
     encoder: str = "all-minilm-l6-v2"
     """Embeds instructions for novelty."""
     answerer: str | None = None
-    """Answers the instructions in `then.answer`, in place of the teacher that wrote them: a stronger model, say."""
+    """Answers the instructions in `then.answer`, in place of the teacher that wrote them: a
+    stronger model, say."""
     rivals: list[str] = Field(default_factory=list)
     """More models whose answers compete in `then.preference`."""
     judge: str | None = None
@@ -23,7 +24,12 @@ class Models(Section):
 
     @property
     def asked(self) -> dict[str, str]:
-        """Role of a prompt -> name of the model that is asked; a role that nobody was named for falls to the teacher."""
+        """Role of a prompt -> name of the model that is asked; a role that nobody was named for
+        falls to the teacher."""
         named = {"answerer": self.answerer, "judge": self.judge}
         rivals = {f"rival-{number}": name for number, name in enumerate(self.rivals, 1)}
-        return {"teacher": self.teacher, **{role: name or self.teacher for role, name in named.items()}, **rivals}
+        return {
+            "teacher": self.teacher,
+            **{role: name or self.teacher for role, name in named.items()},
+            **rivals,
+        }

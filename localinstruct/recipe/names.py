@@ -1,6 +1,8 @@
-"""Names in a recipe that stand for nothing: looked up where it has other problems too, so that all of them come at once.
+"""Names in a recipe that stand for nothing: looked up where it has other problems too, so that all
+of them come at once.
 
-A recipe without other problems is not looked up here: whether its models are there is asked when a stage needs them.
+A recipe without other problems is not looked up here: whether its models are there is asked when a
+stage needs them.
 """
 
 import os
@@ -14,12 +16,14 @@ from localinstruct.recipe.models import Models
 
 
 def unknown_names(data: Mapping[str, Any], workspace: Path) -> Iterator[str]:
-    """A sentence for each model that models.yaml does not have, for what is wrong with that file, and for absent seeds."""
+    """A sentence for each model that models.yaml does not have, for what is wrong with that file,
+    and for absent seeds."""
     named = data.get("models")
     if isinstance(named, dict):
         yield from _unknown_models(named, workspace)
     seeds = data.get("seeds")
-    if isinstance(seeds, str) and seeds.strip() and not os.path.exists(workspace / seeds):  # noqa: PTH110 (also where the name is too long for a path)
+    if isinstance(seeds, str) and seeds.strip() and not os.path.exists(workspace / seeds):  # noqa: PTH110
+        # (exists answers False, not with an error, where the name is too long for a path)
         yield f"seeds: {workspace / seeds}: no such file."
 
 

@@ -20,7 +20,8 @@ class Lora(Section):
     target_modules: str | list[str] = "all-linear"
     """Layers that get an adapter."""
     use_dora: bool = False
-    """DoRA: learn each weight's length apart from its direction (Liu et al. 2024, arXiv 2402.09353); slower."""
+    """DoRA: learn each weight's length apart from its direction (Liu et al. 2024, arXiv
+    2402.09353); slower."""
     use_rslora: bool = False
     """rsLoRA: scale by alpha / sqrt(r), for high ranks (Kalajdzievski 2023, arXiv 2312.03732)."""
 
@@ -29,13 +30,16 @@ class Train(Section):
     """Fine-tuning with TRL. Defaults follow Alpaca where LoRA does not ask for others."""
 
     mode: Literal["lora", "qlora", "full"] = "lora"
-    """An adapter; an adapter on a base quantised to 4 bits (needs bitsandbytes and a GPU); or all weights."""
+    """An adapter; an adapter on a base quantised to 4 bits (needs bitsandbytes and a GPU); or all
+    weights."""
     objective: Literal["sft", "dpo"] = "sft"
-    """Learn the answers, or to prefer them to the rejected ones (rows with `rejected`; Rafailov et al. 2023)."""
+    """Learn the answers, or to prefer them to the rejected ones (rows with `rejected`; Rafailov et
+    al. 2023)."""
     beta: float = Field(0.1, gt=0)
     """DPO: how closely the student stays with its reference, which is the base."""
     template: str = "alpaca"
-    """`alpaca` (its two prompts), `chat` (the student's own template), or a template file (docs/templates.md)."""
+    """`alpaca` (its two prompts), `chat` (the student's own template), or a template file
+    (docs/templates.md)."""
     loss_on: Literal["last", "all"] = "last"
     """Which of the assistant's turns are learnt in a row with earlier turns."""
     lora: Lora = Lora()
@@ -57,7 +61,8 @@ class Train(Section):
     max_length: int = Field(512, ge=8)
     """Tokens per row; longer rows lose the end of their answer and are counted."""
     batching: Literal["auto", "padding_free", "grouped"] = "auto"
-    """How the rows of a step share the device: glued together without padding, or with rows of about their length."""
+    """How the rows of a step share the device: glued together without padding, or with rows of
+    about their length."""
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Numbers to compute with; auto: bf16 where the GPU has it, else fp32."""
     devices: int = Field(1, ge=1)
@@ -89,9 +94,15 @@ class Train(Section):
     @model_validator(mode="after")
     def _fits_together(self) -> "Train":
         if self.sharding == "fsdp" and self.devices == 1:
-            raise ValueError("sharding: fsdp spreads a model over several devices; set devices to their number")
+            raise ValueError(
+                "sharding: fsdp spreads a model over several devices; set devices to their number"
+            )
         if self.mode == "qlora" and self.sharding == "fsdp":
-            raise ValueError("mode: qlora is not offered with sharding: fsdp; use mode: lora, or sharding: none")
+            raise ValueError(
+                "mode: qlora is not offered with sharding: fsdp; use mode: lora, or sharding: none"
+            )
         if self.objective == "dpo" and self.batching == "padding_free":
-            raise ValueError("batching: padding_free is not offered with objective: dpo; use batching: grouped")
+            raise ValueError(
+                "batching: padding_free is not offered with objective: dpo; use batching: grouped"
+            )
         return self

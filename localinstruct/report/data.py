@@ -1,7 +1,8 @@
 """What the report counts: one pass over each table of a run's store, and the training metrics.
 
-Everything is aggregated or sampled on the way, so 52,000 rows need little more memory than 300, and the
-same store gives the same numbers and the same samples. Not covered: words and layout (report.py, report.html.j2).
+Everything is aggregated or sampled on the way, so 52,000 rows need little more memory than 300, and
+the same store gives the same numbers and the same samples. Not covered: words and layout
+(report.py, report.html.j2).
 """
 
 import bisect
@@ -52,11 +53,14 @@ class Sample:
 
 @dataclass(slots=True)
 class KeptSurvey:
-    """The kept rows: lengths in words, cosines to the nearest row, the pairs just below the threshold, a sample."""
+    """The kept rows: lengths in words, cosines to the nearest row, the pairs just below the
+    threshold, a sample."""
 
     count: int = 0
     with_input: int = 0
-    words: dict[str, list[int]] = field(default_factory=lambda: {"instruction": [], "input": [], "output": []})
+    words: dict[str, list[int]] = field(
+        default_factory=lambda: {"instruction": [], "input": [], "output": []}
+    )
     scores: list[float] = field(default_factory=list)
     borderline: list[Pair] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -74,7 +78,8 @@ class Reason:
 
 @dataclass(slots=True)
 class RejectSurvey:
-    """The rejects: by reason, by stage, cosines of those too similar, the pairs just above the threshold."""
+    """The rejects: by reason, by stage, cosines of those too similar, the pairs just above the
+    threshold."""
 
     reasons: list[Reason]
     scores: list[float] = field(default_factory=list)
@@ -92,7 +97,8 @@ class RejectSurvey:
 
 @dataclass(frozen=True, slots=True)
 class CompletionSurvey:
-    """The completion log: prompts, completions and cut-off ones of committed episodes; prompts of episodes never finished."""
+    """The completion log: prompts, completions and cut-off ones of committed episodes; prompts of
+    episodes never finished."""
 
     prompts: int = 0
     completions: int = 0
@@ -122,10 +128,17 @@ def survey_kept(run: Run, threshold: float, rng: Random) -> KeptSurvey:
     for place, (instance, neighbours) in enumerate(run.kept_with_neighbours()):
         _measure(survey, instance)
         top = neighbours[0] if neighbours and neighbours[0].text else None
-        score = instance.lineage.scores.get("novelty_max", top.score if top else None) if top else None
+        score = (
+            instance.lineage.scores.get("novelty_max", top.score if top else None) if top else None
+        )
         if score is not None and top is not None and math.isfinite(score):
             survey.scores.append(score)
-            _hold(nearest, abs(threshold - score), place, Pair(instance.instruction, top.text, score, True))
+            _hold(
+                nearest,
+                abs(threshold - score),
+                place,
+                Pair(instance.instruction, top.text, score, True),
+            )
         if place in wanted:
             survey.samples.append(Sample(instance, top.text if top else "", score))
     survey.borderline = _nearest_first(nearest)
@@ -143,7 +156,10 @@ def _measure(survey: KeptSurvey, instance: Instance) -> None:
 
 def survey_rejects(run: Run, threshold: float, rng: Random) -> RejectSurvey:
     """Read the rejects once. Examples are a uniform sample of each reason."""
-    reasons = {(stage, reason): Reason(stage, reason, count) for stage, reason, count in run.reject_counts()}
+    reasons = {
+        (stage, reason): Reason(stage, reason, count)
+        for stage, reason, count in run.reject_counts()
+    }
     seen: Counter[tuple[str, str]] = Counter()
     survey = RejectSurvey(list(reasons.values()))
     nearest: list[tuple[float, int, Pair]] = []
@@ -162,7 +178,8 @@ def survey_rejects(run: Run, threshold: float, rng: Random) -> RejectSurvey:
 
 
 def _sample(chosen: list[Reject], reject: Reject, seen: int, rng: Random) -> None:
-    """Reservoir sampling (Vitter 1985, algorithm R): each of the `seen` + 1 so far is equally likely to be in."""
+    """Reservoir sampling (Vitter 1985, algorithm R): each of the `seen` + 1 so far is equally
+    likely to be in."""
     if len(chosen) < EXAMPLES:
         chosen.append(reject)
     elif (place := rng.randrange(seen + 1)) < EXAMPLES:
@@ -181,7 +198,8 @@ def _nearest_first(nearest: list[tuple[float, int, Pair]]) -> list[Pair]:
 
 
 def survey_completions(run: Run) -> CompletionSurvey:
-    """Count what was asked and answered; episodes in flight when generation stopped are counted apart."""
+    """Count what was asked and answered; episodes in flight when generation stopped are counted
+    apart."""
     committed = {episode for episode, *_ in run.episodes()}
     counts: Counter[str] = Counter()
     for episode, _, _, _, completions in run.completion_log():
@@ -195,7 +213,8 @@ def survey_completions(run: Run) -> CompletionSurvey:
 
 
 def clock(moments: Sequence[float]) -> Clock:
-    """A clock over unix times. A pause is a gap above PAUSE and five times the usual wait between two bursts."""
+    """A clock over unix times. A pause is a gap above PAUSE and five times the usual wait between
+    two bursts."""
     ordered = sorted(moments)
     gaps = [(a, b) for a, b in itertools.pairwise(ordered) if b - a > 1]
     usual = sorted(b - a for a, b in gaps)[len(gaps) // 2] if len(gaps) >= 2 * EXAMPLES else 0.0
@@ -204,7 +223,8 @@ def clock(moments: Sequence[float]) -> Clock:
 
 
 def rate(arrivals: Sequence[tuple[float, float]], most: int = 60) -> list[tuple[float, float]]:
-    """(middle of the interval, amount per second) from (seconds, amount), over at most `most` equal intervals."""
+    """(middle of the interval, amount per second) from (seconds, amount), over at most `most` equal
+    intervals."""
     if not arrivals or arrivals[-1][0] <= 0:
         return []
     end = arrivals[-1][0]
@@ -217,7 +237,8 @@ def rate(arrivals: Sequence[tuple[float, float]], most: int = 60) -> list[tuple[
 
 
 def bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
-    """How many values lie in each [edges[i], edges[i + 1]); those outside go to the first and the last."""
+    """How many values lie in each [edges[i], edges[i + 1]); those outside go to the first and the
+    last."""
     counts = [0] * (len(edges) - 1)
     for value in values:
         counts[min(max(bisect.bisect_right(edges, value) - 1, 0), len(counts) - 1)] += 1
@@ -225,14 +246,18 @@ def bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of train/metrics.jsonl; a torn or foreign line is skipped, a missing file is no lines."""
+    """The lines of train/metrics.jsonl; a torn or foreign line is skipped, a missing file is no
+    lines."""
     return list(_json_lines(path)) if path.is_file() else []
 
 
 def curve(metrics: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
-    """(step, value) in order of steps. A step repeated by a resumed training counts once, as it went last."""
+    """(step, value) in order of steps. A step repeated by a resumed training counts once, as it
+    went last."""
     points = {
-        line["step"]: line[name] for line in metrics if _is_number(line.get("step")) and _is_number(line.get(name))
+        line["step"]: line[name]
+        for line in metrics
+        if _is_number(line.get("step")) and _is_number(line.get(name))
     }
     return sorted(points.items())
 

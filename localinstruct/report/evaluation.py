@@ -1,8 +1,10 @@
-"""The report's words about forgetting, other comparisons, weak kinds and counts by topic or source; as values for the template.
+"""The report's words about forgetting, other comparisons, weak kinds and counts by topic or source;
+as values for the template.
 
-Read like the rest of the report: a key that an older run lacks is a part that is left out. Counts are shown for whatever a
-stage stored as {name: count} under one of the names in COUNTED, and for generate's coverage. Not covered: base and student
-on the recipe's own tasks (report_sections.evaluation).
+Read like the rest of the report: a key that an older run lacks is a part that is left out. Counts
+are shown for whatever a stage stored as {name: count} under one of the names in COUNTED, and for
+generate's coverage. Not covered: base and student on the recipe's own tasks
+(report_sections.evaluation).
 """
 
 import json
@@ -16,7 +18,13 @@ from localinstruct.records import StageResult
 from localinstruct.store.folder import COMPARISONS
 
 """Folder below evaluation/ with one JSON file for each comparison that was asked for."""
-COUNTED = {"by_topic": "topic", "topics": "topic", "by_source": "source", "sources": "source", "coverage": "topic"}
+COUNTED = {
+    "by_topic": "topic",
+    "topics": "topic",
+    "by_source": "source",
+    "sources": "source",
+    "coverage": "topic",
+}
 MOST = 20
 
 
@@ -31,11 +39,18 @@ def forgetting(evaluate: StageResult) -> dict[str, Any]:
         facts.append(("text", f"{measured['text']}, {measured['tokens']:,} tokens"))
     if measured.get("lost") is not None:
         facts.append(("right answers of the base that are now wrong", f"{measured['lost']:,}"))
-    return {"facts": facts, "lost": measured.get("lost") or 0, "answers": measured.get("lost_answers") or []}
+    return {
+        "facts": facts,
+        "lost": measured.get("lost") or 0,
+        "answers": measured.get("lost_answers") or [],
+    }
 
 
-def weak_sides(recipe: Recipe, evaluate: StageResult, where: str, name: str) -> dict[str, list[Any]]:
-    """The weakest families and topics, and the commands against them (one for all where the method cannot be steered)."""
+def weak_sides(
+    recipe: Recipe, evaluate: StageResult, where: str, name: str
+) -> dict[str, list[Any]]:
+    """The weakest families and topics, and the commands against them (one for all where the method
+    cannot be steered)."""
     kinds, topics = list(evaluate.get("weakest") or []), list(evaluate.get("weakest_topics") or [])
     commands = [remedy(recipe, kind["family"], where, name) for kind in kinds]
     commands += [topic_remedy(recipe, topic["topic"], where, name) for topic in topics]
@@ -56,19 +71,30 @@ def read_comparisons(run_path: Path) -> list[dict[str, Any]]:
 def comparison(stored: Mapping[str, Any]) -> dict[str, Any]:
     """A stored comparison as a title and facts."""
     tasks, judged = stored.get("tasks") or {}, stored.get("pairwise") or {}
-    facts: list[tuple[str, str]] = [("tasks", ", ".join(stored.get("files") or []) or "the held-out rows")]
+    facts: list[tuple[str, str]] = [
+        ("tasks", ", ".join(stored.get("files") or []) or "the held-out rows")
+    ]
     if tasks:
         gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
-        facts.append(("right answers", f"{tasks['base']:.1%} → {tasks['student']:.1%} of {tasks['count']:,}"))
+        facts.append(
+            ("right answers", f"{tasks['base']:.1%} → {tasks['student']:.1%} of {tasks['count']:,}")
+        )
         facts.append(("gain", f"{gain} points ({low} to {high})"))
     if judged:
         rate, (low, high) = judged["rate"], judged["interval"]
-        won = f"{rate:.0%} ({low:.0%} to {high:.0%})" if rate is not None else "the judge cannot tell them apart"
+        won = (
+            f"{rate:.0%} ({low:.0%} to {high:.0%})"
+            if rate is not None
+            else "the judge cannot tell them apart"
+        )
         facts += [
             ("judge", judged["judge"]),
             ("win rate of the student", won),
             ("pairs judged in both orders", f"{judged['pairs']:,}"),
-            ("student, other, same seat, tie", " · ".join(f"{judged['tally'][key]:,}" for key in ORDER)),
+            (
+                "student, other, same seat, tie",
+                " · ".join(f"{judged['tally'][key]:,}" for key in ORDER),
+            ),
             ("prefers the first seat by", f"{judged['position_bias']:+.0%}".replace("-", "−")),
             ("verdicts not in form", f"{judged['unreadable']:,} of {judged['verdicts']:,}"),
         ]
@@ -80,10 +106,13 @@ Counts = dict[str, tuple[int, int | None]]
 
 
 def _as_counts(value: Any) -> Counts:
-    """What a stage counted, {name: rows} or coverage's list of {topic, kept, quota}; empty for anything else."""
+    """What a stage counted, {name: rows} or coverage's list of {topic, kept, quota}; empty for
+    anything else."""
     if isinstance(value, Mapping) and all(isinstance(count, int) for count in value.values()):
         return {str(name): (count, None) for name, count in value.items()}
-    if isinstance(value, list) and all(isinstance(one, Mapping) and {"topic", "kept"} <= set(one) for one in value):
+    if isinstance(value, list) and all(
+        isinstance(one, Mapping) and {"topic", "kept"} <= set(one) for one in value
+    ):
         return {str(one["topic"]): (one["kept"], one.get("quota")) for one in value}
     return {}
 
@@ -102,10 +131,17 @@ def counted(results: Mapping[str, StageResult | None]) -> list[dict[str, Any]]:
 
 
 def _table(name: str, counts: Counts, *, fewest_first: bool) -> dict[str, Any]:
-    """(name, rows, asked, share) of MOST at most; those of topics that were asked for begin with what is missing most."""
+    """(name, rows, asked, share) of MOST at most; those of topics that were asked for begin with
+    what is missing most."""
     total = sum(count for count, _ in counts.values()) or 1
     sign = 1 if fewest_first else -1
-    missing = {one: (asked is None, sign * count / (asked or 1), one) for one, (count, asked) in counts.items()}
-    rows = [(one, *counts[one], counts[one][0] / total) for one in sorted(counts, key=lambda one: missing[one])]
+    missing = {
+        one: (asked is None, sign * count / (asked or 1), one)
+        for one, (count, asked) in counts.items()
+    }
+    rows = [
+        (one, *counts[one], counts[one][0] / total)
+        for one in sorted(counts, key=lambda one: missing[one])
+    ]
     asked = any(asked is not None for _, asked in counts.values())
     return {"name": name, "asked": asked, "rows": rows[:MOST], "left": len(rows[MOST:])}

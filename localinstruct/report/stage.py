@@ -1,9 +1,11 @@
-"""The report: runs/NAME/report.html, one file that a person can read, print and pass on without any network.
+"""The report: runs/NAME/report.html, one file that a person can read, print and pass on without any
+network.
 
-Reads the store and the stage results, never a model. A stage that has not run, a missing key, a run with no rows: each
-becomes a sentence, never an error. Everything a model wrote is clipped, has its control and bidirectional characters
-made visible, and is escaped; the page's own policy forbids scripts and every request. Numbers come from report_data.py,
-words from report_sections.py, drawings from charts.py, layout from report.html.j2. Not covered: several runs in one.
+Reads the store and the stage results, never a model. A stage that has not run, a missing key, a run
+with no rows: each becomes a sentence, never an error. Everything a model wrote is clipped, has its
+control and bidirectional characters made visible, and is escaped; the page's own policy forbids
+scripts and every request. Numbers come from report_data.py, words from report_sections.py, drawings
+from charts.py, layout from report.html.j2. Not covered: several runs in one.
 """
 
 import hashlib
@@ -43,8 +45,9 @@ REASONS = 30
 """Reject reasons that are listed."""
 STYLES = {"parse": "hollow", "filter": "mid", "novelty": "accent"}
 """Stage of a reject -> how its bar is drawn."""
-# Controls but tab and newline; zero-width and bidirectional formatting; line separators; surrogates; tags. The joiners
-# U+200C and U+200D stay: Persian, Hindi and emoji are wrong without them.
+# Controls but tab and newline; zero-width and bidirectional formatting; line separators;
+# surrogates; tags. The joiners U+200C and U+200D stay: Persian, Hindi and emoji are wrong without
+# them.
 HIDDEN = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
     "\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
@@ -52,7 +55,8 @@ HIDDEN = re.compile(
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
-    """Write report.html whole and return its name in the run directory, its size and its digest; and the cards.
+    """Write report.html whole and return its name in the run directory, its size and its digest;
+    and the cards.
 
     The commands in the report are meant to be typed in `workspace`.
     """
@@ -64,13 +68,18 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
 
 
 def render(recipe: Recipe, run: Run, where: str) -> str:
-    """The whole page; `where` is how a command names this run. No clock, no environment: same store, same bytes."""
+    """The whole page; `where` is how a command names this run. No clock, no environment: same
+    store, same bytes."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("localinstruct", "report"), autoescape=True, undefined=StrictUndefined,
-        finalize=shown, trim_blocks=True, lstrip_blocks=True,
-    )  # fmt: skip
+        loader=PackageLoader("localinstruct", "report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
     environment.filters |= {"clip": clip, "percent": percent, "duration": duration}
     return environment.get_template("report.html.j2").render(content(recipe, run, where)) + "\n"
 
@@ -113,7 +122,9 @@ def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
         "lengths": _lengths(kept),
         "kept": kept,
         "timing": timing,
-        "training": training(data.read_metrics(run.path / "train" / "metrics.jsonl"), results["train"] or {}),
+        "training": training(
+            data.read_metrics(run.path / "train" / "metrics.jsonl"), results["train"] or {}
+        ),
         "evaluation": evaluation(results["evaluate"] or {}),
         "provenance": provenance(recipe, run, results, where),
         "date": _date(run),
@@ -121,7 +132,8 @@ def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
 
 
 def shown(value: Any) -> Any:
-    """What the template prints for a value: markup of ours as it is, anything else with hidden characters named."""
+    """What the template prints for a value: markup of ours as it is, anything else with hidden
+    characters named."""
     if isinstance(value, Markup):
         return value
     text = str(value).replace("\r\n", "\n")
@@ -130,22 +142,36 @@ def shown(value: Any) -> Any:
 
 def clip(text: str, limit: int = CLIP) -> str:
     """The beginning of a long text, with how long it is."""
-    return text if len(text) <= limit else f"{text[:limit].rstrip()} … ({len(text):,} characters in all)"
+    return (
+        text
+        if len(text) <= limit
+        else f"{text[:limit].rstrip()} … ({len(text):,} characters in all)"
+    )
 
 
 def _where(path: Path, workspace: Path) -> str:
-    """The run as seen from the workspace; elsewhere its last two names, because a report may be passed on."""
+    """The run as seen from the workspace; elsewhere its last two names, because a report may be
+    passed on."""
     inside, root = path.resolve(), workspace.resolve()
-    return str(inside.relative_to(root)) if inside.is_relative_to(root) else f"{inside.parent.name}/{inside.name}"
+    return (
+        str(inside.relative_to(root))
+        if inside.is_relative_to(root)
+        else f"{inside.parent.name}/{inside.name}"
+    )
 
 
 def _date(run: Run) -> str:
     entry = run.stage("generate")
-    return datetime.fromtimestamp(entry.started, UTC).strftime("%-d %B %Y, %H:%M UTC") if entry else ""
+    return (
+        datetime.fromtimestamp(entry.started, UTC).strftime("%-d %B %Y, %H:%M UTC") if entry else ""
+    )
 
 
-def _similarity(kept: data.KeptSurvey, rejects: data.RejectSurvey, novelty: Novelty) -> Markup | None:
-    """Similarities of both sides over bins that meet at the threshold, so that no bin mixes them."""
+def _similarity(
+    kept: data.KeptSurvey, rejects: data.RejectSurvey, novelty: Novelty
+) -> Markup | None:
+    """Similarities of both sides over bins that meet at the threshold, so that no bin mixes
+    them."""
     scores, threshold = kept.scores + rejects.scores, novelty.threshold
     if not scores:
         return None
@@ -154,7 +180,8 @@ def _similarity(kept: data.KeptSurvey, rejects: data.RejectSurvey, novelty: Nove
     below = int((threshold - low) / width) + 1
     edges = [threshold + k * width for k in range(-below, int((1 - threshold) / width + 0.999) + 1)]
     edges = [max(edges[0], low), *edges[1:], *([1.0] if edges[-1] < 1 else [])]
-    # The threshold itself passes: nudge the edge so that a row exactly on it counts on the kept side.
+    # The threshold itself passes: nudge the edge so that a row exactly on it counts on the kept
+    # side.
     at = [edge + 1e-9 if abs(edge - threshold) < 1e-12 else edge for edge in edges]
     groups = [
         charts.Bars("kept", data.bins(kept.scores, at)),
@@ -166,32 +193,42 @@ def _similarity(kept: data.KeptSurvey, rejects: data.RejectSurvey, novelty: Nove
 
 
 def _lengths(kept: data.KeptSurvey) -> list[Markup]:
-    """One small histogram each for instruction, input and output; the last bin takes all that are longer."""
+    """One small histogram each for instruction, input and output; the last bin takes all that are
+    longer."""
     return [_length_chart(part, sorted(words)) for part, words in kept.words.items() if words]
 
 
 def _length_chart(part: str, words: Sequence[int]) -> Markup:
     top = words[int(0.99 * (len(words) - 1))] + 1
-    width = next(w * 10**power for power in range(9) for w in (1, 2, 5) if top / (w * 10**power) <= 20)
+    width = next(
+        w * 10**power for power in range(9) for w in (1, 2, 5) if top / (w * 10**power) <= 20
+    )
     edges = [float(k * width) for k in range(-(-top // width) + 1)]
     beyond = sum(value >= edges[-1] for value in words)
     middle = words[len(words) // 2]
     title = f"{part.capitalize()}, median {middle:,} word{'' if middle == 1 else 's'}"
     label = f"words ({beyond:,} longer, in the last bar)" if beyond else "words"
-    return charts.histogram(title, edges, [charts.Bars("rows", data.bins(words, edges))], label, width=charts.NARROW)
+    return charts.histogram(
+        title, edges, [charts.Bars("rows", data.bins(words, edges))], label, width=charts.NARROW
+    )
 
 
 def _timing(run: Run) -> dict[str, Any] | None:
-    """Kept rows and tokens per second over the time at work; pauses take no width and are marked."""
+    """Kept rows and tokens per second over the time at work; pauses take no width and are
+    marked."""
     episodes, (_, usage) = run.episodes(), run.completion_usage()
-    clock = data.clock([arrived for arrived, _ in usage] + [committed for *_, committed in episodes])
+    clock = data.clock(
+        [arrived for arrived, _ in usage] + [committed for *_, committed in episodes]
+    )
     commits = sorted((clock.at(committed), kept) for _, kept, _, _, committed in episodes)
     arrivals = [(clock.at(arrived), float(tokens)) for arrived, tokens in usage]
     if not commits or not arrivals:
         return None
     total, end = 0, max(commits[-1][0], arrivals[-1][0])
     unit, size = next(
-        (u, s) for u, s, most in (("s", 1, 180), ("min", 60, 10_800), ("h", 3600, float("inf"))) if end < most
+        (u, s)
+        for u, s, most in (("s", 1, 180), ("min", 60, 10_800), ("h", 3600, float("inf")))
+        if end < most
     )
     growth = [(0.0, 0.0)]
     for seconds, kept in commits:
@@ -201,7 +238,9 @@ def _timing(run: Run) -> dict[str, Any] | None:
     marks = [charts.Mark(clock.at(begin) / size, "paused") for begin, _ in clock.pauses]
     label = f"time at work, {unit}"
     return {
-        "kept": charts.line_chart("Rows kept", [charts.Series("rows kept", growth)], label, marks, whole=True),
+        "kept": charts.line_chart(
+            "Rows kept", [charts.Series("rows kept", growth)], label, marks, whole=True
+        ),
         "speed": charts.line_chart(
             "Output tokens per second", [charts.Series("tokens per second", speed)], label, marks
         ),

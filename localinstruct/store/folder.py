@@ -1,7 +1,7 @@
 """The folder of a run: made, told from folders of other things, and emptied for --fresh.
 
-Whatever has no run.sqlite and no run.lock was not begun by us, and is neither written to nor deleted. Not covered:
-somebody who puts a file of such a name among things of their own.
+Whatever has no run.sqlite and no run.lock was not begun by us, and is neither written to nor
+deleted. Not covered: somebody who puts a file of such a name among things of their own.
 """
 
 import os
@@ -19,14 +19,20 @@ COMPARISONS = "comparisons"
 
 
 def require_run_or_room(path: Path) -> None:
-    """RunConflict when something that is no run has the place of one; nothing is opened or written."""
+    """RunConflict when something that is no run has the place of one; nothing is opened or
+    written."""
     if not os.path.lexists(path):
         return
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
     if names and not names & {STORE, LOCK}:
-        found = f"a folder without {STORE} and with other things" if path.is_dir() else "something that is no folder"
+        found = (
+            f"a folder without {STORE} and with other things"
+            if path.is_dir()
+            else "something that is no folder"
+        )
         raise RunConflict(
-            f"{path}: expected a run, or nothing of this name; found {found}. Nothing was changed there.",
+            f"{path}: expected a run, or nothing of this name; found {found}. Nothing was "
+            "changed there.",
             f"Use another --name, or move it away: mv {path} ELSEWHERE",
         )
 
@@ -38,7 +44,8 @@ def require_outside(output: Path) -> None:
     if inside:
         raise UsageError(
             f"{output}: inside the run {inside}, where only the run itself writes.",
-            "Choose an --output elsewhere, or leave it out: then the export has a name of its own in the run.",
+            "Choose an --output elsewhere, or leave it out: then the export has a name of its "
+            "own in the run.",
         )
 
 
@@ -48,12 +55,14 @@ def make_folder(path: Path) -> None:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
     except (FileExistsError, NotADirectoryError):
         raise RunConflict(
-            f"{path}: expected a folder or room for one, found a file there or above it.", "Move that file away."
+            f"{path}: expected a folder or room for one, found a file there or above it.",
+            "Move that file away.",
         ) from None
 
 
 def empty_run(path: Path) -> None:
-    """Delete all of a run but its lock, which the caller holds: the store first, so that it is no run any more."""
+    """Delete all of a run but its lock, which the caller holds: the store first, so that it is no
+    run any more."""
     for entry in sorted(path.iterdir(), key=lambda one: one.name != STORE):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)

@@ -1,9 +1,11 @@
-"""Every row of the store carries a checksum of itself, because SQLite does not notice a flipped bit inside a value.
+"""Every row of the store carries a checksum of itself, because SQLite does not notice a flipped bit
+inside a value.
 
-`checksum` is written with each row; `damage` reads the whole store, once, when a run is opened for writing or exported: SQLite's
-own structure, every row's checksum, and that each committed episode still has all the rows it was committed with. What
-the disk itself refuses (full, read-only, failing) is put into one sentence by `plain_words`. Not covered: the write-ahead
-log of a killed run, where SQLite drops everything behind a damaged place, as it must after a power cut.
+`checksum` is written with each row; `damage` reads the whole store, once, when a run is opened for
+writing or exported: SQLite's own structure, every row's checksum, and that each committed episode
+still has all the rows it was committed with. What the disk itself refuses (full, read-only,
+failing) is put into one sentence by `plain_words`. Not covered: the write-ahead log of a killed
+run, where SQLite drops everything behind a damaged place, as it must after a power cut.
 """
 
 import errno
@@ -24,39 +26,57 @@ RESERVE = 64 * 2**20
 """Bytes left free on the run's disk, so that it can still be closed, shown and reported on."""
 TABLES = ("meta", "tape", "episodes", "kept", "rejects", "stages")
 REFUSALS = {
-    errno.ENOSPC: "the disk is full", errno.EDQUOT: "the disk quota is used up", errno.EROFS: "the disk is read-only",
-    errno.EIO: "the disk failed to read or write", errno.EMFILE: "too many files are open in this process",
-    errno.ENFILE: "too many files are open on this machine", errno.EACCES: "this user may not write there",
-    errno.EPERM: "this user may not do that there", errno.EFBIG: "a file has reached the largest size allowed",
-}  # fmt: skip
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EROFS: "the disk is read-only",
+    errno.EIO: "the disk failed to read or write",
+    errno.EMFILE: "too many files are open in this process",
+    errno.ENFILE: "too many files are open on this machine",
+    errno.EACCES: "this user may not write there",
+    errno.EPERM: "this user may not do that there",
+    errno.EFBIG: "a file has reached the largest size allowed",
+}
 """What a system call answers -> what it means."""
 SQLITE_REFUSALS = {
-    "SQLITE_FULL": "the disk is full", "SQLITE_READONLY": "the store is read-only", "SQLITE_IOERR": "the disk failed to "
-    "read or write", "SQLITE_CANTOPEN": "the store cannot be opened (rights, or too many open files)",
-    "SQLITE_BUSY": "another program holds the store", "SQLITE_NOMEM": "there is no memory left",
-}  # fmt: skip
+    "SQLITE_FULL": "the disk is full",
+    "SQLITE_READONLY": "the store is read-only",
+    "SQLITE_IOERR": "the disk failed to read or write",
+    "SQLITE_CANTOPEN": "the store cannot be opened (rights, or too many open files)",
+    "SQLITE_BUSY": "another program holds the store",
+    "SQLITE_NOMEM": "there is no memory left",
+}
 """Beginning of SQLite's error name -> what it means."""
 VAGUE = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
-"""Behind these are many causes (SQLite keeps the system's error to itself), so the disk is asked which."""
+"""Behind these are many causes (SQLite keeps the system's error to itself), so the disk is asked
+which."""
 
 
 PROBE_BYTES = 2**20
 TORCH_WRITES = ("unexpected pos", "PytorchStreamWriter", "basic_ios::clear")
-"""In the text of the RuntimeError that torch raises, whatever the cause, when a file of its could not be written."""
+"""In the text of the RuntimeError that torch raises, whatever the cause, when a file of its could
+not be written."""
 
 
 def checksum(values: tuple[Any, ...]) -> str:
-    """16 hex digits over the values of a row as SQLite gives them back: int, float, str, bytes, None."""
+    """16 hex digits over the values of a row as SQLite gives them back: int, float, str, bytes,
+    None."""
     return hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def damage(database: sqlite3.Connection, schema: str) -> list[str]:
-    """What is wrong with a store of this `schema`, in sentences; empty when every row is as it was written."""
+    """What is wrong with a store of this `schema`, in sentences; empty when every row is as it was
+    written."""
     try:
         database.execute("BEGIN")  # one snapshot, whoever writes meanwhile
         try:
-            structure = [text for (text,) in database.execute("PRAGMA integrity_check(5)") if text != "ok"]
-            return structure or _other_schema(database, schema) or [*_altered(database), *_missing(database)]
+            structure = [
+                text for (text,) in database.execute("PRAGMA integrity_check(5)") if text != "ok"
+            ]
+            return (
+                structure
+                or _other_schema(database, schema)
+                or [*_altered(database), *_missing(database)]
+            )
         finally:
             database.execute("ROLLBACK")
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -69,13 +89,21 @@ def _other_schema(database: sqlite3.Connection, schema: str) -> list[str]:
     with closing(sqlite3.connect(":memory:")) as fresh:
         fresh.executescript(schema)
         wanted = fresh.execute(query).fetchall()
-    return [] if database.execute(query).fetchall() == wanted else ["its tables are not those that were made"]
+    return (
+        []
+        if database.execute(query).fetchall() == wanted
+        else ["its tables are not those that were made"]
+    )
 
 
 def _altered(database: sqlite3.Connection) -> Iterator[str]:
     """One sentence per table with rows that do not fit their checksum."""
     for table in TABLES:
-        bad = [row[0] for row in database.execute(f"SELECT * FROM {table}") if checksum(row[:-1]) != row[-1]]
+        bad = [
+            row[0]
+            for row in database.execute(f"SELECT * FROM {table}")
+            if checksum(row[:-1]) != row[-1]
+        ]
         if bad:
             yield f"{len(bad)} altered row(s) in {table}, the first is {str(bad[0])[:40]!r}"
 
@@ -89,14 +117,17 @@ def _missing(database: sqlite3.Connection) -> Iterator[str]:
         count = database.execute(query).fetchone()[0]
         if count:
             yield f"{count} episode(s) have not the rows in {table} that they were committed with"
-    count, last = database.execute("SELECT count(*), coalesce(max(episode), -1) + 1 FROM episodes").fetchone()
+    count, last = database.execute(
+        "SELECT count(*), coalesce(max(episode), -1) + 1 FROM episodes"
+    ).fetchone()
     if count != last:
         yield f"{last - count} episode(s) are gone"
 
 
 @contextmanager
 def plain_words(path: Path, numbers: Collection[int] = REFUSALS.keys()) -> Iterator[None]:
-    """Turn what the disk or SQLite refuses inside the block into a StoreError with one sentence and a way on.
+    """Turn what the disk or SQLite refuses inside the block into a StoreError with one sentence and
+    a way on.
 
     `path` is named where the error names no file; `numbers` are the system's errors that are meant.
     """
@@ -104,7 +135,9 @@ def plain_words(path: Path, numbers: Collection[int] = REFUSALS.keys()) -> Itera
         yield
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "") or ""
-        meaning = next((text for start, text in SQLITE_REFUSALS.items() if name.startswith(start)), "")
+        meaning = next(
+            (text for start, text in SQLITE_REFUSALS.items() if name.startswith(start)), ""
+        )
         if name.startswith(VAGUE):
             meaning = REFUSALS.get(ask_disk(path), meaning)
         if not meaning and not name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
@@ -126,7 +159,8 @@ def plain_words(path: Path, numbers: Collection[int] = REFUSALS.keys()) -> Itera
 def _system_error(error: Exception, path: Path) -> int:
     """The number behind a library's error that is no OSError, 0 when there is none.
 
-    Rust's (safetensors, tokenizers) say it in their text; torch only says that it could not write, so the disk is asked.
+    Rust's (safetensors, tokenizers) say it in their text; torch only says that it could not write,
+    so the disk is asked.
     """
     if said := re.search(r"\(os error (\d+)\)", str(error)):
         return int(said[1])
@@ -136,7 +170,8 @@ def _system_error(error: Exception, path: Path) -> int:
 
 
 def ask_disk(path: Path) -> int:
-    """What the disk answers to a small file in the folder `path`, or beside the file `path`: errno, 0 when it takes it."""
+    """What the disk answers to a small file in the folder `path`, or beside the file `path`: errno,
+    0 when it takes it."""
     folder = path if path.is_dir() else path.parent
     probe, left = folder / ".probe", PROBE_BYTES
     try:
@@ -156,7 +191,8 @@ def ask_disk(path: Path) -> int:
 
 
 def _size_limit(folder: Path) -> int:
-    """EFBIG when the largest file of a folder has come to the process's limit (ulimit -f), else 0."""
+    """EFBIG when the largest file of a folder has come to the process's limit (ulimit -f), else
+    0."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     largest = max((entry.stat().st_size for entry in folder.iterdir()), default=0)
     return errno.EFBIG if 0 <= limit < largest + PROBE_BYTES else 0
@@ -165,24 +201,28 @@ def _size_limit(folder: Path) -> int:
 def read_only(store: Path) -> str:
     """The address by which SQLite reads a store without a write; StoreError when it cannot.
 
-    Without a log beside the store it is told that nothing changes; a log it reads by the index that lies there as well.
+    Without a log beside the store it is told that nothing changes; a log it reads by the index that
+    lies there as well.
     """
     log = store.with_name(f"{store.name}-wal")
     unread = log.is_file() and log.stat().st_size > 0
     if unread and not store.with_name(f"{store.name}-shm").is_file():
         raise StoreError(
-            f"{log}: holds rows that are not in the store yet, and they cannot be read where nothing may be written.",
+            f"{log}: holds rows that are not in the store yet, and they cannot be read where "
+            "nothing may be written.",
             f"Copy {store.parent} to a disk that may be written, and look at the copy.",
         )
     return f"{store.absolute().as_uri()}?{'mode=ro' if unread else 'immutable=1'}"
 
 
 def require_space(folder: Path, bytes_needed: int) -> None:
-    """StoreError when the disk that holds `folder` has less free than this work needs, and RESERVE besides."""
+    """StoreError when the disk that holds `folder` has less free than this work needs, and RESERVE
+    besides."""
     free = shutil.disk_usage(folder).free
     if free < bytes_needed + RESERVE:
         raise StoreError(
-            f"{folder}: {free / 2**20:,.0f} MiB are free on its disk, {(bytes_needed + RESERVE) / 2**20:,.0f} MiB are needed "
+            f"{folder}: {free / 2**20:,.0f} MiB are free on its disk, "
+            f"{(bytes_needed + RESERVE) / 2**20:,.0f} MiB are needed "
             "to go on. Stopped before the disk is full; what is kept is kept.",
             f"Make room (df -h {folder}), then run the same command again: it goes on.",
         )
@@ -192,7 +232,8 @@ def refused(path: Path, meaning: str) -> StoreError:
     """The error for a disk that would not take a write."""
     return StoreError(
         f"{path}: {meaning}. What was counted as kept is kept.",
-        f"Mend the cause (df -h {path.parent}; ls -ld {path.parent}), then run the same command again: it goes on.",
+        f"Mend the cause (df -h {path.parent}; ls -ld {path.parent}), then run the same command "
+        "again: it goes on.",
     )
 
 
@@ -200,5 +241,6 @@ def damaged(path: Path, problems: list[str]) -> StoreError:
     """The error for a store that is not as it was written."""
     return StoreError(
         f"{path}: the store is damaged: {'; '.join(problems[:3])}.",
-        f"Put back a copy of {path.parent} from before, or use another --name. Nothing was changed in it.",
+        f"Put back a copy of {path.parent} from before, or use another --name. Nothing was "
+        "changed in it.",
     )

@@ -1,4 +1,5 @@
-"""`show RUN --lineage ID`: one row with what it was made from, back to the seeds, and what was made from it."""
+"""`show RUN --lineage ID`: one row with what it was made from, back to the seeds, and what was made
+from it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +12,8 @@ SHOWN_MATCHES = 5
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The rows around one row: parents in generations, nearest first, each row once; and its children."""
+    """The rows around one row: parents in generations, nearest first, each row once; and its
+    children."""
 
     row: Instance
     ancestors: list[list[Instance]]
@@ -21,7 +23,8 @@ class Family:
 
 
 def family(prefix: str, kept: Sequence[Instance], seeds: Sequence[Instance]) -> Family:
-    """The family of the row whose id begins with `prefix`; UsageError when there is none, or more than one."""
+    """The family of the row whose id begins with `prefix`; UsageError when there is none, or more
+    than one."""
     known = {row.id: row for row in (*kept, *seeds)}
     row = _found(prefix, known)
     children = [child for child in kept if row.id in child.lineage.parents]
@@ -41,11 +44,14 @@ def _found(prefix: str, known: Mapping[str, Instance]) -> Instance:
     lines = "\n".join(f"  {row.id}  {row.instruction[:60]}" for row in matches[:SHOWN_MATCHES])
     more = f"\n  … and {len(matches) - SHOWN_MATCHES} more" if len(matches) > SHOWN_MATCHES else ""
     raise UsageError(
-        f"--lineage {prefix}: {len(matches)} rows have ids that begin so:\n{lines}{more}", "Give more of it."
+        f"--lineage {prefix}: {len(matches)} rows have ids that begin so:\n{lines}{more}",
+        "Give more of it.",
     )
 
 
-def _ancestors(row: Instance, known: Mapping[str, Instance]) -> tuple[list[list[Instance]], list[str]]:
+def _ancestors(
+    row: Instance, known: Mapping[str, Instance]
+) -> tuple[list[list[Instance]], list[str]]:
     seen, unknown = {row.id}, []
     generations: list[list[Instance]] = []
     parents = list(row.lineage.parents)

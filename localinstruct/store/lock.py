@@ -1,7 +1,8 @@
-"""One writer per run: an flock on run.lock that the kernel frees when its owner dies, however it dies.
+"""One writer per run: an flock on run.lock that the kernel frees when its owner dies, however it
+dies.
 
-A stage that `run` starts works under its parent's lock, handed down as an open descriptor. Not covered: network file
-systems, where flock may mean nothing.
+A stage that `run` starts works under its parent's lock, handed down as an open descriptor. Not
+covered: network file systems, where flock may mean nothing.
 """
 
 import fcntl
@@ -18,7 +19,8 @@ LOCK_FD = "LOCALINSTRUCT_LOCK_FD"
 
 @contextmanager
 def only_writer(path: Path) -> Iterator[bool]:
-    """Hold the lock of the run directory `path`: our own (True), or the one our parent holds and handed down (False).
+    """Hold the lock of the run directory `path`: our own (True), or the one our parent holds and
+    handed down (False).
 
     RunInUse with the owner's pid when another process has it.
     """
@@ -43,7 +45,8 @@ def _claim(descriptor: int, path: Path) -> None:
     except OSError:
         owner = os.read(descriptor, 20).decode() or "unknown"
         raise RunInUse(
-            f"{path}: in use by process {owner}.", f"Wait for it, stop it (kill -INT {owner}), or use another --name."
+            f"{path}: in use by process {owner}.",
+            f"Wait for it, stop it (kill -INT {owner}), or use another --name.",
         ) from None
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)

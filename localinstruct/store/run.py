@@ -1,16 +1,18 @@
 """The run directory runs/NAME/ and its SQLite store: lock, tape, kept rows, rejects, stage entries.
 
-One file, run.sqlite, is the truth (WAL, synchronous=FULL); everything else in the directory can be made again from it.
-"Kept" means committed here before it is counted on the screen. One writer at a time holds the lock (flock, so the kernel
-frees it when the owner dies); readers never wait. An episode is committed in one transaction, in order, so after a kill
-the store holds a whole number of episodes and the completion log holds every completion that had arrived.
+One file, run.sqlite, is the truth (WAL, synchronous=FULL); everything else in the directory can be
+made again from it. "Kept" means committed here before it is counted on the screen. One writer at a
+time holds the lock (flock, so the kernel frees it when the owner dies); readers never wait. An
+episode is committed in one transaction, in order, so after a kill the store holds a whole number of
+episodes and the completion log holds every completion that had arrived.
 
     run.sqlite   completion log, kept, rejects, episodes, stages, meta      logs/      what vLLM said
     recipe.yaml  the resolved recipe, for people                  dataset/   train.jsonl, held_out.jsonl
     run.lock     pid of the writer                                adapter/   the LoRA adapter      report.html
 
-Where the directory cannot be written it can still be read. Not covered: network file systems (flock and WAL need a local
-disk); and reading, where nothing may be written, a run that another machine begins to write just then.
+Where the directory cannot be written it can still be read. Not covered: network file systems (flock
+and WAL need a local disk); and reading, where nothing may be written, a run that another machine
+begins to write just then.
 """
 
 import json
@@ -60,7 +62,8 @@ class Run:
         """Close the store; everything committed is already on disk."""
         self._db.close()
 
-    # -- meta -------------------------------------------------------------------------------------------------------
+    # -- meta
+    # -------------------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> str | None:
         """A stored text ("recipe", "version", …), or None."""
@@ -72,12 +75,15 @@ class Run:
         with self._transaction():
             self._insert("meta", key, value)
 
-    # -- completion log -------------------------------------------------------------------------------------------------------
+    # -- completion log
+    # -------------------------------------------------------------------------------------------------------
 
     def recall(self, episode: int, call: int, index: int, digest: str) -> list[Completion] | None:
-        """The completions in the completion log for this place, or None when they were never asked for.
+        """The completions in the completion log for this place, or None when they were never asked
+        for.
 
-        A log that answers another prompt than `digest` means the method or its prompts changed: RunConflict.
+        A log that answers another prompt than `digest` means the method or its prompts changed:
+        RunConflict.
         """
         place = (episode, call, index)
         row = self._db.execute(
@@ -87,14 +93,21 @@ class Run:
             return None
         if row[0] != digest:
             raise RunConflict(
-                f"{self.path}: the completion log at episode {episode}, call {call}, prompt {index} answers another prompt; "
+                f"{self.path}: the completion log at episode {episode}, call {call}, prompt "
+                f"{index} answers another prompt; "
                 "the method, its prompts or the seeds have changed since.",
                 "Use another --name, or start over with --fresh.",
             )
         return [Completion(**data) for data in json.loads(row[1])]
 
     def record(
-        self, episode: int, call: int, index: int, prompt: dict[str, Any], digest: str, answers: Sequence[Completion]
+        self,
+        episode: int,
+        call: int,
+        index: int,
+        prompt: dict[str, Any],
+        digest: str,
+        answers: Sequence[Completion],
     ) -> None:
         """Put completions in the completion log, durably, before anyone uses them."""
         row = (episode, call, index, digest, _json(prompt), _json([asdict(a) for a in answers]))
@@ -102,23 +115,40 @@ class Run:
             self._insert("tape", *row, sum(a.tokens for a in answers), time.time())
 
     def completion_log(self) -> Iterator[tuple[int, int, int, dict[str, Any], list[Completion]]]:
-        """Everything the teacher was asked and said: (episode, call, index, prompt, completions)."""
-        query = "SELECT episode, call, idx, prompt, completions FROM tape ORDER BY episode, call, idx"
+        """Everything the teacher was asked and said: (episode, call, index, prompt,
+        completions)."""
+        query = (
+            "SELECT episode, call, idx, prompt, completions FROM tape ORDER BY episode, call, idx"
+        )
         for episode, call, index, prompt, completions in self._db.execute(query):
-            yield episode, call, index, json.loads(prompt), [Completion(**c) for c in json.loads(completions)]
+            yield (
+                episode,
+                call,
+                index,
+                json.loads(prompt),
+                [Completion(**c) for c in json.loads(completions)],
+            )
 
     def completion_usage(self) -> tuple[int, list[tuple[float, int]]]:
-        """Prompts in the completion log, and (arrival time, output tokens) of each in order of arrival."""
+        """Prompts in the completion log, and (arrival time, output tokens) of each in order of
+        arrival."""
         rows = self._db.execute("SELECT arrived, tokens FROM tape ORDER BY arrived").fetchall()
         return len(rows), rows
 
-    # -- episodes ---------------------------------------------------------------------------------------------------
+    # -- episodes
+    # ---------------------------------------------------------------------------------------------------
 
-    def commit_episode(self, episode: int, kept: Sequence[Kept], rejects: Sequence[Reject], tokens: int) -> None:
-        """Commit one episode whole: its kept rows, its rejects and its own entry, in one durable transaction."""
+    def commit_episode(
+        self, episode: int, kept: Sequence[Kept], rejects: Sequence[Reject], tokens: int
+    ) -> None:
+        """Commit one episode whole: its kept rows, its rejects and its own entry, in one durable
+        transaction."""
         with self._transaction():
             for seq, row in enumerate(kept, self._next("kept")):
-                similar, vector = _json([asdict(n) for n in row.most_similar]), row.vector.astype("<f4").tobytes()
+                similar, vector = (
+                    _json([asdict(n) for n in row.most_similar]),
+                    row.vector.astype("<f4").tobytes(),
+                )
                 text = _json(row.instance.to_dict())
                 self._insert("kept", seq, row.instance.id, episode, text, similar, vector)
             for seq, reject in enumerate(rejects, self._next("rejects")):
@@ -136,7 +166,8 @@ class Run:
         self._db.execute(f"{verb} INTO {table} VALUES ({places})", (*values, checksum(values)))
 
     def episodes(self) -> list[tuple[int, int, int, int, float]]:
-        """(episode, kept, rejected, output tokens, time of commit) of every committed episode, in order."""
+        """(episode, kept, rejected, output tokens, time of commit) of every committed episode, in
+        order."""
         query = "SELECT episode, kept, rejected, tokens, committed FROM episodes ORDER BY episode"
         return self._db.execute(query).fetchall()
 
@@ -145,8 +176,11 @@ class Run:
         return int(self._db.execute("SELECT count(*) FROM kept").fetchone()[0])
 
     def is_blank(self) -> bool:
-        """Whether nothing has been asked or kept yet, so that the run can still become any other."""
-        return not self._db.execute("SELECT EXISTS(SELECT 1 FROM tape) OR EXISTS(SELECT 1 FROM episodes)").fetchone()[0]
+        """Whether nothing has been asked or kept yet, so that the run can still become any
+        other."""
+        return not self._db.execute(
+            "SELECT EXISTS(SELECT 1 FROM tape) OR EXISTS(SELECT 1 FROM episodes)"
+        ).fetchone()[0]
 
     def kept(self) -> Iterator[Instance]:
         """Kept instances in the order they were committed."""
@@ -155,11 +189,17 @@ class Run:
 
     def kept_with_neighbours(self) -> Iterator[tuple[Instance, list[Neighbour]]]:
         """Kept instances with the rows they resemble most, nearest first."""
-        for instance, similar in self._db.execute("SELECT instance, most_similar FROM kept ORDER BY seq"):
-            yield Instance.from_dict(json.loads(instance)), [Neighbour(**n) for n in json.loads(similar)]
+        for instance, similar in self._db.execute(
+            "SELECT instance, most_similar FROM kept ORDER BY seq"
+        ):
+            yield (
+                Instance.from_dict(json.loads(instance)),
+                [Neighbour(**n) for n in json.loads(similar)],
+            )
 
     def vectors(self) -> "np.ndarray":
-        """Embeddings of the kept rows, (n, d) float32, in kept order; (0, 0) when there are none."""
+        """Embeddings of the kept rows, (n, d) float32, in kept order; (0, 0) when there are
+        none."""
         import numpy as np
 
         blobs = [blob for (blob,) in self._db.execute("SELECT vector FROM kept ORDER BY seq")]
@@ -177,14 +217,17 @@ class Run:
     def reject_counts(self) -> list[tuple[str, str, int]]:
         """(stage, reason, count), most frequent first."""
         query = (
-            "SELECT stage, reason, count(*) FROM rejects GROUP BY stage, reason ORDER BY count(*) DESC, stage, reason"
+            "SELECT stage, reason, count(*) FROM rejects GROUP BY stage, reason ORDER BY "
+            "count(*) DESC, stage, reason"
         )
         return self._db.execute(query).fetchall()
 
-    # -- stages -----------------------------------------------------------------------------------------------------
+    # -- stages
+    # -----------------------------------------------------------------------------------------------------
 
     def start_stage(self, name: str, inputs: str) -> None:
-        """Note that a stage begins; `inputs` is the digest of all that shapes its result. Keeps an earlier start time."""
+        """Note that a stage begins; `inputs` is the digest of all that shapes its result. Keeps an
+        earlier start time."""
         with self._transaction():
             row = self._db.execute(
                 "SELECT started FROM stages WHERE name = ? AND inputs = ?", (name, inputs)
@@ -218,14 +261,16 @@ class Run:
         return StageEntry(row[0], row[1], row[2], row[3], json.loads(row[4])) if row else None
 
     def require_sound(self) -> None:
-        """Read the whole store once; StoreError that names the damage when a row is not as it was written."""
+        """Read the whole store once; StoreError that names the damage when a row is not as it was
+        written."""
         problems = damage(self._db, SCHEMA)
         if problems:
             raise damaged(self.path / "run.sqlite", problems)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Committed and synced when the block ends well; StoreError, with nothing changed, when the disk refuses."""
+        """Committed and synced when the block ends well; StoreError, with nothing changed, when the
+        disk refuses."""
         with plain_words(self.path / "run.sqlite"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -239,7 +284,8 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class StageEntry:
-    """A stage of a run: digest of its inputs, unix times in seconds, and its result once finished."""
+    """A stage of a run: digest of its inputs, unix times in seconds, and its result once
+    finished."""
 
     name: str
     inputs: str
@@ -250,9 +296,11 @@ class StageEntry:
 
 @contextmanager
 def open_run(path: Path) -> Iterator[Run]:
-    """Open a run for writing, made if missing; RunInUse (with the owner's pid) when another process has it.
+    """Open a run for writing, made if missing; RunInUse (with the owner's pid) when another process
+    has it.
 
-    StoreError when the disk refuses or the store is damaged; a stage started by `run` relies on its parent's check.
+    StoreError when the disk refuses or the store is damaged; a stage started by `run` relies on its
+    parent's check.
     """
     with plain_words(path):
         make_folder(path)
@@ -268,14 +316,18 @@ def open_run(path: Path) -> Iterator[Run]:
 
 @contextmanager
 def read_run(path: Path) -> Iterator[Run]:
-    """Open an existing run to look at it, also while another process writes to it; StoreError when it is damaged.
+    """Open an existing run to look at it, also while another process writes to it; StoreError when
+    it is damaged.
 
     Nothing is written where the folder may not be written (a read-only disk, another user's run).
     """
     if not (path / "run.sqlite").is_file():
         raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
     store = path / "run.sqlite"
-    run = Run(path, _connect(store, create=False) if os.access(path, os.W_OK) else _connect_read_only(store))
+    run = Run(
+        path,
+        _connect(store, create=False) if os.access(path, os.W_OK) else _connect_read_only(store),
+    )
     try:
         run.require_sound()
         yield run
@@ -285,12 +337,18 @@ def read_run(path: Path) -> Iterator[Run]:
 
 def _runs_beside(path: Path) -> str:
     names = sorted(p.parent.name for p in path.parent.glob("*/run.sqlite"))
-    return f"Runs in {path.parent}: {', '.join(names)}." if names else "Make one with: localinstruct run RECIPE"
+    return (
+        f"Runs in {path.parent}: {', '.join(names)}."
+        if names
+        else "Make one with: localinstruct run RECIPE"
+    )
 
 
 def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
     with plain_words(path):
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=30)
+        connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, timeout=30
+        )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
         except UnicodeDecodeError as error:  # SQLite quotes what it cannot parse
@@ -298,7 +356,9 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and create:
-            connection.executescript(f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+            connection.executescript(
+                f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
+            )
             version = SCHEMA_VERSION
     return _of_this_version(connection, version, path)
 
@@ -312,12 +372,17 @@ def _connect_read_only(path: Path) -> sqlite3.Connection:
     return _of_this_version(connection, version, path)
 
 
-def _of_this_version(connection: sqlite3.Connection, version: int, path: Path) -> sqlite3.Connection:
+def _of_this_version(
+    connection: sqlite3.Connection, version: int, path: Path
+) -> sqlite3.Connection:
     if version == 0:
-        raise UsageError(f"{path.parent}: just being made, or never begun.", "Try again in a moment.")
+        raise UsageError(
+            f"{path.parent}: just being made, or never begun.", "Try again in a moment."
+        )
     if version != SCHEMA_VERSION:
         raise RunConflict(
-            f"{path}: written by another version of localinstruct (store {version}, this one reads {SCHEMA_VERSION}).",
+            f"{path}: written by another version of localinstruct (store {version}, this one "
+            f"reads {SCHEMA_VERSION}).",
             "Use the version that made it, or another --name.",
         )
     return connection

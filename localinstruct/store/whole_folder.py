@@ -1,7 +1,7 @@
 """A folder that is written whole or not at all: beside its place, synced, renamed to it.
 
-A kill leaves at most `.NAME.part`, which the next export to the same place removes. Not covered: two exports to the
-same place at the same time.
+A kill leaves at most `.NAME.part`, which the next export to the same place removes. Not covered:
+two exports to the same place at the same time.
 """
 
 import shutil
@@ -20,10 +20,12 @@ SPARE_BYTES = 64 * 2**20
 
 @contextmanager
 def new_folder(output: Path, needed: int) -> Iterator[Path]:
-    """Give an empty folder that becomes `output` when the block ends well and leaves no trace when it does not.
+    """Give an empty folder that becomes `output` when the block ends well and leaves no trace when
+    it does not.
 
-    UsageError when something is at `output` already, or its parent is missing or may not be written; StoreError when fewer
-    than `needed` bytes are free, or the disk fills up or fails on the way.
+    UsageError when something is at `output` already, or its parent is missing or may not be
+    written; StoreError when fewer than `needed` bytes are free, or the disk fills up or fails on
+    the way.
     """
     _refuse_place(output, needed + SPARE_BYTES)
     part = output.with_name(f".{output.name}.part")
@@ -37,7 +39,8 @@ def new_folder(output: Path, needed: int) -> Iterator[Path]:
             sync_tree(output)  # its new name
     except OSError as error:
         raise UsageError(
-            f"{output}: cannot be written: {error.strerror or error}.", f"df -h {output.parent}; ls -ld {output.parent}"
+            f"{output}: cannot be written: {error.strerror or error}.",
+            f"df -h {output.parent}; ls -ld {output.parent}",
         ) from None
     finally:
         shutil.rmtree(part, ignore_errors=True)
@@ -50,10 +53,13 @@ def _refuse_place(output: Path, needed: int) -> None:
             f"Choose another --output, or remove it first: rm -r {output}",
         )
     if not output.absolute().parent.is_dir():
-        raise UsageError(f"{output}: the folder {output.parent} does not exist.", f"mkdir -p {output.parent}")
+        raise UsageError(
+            f"{output}: the folder {output.parent} does not exist.", f"mkdir -p {output.parent}"
+        )
     free = disk_free(output)
     if free < needed:
         raise StoreError(
-            f"{output}: about {needed / GIB:.2f} GiB are needed there, {free / GIB:.2f} GiB are free.",
+            f"{output}: about {needed / GIB:.2f} GiB are needed there, {free / GIB:.2f} GiB are "
+            "free.",
             f"Make room, or choose an --output on another disk: df -h {output.parent}",
         )

@@ -1,9 +1,11 @@
-"""The one client: the OpenAI protocol over a unix socket or loopback, with retries until the server is gone for good.
+"""The one client: the OpenAI protocol over a unix socket or loopback, with retries until the server
+is gone for good.
 
-Whoever serves (vLLM, llama.cpp, `transformers serve`, Ollama, SGLang) is asked in the same two ways: /v1/completions for
-a base model, /v1/chat/completions for a chat model. base_url and transport are always given, so neither OPENAI_* variables
-nor proxies are looked at. No per-request seed is sent: vLLM on a CPU dies of it, and repeatability comes from the completion log.
-JSON of a form is `structured.py`, thoughts of reasoning models are `thinking.py`.
+Whoever serves (vLLM, llama.cpp, `transformers serve`, Ollama, SGLang) is asked in the same two
+ways: /v1/completions for a base model, /v1/chat/completions for a chat model. base_url and
+transport are always given, so neither OPENAI_* variables nor proxies are looked at. No per-request
+seed is sent: vLLM on a CPU dies of it, and repeatability comes from the completion log. JSON of a
+form is `structured.py`, thoughts of reasoning models are `thinking.py`.
 """
 
 import asyncio
@@ -22,10 +24,12 @@ from localinstruct.teacher.structured import structured
 from localinstruct.teacher.thinking import split_thinking
 
 ATTEMPTS = 6
-"""Failures of a request at a server that is there, after which the request is given up, or the server if it answers
-nothing else either. A server that is away is tried as often, and as long as its patience lasts."""
+"""Failures of a request at a server that is there, after which the request is given up, or the
+server if it answers nothing else either. A server that is away is tried as often, and as long as
+its patience lasts."""
 PATIENCE = 90.0
-"""Seconds a server that has answered before may be unreachable: long enough for somebody to start it again."""
+"""Seconds a server that has answered before may be unreachable: long enough for somebody to start
+it again."""
 Recover = Callable[[], Awaitable[None]]
 """Brings a dead server back; raises TeacherError when that is no longer possible."""
 
@@ -38,9 +42,17 @@ class Client:
     """A `Teacher` behind a URL. Close it inside the event loop that used it."""
 
     def __init__(
-        self, url: str, model: str, *, chat: bool, sampling: Sampling, timeout: float, recover: Recover | None = None,
-        stop: Sequence[str] = (), schema_timeout: float = 120,
-    ) -> None:  # fmt: skip
+        self,
+        url: str,
+        model: str,
+        *,
+        chat: bool,
+        sampling: Sampling,
+        timeout: float,
+        recover: Recover | None = None,
+        stop: Sequence[str] = (),
+        schema_timeout: float = 120,
+    ) -> None:
         self._api = _openai(url, timeout)
         self._url = url
         self._timeout = timeout
@@ -59,11 +71,13 @@ class Client:
         await self._api.close()
 
     async def complete(self, prompt: Prompt) -> list[Completion]:
-        """`prompt.n` completions; of the form `prompt.schema` asks for, or with a finish_reason that says why not.
+        """`prompt.n` completions; of the form `prompt.schema` asks for, or with a finish_reason
+        that says why not.
 
-        A prompt the server refuses (longer than its context), or fails on again and again while it answers others,
-        comes back as an empty completion with the refusal as its finish_reason: that is this prompt's fault, not the
-        teacher's. TeacherError when the server stays away, or fails on everything.
+        A prompt the server refuses (longer than its context), or fails on again and again while it
+        answers others, comes back as an empty completion with the refusal as its finish_reason:
+        that is this prompt's fault, not the teacher's. TeacherError when the server stays away, or
+        fails on everything.
         """
         asyncio.get_running_loop().set_exception_handler(_without_late_sockets)
         if prompt.schema is None:
@@ -71,10 +85,12 @@ class Client:
         return await structured(prompt, self._constrained, self._persist)
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[str]:
-        """The first completion of a prompt in pieces, as it is written; thoughts are not told from answers.
+        """The first completion of a prompt in pieces, as it is written; thoughts are not told from
+        answers.
 
-        A server that cannot be reached is waited for, or started again, as long as no piece has come. DataError for a
-        prompt that it refuses, TeacherError when it fails otherwise or breaks off.
+        A server that cannot be reached is waited for, or started again, as long as no piece has
+        come. DataError for a prompt that it refuses, TeacherError when it fails otherwise or breaks
+        off.
         """
         import openai
 
@@ -86,12 +102,18 @@ class Client:
                     yield piece
                 return
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                raise DataError(f"The model refuses this: {_first_line(error)}.", "Say less at once.") from None
+                raise DataError(
+                    f"The model refuses this: {_first_line(error)}.", "Say less at once."
+                ) from None
             except openai.APIConnectionError as error:
                 if began or attempt + 1 >= ATTEMPTS:
-                    raise TeacherError(f"{self._url} broke off: {_first_line(error)}.", "See its log.") from None
+                    raise TeacherError(
+                        f"{self._url} broke off: {_first_line(error)}.", "See its log."
+                    ) from None
             except openai.APIError as error:
-                raise TeacherError(f"{self._url} refuses: {_first_line(error)}.", _hint(error)) from None
+                raise TeacherError(
+                    f"{self._url} refuses: {_first_line(error)}.", _hint(error)
+                ) from None
             await self._pause(attempt)
 
     async def _pieces(self, prompt: Prompt) -> AsyncIterator[str]:
@@ -101,7 +123,9 @@ class Client:
             async for chunk in await self._api.completions.create(prompt=prompt.text, **settings):
                 yield clean("".join(choice.text or "" for choice in chunk.choices))
         else:
-            async for chunk in await self._api.chat.completions.create(messages=_messages(prompt), **settings):
+            async for chunk in await self._api.chat.completions.create(
+                messages=_messages(prompt), **settings
+            ):
                 yield clean("".join(choice.delta.content or "" for choice in chunk.choices))
 
     def _is_continued(self, prompt: Prompt) -> bool:
@@ -109,7 +133,8 @@ class Client:
         return bool(prompt.text) and (prompt.raw or not self._chat)
 
     async def _constrained(self, prompt: Prompt) -> list[Completion] | None:
-        """The completions under the prompt's schema, or None; asked again once where the connection broke."""
+        """The completions under the prompt's schema, or None; asked again once where the connection
+        broke."""
         import openai
 
         for attempt in range(2):
@@ -129,22 +154,37 @@ class Client:
 
         began, failures = time.monotonic(), 0
         for attempt in count():
-            patience = self._timeout * 2 ** (failures // 2)  # a slow machine is given time before it costs an answer
+            patience = self._timeout * 2 ** (
+                failures // 2
+            )  # a slow machine is given time before it costs an answer
             try:
                 answers = await self._ask(prompt, patience)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 return [Completion("", f"refused: {_first_line(error)}")] * prompt.n
-            except (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError, Malformed) as error:
+            except (
+                openai.APIConnectionError,
+                openai.InternalServerError,
+                openai.RateLimitError,
+                Malformed,
+            ) as error:
                 away = _is_away(error)
-                if away and time.monotonic() - self._answered >= PATIENCE and attempt + 1 >= ATTEMPTS:
+                if (
+                    away
+                    and time.monotonic() - self._answered >= PATIENCE
+                    and attempt + 1 >= ATTEMPTS
+                ):
                     raise self._gone(attempt + 1, error) from None
                 failures += not away
                 if failures >= ATTEMPTS:
                     if self._answered < began:
                         raise self._gone(failures, error) from None
-                    return [Completion("", f"refused: failed {failures} times: {_first_line(error)}")] * prompt.n
+                    return [
+                        Completion("", f"refused: failed {failures} times: {_first_line(error)}")
+                    ] * prompt.n
             except openai.APIError as error:
-                raise TeacherError(f"The teacher at {self._url} refuses: {_first_line(error)}.", _hint(error)) from None
+                raise TeacherError(
+                    f"The teacher at {self._url} refuses: {_first_line(error)}.", _hint(error)
+                ) from None
             else:
                 self._answered = time.monotonic()
                 return answers
@@ -170,11 +210,18 @@ class Client:
                 reply = await self._api.completions.create(prompt=prompt.text, **settings)
                 said = [(choice.text, choice.finish_reason, "") for choice in reply.choices]
             else:
-                reply = await self._api.chat.completions.create(messages=_messages(prompt), **settings)
-                said = [(c.message.content or "", c.finish_reason, _reasoning(c.message)) for c in reply.choices]
+                reply = await self._api.chat.completions.create(
+                    messages=_messages(prompt), **settings
+                )
+                said = [
+                    (c.message.content or "", c.finish_reason, _reasoning(c.message))
+                    for c in reply.choices
+                ]
             return _completions(said, reply, prompt.n, keep=self._sampling.thinking == "keep")
         except (ValueError, TypeError, AttributeError) as error:
-            raise Malformed(f"its reply is not of the OpenAI protocol ({_first_line(error)})") from None
+            raise Malformed(
+                f"its reply is not of the OpenAI protocol ({_first_line(error)})"
+            ) from None
 
     def _settings(self, prompt: Prompt, stop: tuple[str, ...] = ()) -> dict[str, Any]:
         """Request fields; what the prompt leaves open is the recipe's."""
@@ -211,9 +258,11 @@ def _is_away(error: Exception) -> bool:
 def _completions(
     choices: list[tuple[str, str | None, str]], reply: Any, wanted: int, *, keep: bool
 ) -> list[Completion]:
-    """Checked completions of (text, finish_reason, reasoning); the tokens of all are counted on the first.
+    """Checked completions of (text, finish_reason, reasoning); the tokens of all are counted on the
+    first.
 
-    A missing finish_reason means cut off. Thoughts are told from answers, and kept only with `keep`.
+    A missing finish_reason means cut off. Thoughts are told from answers, and kept only with
+    `keep`.
     """
     if len(choices) != wanted:
         raise Malformed(f"it sent {len(choices)} completions where {wanted} were asked for")
@@ -222,12 +271,15 @@ def _completions(
     for place, (text, reason, reasoning) in enumerate(choices):
         answer, thought = split_thinking(clean(text))
         thinking = clean(reasoning).strip() or thought
-        found.append(Completion(answer, reason or "length", 0 if place else tokens, thinking if keep else ""))
+        found.append(
+            Completion(answer, reason or "length", 0 if place else tokens, thinking if keep else "")
+        )
     return found
 
 
 def _reasoning(message: Any) -> str:
-    """What a server with a reasoning parser sends beside the answer: `reasoning` (vLLM), or `reasoning_content`."""
+    """What a server with a reasoning parser sends beside the answer: `reasoning` (vLLM), or
+    `reasoning_content`."""
     found = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
     return found if isinstance(found, str) else ""
 
@@ -250,7 +302,8 @@ def clean(text: str) -> str:
 
 
 def _without_late_sockets(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Report what asyncio reports, but not anyio's wake-up of a request that was cancelled in the same turn: no harm."""
+    """Report what asyncio reports, but not anyio's wake-up of a request that was cancelled in the
+    same turn: no harm."""
     if not isinstance(context.get("exception"), asyncio.InvalidStateError):
         loop.default_exception_handler(context)
 
@@ -267,7 +320,9 @@ def _openai(url: str, timeout: float) -> Any:
 
     base, transport = http_transport(url, asynchronous=True)
     http = httpx2.AsyncClient(transport=transport, trust_env=False, timeout=timeout)
-    return openai.AsyncOpenAI(base_url=base, api_key="local", max_retries=0, timeout=timeout, http_client=http)
+    return openai.AsyncOpenAI(
+        base_url=base, api_key="local", max_retries=0, timeout=timeout, http_client=http
+    )
 
 
 def _messages(prompt: Prompt) -> list[dict[str, str]]:
@@ -278,7 +333,10 @@ def _messages(prompt: Prompt) -> list[dict[str, str]]:
 
 def _hint(error: Exception) -> str:
     if "404" in str(error):
-        return "The server does not know this model: compare served_name in models.yaml with the server's list (/v1/models)."
+        return (
+            "The server does not know this model: compare served_name in models.yaml with the "
+            "server's list (/v1/models)."
+        )
     return "See the server's log."
 
 

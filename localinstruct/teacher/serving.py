@@ -1,7 +1,8 @@
-"""From a models.yaml entry to something that answers: our own vLLM for a directory, or an endpoint already there.
+"""From a models.yaml entry to something that answers: our own vLLM for a directory, or an endpoint
+already there.
 
-A recipe may name several models that work at the same time (teacher, answerer, judge, rivals): each is served once,
-whatever number of roles it plays, and they share the GPU's memory evenly.
+A recipe may name several models that work at the same time (teacher, answerer, judge, rivals): each
+is served once, whatever number of roles it plays, and they share the GPU's memory evenly.
 """
 
 import asyncio
@@ -22,7 +23,8 @@ from localinstruct.teacher.client import Client
 from localinstruct.teacher.vllm import Server, running
 
 Connect = Callable[[str, Sampling], Client]
-"""(served model or adapter name, sampling) -> a client; call it inside the event loop that uses it."""
+"""(served model or adapter name, sampling) -> a client; call it inside the event loop that uses
+it."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,10 @@ class ModelRouter:
         """`prompt.n` completions of the model that plays `prompt.role`."""
         name = self.asked.get(prompt.role)
         if name is None:
-            raise RecipeError(f"A step asks {prompt.role}, but `models` names only {', '.join(self.asked)}.",
-                              "Name more models.rivals in the recipe.")  # fmt: skip
+            raise RecipeError(
+                f"A step asks {prompt.role}, but `models` names only {', '.join(self.asked)}.",
+                "Name more models.rivals in the recipe.",
+            )
         return await self.clients[name].complete(prompt)
 
     async def close(self) -> None:
@@ -51,16 +55,23 @@ class ModelRouter:
 def serving_all(
     specs: Mapping[str, ModelSpec], serve: Serve, home: Path, progress: Progress
 ) -> Iterator[Callable[[Sampling], ModelRouter]]:
-    """Have the model of every role answer; gives (sampling) -> a router, to be called inside the event loop that uses it."""
+    """Have the model of every role answer; gives (sampling) -> a router, to be called inside the
+    event loop that uses it."""
     models = {spec.name: spec for spec in specs.values()}
-    share = serve.model_copy(update={"gpu_memory_utilization": serve.gpu_memory_utilization / len(models)})
+    share = serve.model_copy(
+        update={"gpu_memory_utilization": serve.gpu_memory_utilization / len(models)}
+    )
     with ExitStack() as stack:
         connects = {
-            name: stack.enter_context(serving(spec, share, home, progress, label=f"vllm-{name}" if number else "vllm"))
+            name: stack.enter_context(
+                serving(spec, share, home, progress, label=f"vllm-{name}" if number else "vllm")
+            )
             for number, (name, spec) in enumerate(models.items())
         }
         asked = {role: spec.name for role, spec in specs.items()}
-        yield lambda sampling: ModelRouter({name: connect(name, sampling) for name, connect in connects.items()}, asked)
+        yield lambda sampling: ModelRouter(
+            {name: connect(name, sampling) for name, connect in connects.items()}, asked
+        )
 
 
 @contextmanager
@@ -74,8 +85,9 @@ def serving(
 ) -> Iterator[Connect]:
     """Have this model answer for as long as the context lasts.
 
-    `adapters` (name -> directory) can be asked by name beside the model itself, on our own vLLM only. `progress`
-    shows vLLM's starts. ModelError when the directory is missing or unsafe, TeacherError when the server does not start.
+    `adapters` (name -> directory) can be asked by name beside the model itself, on our own vLLM
+    only. `progress` shows vLLM's starts. ModelError when the directory is missing or unsafe,
+    TeacherError when the server does not start.
     """
     if spec.endpoint:
         yield connector(spec, serve, spec.endpoint, None)
@@ -94,21 +106,39 @@ def server_of(
     label: str = "vllm",
     port: int = 0,
 ) -> Server:
-    """The vLLM for a model that is a directory, not yet started; `port` of 127.0.0.1, or 0 for a unix socket."""
+    """The vLLM for a model that is a directory, not yet started; `port` of 127.0.0.1, or 0 for a
+    unix socket."""
     return Server(
-        checked(spec), spec.name, serve, home, label, progress, adapters or {}, spec.chat_template, spec.reasoning_parser,
+        checked(spec),
+        spec.name,
+        serve,
+        home,
+        label,
+        progress,
+        adapters or {},
+        spec.chat_template,
+        spec.reasoning_parser,
         port,
-    )  # fmt: skip
+    )
 
 
 def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) -> Connect:
-    """Clients for what answers at `url`; `server`, where it is ours, is started again when it dies."""
+    """Clients for what answers at `url`; `server`, where it is ours, is started again when it
+    dies."""
 
     def connect(name: str, sampling: Sampling) -> Client:
         served = spec.served_name if spec.endpoint and spec.served_name else name
         recover = server.recover if server else None
-        return Client(url, served, chat=spec.chat, sampling=sampling, timeout=serve.request_timeout, recover=recover,
-                      stop=spec.stop, schema_timeout=serve.schema_timeout)  # fmt: skip
+        return Client(
+            url,
+            served,
+            chat=spec.chat,
+            sampling=sampling,
+            timeout=serve.request_timeout,
+            recover=recover,
+            stop=spec.stop,
+            schema_timeout=serve.schema_timeout,
+        )
 
     return connect
 
@@ -116,7 +146,8 @@ def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) ->
 def ask_all(
     spec: ModelSpec, prompts: Sequence[Prompt], sampling: Sampling, progress: Progress, label: str
 ) -> list[Completion]:
-    """The same outside of a run: the model is served for as long as this takes, its log is gone afterwards."""
+    """The same outside of a run: the model is served for as long as this takes, its log is gone
+    afterwards."""
     with (
         tempfile.TemporaryDirectory(prefix="localinstruct-") as home,
         serving(spec, Serve(), Path(home), progress) as connect,
@@ -126,13 +157,19 @@ def ask_all(
 
 
 def answer_all(
-    connect: Connect, name: str, prompts: Sequence[Prompt], sampling: Sampling, on_answer: Callable[[int], None]
+    connect: Connect,
+    name: str,
+    prompts: Sequence[Prompt],
+    sampling: Sampling,
+    on_answer: Callable[[int], None],
 ) -> list[Completion]:
     """The first completion of each prompt, all in flight together; `on_answer(done)` after each."""
     return run_async(_answer_all(connect(name, sampling), prompts, on_answer))
 
 
-async def _answer_all(client: Client, prompts: Sequence[Prompt], on_answer: Callable[[int], None]) -> list[Completion]:
+async def _answer_all(
+    client: Client, prompts: Sequence[Prompt], on_answer: Callable[[int], None]
+) -> list[Completion]:
     done = 0
 
     async def one(prompt: Prompt) -> Completion:

@@ -1,9 +1,11 @@
-"""JSON of a given form: decoded under its schema with a time limit of its own, else asked freely, once, and read strictly.
+"""JSON of a given form: decoded under its schema with a time limit of its own, else asked freely,
+once, and read strictly.
 
-Under a schema a server may hang, refuse it, or run away in whitespace until the tokens are used up (vllm-project/vllm
-issues 21148 and 44269). What comes freely must be the JSON and nothing else, a Markdown fence around it excepted. What is
-of no form keeps its words and ends with "not in form", so that it is never taken for an empty result; the completion log holds
-which way every answer came (`Completion.decoding`).
+Under a schema a server may hang, refuse it, or run away in whitespace until the tokens are used up
+(vllm-project/vllm issues 21148 and 44269). What comes freely must be the JSON and nothing else, a
+Markdown fence around it excepted. What is of no form keeps its words and ends with "not in form",
+so that it is never taken for an empty result; the completion log holds which way every answer came
+(`Completion.decoding`).
 """
 
 import re
@@ -22,15 +24,20 @@ _FENCED = re.compile(r"```(?:json)?[ \t]*\n(.*?)\n?[ \t]*```", re.DOTALL | re.IG
 Ask = Callable[[Prompt], Awaitable[list[Completion]]]
 
 
-async def structured(prompt: Prompt, constrained: Callable[[Prompt], Awaitable[list[Completion] | None]], free: Ask
-                     ) -> list[Completion]:  # fmt: skip
+async def structured(
+    prompt: Prompt, constrained: Callable[[Prompt], Awaitable[list[Completion] | None]], free: Ask
+) -> list[Completion]:
     """`prompt.n` completions in form, or with a finish_reason that says why not.
 
-    `constrained` gives None where the server refused, hung or broke; `free` asks without the schema.
+    `constrained` gives None where the server refused, hung or broke; `free` asks without the
+    schema.
     """
     first = await constrained(prompt) or []
-    good = [replace(one, text=text, decoding="constrained") for one in first
-            if one.finish_reason == "stop" and (text := in_form(one.text, prompt.schema)) is not None]  # fmt: skip
+    good = [
+        replace(one, text=text, decoding="constrained")
+        for one in first
+        if one.finish_reason == "stop" and (text := in_form(one.text, prompt.schema)) is not None
+    ]
     if len(good) == prompt.n:
         return good
     again = await free(replace(prompt, schema=None, n=prompt.n - len(good)))
@@ -40,7 +47,8 @@ async def structured(prompt: Prompt, constrained: Callable[[Prompt], Awaitable[l
 
 
 def in_form(text: str, schema: dict[str, Any] | None) -> str | None:
-    """The JSON that `text` is, without a fence around it, when it fits the schema; None otherwise."""
+    """The JSON that `text` is, without a fence around it, when it fits the schema; None
+    otherwise."""
     from jsonschema import Draft202012Validator
 
     stripped = text.strip()

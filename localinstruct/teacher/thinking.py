@@ -1,13 +1,17 @@
-"""What a reasoning model thinks is told from what it answers, so that no thought becomes an instruction or an answer. Pure.
+"""What a reasoning model thinks is told from what it answers, so that no thought becomes an
+instruction or an answer. Pure.
 
-A server with a reasoning parser sends the two apart; else the thought stands in the text between marks. A mark that is
-never closed makes all that follows a thought, one that was never opened (the chat template had opened it) all before it.
-Not covered: thoughts without marks, and an answer that itself speaks of these marks.
+A server with a reasoning parser sends the two apart; else the thought stands in the text between
+marks. A mark that is never closed makes all that follows a thought, one that was never opened (the
+chat template had opened it) all before it. Not covered: thoughts without marks, and an answer that
+itself speaks of these marks.
 """
 
 import re
 
-_BLOCK = re.compile(r"<(think|thinking|thought)>(.*?)(?:</\1>|\Z)|\[THINK\](.*?)(?:\[/THINK\]|\Z)", re.DOTALL)
+_BLOCK = re.compile(
+    r"<(think|thinking|thought)>(.*?)(?:</\1>|\Z)|\[THINK\](.*?)(?:\[/THINK\]|\Z)", re.DOTALL
+)
 _LATE_END = re.compile(r"(.*)(?:</think(?:ing)?>|</thought>|\[/THINK\])", re.DOTALL)
 
 

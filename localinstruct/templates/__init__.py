@@ -1,8 +1,10 @@
-"""From a row to what a model reads: Alpaca's prompts, the student's chat template or a file's, with tokens and labels.
+"""From a row to what a model reads: Alpaca's prompts, the student's chat template or a file's, with
+tokens and labels.
 
-The trained-on text is Alpaca's to the letter (stanford_alpaca, train.py), so that students can be compared; training,
-held-out loss and evaluation all come through here and therefore see the same text. The token ids and labels are those
-of Alpaca's preprocessing: the whole text tokenised once, the prompt alone, its length masked. On purpose different:
+The trained-on text is Alpaca's to the letter (stanford_alpaca, train.py), so that students can be
+compared; training, held-out loss and evaluation all come through here and therefore see the same
+text. The token ids and labels are those of Alpaca's preprocessing: the whole text tokenised once,
+the prompt alone, its length masked. On purpose different:
 
 - A prompt that fills max_length leaves nothing to learn: the row is left out and counted (Alpaca: fully masked).
 - A student without an end-of-text token is refused (Alpaca misses specials that are '' and not None, its issue #193).
@@ -10,9 +12,10 @@ of Alpaca's preprocessing: the whole text tokenised once, the prompt alone, its 
 - No [PAD] token is added: padding is masked by position, so the prompt's length does not depend on the pad id either.
 - max_length comes from the recipe, not from the tokenizer; the fast tokenizer is used.
 
-As in Alpaca, an answer that is cut at max_length has no end-of-text token: the student must not learn to stop in the
-middle of a sentence. Every whole answer ends in one, and it is learnt. Not covered: rows with earlier turns or a system
-prompt under the alpaca template, which has no place for them (refused, `unsupported`).
+As in Alpaca, an answer that is cut at max_length has no end-of-text token: the student must not
+learn to stop in the middle of a sentence. Every whole answer ends in one, and it is learnt. Not
+covered: rows with earlier turns or a system prompt under the alpaca template, which has no place
+for them (refused, `unsupported`).
 """
 
 from collections.abc import Sequence
@@ -29,7 +32,8 @@ LossOn = Literal["last", "all"]
 """Which of the assistant's turns are learnt."""
 
 WITH_INPUT = (
-    "Below is an instruction that describes a task, paired with an input that provides further context. "
+    "Below is an instruction that describes a task, paired with an input that provides further "
+    "context. "
     "Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
 )
@@ -39,7 +43,8 @@ WITHOUT_INPUT = (
     "### Instruction:\n{instruction}\n\n### Response:"
 )
 NEXT_TASK = "\n\n### Instruction:"
-"""What a model writes that goes on with another task of its own: a stop string of the alpaca template."""
+"""What a model writes that goes on with another task of its own: a stop string of the alpaca
+template."""
 
 IGNORED = -100
 """Label of a token that is not learnt."""
@@ -47,14 +52,16 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One row as tokens: `labels` equals `input_ids` on the answer, is IGNORED on the prompt, and is as long."""
+    """One row as tokens: `labels` equals `input_ids` on the answer, is IGNORED on the prompt, and
+    is as long."""
 
     input_ids: list[int]
     labels: list[int]
     truncated: bool = False
     """The answer lost its end to max_length."""
     merged: bool = False
-    """A token spans prompt and answer, so the model answers after slightly other tokens than it was trained on."""
+    """A token spans prompt and answer, so the model answers after slightly other tokens than it was
+    trained on."""
 
     @property
     def length(self) -> int:
@@ -80,7 +87,8 @@ class EncodedPair:
 
 @dataclass(frozen=True, slots=True)
 class EncodedRows:
-    """Rows ready for training, in order, and how many were cut, left out or merged at the border."""
+    """Rows ready for training, in order, and how many were cut, left out or merged at the
+    border."""
 
     examples: Sequence[Any]
     """`Encoded`, or `EncodedPair` from `encode_pairs`."""
@@ -99,11 +107,16 @@ def unsupported(instance: Instance, template: Template) -> str | None:
         return None
     if instance.history and not written.has_place_for(template, "history"):
         return "earlier turns of a conversation"
-    return "a system prompt" if instance.system and not written.has_place_for(template, "system") else None
+    return (
+        "a system prompt"
+        if instance.system and not written.has_place_for(template, "system")
+        else None
+    )
 
 
 def require_supported(rows: Sequence[Instance], template: Template) -> None:
-    """RecipeError, with the count of each reason, when some rows cannot be written in this template."""
+    """RecipeError, with the count of each reason, when some rows cannot be written in this
+    template."""
     reasons = [reason for row in rows if (reason := unsupported(row, template))]
     if not reasons:
         return
@@ -116,14 +129,18 @@ def require_supported(rows: Sequence[Instance], template: Template) -> None:
 
 
 def messages(instance: Instance) -> list[Message]:
-    """The turns before the answer: system, earlier turns, and the instruction with its input after an empty line."""
+    """The turns before the answer: system, earlier turns, and the instruction with its input after
+    an empty line."""
     system = [Message("system", instance.system)] if instance.system else []
-    asked = f"{instance.instruction}\n\n{instance.input}" if instance.input else instance.instruction
+    asked = (
+        f"{instance.instruction}\n\n{instance.input}" if instance.input else instance.instruction
+    )
     return [*system, *instance.history, Message("user", asked)]
 
 
 def render(instance: Instance, template: Template, tokenizer: Any = None) -> tuple[str, str]:
-    """(prompt, completion) as text; the completion without the final end-of-text token, which `encode` adds.
+    """(prompt, completion) as text; the completion without the final end-of-text token, which
+    `encode` adds.
 
     "chat" needs the student's tokenizer; ModelError when it has no usable chat template.
     """
@@ -137,25 +154,32 @@ def render(instance: Instance, template: Template, tokenizer: Any = None) -> tup
 
 
 def encode(
-    instance: Instance, template: Template, tokenizer: Any, max_length: int, loss_on: LossOn = "last"
+    instance: Instance,
+    template: Template,
+    tokenizer: Any,
+    max_length: int,
+    loss_on: LossOn = "last",
 ) -> Encoded | None:
     """One row as at most `max_length` tokens, or None when the prompt alone fills them.
 
-    With `loss_on` "all" the assistant's earlier turns are learnt too, where the template is the student's chat template.
-    ModelError when the tokenizer has no end-of-text token or spells it out as ordinary text.
+    With `loss_on` "all" the assistant's earlier turns are learnt too, where the template is the
+    student's chat template. ModelError when the tokenizer has no end-of-text token or spells it out
+    as ordinary text.
     """
     prompt, completion = render(instance, template, tokenizer)
     special = _adds_special(template)
     source = _prompt_ids(prompt, template, tokenizer)
-    whole = tokenizer(prompt + completion + end_of_text(tokenizer), add_special_tokens=special, verbose=False)[
-        "input_ids"
-    ]
+    whole = tokenizer(
+        prompt + completion + end_of_text(tokenizer), add_special_tokens=special, verbose=False
+    )["input_ids"]
     whole = _closed_once(whole, tokenizer)
     if len(source) >= max_length or len(whole) <= len(source):
         return None
     labels = [IGNORED] * len(source) + whole[len(source) :]
     if loss_on == "all" and template == "chat":
-        labels = _with_earlier_turns(labels, instance, prompt + completion + end_of_text(tokenizer), tokenizer)
+        labels = _with_earlier_turns(
+            labels, instance, prompt + completion + end_of_text(tokenizer), tokenizer
+        )
     return Encoded(
         whole[:max_length],
         labels[:max_length],
@@ -169,29 +193,44 @@ def prompt_ids(instance: Instance, template: Template, tokenizer: Any) -> list[i
     return _prompt_ids(render(instance, template, tokenizer)[0], template, tokenizer)
 
 
-def encode_pair(instance: Instance, template: Template, tokenizer: Any, max_length: int) -> EncodedPair | None:
-    """A row with its rejected answer as tokens, or None when the prompt alone fills `max_length`."""
+def encode_pair(
+    instance: Instance, template: Template, tokenizer: Any, max_length: int
+) -> EncodedPair | None:
+    """A row with its rejected answer as tokens, or None when the prompt alone fills
+    `max_length`."""
     other = replace(instance, output=instance.rejected or "")
     chosen, rejected = (encode(row, template, tokenizer, max_length) for row in (instance, other))
     if chosen is None or rejected is None:
         return None
-    border = chosen.labels.count(IGNORED)  # a token across prompt and answer differs: it belongs to the answers then
+    border = chosen.labels.count(
+        IGNORED
+    )  # a token across prompt and answer differs: it belongs to the answers then
     while chosen.input_ids[:border] != rejected.input_ids[:border]:
         border -= 1
     cut, merged = chosen.truncated or rejected.truncated, chosen.merged or rejected.merged
-    prompt, better, worse = chosen.input_ids[:border], chosen.input_ids[border:], rejected.input_ids[border:]
+    prompt, better, worse = (
+        chosen.input_ids[:border],
+        chosen.input_ids[border:],
+        rejected.input_ids[border:],
+    )
     return EncodedPair(prompt, better, worse, cut, merged)
 
 
 def encode_all(
-    rows: Sequence[Instance], template: Template, tokenizer: Any, max_length: int, loss_on: LossOn = "last"
+    rows: Sequence[Instance],
+    template: Template,
+    tokenizer: Any,
+    max_length: int,
+    loss_on: LossOn = "last",
 ) -> EncodedRows:
     """Every row that leaves something to learn, with the counts of what was cut or left out."""
     require_supported(rows, template)
     return _counted([encode(row, template, tokenizer, max_length, loss_on) for row in rows])
 
 
-def encode_pairs(rows: Sequence[Instance], template: Template, tokenizer: Any, max_length: int) -> EncodedRows:
+def encode_pairs(
+    rows: Sequence[Instance], template: Template, tokenizer: Any, max_length: int
+) -> EncodedRows:
     """The same for rows with a rejected answer."""
     require_supported(rows, template)
     return _counted([encode_pair(row, template, tokenizer, max_length) for row in rows])
@@ -211,38 +250,48 @@ def end_of_text(tokenizer: Any) -> str:
     """The end-of-text token; ModelError when the tokenizer has none (None or '')."""
     if not tokenizer.eos_token:
         raise ModelError(
-            "The student's tokenizer has no end-of-text token, so the student could never learn to stop.",
-            'Add "eos_token" to the student\'s tokenizer_config.json, naming a token of its vocabulary.',
+            "The student's tokenizer has no end-of-text token, so the student could never learn "
+            "to stop.",
+            'Add "eos_token" to the student\'s tokenizer_config.json, naming a token of its '
+            "vocabulary.",
         )
     return str(tokenizer.eos_token)
 
 
 def _render_chat(instance: Instance, tokenizer: Any) -> tuple[str, str]:
-    """The prompt up to where the assistant speaks, and what the template writes from there on, less its end token."""
+    """The prompt up to where the assistant speaks, and what the template writes from there on, less
+    its end token."""
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(
             "train.template is chat, but the student has no chat template (it is a base model).",
-            "Use --set train.template=alpaca, or a student whose tokenizer_config.json has a chat_template.",
+            "Use --set train.template=alpaca, or a student whose tokenizer_config.json has a "
+            "chat_template.",
         )
     turns = [{"role": turn.role, "content": turn.content} for turn in messages(instance)]
     answer = {"role": "assistant", "content": instance.output}
     try:
         prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         whole = tokenizer.apply_chat_template([*turns, answer], tokenize=False)
-    except Exception as error:  # templates raise whatever they like, for a system prompt for example
+    except (
+        Exception
+    ) as error:  # templates raise whatever they like, for a system prompt for example
         raise ModelError(
-            f"The student's chat template refuses a row: {error}.", "Use --set train.template=alpaca"
+            f"The student's chat template refuses a row: {error}.",
+            "Use --set train.template=alpaca",
         ) from None
     if not whole.startswith(prompt):
         raise ModelError(
-            "The student's chat template writes the prompt differently once it is answered, so the answer cannot be "
+            "The student's chat template writes the prompt differently once it is answered, so "
+            "the answer cannot be "
             "told from the prompt.",
             "Use --set train.template=alpaca, or mend the student's chat_template.",
         )
     return prompt, whole[len(prompt) :].rstrip("\n").removesuffix(end_of_text(tokenizer))
 
 
-def _with_earlier_turns(labels: list[int], instance: Instance, text: str, tokenizer: Any) -> list[int]:
+def _with_earlier_turns(
+    labels: list[int], instance: Instance, text: str, tokenizer: Any
+) -> list[int]:
     """Labels that also learn the assistant's earlier turns, each with the token that ends it."""
     turns = [{"role": turn.role, "content": turn.content} for turn in messages(instance)]
     spoken = [number for number, turn in enumerate(turns) if turn["role"] == "assistant"]
@@ -256,12 +305,16 @@ def _with_earlier_turns(labels: list[int], instance: Instance, text: str, tokeni
 
 
 def _span(turns: list[dict[str, str]], number: int, text: str, tokenizer: Any) -> tuple[int, int]:
-    """Where in the text an earlier turn of the assistant stands, in characters, without what introduces it."""
-    before = tokenizer.apply_chat_template(turns[:number], tokenize=False, add_generation_prompt=True)
+    """Where in the text an earlier turn of the assistant stands, in characters, without what
+    introduces it."""
+    before = tokenizer.apply_chat_template(
+        turns[:number], tokenize=False, add_generation_prompt=True
+    )
     through = tokenizer.apply_chat_template(turns[: number + 1], tokenize=False).rstrip("\n")
     if not (text.startswith(through) and through.startswith(before)):
         raise ModelError(
-            "The student's chat template writes an earlier answer differently than a last one (it drops its thinking, "
+            "The student's chat template writes an earlier answer differently than a last one "
+            "(it drops its thinking, "
             "for example), so earlier answers cannot be learnt as they will be read.",
             "Use --set train.loss_on=last",
         )
@@ -269,7 +322,8 @@ def _span(turns: list[dict[str, str]], number: int, text: str, tokenizer: Any) -
 
 
 def _adds_special(template: Template) -> bool:
-    """Whether the tokenizer puts its beginning of text before it: a chat template writes its own."""
+    """Whether the tokenizer puts its beginning of text before it: a chat template writes its
+    own."""
     return template != "chat"
 
 
@@ -288,7 +342,8 @@ def _closed_once(ids: list[int], tokenizer: Any) -> list[int]:
     end = tokenizer.eos_token_id
     if not ids or ids[-1] != end:
         raise ModelError(
-            f"The student's tokenizer does not read its end-of-text token {tokenizer.eos_token!r} as one token.",
+            "The student's tokenizer does not read its end-of-text token "
+            f"{tokenizer.eos_token!r} as one token.",
             "Mark it as special in the student's tokenizer files.",
         )
     return ids[:-1] if ids[-2:] == [end, end] else ids

@@ -1,8 +1,9 @@
-"""Templates that somebody wrote: Jinja in a sandbox, or plain text with a part for rows with input and one for rows without.
+"""Templates that somebody wrote: Jinja in a sandbox, or plain text with a part for rows with input
+and one for rows without.
 
-A recipe holds the template's text, not its path (`recipe.load_recipe` reads the file), so that a run has all that shapes
-it. The sandbox has no loaders, changes nothing and refuses names it does not know. Not covered: what comes after the
-answer, which is always the end-of-text token.
+A recipe holds the template's text, not its path (`recipe.load_recipe` reads the file), so that a
+run has all that shapes it. The sandbox has no loaders, changes nothing and refuses names it does
+not know. Not covered: what comes after the answer, which is always the end-of-text token.
 """
 
 import re
@@ -15,7 +16,8 @@ NAMES = ("alpaca", "chat")
 """Templates that are not written but known."""
 ENDINGS = (".jinja", ".j2", ".txt")
 RULE = "---"
-"""The line between the part for rows with an input and the part for rows without, in a plain template."""
+"""The line between the part for rows with an input and the part for rows without, in a plain
+template."""
 FIELDS = ("instruction", "input", "system")
 _HOLE = re.compile("{(" + "|".join(FIELDS) + ")}")
 
@@ -38,7 +40,10 @@ def fault(template: str) -> str | None:
         except RecipeError as error:
             return error.message
         if row.instruction not in prompt:
-            return "the template leaves the instruction out; it must stand in both parts, as {instruction} or {{ instruction }}"
+            return (
+                "the template leaves the instruction out; it must stand in both parts, as "
+                "{instruction} or {{ instruction }}"
+            )
     return None
 
 
@@ -64,7 +69,8 @@ def _plain(instance: Instance, template: str) -> str:
 
 
 def without_input(template: str) -> str:
-    """The part of a plain template that is for rows without an input: the second, or the only one."""
+    """The part of a plain template that is for rows without an input: the second, or the only
+    one."""
     with_input, rule, without = template.partition(f"\n{RULE}\n")
     return without if rule else with_input
 
@@ -73,14 +79,27 @@ def _jinja(instance: Instance, template: str) -> str:
     from jinja2 import StrictUndefined, TemplateError
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    sandbox = ImmutableSandboxedEnvironment(undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False)
+    sandbox = ImmutableSandboxedEnvironment(
+        undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
     known: dict[str, Any] = {name: getattr(instance, name) or "" for name in FIELDS}
     try:
-        return sandbox.from_string(template).render(known | {"history": [_turn(turn) for turn in instance.history]})
-    except (TemplateError, TypeError, ValueError, ZeroDivisionError, OverflowError, AttributeError, KeyError) as error:
+        return sandbox.from_string(template).render(
+            known | {"history": [_turn(turn) for turn in instance.history]}
+        )
+    except (
+        TemplateError,
+        TypeError,
+        ValueError,
+        ZeroDivisionError,
+        OverflowError,
+        AttributeError,
+        KeyError,
+    ) as error:
         raise RecipeError(
             f"train.template: the template cannot be rendered ({type(error).__name__}: {error}).",
-            "It may use instruction, input, system and history (turns with role and content): docs/templates.md",
+            "It may use instruction, input, system and history (turns with role and content): "
+            "docs/templates.md",
         ) from None
 
 

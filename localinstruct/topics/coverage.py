@@ -1,9 +1,11 @@
-"""Steering for coverage: which topic and persona an episode has, and which part of the pool it may look at.
+"""Steering for coverage: which topic and persona an episode has, and which part of the pool it may
+look at.
 
-An episode's topic depends on (run seed, episode) and on the rows it may see, so it can be repeated: among topics whose
-quota is not reached, the one with the fewest rows for its weight is likeliest. A quota is honoured to the row when an
-episode is committed. A topic that names seeds is a domain kept apart: its demonstrations are its own seeds and rows.
-Not covered: whether a row is about its topic (a judge); nothing here reads what was written.
+An episode's topic depends on (run seed, episode) and on the rows it may see, so it can be repeated:
+among topics whose quota is not reached, the one with the fewest rows for its weight is likeliest. A
+quota is honoured to the row when an episode is committed. A topic that names seeds is a domain kept
+apart: its demonstrations are its own seeds and rows. Not covered: whether a row is about its topic
+(a judge); nothing here reads what was written.
 """
 
 from collections import Counter
@@ -30,21 +32,21 @@ class Topic(Section):
     weight: float = Field(1.0, gt=0)
     """How many rows it should have, compared with the others."""
     seeds: list[str] = Field(default_factory=list)
-    """Names of the seed tasks that belong to it ("sort_*" for several): the topic is then a domain kept apart, which sees
-    no other seeds and no rows of other topics."""
+    """Names of the seed tasks that belong to it ("sort_*" for several): the topic is then a domain
+    kept apart, which sees no other seeds and no rows of other topics."""
 
 
 class Coverage(Section):
     """What the rows are spread over."""
 
     topics: list[Topic] = Field(default_factory=list)
-    """Topics by name, or as mappings with quota, weight and seeds; or the path of a YAML file: `topics:` with such a list,
-    or a tree whose leaves count ("Cooking: [bread, soups]")."""
+    """Topics by name, or as mappings with quota, weight and seeds; or the path of a YAML file:
+    `topics:` with such a list, or a tree whose leaves count ("Cooking: [bread, soups]")."""
     personas: list[str] = Field(default_factory=list)
     """Who asks, one drawn for every episode; or the path of a text file with one a line."""
     demonstrations: Literal["any", "sparse"] = "any"
-    """"sparse" shows only those half of the kept rows that lay in the emptier regions when they were kept (by their mean
-    cosine with the pool)."""
+    """"sparse" shows only those half of the kept rows that lay in the emptier regions when they
+    were kept (by their mean cosine with the pool)."""
 
     @field_validator("topics", mode="before")
     @classmethod
@@ -61,7 +63,8 @@ class Coverage(Section):
 
 
 def leaves(tree: Any, path: tuple[str, ...] = ()) -> Any:
-    """A list or tree of topics as a flat list of mappings; a leaf's name is its whole path. Other values stay."""
+    """A list or tree of topics as a flat list of mappings; a leaf's name is its whole path. Other
+    values stay."""
     if isinstance(tree, list):
         flat: list[Any] = []
         for item in tree:
@@ -71,9 +74,14 @@ def leaves(tree: Any, path: tuple[str, ...] = ()) -> Any:
     if isinstance(tree, str | int | float):
         return {"topic": ": ".join((*path, str(tree)))}
     if not isinstance(tree, dict) or "topic" in tree:
-        return {**tree, "topic": ": ".join((*path, str(tree["topic"])))} if isinstance(tree, dict) else tree
+        return (
+            {**tree, "topic": ": ".join((*path, str(tree["topic"])))}
+            if isinstance(tree, dict)
+            else tree
+        )
     below = [
-        ({"topic": ": ".join((*path, str(n)))} if v is None else leaves(v, (*path, str(n)))) for n, v in tree.items()
+        ({"topic": ": ".join((*path, str(n)))} if v is None else leaves(v, (*path, str(n))))
+        for n, v in tree.items()
     ]
     return [leaf for one in below for leaf in (one if isinstance(one, list) else [one])]
 
@@ -101,7 +109,8 @@ def is_covered(coverage: Coverage, kept: Sequence[Instance]) -> bool:
 def steered(
     coverage: Coverage, seeds: Sequence[Instance], kept: Sequence[Instance], number: int, seed: int
 ) -> PoolView:
-    """The view of episode `number`, to which `kept` is visible: its topic, its persona, and its part of the pool."""
+    """The view of episode `number`, to which `kept` is visible: its topic, its persona, and its
+    part of the pool."""
     rng = Random(f"{seed}:{number}:coverage")
     topic = _draw_topic(coverage, kept, rng)
     persona = rng.choice(coverage.personas) if coverage.personas else ""
@@ -123,8 +132,13 @@ def require_seeds(coverage: Coverage, seeds: Sequence[Instance]) -> None:
     empty = [topic for topic in coverage.topics if topic.seeds and not seeds_of(topic, seeds)]
     if empty:
         wanted = listing([f"{topic.topic}: {', '.join(topic.seeds)}" for topic in empty])
-        known = ", ".join(sorted({seed.name for seed in seeds if seed.name})[:12]) or "none has a name"
-        raise RecipeError(f"coverage.topics: no seed task has such a name: {wanted}", f"Names of seed tasks: {known}.")
+        known = (
+            ", ".join(sorted({seed.name for seed in seeds if seed.name})[:12]) or "none has a name"
+        )
+        raise RecipeError(
+            f"coverage.topics: no seed task has such a name: {wanted}",
+            f"Names of seed tasks: {known}.",
+        )
 
 
 def sparse_half(kept: Sequence[Instance]) -> list[Instance]:
@@ -132,7 +146,11 @@ def sparse_half(kept: Sequence[Instance]) -> list[Instance]:
     means = sorted(row.lineage.scores.get("novelty_mean", 0.0) for row in kept)
     if not means:
         return []
-    return [row for row in kept if row.lineage.scores.get("novelty_mean", 0.0) <= means[(len(means) - 1) // 2]]
+    return [
+        row
+        for row in kept
+        if row.lineage.scores.get("novelty_mean", 0.0) <= means[(len(means) - 1) // 2]
+    ]
 
 
 def within_quota(
@@ -143,19 +161,26 @@ def within_quota(
     if quota is None:
         return list(rows), []
     room = max(0, quota - _counts(kept)[topic])
-    over = [Reject("coverage", "quota full", row.instruction, f"{topic}: {quota} rows") for row in rows[room:]]
+    over = [
+        Reject("coverage", "quota full", row.instruction, f"{topic}: {quota} rows")
+        for row in rows[room:]
+    ]
     return list(rows[:room]), over
 
 
 def within_source(
     most: int | None, rows: Sequence[Instance], kept: Sequence[Instance]
 ) -> tuple[list[Instance], list[Reject]]:
-    """The rows of an episode for which their document still has room, and rejects for the others."""
+    """The rows of an episode for which their document still has room, and rejects for the
+    others."""
     if most is None or not rows:
         return list(rows), []
     source = rows[0].lineage.source  # an episode is about one passage
     room = max(0, most - sum(row.lineage.source == source for row in kept))
-    over = [Reject("coverage", "document full", row.instruction, f"{source}: {most} rows") for row in rows[room:]]
+    over = [
+        Reject("coverage", "document full", row.instruction, f"{source}: {most} rows")
+        for row in rows[room:]
+    ]
     return list(rows[:room]), over
 
 
@@ -164,7 +189,9 @@ def _draw_topic(coverage: Coverage, kept: Sequence[Instance], rng: Random) -> To
         return None
     counts = _counts(kept)
     choices = _open(coverage, counts) or coverage.topics
-    return rng.choices(choices, [one.weight / (1 + counts[one.topic] / one.weight) for one in choices])[0]
+    return rng.choices(
+        choices, [one.weight / (1 + counts[one.topic] / one.weight) for one in choices]
+    )[0]
 
 
 def _open(coverage: Coverage, counts: Counter[str]) -> list[Topic]:

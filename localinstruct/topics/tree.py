@@ -1,8 +1,10 @@
-"""A tree of topics in a YAML file that a teacher grows and a person edits: new topics are put into the text as it stands.
+"""A tree of topics in a YAML file that a teacher grows and a person edits: new topics are put into
+the text as it stands.
 
-Nothing that is there is moved, renamed or removed: comments, order and quotas stay, and what was put in is read back and
-compared before anybody writes it. A topic with settings of its own ({topic: …, quota: …}) is a leaf and stays one. What a
-person deleted may be offered again. Not covered: whether the topics are any good (a person), topics behind YAML anchors.
+Nothing that is there is moved, renamed or removed: comments, order and quotas stay, and what was
+put in is read back and compared before anybody writes it. A topic with settings of its own ({topic:
+…, quota: …}) is a leaf and stays one. What a person deleted may be offered again. Not covered:
+whether the topics are any good (a person), topics behind YAML anchors.
 """
 
 import json
@@ -34,7 +36,8 @@ Edit = tuple[int, int, str]
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A topic of the file that may have subtopics: its path from the top, the names below it, and how to add more."""
+    """A topic of the file that may have subtopics: its path from the top, the names below it, and
+    how to add more."""
 
     path: tuple[str, ...]
     below: tuple[str, ...]
@@ -42,15 +45,18 @@ class Branch:
 
 
 def branches(text: str, name: str) -> list[Branch]:
-    """Every topic that may grow, from the top down; RecipeError where the file is none that `coverage.topics` reads."""
+    """Every topic that may grow, from the top down; RecipeError where the file is none that
+    `coverage.topics` reads."""
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         raise RecipeError(f"{name}: not valid YAML: {' '.join(str(error).split())}.") from None
     if not isinstance(root, yaml.MappingNode) or not isinstance(content, dict):
-        raise RecipeError(f"{name}: expected a mapping of topics, found {type(content).__name__}.",
-                          "For example:  Cooking: [bread, soups]")  # fmt: skip
+        raise RecipeError(
+            f"{name}: expected a mapping of topics, found {type(content).__name__}.",
+            "For example:  Cooking: [bread, soups]",
+        )
     wrapped = set(content) == {"topics"}
     parse(Coverage, {"topics": content["topics"] if wrapped else content}, name)
     return list(_inside(root.value[0][1] if wrapped else root, (), text))
@@ -60,16 +66,32 @@ def subtopics_prompt(branch: Branch, count: int) -> Prompt:
     """Ask for `count` more topics below one."""
     taken = f" Already named: {'; '.join(branch.below)}." if branch.below else ""
     words = fill(_words(), count=count, topic=" > ".join(branch.path), taken=taken)
-    names = {"type": "array", "items": {"type": "string", "minLength": 1, "maxLength": LONGEST},
-             "minItems": 1, "maxItems": count}  # fmt: skip
-    form = {"type": "object", "properties": {"topics": names}, "required": ["topics"], "additionalProperties": False}
+    names = {
+        "type": "array",
+        "items": {"type": "string", "minLength": 1, "maxLength": LONGEST},
+        "minItems": 1,
+        "maxItems": count,
+    }
+    form = {
+        "type": "object",
+        "properties": {"topics": names},
+        "required": ["topics"],
+        "additionalProperties": False,
+    }
     return Prompt(messages=(Message("user", words),), schema=form, max_tokens=64 + 32 * count)
 
 
 def new_names(reply: Completion, branch: Branch, count: int) -> tuple[list[str], Counter[str]]:
-    """The names in a reply that can be put below a topic, `count` at most, and why others cannot, with how often."""
+    """The names in a reply that can be put below a topic, `count` at most, and why others cannot,
+    with how often."""
     if reply.finish_reason != "stop":
-        return [], Counter({"reply cut off" if reply.finish_reason == "length" else f"reply {reply.finish_reason}": 1})
+        return [], Counter(
+            {
+                "reply cut off"
+                if reply.finish_reason == "length"
+                else f"reply {reply.finish_reason}": 1
+            }
+        )
     try:
         said = strict_json.parse(reply.text)["topics"]
     except (Malformed, KeyError, TypeError):
@@ -89,7 +111,8 @@ def new_names(reply: Completion, branch: Branch, count: int) -> tuple[list[str],
 
 
 def grown(text: str, more: Mapping[tuple[str, ...], Sequence[str]], name: str) -> str:
-    """The file's text with the names `more` below each path; RecipeError when it cannot take them where it stands."""
+    """The file's text with the names `more` below each path; RecipeError when it cannot take them
+    where it stands."""
     before = branches(text, name)
     edits = [edit for one in before if more.get(one.path) for edit in one.add(more[one.path])]
     changed = text
@@ -101,12 +124,16 @@ def grown(text: str, more: Mapping[tuple[str, ...], Sequence[str]], name: str) -
         (*path, one) for path, names in more.items() for one in names
     )
     try:
-        right = Counter(one.path for one in branches(changed, name)) == wanted and _settings(changed) == _settings(text)
+        right = Counter(one.path for one in branches(changed, name)) == wanted and _settings(
+            changed
+        ) == _settings(text)
     except RecipeError:
         right = False
     if not right:
-        raise RecipeError(f"{name}: topics cannot be added to it as it is written; nothing was changed.",
-                          "Write it as plain lists and mappings, without anchors and text in several lines.")  # fmt: skip
+        raise RecipeError(
+            f"{name}: topics cannot be added to it as it is written; nothing was changed.",
+            "Write it as plain lists and mappings, without anchors and text in several lines.",
+        )
     return changed
 
 
@@ -121,7 +148,9 @@ def _problem(found: str, seen: set[str]) -> str:
     return "named before" if _flat(found) in seen else ""
 
 
-def _inside(node: yaml.Node, path: tuple[str, ...], text: str, flow: bool = False) -> Iterator[Branch]:
+def _inside(
+    node: yaml.Node, path: tuple[str, ...], text: str, flow: bool = False
+) -> Iterator[Branch]:
     """The topics that a list, a mapping or a single name holds, and those below them."""
     if isinstance(node, yaml.SequenceNode):
         for item in node.value:
@@ -149,13 +178,19 @@ def _names(node: yaml.Node) -> tuple[str, ...]:
     return () if _is_nothing(node) else (str(node.value),)
 
 
-def _adder(key: yaml.Node, value: yaml.Node | None, text: str, flow: bool) -> Callable[[Sequence[str]], list[Edit]]:
+def _adder(
+    key: yaml.Node, value: yaml.Node | None, text: str, flow: bool
+) -> Callable[[Sequence[str]], list[Edit]]:
     """How names are put below the topic `key`: in the style that stands there."""
 
     def add(names: Sequence[str]) -> list[Edit]:
         said = [_said(name) for name in names]
         if value is None or _is_nothing(value):  # a leaf becomes a branch
-            start, end = (key.end_mark.index,) * 2 if value is None else (value.start_mark.index, value.end_mark.index)
+            start, end = (
+                (key.end_mark.index,) * 2
+                if value is None
+                else (value.start_mark.index, value.end_mark.index)
+            )
             colon = ":" if value is None else ""
             if flow:
                 return [(start, end, f"{colon} [{', '.join(said)}]")]
@@ -169,7 +204,9 @@ def _adder(key: yaml.Node, value: yaml.Node | None, text: str, flow: bool) -> Ca
         if value.flow_style:
             last = value.end_mark.index - 1
             comma = ", " if value.value and not text[:last].rstrip().endswith(",") else ""
-            return [_at(last, comma + ", ".join(f"{one}: null" if mapping else one for one in said))]
+            return [
+                _at(last, comma + ", ".join(f"{one}: null" if mapping else one for one in said))
+            ]
         indent = " " * value.start_mark.column
         lines = "".join(f"\n{indent}{one}:" if mapping else f"\n{indent}- {one}" for one in said)
         return [_at(_line_end(text, _end(value)), lines)]
@@ -225,7 +262,8 @@ def _flat(name: str) -> str:
 def planted(about: str) -> str:
     """A new file with one topic at its top."""
     return (
-        f"# Topics of a recipe: coverage: {{topics: THIS_FILE}}. Edit it as you like; leaves count.\n{_said(about)}:\n"
+        f"# Topics of a recipe: coverage: {{topics: THIS_FILE}}. Edit it as you like; leaves "
+        f"count.\n{_said(about)}:\n"
     )
 
 

@@ -1,1 +1,2 @@
-"""What a training is made of, from rows to an adapter: `stage.py` puts it together. Not covered: the loss itself (TRL)."""
+"""What a training is made of, from rows to an adapter: `stage.py` puts it together. Not covered:
+the loss itself (TRL)."""

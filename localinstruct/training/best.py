@@ -1,7 +1,9 @@
-"""runs/NAME/train/best/: the student with the lowest held-out loss so far, and when to stop looking for a better one.
+"""runs/NAME/train/best/: the student with the lowest held-out loss so far, and when to stop looking
+for a better one.
 
-Written whole beside its place and renamed. A resumed training passes the same losses again, so a best of a step that is
-yet to come is still the best when it comes. Not covered: judging by anything but held-out loss.
+Written whole beside its place and renamed. A resumed training passes the same losses again, so a
+best of a step that is yet to come is still the best when it comes. Not covered: judging by anything
+but held-out loss.
 """
 
 import json

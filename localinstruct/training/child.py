@@ -1,7 +1,8 @@
-"""One of the processes that train together: `python -m localinstruct.training.child JOB`, started by `processes`.
+"""One of the processes that train together: `python -m localinstruct.training.child JOB`, started
+by `processes`.
 
-Says on stdout, one JSON object a line: {"say"}, {"update"}, and at the end {"result"} or {"error", "kind", "hint"}. Not
-covered: being started by anything but `processes`, which wrote JOB.
+Says on stdout, one JSON object a line: {"say"}, {"update"}, and at the end {"result"} or {"error",
+"kind", "hint"}. Not covered: being started by anything but `processes`, which wrote JOB.
 """
 
 import json
@@ -47,7 +48,9 @@ def main(job: Path) -> int:
     facts = json.loads(job.read_text(encoding="utf-8"))
     recipe = recipe_from_text(facts["recipe"], str(job))
     try:
-        result = stage.alone(recipe, Path(facts["home"]), Spoken(), Path(facts["folder"]), facts["device_batch"])
+        result = stage.alone(
+            recipe, Path(facts["home"]), Spoken(), Path(facts["folder"]), facts["device_batch"]
+        )
         speak({"result": result})
     except LocalInstructError as error:
         speak({"error": error.message, "kind": type(error).__name__, "hint": error.hint})

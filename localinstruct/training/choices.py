@@ -1,7 +1,8 @@
 """Every setting of a training that can be had in several ways: its value, who decided, and why.
 
-`given` is a value of the recipe that is not the default, `inherited` the recipe's default, `chosen` what we took for this
-machine. The list is said before the first step and stored in the stage's result. Not covered: whether it fits in memory.
+`given` is a value of the recipe that is not the default, `inherited` the recipe's default, `chosen`
+what we took for this machine. The list is said before the first step and stored in the stage's
+result. Not covered: whether it fits in memory.
 """
 
 from collections.abc import Callable
@@ -34,7 +35,9 @@ class Choice:
     reason: str = ""
 
     def __str__(self) -> str:
-        return f"{self.setting}: {self.value} ({self.how}{': ' + self.reason if self.reason else ''})"
+        return (
+            f"{self.setting}: {self.value} ({self.how}{': ' + self.reason if self.reason else ''})"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +63,8 @@ def installed(package: str) -> bool:
 
 
 def choose(section: Train, device: Device, has: Callable[[str], bool] = installed) -> Setup:
-    """Decide what the recipe leaves open; TrainerError or RecipeError for what this machine cannot do."""
+    """Decide what the recipe leaves open; TrainerError or RecipeError for what this machine cannot
+    do."""
     _require(section, device, has)
     device, precision = _precision(section, device)
     batch, device_batch = _device_batch(section)
@@ -68,18 +72,33 @@ def choose(section: Train, device: Device, has: Callable[[str], bool] = installe
     batching, batching_said = _batching(section, attention)
     liger, liger_said = _liger(section, device, has)
     said = (
-        _plain(section, "mode"), _plain(section, "objective"), Choice("device", device.name, "chosen", device.reason),
-        precision, batch, batching_said, attention_said, liger_said, _plain(section, "gradient_checkpointing"),
+        _plain(section, "mode"),
+        _plain(section, "objective"),
+        Choice("device", device.name, "chosen", device.reason),
+        precision,
+        batch,
+        batching_said,
+        attention_said,
+        liger_said,
+        _plain(section, "gradient_checkpointing"),
         _plain(section, "devices"),
-    )  # fmt: skip
+    )
     accumulate = section.batch_size // (device_batch * section.devices)
-    return Setup(device, attention, liger, device_batch, accumulate, batching == "padding_free", said)
+    return Setup(
+        device, attention, liger, device_batch, accumulate, batching == "padding_free", said
+    )
 
 
 def halved(setup: Setup, section: Train) -> Setup:
-    """Half the rows on a device at once, twice as many accumulated: the same step in less memory."""
+    """Half the rows on a device at once, twice as many accumulated: the same step in less
+    memory."""
     smaller = largest_divisor(section.batch_size // section.devices, setup.device_batch // 2)
-    choice = Choice("device_batch_size", str(smaller), "chosen", f"{setup.device_batch} rows did not fit in memory")
+    choice = Choice(
+        "device_batch_size",
+        str(smaller),
+        "chosen",
+        f"{setup.device_batch} rows did not fit in memory",
+    )
     said = tuple(choice if old.setting == choice.setting else old for old in setup.choices)
     accumulate = section.batch_size // (smaller * section.devices)
     return replace(setup, device_batch=smaller, accumulate=accumulate, choices=said)
@@ -93,18 +112,23 @@ def largest_divisor(number: int, at_most: int) -> int:
 def _require(section: Train, device: Device, has: Callable[[str], bool]) -> None:
     on_gpu = device.name.startswith("cuda")
     if section.mode == "qlora" and not on_gpu:
-        raise TrainerError("train.mode: qlora needs a GPU; none was found here.", "Try --set train.mode=lora")
+        raise TrainerError(
+            "train.mode: qlora needs a GPU; none was found here.", "Try --set train.mode=lora"
+        )
     if section.mode == "qlora" and not has("bitsandbytes"):
         raise TrainerError(
             "train.mode: qlora needs the package bitsandbytes, which is not installed.",
             "pip install bitsandbytes, or --set train.mode=lora",
         )
     if section.sharding == "fsdp" and not on_gpu:
-        raise TrainerError("train.sharding: fsdp needs GPUs; none was found here.", "Try --set train.sharding=none")
+        raise TrainerError(
+            "train.sharding: fsdp needs GPUs; none was found here.", "Try --set train.sharding=none"
+        )
     if section.tensorboard and not has("tensorboard"):
         raise TrainerError(
             "train.tensorboard needs the package tensorboard, which is not installed.",
-            "pip install tensorboard, or --set train.tensorboard=false (train/metrics.jsonl has the same numbers)",
+            "pip install tensorboard, or --set train.tensorboard=false (train/metrics.jsonl has "
+            "the same numbers)",
         )
 
 
@@ -117,19 +141,26 @@ def _plain(section: Train, setting: str, reason: str = "") -> Choice:
 
 def _precision(section: Train, device: Device) -> tuple[Device, Choice]:
     if section.precision == "auto":
-        return device, Choice("precision", device.dtype, "chosen", "the most exact one that this device is fast in")
+        return device, Choice(
+            "precision", device.dtype, "chosen", "the most exact one that this device is fast in"
+        )
     dtype = PRECISIONS[section.precision]
     if dtype == "float16" and device.name == "cpu":
-        raise TrainerError("train.precision: fp16 needs a GPU; none was found here.", "Try --set train.precision=fp32")
+        raise TrainerError(
+            "train.precision: fp16 needs a GPU; none was found here.",
+            "Try --set train.precision=fp32",
+        )
     return replace(device, dtype=dtype), Choice("precision", dtype, "given")
 
 
 def _device_batch(section: Train) -> tuple[Choice, int]:
-    """The rows on a device at once: the largest divisor of its share of batch_size up to device_batch_size."""
+    """The rows on a device at once: the largest divisor of its share of batch_size up to
+    device_batch_size."""
     share, rest = divmod(section.batch_size, section.devices)
     if rest:
         raise RecipeError(
-            f"train.batch_size: {section.batch_size} rows cannot be shared by {section.devices} devices.",
+            f"train.batch_size: {section.batch_size} rows cannot be shared by {section.devices} "
+            "devices.",
             f"Try --set train.batch_size={(share + 1) * section.devices}",
         )
     size = largest_divisor(share, section.device_batch_size)
@@ -142,8 +173,17 @@ def _device_batch(section: Train) -> tuple[Choice, int]:
 def _attention(section: Train, device: Device, has: Callable[[str], bool]) -> tuple[str, Choice]:
     wanted = section.kernels == "auto"
     if wanted and device.name.startswith("cuda") and device.dtype != "float32" and has("flash"):
-        return FLASH, Choice("attention", FLASH, "chosen", "flash-attn is installed, and the precision is a 16-bit one")
-    why = "FlashAttention is not wanted" if not wanted else "FlashAttention needs its package, a GPU and 16-bit numbers"
+        return FLASH, Choice(
+            "attention",
+            FLASH,
+            "chosen",
+            "flash-attn is installed, and the precision is a 16-bit one",
+        )
+    why = (
+        "FlashAttention is not wanted"
+        if not wanted
+        else "FlashAttention needs its package, a GPU and 16-bit numbers"
+    )
     return "sdpa", Choice("attention", "sdpa", "chosen", why)
 
 
@@ -151,8 +191,12 @@ def _batching(section: Train, attention: str) -> tuple[str, Choice]:
     if section.batching != "auto":
         return section.batching, Choice("batching", section.batching, "given")
     if attention == FLASH and section.objective == "sft":
-        return "padding_free", Choice("batching", "padding_free", "chosen", "FlashAttention keeps glued rows apart")
-    reason = "FlashAttention is not in use, other kernels would compute the whole square of glued rows"
+        return "padding_free", Choice(
+            "batching", "padding_free", "chosen", "FlashAttention keeps glued rows apart"
+        )
+    reason = (
+        "FlashAttention is not in use, other kernels would compute the whole square of glued rows"
+    )
     if section.objective == "dpo":
         reason = "the pairs of dpo are not glued"
     return "grouped", Choice("batching", "grouped", "chosen", reason)

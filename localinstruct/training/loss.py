@@ -1,8 +1,9 @@
 """The loss of a batch on a CPU: logits of the answer tokens alone, made at once.
 
-TRL makes them tile by tile and makes each tile a second time going back, which saves a GPU's memory; on a CPU that was a
-third of a small student's step. Where a batch's logits are small they are therefore made plainly, by the model's own head,
-so that whatever a family does to its logits still happens. Same number. Not covered: GPUs, losses of a mixture's router.
+TRL makes them tile by tile and makes each tile a second time going back, which saves a GPU's
+memory; on a CPU that was a third of a small student's step. Where a batch's logits are small they
+are therefore made plainly, by the model's own head, so that whatever a family does to its logits
+still happens. Same number. Not covered: GPUs, losses of a mixture's router.
 """
 
 from typing import Any
@@ -14,13 +15,15 @@ LOGITS_MIB = 16
 
 
 def is_small(model: Any, labels: Any) -> bool:
-    """Whether the logits of this batch's answer tokens, float32, are few enough to be made at once."""
+    """Whether the logits of this batch's answer tokens, float32, are few enough to be made at
+    once."""
     vocabulary = model.config.get_text_config().vocab_size
     return int((labels != IGNORED).sum()) * vocabulary * 4 <= LOGITS_MIB * 2**20
 
 
 def summed(model: Any, head: Any, inputs: dict[str, Any]) -> Any:
-    """Sum of the answer tokens' losses in nats; `head` is the layer of `model` that makes logits of hidden states."""
+    """Sum of the answer tokens' losses in nats; `head` is the layer of `model` that makes logits of
+    hidden states."""
     from torch.nn.functional import cross_entropy
 
     given = {name: value for name, value in inputs.items() if name != "labels"}

@@ -1,6 +1,8 @@
-"""An adapter added to its base: a model of its own, for exports and for a vLLM that cannot serve this adapter. Not a stage.
+"""An adapter added to its base: a model of its own, for exports and for a vLLM that cannot serve
+this adapter. Not a stage.
 
-The weights get the base's own precision. Not covered: whether the sum computes what base and adapter do, which exports check.
+The weights get the base's own precision. Not covered: whether the sum computes what base and
+adapter do, which exports check.
 """
 
 import shutil
@@ -16,7 +18,8 @@ FOLDER, MADE_FROM = "merged", "made_from"
 
 
 def merged_in_run(run_path: Path, base: Path, trained: student.Artefact) -> Path:
-    """The run's adapter merged into its base, as a folder of the run: the one that is there, or made now."""
+    """The run's adapter merged into its base, as a folder of the run: the one that is there, or
+    made now."""
     folder, made_from = run_path / FOLDER, sha256(modes.weights(trained.folder)[0])
     marker = folder / MADE_FROM
     if marker.is_file() and marker.read_text(encoding="utf-8") == made_from:
@@ -36,12 +39,16 @@ def merged_in_run(run_path: Path, base: Path, trained: student.Artefact) -> Path
 
 
 def save_whole(model: Any, base: Path, tokenizer: Any, folder: Path) -> str:
-    """Write a trained student (base with adapter, or a whole model) as one model with its tokenizer; its precision's name."""
+    """Write a trained student (base with adapter, or a whole model) as one model with its
+    tokenizer; its precision's name."""
     import torch
     from transformers import AutoConfig
 
     whole = model.merge_and_unload(safe_merge=True) if hasattr(model, "merge_and_unload") else model
-    kind = getattr(AutoConfig.from_pretrained(str(base), local_files_only=True), "dtype", None) or torch.float32
+    kind = (
+        getattr(AutoConfig.from_pretrained(str(base), local_files_only=True), "dtype", None)
+        or torch.float32
+    )
     whole = whole.to(kind)
     whole.config.dtype = kind
     end_with(whole, tokenizer.eos_token_id)
@@ -51,7 +58,8 @@ def save_whole(model: Any, base: Path, tokenizer: Any, folder: Path) -> str:
 
 
 def end_with(model: Any, end: int) -> None:
-    """Have generation stop at the token that the student learnt to end with, whatever else ends it."""
+    """Have generation stop at the token that the student learnt to end with, whatever else ends
+    it."""
     before = model.generation_config.eos_token_id
     known = before if isinstance(before, list) else [] if before is None else [before]
     if end not in known:

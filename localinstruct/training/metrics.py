@@ -1,9 +1,11 @@
-"""runs/NAME/train/metrics.jsonl: the loss curve as lines, kept in step with the checkpoints. Not a stage.
+"""runs/NAME/train/metrics.jsonl: the loss curve as lines, kept in step with the checkpoints. Not a
+stage.
 
-Two kinds of lines: {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds"} while training (tokens
-and seconds since the first step, resumed or not, without the held-out passes), and {"step", "held_out_loss"}. A resumed
-training first drops the lines after its checkpoint, so that no step stands there twice. Not covered: the time and
-tokens of steps that were lost to a kill and done again.
+Two kinds of lines: {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds"}
+while training (tokens and seconds since the first step, resumed or not, without the held-out
+passes), and {"step", "held_out_loss"}. A resumed training first drops the lines after its
+checkpoint, so that no step stands there twice. Not covered: the time and tokens of steps that were
+lost to a kill and done again.
 """
 
 import json
@@ -27,12 +29,18 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 def rewind(path: Path, step: int) -> None:
     """Keep the lines up to and including `step`."""
-    write_text(path, "".join(json.dumps(line) + "\n" for line in read(path) if line["step"] <= step))
+    write_text(
+        path, "".join(json.dumps(line) + "\n" for line in read(path) if line["step"] <= step)
+    )
 
 
 def held_out_loss(path: Path, step: int) -> float | None:
     """The held-out loss measured at `step`, or None."""
-    found = [line["held_out_loss"] for line in read(path) if line["step"] == step and "held_out_loss" in line]
+    found = [
+        line["held_out_loss"]
+        for line in read(path)
+        if line["step"] == step and "held_out_loss" in line
+    ]
     return float(found[-1]) if found else None
 
 

@@ -1,6 +1,8 @@
-"""How much of the student is learnt: an adapter, an adapter on 4-bit weights, or all of it; loading and saving each.
+"""How much of the student is learnt: an adapter, an adapter on 4-bit weights, or all of it; loading
+and saving each.
 
-What is saved is complete or not there: written beside, synced, renamed. Not covered: merging an adapter into its base.
+What is saved is complete or not there: written beside, synced, renamed. Not covered: merging an
+adapter into its base.
 """
 
 import shutil
@@ -19,18 +21,22 @@ def kind(section: Train) -> student.Kind:
 
 
 def load(section: Train, folder: Path, setup: Setup) -> Any:
-    """Load the student, ready for its mode: 4-bit for qlora, float32 where all weights are learnt."""
+    """Load the student, ready for its mode: 4-bit for qlora, float32 where all weights are
+    learnt."""
     how: dict[str, Any] = {"attn_implementation": setup.attention}
     device = setup.device
     if section.mode == "qlora":
         how |= {"quantization_config": quantization(device.dtype), "device_map": {"": device.name}}
-    elif section.mode == "full":  # 16-bit weights lose small updates; the steps compute in setup.device.dtype
+    elif (
+        section.mode == "full"
+    ):  # 16-bit weights lose small updates; the steps compute in setup.device.dtype
         device = student.Device(device.name, "float32", device.reason)
     return student.load_base(folder, device, **how)
 
 
 def quantization(dtype: str) -> Any:
-    """4-bit NormalFloat with doubly quantised constants (Dettmers et al. 2023, arXiv 2305.14314)."""
+    """4-bit NormalFloat with doubly quantised constants (Dettmers et al. 2023, arXiv
+    2305.14314)."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -50,13 +56,20 @@ def adapter(section: Train) -> Any:
 
     lora = section.lora
     return LoraConfig(
-        r=lora.r, lora_alpha=lora.alpha, lora_dropout=lora.dropout, target_modules=lora.target_modules, bias="none",
-        task_type="CAUSAL_LM", use_dora=lora.use_dora, use_rslora=lora.use_rslora,
-    )  # fmt: skip
+        r=lora.r,
+        lora_alpha=lora.alpha,
+        lora_dropout=lora.dropout,
+        target_modules=lora.target_modules,
+        bias="none",
+        task_type="CAUSAL_LM",
+        use_dora=lora.use_dora,
+        use_rslora=lora.use_rslora,
+    )
 
 
 def write(model: Any, tokenizer: Any, section: Train, folder: Path) -> None:
-    """Write what was learnt into `folder`, synced: an adapter, or a model with its tokenizer that loads by itself."""
+    """Write what was learnt into `folder`, synced: an adapter, or a model with its tokenizer that
+    loads by itself."""
     shutil.rmtree(folder, ignore_errors=True)
     if section.mode == "full":
         model.save_pretrained(str(folder))

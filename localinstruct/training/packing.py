@@ -1,10 +1,12 @@
-"""The rows of a step on the device: in an order that wastes little, glued without padding, and never seeing each other.
+"""The rows of a step on the device: in an order that wastes little, glued without padding, and
+never seeing each other.
 
-Neither way changes what a step learns. The rows of a step are drawn at random; only within the step are they put side by
-side by length (transformers' own grouping draws steps of one length, which biases their gradients). Padding-free batches
-are one long row whose position ids start anew; a model and attention that do not keep such rows apart are found out by
-trying, on the loaded model itself, and refused: a list of good architectures would grow old. Not covered: gluing rows
-of several steps (packing into blocks), which would change how many rows a step holds.
+Neither way changes what a step learns. The rows of a step are drawn at random; only within the step
+are they put side by side by length (transformers' own grouping draws steps of one length, which
+biases their gradients). Padding-free batches are one long row whose position ids start anew; a
+model and attention that do not keep such rows apart are found out by trying, on the loaded model
+itself, and refused: a list of good architectures would grow old. Not covered: gluing rows of
+several steps (packing into blocks), which would change how many rows a step holds.
 """
 
 import random
@@ -18,7 +20,8 @@ from localinstruct.templates import IGNORED
 class StepOrder:
     """The order of rows in an epoch: steps drawn from (seed, epoch), longest row first within each.
 
-    What transformers and accelerate ask of a sampler: iteration, length, `set_epoch`. So a resumed training draws the same.
+    What transformers and accelerate ask of a sampler: iteration, length, `set_epoch`. So a resumed
+    training draws the same.
     """
 
     def __init__(self, lengths: Sequence[int], step: int, seed: int) -> None:
@@ -39,18 +42,22 @@ class StepOrder:
 
 
 def glue(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Rows as one row without padding, (1, tokens); without an attention mask, positions tell where a row begins."""
+    """Rows as one row without padding, (1, tokens); without an attention mask, positions tell where
+    a row begins."""
     import torch
 
     ids = [token for row in rows for token in row["input_ids"]]
-    labels = [label for row in rows for label in (IGNORED, *row["labels"][1:])]  # no row predicts the next one's start
+    labels = [
+        label for row in rows for label in (IGNORED, *row["labels"][1:])
+    ]  # no row predicts the next one's start
     positions = [place for row in rows for place in range(len(row["input_ids"]))]
     named = {"input_ids": ids, "labels": labels, "position_ids": positions}
     return {name: torch.tensor([values]) for name, values in named.items()}
 
 
 def refuse_leak(model: Any) -> None:
-    """TrainerError when rows glued by `glue` would see each other in this model with its attention."""
+    """TrainerError when rows glued by `glue` would see each other in this model with its
+    attention."""
     import torch
 
     was_training = model.training
@@ -79,7 +86,9 @@ def _ids(model: Any, count: int, seed: int) -> list[int]:
 def _logits(model: Any, rows: Sequence[list[int]]) -> Any:
     glued = glue([{"input_ids": row, "labels": row} for row in rows])
     del glued["labels"]
-    return model(**{name: value.to(model.device) for name, value in glued.items()}, use_cache=False).logits
+    return model(
+        **{name: value.to(model.device) for name, value in glued.items()}, use_cache=False
+    ).logits
 
 
 def collator(padding_free: bool, pad: int) -> Callable[..., Any]:

@@ -1,4 +1,5 @@
-"""Everything before the first step: rows as tokens, the machine's setup, the model, the checkpoint to go on from.
+"""Everything before the first step: rows as tokens, the machine's setup, the model, the checkpoint
+to go on from.
 
 Not covered: what the settings mean (`choices`), and the steps (`trainers`, `watch`).
 """
@@ -18,7 +19,16 @@ from localinstruct.records import Instance, digest
 from localinstruct.store.durable import sha256
 from localinstruct.store.folder import HELD_OUT, TRAIN
 from localinstruct.templates import Encoded, EncodedRows, encode_all, encode_pairs
-from localinstruct.training import best, checkpoints, metrics, modes, packing, ranks, student, trainers
+from localinstruct.training import (
+    best,
+    checkpoints,
+    metrics,
+    modes,
+    packing,
+    ranks,
+    student,
+    trainers,
+)
 from localinstruct.training.best import Best
 from localinstruct.training.checkpoints import Checkpoint
 from localinstruct.training.choices import Setup
@@ -38,7 +48,8 @@ class Job:
 
 
 def prepare(recipe: Recipe, home: Path, progress: Progress, folder: Path, setup: Setup) -> Job:
-    """Make a training of the run in `home`, with the student's files in `folder`, ready to start."""
+    """Make a training of the run in `home`, with the student's files in `folder`, ready to
+    start."""
     section, output = recipe.train, home / "train"
     dataset = {name: _read(home / "dataset" / name, home.name) for name in (TRAIN, HELD_OUT)}
     tokenizer, model = student.load_tokenizer(folder), modes.load(section, folder, setup)
@@ -46,9 +57,14 @@ def prepare(recipe: Recipe, home: Path, progress: Progress, folder: Path, setup:
         packing.refuse_leak(model)
     length = student.longest_row(model, section.max_length)
     if length < section.max_length:
-        progress.say(f"Rows of at most {length} tokens, not {section.max_length}: the student's context is no longer.")
+        progress.say(
+            f"Rows of at most {length} tokens, not {section.max_length}: the student's context "
+            "is no longer."
+        )
     rows = _encode(section, dataset[TRAIN], tokenizer, length, progress)
-    held_out = encode_all(dataset[HELD_OUT], section.template, tokenizer, length, section.loss_on).examples
+    held_out = encode_all(
+        dataset[HELD_OUT], section.template, tokenizer, length, section.loss_on
+    ).examples
     output.mkdir(exist_ok=True, mode=0o700)
     inputs = _inputs(recipe, home / "dataset", folder)
     resumed = _resume_point(output, inputs, progress)
@@ -60,14 +76,22 @@ def prepare(recipe: Recipe, home: Path, progress: Progress, folder: Path, setup:
 
 
 def _watch(
-    recipe: Recipe, output: Path, progress: Progress, inputs: str, resumed: Checkpoint | None, setup: Setup,
-    tokenizer: Any, held_out: Sequence[Encoded],
-) -> Watch:  # fmt: skip
+    recipe: Recipe,
+    output: Path,
+    progress: Progress,
+    inputs: str,
+    resumed: Checkpoint | None,
+    setup: Setup,
+    tokenizer: Any,
+    held_out: Sequence[Encoded],
+) -> Watch:
     """The watch, with what it knew when the checkpoint was written."""
     section, pad = recipe.train, student.pad_id(tokenizer)
 
     def measure(trained: Any) -> float | None:
-        return student.mean_loss(trained, held_out, pad, setup.device_batch)[0] if held_out else None
+        return (
+            student.mean_loss(trained, held_out, pad, setup.device_batch)[0] if held_out else None
+        )
 
     def save(folder: Path) -> None:
         modes.write(watch.model, tokenizer, section, folder)
@@ -76,10 +100,14 @@ def _watch(
     if ranks.first():
         metrics.rewind(path, step)
     losses = [
-        line["held_out_loss"] for line in metrics.read(path) if 0 < line["step"] <= step and "held_out_loss" in line
+        line["held_out_loss"]
+        for line in metrics.read(path)
+        if 0 < line["step"] <= step and "held_out_loss" in line
     ]
     keeps = section.keep == "best" and ranks.first()
-    kept = Best(output / best.FOLDER, inputs, save if keeps else None, section.early_stopping, losses)
+    kept = Best(
+        output / best.FOLDER, inputs, save if keeps else None, section.early_stopping, losses
+    )
     watch = Watch(path, progress, measure, inputs, setup.device, kept)
     watch.seconds_before = resumed.facts["seconds"] if resumed else 0.0
     return watch
@@ -91,7 +119,9 @@ def _read(path: Path, name: str) -> list[Instance]:
     return read_instances(path) if path.stat().st_size else []
 
 
-def _encode(section: Train, rows: Sequence[Instance], tokenizer: Any, length: int, progress: Progress) -> EncodedRows:
+def _encode(
+    section: Train, rows: Sequence[Instance], tokenizer: Any, length: int, progress: Progress
+) -> EncodedRows:
     """The rows as the objective wants them, with what that cost said."""
     if section.objective == "sft":
         encoded = encode_all(rows, section.template, tokenizer, length, section.loss_on)
@@ -99,11 +129,15 @@ def _encode(section: Train, rows: Sequence[Instance], tokenizer: Any, length: in
         pairs = [row for row in rows if row.rejected]
         if not pairs:
             raise DataError(
-                f"train.objective: dpo needs rows with a rejected answer; none of {len(rows)} training rows has one.",
+                f"train.objective: dpo needs rows with a rejected answer; none of {len(rows)} "
+                "training rows has one.",
                 "Make pairs with --set then.preference={}, or use --set train.objective=sft",
             )
         if len(pairs) < len(rows):
-            progress.say(f"{len(rows) - len(pairs)} of {len(rows)} rows have no rejected answer and are left out.")
+            progress.say(
+                f"{len(rows) - len(pairs)} of {len(rows)} rows have no rejected answer and are "
+                "left out."
+            )
         rows = pairs
         encoded = encode_pairs(rows, section.template, tokenizer, length)
     _say_losses(encoded, len(rows), length, progress)
@@ -114,21 +148,33 @@ def _say_losses(rows: EncodedRows, total: int, length: int, progress: Progress) 
     """Report what max_length and the tokenizer cost; DataError when nothing is left."""
     if not rows.examples:
         raise DataError(
-            f"None of {total} training rows fits: every prompt alone fills the {length} tokens of a row.",
+            f"None of {total} training rows fits: every prompt alone fills the {length} tokens "
+            "of a row.",
             "Raise train.max_length, or use a student with a longer context.",
         )
     if rows.truncated:
-        progress.say(f"{rows.truncated} of {total} answers are cut at {length} tokens; their end is not learnt.")
+        progress.say(
+            f"{rows.truncated} of {total} answers are cut at {length} tokens; their end is not "
+            "learnt."
+        )
     if rows.dropped_too_long:
-        progress.say(f"{rows.dropped_too_long} of {total} rows are left out: their prompt alone fills {length} tokens.")
+        progress.say(
+            f"{rows.dropped_too_long} of {total} rows are left out: their prompt alone fills "
+            f"{length} tokens."
+        )
     if rows.merged:
-        progress.say(f"{rows.merged} of {total} rows have a token that spans prompt and answer (as in Alpaca).")
+        progress.say(
+            f"{rows.merged} of {total} rows have a token that spans prompt and answer (as in "
+            "Alpaca)."
+        )
 
 
 def _inputs(recipe: Recipe, dataset: Path, folder: Path) -> str:
     """Digest of all that shapes this training: settings, seed, rows, student."""
     rows = [sha256(dataset / name) for name in (TRAIN, HELD_OUT)]
-    return digest([recipe.train.model_dump(mode="json"), recipe.seed, rows, catalog.file_digests(folder)])
+    return digest(
+        [recipe.train.model_dump(mode="json"), recipe.seed, rows, catalog.file_digests(folder)]
+    )
 
 
 def _resume_point(output: Path, inputs: str, progress: Progress) -> Checkpoint | None:

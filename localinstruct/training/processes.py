@@ -1,9 +1,9 @@
 """Training on several devices: one child process each, started here, speaking to us in JSON lines.
 
-The children run `python -m localinstruct.training.child JOB` with the variables that accelerate and torch read;
-they meet on a loopback port. The first one's progress and result come back over its stdout. When one of them ends badly the
-others are ended at once; after Ctrl-C or SIGTERM all of them get the time to save. They die with this process (supervisor). Not
-covered: several machines.
+The children run `python -m localinstruct.training.child JOB` with the variables that accelerate and
+torch read; they meet on a loopback port. The first one's progress and result come back over its
+stdout. When one of them ends badly the others are ended at once; after Ctrl-C or SIGTERM all of
+them get the time to save. They die with this process (supervisor). Not covered: several machines.
 """
 
 import json
@@ -32,15 +32,24 @@ from localinstruct.training import checkpoints, student
 PATIENCE_SECONDS = 30.0
 """How long the last words of a process that has ended may take to arrive."""
 STOP_SECONDS = 4.0
-"""How long they may take to save and end after Ctrl-C; it is longer than their own grace, and all is over within 5."""
+"""How long they may take to save and end after Ctrl-C; it is longer than their own grace, and all
+is over within 5."""
 POLL_SECONDS = 0.1
 
 
-def together(recipe: Recipe, home: Path, progress: Progress, folder: Path, device_batch: int | None) -> StageResult:
-    """Train in `recipe.train.devices` processes; the result, or the error, of the first that has one."""
+def together(
+    recipe: Recipe, home: Path, progress: Progress, folder: Path, device_batch: int | None
+) -> StageResult:
+    """Train in `recipe.train.devices` processes; the result, or the error, of the first that has
+    one."""
     job = home / "train" / "job.json"
     job.parent.mkdir(exist_ok=True, mode=0o700)
-    facts = {"recipe": recipe.to_yaml(), "home": str(home), "folder": str(folder), "device_batch": device_batch}
+    facts = {
+        "recipe": recipe.to_yaml(),
+        "home": str(home),
+        "folder": str(folder),
+        "device_batch": device_batch,
+    }
     write_text(job, json.dumps(facts))
     port, children = _free_port(), []
     try:
@@ -61,15 +70,25 @@ def together(recipe: Recipe, home: Path, progress: Progress, folder: Path, devic
 
 def _start(job: Path, number: int, count: int, port: int) -> "subprocess.Popen[str]":
     environment = child_environment(
-        RANK=str(number), LOCAL_RANK=str(number), WORLD_SIZE=str(count), LOCAL_WORLD_SIZE=str(count),
-        MASTER_ADDR="127.0.0.1", MASTER_PORT=str(port), OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // count)),
-    )  # fmt: skip
+        RANK=str(number),
+        LOCAL_RANK=str(number),
+        WORLD_SIZE=str(count),
+        LOCAL_WORLD_SIZE=str(count),
+        MASTER_ADDR="127.0.0.1",
+        MASTER_PORT=str(port),
+        OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // count)),
+    )
     command = [sys.executable, "-m", "localinstruct.training.child", str(job)]
     log = job.parent.parent / "logs" / f"train.{number}.log"
     log.parent.mkdir(exist_ok=True, mode=0o700)
     with log.open("w") as words:
         return subprocess.Popen(
-            command, env=environment, stdout=subprocess.PIPE, stderr=words, text=True, process_group=0
+            command,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=words,
+            text=True,
+            process_group=0,
         )
 
 
@@ -97,14 +116,23 @@ class _Ear:
             self.progress.update(*said["update"])
 
 
-def _listen(children: list["subprocess.Popen[str]"], progress: Progress, stop: StopRequest) -> dict[str, Any]:
-    """Wait until all children have ended, or one badly; the error that was said, the result, or how they ended."""
-    ears = [_Ear(child, progress if number == 0 else None, {}) for number, child in enumerate(children)]
-    threads = [threading.Thread(target=ear.hear, args=(_pipe(ear.child),), daemon=True) for ear in ears]
+def _listen(
+    children: list["subprocess.Popen[str]"], progress: Progress, stop: StopRequest
+) -> dict[str, Any]:
+    """Wait until all children have ended, or one badly; the error that was said, the result, or how
+    they ended."""
+    ears = [
+        _Ear(child, progress if number == 0 else None, {}) for number, child in enumerate(children)
+    ]
+    threads = [
+        threading.Thread(target=ear.hear, args=(_pipe(ear.child),), daemon=True) for ear in ears
+    ]
     for thread in threads:
         thread.start()
     _wait(children, stop)
-    codes = [child.poll() for child in children]  # once more: who died first may have been asked first
+    codes = [
+        child.poll() for child in children
+    ]  # once more: who died first may have been asked first
     for thread, code in zip(threads, codes, strict=True):
         if code is not None:
             thread.join(PATIENCE_SECONDS)
@@ -115,7 +143,8 @@ def _listen(children: list["subprocess.Popen[str]"], progress: Progress, stop: S
 
 
 def _wait(children: list["subprocess.Popen[str]"], stop: StopRequest) -> None:
-    """Until all have ended; one that ends badly is enough, unless they were asked to stop and may still be saving."""
+    """Until all have ended; one that ends badly is enough, unless they were asked to stop and may
+    still be saving."""
     until = None
     while None in (codes := [child.poll() for child in children]):
         if until is None and any(codes):
@@ -136,7 +165,11 @@ def _pipe(child: "subprocess.Popen[str]") -> IO[str]:
 
 def _as_error(heard: dict[str, Any], home: Path) -> Exception:
     if "error" in heard:
-        kind = student.OutOfMemory if heard["kind"] == "OutOfMemory" else getattr(errors, heard["kind"])
+        kind = (
+            student.OutOfMemory
+            if heard["kind"] == "OutOfMemory"
+            else getattr(errors, heard["kind"])
+        )
         made: Exception = kind(heard["error"], heard["hint"])
         return made
     steps = checkpoints.sealed(home / "train")
@@ -148,12 +181,17 @@ def _as_error(heard: dict[str, Any], home: Path) -> Exception:
     number = next((number for number, code in enumerate(codes) if code and code < 0), None)
     if number is not None:
         how = (
-            f"Training process {number + 1} of {len(codes)} was ended by {signal.Signals(-codes[number]).name}; {kept}."
+            f"Training process {number + 1} of {len(codes)} was ended by "
+            f"{signal.Signals(-codes[number]).name}; {kept}."
         )
-        return TrainerError(how, f"{again}\nIf nobody ended it, the system was out of memory: dmesg")
+        return TrainerError(
+            how, f"{again}\nIf nobody ended it, the system was out of memory: dmesg"
+        )
     number = next(number for number, code in enumerate(codes) if code)
     log = home / "logs" / f"train.{number}.log"
-    return TrainerError(f"Training process {number + 1} of {len(codes)} crashed; {kept}. Why: {log}", f"tail {log}")
+    return TrainerError(
+        f"Training process {number + 1} of {len(codes)} crashed; {kept}. Why: {log}", f"tail {log}"
+    )
 
 
 def _end(child: "subprocess.Popen[str]") -> None:

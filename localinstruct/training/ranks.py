@@ -1,6 +1,8 @@
-"""One training in several processes: who am I, and do we agree? With one process: the first of one, and yes.
+"""One training in several processes: who am I, and do we agree? With one process: the first of one,
+and yes.
 
-accelerate reads the same environment variables and does the rest (DDP, FSDP). Not covered: several machines.
+accelerate reads the same environment variables and does the rest (DDP, FSDP). Not covered: several
+machines.
 """
 
 import os

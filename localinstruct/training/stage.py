@@ -1,8 +1,10 @@
-"""Fine-tune the student with TRL on the dataset's rows; runs/NAME/adapter/ (or student/, a whole model) is what stays.
+"""Fine-tune the student with TRL on the dataset's rows; runs/NAME/adapter/ (or student/, a whole
+model) is what stays.
 
-The parts lie in `training/`. Rows arrive at the trainer as token ids and labels, so that nothing between us and the loss
-can change them. Stopped at any moment, the same command goes on from the newest complete checkpoint with the same loss
-curve. Out of memory halves the rows on the device once and goes on the same way. Not covered: several machines.
+The parts lie in `training/`. Rows arrive at the trainer as token ids and labels, so that nothing
+between us and the loss can change them. Stopped at any moment, the same command goes on from the
+newest complete checkpoint with the same loss curve. Out of memory halves the rows on the device
+once and goes on the same way. Not covered: several machines.
 """
 
 import shutil
@@ -17,18 +19,28 @@ from localinstruct.records import StageResult
 from localinstruct.store.durable import sha256
 from localinstruct.store.integrity import plain_words, require_space
 from localinstruct.store.run import Run
-from localinstruct.training import best, checkpoints, choices, metrics, modes, processes, ranks, student
+from localinstruct.training import (
+    best,
+    checkpoints,
+    choices,
+    metrics,
+    modes,
+    processes,
+    ranks,
+    student,
+)
 from localinstruct.training.choices import Setup
 from localinstruct.training.prepare import Job, prepare
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
-    """Train, or go on training, and save the student; the result's losses are in nats per answer token.
+    """Train, or go on training, and save the student; the result's losses are in nats per answer
+    token.
 
-    "train_loss" is the mean over the last epoch; "seconds" and "tokens_per_second" count the steps, not the loading and
-    not the held-out passes. Raises DataError without a dataset, ModelError for an unusable student, TrainerError when
-    memory is full, the loss is no number or train.lora does not fit, StoreError when the disk is full, Interrupted after
-    Ctrl-C.
+    "train_loss" is the mean over the last epoch; "seconds" and "tokens_per_second" count the steps,
+    not the loading and not the held-out passes. Raises DataError without a dataset, ModelError for
+    an unusable student, TrainerError when memory is full, the loss is no number or train.lora does
+    not fit, StoreError when the disk is full, Interrupted after Ctrl-C.
     """
     catalog = load_catalog(workspace)
     folder = checked(catalog.get(recipe.models.student))
@@ -36,7 +48,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
 
 
 def train(recipe: Recipe, run: Run, progress: Progress, folder: Path) -> StageResult:
-    """`run` with the student's directory already found and checked: a second try with half the rows on the device."""
+    """`run` with the student's directory already found and checked: a second try with half the rows
+    on the device."""
     setup = choices.choose(recipe.train, student.choose_device())
     progress.say("Settings, and who decided:")
     for choice in setup.choices:
@@ -49,12 +62,16 @@ def train(recipe: Recipe, run: Run, progress: Progress, folder: Path) -> StageRe
             raise
         words = error.message
     smaller = choices.halved(setup, recipe.train).device_batch
-    progress.say(f"{words} Once more with {smaller} rows on the device at once, not {setup.device_batch}.")
+    progress.say(
+        f"{words} Once more with {smaller} rows on the device at once, not {setup.device_batch}."
+    )
     student.release()
     return start(recipe, run.path, progress, folder, smaller)
 
 
-def alone(recipe: Recipe, home: Path, progress: Progress, folder: Path, device_batch: int | None) -> StageResult:
+def alone(
+    recipe: Recipe, home: Path, progress: Progress, folder: Path, device_batch: int | None
+) -> StageResult:
     """Train in this process, as the only one or as one of several."""
     setup = choices.choose(recipe.train, student.choose_device())
     if device_batch:
@@ -79,7 +96,8 @@ def _half(setup: Setup) -> int:
 
 
 def _require_room(job: Job, recipe: Recipe, home: Path) -> None:
-    """StoreError when checkpoints and student will not fit beside what is there; torn ones of before are removed first."""
+    """StoreError when checkpoints and student will not fit beside what is there; torn ones of
+    before are removed first."""
     for part in (home / f".{name}.part" for name, _ in student.ARTEFACTS.values()):
         shutil.rmtree(part, ignore_errors=True)
     there = sum(file.stat().st_size for file in (home / "train").rglob("*") if file.is_file())
@@ -90,9 +108,14 @@ def _require_room(job: Job, recipe: Recipe, home: Path) -> None:
 def _finish(job: Job) -> bool:
     """Train to the end; False when somebody asked to stop before it."""
     try:
-        with stop_request() as stop, student.memory_errors(f"train.device_batch_size={_half(job.setup)}"):
+        with (
+            stop_request() as stop,
+            student.memory_errors(f"train.device_batch_size={_half(job.setup)}"),
+        ):
             job.watch.stop = stop
-            job.trainer.train(resume_from_checkpoint=str(job.resumed.folder) if job.resumed else None)
+            job.trainer.train(
+                resume_from_checkpoint=str(job.resumed.folder) if job.resumed else None
+            )
             if not stop.asked:
                 job.watch.measure_end(job.trainer.state.global_step)
             return not stop.asked
@@ -110,7 +133,12 @@ def _save(job: Job, recipe: Recipe, home: Path) -> student.Artefact:
             best.take(kept, folder)
         else:
             fresh = folder.with_name(f".{folder.name}.part")
-            modes.write(job.trainer.accelerator.unwrap_model(job.trainer.model), job.tokenizer, recipe.train, fresh)
+            modes.write(
+                job.trainer.accelerator.unwrap_model(job.trainer.model),
+                job.tokenizer,
+                recipe.train,
+                fresh,
+            )
             modes.put(fresh, folder)
         for other, (name, _) in student.ARTEFACTS.items():
             if other != kind:
@@ -132,7 +160,11 @@ def _result(job: Job, recipe: Recipe, artefact: student.Artefact) -> StageResult
     trainable = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
     tokens, step = int(state.num_input_tokens_seen), state.global_step
     written = sha256(modes.weights(artefact.folder)[0])
-    kept = best.read(job.watch.metrics.parent / best.FOLDER, job.watch.inputs) if recipe.train.keep == "best" else None
+    kept = (
+        best.read(job.watch.metrics.parent / best.FOLDER, job.watch.inputs)
+        if recipe.train.keep == "best"
+        else None
+    )
     return {
         "product": written,
         "steps": step,

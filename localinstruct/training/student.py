@@ -1,7 +1,9 @@
-"""The student on its device: how train and evaluate load it, measure its loss, keep its libraries quiet. Not a stage.
+"""The student on its device: how train and evaluate load it, measure its loss, keep its libraries
+quiet. Not a stage.
 
-One loss for both: the mean over all answer tokens, in nats, whatever the batches (transformers averages batches, so
-that its number depends on them). Not covered: how a student is trained (`training/`).
+One loss for both: the mean over all answer tokens, in nats, whatever the batches (transformers
+averages batches, so that its number depends on them). Not covered: how a student is trained
+(`training/`).
 """
 
 import contextlib
@@ -41,7 +43,8 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """What a training leaves in its run: an adapter for the base, or a whole model with its tokenizer."""
+    """What a training leaves in its run: an adapter for the base, or a whole model with its
+    tokenizer."""
 
     kind: Kind
     folder: Path
@@ -51,7 +54,8 @@ ARTEFACTS: dict[Kind, tuple[str, str]] = {
     "adapter": ("adapter", "adapter_config.json"),
     "model": ("student", "config.json"),
 }
-"""Kind -> its folder in a run, and the file without which it is none. A training leaves one of them, never both."""
+"""Kind -> its folder in a run, and the file without which it is none. A training leaves one of
+them, never both."""
 
 
 def artefact(run_path: Path) -> Artefact:
@@ -59,20 +63,26 @@ def artefact(run_path: Path) -> Artefact:
     for kind, (name, file) in ARTEFACTS.items():
         if (run_path / name / file).is_file():
             return Artefact(kind, run_path / name)
-    raise DataError(f"{run_path}: no trained student in it yet.", f"First: localinstruct train {run_path.name}")
+    raise DataError(
+        f"{run_path}: no trained student in it yet.", f"First: localinstruct train {run_path.name}"
+    )
 
 
 def load_trained(base: Path, trained: Artefact, device: "Device") -> Any:
-    """Load the trained student onto `device`: the base with its adapter on it (a PeftModel), or the whole model."""
+    """Load the trained student onto `device`: the base with its adapter on it (a PeftModel), or the
+    whole model."""
     if trained.kind == "model":
         return load_base(trained.folder, device)
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(load_base(base, device), str(trained.folder), local_files_only=True)
+    return PeftModel.from_pretrained(
+        load_base(base, device), str(trained.folder), local_files_only=True
+    )
 
 
 def choose_device() -> Device:
-    """The first GPU in bfloat16 if it has that, else in float32; without a GPU the CPU in float32."""
+    """The first GPU in bfloat16 if it has that, else in float32; without a GPU the CPU in
+    float32."""
     import torch
 
     if not torch.cuda.is_available():
@@ -82,19 +92,25 @@ def choose_device() -> Device:
     more = f"; {count} GPUs are here: train.devices uses more than one" if count > 1 else ""
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return Device(f"cuda:{mine}", "bfloat16", f"{name} computes in bfloat16{more}")
-    return Device(f"cuda:{mine}", "float32", f"{name} has no bfloat16 units, and float16 may overflow{more}")
+    return Device(
+        f"cuda:{mine}", "float32", f"{name} has no bfloat16 units, and float16 may overflow{more}"
+    )
 
 
 def load_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer; its end-of-text token is the model config's where its files name none, else ModelError."""
+    """Load the tokenizer; its end-of-text token is the model config's where its files name none,
+    else ModelError."""
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(str(folder.resolve()), local_files_only=True, trust_remote_code=False)
+    tokenizer = AutoTokenizer.from_pretrained(
+        str(folder.resolve()), local_files_only=True, trust_remote_code=False
+    )
     if not tokenizer.eos_token:
         number = _end_id(folder)
         if number is None:
             raise ModelError(
-                f"{folder}: neither the tokenizer nor config.json names an end-of-text token, so a student could never "
+                f"{folder}: neither the tokenizer nor config.json names an end-of-text token, so "
+                "a student could never "
                 "learn to stop.",
                 'Add "eos_token" to tokenizer_config.json, naming a token of the vocabulary.',
             )
@@ -103,23 +119,30 @@ def load_tokenizer(folder: Path) -> Any:
 
 
 def pad_id(tokenizer: Any) -> int:
-    """The id that fills up short rows. Any will do, the end token too: padding is masked by position, not by id."""
+    """The id that fills up short rows. Any will do, the end token too: padding is masked by
+    position, not by id."""
     return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
 
 def load_base(folder: Path, device: Device, **how: Any) -> Any:
-    """Load the weights from safetensors on this disk onto `device`; `how` goes to transformers' from_pretrained.
+    """Load the weights from safetensors on this disk onto `device`; `how` goes to transformers'
+    from_pretrained.
 
-    TrainerError when they do not fit in memory, ModelError when transformers cannot build the model.
+    TrainerError when they do not fit in memory, ModelError when transformers cannot build the
+    model.
     """
     import torch
     from transformers import AutoModelForCausalLM
 
     with memory_errors("train.device_batch_size=1"), _build_errors(folder):
         model = AutoModelForCausalLM.from_pretrained(
-            str(folder.resolve()), dtype=getattr(torch, device.dtype), local_files_only=True, trust_remote_code=False,
-            use_safetensors=True, **how,
-        )  # fmt: skip
+            str(folder.resolve()),
+            dtype=getattr(torch, device.dtype),
+            local_files_only=True,
+            trust_remote_code=False,
+            use_safetensors=True,
+            **how,
+        )
         return model if "device_map" in how else model.to(device.name)
 
 
@@ -128,8 +151,11 @@ def longest_row(model: Any, wanted: int) -> int:
     return min(wanted, getattr(model.config, "max_position_embeddings", None) or wanted)
 
 
-def mean_loss(model: Any, examples: Sequence[Encoded], pad: int, batch_size: int) -> tuple[float, int]:
-    """(mean loss per answer token in nats, number of answer tokens); the model's mode is left as it was."""
+def mean_loss(
+    model: Any, examples: Sequence[Encoded], pad: int, batch_size: int
+) -> tuple[float, int]:
+    """(mean loss per answer token in nats, number of answer tokens); the model's mode is left as it
+    was."""
     import torch
 
     was_training = model.training
@@ -179,7 +205,8 @@ def memory_errors(setting: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet(log: Path) -> Iterator[None]:
-    """Send the libraries' warnings and log lines to `log` instead of the terminal, and draw no bars of theirs."""
+    """Send the libraries' warnings and log lines to `log` instead of the terminal, and draw no bars
+    of theirs."""
     from datasets.utils import logging as datasets_logging
     from transformers.utils import logging as transformers_logging
 
@@ -205,7 +232,8 @@ def quiet(log: Path) -> Iterator[None]:
 
 
 def _log_file(log: Path) -> logging.Handler:
-    """A log that is never in the way: what a full or read-only disk refuses is left out, and the stage says it if it matters."""
+    """A log that is never in the way: what a full or read-only disk refuses is left out, and the
+    stage says it if it matters."""
 
     class Log(logging.FileHandler):
         """Opened when something is logged."""
@@ -229,7 +257,8 @@ def _build_errors(folder: Path) -> Iterator[None]:
     except (OSError, ValueError, KeyError, AttributeError) as error:
         first = str(error).strip().split("\n")[0]
         raise ModelError(
-            f"{folder}: transformers cannot load it ({type(error).__name__}: {first}).", "localinstruct models verify"
+            f"{folder}: transformers cannot load it ({type(error).__name__}: {first}).",
+            "localinstruct models verify",
         ) from None
 
 
@@ -241,17 +270,24 @@ def _batch_loss(model: Any, batch: Sequence[Encoded], pad: int) -> tuple[float, 
     width = max(len(example.input_ids) for example in batch)
     ids = [example.input_ids + [pad] * (width - len(example.input_ids)) for example in batch]
     labels = [example.labels + [IGNORED] * (width - len(example.labels)) for example in batch]
-    mask = [[1] * len(example.input_ids) + [0] * (width - len(example.input_ids)) for example in batch]
+    mask = [
+        [1] * len(example.input_ids) + [0] * (width - len(example.input_ids)) for example in batch
+    ]
     place = model.device
-    logits = model(input_ids=torch.tensor(ids, device=place), attention_mask=torch.tensor(mask, device=place)).logits
-    targets = torch.tensor(labels, device=place)[:, 1:]  # (rows, width - 1): position t predicts token t + 1
+    logits = model(
+        input_ids=torch.tensor(ids, device=place), attention_mask=torch.tensor(mask, device=place)
+    ).logits
+    targets = torch.tensor(labels, device=place)[
+        :, 1:
+    ]  # (rows, width - 1): position t predicts token t + 1
     learnt = targets != IGNORED
     loss = cross_entropy(logits[:, :-1][learnt].float(), targets[learnt], reduction="sum")
     return float(loss), int(learnt.sum())
 
 
 def _end_id(folder: Path) -> int | None:
-    """The end-of-text id in generation_config.json or config.json, the first where there are several."""
+    """The end-of-text id in generation_config.json or config.json, the first where there are
+    several."""
     for name in ("generation_config.json", "config.json"):
         with contextlib.suppress(OSError, ValueError):
             found = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
@@ -265,5 +301,6 @@ def _out_of_memory(error: BaseException, setting: str) -> OutOfMemory:
     first = str(error).strip().split("\n")[0][:200] or type(error).__name__
     return OutOfMemory(
         f"Out of memory: {first}",
-        f"Try --set {setting}, --set train.gradient_checkpointing=true, a smaller train.max_length, a smaller student.",
+        f"Try --set {setting}, --set train.gradient_checkpointing=true, a smaller "
+        "train.max_length, a smaller student.",
     )

@@ -1,7 +1,9 @@
-"""TRL's trainers, given token ids and labels and our order of rows, without their printing, model cards and preparation.
+"""TRL's trainers, given token ids and labels and our order of rows, without their printing, model
+cards and preparation.
 
-Nothing between us and the loss may change the rows. The gradient of a step is the mean over the answer tokens of its
-whole batch, on all devices. Not covered: other objectives than answers (sft) and preference pairs (dpo).
+Nothing between us and the loss may change the rows. The gradient of a step is the mean over the
+answer tokens of its whole batch, on all devices. Not covered: other objectives than answers (sft)
+and preference pairs (dpo).
 """
 
 import os
@@ -22,7 +24,12 @@ SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with
 
 
 def make(
-    recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequence[Encoded | EncodedPair], watch: Watch
+    recipe: Recipe,
+    setup: Setup,
+    model: Any,
+    tokenizer: Any,
+    rows: Sequence[Encoded | EncodedPair],
+    watch: Watch,
 ) -> Any:
     """The trainer for this recipe; TrainerError when the adapter does not fit the student."""
     from transformers import PrinterCallback
@@ -32,18 +39,24 @@ def make(
         trainer = build(recipe, setup, model, tokenizer, rows, watch)
     except ValueError as error:
         where = "train.lora does not fit this student, or a setting of train is refused"
-        raise TrainerError(f"{where}: {error}", "Try --set train.lora.target_modules=all-linear") from None
+        raise TrainerError(
+            f"{where}: {error}", "Try --set train.lora.target_modules=all-linear"
+        ) from None
     order = StepOrder([row.length for row in rows], recipe.train.batch_size, recipe.seed)
     trainer._get_train_sampler = lambda *_: order
     trainer.add_callback(_epochs(order))
-    watch.learnt = sum(p.numel() * p.element_size() for p in trainer.model.parameters() if p.requires_grad)
+    watch.learnt = sum(
+        p.numel() * p.element_size() for p in trainer.model.parameters() if p.requires_grad
+    )
     trainer._save_checkpoint = _with_room(watch, trainer._save_checkpoint)
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda **_: None  # it would name this machine's paths in a README
     return trainer
 
 
-def _sft(recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequence[Any], watch: Watch) -> Any:
+def _sft(
+    recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequence[Any], watch: Watch
+) -> Any:
     from datasets import Dataset
     from trl import SFTConfig, SFTTrainer
 
@@ -51,16 +64,27 @@ def _sft(recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequenc
         """Makes small logits at once on a CPU (`loss`)."""
 
         def compute_loss(
-            self, model: Any, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
+            self,
+            model: Any,
+            inputs: Any,
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
         ) -> Any:
             base = self.accelerator.unwrap_model(model)
-            if not self.args.use_cpu or self.aux_loss_enabled or not loss.is_small(base, inputs["labels"]):
+            if (
+                not self.args.use_cpu
+                or self.aux_loss_enabled
+                or not loss.is_small(base, inputs["labels"])
+            ):
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             total = loss.summed(model, base.get_output_embeddings(), inputs)
             return total / num_items_in_batch.clamp(min=1) * self.accelerator.num_processes
 
     columns = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
-    given = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}  # rows are cut already
+    given = {
+        "max_length": None,
+        "dataset_kwargs": {"skip_prepare_dataset": True},
+    }  # rows are cut already
     return Plain(
         model=model,
         args=_arguments(SFTConfig, recipe, setup, watch.metrics.parent, given),
@@ -72,8 +96,11 @@ def _sft(recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequenc
     )
 
 
-def _dpo(recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequence[Any], watch: Watch) -> Any:
-    """The reference is the base: the model with its adapter off, or a second copy where all weights are learnt."""
+def _dpo(
+    recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequence[Any], watch: Watch
+) -> Any:
+    """The reference is the base: the model with its adapter off, or a second copy where all weights
+    are learnt."""
     from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
 
@@ -85,12 +112,16 @@ def _dpo(recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequenc
 
     names = ("prompt_ids", "chosen_ids", "rejected_ids")
     if tokenizer.pad_token is None:
-        tokenizer.pad_token = tokenizer.eos_token  # its collator wants one; padding is masked by position
+        tokenizer.pad_token = (
+            tokenizer.eos_token
+        )  # its collator wants one; padding is masked by position
     given = {"max_length": None, "beta": recipe.train.beta}
     return Prepared(
         model=model,
         args=_arguments(DPOConfig, recipe, setup, watch.metrics.parent, given),
-        train_dataset=Dataset.from_dict({name: [getattr(row, name) for row in rows] for name in names}),
+        train_dataset=Dataset.from_dict(
+            {name: [getattr(row, name) for row in rows] for name in names}
+        ),
         processing_class=tokenizer,
         peft_config=modes.adapter(recipe.train),
         callbacks=[_callback(watch)],
@@ -98,7 +129,8 @@ def _dpo(recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequenc
 
 
 def _epochs(order: StepOrder) -> Any:
-    """Tells the order its epoch: accelerate does not reach it where several processes resume within an epoch."""
+    """Tells the order its epoch: accelerate does not reach it where several processes resume within
+    an epoch."""
     from transformers import TrainerCallback
 
     class Epochs(TrainerCallback):
@@ -121,14 +153,19 @@ def _with_room(watch: Watch, save: Callable[..., None]) -> Callable[..., None]:
 
 
 def _callback(watch: Watch) -> Any:
-    """The watch as transformers wants it: a TrainerCallback whose events are the watch's methods."""
+    """The watch as transformers wants it: a TrainerCallback whose events are the watch's
+    methods."""
     from transformers import TrainerCallback
 
-    events = {name: staticmethod(getattr(watch, name)) for name in dir(watch) if name.startswith("on_")}
+    events = {
+        name: staticmethod(getattr(watch, name)) for name in dir(watch) if name.startswith("on_")
+    }
     return type("WatchCallback", (TrainerCallback,), events)()
 
 
-def _arguments(config: Any, recipe: Recipe, setup: Setup, output: Path, given: dict[str, Any]) -> Any:
+def _arguments(
+    config: Any, recipe: Recipe, setup: Setup, output: Path, given: dict[str, Any]
+) -> Any:
     """The trainer's arguments, the same for every objective but for `given`."""
     section, device = recipe.train, setup.device
     if section.tensorboard:

@@ -1,7 +1,9 @@
-"""What happens beside the steps of a training: metrics, progress, held-out loss, seals, stopping. Not a stage.
+"""What happens beside the steps of a training: metrics, progress, held-out loss, seals, stopping.
+Not a stage.
 
-The methods `on_...` are events of transformers' TrainerCallback; `trainers.py` hands them over. Where several processes
-train together, all of them measure and decide alike; only the first writes and speaks.
+The methods `on_...` are events of transformers' TrainerCallback; `trainers.py` hands them over.
+Where several processes train together, all of them measure and decide alike; only the first writes
+and speaks.
 """
 
 import math
@@ -19,9 +21,12 @@ from localinstruct.training import checkpoints, metrics, ranks, student
 from localinstruct.training.best import Best
 
 LOGGED = {
-    "loss": "loss", "learning_rate": "learning_rate", "grad_norm": "grad_norm", "rewards/accuracies": "preferred",
+    "loss": "loss",
+    "learning_rate": "learning_rate",
+    "grad_norm": "grad_norm",
+    "rewards/accuracies": "preferred",
     "rewards/margins": "margin",
-}  # fmt: skip
+}
 """TRL's name -> ours in the metrics."""
 
 
@@ -52,7 +57,8 @@ class Watch:
         return self.seconds_before + time.monotonic() - self.started - self.paused
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any, **_: Any) -> None:
-        """Start the clock; measure the untrained student, or an epoch's end whose measurement was lost to a kill."""
+        """Start the clock; measure the untrained student, or an epoch's end whose measurement was
+        lost to a kill."""
         self.model, self.tokens_at_start = model, state.num_input_tokens_seen
         self.started, self.paused = time.monotonic(), 0.0
         if float(state.epoch or 0).is_integer():
@@ -60,10 +66,16 @@ class Watch:
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Show where we are; save and stop when asked to."""
-        speed = (state.num_input_tokens_seen - self.tokens_at_start) / max(self.seconds() - self.seconds_before, 1e-9)
+        speed = (state.num_input_tokens_seen - self.tokens_at_start) / max(
+            self.seconds() - self.seconds_before, 1e-9
+        )
         memory = student.peak_memory_gib(self.device)
-        note = f"loss {self.loss:.3f}, rate {self.rate:.1e}, {speed:,.0f} tokens/s, {memory:.1f} GiB"
-        self.progress.update("training", state.global_step, state.max_steps, note.removeprefix("loss nan, "))
+        note = (
+            f"loss {self.loss:.3f}, rate {self.rate:.1e}, {speed:,.0f} tokens/s, {memory:.1f} GiB"
+        )
+        self.progress.update(
+            "training", state.global_step, state.max_steps, note.removeprefix("loss nan, ")
+        )
         if ranks.any_of(self.stop.asked, self.device.name):
             self.stop.asked = control.should_save = control.should_training_stop = True
 
@@ -80,19 +92,27 @@ class Watch:
         line: dict[str, Any] = {ours: logs[key] for key, ours in LOGGED.items() if key in logs}
         counted = {"tokens": int(state.num_input_tokens_seen), "seconds": round(self.seconds(), 3)}
         if ranks.first():
-            metrics.append(self.metrics, {"step": state.global_step, "epoch": state.epoch, **line, **counted})
+            metrics.append(
+                self.metrics, {"step": state.global_step, "epoch": state.epoch, **line, **counted}
+            )
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Held-out loss after each epoch, and the end when it has not fallen for long enough."""
         if self.stop.asked:
             return
         self._held_out(state.global_step)
-        if ranks.any_of(self.best.is_over(), self.device.name) and state.global_step < state.max_steps:
+        if (
+            ranks.any_of(self.best.is_over(), self.device.name)
+            and state.global_step < state.max_steps
+        ):
             control.should_save = control.should_training_stop = True
-            self.progress.say(f"Stopped early at step {state.global_step}: the held-out loss no longer falls.")
+            self.progress.say(
+                f"Stopped early at step {state.global_step}: the held-out loss no longer falls."
+            )
 
     def before_save(self) -> None:
-        """StoreError, before transformers writes a checkpoint, when the disk has no room for one."""
+        """StoreError, before transformers writes a checkpoint, when the disk has no room for
+        one."""
         if ranks.first():
             require_space(self.metrics.parent, int(checkpoints.one(self.learnt)))
 
@@ -101,12 +121,17 @@ class Watch:
         parent = Path(args.output_dir)
         ranks.wait()  # every process has a file of its own in it
         if ranks.first():
-            checkpoints.seal(parent / f"checkpoint-{state.global_step}", self.inputs, {"seconds": self.seconds()})
+            checkpoints.seal(
+                parent / f"checkpoint-{state.global_step}", self.inputs, {"seconds": self.seconds()}
+            )
             checkpoints.prune(parent)
 
     def measure_end(self, step: int) -> None:
         """Make sure that the held-out loss at this step is among the metrics."""
-        if not ranks.any_of(ranks.first() and metrics.held_out_loss(self.metrics, step) is not None, self.device.name):
+        if not ranks.any_of(
+            ranks.first() and metrics.held_out_loss(self.metrics, step) is not None,
+            self.device.name,
+        ):
             self._held_out(step)
 
     def _held_out(self, step: int) -> None:

@@ -1,4 +1,5 @@
-"""docs/air-gap.md: its commands exist with those options, and its unit is the one the seal writes."""
+"""docs/air-gap.md: its commands exist with those options, and its unit is the one the seal
+writes."""
 
 import re
 import shlex
@@ -18,17 +19,32 @@ def test_every_command_of_the_guide_exists() -> None:
         if words[0] != "localinstruct":
             continue
         name = next(name for name in (" ".join(words[1:3]), words[1]) if name in known)
-        options = {word[2:].replace("-", "_").split("=")[0] for word in words if word.startswith("--")}
+        options = {
+            word[2:].replace("-", "_").split("=")[0] for word in words if word.startswith("--")
+        }
         assert options - {"cpu"} <= known[name], line
         seen += 1
     assert seen >= 12
-    assert inspect.signature(app.registered_commands[0].callback or app).parameters  # the table above is not empty
+    assert inspect.signature(
+        app.registered_commands[0].callback or app
+    ).parameters  # the table above is not empty
 
 
 def test_the_guide_goes_the_whole_way() -> None:
     text = "\n".join(commands())
-    for words in ("bundle pack", "VERIFY.py", "SIGNATURE.py", "UNPACK.py wheelhouse", "--no-index", "--require-hashes", "doctor",
-                  "bundle import", "--sealed", "verify-report", "--run first"):  # fmt: skip
+    for words in (
+        "bundle pack",
+        "VERIFY.py",
+        "SIGNATURE.py",
+        "UNPACK.py wheelhouse",
+        "--no-index",
+        "--require-hashes",
+        "doctor",
+        "bundle import",
+        "--sealed",
+        "verify-report",
+        "--run first",
+    ):
         assert words in text, words
     assert [number for number in range(1, 6) if not blocks(number)] == []
 

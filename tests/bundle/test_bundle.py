@@ -33,7 +33,7 @@ from tests.support.bundle_samples import (
     tree,
     wheel,
     workspace,
-)  # fmt: skip
+)
 
 
 @pytest.fixture(autouse=True)
@@ -58,23 +58,47 @@ def packed(made_once: Path, tmp_path: Path) -> Path:
     return shutil.copytree(made_once / "bundle", tmp_path / "bundle")
 
 
-def test_everything_arrives_byte_for_byte_and_nothing_else(made_once: Path, packed: Path, tmp_path: Path) -> None:
+def test_everything_arrives_byte_for_byte_and_nothing_else(
+    made_once: Path, packed: Path, tmp_path: Path
+) -> None:
     source = made_once / "here"
     result = import_bundle(packed, tmp_path / "there", Silent())
     there = tree(tmp_path / "there")
     for name, content in there.items():
         if name.split("/")[0] in ("models", "recipes", "seeds", "runs"):
             assert (source / name).read_bytes() == content, name
-    expected = {name for name in tree(source) if name.split("/")[0] in ("models", "recipes", "seeds", "runs")}
-    expected |= {f"models/small-student/{path.name}" for path in (source / "models" / "small-student").iterdir()}
-    stays = {name for name in expected if name.startswith(("runs/mine/run.", "runs/mine/logs", "runs/mine/train"))}
+    expected = {
+        name
+        for name in tree(source)
+        if name.split("/")[0] in ("models", "recipes", "seeds", "runs")
+    }
+    expected |= {
+        f"models/small-student/{path.name}"
+        for path in (source / "models" / "small-student").iterdir()
+    }
+    stays = {
+        name
+        for name in expected
+        if name.startswith(("runs/mine/run.", "runs/mine/logs", "runs/mine/train"))
+    }
     assert len(stays) == 4
-    added = {"models.yaml", "wheelhouse/py3.11-cpu/requirements.txt", "wheelhouse/py3.11-cpu/tiny-1.0-py3-none-any.whl"}
+    added = {
+        "models.yaml",
+        "wheelhouse/py3.11-cpu/requirements.txt",
+        "wheelhouse/py3.11-cpu/tiny-1.0-py3-none-any.whl",
+    }
     assert set(there) == (expected - stays) | added | {f"imports/{result.id[:16]}.json"}
     assert not any(
-        path.is_symlink() or os.access(path, os.X_OK) for path in (tmp_path / "there").rglob("*") if not path.is_dir()
+        path.is_symlink() or os.access(path, os.X_OK)
+        for path in (tmp_path / "there").rglob("*")
+        if not path.is_dir()
     )
-    assert set(result.placed) >= {"models/big-teacher", "models/small-student", "runs/mine", "models.yaml"}
+    assert set(result.placed) >= {
+        "models/big-teacher",
+        "models/small-student",
+        "runs/mine",
+        "models.yaml",
+    }
 
 
 def test_imported_models_can_be_used(packed: Path, tmp_path: Path) -> None:
@@ -94,17 +118,23 @@ def test_parts_fill_the_medium_and_split_files(packed: Path) -> None:
     assert 0 < sizes[-1] <= PART
     assert max(len(row["ranges"]) for row in manifest["files"]) >= 5
     stream = b"".join(path.read_bytes() for path in sorted(packed.glob("part*.bin")))
-    assert len(stream) == sum(row["size"] for row in manifest["files"])  # cat is the unpacker of last resort
+    assert len(stream) == sum(
+        row["size"] for row in manifest["files"]
+    )  # cat is the unpacker of last resort
 
 
 def test_a_second_import_does_nothing(packed: Path, tmp_path: Path) -> None:
     import_bundle(packed, tmp_path / "there", Silent())
-    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "there").rglob("*") if path.is_file()}
+    before = {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "there").rglob("*") if path.is_file()
+    }
     for part in packed.glob("part000[2-9].bin"):
         part.unlink()  # not even read, but for models.yaml
     again = import_bundle(packed, tmp_path / "there", Silent())
     assert (again.placed, again.changed) == ([], False)
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "there").rglob("*") if path.is_file()} == before
+    assert {
+        path: path.stat().st_mtime_ns for path in (tmp_path / "there").rglob("*") if path.is_file()
+    } == before
 
 
 def test_media_one_after_another_in_any_order(packed: Path, tmp_path: Path) -> None:
@@ -144,15 +174,21 @@ def test_verify_remembers_sound_parts_and_full_does_not(packed: Path) -> None:
 def test_verify_some_parts(packed: Path) -> None:
     (packed / "part0003.bin").unlink()
     assert verify(packed, Silent(), parts=[1, 2]).exit_code == 0
-    assert [name for name, _ in verify(packed, Silent(), parts=[2, 3, 99]).problems] == ["part 99", "part0003.bin"]
+    assert [name for name, _ in verify(packed, Silent(), parts=[2, 3, 99]).problems] == [
+        "part 99",
+        "part0003.bin",
+    ]
     with pytest.raises(BundleError, match="not a bundle"):
         verify(packed.parent, Silent())
 
 
-# -- conflicts, places, models.yaml ------------------------------------------------------------------------------------
+# -- conflicts, places, models.yaml
+# ------------------------------------------------------------------------------------
 
 
-def test_what_is_in_the_way_is_named_before_anything_is_copied(packed: Path, tmp_path: Path) -> None:
+def test_what_is_in_the_way_is_named_before_anything_is_copied(
+    packed: Path, tmp_path: Path
+) -> None:
     there = tmp_path / "there"
     for name in ("seeds/mine.jsonl", "models/big-teacher/config.json"):
         (there / name).parent.mkdir(parents=True)
@@ -171,9 +207,12 @@ def test_what_is_in_the_way_is_named_before_anything_is_copied(packed: Path, tmp
     assert not list(there.glob(".import*"))
 
 
-KEPT = "# my notes\nother:\n  path: models/other\n  roles: [student]\n  context: 64\n  licence: MIT\n"
+KEPT = (
+    "# my notes\nother:\n  path: models/other\n  roles: [student]\n  context: 64\n  licence: MIT\n"
+)
 LISTED = (
-    "big-teacher:  # not here yet\n  path: models/big-teacher\n  roles: [teacher]\n  context: 99\n  licence: MIT\n\n"
+    "big-teacher:  # not here yet\n  path: models/big-teacher\n  roles: [teacher]\n  "
+    "context: 99\n  licence: MIT\n\n"
 )
 
 
@@ -194,7 +233,9 @@ def test_entries_are_added_and_completed_in_place(packed: Path, tmp_path: Path) 
 def test_an_entry_that_leads_nowhere_is_replaced(packed: Path, tmp_path: Path) -> None:
     there = tmp_path / "there"
     there.mkdir()
-    (there / "models.yaml").write_text(LISTED.replace("models/big-teacher", "/nowhere/at/all") + KEPT)
+    (there / "models.yaml").write_text(
+        LISTED.replace("models/big-teacher", "/nowhere/at/all") + KEPT
+    )
     import_bundle(packed, there, Silent())
     assert checked(load_catalog(there).get("big-teacher")) == there / "models" / "big-teacher"
     assert KEPT in (there / "models.yaml").read_text()
@@ -203,15 +244,28 @@ def test_an_entry_that_leads_nowhere_is_replaced(packed: Path, tmp_path: Path) -
 @pytest.mark.parametrize(
     ("entry", "words"),
     [
-        ("big-teacher:\n  path: models/big-teacher\n  roles: [teacher]\n  context: 9999\n  licence: MIT\n"
-         f"  sha256: {{config.json: {'a' * 64}}}\n", "other digests"),
-        ("big-teacher:\n  endpoint: unix:///x.sock\n  served_name: x\n  roles: [teacher]\n  context: 99\n  licence: MIT\n",
-         "served at an endpoint"),
-        ("big-teacher:\n  path: mine\n  roles: [teacher]\n  context: 99\n  licence: MIT\n", "means other files"),
-        ("big-teacher:\n  path: gone\n  roles: &r [teacher]\n  context: 99\n  licence: MIT\n"
-         "z:\n  path: z\n  roles: *r\n  context: 99\n  licence: MIT\n", "enter by hand"),
+        (
+            "big-teacher:\n  path: models/big-teacher\n  roles: [teacher]\n  context: 9999\n  "
+            "licence: MIT\n"
+            f"  sha256: {{config.json: {'a' * 64}}}\n",
+            "other digests",
+        ),
+        (
+            "big-teacher:\n  endpoint: unix:///x.sock\n  served_name: x\n  roles: [teacher]\n  "
+            "context: 99\n  licence: MIT\n",
+            "served at an endpoint",
+        ),
+        (
+            "big-teacher:\n  path: mine\n  roles: [teacher]\n  context: 99\n  licence: MIT\n",
+            "means other files",
+        ),
+        (
+            "big-teacher:\n  path: gone\n  roles: &r [teacher]\n  context: 99\n  licence: MIT\n"
+            "z:\n  path: z\n  roles: *r\n  context: 99\n  licence: MIT\n",
+            "enter by hand",
+        ),
     ],
-)  # fmt: skip
+)
 def test_an_entry_that_means_something_else_stops_the_import(
     entry: str, words: str, packed: Path, tmp_path: Path
 ) -> None:
@@ -221,10 +275,14 @@ def test_an_entry_that_means_something_else_stops_the_import(
     before = tree(there)
     with pytest.raises(BundleError, match=words):
         import_bundle(packed, there, Silent())
-    assert {name: text for name, text in tree(there).items() if not name.startswith(".import")} == before
+    assert {
+        name: text for name, text in tree(there).items() if not name.startswith(".import")
+    } == before
 
 
-def test_an_entry_for_the_same_files_elsewhere_is_kept(packed: Path, made_once: Path, tmp_path: Path) -> None:
+def test_an_entry_for_the_same_files_elsewhere_is_kept(
+    packed: Path, made_once: Path, tmp_path: Path
+) -> None:
     source, there = made_once / "here", tmp_path / "there"
     shutil.copytree(source / "models" / "big-teacher", there / "elsewhere")
     (there / "models.yaml").write_text(LISTED.replace("models/big-teacher", "elsewhere"))
@@ -234,8 +292,14 @@ def test_an_entry_for_the_same_files_elsewhere_is_kept(packed: Path, made_once: 
 
 
 def test_unsafe_models_are_refused_over_there(tmp_path: Path) -> None:
-    made_of(tmp_path / "bad", ["models/x/config.json", "models/x/model.py"], b'{"auto_map": {"AutoModel": "model.X"}}')
-    assert verify(tmp_path / "bad", Silent(), full=True).exit_code == 0  # sound bytes, unsafe content
+    made_of(
+        tmp_path / "bad",
+        ["models/x/config.json", "models/x/model.py"],
+        b'{"auto_map": {"AutoModel": "model.X"}}',
+    )
+    assert (
+        verify(tmp_path / "bad", Silent(), full=True).exit_code == 0
+    )  # sound bytes, unsafe content
     with pytest.raises(BundleError) as caught:
         import_bundle(tmp_path / "bad", tmp_path / "there", Silent())
     assert "auto_map" in caught.value.message
@@ -243,10 +307,13 @@ def test_unsafe_models_are_refused_over_there(tmp_path: Path) -> None:
     assert not (tmp_path / "there" / "models").exists()
 
 
-# -- packing -----------------------------------------------------------------------------------------------------------
+# -- packing
+# -----------------------------------------------------------------------------------------------------------
 
 
-def test_packing_needs_an_empty_folder_and_leaves_others_alone(source: Path, packed: Path, tmp_path: Path) -> None:
+def test_packing_needs_an_empty_folder_and_leaves_others_alone(
+    source: Path, packed: Path, tmp_path: Path
+) -> None:
     with pytest.raises(BundleError, match="finished bundle"):
         pack.pack(Contents([Item("seeds/x", b"1", "seeds")]), packed, Silent())
     (tmp_path / "full").mkdir()
@@ -281,7 +348,10 @@ def test_a_bundle_within_what_it_holds(source: Path, packed: Path) -> None:
 
 def test_two_packings_in_one_folder(source: Path, tmp_path: Path) -> None:
     (tmp_path / "bundle").mkdir()
-    with pack.only_one(tmp_path / "bundle", "packs here"), pytest.raises(RunInUse, match="another process packs here"):
+    with (
+        pack.only_one(tmp_path / "bundle", "packs here"),
+        pytest.raises(RunInUse, match="another process packs here"),
+    ):
         bundle(source, tmp_path / "bundle")
 
 
@@ -308,7 +378,9 @@ def test_an_altered_model_is_not_packed(source: Path, tmp_path: Path) -> None:
         bundle(source, tmp_path / "bundle")
 
 
-def test_no_space_is_said_before_the_start(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_space_is_said_before_the_start(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     usage = shutil.disk_usage(tmp_path)
     for module, work in ((pack, lambda: bundle(source, tmp_path / "bundle")),):
         monkeypatch.setattr(module.shutil, "disk_usage", lambda path: usage._replace(free=1000))
@@ -318,7 +390,9 @@ def test_no_space_is_said_before_the_start(source: Path, tmp_path: Path, monkeyp
     assert not list((tmp_path / "bundle").glob("part*"))
 
 
-def test_a_full_disk_in_the_middle_is_continued(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_full_disk_in_the_middle_is_continued(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     left = [5]  # the journal's head, then part and journal, twice
 
     def fsync(descriptor: int) -> None:
@@ -332,16 +406,23 @@ def test_a_full_disk_in_the_middle_is_continued(source: Path, tmp_path: Path, mo
     assert "Finished parts stay" in caught.value.hint
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    finished = {path.name: path.stat().st_ino for path in sorted((tmp_path / "bundle").glob("part*.bin"))}
+    finished = {
+        path.name: path.stat().st_ino for path in sorted((tmp_path / "bundle").glob("part*.bin"))
+    }
     assert list(finished) == ["part0001.bin", "part0002.bin"]
     bundle(source, tmp_path / "bundle")
     assert (
-        finished.items() <= {path.name: path.stat().st_ino for path in (tmp_path / "bundle").glob("part*.bin")}.items()
+        finished.items()
+        <= {
+            path.name: path.stat().st_ino for path in (tmp_path / "bundle").glob("part*.bin")
+        }.items()
     )
     assert verify(tmp_path / "bundle", Silent(), full=True).exit_code == 0
 
 
-def test_finished_parts_count_by_their_bytes(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_finished_parts_count_by_their_bytes(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(pack, "_finish", lambda *_: 1 / 0)  # dies when the parts are there
     with pytest.raises(ZeroDivisionError):
         bundle(source, tmp_path / "bundle")
@@ -403,9 +484,14 @@ def test_the_return_trip(source: Path, tmp_path: Path) -> None:
     result = import_bundle(tmp_path / "back", tmp_path / "desk", Silent())
     assert result.placed == ["runs/mine"]
     assert sorted(tree(tmp_path / "desk" / "runs" / "mine")) == [
-        "adapter/adapter_config.json", "dataset/train.jsonl", "egress.json", "evaluation/answers.jsonl",
-        "evaluation/comparisons/other.json", "recipe.yaml", "report.html",
-    ]  # fmt: skip
+        "adapter/adapter_config.json",
+        "dataset/train.jsonl",
+        "egress.json",
+        "evaluation/answers.jsonl",
+        "evaluation/comparisons/other.json",
+        "recipe.yaml",
+        "report.html",
+    ]
     with pytest.raises(BundleError, match="not a run"):
         collect(Wanted(runs=[source / "runs"]), source)
 
@@ -427,9 +513,14 @@ def test_this_program_as_a_checkout_and_as_a_wheel(source: Path, tmp_path: Path)
         "program/localinstruct/pyproject.toml",
     ]
     own = wheel(tmp_path / "dist", "localinstruct", "0.1")
-    assert [item.path for item in collect(Wanted(program=own), source).items] == [f"program/{own.name}"]
+    assert [item.path for item in collect(Wanted(program=own), source).items] == [
+        f"program/{own.name}"
+    ]
     wheel(tmp_path / "wheels")
-    both = {item.path: item for item in collect(Wanted(program=own, wheels=tmp_path / "wheels"), source).items}
+    both = {
+        item.path: item
+        for item in collect(Wanted(program=own, wheels=tmp_path / "wheels"), source).items
+    }
     assert f"wheelhouse/wheels/{own.name}" in both
     assert b"localinstruct==0.1" in both["wheelhouse/wheels/requirements.txt"].source  # type: ignore[operator]
 
@@ -443,12 +534,20 @@ def test_sizes_and_media() -> None:
         734003200,
         4096,
     ]
-    for medium, size in (("tape", ""), ("", "big"), ("", "1"), ("dvd", "4GB"), ("", "1e9"), ("", "99999999TB")):
+    for medium, size in (
+        ("tape", ""),
+        ("", "big"),
+        ("", "1"),
+        ("dvd", "4GB"),
+        ("", "1e9"),
+        ("", "99999999TB"),
+    ):
         with pytest.raises(BundleError):
             part_size(medium, size)
 
 
-# -- wheels ------------------------------------------------------------------------------------------------------------
+# -- wheels
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_wheelhouse_installs_without_an_index(packed: Path, tmp_path: Path) -> None:
@@ -456,21 +555,36 @@ def test_the_wheelhouse_installs_without_an_index(packed: Path, tmp_path: Path) 
     command = result.commands[0].split(" ")
     assert command[:3] == ["python", "-m", "pip"]
     target = tmp_path / "site"
-    quiet = ["--target", str(target), "--no-compile", "--disable-pip-version-check", "--no-cache-dir", "-q"]
-    subprocess.run([sys.executable, *command[1:], *quiet], check=True, capture_output=True, timeout=120)
+    quiet = [
+        "--target",
+        str(target),
+        "--no-compile",
+        "--disable-pip-version-check",
+        "--no-cache-dir",
+        "-q",
+    ]
+    subprocess.run(
+        [sys.executable, *command[1:], *quiet], check=True, capture_output=True, timeout=120
+    )
     assert (target / "tiny.py").read_text() == "VALUE = 42\n"
     (tmp_path / "there/wheelhouse/py3.11-cpu/tiny-1.0-py3-none-any.whl").write_bytes(
         wheel(tmp_path / "evil").read_bytes() + b" "
     )
     refused = subprocess.run(
-        [sys.executable, *command[1:], *quiet, "--upgrade"], capture_output=True, text=True, timeout=120
+        [sys.executable, *command[1:], *quiet, "--upgrade"],
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert refused.returncode != 0
     assert "HASH" in refused.stderr.upper()
 
 
 def test_pip_collects_wheels_for_a_target(tmp_path: Path) -> None:
-    wheel(tmp_path / "index", metadata="Metadata-Version: 2.4\nName: tiny\nVersion: 1.0\nProvides-Extra: cpu\n")
+    wheel(
+        tmp_path / "index",
+        metadata="Metadata-Version: 2.4\nName: tiny\nVersion: 1.0\nProvides-Extra: cpu\n",
+    )
     options = ["--no-index", "--find-links", str(tmp_path / "index"), "--disable-pip-version-check"]
     found = wheels.download("tiny", tmp_path / "wheels", "3.12", "cpu", options)
     assert [(one.name, one.version) for one in found] == [("tiny", "1.0")]
@@ -484,7 +598,9 @@ def test_the_pip_command(tmp_path: Path) -> None:
     for words in (["--python-version", "3.10"], ["--abi", "cp310"], ["--only-binary", ":all:"]):
         assert " ".join(words) in " ".join(other)
     assert any(word.startswith("manylinux_2_28_") for word in other)
-    same = wheels.download_command("localinstruct", tmp_path, f"3.{sys.version_info[1]}", "cpu", ["--proxy", "x"])
+    same = wheels.download_command(
+        "localinstruct", tmp_path, f"3.{sys.version_info[1]}", "cpu", ["--proxy", "x"]
+    )
     assert "--platform" not in same
     assert same[-3:] == ["--proxy", "x", "localinstruct[cpu]"]
     with pytest.raises(BundleError, match="expected a version"):
@@ -515,17 +631,25 @@ def test_a_file_where_the_workspace_should_be_is_a_sentence(packed: Path, tmp_pa
     assert not (tmp_path / "nowhere").exists()
 
 
-# -- papers ------------------------------------------------------------------------------------------------------------
+# -- papers
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_the_bill_of_materials(packed: Path) -> None:
     document = json.loads((packed / "SBOM.cdx.json").read_bytes())
     manifest = json.loads((packed / "MANIFEST.json").read_bytes())
-    assert (document["bomFormat"], document["specVersion"], document["version"]) == ("CycloneDX", "1.6", 1)
+    assert (document["bomFormat"], document["specVersion"], document["version"]) == (
+        "CycloneDX",
+        "1.6",
+        1,
+    )
     assert document["serialNumber"].startswith("urn:uuid:")
     parts = {part["bom-ref"]: part for part in document["components"]}
     teacher = parts["models/big-teacher"]
-    assert (teacher["type"], teacher["purl"]) == ("machine-learning-model", "pkg:huggingface/Some/Teacher")
+    assert (teacher["type"], teacher["purl"]) == (
+        "machine-learning-model",
+        "pkg:huggingface/Some/Teacher",
+    )
     assert teacher["licenses"] == [{"license": {"id": "MIT"}}]
     tiny = parts["wheelhouse/py3.11-cpu/tiny-1.0-py3-none-any.whl"]
     assert (tiny["type"], tiny["name"], tiny["version"], tiny["purl"]) == (
@@ -543,7 +667,10 @@ def test_the_bill_of_materials_passes_the_strict_schema(packed: Path) -> None:
     from cyclonedx.schema import SchemaVersion
     from cyclonedx.validation.json import JsonStrictValidator
 
-    validator, text = JsonStrictValidator(SchemaVersion.V1_6), (packed / "SBOM.cdx.json").read_text()
+    validator, text = (
+        JsonStrictValidator(SchemaVersion.V1_6),
+        (packed / "SBOM.cdx.json").read_text(),
+    )
     assert validator.validate_str(text) is None
     for change in ({"serialNumber": "1"}, {"unknown": 1}, {"components": [{"type": "library"}]}):
         assert validator.validate_str(json.dumps(json.loads(text) | change)) is not None
@@ -565,7 +692,8 @@ def test_names_fit_fat_and_discs(packed: Path) -> None:
     assert all(len(path.stem) <= 8 for path in packed.glob("part*.bin"))
 
 
-# -- signatures --------------------------------------------------------------------------------------------------------
+# -- signatures
+# --------------------------------------------------------------------------------------------------------
 
 
 def test_signature_good_other_bad_none(source: Path, tmp_path: Path) -> None:
@@ -601,7 +729,9 @@ def test_our_ed25519_agrees_with_cryptography() -> None:
         assert ed25519.signed_by(key, message, signature)
         assert not ed25519.signed_by(key, message + b".", signature)
         at = number * 5
-        assert not ed25519.signed_by(key, message, signature[:at] + bytes([signature[at] ^ 1]) + signature[at + 1 :])
+        assert not ed25519.signed_by(
+            key, message, signature[:at] + bytes([signature[at] ^ 1]) + signature[at + 1 :]
+        )
         assert not ed25519.signed_by(bytes([key[0] ^ 1]) + key[1:], message, signature)
         s = int.from_bytes(signature[32:], "little") + ed25519.ORDER
         assert not ed25519.signed_by(
@@ -622,13 +752,25 @@ def test_rfc_8032_vector() -> None:
 
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="needs openssl")
 def test_openssl_reads_our_keys_and_we_read_its(source: Path, tmp_path: Path) -> None:
-    run = lambda *words: subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)  # noqa: E731
+    run = lambda *words: subprocess.run(  # noqa: E731
+        ["openssl", *map(str, words)], check=True, capture_output=True
+    )
     run("genpkey", "-algorithm", "ed25519", "-out", tmp_path / "key")
     run("pkey", "-in", tmp_path / "key", "-pubout", "-out", tmp_path / "key.pub")
     folder = bundle(source, tmp_path / "bundle", tmp_path / "key").folder
     assert verify(folder, Silent(), key=tmp_path / "key.pub").exit_code == 0
-    run("pkeyutl", "-verify", "-pubin", "-inkey", tmp_path / "key.pub", "-rawin", "-in", folder / "MANIFEST.json",
-        "-sigfile", folder / "MANIFEST.sig")  # fmt: skip
+    run(
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        tmp_path / "key.pub",
+        "-rawin",
+        "-in",
+        folder / "MANIFEST.json",
+        "-sigfile",
+        folder / "MANIFEST.sig",
+    )
 
 
 def test_keys_are_never_replaced_and_other_files_are_no_keys(tmp_path: Path) -> None:
@@ -645,7 +787,9 @@ def test_keys_are_never_replaced_and_other_files_are_no_keys(tmp_path: Path) -> 
         signing.load_public(tmp_path / "key")  # the private one, given by mistake
 
 
-def test_without_cryptography_the_way_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_cryptography_the_way_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "cryptography.hazmat.primitives", None)
     with pytest.raises(BundleError) as caught:
         keygen(tmp_path / "key")
@@ -659,7 +803,9 @@ def test_items_behind_links_are_followed(tmp_path: Path) -> None:
     (tmp_path / "models.yaml").write_text(text)
     items = list(bundled.model_items(load_catalog(tmp_path).get("m")))
     assert len(items) == 6
-    assert not any(Path(item.source).is_symlink() for item in items if not isinstance(item.source, bytes))
+    assert not any(
+        Path(item.source).is_symlink() for item in items if not isinstance(item.source, bytes)
+    )
 
 
 def test_contents_of_one_byte(tmp_path: Path) -> None:

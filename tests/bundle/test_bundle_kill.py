@@ -1,4 +1,5 @@
-"""SIGKILL while packing, checking and importing: the same command goes on, finished parts stay finished, the end is equal."""
+"""SIGKILL while packing, checking and importing: the same command goes on, finished parts stay
+finished, the end is equal."""
 
 from pathlib import Path
 

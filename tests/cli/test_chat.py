@@ -1,4 +1,5 @@
-"""Chat: pieces in, history kept by each side, commands obeyed; on a scripted server, through a pipe and on a terminal."""
+"""Chat: pieces in, history kept by each side, commands obeyed; on a scripted server, through a pipe
+and on a terminal."""
 
 import io
 import json
@@ -40,13 +41,17 @@ def seen(tmp_path: Path) -> Iterator[Seen]:
 
 def talk(socket: Path, template: str = "chat", who: str = "student") -> Talk:
     def connect(name: str, sampling: Sampling) -> Client:
-        return Client(f"unix://{socket}", name, chat=template == "chat", sampling=sampling, timeout=5)
+        return Client(
+            f"unix://{socket}", name, chat=template == "chat", sampling=sampling, timeout=5
+        )
 
     sides: Any = {side: Served(f"nano-{side}", None, connect) for side in ("base", "student")}  # type: ignore[arg-type]
     return Talk(sides, template, SAMPLING, chat_module.CHOICES[f"/{who}"])
 
 
-def piped(monkeypatch: pytest.MonkeyPatch, talk: Talk, *lines: str, json_lines: bool = False) -> None:
+def piped(
+    monkeypatch: pytest.MonkeyPatch, talk: Talk, *lines: str, json_lines: bool = False
+) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("".join(f"{line}\n" for line in lines)))
     _converse(talk, json_lines)
 
@@ -65,11 +70,19 @@ def test_each_side_keeps_its_own_turns_until_new(
     seen: Seen, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     piped(monkeypatch, talk(tmp_path / "s"), "One?", "/compare", "Two?", "/new", "Three?")
-    asked = [(request["model"], [turn["content"] for turn in request["messages"]]) for _, request in seen]
+    asked = [
+        (request["model"], [turn["content"] for turn in request["messages"]]) for _, request in seen
+    ]
     assert asked[0] == ("nano-student", ["One?"])
-    assert dict(asked[1:3]) == {"nano-base": ["Two?"], "nano-student": ["One?", "nano-student saw 1", "Two?"]}
+    assert dict(asked[1:3]) == {
+        "nano-base": ["Two?"],
+        "nano-student": ["One?", "nano-student saw 1", "Two?"],
+    }
     assert dict(asked[3:]) == {"nano-base": ["Three?"], "nano-student": ["Three?"]}
-    assert capsys.readouterr().out.splitlines()[1:3] == ["base: nano-base saw 1", "student: nano-student saw 3"]
+    assert capsys.readouterr().out.splitlines()[1:3] == [
+        "base: nano-base saw 1",
+        "student: nano-student saw 3",
+    ]
 
 
 def test_a_student_of_single_turns_says_so_and_is_asked_in_its_template(
@@ -131,7 +144,9 @@ def test_ctrl_c_in_an_answer_goes_back_to_the_prompt(
     assert "(stopped; Ctrl-D ends)" in capsys.readouterr().err
 
 
-def test_ctrl_c_at_the_prompt_ends_the_talk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ctrl_c_at_the_prompt_ends_the_talk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def interrupted(prompt: str) -> str:
         raise KeyboardInterrupt
 
@@ -143,8 +158,12 @@ def test_ctrl_c_at_the_prompt_ends_the_talk(tmp_path: Path, monkeypatch: pytest.
         _converse(talk(tmp_path / "s"), False)
 
 
-def test_thoughts_are_not_shown_and_not_remembered(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with serving_script(tmp_path / "s", lambda *_: (200, streamed("<thi", "nk>hm, ", "2?</think>", "Two", "."))):
+def test_thoughts_are_not_shown_and_not_remembered(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with serving_script(
+        tmp_path / "s", lambda *_: (200, streamed("<thi", "nk>hm, ", "2?</think>", "Two", "."))
+    ):
         said = talk(tmp_path / "s")
         assert said.ask("1 + 1?", [Shown().grow]) == {"student": "Two."}
     assert [turn.content for turn in said.said["student"]] == ["1 + 1?", "Two."]
@@ -156,7 +175,10 @@ def test_a_server_that_breaks_off_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         pass
 
     monkeypatch.setattr(Client, "_pause", at_once)
-    with serving_script(tmp_path / "s", lambda *_: None) as seen, pytest.raises(TeacherError, match="broke off"):
+    with (
+        serving_script(tmp_path / "s", lambda *_: None) as seen,
+        pytest.raises(TeacherError, match="broke off"),
+    ):
         talk(tmp_path / "s").ask("Hi", [print])
     assert len(seen) == 6
     with (
@@ -171,8 +193,11 @@ def test_a_server_that_breaks_off_is_told(tmp_path: Path, monkeypatch: pytest.Mo
         talk(tmp_path / "u").ask("Hi", [print])
 
 
-def test_a_chat_model_trained_on_alpacas_template_is_asked_in_that(seen: Seen, tmp_path: Path) -> None:
-    """A student whose base is a chat model: its evaluation prompts are texts to go on with, not turns of a chat."""
+def test_a_chat_model_trained_on_alpacas_template_is_asked_in_that(
+    seen: Seen, tmp_path: Path
+) -> None:
+    """A student whose base is a chat model: its evaluation prompts are texts to go on with, not
+    turns of a chat."""
     import asyncio
 
     async def ask(prompt: Prompt) -> None:
@@ -184,7 +209,9 @@ def test_a_chat_model_trained_on_alpacas_template_is_asked_in_that(seen: Seen, t
     assert [path for path, _ in seen] == ["/v1/completions"]
 
 
-def test_columns_show_both_whole_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+def test_columns_show_both_whole_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     with console.side_by_side(["a", "b"]) as grow:
         grow(1, "se")
         grow(0, "first")

@@ -23,7 +23,9 @@ print("LOADED", sorted(heavy & set(sys.modules)))
 
 
 def test_help_imports_nothing_heavy() -> None:
-    shown = subprocess.run([sys.executable, "-c", PROBE % "--help"], capture_output=True, text=True, check=True).stdout
+    shown = subprocess.run(
+        [sys.executable, "-c", PROBE % "--help"], capture_output=True, text=True, check=True
+    ).stdout
     assert "LOADED []" in shown
     assert "generate" in shown
 
@@ -39,7 +41,9 @@ def test_help_takes_little_cpu_time() -> None:
     spent = []
     for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run([sys.executable, "-m", "localinstruct", "--help"], capture_output=True, check=True)
+        subprocess.run(
+            [sys.executable, "-m", "localinstruct", "--help"], capture_output=True, check=True
+        )
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
     assert min(spent) < 0.4, spent
@@ -59,9 +63,13 @@ app.main()
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_outside_of_a_run_ends_with_a_sentence(name: str) -> None:
-    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell's children ignore Ctrl-C
+    ignored = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a background shell's children ignore Ctrl-C
     try:
-        ended = subprocess.run([sys.executable, "-c", INTERRUPTED % name], capture_output=True, text=True)
+        ended = subprocess.run(
+            [sys.executable, "-c", INTERRUPTED % name], capture_output=True, text=True
+        )
     finally:
         signal.signal(signal.SIGINT, ignored)
     assert (ended.returncode, ended.stdout) == (130, "")

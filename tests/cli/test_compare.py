@@ -1,4 +1,5 @@
-"""`compare`: what differs between runs, in a table that fits the terminal and in JSON; nothing is told that was not measured."""
+"""`compare`: what differs between runs, in a table that fits the terminal and in JSON; nothing is
+told that was not measured."""
 
 import json
 from pathlib import Path
@@ -20,8 +21,11 @@ from tests.support import sample_run
 def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three runs: `first`, finished; `second`, another recipe, judged; `third`, generated only."""
     folder = tmp_path_factory.mktemp("workspace")
-    changes: dict[str, Any] = {"first": {}, "second": {"train": {"epochs": 7}}, "third": {"models": {"teacher": "other",
-                               "student": "nano-student"}}}  # fmt: skip
+    changes: dict[str, Any] = {
+        "first": {},
+        "second": {"train": {"epochs": 7}},
+        "third": {"models": {"teacher": "other", "student": "nano-student"}},
+    }
     for name, changed in changes.items():
         sample_run.make(folder / "runs" / name, upto="generate" if name == "third" else "evaluate")
         with open_run(folder / "runs" / name) as run:
@@ -30,7 +34,9 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     judged = {"rate": 0.75, "interval": [0.6, 0.88], "judge": "j", "pairs": 90}
     comparisons = folder / "runs" / "second" / "evaluation" / "comparisons"
     comparisons.mkdir(parents=True)
-    (comparisons / "base-by-j.json").write_text(json.dumps({"against": "base", "tasks": None, "pairwise": judged}))
+    (comparisons / "base-by-j.json").write_text(
+        json.dumps({"against": "base", "tasks": None, "pairwise": judged})
+    )
     return folder
 
 
@@ -48,7 +54,9 @@ def line(text: str, label: str) -> list[str]:
     return [cell for cell in (part.strip() for part in found.strip().split("  ")) if cell][1:]
 
 
-def test_a_column_for_each_run_and_only_keys_that_differ(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_for_each_run_and_only_keys_that_differ(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = said(workspace, monkeypatch, "first", "second")
     assert line(text, "train.epochs") == ["3.0", "7.0"]
     assert "train.lora.r" not in text
@@ -58,14 +66,19 @@ def test_a_column_for_each_run_and_only_keys_that_differ(workspace: Path, monkey
     assert line(text, "held-out loss") == ["5.670 → 1.640", "5.670 → 1.640"]
     assert line(text, "right answers") == ["4.2% → 61% of 240", "4.2% → 61% of 240"]
     assert line(text, "gain in points, 95 %") == ["+56.7 (+50.0 to +62.9)"] * 2
-    assert line(text, "wins before a judge") == ["not measured", "75% (60% to 88%) of 90, against base, by j"]
+    assert line(text, "wins before a judge") == [
+        "not measured",
+        "75% (60% to 88%) of 90, against base, by j",
+    ]
     assert line(text, "perplexity of general text") == ["60.3 → 81.5"] * 2
     assert line(text, "train") == ["52 s", "52 s"]
     assert text.count("is better than its base") == 2
     assert "preferred to its base’s by j" in text
 
 
-def test_stages_that_have_not_run_are_said_to_be_so(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stages_that_have_not_run_are_said_to_be_so(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = said(workspace, monkeypatch, "first", "third", "second")
     assert line(text, "models.teacher") == ["nano-teacher", "other", "nano-teacher"]
     for label in ("rows to train on", "training tokens", "held-out loss", "right answers"):
@@ -74,32 +87,52 @@ def test_stages_that_have_not_run_are_said_to_be_so(workspace: Path, monkeypatch
     assert "third   not evaluated" in text
 
 
-def test_a_narrow_terminal_gets_all_of_it_one_value_a_line(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_narrow_terminal_gets_all_of_it_one_value_a_line(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     text = said(workspace, monkeypatch, "first", "second", "third", width=60)
     assert "train.epochs\n  first   3.0\n  second  7.0\n  third   3.0\n" in text
     table = text.split("verdict")[0]
     assert max(len(one) for one in table.splitlines() if "by j" not in one) <= 60
 
 
-def test_json_has_the_numbers_and_null_where_there_are_none(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_json_has_the_numbers_and_null_where_there_are_none(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     told = json.loads(said(workspace, monkeypatch, "first", "third", "--json"))
     assert told["recipe"] == {"models.teacher": ["nano-teacher", "other"]}
     first, third = told["runs"]
-    assert (first["name"], first["scores"]["tasks"]["count"], first["cost"]["seconds"]["train"]) == ("first", 240, 51.6)
-    assert (third["scores"]["tasks"], third["cost"]["seconds"]["train"], third["data"]["train"]) == (None, None, None)
-    assert third["stages"] == {"generate": "done", "dataset": "not run", "train": "not run", "evaluate": "not run"}
+    assert (
+        first["name"],
+        first["scores"]["tasks"]["count"],
+        first["cost"]["seconds"]["train"],
+    ) == ("first", 240, 51.6)
+    assert (
+        third["scores"]["tasks"],
+        third["cost"]["seconds"]["train"],
+        third["data"]["train"],
+    ) == (None, None, None)
+    assert third["stages"] == {
+        "generate": "done",
+        "dataset": "not run",
+        "train": "not run",
+        "evaluate": "not run",
+    }
     assert 0 < first["data"]["share_kept"] < 1
 
 
 def test_pauses_of_a_resumed_run_are_no_cost(workspace: Path) -> None:
-    """The sample was stopped for 1,840 s in the middle of generate, whose result speaks of its last session only."""
+    """The sample was stopped for 1,840 s in the middle of generate, whose result speaks of its last
+    session only."""
     with open_run(workspace / "runs" / "first") as run:
         cost = run_facts(run, sample_run.recipe())["cost"]
     assert 66.9 <= cost["seconds"]["generate"] < 200
     assert cost["teacher_tokens_per_second"] == pytest.approx(34_671 / cost["seconds"]["generate"])
 
 
-def test_an_outdated_stage_and_different_tasks_are_said(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_outdated_stage_and_different_tasks_are_said(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with open_run(workspace / "runs" / "first") as run:
         entry = run.stage("evaluate")
         assert entry is not None
@@ -115,7 +148,9 @@ def test_an_outdated_stage_and_different_tasks_are_said(workspace: Path, monkeyp
 
 
 @pytest.mark.parametrize("words", [["first"], ["first", "runs/first"]])
-def test_one_run_is_nothing_to_compare(words: list[str], workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_run_is_nothing_to_compare(
+    words: list[str], workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(workspace)
     problem = CliRunner().invoke(app, ["compare", *words]).exception
     assert isinstance(problem, UsageError)

@@ -19,7 +19,10 @@ def folder(tmp_path: Path) -> Path:
     with open_run(path) as run:
         run.put("recipe", sample_run.recipe().to_yaml())
         run.put("workspace", str(tmp_path))
-        run.finish_stage("generate", {"kept": 9, "candidates": 12, "coverage": []} | sample_run.RESULTS["generate"])
+        run.finish_stage(
+            "generate",
+            {"kept": 9, "candidates": 12, "coverage": []} | sample_run.RESULTS["generate"],
+        )
     return path
 
 
@@ -45,7 +48,11 @@ def test_the_threshold_that_borderline_names_moves_the_pairs_it_shows(
     assert keeps >= max(pair["score"] for pair in shown["rejected"]) > shown["threshold"]
     assert rejects < min(pair["score"] for pair in shown["kept"]) <= shown["threshold"]
     for pairs in (shown["kept"], shown["rejected"]):
-        assert len({(pair["score"], pair["text"], pair["nearest"]) for pair in pairs}) == len(pairs) == 3
+        assert (
+            len({(pair["score"], pair["text"], pair["nearest"]) for pair in pairs})
+            == len(pairs)
+            == 3
+        )
 
 
 def test_models_are_listed_with_what_their_licences_ask(
@@ -54,11 +61,19 @@ def test_models_are_listed_with_what_their_licences_ask(
     monkeypatch.chdir(tmp_path)
     display_models.models(json=False)
     text = said(capsys)
-    for words in ("qwen3-8b", "15.3", 'its name begins with "Llama"', "counts as a Model Derivative", LABEL):
+    for words in (
+        "qwen3-8b",
+        "15.3",
+        'its name begins with "Llama"',
+        "counts as a Model Derivative",
+        LABEL,
+    ):
         assert words in text
 
 
-def test_the_last_lines_of_a_nano_run_say_what_it_is(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_lines_of_a_nano_run_say_what_it_is(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     with read_run(folder) as run:
         display.summary(run)
     assert LABEL in said(capsys)

@@ -1,4 +1,5 @@
-"""Names and paths on the command line that would cost somebody a file: refused with a sentence, and nothing is touched."""
+"""Names and paths on the command line that would cost somebody a file: refused with a sentence, and
+nothing is touched."""
 
 import subprocess
 import sys
@@ -39,12 +40,17 @@ def refusal(*words: str) -> LocalInstructError:
 
 def tree(folder: Path) -> dict[str, bytes]:
     """Everything below a folder, but for SQLite's shared memory, which readers write too."""
-    return {str(p): p.read_bytes() for p in folder.rglob("*") if p.is_file() and not p.name.endswith("-shm")}
+    return {
+        str(p): p.read_bytes()
+        for p in folder.rglob("*")
+        if p.is_file() and not p.name.endswith("-shm")
+    }
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory inside another one, where `../` is still ours; and nothing is served or trained when a refusal is missing."""
+    """A directory inside another one, where `../` is still ours; and nothing is served or trained
+    when a refusal is missing."""
     home = tmp_path / "lab"
     home.mkdir()
     monkeypatch.chdir(home)
@@ -87,7 +93,10 @@ def test_a_folder_that_is_no_run_is_left_alone(command: str, fresh: list[str], h
     (mine / "x.txt").write_text("precious")
     problem = refusal(command, "nano", "--name", "mine", *fresh)
     assert isinstance(problem, RunConflict)
-    assert "runs/mine: expected a run, or nothing of this name; found a folder without run.sqlite" in problem.message
+    assert (
+        "runs/mine: expected a run, or nothing of this name; found a folder without run.sqlite"
+        in problem.message
+    )
     assert tree(here) == {str(mine / "x.txt"): b"precious"}
 
 
@@ -96,7 +105,10 @@ def test_a_file_or_a_dead_link_in_the_place_of_a_run(here: Path) -> None:
     (here / "runs" / "a").write_text("precious")
     (here / "runs" / "b").symlink_to("nowhere")
     for name in "ab":
-        assert "something that is no folder" in refusal("run", "nano", "--name", name, "--fresh").message
+        assert (
+            "something that is no folder"
+            in refusal("run", "nano", "--name", name, "--fresh").message
+        )
     assert tree(here) == {str(here / "runs" / "a"): b"precious"}
 
 
@@ -108,10 +120,15 @@ def test_a_file_in_the_place_of_all_runs(here: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "override", "kind"),
-    [("run", "models.teacher=qwen3-8b", ModelError), ("generate", "models.teacher=qwen3-8b", ModelError),
-     ("run", "models.student=nobody", ModelError), ("generate", "generate.targt=5", RecipeError),
-     ("run", "seeds=nope.jsonl", UsageError), ("run", "evaluate.tasks=nope.jsonl", RecipeError)],
-)  # fmt: skip
+    [
+        ("run", "models.teacher=qwen3-8b", ModelError),
+        ("generate", "models.teacher=qwen3-8b", ModelError),
+        ("run", "models.student=nobody", ModelError),
+        ("generate", "generate.targt=5", RecipeError),
+        ("run", "seeds=nope.jsonl", UsageError),
+        ("run", "evaluate.tasks=nope.jsonl", RecipeError),
+    ],
+)
 def test_fresh_deletes_nothing_when_the_new_run_could_not_begin(
     command: str, override: str, kind: type[LocalInstructError], here: Path
 ) -> None:
@@ -132,7 +149,9 @@ with open_run(Path({str(path.resolve())!r})):
     print("open", flush=True)
     sys.stdin.read()
 """
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as owner:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
         assert owner.stdout
         assert owner.stdin
         owner.stdout.readline()
@@ -155,7 +174,9 @@ def test_fresh_empties_a_run(began: list[str], linked: bool, here: Path) -> None
     assert "threshold: 0.5" in (path / "recipe.yaml").read_text()
 
 
-def test_fresh_goes_on_where_a_kill_left_half_of_a_run_and_mends_a_damaged_one(began: list[str]) -> None:
+def test_fresh_goes_on_where_a_kill_left_half_of_a_run_and_mends_a_damaged_one(
+    began: list[str],
+) -> None:
     path = made("nano")
     (path / "run.sqlite").unlink()
     (path / "dataset").rename(path / "adapter")
@@ -166,11 +187,21 @@ def test_fresh_goes_on_where_a_kill_left_half_of_a_run_and_mends_a_damaged_one(b
     assert began == ["nano"] * 2
 
 
-NAMED = ("demo", "run nano", "generate nano", "dataset nano", "train nano", "evaluate nano", "evaluate nano --against base",
-         "report nano")  # fmt: skip
+NAMED = (
+    "demo",
+    "run nano",
+    "generate nano",
+    "dataset nano",
+    "train nano",
+    "evaluate nano",
+    "evaluate nano --against base",
+    "report nano",
+)
 
 
-@pytest.mark.parametrize("name", ["../evil", "", "a/b", ".hidden", "-x", "a b", "a\n", "x" * 65, "ä"])
+@pytest.mark.parametrize(
+    "name", ["../evil", "", "a/b", ".hidden", "-x", "a b", "a\n", "x" * 65, "ä"]
+)
 @pytest.mark.parametrize("command", NAMED)
 def test_a_name_that_is_no_name_is_refused(command: str, name: str, tmp_path: Path) -> None:
     problem = refusal(*command.split(), f"--name={name}")
@@ -184,23 +215,32 @@ def rows() -> Path:
     """A run with one kept row."""
     path = made("nano")
     with open_run(path) as run:
-        run.commit_episode(0, [Kept(Instance("Say a.", output="a"), (), np.ones(2, np.float32))], [], 1)
+        run.commit_episode(
+            0, [Kept(Instance("Say a.", output="a"), (), np.ones(2, np.float32))], [], 1
+        )
     return path
 
 
 @pytest.mark.parametrize(
     ("format", "output", "said"),
-    [("jsonl", "runs/nano/run.sqlite", "inside the run"), ("jsonl", "runs/nano/new.jsonl", "inside the run"),
-     ("jsonl", "link/run.jsonl", "inside the run"), ("merged", "runs/nano/new", "inside the run"),
-     ("alpaca", "models.yaml", "replaces files that end in .json only"),
-     ("jsonl", "rows.json", "replaces files that end in .jsonl only"),
-     ("parquet", "rows.json", "replaces files that end in .parquet only"),
-     ("parquet", "new.json", "expected a name that ends in .parquet for parquet, found .json"),
-     ("parquet", "new", "found no ending"), ("sharegpt", "new.parquet", "expected a name that ends in .jsonl"),
-     ("jsonl", "runs", "expected a file name, found a directory"),
-     ("jsonl", "models.yaml/x.jsonl", "models.yaml, found a file")],
-)  # fmt: skip
-def test_an_export_replaces_no_other_file(format: str, output: str, said: str, rows: Path, here: Path) -> None:
+    [
+        ("jsonl", "runs/nano/run.sqlite", "inside the run"),
+        ("jsonl", "runs/nano/new.jsonl", "inside the run"),
+        ("jsonl", "link/run.jsonl", "inside the run"),
+        ("merged", "runs/nano/new", "inside the run"),
+        ("alpaca", "models.yaml", "replaces files that end in .json only"),
+        ("jsonl", "rows.json", "replaces files that end in .jsonl only"),
+        ("parquet", "rows.json", "replaces files that end in .parquet only"),
+        ("parquet", "new.json", "expected a name that ends in .parquet for parquet, found .json"),
+        ("parquet", "new", "found no ending"),
+        ("sharegpt", "new.parquet", "expected a name that ends in .jsonl"),
+        ("jsonl", "runs", "expected a file name, found a directory"),
+        ("jsonl", "models.yaml/x.jsonl", "models.yaml, found a file"),
+    ],
+)
+def test_an_export_replaces_no_other_file(
+    format: str, output: str, said: str, rows: Path, here: Path
+) -> None:
     for name in ("models.yaml", "rows.json"):
         (here / name).write_text("precious")
     (here / "link").symlink_to(rows)
@@ -211,7 +251,8 @@ def test_an_export_replaces_no_other_file(format: str, output: str, said: str, r
 
 @pytest.mark.usefixtures("rows")
 @pytest.mark.parametrize(
-    ("format", "name"), [("alpaca", "rows.json"), ("jsonl", "rows.JSONL"), ("parquet", "rows.parquet")]
+    ("format", "name"),
+    [("alpaca", "rows.json"), ("jsonl", "rows.JSONL"), ("parquet", "rows.parquet")],
 )
 def test_an_export_replaces_a_file_of_its_format(format: str, name: str, here: Path) -> None:
     (here / name).write_text("of yesterday")
@@ -230,24 +271,41 @@ def test_an_export_of_no_rows_writes_nothing(here: Path) -> None:
 
 @pytest.mark.parametrize(
     ("command", "said"),
-    [("init file/new", "expected a new or empty directory, and it cannot be made: Not a directory"),
-     ("init /proc/new", "cannot be made: No such file or directory"), ("init file", "cannot be made: File exists"),
-     ("models build nano --output file", "cannot be made: File exists"),
-     ("models build nano --output file/new", "cannot be made: Not a directory"),
-     ("models build nano --output .", "expected a new or empty directory, found something in it"),
-     ("topics grow file/new --about tea --teacher nobody", "expected a folder at"),
-     ("topics grow nowhere/new --about tea --teacher nobody", "does not exist"),
-     ("seeds improve seeds.jsonl --teacher nobody --output file/new", "expected a folder at"),
-     ("seeds improve seeds.jsonl --teacher nobody --output nowhere/new", "does not exist"),
-     ("seeds improve seeds.jsonl --teacher nobody --output file", "is there already"),
-     ("bundle keygen file", "a key is never replaced"),
-     ("fit nano --set train.template=bytes.txt", "train.template: bytes.txt: expected a readable UTF-8 text"),
-     ("fit nano --set coverage.personas=bytes.txt", "coverage.personas: bytes.txt: expected a readable UTF-8 text")],
-)  # fmt: skip
+    [
+        (
+            "init file/new",
+            "expected a new or empty directory, and it cannot be made: Not a directory",
+        ),
+        ("init /proc/new", "cannot be made: No such file or directory"),
+        ("init file", "cannot be made: File exists"),
+        ("models build nano --output file", "cannot be made: File exists"),
+        ("models build nano --output file/new", "cannot be made: Not a directory"),
+        (
+            "models build nano --output .",
+            "expected a new or empty directory, found something in it",
+        ),
+        ("topics grow file/new --about tea --teacher nobody", "expected a folder at"),
+        ("topics grow nowhere/new --about tea --teacher nobody", "does not exist"),
+        ("seeds improve seeds.jsonl --teacher nobody --output file/new", "expected a folder at"),
+        ("seeds improve seeds.jsonl --teacher nobody --output nowhere/new", "does not exist"),
+        ("seeds improve seeds.jsonl --teacher nobody --output file", "is there already"),
+        ("bundle keygen file", "a key is never replaced"),
+        (
+            "fit nano --set train.template=bytes.txt",
+            "train.template: bytes.txt: expected a readable UTF-8 text",
+        ),
+        (
+            "fit nano --set coverage.personas=bytes.txt",
+            "coverage.personas: bytes.txt: expected a readable UTF-8 text",
+        ),
+    ],
+)
 def test_a_place_that_cannot_be_had_is_named_before_any_work(
     command: str, said: str, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workspace, "build_nano", lambda *_, **__: pytest.fail("a training was begun"))
+    monkeypatch.setattr(
+        workspace, "build_nano", lambda *_, **__: pytest.fail("a training was begun")
+    )
     (here / "file").write_text("precious")
     (here / "bytes.txt").write_bytes(b"\xff\xfe\0")
     (here / "seeds.jsonl").write_text('{"instruction": "Say a.", "output": "a"}\n')

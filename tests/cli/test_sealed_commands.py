@@ -1,4 +1,5 @@
-"""--sealed on every command that touches data, and `sealed: true` for commands that only look at a run."""
+"""--sealed on every command that touches data, and `sealed: true` for commands that only look at a
+run."""
 
 import inspect
 import json
@@ -53,7 +54,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with open_run(folder / "runs" / name) as run:
             run.put("recipe", chosen.to_yaml())
             run.put("workspace", str(ROOT))
-            run.commit_episode(0, [Kept(Instance("Say a.", output="a"), (), np.ones(2, np.float32))], [], 1)
+            run.commit_episode(
+                0, [Kept(Instance("Say a.", output="a"), (), np.ones(2, np.float32))], [], 1
+            )
     return folder
 
 
@@ -86,7 +89,9 @@ LOOKS = (
 
 @needs_namespaces
 @pytest.mark.parametrize("words", LOOKS, ids=" ".join)
-def test_looking_at_a_run_is_sealed_when_asked_or_when_its_recipe_says_so(words: tuple[str, ...], made: Path) -> None:
+def test_looking_at_a_run_is_sealed_when_asked_or_when_its_recipe_says_so(
+    words: tuple[str, ...], made: Path
+) -> None:
     asked, said = told(made, *(word.format(run="open") for word in words), "--sealed")
     assert (asked["sealed"], asked["code"]) == (True, 0), said
     assert "sealed: own namespaces" in said
@@ -99,10 +104,16 @@ def test_looking_at_a_run_is_sealed_when_asked_or_when_its_recipe_says_so(words:
 @needs_namespaces
 @pytest.mark.parametrize(
     "words",
-    [("models", "verify", "nano-teacher"), ("bundle", "verify", "nothing"), ("bundle", "pack", "out", "--python", "3.11"),
-     ("verify-report", "nothing.json"), ("chat", "open", "--prompt", "Hi"), ("report", "open")],
+    [
+        ("models", "verify", "nano-teacher"),
+        ("bundle", "verify", "nothing"),
+        ("bundle", "pack", "out", "--python", "3.11"),
+        ("verify-report", "nothing.json"),
+        ("chat", "open", "--prompt", "Hi"),
+        ("report", "open"),
+    ],
     ids=" ".join,
-)  # fmt: skip
+)
 def test_other_commands_are_sealed_before_they_work(words: tuple[str, ...], made: Path) -> None:
     state, said = told(made, *words, "--sealed")
     assert state["sealed"] is True, said
@@ -119,7 +130,10 @@ def test_packing_with_pip_is_refused_inside_the_seal(made: Path) -> None:
 
 def test_degraded_is_told_in_full_and_never_called_sealed(made: Path) -> None:
     """Where only the socketless rung is left, `show` may go on, says so, and generate stops."""
-    last = "from localinstruct.offline import kernel, backends; backends.BACKENDS = backends.BACKENDS[-1:]; kernel.open_doors = lambda: []"
+    last = (
+        "from localinstruct.offline import kernel, backends; backends.BACKENDS = "
+        "backends.BACKENDS[-1:]; kernel.open_doors = lambda: []"
+    )
     state, said = told(made, "show", "open", "--sealed", before=last)
     assert (state["sealed"], state["code"]) == (False, 0), said
     lines = [line.strip() for line in said.splitlines()]

@@ -1,6 +1,8 @@
-"""The shipped seed tasks: schema, Alpaca's own filters, variety, and the numbers that seeds/README.md states.
+"""The shipped seed tasks: schema, Alpaca's own filters, variety, and the numbers that
+seeds/README.md states.
 
-Reads the real files with the standard library only, so that a mistake in the package cannot hide one in the seeds.
+Reads the real files with the standard library only, so that a mistake in the package cannot hide
+one in the seeds.
 """
 
 import json
@@ -19,12 +21,16 @@ TASKS = 175
 PAIRS = TASKS * (TASKS - 1) // 2
 KEYS = ["id", "name", "instruction", "instances", "is_classification", "domain"]
 
-# Words that Alpaca's filter refuses in an instruction, because a language model cannot do what they ask for.
+# Words that Alpaca's filter refuses in an instruction, because a language model cannot do what they
+# ask for.
 REFUSED = re.compile(
-    r"\b(images?|graphs?|pictures?|files?|maps?|draw|plot|go to|video|audio|music|flowchart|diagram)\b", re.IGNORECASE
+    r"\b(images?|graphs?|pictures?|files?|maps?|draw|plot|go "
+    r"to|video|audio|music|flowchart|diagram)\b",
+    re.IGNORECASE,
 )
 PLACEHOLDER = re.compile(
-    r"\[(your|my|insert|name|date|company|recipient|product)\b[^\]]*\]|https?://|\bTODO\b", re.IGNORECASE
+    r"\[(your|my|insert|name|date|company|recipient|product)\b[^\]]*\]|https?://|\bTODO\b",
+    re.IGNORECASE,
 )
 
 Task = dict[str, Any]
@@ -35,7 +41,8 @@ def tokens(text: str) -> list[str]:
 
 
 def common_subsequence(left: list[str], right: list[str]) -> int:
-    """Length of the longest common subsequence, one bit of a whole number per token of `left` (Hyyrö 2004)."""
+    """Length of the longest common subsequence, one bit of a whole number per token of `left`
+    (Hyyrö 2004)."""
     places: dict[str, int] = {}
     for place, token in enumerate(left):
         places[token] = places.get(token, 0) | 1 << place
@@ -72,7 +79,10 @@ def seeds() -> list[Task]:
 
 @pytest.fixture(scope="module")
 def similarities(seeds: list[Task]) -> list[float]:
-    scores = [rouge_l(left, right) for left, right in combinations([tokens(task["instruction"]) for task in seeds], 2)]
+    scores = [
+        rouge_l(left, right)
+        for left, right in combinations([tokens(task["instruction"]) for task in seeds], 2)
+    ]
     assert len(scores) == PAIRS == 15_225
     return scores
 
@@ -81,7 +91,9 @@ def test_rouge_l_agrees_with_cases_worked_out_by_hand() -> None:
     assert common_subsequence(list("abcbdab"), list("bdcaba")) == 4
     assert common_subsequence([], ["a"]) == 0
     assert rouge_l(tokens("The cat sat."), tokens("the CAT, sat")) == 1
-    assert rouge_l(tokens("police killed the gunman"), tokens("police kill the gunman")) == pytest.approx(0.75)
+    assert rouge_l(
+        tokens("police killed the gunman"), tokens("police kill the gunman")
+    ) == pytest.approx(0.75)
     assert rouge_l(tokens("one two"), tokens("three")) == 0
 
 
@@ -178,10 +190,16 @@ def test_numbers_in_the_readme_are_true(seeds: list[Task], similarities: list[fl
         "Domains": len(domains),
         "Mean pairwise ROUGE-L of the instructions": round(sum(similarities) / PAIRS, 3),
         "Highest ROUGE-L of any pair": round(max(similarities), 2),
-        "Longest output, in words": max(len(case["output"].split()) for task in seeds for case in task["instances"]),
+        "Longest output, in words": max(
+            len(case["output"].split()) for task in seeds for case in task["instances"]
+        ),
         "Most instructions with the same first word": max(first_words(seeds).values()),
     }
-    stated = dict(re.findall(r"^\| ([^|]+?) \| ([\d.]+) \|$", README.read_text(encoding="utf-8"), re.MULTILINE))
+    stated = dict(
+        re.findall(
+            r"^\| ([^|]+?) \| ([\d.]+) \|$", README.read_text(encoding="utf-8"), re.MULTILINE
+        )
+    )
     assert {name: float(value) for name, value in stated.items()} == measured
     assert measured["Classification tasks"] >= 30
     assert measured["Tasks without input"] >= 70

@@ -1,4 +1,5 @@
-"""`seeds check`: repeated seeds and seeds that fail a filter are named by number; a clean file is exit code 0."""
+"""`seeds check`: repeated seeds and seeds that fail a filter are named by number; a clean file is
+exit code 0."""
 
 import json
 from pathlib import Path

@@ -1,4 +1,5 @@
-"""`seeds improve` and `seeds apply`: wordings a person reviews before they enter the seed file, and what refuses to apply."""
+"""`seeds improve` and `seeds apply`: wordings a person reviews before they enter the seed file, and
+what refuses to apply."""
 
 import json
 import tempfile
@@ -16,14 +17,22 @@ from tests.support.nano_server import nano_workspace
 from tests.support.openai_server import Reply, chat, serving_script
 
 SEEDS: list[dict[str, Any]] = [
-    {"id": "a", "instruction": "Explain human's behavior.", "instances": [{"input": "", "output": "People act."}]},
+    {
+        "id": "a",
+        "instruction": "Explain human's behavior.",
+        "instances": [{"input": "", "output": "People act."}],
+    },
     {
         "id": "b",
         "instruction": "Sort it",
         "instances": [{"input": "3, 1", "output": "1, 3"}],
         "is_classification": False,
     },
-    {"id": "c", "instruction": "Name a colour,\nany colour.", "instances": [{"input": "", "output": "Blue – é"}]},
+    {
+        "id": "c",
+        "instruction": "Name a colour,\nany colour.",
+        "instances": [{"input": "", "output": "Blue – é"}],
+    },
 ]
 FULL = "Explain three things that shape how people behave,\n\nwith one example of each."
 
@@ -31,7 +40,9 @@ FULL = "Explain three things that shape how people behave,\n\nwith one example o
 @pytest.fixture
 def seeds(tmp_path: Path) -> Path:
     path = tmp_path / "my.jsonl"
-    path.write_text("".join(json.dumps(seed, ensure_ascii=False) + "\n" for seed in SEEDS), encoding="utf-8")
+    path.write_text(
+        "".join(json.dumps(seed, ensure_ascii=False) + "\n" for seed in SEEDS), encoding="utf-8"
+    )
     return path
 
 
@@ -43,7 +54,9 @@ def run(*arguments: str) -> tuple[int, str]:
 
 
 @pytest.mark.slow
-def test_improved_reviewed_applied(seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_improved_reviewed_applied(
+    seeds: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     asked = []
 
     def reply(path: str, request: dict[str, Any], count: int) -> Reply:
@@ -78,14 +91,19 @@ def test_improved_reviewed_applied(seeds: Path, tmp_path: Path, monkeypatch: pyt
     assert run("apply", str(seeds), str(paper))[0] == 2  # it no longer says what was reviewed
 
 
-def test_every_line_that_cannot_be_applied_is_named_and_nothing_is_written(seeds: Path, tmp_path: Path) -> None:
+def test_every_line_that_cannot_be_applied_is_named_and_nothing_is_written(
+    seeds: Path, tmp_path: Path
+) -> None:
     paper, before = tmp_path / "review", seeds.read_bytes()
     for text, named in (
         (
             "@@ line 2\n- Sort it out\n+ Sort the numbers.\n\n@@ line 9\n- x\n+ y\n",
             ("line 2 no longer", "line 9 no longer"),
         ),
-        ("@@ line 2\n- Sort it\n+\n\nwhat\n", ("@@ line 2: expected", "review:5: expected @@ line N")),
+        (
+            "@@ line 2\n- Sort it\n+\n\nwhat\n",
+            ("@@ line 2: expected", "review:5: expected @@ line N"),
+        ),
         ("@@ line two\n- Sort it\n", ("review:1: expected", "review:2: expected")),
     ):
         paper.write_text(text)

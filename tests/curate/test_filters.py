@@ -18,7 +18,8 @@ GOOD_OUTPUT = "Here is a fitting answer of some length."
 
 # Requests: (instruction, reason or None) under the default set.
 REQUESTS: list[tuple[str, str | None]] = [
-    # G21: words that Alpaca's blacklist hits and that are no request for a picture, a sound or a file
+    # G21: words that Alpaca's blacklist hits and that are no request for a picture, a sound or a
+    # file
     ("File a complaint about a late parcel.", None),
     ("Map the values to their labels.", None),
     ("Recommend music genres for a dinner party.", None),
@@ -51,7 +52,10 @@ REQUESTS: list[tuple[str, str | None]] = [
     ("Give the history of the music video.", None),
     ("Chart the rise of the novel in five stages.", None),
     ("Illustrate the concept of inertia with an everyday example.", None),
-    ("Find the shortest path from A to D in the following graph.", "asks for media"),  # and no input
+    (
+        "Find the shortest path from A to D in the following graph.",
+        "asks for media",
+    ),  # and no input
     ("Draw a picture of a cat", "asks for media"),
     ("Please draw me a map of the old town.", "asks for media"),
     ("Can you draw a dragon?", "asks for media"),
@@ -168,13 +172,28 @@ ANSWERS: list[tuple[str, str, str, str | None]] = [
     ("Write an apology to a friend.", "", "I am sorry that I forgot your birthday.", None),
     ("What does 'as an AI' mean in film?", "", "It means speaking as an AI, a machine.", None),
     ("Give an excuse for being late.", "", "I can't believe the bus broke down again.", None),
-    ("Tell me about the history of tea.", "", "See https://tea-history.test/all for more.", "invented url"),
+    (
+        "Tell me about the history of tea.",
+        "",
+        "See https://tea-history.test/all for more.",
+        "invented url",
+    ),
     ("Tell me about the history of tea.", "", "Here it is: ![tea](tea.png)", "invented url"),
     ("Tell me about the history of tea.", "", "[Image]\nTea began in China.", "invented url"),
     ("Give the website of a tea museum.", "", "https://tea.test", None),
-    ("Say which host this is.", "https://tea.test/cup", "The host of https://tea.test/cup is tea.test.", None),
+    (
+        "Say which host this is.",
+        "https://tea.test/cup",
+        "The host of https://tea.test/cup is tea.test.",
+        None,
+    ),
     ("Write a note on our opening.", "", "More at https://www.example.com soon.", None),
-    ("Summarise the article.", "https://news.test/today", "It is about the news.", "missing attachment"),
+    (
+        "Summarise the article.",
+        "https://news.test/today",
+        "It is about the news.",
+        "missing attachment",
+    ),
     ("Shorten this URL for a poster.", "https://news.test/today", "news.test", None),
     ("Find the shortest path in the following graph.", "A-B 3, B-C 1", "A, B, C", None),
     ("Describe this image to a child.", "(a photo of a cat)", "A cat sits.", "asks for media"),
@@ -232,7 +251,11 @@ def test_alpacas_own_rules(instruction: str, reason: str | None) -> None:
 def test_the_tables_are_large_and_meet_every_rule() -> None:
     assert len(REQUESTS) + len(ANSWERS) + len(ALPACA) >= 80
     met = {case[-1] for case in (*REQUESTS, *ANSWERS, *ALPACA)}
-    elsewhere = {"self instruct blacklist", "input equals output", "trailing colon"}  # test_self_instruct.py
+    elsewhere = {
+        "self instruct blacklist",
+        "input equals output",
+        "trailing colon",
+    }  # test_self_instruct.py
     assert {name.replace("_", " ") for name in FILTERS} - met == {
         "blacklisted",
         "not latin",
@@ -241,10 +264,19 @@ def test_the_tables_are_large_and_meet_every_rule() -> None:
 
 def test_rules_that_are_off_by_default() -> None:
     assert (
-        reason_of(Instance("Tell me about the C++ language.", output="x"), Filters(blacklist=["C++"])) == "blacklisted"
+        reason_of(
+            Instance("Tell me about the C++ language.", output="x"), Filters(blacklist=["C++"])
+        )
+        == "blacklisted"
     )
-    assert reason_of(Instance("Praise our TEA and cakes.", output="x"), Filters(blacklist=["tea"])) == "blacklisted"
-    assert reason_of(Instance("Praise our team and cakes.", output="x"), Filters(blacklist=["tea"])) is None
+    assert (
+        reason_of(Instance("Praise our TEA and cakes.", output="x"), Filters(blacklist=["tea"]))
+        == "blacklisted"
+    )
+    assert (
+        reason_of(Instance("Praise our team and cakes.", output="x"), Filters(blacklist=["tea"]))
+        is None
+    )
     extra = Filters(set="alpaca", blacklist=["tea"])
     assert reason_of(Instance("Praise our tea and cakes."), extra) == "alpaca blacklist"
     latin = Filters(enable=["not_latin"])
@@ -254,7 +286,8 @@ def test_rules_that_are_off_by_default() -> None:
 
 
 def alpacas_rules(instruction: str) -> bool:
-    """Alpaca's post-processing of an instruction said once more, by itself, from the facts F2-F6."""
+    """Alpaca's post-processing of an instruction said once more, by itself, from the facts
+    F2-F6."""
     count = len(instruction.split())
     if count <= 3 or count > 150:
         return False
@@ -268,8 +301,21 @@ def alpacas_rules(instruction: str) -> bool:
 
 
 def test_alpacas_set_equals_its_rules_said_once_more() -> None:
-    seeds = [json.loads(line)["instruction"] for line in SEEDS.read_text(encoding="utf-8").splitlines()]
-    words = ["image", "maps", "draw", "go to", "plotter", "Music", "diagrams", "DIAGRAM", "flowchart", "audio-book"]
+    seeds = [
+        json.loads(line)["instruction"] for line in SEEDS.read_text(encoding="utf-8").splitlines()
+    ]
+    words = [
+        "image",
+        "maps",
+        "draw",
+        "go to",
+        "plotter",
+        "Music",
+        "diagrams",
+        "DIAGRAM",
+        "flowchart",
+        "audio-book",
+    ]
     spoilt = [f"{text} {word}" for text in seeds for word in words] + [
         f"{mark}{text}" for text in seeds for mark in '"é#'
     ]
@@ -281,7 +327,9 @@ def test_alpacas_set_equals_its_rules_said_once_more() -> None:
     ]
     cases = [text.strip() for text in cases if text.strip()]
     verdicts = [alpacas_rules(text) for text in cases]
-    assert [first_reason(Instance(text), Filters(set="alpaca")) is None for text in cases] == verdicts
+    assert [
+        first_reason(Instance(text), Filters(set="alpaca")) is None for text in cases
+    ] == verdicts
     assert len(seeds) >= 100
     assert verdicts.count(True) >= 100
     assert verdicts.count(False) >= 500
@@ -290,7 +338,9 @@ def test_alpacas_set_equals_its_rules_said_once_more() -> None:
 def test_our_seeds_pass_our_rules() -> None:
     tasks = [json.loads(line) for line in SEEDS.read_text(encoding="utf-8").splitlines()]
     rows = [Instance(task["instruction"], **task["instances"][0]) for task in tasks]
-    assert [(row.instruction, reject.reason) for row in rows if (reject := first_reason(row, Filters()))] == []
+    assert [
+        (row.instruction, reject.reason) for row in rows if (reject := first_reason(row, Filters()))
+    ] == []
     assert len(rows) >= 100
 
 
@@ -301,7 +351,9 @@ def test_disable_and_enable_choose_rules() -> None:
     assert reason_of(drawn, Filters(min_words=7)) == "too short"
     assert reason_of(drawn, Filters(max_words=5)) == "too long"
     assert (
-        reason_of(Instance("Name a warm colour.", output="red and blue"), Filters(max_output_words=2))
+        reason_of(
+            Instance("Name a warm colour.", output="red and blue"), Filters(max_output_words=2)
+        )
         == "output too long"
     )
 
@@ -316,7 +368,10 @@ def test_a_reject_carries_the_whole_row() -> None:
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({"disable": ["ask_for_media"]}, "no filter 'ask_for_media', did you mean 'asks_for_media'?"),
+        (
+            {"disable": ["ask_for_media"]},
+            "no filter 'ask_for_media', did you mean 'asks_for_media'?",
+        ),
         ({"enable": ["xyz"]}, "no filter 'xyz', known: alpaca_blacklist"),
         ({"enable": ["ech"], "disable": ["refusals"]}, "2 problems"),
         ({"set": "alpca"}, "set"),
@@ -338,14 +393,22 @@ def test_sets_are_made_of_known_rules() -> None:
 
 @pytest.mark.parametrize(
     ("text", "words"),
-    [("", 0), ("two words", 2), ("  a\nb\tc ", 3), ("漢字かな", 4), ("Python 三 版", 3), ("don't", 1)],
+    [
+        ("", 0),
+        ("two words", 2),
+        ("  a\nb\tc ", 3),
+        ("漢字かな", 4),
+        ("Python 三 版", 3),
+        ("don't", 1),
+    ],
 )
 def test_words_are_counted_in_every_script(text: str, words: int) -> None:
     assert count_words(text) == words
 
 
 @pytest.mark.parametrize(
-    "text", ["a " * 20_000, "draw " * 5_000, "the " * 8_000, "[" * 20_000, "1" * 30_000, ". " * 20_000]
+    "text",
+    ["a " * 20_000, "draw " * 5_000, "the " * 8_000, "[" * 20_000, "1" * 30_000, ". " * 20_000],
 )
 def test_long_text_is_read_in_a_moment(text: str) -> None:
     filters = Filters(max_words=10**6, max_output_words=10**6)

@@ -31,7 +31,8 @@ def gate(novelty: Novelty, seeds: list[Instance], vectors: np.ndarray) -> Gate:
 
 @pytest.mark.parametrize("batch", [1, 7, 40])
 def test_the_gate_decides_as_a_greedy_loop_does(batch: int) -> None:
-    """Whatever the candidates are grouped by: 40 in six dimensions, so that many are near each other."""
+    """Whatever the candidates are grouped by: 40 in six dimensions, so that many are near each
+    other."""
     seeds, known, candidates, vectors = rows("seed", 5), unit(5, 1), rows("row", 40), unit(40, 2)
     chosen = gate(Novelty(threshold=0.7, remember=3), seeds, known)
     verdicts = []
@@ -44,16 +45,23 @@ def test_the_gate_decides_as_a_greedy_loop_does(batch: int) -> None:
         if scores.max() <= 0.7:
             pool.append(vector)
             texts.append(candidate.instruction)
-    said = [(v.most_similar[0].text, True) if isinstance(v, Kept) else (v.detail, False) for v in verdicts]
+    said = [
+        (v.most_similar[0].text, True) if isinstance(v, Kept) else (v.detail, False)
+        for v in verdicts
+    ]
     assert said == expected
     assert 5 < sum(kept for _, kept in said) < 35
-    assert all(0.7 < v.score <= 1 for v in verdicts if isinstance(v, Reject) and v.score is not None)
+    assert all(
+        0.7 < v.score <= 1 for v in verdicts if isinstance(v, Reject) and v.score is not None
+    )
     assert all(len(v.most_similar) == 3 for v in verdicts if isinstance(v, Kept))
 
 
 def test_two_of_a_kind_in_one_list_are_kept_once() -> None:
     twin = unit(1, 3)
-    verdicts = gate(Novelty(), rows("seed", 1), unit(1, 4)).admit(rows("row", 2), np.concatenate([twin, twin]))
+    verdicts = gate(Novelty(), rows("seed", 1), unit(1, 4)).admit(
+        rows("row", 2), np.concatenate([twin, twin])
+    )
     assert isinstance(verdicts[0], Kept)
     assert isinstance(verdicts[1], Reject)
     assert (verdicts[1].reason, verdicts[1].detail) == ("too similar", "row 0")
@@ -61,7 +69,11 @@ def test_two_of_a_kind_in_one_list_are_kept_once() -> None:
 
 @pytest.mark.parametrize(
     ("against", "like_seed", "like_kept"),
-    [("all", "too similar", "too similar"), ("seeds", "too similar", "kept"), ("kept", "kept", "too similar")],
+    [
+        ("all", "too similar", "too similar"),
+        ("seeds", "too similar", "kept"),
+        ("kept", "kept", "too similar"),
+    ],
 )
 def test_what_is_compared_with(against: str, like_seed: str, like_kept: str) -> None:
     """A candidate with a seed's vector, then one with a kept row's."""
@@ -79,7 +91,9 @@ def test_what_is_compared_with(against: str, like_seed: str, like_kept: str) -> 
 
 def test_the_same_question_again_is_named_whatever_is_compared_with() -> None:
     chosen = gate(Novelty(against="seeds"), rows("seed", 1), unit(1, 5))
-    first, again = chosen.admit(rows("row", 1), unit(1, 7)) + chosen.admit(rows("row", 1), unit(1, 8))
+    first, again = chosen.admit(rows("row", 1), unit(1, 7)) + chosen.admit(
+        rows("row", 1), unit(1, 8)
+    )
     assert isinstance(first, Kept)
     assert isinstance(again, Reject)
     assert again.reason == "exact repetition"
@@ -106,19 +120,27 @@ def test_rouge_is_that_of_the_plain_definition() -> None:
 
 def test_an_alphabet_has_room_for_every_word() -> None:
     alphabet = Alphabet()
-    spelt = alphabet.spell(" ".join(f"w{number}" for number in range(70_000)))  # past the surrogates
+    spelt = alphabet.spell(
+        " ".join(f"w{number}" for number in range(70_000))
+    )  # past the surrogates
     assert len(set(spelt)) == 70_000
     assert f_measures([spelt], [spelt])[0, 0] == 1
 
 
 def test_alpacas_own_measure_and_threshold() -> None:
-    """Seven words in common of ten each are 0.7, which passes; eight do not. The vectors have no say."""
+    """Seven words in common of ten each are 0.7, which passes; eight do not. The vectors have no
+    say."""
     seed = Instance("one two three four five six seven eight nine ten", output="x")
-    candidates = [Instance(f"one two three four five six seven {rest}", output="x") for rest in ("a b c", "eight d e")]
+    candidates = [
+        Instance(f"one two three four five six seven {rest}", output="x")
+        for rest in ("a b c", "eight d e")
+    ]
     novelty = Novelty(measure="rouge_l", threshold=0.7)
     index = RougeIndex(6)
     index.add(unit(1, 1), [(seed.id, seed.instruction)])
-    kept, rejected = Gate(novelty, index, [seed]).admit(candidates, np.repeat(unit(1, 1), 2, axis=0))
+    kept, rejected = Gate(novelty, index, [seed]).admit(
+        candidates, np.repeat(unit(1, 1), 2, axis=0)
+    )
     assert isinstance(kept, Kept)
     assert kept.most_similar[0].score == 0.7
     assert isinstance(rejected, Reject)
@@ -127,6 +149,7 @@ def test_alpacas_own_measure_and_threshold() -> None:
 
 def test_the_recipe_chooses_the_measure() -> None:
     gates = [
-        make_gate(Novelty(measure=which), rows("s", 2), HashEncoder(), Silent()) for which in ("cosine", "rouge_l")
+        make_gate(Novelty(measure=which), rows("s", 2), HashEncoder(), Silent())
+        for which in ("cosine", "rouge_l")
     ]
     assert [type(gate._index) for gate in gates] == [Index, RougeIndex]

@@ -19,9 +19,15 @@ class ToyOptions(Section):
 def toy(pool: PoolView, options: ToyOptions, rng: Random) -> Episode:
     """One seed, one new task, one answer."""
     seed = rng.choice(pool.seeds)
-    [[written]] = yield [Prompt(text=fill(prompt_file("toy", "another"), task=seed.instruction), stop=("\n",))]
+    [[written]] = yield [
+        Prompt(text=fill(prompt_file("toy", "another"), task=seed.instruction), stop=("\n",))
+    ]
     task = written.text.strip()
     if not task or len(task) > options.longest:
         return [Reject("parse", "too long" if task else "empty completion", task)]
     [[answer]] = yield [Prompt(text=f"Task: {task}\nAnswer:", stop=("\n",))]
-    return [Instance(task, output=answer.text.strip(), lineage=Lineage(method="toy", parents=(seed.id,)))]
+    return [
+        Instance(
+            task, output=answer.text.strip(), lineage=Lineage(method="toy", parents=(seed.id,))
+        )
+    ]

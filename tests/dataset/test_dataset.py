@@ -31,18 +31,26 @@ def prepare(store: Run, made: list[Instance], **sections: Any) -> StageResult:
 
 
 def sides(store: Run) -> tuple[list[Instance], list[Instance]]:
-    return read_instances(store.path / "dataset/train.jsonl"), read_instances(store.path / "dataset/held_out.jsonl")
+    return read_instances(store.path / "dataset/train.jsonl"), read_instances(
+        store.path / "dataset/held_out.jsonl"
+    )
 
 
 def rejects(store: Run) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (store.path / "dataset/rejects.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (store.path / "dataset/rejects.jsonl").read_text().splitlines()
+    ]
 
 
 def test_every_row_is_on_one_side_and_whole(store: Run) -> None:
     made = rows(50)
     result = prepare(store, made)
     train, held_out = sides(store)
-    assert (result["rows"], result["train"], result["held_out"]) == (50, len(train), len(held_out)) == (50, 45, 5)
+    assert (
+        (result["rows"], result["train"], result["held_out"])
+        == (50, len(train), len(held_out))
+        == (50, 45, 5)
+    )
     assert {row.id for row in train} | {row.id for row in held_out} == {row.id for row in made}
     assert sorted(train + held_out, key=made.index) == made
     assert result["with_input"] == sum(row.input != "" for row in made)
@@ -74,21 +82,35 @@ def test_too_few_rows_are_refused(store: Run) -> None:
 
 def test_rows_of_the_evaluation_tasks_are_dropped_and_the_task_is_named(store: Run) -> None:
     made = rows(30)
-    copied = Instance(f"  {made[3].instruction.upper()}\n", made[3].input.replace(" ", "\t"), "another answer")
+    copied = Instance(
+        f"  {made[3].instruction.upper()}\n", made[3].input.replace(" ", "\t"), "another answer"
+    )
     tasks = store.path.parent.parent / "tasks.jsonl"
     lines = [{"id": "t-1", "family": "f", "instruction": "Not there", "input": "", "output": "x"}]
-    lines += [{"id": "t-2", "family": "f", "instruction": copied.instruction, "input": copied.input, "output": "x"}]
+    lines += [
+        {
+            "id": "t-2",
+            "family": "f",
+            "instruction": copied.instruction,
+            "input": copied.input,
+            "output": "x",
+        }
+    ]
     tasks.write_text("\n".join(map(json.dumps, lines)))
     result = prepare(store, made, evaluate={"tasks": "tasks.jsonl"})
     assert result["dropped"] == {"in the evaluation tasks": 1}
     assert made[3] not in [*sides(store)[0], *sides(store)[1]]
-    assert [(row["text"], row["detail"]) for row in rejects(store)] == [(made[3].instruction, "task 2")]
+    assert [(row["text"], row["detail"]) for row in rejects(store)] == [
+        (made[3].instruction, "task 2")
+    ]
 
 
 def test_the_input_counts_when_comparing() -> None:
     row = Instance("Sort.", "b a", "a b")
     assert decontaminate([row], {"t": Instance("Sort.", "c a")}) == ([row], [])
-    left, taken = decontaminate([row], {"first": Instance("SORT.", " b  a"), "second": Instance("Sort.", "b a")})
+    left, taken = decontaminate(
+        [row], {"first": Instance("SORT.", " b  a"), "second": Instance("Sort.", "b a")}
+    )
     assert (left, taken[0].stage, taken[0].detail) == ([], "decontaminate", "first")
 
 
@@ -107,12 +129,18 @@ def test_the_same_last_question_of_two_talks_is_no_repetition() -> None:
         for asked, why in (("Is it cold?", "It is winter."), ("Is it late?", "It is night."))
     ]
     assert unique(talks) == (talks, [])
-    assert [reject.reason for reject in unique([*talks, replace(talks[0], output="Winter.")])[1]] == ["duplicate"]
+    assert [
+        reject.reason for reject in unique([*talks, replace(talks[0], output="Winter.")])[1]
+    ] == ["duplicate"]
 
 
 def test_max_rows_draws_from_the_training_side(store: Run) -> None:
     result = prepare(store, rows(40), dataset={"max_rows": 12, "held_out": 0.25})
-    assert (result["train"], result["held_out"], result["dropped"]) == (12, 10, {"over max_rows": 18})
+    assert (result["train"], result["held_out"], result["dropped"]) == (
+        12,
+        10,
+        {"over max_rows": 18},
+    )
     assert len(rejects(store)) == 18
 
 
@@ -128,15 +156,19 @@ def test_seeds_join_the_training_side_only(store: Run) -> None:
 
 
 def test_rows_the_template_cannot_hold_are_refused_before_training(store: Run) -> None:
-    talk = Instance("And?", "", "Six.", history=(Message("user", "Five?"), Message("assistant", "Yes.")))
+    talk = Instance(
+        "And?", "", "Six.", history=(Message("user", "Five?"), Message("assistant", "Yes."))
+    )
     with pytest.raises(RecipeError, match="1 of 13 rows"):
         prepare(store, [*rows(12), talk])
 
 
 def test_tasks_are_read_with_family_and_faults_named(tmp_path: Path) -> None:
     path = tmp_path / "tasks.jsonl"
-    path.write_text('{"id": "a", "family": "sort", "instruction": "Sort.", "input": "b a", "output": "a b"}\n'
-                    '{"instruction": "Say no.", "output": "no"}\n')  # fmt: skip
+    path.write_text(
+        '{"id": "a", "family": "sort", "instruction": "Sort.", "input": "b a", "output": "a b"}\n'
+        '{"instruction": "Say no.", "output": "no"}\n'
+    )
     assert [(t.id, t.family, t.instance.output) for t in read_tasks(path)] == [
         ("task 1", "sort", "a b"),
         ("task 2", "", "no"),

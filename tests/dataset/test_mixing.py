@@ -26,7 +26,10 @@ def test_runs_and_files_are_mixed_and_counted(tmp_path: Path) -> None:
     with open_run(tmp_path / "runs/a") as other:
         keep(other, b)
     write([*c, a[0]], "alpaca", tmp_path / "file.json")
-    section: dict[str, Any] = {"from": ["runs/a", {"path": "file.json", "max_rows": 13}], "similar": None}
+    section: dict[str, Any] = {
+        "from": ["runs/a", {"path": "file.json", "max_rows": 13}],
+        "similar": None,
+    }
     recipe = Recipe.model_validate(recipe_data(dataset=section, generate={"target": 0}))
     told = Recorded()
     with open_run(tmp_path / "runs/mix") as run:
@@ -35,7 +38,13 @@ def test_runs_and_files_are_mixed_and_counted(tmp_path: Path) -> None:
         folder = run.path / "dataset"
         sources = [json.loads(line) for line in (folder / "sources.jsonl").read_text().splitlines()]
     own, first, second = result["sources"]
-    assert (own["source"], own["taken"], first["taken"], second["has"], second["taken"]) == ("this run", 20, 20, 13, 12)
+    assert (own["source"], own["taken"], first["taken"], second["has"], second["taken"]) == (
+        "this run",
+        20,
+        20,
+        13,
+        12,
+    )
     assert second["dropped"] == {"in another source": 1} == result["dropped"]
     assert result["train"] + result["held_out"] == 52 == len({one["id"] for one in sources})
     assert {one["source"] for one in sources} == {"this run", "runs/a", "file.json"}
@@ -43,24 +52,43 @@ def test_runs_and_files_are_mixed_and_counted(tmp_path: Path) -> None:
 
 
 def test_near_duplicates_across_sources_only(tmp_path: Path) -> None:
-    own = [Instance("Name ten rivers of Peru", output="x"), Instance("Name ten rivers of Peru now", output="y")]
+    own = [
+        Instance("Name ten rivers of Peru", output="x"),
+        Instance("Name ten rivers of Peru now", output="y"),
+    ]
     write(
-        [Instance("name ten rivers of peru please", output="z"), Instance("Tie a knot", output="w")],
+        [
+            Instance("name ten rivers of peru please", output="z"),
+            Instance("Tie a knot", output="w"),
+        ],
         "jsonl",
         tmp_path / "f.jsonl",
     )
     mixed = mix(
-        own, Dataset.model_validate({"from": ["f.jsonl"], "similar": 0.85}), 1, tmp_path, HashEncoder(), Silent()
+        own,
+        Dataset.model_validate({"from": ["f.jsonl"], "similar": 0.85}),
+        1,
+        tmp_path,
+        HashEncoder(),
+        Silent(),
     )
     assert [row.output for row in mixed.rows] == ["x", "y", "w"]
     [reject] = mixed.rejects
-    assert (reject.reason, reject.text) == ("like a row of another source", "name ten rivers of peru please")
+    assert (reject.reason, reject.text) == (
+        "like a row of another source",
+        "name ten rivers of peru please",
+    )
     assert reject.score is not None
     assert reject.score > 0.85
 
 
 def test_weights_are_shares_of_each_other() -> None:
-    two = [Source(path="a", weight=3), Source(path="b", weight=1), Source(path="c"), Source(path="d", max_rows=5)]
+    two = [
+        Source(path="a", weight=3),
+        Source(path="b", weight=1),
+        Source(path="c"),
+        Source(path="d", max_rows=5),
+    ]
     assert amounts([300, 400, 7, 9], two) == [300, 100, 7, 5]
     assert amounts([3000, 10, 7, 2], two) == [30, 10, 7, 2]
 

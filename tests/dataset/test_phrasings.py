@@ -17,9 +17,11 @@ ROWS = [Instance(f"Do {n}.", f"Text: a {n}\n\nb" if n % 2 else "", f"out {n}") f
 def test_all_thirteen_forms_are_drawn_and_by_the_row_alone() -> None:
     written = rephrased(ROWS)
     assert rephrased(ROWS[7:8])[0] == written[7]
-    shapes = {row.instruction.replace(old.instruction, "{instruction}").replace(given, "{input}")
-              for old, row in zip(ROWS, written, strict=True)
-              for given in [next((g for g in forms(old.input) if g and g in row.instruction), "\0")]}  # fmt: skip
+    shapes = {
+        row.instruction.replace(old.instruction, "{instruction}").replace(given, "{input}")
+        for old, row in zip(ROWS, written, strict=True)
+        for given in [next((g for g in forms(old.input) if g and g in row.instruction), "\0")]
+    }
     assert shapes == {*WITH_INPUT, *WITHOUT_INPUT}
     assert (len(WITH_INPUT), len(WITHOUT_INPUT)) == (7, 6)
 
@@ -29,11 +31,18 @@ def forms(given: str) -> list[str]:
 
 
 def test_answers_lineage_and_talks_stay() -> None:
-    talk = Instance("And then?", output="x", history=(Message("user", "a"), Message("assistant", "b")))
+    talk = Instance(
+        "And then?", output="x", history=(Message("user", "a"), Message("assistant", "b"))
+    )
     row = Instance("Say it.", "{instruction}", "y", lineage=Lineage(method="m", parents=("p",)))
     kept, changed = rephrased([talk, row])
     assert kept is talk
-    assert (changed.output, changed.input, changed.lineage.parents, changed.lineage.method) == ("y", "", (row.id,), "m")
+    assert (changed.output, changed.input, changed.lineage.parents, changed.lineage.method) == (
+        "y",
+        "",
+        (row.id,),
+        "m",
+    )
     assert "Say it." in changed.instruction
     assert "{instruction}" in changed.instruction
 

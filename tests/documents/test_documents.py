@@ -1,4 +1,5 @@
-"""Documents of five types read in a process of their own; passages; what is broken, dangerous or outside is named."""
+"""Documents of five types read in a process of their own; passages; what is broken, dangerous or
+outside is named."""
 
 import os
 import socket
@@ -18,8 +19,14 @@ from localinstruct.methods.support import sentences
 from localinstruct.progress import Silent
 from tests.support import documents
 
-BEES = "Bees find home by the sun. At night they stay inside, because they cannot see it. A hive holds 20,000 of them."
-MOSS = "Moss grows in shade. It has no roots (only threads), and it drinks through its leaves; that is why it dries so fast."
+BEES = (
+    "Bees find home by the sun. At night they stay inside, because they cannot see it. A hive "
+    "holds 20,000 of them."
+)
+MOSS = (
+    "Moss grows in shade. It has no roots (only threads), and it drinks through its leaves; "
+    "that is why it dries so fast."
+)
 
 
 def texts(folder: Path, words: int = 60, shortest: int = 5) -> dict[str, list[str]]:
@@ -31,14 +38,19 @@ def texts(folder: Path, words: int = 60, shortest: int = 5) -> dict[str, list[st
 
 def test_all_five_types_give_the_same_text(tmp_path: Path) -> None:
     for number, (ending, make) in enumerate(documents.MAKERS.items()):
-        (tmp_path / f"file{ending}").write_bytes(make([f"File {number}. {BEES}", f"{MOSS} End of file {number}."]))
+        (tmp_path / f"file{ending}").write_bytes(
+            make([f"File {number}. {BEES}", f"{MOSS} End of file {number}."])
+        )
     found = texts(tmp_path, words=30)
     assert sorted(found) == ["file.docx", "file.html", "file.md", "file.pdf", "file.txt"]
     for number, ending in enumerate(documents.MAKERS):
         whole = "\n\n".join(found[f"file{ending}"])
         assert f"File {number}. {BEES}" in whole
         assert f"{MOSS} End of file {number}." in whole
-        assert not any(word in whole for word in ("alert", "hidden words", "unseen words", "comment", "menu", "red"))
+        assert not any(
+            word in whole
+            for word in ("alert", "hidden words", "unseen words", "comment", "menu", "red")
+        )
 
 
 def test_a_passage_lies_where_it_says(tmp_path: Path) -> None:
@@ -65,19 +77,30 @@ def test_passages_are_paragraphs_then_sentences_then_pieces() -> None:
     assert found[0].startswith("Bees find home")
     assert all(len(one.split()) <= 40 and len(one) <= 480 and one == one.strip() for one in found)
     assert sum(one.count("sentence number") for one in found) == 30
-    assert all(one.endswith(".") for one in found if "sentence number" in one and "word word" not in one)
+    assert all(
+        one.endswith(".") for one in found if "sentence number" in one and "word word" not in one
+    )
     assert sum(one.count("word") for one in found) >= 300
 
 
 def test_large_and_hostile_texts_take_no_time() -> None:
     began = time.monotonic()
-    for text in ("a" * 10**6, "a. " * 100_000, " \n" * 10**5 + "x", "a" + " " * 10**6 + "b", "。" * 200_000):
+    for text in (
+        "a" * 10**6,
+        "a. " * 100_000,
+        " \n" * 10**5 + "x",
+        "a" + " " * 10**6 + "b",
+        "。" * 200_000,
+    ):
         list(passages(normalised(text), 50, 1))
     assert time.monotonic() - began < 20
 
 
 def test_sentences_keep_their_quotation_marks_and_abbreviations_by_case() -> None:
-    text = 'He said "It rains." Then he left, e.g. by train. It rained on.\n- one thing\n- another thing\n\nEnd'
+    text = (
+        'He said "It rains." Then he left, e.g. by train. It rained on.\n- one thing\n- '
+        "another thing\n\nEnd"
+    )
     said = [text[start:end] for start, end in sentences(text)]
     assert said == [
         'He said "It rains."',
@@ -107,11 +130,17 @@ def test_bombs_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     bomb = documents.archive({f"word/{n}.xml": bytes(2**25) for n in range(9)})
     stream = zlib.compress(b"(boom) Tj " * 10**8, 1)
     page = documents.pdf(["mark"])
-    flate = page.replace(page[page.index(b"<</Length", page.index(b"/Contents")) : page.index(b"\nendstream")],
-                         b"<</Length %d/Filter/FlateDecode>>\nstream\n%s" % (len(stream), stream))  # fmt: skip
-    files = {"bomb.docx": (bomb, "too much for a document"), "entities.docx": (documents.with_entities([BEES]), "entities"),
-             "large.txt": (b"word " * 2**18, "expected at most 1"), "deep.html": (b"<div>" * 200_000, "no text"),
-             "good.txt": (BEES.encode(), "")}  # fmt: skip
+    flate = page.replace(
+        page[page.index(b"<</Length", page.index(b"/Contents")) : page.index(b"\nendstream")],
+        b"<</Length %d/Filter/FlateDecode>>\nstream\n%s" % (len(stream), stream),
+    )
+    files = {
+        "bomb.docx": (bomb, "too much for a document"),
+        "entities.docx": (documents.with_entities([BEES]), "entities"),
+        "large.txt": (b"word " * 2**18, "expected at most 1"),
+        "deep.html": (b"<div>" * 200_000, "no text"),
+        "good.txt": (BEES.encode(), ""),
+    }
     for name, (data, _) in files.items():
         (tmp_path / name).write_bytes(data)
     found = read_folder(tmp_path, 60, 5, Silent())
@@ -173,7 +202,8 @@ def test_a_page_that_names_other_addresses_fetches_none(tmp_path: Path) -> None:
         server.settimeout(0.5)
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         page = (
-            f'<!DOCTYPE html SYSTEM "{url}/dtd"><link rel="stylesheet" href="{url}/s"><img src="{url}/i"><p>{BEES}</p>'
+            f'<!DOCTYPE html SYSTEM "{url}/dtd"><link rel="stylesheet" href="{url}/s"><img '
+            f'src="{url}/i"><p>{BEES}</p>'
         )
         (tmp_path / "page.html").write_text(page)
         assert texts(tmp_path) == {"page.html": [BEES]}
@@ -183,7 +213,9 @@ def test_a_page_that_names_other_addresses_fetches_none(tmp_path: Path) -> None:
 
 def test_a_folder_without_documents_says_what_it_found(tmp_path: Path) -> None:
     (tmp_path / "empty.txt").touch()
-    with pytest.raises(DataError, match=r"no document that can be used among 1 files.\n  - empty.txt: empty"):
+    with pytest.raises(
+        DataError, match=r"no document that can be used among 1 files.\n  - empty.txt: empty"
+    ):
         texts(tmp_path)
     with pytest.raises(DataError, match="expected a folder of documents, found a file"):
         texts(tmp_path / "empty.txt")

@@ -1,4 +1,5 @@
-"""A folder of 200 documents of five types, ten of them bad, three with orders to a model, before two kinds of teachers."""
+"""A folder of 200 documents of five types, ten of them bad, three with orders to a model, before
+two kinds of teachers."""
 
 import asyncio
 import json
@@ -32,8 +33,10 @@ def paragraph(rng: Random) -> str:
     """Some sentences that no other document has."""
     verb = lambda: rng.choice(VERBS).lower() + "ing"  # noqa: E731
     return " ".join(
-        f"In {rng.randint(1200, 1999)} the {rng.choice(THINGS)} of house {rng.randint(1, 9999)} were kept for {verb()} "
-        f"{rng.choice(THINGS)} {rng.choice(PLACES)}, because {rng.randint(2, 999)} {rng.choice(THINGS)} were missing."
+        f"In {rng.randint(1200, 1999)} the {rng.choice(THINGS)} of house {rng.randint(1, 9999)} "
+        f"were kept for {verb()} "
+        f"{rng.choice(THINGS)} {rng.choice(PLACES)}, because {rng.randint(2, 999)} "
+        f"{rng.choice(THINGS)} were missing."
         for _ in range(3)
     )
 
@@ -53,21 +56,29 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         said = [paragraph(rng), paragraph(rng)]
         if number < len(ORDERS):
             said.insert(1, ORDERS[number])
-        (place / ("more" if number % 3 else "") / f"file-{number:03d}{ending}").write_bytes(make(said))
+        (place / ("more" if number % 3 else "") / f"file-{number:03d}{ending}").write_bytes(
+            make(said)
+        )
     assert sum(path.is_file() for path in place.rglob("*")) == 200
     return workspace
 
 
 def recipe(**method: Any) -> Recipe:
     return Recipe.model_validate(
-        {"name": "t", "seeds": "documents", "models": {"teacher": "nano-teacher", "student": "nano-student"},
-         "method": {"grounded": {"passage_words": 80, "per_source": 5, **method}},
-         "generate": {"target": 10_000, "in_flight": 16}, "novelty": {"threshold": 0.999, "against": "kept"}}
-    )  # fmt: skip
+        {
+            "name": "t",
+            "seeds": "documents",
+            "models": {"teacher": "nano-teacher", "student": "nano-student"},
+            "method": {"grounded": {"passage_words": 80, "per_source": 5, **method}},
+            "generate": {"target": 10_000, "in_flight": 16},
+            "novelty": {"threshold": 0.999, "against": "kept"},
+        }
+    )
 
 
 class Reader(ScriptedTeacher):
-    """Asks about a sentence of the passage and quotes it; `obeys` does what the document says where it says something."""
+    """Asks about a sentence of the passage and quotes it; `obeys` does what the document says where
+    it says something."""
 
     def __init__(self, obeys: bool, support: str) -> None:
         super().__init__(delay=0)
@@ -77,14 +88,23 @@ class Reader(ScriptedTeacher):
         return [Completion(self.words(prompt, Random(prompt.digest)), "stop", 7)]
 
     def words(self, prompt: Prompt, rng: Random) -> str:
-        passage = prompt.text.partition("<<<")[2].partition("\n")[2].rpartition("\n")[0].partition(">>>")[0]
+        passage = (
+            prompt.text.partition("<<<")[2]
+            .partition("\n")[2]
+            .rpartition("\n")[0]
+            .partition(">>>")[0]
+        )
         passage = passage.rpartition("\n")[0] or passage
-        ordered = [n for n, order in enumerate(ORDERS) if order.split(".")[0] in " ".join(passage.split())]
+        ordered = [
+            n for n, order in enumerate(ORDERS) if order.split(".")[0] in " ".join(passage.split())
+        ]
         if ordered and self.obeys:
             call = "answer" if prompt.schema else "question"
             self.tempted[call] += 1
             return self.obedience(prompt, ordered[0], self.tempted[call])
-        found = re.findall(r"In (\d{4}) the (\w+) of house (\d+) were kept[^.]*\.", " ".join(passage.split()))
+        found = re.findall(
+            r"In (\d{4}) the (\w+) of house (\d+) were kept[^.]*\.", " ".join(passage.split())
+        )
         if prompt.schema is None:
             year, thing, house = rng.choice(found)
             return f"What were the {thing} of house {house} kept for in {year}?"
@@ -99,16 +119,23 @@ class Reader(ScriptedTeacher):
         return json.dumps({"quotes": [quote], "answer": quote})
 
     def obedience(self, prompt: Prompt, order: int, turn: int) -> str:
-        """Every way in turn: the word alone, in form with the order itself as support, or without, or the reference."""
+        """Every way in turn: the word alone, in form with the order itself as support, or without,
+        or the reference."""
         word = PAYLOADS[order].upper()
         if prompt.schema is None:
             return (f"What is {word} about?", f"What were the houses of {turn} kept for?")[turn % 2]
         key, support = (
-            ("quotes", [ORDERS[order].split(".")[0]]) if self.support == "quote" else ("sentences", [1, 2, 3, 4, 5])
+            ("quotes", [ORDERS[order].split(".")[0]])
+            if self.support == "quote"
+            else ("sentences", [1, 2, 3, 4, 5])
         )
         leaked = prompt.text.partition("reference of this job is ")[2].partition(";")[0]
-        answers = (word, json.dumps({key: support, "answer": word}), json.dumps({key: [], "answer": word}),
-                   json.dumps({key: support, "answer": f"My reference is {leaked}."}))  # fmt: skip
+        answers = (
+            word,
+            json.dumps({key: support, "answer": word}),
+            json.dumps({key: [], "answer": word}),
+            json.dumps({key: support, "answer": f"My reference is {leaked}."}),
+        )
         return answers[turn % 4]
 
 
@@ -139,7 +166,10 @@ def require_supported(rows: list[Instance]) -> None:
 def require_not_followed(rows: list[Instance]) -> None:
     for row in rows:
         said = f"{row.instruction} {row.output} {' '.join(row.lineage.evidence)}".casefold()
-        assert not any(word in said for word in (*PAYLOADS, "ignore all", "reply only", "override", "reference"))
+        assert not any(
+            word in said
+            for word in (*PAYLOADS, "ignore all", "reply only", "override", "reference")
+        )
 
 
 @pytest.mark.slow
@@ -150,7 +180,9 @@ def test_no_order_is_followed_and_every_answer_is_supported(
 ) -> None:
     teacher = Reader(obeys, support)
     with open_run(tmp_path) as run:
-        rows = rows_of(run, recipe(support=support, kinds=["fact", "why"], rounds=1 + obeys), folder, teacher)
+        rows = rows_of(
+            run, recipe(support=support, kinds=["fact", "why"], rounds=1 + obeys), folder, teacher
+        )
         rejects = Counter(reject.reason for _, reject in run.rejects())
     require_supported(rows)
     require_not_followed(rows)
@@ -165,7 +197,9 @@ def test_no_order_is_followed_and_every_answer_is_supported(
 
 
 @pytest.mark.slow
-def test_the_bad_ones_are_named_and_a_changed_folder_is_noticed(folder: Path, tmp_path: Path) -> None:
+def test_the_bad_ones_are_named_and_a_changed_folder_is_noticed(
+    folder: Path, tmp_path: Path
+) -> None:
     told: list[str] = []
 
     class Loud(Silent):
@@ -184,7 +218,9 @@ def test_the_bad_ones_are_named_and_a_changed_folder_is_noticed(folder: Path, tm
         changed = next((folder / "documents").rglob("file-1*.txt"))
         before = changed.read_bytes()
         changed.write_bytes(
-            before + b"\n\nAnother paragraph with quite enough words to be a passage or part of one by itself."
+            before
+            + b"\n\nAnother paragraph with quite enough words to be a passage or part of one by "
+            b"itself."
         )
         try:
             with pytest.raises(RunConflict, match="has changed since this run began"):

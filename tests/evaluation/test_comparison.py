@@ -1,4 +1,5 @@
-"""Comparisons with a scripted judge and scripted answers: counted in both orders, stored by name, nothing asked twice."""
+"""Comparisons with a scripted judge and scripted answers: counted in both orders, stored by name,
+nothing asked twice."""
 
 import json
 from collections.abc import Iterator
@@ -34,32 +35,59 @@ def test_the_judge_sees_task_and_both_answers_and_a_form() -> None:
     assert (prompt.role, prompt.schema, prompt.temperature) == ("judge", FORM, 0.0)
 
 
-@pytest.mark.parametrize("reply", ["", "A", '{"better": "C"}', '{"better": ["A"]}', '{"better": "A", "why": "x"}', "[1]",
-                                   '{"better": "A"', "I prefer A", '"A"', "null", "[" * 100_000])  # fmt: skip
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "",
+        "A",
+        '{"better": "C"}',
+        '{"better": ["A"]}',
+        '{"better": "A", "why": "x"}',
+        "[1]",
+        '{"better": "A"',
+        "I prefer A",
+        '"A"',
+        "null",
+        "[" * 100_000,
+    ],
+)
 def test_what_is_not_in_form_is_no_verdict(reply: str) -> None:
     assert read_verdict(reply) is None
 
 
 def test_verdicts_in_form_are_read() -> None:
-    assert [read_verdict(f' {{"better": "{which}"}}\n') for which in ("A", "B", "tie")] == ["A", "B", "tie"]
+    assert [read_verdict(f' {{"better": "{which}"}}\n') for which in ("A", "B", "tie")] == [
+        "A",
+        "B",
+        "tie",
+    ]
 
 
 def test_two_verdicts_make_one_outcome() -> None:
     assert [outcome("A", "B"), outcome("B", "A"), outcome("A", "A"), outcome("B", "B")] == [
-        "student", "base", "first_seat", "second_seat"
-    ]  # fmt: skip
+        "student",
+        "base",
+        "first_seat",
+        "second_seat",
+    ]
     assert [outcome("tie", "B"), outcome("A", "tie"), outcome(None, "B"), outcome("A", None)] == [
-        "tied", "tied", "unreadable", "unreadable"
-    ]  # fmt: skip
+        "tied",
+        "tied",
+        "unreadable",
+        "unreadable",
+    ]
 
 
 def seats(prompt: Prompt) -> tuple[str, str]:
     text = prompt.messages[0].content
-    return text.split("Answer of A:\n")[1].split("\n")[0], text.split("Answer of B:\n")[1].split("\n")[0]
+    return text.split("Answer of A:\n")[1].split("\n")[0], text.split("Answer of B:\n")[1].split(
+        "\n"
+    )[0]
 
 
 def longer(prompts: list[Prompt]) -> list[str]:
-    """A judge who prefers the longer answer, takes seat A when both are as long, and cannot read 'odd'."""
+    """A judge who prefers the longer answer, takes seat A when both are as long, and cannot read
+    'odd'."""
     verdicts = []
     for prompt in prompts:
         first, second = seats(prompt)
@@ -70,12 +98,22 @@ def longer(prompts: list[Prompt]) -> list[str]:
 
 def test_all_that_the_judge_did_is_counted(tmp_path: Path) -> None:
     pairs = (
-        [("b", "student")] * 9 + [("longest", "s")] * 3 + [("x", "y")] * 4 + [("same", " same ")] * 2 + [("odd", "s")]
+        [("b", "student")] * 9
+        + [("longest", "s")] * 3
+        + [("x", "y")] * 4
+        + [("same", " same ")] * 2
+        + [("odd", "s")]
     )
     judged = judge_rows(
-        [Row(Instance(f"Say {n}."), None, base, student) for n, (base, student) in enumerate(pairs)],
-        "j", "digest", SavedAnswers(tmp_path / "saved.jsonl"), longer,
-    )  # fmt: skip
+        [
+            Row(Instance(f"Say {n}."), None, base, student)
+            for n, (base, student) in enumerate(pairs)
+        ],
+        "j",
+        "digest",
+        SavedAnswers(tmp_path / "saved.jsonl"),
+        longer,
+    )
     assert judged["tally"] == {"student": 9, "base": 3, "same_seat": 4, "tied": 2}
     assert (judged["pairs"], judged["identical"], judged["left_out"]) == (18, 2, 1)
     assert (judged["verdicts"], judged["unreadable"]) == (34, 2)
@@ -98,7 +136,13 @@ def run(tmp_path: Path) -> Iterator[Run]:
 def spec(name: str, chat: bool = True) -> ModelSpec:
     endpoint = "http://127.0.0.1:9/v1"
     return ModelSpec(
-        name=name, endpoint=endpoint, served_name=name, roles=["judge"], chat=chat, context=99, licence="x"
+        name=name,
+        endpoint=endpoint,
+        served_name=name,
+        roles=["judge"],
+        chat=chat,
+        context=99,
+        licence="x",
     )
 
 
@@ -124,13 +168,23 @@ def nobody_answers(*_: object) -> dict[Which, list[str]]:
 RECIPE = Recipe.model_validate(recipe_data())
 
 
-def test_another_judge_costs_no_generation_and_the_same_judge_nothing(run: Run, tmp_path: Path) -> None:
+def test_another_judge_costs_no_generation_and_the_same_judge_nothing(
+    run: Run, tmp_path: Path
+) -> None:
     one, two = (Comparison("other", judge=spec(name)) for name in ("first", "second"))
     made = compared(RECIPE, run, tmp_path, one, sides(run), says, longer)
     again = compared(RECIPE, run, tmp_path, one, sides(run), nobody_answers, nobody)
     assert {**again, "seconds": 0} == {**made, "seconds": 0}
     asked: list[int] = []
-    compared(RECIPE, run, tmp_path, two, sides(run), nobody_answers, lambda p: asked.append(len(p)) or longer(p))
+    compared(
+        RECIPE,
+        run,
+        tmp_path,
+        two,
+        sides(run),
+        nobody_answers,
+        lambda p: asked.append(len(p)) or longer(p),
+    )
     assert asked == [12]
     (run.path / "adapter" / "adapter_model.safetensors").write_bytes(b"other weights")
     with pytest.raises(AssertionError, match="generated again"):
@@ -139,22 +193,40 @@ def test_another_judge_costs_no_generation_and_the_same_judge_nothing(run: Run, 
 
 def test_comparisons_have_names_and_do_not_touch_each_other(run: Run, tmp_path: Path) -> None:
     tasks = tmp_path / "rules.jsonl"
-    tasks.write_text('{"instruction": "Say it.", "check": {"contains": "student"}}\n'
-                     '{"instruction": "Judge it.", "output": "x", "generator": "g"}\n')  # fmt: skip
+    tasks.write_text(
+        '{"instruction": "Say it.", "check": {"contains": "student"}}\n'
+        '{"instruction": "Judge it.", "output": "x", "generator": "g"}\n'
+    )
     (run.path / "evaluation").mkdir()
     (run.path / "evaluation" / "answers.jsonl").write_text("the stage's own")
     plain = compared(RECIPE, run, tmp_path, Comparison("runs/other"), sides(run), says, None)
-    ruled = compared(RECIPE, run, tmp_path, Comparison("base", (tasks,), spec("j")), sides(run), says, longer)
-    assert (plain["name"], plain["tasks"], plain["pairwise"], plain["questions"]) == ("runs-other", None, None, 6)
+    ruled = compared(
+        RECIPE, run, tmp_path, Comparison("base", (tasks,), spec("j")), sides(run), says, longer
+    )
+    assert (plain["name"], plain["tasks"], plain["pairwise"], plain["questions"]) == (
+        "runs-other",
+        None,
+        None,
+        6,
+    )
     assert ruled["name"] == "base-by-j-on-rules"
-    assert (ruled["tasks"]["count"], ruled["tasks"]["student"], ruled["tasks"]["base"]) == (1, 1.0, 0.0)
+    assert (ruled["tasks"]["count"], ruled["tasks"]["student"], ruled["tasks"]["base"]) == (
+        1,
+        1.0,
+        0.0,
+    )
     assert ruled["pairwise"]["tally"]["student"] == 2
     folder = run.path / "evaluation" / "comparisons"
     assert sorted(path.name for path in folder.iterdir()) == [
-        "base-by-j-on-rules.json", "base-by-j-on-rules.jsonl", "runs-other.json", "runs-other.jsonl"
-    ]  # fmt: skip
+        "base-by-j-on-rules.json",
+        "base-by-j-on-rules.jsonl",
+        "runs-other.json",
+        "runs-other.jsonl",
+    ]
     assert (run.path / "evaluation" / "answers.jsonl").read_text() == "the stage's own"
-    lines = [json.loads(line) for line in (folder / "base-by-j-on-rules.jsonl").read_text().splitlines()]
+    lines = [
+        json.loads(line) for line in (folder / "base-by-j-on-rules.jsonl").read_text().splitlines()
+    ]
     assert [("student_right" in line) for line in lines] == [True, False]
 
 
@@ -167,7 +239,10 @@ def test_a_real_judge_answers_in_form(nano_server: str, tmp_path: Path) -> None:
     found = judge_rows(made, judge.name, judge.digest, SavedAnswers(tmp_path / "saved.jsonl"), ask)
     assert (found["verdicts"], found["unreadable"], found["pairs"]) == (16, 0, 8)
     assert sum(found["tally"].values()) == 8
-    assert judge_rows(made, judge.name, judge.digest, SavedAnswers(tmp_path / "saved.jsonl"), nobody) == found
+    assert (
+        judge_rows(made, judge.name, judge.digest, SavedAnswers(tmp_path / "saved.jsonl"), nobody)
+        == found
+    )
 
 
 def test_a_base_model_is_no_judge() -> None:
@@ -175,7 +250,9 @@ def test_a_base_model_is_no_judge() -> None:
         require_chat_model(spec("plain", chat=False))
 
 
-def test_wrong_names_are_said_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_names_are_said_before_anything_starts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     failed = CliRunner().invoke(app, ["evaluate", "nowhere", "--judge", "nano-chat"])
     assert isinstance(failed.exception, UsageError)

@@ -47,7 +47,9 @@ def adapter(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Path:
     from peft import LoraConfig, get_peft_model
 
     torch.manual_seed(1)
-    config = LoraConfig(r=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False)
+    config = LoraConfig(
+        r=4, target_modules="all-linear", task_type="CAUSAL_LM", init_lora_weights=False
+    )
     folder = tmp_path_factory.mktemp("adapters") / "adapter"
     get_peft_model(student.load_base(base, CPU), config).save_pretrained(folder)
     return folder
@@ -82,28 +84,38 @@ def tasks(tmp_path: Path) -> list[dict[str, str]]:
 
 
 def answers(student_right: int, base_right: int = 0) -> Callable[[Asked], Given]:
-    """The student is right on the first tasks, the base on the last; held-out rows get the word 'none'."""
+    """The student is right on the first tasks, the base on the last; held-out rows get the word
+    'none'."""
 
-    right: dict[Which, range] = {"student": range(student_right), "base": range(10 - base_right, 10)}
+    right: dict[Which, range] = {
+        "student": range(student_right),
+        "base": range(10 - base_right, 10),
+    }
 
     def answer(prompts: Asked) -> Given:
         given: Given = {}
         for who, asked in prompts.items():
-            numbers = [next((n for n in range(10) if f"Say {n}." in prompt.text), None) for prompt in asked]
+            numbers = [
+                next((n for n in range(10) if f"Say {n}." in prompt.text), None) for prompt in asked
+            ]
             given[who] = [f" n  {n}\n" if n in right[who] else "none" for n in numbers]
         return given
 
     return answer
 
 
-def compared(run: Run, base: Path, answer: Any, progress: Any = None, **sections: Any) -> StageResult:
+def compared(
+    run: Run, base: Path, answer: Any, progress: Any = None, **sections: Any
+) -> StageResult:
     recipe = Recipe.model_validate(recipe_data(**sections))
     workspace = run.path.parent.parent
     digests: dict[Which, str] = {"base": "b", "student": "s"}
     return stage.compare(recipe, run, progress or Recorded(), workspace, base, answer, digests)
 
 
-def test_losses_are_those_of_base_and_adapter_over_the_trained_on_tokens(run: Run, base: Path, adapter: Path) -> None:
+def test_losses_are_those_of_base_and_adapter_over_the_trained_on_tokens(
+    run: Run, base: Path, adapter: Path
+) -> None:
     from peft import PeftModel
 
     result = compared(run, base, answers(0))["held_out"]
@@ -125,7 +137,9 @@ def test_the_mean_loss_weighs_tokens_whatever_the_batches(base: Path) -> None:
     model = student.load_base(base, CPU).train()
     total, count = 0.0, 0
     for example in examples:
-        logits = model(input_ids=torch.tensor([example.input_ids])).logits[0].log_softmax(-1).detach()
+        logits = (
+            model(input_ids=torch.tensor([example.input_ids])).logits[0].log_softmax(-1).detach()
+        )
         for place, label in enumerate(example.labels[1:]):
             if label != -100:
                 total, count = total - float(logits[place, label]), count + 1
@@ -136,9 +150,16 @@ def test_the_mean_loss_weighs_tokens_whatever_the_batches(base: Path) -> None:
     assert math.isnan(student.mean_loss(model, [], 0, 1)[0])
 
 
-def test_tasks_are_scored_with_gain_interval_and_families(run: Run, base: Path, tasks: list[dict[str, str]]) -> None:
+def test_tasks_are_scored_with_gain_interval_and_families(
+    run: Run, base: Path, tasks: list[dict[str, str]]
+) -> None:
     result = compared(run, base, answers(6, 1), evaluate={"tasks": "tasks.jsonl"})["tasks"]
-    assert (result["file"], result["count"], result["base"], result["student"]) == ("tasks.jsonl", 10, 0.1, 0.6)
+    assert (result["file"], result["count"], result["base"], result["student"]) == (
+        "tasks.jsonl",
+        10,
+        0.1,
+        0.6,
+    )
     assert result["gain"] == pytest.approx(0.5)
     assert result["by_family"] == {
         "even": {"count": 5, "base": 0.0, "student": 0.6},
@@ -149,9 +170,16 @@ def test_tasks_are_scored_with_gain_interval_and_families(run: Run, base: Path, 
 
 
 def scored(won: int, lost: int, both: int, neither: int) -> list[Row]:
-    kinds = [("x", "no")] * won + [("no", "x")] * lost + [("x", "x")] * both + [("no", "no")] * neither
+    kinds = (
+        [("x", "no")] * won + [("no", "x")] * lost + [("x", "x")] * both + [("no", "no")] * neither
+    )
     return [
-        Row(Instance("Say x.", "", "x"), Task(str(n), "f", Instance("Say x.", "", "x")), base, answer)
+        Row(
+            Instance("Say x.", "", "x"),
+            Task(str(n), "f", Instance("Say x.", "", "x")),
+            base,
+            answer,
+        )
         for n, (answer, base) in enumerate(kinds)
     ]
 
@@ -172,10 +200,19 @@ def test_an_answer_that_goes_on_is_wrong_but_begins_right() -> None:
 
 def test_every_answer_is_kept(run: Run, base: Path, tasks: list[dict[str, str]]) -> None:
     compared(run, base, answers(2), evaluate={"tasks": "tasks.jsonl", "side_by_side": 3})
-    lines = [json.loads(line) for line in (run.path / "evaluation/answers.jsonl").read_text().splitlines()]
-    assert [line["id"] for line in lines] == [f"task {n}" for n in range(1, 11)] + [row.id for row in rows(8)[:3]]
+    lines = [
+        json.loads(line)
+        for line in (run.path / "evaluation/answers.jsonl").read_text().splitlines()
+    ]
+    assert [line["id"] for line in lines] == [f"task {n}" for n in range(1, 11)] + [
+        row.id for row in rows(8)[:3]
+    ]
     assert [line["student_right"] for line in lines] == [True, True] + [False] * 11
-    assert (lines[0]["student"], lines[0]["base"], lines[0]["expected"]) == (" n  0\n", "none", "n 0")
+    assert (lines[0]["student"], lines[0]["base"], lines[0]["expected"]) == (
+        " n  0\n",
+        "none",
+        "n 0",
+    )
     assert {line["from"] for line in lines[10:]} == {"held-out rows"}
 
 
@@ -260,7 +297,9 @@ def test_forgetting_is_measured_on_our_text_and_by_lost_answers(
 ) -> None:
     result = compared(run, base, answers(6, 5), evaluate={"tasks": "tasks.jsonl"})["forgetting"]
     assert (result["text"], result["lost"]) == ("seeds/general_text.txt", 4)
-    assert [row["instruction"] for row in result["lost_answers"]] == [f"Say {n}." for n in range(6, 10)]
+    assert [row["instruction"] for row in result["lost_answers"]] == [
+        f"Say {n}." for n in range(6, 10)
+    ]
     (tmp_path / "own.txt").write_text("red green blue house river " * 40)
     own = compared(run, base, answers(6, 5), evaluate={"text": "own.txt"})["forgetting"]
     ids = byte_level()("red green blue house river " * 40)["input_ids"]
@@ -278,12 +317,18 @@ def test_forgetting_is_measured_on_our_text_and_by_lost_answers(
 def test_a_text_that_cannot_be_read_is_named(run: Run, base: Path, tmp_path: Path) -> None:
     (tmp_path / "bytes.txt").write_bytes(b"\xff\xfe")
     (tmp_path / "empty.txt").write_text(" \n")
-    for name, words in (("none.txt", "No such file"), ("bytes.txt", "other bytes"), ("empty.txt", "found none")):
+    for name, words in (
+        ("none.txt", "No such file"),
+        ("bytes.txt", "other bytes"),
+        ("empty.txt", "found none"),
+    ):
         with pytest.raises(DataError, match=rf"evaluate.text: .*{name}: .*{words}"):
             compared(run, base, answers(0), evaluate={"text": name})
 
 
-def test_an_answer_is_never_asked_for_twice(run: Run, base: Path, tasks: list[dict[str, str]]) -> None:
+def test_an_answer_is_never_asked_for_twice(
+    run: Run, base: Path, tasks: list[dict[str, str]]
+) -> None:
     first = compared(run, base, answers(6, 1), evaluate={"tasks": "tasks.jsonl"})
 
     def nobody(prompts: Asked) -> Given:
@@ -299,7 +344,9 @@ def test_an_answer_is_never_asked_for_twice(run: Run, base: Path, tasks: list[di
         asked.append(prompts)
         return answers(6, 1)(prompts)
 
-    compared(run, base, answer, evaluate={"tasks": "tasks.jsonl", "max_tokens": 9})  # another sampling, other answers
+    compared(
+        run, base, answer, evaluate={"tasks": "tasks.jsonl", "max_tokens": 9}
+    )  # another sampling, other answers
     assert [len(prompts["base"]) for prompts in asked] == [18]
     compared(run, base, nobody, evaluate={"tasks": "tasks.jsonl", "max_tokens": 9})
 
@@ -308,21 +355,32 @@ def test_losses_by_topic_add_up_to_the_whole_and_name_the_weakest(run: Run, base
     plain = compared(run, base, answers(0))["held_out"]
     assert "by_topic" not in plain
     topics = ["sums"] * 5 + ["lists"] * 2 + [""]
-    steered = [replace(row, lineage=Lineage(topic=topic)) for row, topic in zip(rows(8), topics, strict=True)]
+    steered = [
+        replace(row, lineage=Lineage(topic=topic))
+        for row, topic in zip(rows(8), topics, strict=True)
+    ]
     more = [replace(row, lineage=Lineage(topic="lists")) for row in rows(6, seed=3)]
     write(steered, "jsonl", run.path / "dataset" / "held_out.jsonl")
     result = compared(run, base, answers(0))
     for who in ("base", "student"):
         assert result["held_out"][who]["loss"] == pytest.approx(plain[who]["loss"], abs=1e-5)
-    assert (result["held_out"]["rows"], result["held_out"]["tokens"]) == (plain["rows"], plain["tokens"])
+    assert (result["held_out"]["rows"], result["held_out"]["tokens"]) == (
+        plain["rows"],
+        plain["tokens"],
+    )
     by_topic = result["held_out"]["by_topic"]
     assert {name: part["rows"] for name, part in by_topic.items()} == {"sums": 5, "lists": 2}
     assert result["weakest_topics"] == []  # one topic alone has enough rows
     write(steered + more, "jsonl", run.path / "dataset" / "held_out.jsonl")
     result = compared(run, base, answers(0))
-    losses = {name: part["student"]["loss"] for name, part in result["held_out"]["by_topic"].items()}
+    losses = {
+        name: part["student"]["loss"] for name, part in result["held_out"]["by_topic"].items()
+    }
     [weak] = result["weakest_topics"]
-    assert (weak["topic"], weak["student"]) == (max(losses, key=lambda name: losses[name]), max(losses.values()))
+    assert (weak["topic"], weak["student"]) == (
+        max(losses, key=lambda name: losses[name]),
+        max(losses.values()),
+    )
 
 
 def test_a_whole_student_is_measured_and_asked_as_a_model_of_its_own(run: Run, base: Path) -> None:
@@ -343,7 +401,9 @@ def test_a_whole_student_is_measured_and_asked_as_a_model_of_its_own(run: Run, b
     assert trained.spec.name != spec.name
 
 
-def test_base_and_adapter_share_one_server(monkeypatch: pytest.MonkeyPatch, adapter: Path, base: Path) -> None:
+def test_base_and_adapter_share_one_server(
+    monkeypatch: pytest.MonkeyPatch, adapter: Path, base: Path
+) -> None:
     spec = ModelSpec(name="tiny", path=str(base), roles=["student"], context=128, licence="none")
     served: list[tuple[str, list[str]]] = []
 
@@ -360,8 +420,9 @@ def test_base_and_adapter_share_one_server(monkeypatch: pytest.MonkeyPatch, adap
     monkeypatch.setattr("localinstruct.evaluation.answers.serving", serving)
     monkeypatch.setattr("localinstruct.evaluation.answers.answer_all", answer_all)
     sides: dict[Which, Contender] = {
-        "base": Contender("tiny", spec, "alpaca"), "student": Contender("s", spec, "alpaca", adapter)
-    }  # fmt: skip
+        "base": Contender("tiny", spec, "alpaca"),
+        "student": Contender("s", spec, "alpaca", adapter),
+    }
     asked: Asked = {"base": [Prompt(text="a")], "student": [Prompt(text="b")] * 2}
     given = ask_contenders(sides, Serve(), base, asked, Recorded())
     assert served == [("tiny", ["student"])]

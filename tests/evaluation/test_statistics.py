@@ -1,4 +1,5 @@
-"""Intervals against judges whose faults are known. Run: pytest tests/evaluation/test_statistics.py"""
+"""Intervals against judges whose faults are known. Run: pytest
+tests/evaluation/test_statistics.py"""
 
 from collections import Counter
 from math import comb, exp, log
@@ -13,12 +14,17 @@ QUESTIONS, RUNS, MORE, NAMED_SEED = 250, 100, 300, 5
 Case = tuple[float, float, float, float]
 """True win rate among the decided, share of ties, judge's bias, judge's noise."""
 CASES: tuple[Case, ...] = (
-    (0.7, 0.0, 0.3, 0.1), (0.5, 0.0, 0.4, 0.0), (0.65, 0.15, 0.25, 0.05), (0.35, 0.0, -0.3, 0.15), (0.8, 0.1, 0.0, 0.2),
-)  # fmt: skip
+    (0.7, 0.0, 0.3, 0.1),
+    (0.5, 0.0, 0.4, 0.0),
+    (0.65, 0.15, 0.25, 0.05),
+    (0.35, 0.0, -0.3, 0.15),
+    (0.8, 0.1, 0.0, 0.2),
+)
 
 
 def verdict(rng: Random, better: str, first: str, second: str, bias: float, noise: float) -> str:
-    """A judge who picks a seat unseen with share |bias| (first above 0), and else errs with share `noise`."""
+    """A judge who picks a seat unseen with share |bias| (first above 0), and else errs with share
+    `noise`."""
     if rng.random() < abs(bias):
         return first if bias > 0 else second
     if better == "tie":
@@ -28,7 +34,8 @@ def verdict(rng: Random, better: str, first: str, second: str, bias: float, nois
 
 
 def judged(rng: Random, rate: float, ties: float, bias: float, noise: float) -> tuple[Tally, float]:
-    """(both orders of every question tallied, share that one order alone would give with the student first)."""
+    """(both orders of every question tallied, share that one order alone would give with the
+    student first)."""
     counts: Counter[str] = Counter()
     one_order = 0.0
     for _ in range(QUESTIONS):
@@ -46,7 +53,8 @@ def judged(rng: Random, rate: float, ties: float, bias: float, noise: float) -> 
 
 
 def coverage_bound(runs: int, chance: float) -> int:
-    """The fewest of `runs` that an interval of exactly 95 % covers, but for `chance`: a quantile of Binomial(runs, 0.95)."""
+    """The fewest of `runs` that an interval of exactly 95 % covers, but for `chance`: a quantile of
+    Binomial(runs, 0.95)."""
     total = 0.0
     for count in range(runs + 1):
         total += exp(log(comb(runs, count)) + count * log(0.95) + (runs - count) * log(0.05))
@@ -56,7 +64,8 @@ def coverage_bound(runs: int, chance: float) -> int:
 
 
 def simulated(case: Case) -> list[tuple[WinRate, float]]:
-    """RUNS runs of the named seed, MORE of one that no other case shares: what was found, and what a single order said."""
+    """RUNS runs of the named seed, MORE of one that no other case shares: what was found, and what
+    a single order said."""
     rng, other = Random(NAMED_SEED), Random(str(case))
     found = [judged(rng, *case) for _ in range(RUNS)] + [judged(other, *case) for _ in range(MORE)]
     return [(win_rate(tally), one) for tally, one in found]
@@ -77,24 +86,35 @@ def covered(case: Case, runs: list[tuple[WinRate, float]]) -> int:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_biased_noisy_judge_recovers_the_true_win_rate_in_95_of_100_runs(found: Any, case: Case) -> None:
-    """95 of the named seed's 100 runs; of all 400, no fewer than chance explains if the interval is one of 95 %."""
+def test_a_biased_noisy_judge_recovers_the_true_win_rate_in_95_of_100_runs(
+    found: Any, case: Case
+) -> None:
+    """95 of the named seed's 100 runs; of all 400, no fewer than chance explains if the interval is
+    one of 95 %."""
     rate, _, bias, _ = case
     runs, true = found[case], truth(case)
-    print(f"covered {covered(case, runs[:RUNS])} of the first {RUNS}, {covered(case, runs)} of all {len(runs)}")
+    print(
+        f"covered {covered(case, runs[:RUNS])} of the first {RUNS}, {covered(case, runs)} of all "
+        f"{len(runs)}"
+    )
     assert covered(case, runs[:RUNS]) >= 95
     assert covered(case, runs) >= coverage_bound(len(runs), 0.001)
     rates = [one for one, _ in runs]
-    assert sum(r.high - r.low for r in rates) / len(rates) < 0.25, "an interval that is wide enough always covers"
+    assert sum(r.high - r.low for r in rates) / len(rates) < 0.25, (
+        "an interval that is wide enough always covers"
+    )
     assert abs(sum(r.rate or 0 for r in rates) / len(rates) - true) < 0.02
     assert abs(sum(r.position_bias for r in rates) / len(rates) - bias) < 0.07
-    if abs(bias) > 0.2 and rate != 0.5:  # a single order is sure of the wrong thing: the correction does the work
+    if (
+        abs(bias) > 0.2 and rate != 0.5
+    ):  # a single order is sure of the wrong thing: the correction does the work
         half = 1.96 * (0.25 / QUESTIONS) ** 0.5
         assert sum(abs(one - true) <= half for _, one in runs) < 0.85 * len(runs)
 
 
 def test_over_all_judges_the_intervals_cover_in_more_than_95_of_100(found: Any) -> None:
-    """So often that an interval of 95 % would do it once in a thousand times: 95 of 100 is no luck of the seed."""
+    """So often that an interval of 95 % would do it once in a thousand times: 95 of 100 is no luck
+    of the seed."""
     total = sum(covered(case, runs[RUNS:]) for case, runs in found.items())
     count = len(CASES) * MORE
     print(f"covered {total} of {count}")

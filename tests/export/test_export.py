@@ -1,4 +1,5 @@
-"""The student as files: merged weights that compute the same, an adapter others load, templates to the token."""
+"""The student as files: merged weights that compute the same, an adapter others load, templates to
+the token."""
 
 import json
 import signal
@@ -49,7 +50,9 @@ def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def shipped(run_path: Path, format: str, output: Path) -> Exported:
     with read_run(run_path) as run:
         recipe, home = recipe_of(run)
-    return export_student(export_request(recipe, load_catalog(home).get("tiny"), run_path), format, output, Recorded())
+    return export_student(
+        export_request(recipe, load_catalog(home).get("tiny"), run_path), format, output, Recorded()
+    )
 
 
 def logits(model: Any, ids: list[int]) -> Any:
@@ -75,7 +78,8 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-# -- merged ------------------------------------------------------------------------------------------------
+# -- merged
+# ------------------------------------------------------------------------------------------------
 
 
 def test_merged_weights_compute_what_base_and_adapter_do(run_path: Path, tmp_path: Path) -> None:
@@ -89,11 +93,15 @@ def test_merged_weights_compute_what_base_and_adapter_do(run_path: Path, tmp_pat
     again = logits(loaded(tmp_path / "out"), ids)
     assert (again - trained).abs().max() < 1e-4
     assert (before - trained).abs().max() > 0.05  # the adapter did something
-    assert "logits differ from those of the trained student by at most" in dict(done.facts)["checked"]
+    assert (
+        "logits differ from those of the trained student by at most" in dict(done.facts)["checked"]
+    )
     assert names(tmp_path) == ["out"]
 
 
-def test_a_merged_student_is_a_model_that_our_own_gate_lets_in(run_path: Path, tmp_path: Path) -> None:
+def test_a_merged_student_is_a_model_that_our_own_gate_lets_in(
+    run_path: Path, tmp_path: Path
+) -> None:
     shipped(run_path, "merged", tmp_path / "out")
     assert inspect(tmp_path / "out") == []
     workspace(tmp_path / "other").joinpath("models.yaml").rename(tmp_path / "models.yaml")
@@ -125,8 +133,12 @@ def _half(model: Any) -> Any:
 def test_a_merge_that_lost_something_is_refused(
     harm: Callable[[Any], Any], run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(merged, "save_whole", lambda model, *more: merging.save_whole(harm(model), *more))
-    with pytest.raises(TrainerError, match="does not compute what base and adapter do: logits differ by up to"):
+    monkeypatch.setattr(
+        merged, "save_whole", lambda model, *more: merging.save_whole(harm(model), *more)
+    )
+    with pytest.raises(
+        TrainerError, match="does not compute what base and adapter do: logits differ by up to"
+    ):
         shipped(run_path, "merged", tmp_path / "out")
     assert names(tmp_path) == []
 
@@ -144,7 +156,9 @@ def test_a_student_of_which_all_weights_were_trained_is_merged_as_it_is(tmp_path
     assert names(tmp_path) == ["lab", "out"]
 
 
-def test_generation_stops_at_the_token_the_student_learnt_to_end_with(run_path: Path, tmp_path: Path) -> None:
+def test_generation_stops_at_the_token_the_student_learnt_to_end_with(
+    run_path: Path, tmp_path: Path
+) -> None:
     model = loaded(run_path.parents[1] / "tiny")
     model.generation_config.eos_token_id = 7
     merging.end_with(model, 1)
@@ -154,7 +168,9 @@ def test_generation_stops_at_the_token_the_student_learnt_to_end_with(run_path: 
     assert model.generation_config.eos_token_id == 1
 
 
-def test_an_adapter_that_vllm_cannot_serve_is_merged_in_its_run_once_for_each_training(tmp_path: Path) -> None:
+def test_an_adapter_that_vllm_cannot_serve_is_merged_in_its_run_once_for_each_training(
+    tmp_path: Path,
+) -> None:
     home = workspace(tmp_path)
     path = train_tiny(home, train={"lora": {"r": 4, "alpha": 8, "dropout": 0.0, "use_dora": True}})
     with read_run(path) as run:
@@ -174,7 +190,8 @@ def test_an_adapter_that_vllm_cannot_serve_is_merged_in_its_run_once_for_each_tr
     assert (path / "merged" / "model.safetensors").stat().st_mtime_ns > made
 
 
-# -- adapter -----------------------------------------------------------------------------------------------
+# -- adapter
+# -----------------------------------------------------------------------------------------------
 
 
 def test_an_adapter_is_loaded_by_peft_from_its_folder_alone(run_path: Path, tmp_path: Path) -> None:
@@ -185,7 +202,12 @@ def test_an_adapter_is_loaded_by_peft_from_its_folder_alone(run_path: Path, tmp_
     assert config["base_model_name_or_path"] == str(run_path.parents[1] / "tiny")
     ids = prompt_ids(Instance("Sort these."), "alpaca", tokenizer_of(tmp_path / "out"))
     theirs = logits(AutoPeftModelForCausalLM.from_pretrained(str(tmp_path / "out")).eval(), ids)
-    ours = logits(PeftModel.from_pretrained(loaded(run_path.parents[1] / "tiny"), run_path / "adapter").eval(), ids)
+    ours = logits(
+        PeftModel.from_pretrained(
+            loaded(run_path.parents[1] / "tiny"), run_path / "adapter"
+        ).eval(),
+        ids,
+    )
     assert (theirs - ours).abs().max() < 1e-5
     assert tokenizer_of(tmp_path / "out").chat_template
 
@@ -197,9 +219,12 @@ def test_an_adapter_names_the_publishers_base(tmp_path: Path) -> None:
     assert config["base_model_name_or_path"] == "Somebody/Tiny"
 
 
-# -- the template, to the token ----------------------------------------------------------------------------
+# -- the template, to the token
+# ----------------------------------------------------------------------------
 
-PLAIN = "{system}\n  Q: {instruction}\nGiven: {input}\nA: \n---\n {system} Q: {instruction}\n\n  A: "
+PLAIN = (
+    "{system}\n  Q: {instruction}\nGiven: {input}\nA: \n---\n {system} Q: {instruction}\n\n  A: "
+)
 JINJA = """{% if system %}
   [{{ system }}]
 {% endif %}
@@ -216,13 +241,20 @@ A:
 ROWS = (
     Instance("Say {{ hi }} and {% this %}.", output="Hi\n"),
     Instance("  Leading\n\nand “quotes” ' \" \\n {instruction} ", output="a"),
-    Instance("And 4?", output="5", system="Be brief.", history=(Message("user", "3?"), Message("assistant", "4"))),
+    Instance(
+        "And 4?",
+        output="5",
+        system="Be brief.",
+        history=(Message("user", "3?"), Message("assistant", "4")),
+    ),
 )
 
 
 @pytest.mark.parametrize("template", ["alpaca", PLAIN, JINJA], ids=["alpaca", "plain", "jinja"])
 @pytest.mark.parametrize("family", [byte_level, with_bos, closes_itself, metaspace])
-def test_the_chat_template_writes_the_tokens_of_training(family: Callable[[], Any], template: str) -> None:
+def test_the_chat_template_writes_the_tokens_of_training(
+    family: Callable[[], Any], template: str
+) -> None:
     tokenizer, looked_at = family(), 0
     tokenizer.chat_template = chat_template(template, tokenizer)
     for row in ROWS:
@@ -231,8 +263,12 @@ def test_the_chat_template_writes_the_tokens_of_training(family: Callable[[], An
         looked_at += 1
         turns = [{"role": turn.role, "content": turn.content} for turn in messages(row)]
         text = tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False)
-        assert tokenizer(text, add_special_tokens=False)["input_ids"] == prompt_ids(row, template, tokenizer)
-        whole = tokenizer.apply_chat_template([*turns, {"role": "assistant", "content": row.output}], tokenize=False)
+        assert tokenizer(text, add_special_tokens=False)["input_ids"] == prompt_ids(
+            row, template, tokenizer
+        )
+        whole = tokenizer.apply_chat_template(
+            [*turns, {"role": "assistant", "content": row.output}], tokenize=False
+        )
         encoded = encode(row, template, tokenizer, 4096)
         ids = tokenizer(whole, add_special_tokens=False)["input_ids"]
         assert encoded is not None
@@ -243,10 +279,16 @@ def test_the_chat_template_writes_the_tokens_of_training(family: Callable[[], An
 def test_a_template_without_a_place_for_turns_answers_the_last_one() -> None:
     tokenizer = byte_level()
     tokenizer.chat_template = chat_template("alpaca", tokenizer)
-    talk = [{"role": "system", "content": "S"}, {"role": "user", "content": "one"},
-            {"role": "assistant", "content": "1"}, {"role": "user", "content": "two"}]  # fmt: skip
+    talk = [
+        {"role": "system", "content": "S"},
+        {"role": "user", "content": "one"},
+        {"role": "assistant", "content": "1"},
+        {"role": "user", "content": "two"},
+    ]
     text = tokenizer.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
-    assert text == tokenizer.apply_chat_template(talk[-1:], add_generation_prompt=True, tokenize=False)
+    assert text == tokenizer.apply_chat_template(
+        talk[-1:], add_generation_prompt=True, tokenize=False
+    )
     with pytest.raises(Exception, match="no message of a user"):
         tokenizer.apply_chat_template(talk[:1], tokenize=False)
 
@@ -257,14 +299,17 @@ def test_the_students_own_chat_template_stays_as_it_is() -> None:
     assert chat_template("chat", tokenizer) == ROLE_TEMPLATE
 
 
-@pytest.mark.parametrize("template", ["{% raw %}{% so %}{% endraw %}{{ instruction }}", "{{ '{% x' + instruction }}"])
+@pytest.mark.parametrize(
+    "template", ["{% raw %}{% so %}{% endraw %}{{ instruction }}", "{{ '{% x' + instruction }}"]
+)
 def test_a_template_that_would_read_otherwise_is_refused(template: str) -> None:
     with pytest.raises(TrainerError, match="cannot be written as a chat template") as caught:
         chat_template(template, byte_level())
     assert "docs/templates.md" in caught.value.hint
 
 
-# -- whole or not there ------------------------------------------------------------------------------------
+# -- whole or not there
+# ------------------------------------------------------------------------------------
 
 
 def _fill(output: Path, needed: int = 0) -> None:
@@ -272,7 +317,9 @@ def _fill(output: Path, needed: int = 0) -> None:
         (folder / "file").write_text("x")
 
 
-def test_a_place_that_is_taken_missing_or_too_small_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_place_that_is_taken_missing_or_too_small_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").write_text("mine")
     (tmp_path / "gone").symlink_to("nowhere")
     for taken in ("file", "gone"):
@@ -288,7 +335,9 @@ def test_a_place_that_is_taken_missing_or_too_small_is_refused(tmp_path: Path, m
     assert (tmp_path / "file").read_text() == "mine"
 
 
-@pytest.mark.parametrize("error", [KeyboardInterrupt(), TrainerError("no"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), TrainerError("no"), OSError(28, "No space left on device")]
+)
 def test_a_folder_that_fails_leaves_no_trace(error: BaseException, tmp_path: Path) -> None:
     def fail() -> None:
         with new_folder(tmp_path / "out", 0) as folder:
@@ -301,9 +350,12 @@ def test_a_folder_that_fails_leaves_no_trace(error: BaseException, tmp_path: Pat
     assert names(tmp_path) == []
 
 
-def test_a_kill_leaves_nothing_that_looks_whole_and_the_next_export_clears_up(tmp_path: Path) -> None:
+def test_a_kill_leaves_nothing_that_looks_whole_and_the_next_export_clears_up(
+    tmp_path: Path,
+) -> None:
     code = (
-        "import os, sys; from pathlib import Path; from localinstruct.store.whole_folder import new_folder\n"
+        "import os, sys; from pathlib import Path; from localinstruct.store.whole_folder import "
+        "new_folder\n"
         "with new_folder(Path(sys.argv[1]), 0) as folder:\n"
         "    (folder / 'half').write_text('x'); os.kill(os.getpid(), 9)"
     )
@@ -315,7 +367,8 @@ def test_a_kill_leaves_nothing_that_looks_whole_and_the_next_export_clears_up(tm
     assert names(tmp_path / "out") == ["file"]
 
 
-# -- the command -------------------------------------------------------------------------------------------
+# -- the command
+# -------------------------------------------------------------------------------------------
 
 
 def said(*words: str) -> str:
@@ -330,7 +383,9 @@ def test_the_command_exports_rows_and_students(run_path: Path, tmp_path: Path) -
     text = said("export", str(run_path), "--format", "merged", "--output", str(tmp_path / "m"))
     assert "logits differ" in text
     assert f"localinstruct models add NAME {tmp_path / 'm'}" in text
-    assert "24 rows in" in said("export", str(run_path), "--format", "jsonl", "--output", str(tmp_path / "rows.jsonl"))
+    assert "24 rows in" in said(
+        "export", str(run_path), "--format", "jsonl", "--output", str(tmp_path / "rows.jsonl")
+    )
     assert "found something of that name" in said(
         "export", str(run_path), "--format", "adapter", "--output", str(tmp_path / "m")
     )

@@ -1,4 +1,5 @@
-"""Ollama folders and GGUF: the template in Go writes what the student's own writes; a converter, or a clear sentence."""
+"""Ollama folders and GGUF: the template in Go writes what the student's own writes; a converter, or
+a clear sentence."""
 
 import json
 import os
@@ -37,8 +38,10 @@ INSIDE = (
 )
 """Llama 2's kind: the system prompt inside the first turn."""
 NO_SYSTEM = (
-    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% endif %}{% for m in messages %}"
-    "<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content }}<end_of_turn>\n{% endfor %}"
+    "{{ bos_token }}{% if messages[0].role == 'system' %}{{ raise_exception('no system') }}{% "
+    "endif %}{% for m in messages %}"
+    "<start_of_turn>{{ 'model' if m.role == 'assistant' else m.role }}\n{{ m.content "
+    "}}<end_of_turn>\n{% endfor %}"
     "{% if add_generation_prompt %}<start_of_turn>model\n{% endif %}"
 )
 """Gemma's kind: no system prompt."""
@@ -50,20 +53,28 @@ BRACED = (
 REPEATED = (
     "{% if messages[0].role == 'system' %}{% set s, talk = messages[0].content, messages[1:] %}"
     "{% else %}{% set s, talk = '', messages %}{% endif %}"
-    "{% for m in talk %}{% if m.role == 'user' %}[INST]{% if loop.last and s %}{{ s }}\n\n{% endif %}{{ m.content }}[/INST]"
+    "{% for m in talk %}{% if m.role == 'user' %}[INST]{% if loop.last and s %}{{ s }}\n\n{% "
+    "endif %}{{ m.content }}[/INST]"
     "{% else %}{{ m.content }}{{ eos_token }}{% endif %}{% endfor %}"
 )
 """Mistral's kind: the system prompt in the last turn."""
 SHOUTED = "{% for m in messages %}{{ m.content | upper }}{% endfor %}"
 
 KINDS = {
-    "roles": ROLE_TEMPLATE, "default system": DEFAULT_SYSTEM, "inside": INSIDE, "no system": NO_SYSTEM, "braced": BRACED,
-    "alpaca": "alpaca", "plain file": PLAIN,
-}  # fmt: skip
+    "roles": ROLE_TEMPLATE,
+    "default system": DEFAULT_SYSTEM,
+    "inside": INSIDE,
+    "no system": NO_SYSTEM,
+    "braced": BRACED,
+    "alpaca": "alpaca",
+    "plain file": PLAIN,
+}
 
 
 def talk(*said: str, system: str = "") -> Turns:
-    turns = [{"role": "assistant" if n % 2 else "user", "content": words} for n, words in enumerate(said)]
+    turns = [
+        {"role": "assistant" if n % 2 else "user", "content": words} for n, words in enumerate(said)
+    ]
     return [{"role": "system", "content": system}, *turns] if system else turns
 
 
@@ -78,11 +89,19 @@ TALKS = (
 
 def renderer(kind: str) -> Callable[[Turns], str]:
     tokenizer = with_bos()
-    template = KINDS[kind] if kind in ("roles", "default system", "inside", "no system", "braced") else None
+    template = (
+        KINDS[kind]
+        if kind in ("roles", "default system", "inside", "no system", "braced")
+        else None
+    )
     made = template or chat_template(KINDS[kind], tokenizer)
 
     def render(turns: Turns) -> str:
-        return str(tokenizer.apply_chat_template(turns, chat_template=made, add_generation_prompt=True, tokenize=False))
+        return str(
+            tokenizer.apply_chat_template(
+                turns, chat_template=made, add_generation_prompt=True, tokenize=False
+            )
+        )
 
     return render
 
@@ -93,11 +112,14 @@ def supported(kind: str, turns: Turns) -> bool:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_golden_templates_for_ollama(kind: str) -> None:
-    """Every text here was rendered by Go's text/template and by Jinja, with the same result (the next test, where Go is)."""
+    """Every text here was rendered by Go's text/template and by Jinja, with the same result (the
+    next test, where Go is)."""
     found = go_template(renderer(kind))
     known = json.loads(GOLDEN.read_text("utf-8")) if GOLDEN.exists() else {}
     if os.environ.get("LOCALINSTRUCT_GOLDEN") == "1":
-        GOLDEN.write_text(json.dumps(known | {kind: found}, indent=1, ensure_ascii=False) + "\n", "utf-8")
+        GOLDEN.write_text(
+            json.dumps(known | {kind: found}, indent=1, ensure_ascii=False) + "\n", "utf-8"
+        )
     assert json.loads(GOLDEN.read_text("utf-8"))[kind] == found
 
 
@@ -106,7 +128,9 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("go")
     source = Path(__file__).parents[1] / "data" / "render_template.go"
     environment = os.environ | {"GOCACHE": str(folder / "cache"), "GO111MODULE": "off"}
-    subprocess.run(["go", "build", "-o", str(folder / "render"), str(source)], env=environment, check=True)
+    subprocess.run(
+        ["go", "build", "-o", str(folder / "render"), str(source)], env=environment, check=True
+    )
     return folder / "render"
 
 
@@ -123,17 +147,25 @@ def test_go_writes_what_jinja_writes(kind: str, go: Path) -> None:
             "system": turns[0]["content"] if turns[0]["role"] == "system" else "",
             "messages": turns,
         }
-        shown = subprocess.run([str(go)], input=json.dumps(given), capture_output=True, text=True, check=True).stdout
+        shown = subprocess.run(
+            [str(go)], input=json.dumps(given), capture_output=True, text=True, check=True
+        ).stdout
         assert shown == render(turns)
     assert looked_at >= 3
 
 
-@pytest.mark.parametrize("template", [REPEATED, SHOUTED, "{{ messages[0].content }}{{ messages[0].content }}", JINJA])
+@pytest.mark.parametrize(
+    "template", [REPEATED, SHOUTED, "{{ messages[0].content }}{{ messages[0].content }}", JINJA]
+)
 def test_a_template_that_is_more_than_texts_between_turns_is_refused(template: str) -> None:
     tokenizer = byte_level()
     tokenizer.chat_template = chat_template(template, tokenizer) if template == JINJA else template
     with pytest.raises(TrainerError, match="more than fixed texts between turns") as caught:
-        go_template(lambda turns: tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+        go_template(
+            lambda turns: tokenizer.apply_chat_template(
+                turns, add_generation_prompt=True, tokenize=False
+            )
+        )
     assert "--format merged" in caught.value.hint
 
 
@@ -143,7 +175,8 @@ def test_literals_survive_the_modelfile() -> None:
     assert literal("a\u00a0🙂\u200d{{") == '{{ "a\\U000000a0🙂\\U0000200d{{" }}'
 
 
-# -- the folder --------------------------------------------------------------------------------------------
+# -- the folder
+# --------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(autouse=True)
@@ -157,7 +190,8 @@ def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def commands(text: str) -> list[tuple[str, str]]:
-    """(name, value) of a Modelfile's commands, read as Ollama's parser reads them: quotes, then anything up to a line's end."""
+    """(name, value) of a Modelfile's commands, read as Ollama's parser reads them: quotes, then
+    anything up to a line's end."""
     found, rest = [], text
     while rest := rest.lstrip("\n"):
         line, _, after = rest.partition("\n")
@@ -184,8 +218,13 @@ def test_an_ollama_folder_has_weights_template_and_stops(run_path: Path, tmp_pat
     assert dict(found)["num_ctx"] == "256"
     assert (tmp_path / "out" / "model.safetensors").is_file()
     assert done.next.startswith("ollama create first -f {}/Modelfile")
-    assert json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["add_bos_token"] is False
-    assert "<|pad|>Below is an instruction" in text  # the beginning of text stands in the template, once
+    assert (
+        json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["add_bos_token"]
+        is False
+    )
+    assert (
+        "<|pad|>Below is an instruction" in text
+    )  # the beginning of text stands in the template, once
     assert names(tmp_path) == ["out"]
 
 
@@ -214,7 +253,8 @@ def order_of(run_path: Path, **changes: Any) -> Any:
     return replace(wanted, **changes)
 
 
-# -- GGUF --------------------------------------------------------------------------------------------------
+# -- GGUF
+# --------------------------------------------------------------------------------------------------
 
 SCRIPT = """#!/usr/bin/env python3
 import os, sys
@@ -230,7 +270,8 @@ sys.exit({code})
 
 
 def script(folder: Path, works: bool = True, code: int = 0) -> Path:
-    """A converter with llama.cpp's command line: the real one is no package, so its part of the bargain is played."""
+    """A converter with llama.cpp's command line: the real one is no package, so its part of the
+    bargain is played."""
     path = folder / gguf.SCRIPT
     path.write_text(SCRIPT.format(works=works, code=code))
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
@@ -248,7 +289,8 @@ def test_gguf_is_made_by_the_converter_that_is_named_or_found(
     assert gguf.converter() == path
     monkeypatch.setenv(gguf.NAMED_BY, str(tmp_path / "other.py"))
     with pytest.raises(
-        UsageError, match=r"other\.py: expected llama\.cpp's convert_hf_to_gguf\.py, found nothing there"
+        UsageError,
+        match=r"other\.py: expected llama\.cpp's convert_hf_to_gguf\.py, found nothing there",
     ):
         gguf.converter()
 
@@ -268,6 +310,10 @@ def test_a_converter_that_fails_is_quoted_and_nothing_stays(
     works: bool, code: int, run_path: Path, tmp_path: Path
 ) -> None:
     path = script(tmp_path, works, code)
-    with pytest.raises(TrainerError, match=f"ended with code {code} and no GGUF file. It said:\nunknown tokenizer"):
-        export_student(order_of(run_path, converter=str(path)), "gguf", tmp_path / "out", Recorded())
+    with pytest.raises(
+        TrainerError, match=f"ended with code {code} and no GGUF file. It said:\nunknown tokenizer"
+    ):
+        export_student(
+            order_of(run_path, converter=str(path)), "gguf", tmp_path / "out", Recorded()
+        )
     assert names(tmp_path) == [gguf.SCRIPT]

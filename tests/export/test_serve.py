@@ -1,4 +1,5 @@
-"""Serving: the line to paste, sockets and ports, the template for chats, and the adapter kept to its own."""
+"""Serving: the line to paste, sockets and ports, the template for chats, and the adapter kept to
+its own."""
 
 import json
 import shlex
@@ -32,7 +33,12 @@ def server(**more: Any) -> Server:
 def test_the_line_to_paste_asks_the_student_where_it_is() -> None:
     one = server(url="unix:///tmp/x/vllm.sock")
     words = shlex.split(serve.curl(Served("student", one, lambda *_: None)))  # type: ignore[arg-type, return-value]
-    assert words[:4] == ["curl", "--unix-socket", "/tmp/x/vllm.sock", "http://localhost/v1/chat/completions"]
+    assert words[:4] == [
+        "curl",
+        "--unix-socket",
+        "/tmp/x/vllm.sock",
+        "http://localhost/v1/chat/completions",
+    ]
     assert json.loads(words[-1])["model"] == "student"
     two = server(url="http://127.0.0.1:8000/v1", port=8000)
     words = shlex.split(serve.curl(Served("student", two, lambda *_: None)))  # type: ignore[arg-type, return-value]
@@ -48,7 +54,9 @@ def test_a_port_is_opened_on_loopback_only_and_the_socket_is_the_default() -> No
     assert "--port" not in by_socket
 
 
-def test_adapters_leave_the_last_place_empty_on_a_cpu(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_adapters_leave_the_last_place_empty_on_a_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "adapter_config.json").write_text('{"r": 8}')
     for gpu, places in ((False, "2"), (True, "1")):
         monkeypatch.setattr(vllm_module, "on_gpu", lambda gpu=gpu: gpu)
@@ -56,7 +64,9 @@ def test_adapters_leave_the_last_place_empty_on_a_cpu(tmp_path: Path, monkeypatc
         assert command[command.index("--max-loras") + 1] == places
 
 
-@pytest.mark.parametrize(("config", "words"), [({"r": 8, "use_dora": True}, "DoRA adapter"), ({"r": 513}, "rank 513")])
+@pytest.mark.parametrize(
+    ("config", "words"), [({"r": 8, "use_dora": True}, "DoRA adapter"), ({"r": 513}, "rank 513")]
+)
 def test_an_adapter_that_vllm_cannot_serve_is_named_before_it_starts(
     config: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
@@ -66,7 +76,9 @@ def test_an_adapter_that_vllm_cannot_serve_is_named_before_it_starts(
     assert "export" in caught.value.hint
 
 
-def test_a_port_that_is_in_use_or_sealed_off_is_refused_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_port_that_is_in_use_or_sealed_off_is_refused_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -86,4 +98,6 @@ def test_an_alpaca_student_is_served_with_its_template_for_chats(tmp_path: Path)
     asked = serve._as_chat(spec, Recipe.model_validate(recipe_data()))
     assert asked.chat
     assert "### Response:" in (asked.chat_template or "")
-    assert serve._as_chat(spec, Recipe.model_validate(recipe_data(train={"template": "chat"}))) is spec
+    assert (
+        serve._as_chat(spec, Recipe.model_validate(recipe_data(train={"template": "chat"}))) is spec
+    )

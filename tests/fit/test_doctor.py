@@ -21,7 +21,10 @@ CARD = Gpu("A Card", 24.0, 22.0, "600.1")
 
 
 def with_versions(machine: Machine, **changes: str | None) -> Machine:
-    merged = {**machine.versions, **{name.replace("_", "-"): found for name, found in changes.items()}}
+    merged = {
+        **machine.versions,
+        **{name.replace("_", "-"): found for name, found in changes.items()},
+    }
     return replace(machine, versions={name: found for name, found in merged.items() if found})
 
 
@@ -66,7 +69,9 @@ def test_checks_of_the_machine(kind: str, monkeypatch: pytest.MonkeyPatch) -> No
 
 def test_optimized_python_is_refused() -> None:
     code = "from localinstruct.fit.doctor import python; from localinstruct.machine import look; f = python(look()); print(f.ok, f.fix)"
-    result = subprocess.run([sys.executable, "-O", "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-O", "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
     assert result.stdout == "False unset PYTHONOPTIMIZE\n", result.stderr
 
 
@@ -132,7 +137,10 @@ def test_models_present_absent_unsound_and_served(tmp_path: Path) -> None:
     assert "not asked" in facts["model port"].value
     assert facts["model uninstalled"].fix == "pip install not-there-at-all"
     assert "does not fit" in facts["model all-minilm-l6-v2"].value
-    assert [name for name, fact in facts.items() if not fact.ok] == ["model half", "model uninstalled"]
+    assert [name for name, fact in facts.items() if not fact.ok] == [
+        "model half",
+        "model uninstalled",
+    ]
 
 
 def test_a_broken_models_yaml_is_a_fact(tmp_path: Path) -> None:
@@ -150,7 +158,9 @@ def test_all_facts_within_two_seconds_and_without_torch(tmp_path: Path) -> None:
     )
     doctor_facts(ROOT, tmp_path)  # the first look hashes the encoder and remembers its digest
     started = time.monotonic()
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60)
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
     assert result.stdout == "True []\n", result.stderr
     assert time.monotonic() - started < 6  # 0.3 s alone; the test machine may be busy
 

@@ -24,8 +24,22 @@ from localinstruct.training.student import Device
 
 ROOT = Path(__file__).parents[2]
 CPU, GPU = Device("cpu", "float32", "test"), Device("cuda:0", "bfloat16", "test")
-LLAMA_2_7B = Shape("Llama-2-7B", "config.json", 6_738_415_616, 13_476_831_232, 10**10, 32, 4096, 11_008, 32, 32, 128,
-                   32_000, 4096, tied=False)  # fmt: skip
+LLAMA_2_7B = Shape(
+    "Llama-2-7B",
+    "config.json",
+    6_738_415_616,
+    13_476_831_232,
+    10**10,
+    32,
+    4096,
+    11_008,
+    32,
+    32,
+    128,
+    32_000,
+    4096,
+    tied=False,
+)
 OPT_13B = replace(LLAMA_2_7B, layers=40, hidden=5120, heads=40, kv_heads=40)
 MACHINE = Machine("Linux", "a CPU", 8, 64.0, 64.0, (), "3.11", {})
 
@@ -39,7 +53,8 @@ def made(shape: Shape, device: Device = CPU, held_out: bool = False, **train: An
     return training.plan(section, choose(section, device, lambda _: True), shape, held_out)
 
 
-# -- figures that others have published ---------------------------------------------------------------------------------
+# -- figures that others have published
+# ---------------------------------------------------------------------------------
 
 
 def test_weights_of_known_models_are_counted_from_their_shapes() -> None:
@@ -52,13 +67,18 @@ def test_weights_of_known_models_are_counted_from_their_shapes() -> None:
 def test_kv_cache_per_token() -> None:
     assert serving.kv_bytes_per_token(OPT_13B, 2) == 800 * 1024  # Kwon et al. 2023, section 3
     assert serving.kv_bytes_per_token(LLAMA_2_7B, 2) == 512 * 1024
-    assert serving.kv_bytes_per_token(guessed("m", 8_030_000_000, 0), 2) == 128 * 1024  # Llama 3.1: 8 of 32 heads
+    assert (
+        serving.kv_bytes_per_token(guessed("m", 8_030_000_000, 0), 2) == 128 * 1024
+    )  # Llama 3.1: 8 of 32 heads
 
 
 def test_full_fine_tuning_takes_sixteen_bytes_per_weight() -> None:
     """ZeRO §3.1 counts 16 with 16-bit copies; ours are 4 + 4 + 8 in float32."""
     plan = made(LLAMA_2_7B, mode="full")
-    held = sum(part(LLAMA_2_7B, plan) for part in (training.weights, training.gradients, training.optimizer))
+    held = sum(
+        part(LLAMA_2_7B, plan)
+        for part in (training.weights, training.gradients, training.optimizer)
+    )
     assert held == 16 * 6_738_415_616
     dpo = made(LLAMA_2_7B, mode="full", objective="dpo")
     assert training.weights(LLAMA_2_7B, dpo) == 2 * training.weights(LLAMA_2_7B, plan)
@@ -66,16 +86,21 @@ def test_full_fine_tuning_takes_sixteen_bytes_per_weight() -> None:
 
 @pytest.mark.parametrize(
     ("lora", "known"),
-    [({"r": 8, "target_modules": ["q_proj", "v_proj"]}, 4_194_304), ({"r": 16}, 39_976_960),
-     ({"r": 16, "use_dora": True}, 39_976_960 + 32 * (5 * 4096 + 2 * 11_008))],
-)  # fmt: skip
+    [
+        ({"r": 8, "target_modules": ["q_proj", "v_proj"]}, 4_194_304),
+        ({"r": 16}, 39_976_960),
+        ({"r": 16, "use_dora": True}, 39_976_960 + 32 * (5 * 4096 + 2 * 11_008)),
+    ],
+)
 def test_adapters_have_the_size_that_peft_prints(lora: dict[str, Any], known: int) -> None:
     assert training.trainable(LLAMA_2_7B, made(LLAMA_2_7B, lora=lora)) == known
 
 
 def test_weights_by_precision() -> None:
     adapter = 39_976_960
-    bf16, nf4 = (training.weights(LLAMA_2_7B, made(LLAMA_2_7B, GPU, mode=mode)) for mode in ("lora", "qlora"))
+    bf16, nf4 = (
+        training.weights(LLAMA_2_7B, made(LLAMA_2_7B, GPU, mode=mode)) for mode in ("lora", "qlora")
+    )
     assert bf16 == 2 * 6_738_415_616 + 4 * adapter
     matrices = 6_476_005_376  # 32 layers of 4 x 4096² + 3 x 4096 x 11,008
     assert nf4 == pytest.approx(0.516 * matrices + 2 * (6_738_415_616 - matrices) + 2 * adapter)
@@ -91,7 +116,8 @@ def test_devices_share_or_copy() -> None:
         assert part(LLAMA_2_7B, parts) == part(LLAMA_2_7B, one) / 2
 
 
-# -- against PyTorch itself -----------------------------------------------------------------------------------------------
+# -- against PyTorch itself
+# -----------------------------------------------------------------------------------------------
 
 
 def kept_by_torch(layers: int, tokens: tuple[int, int], dtype: str, train: Train) -> int:
@@ -100,9 +126,13 @@ def kept_by_torch(layers: int, tokens: tuple[int, int], dtype: str, train: Train
     from peft import LoraConfig, get_peft_model
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    inner = LlamaForCausalLM(LlamaConfig(**WIDTHS, num_hidden_layers=layers)).to(getattr(torch, dtype))
+    inner = LlamaForCausalLM(LlamaConfig(**WIDTHS, num_hidden_layers=layers)).to(
+        getattr(torch, dtype)
+    )
     lora = train.lora
-    config = LoraConfig(r=lora.r, lora_dropout=lora.dropout, target_modules="all-linear", use_dora=lora.use_dora)
+    config = LoraConfig(
+        r=lora.r, lora_dropout=lora.dropout, target_modules="all-linear", use_dora=lora.use_dora
+    )
     model = (inner if train.mode == "full" else get_peft_model(inner, config)).train()
     own = {p.untyped_storage().data_ptr() for p in model.parameters()}
     kept: dict[int, Any] = {}
@@ -120,22 +150,37 @@ def kept_by_torch(layers: int, tokens: tuple[int, int], dtype: str, train: Train
         torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t),
         torch.autocast("cpu", torch.bfloat16, enabled=bf16),
     ):
-        inner.model(input_ids=torch.zeros(tokens, dtype=torch.long), attention_mask=mask, use_cache=False)
+        inner.model(
+            input_ids=torch.zeros(tokens, dtype=torch.long), attention_mask=mask, use_cache=False
+        )
     return sum(storage.nbytes() for storage in kept.values())
 
 
-WIDTHS: dict[str, Any] = {"vocab_size": 600, "hidden_size": 192, "intermediate_size": 416, "num_attention_heads": 6,
-                          "num_key_value_heads": 2, "head_dim": 32}  # fmt: skip
+WIDTHS: dict[str, Any] = {
+    "vocab_size": 600,
+    "hidden_size": 192,
+    "intermediate_size": 416,
+    "num_attention_heads": 6,
+    "num_key_value_heads": 2,
+    "head_dim": 32,
+}
 SMALL = Shape("small", "config.json", 1, 1, 1, 1, 192, 416, 6, 2, 32, 600, 2048)
 
 
 @pytest.mark.parametrize(
     "train",
-    [{"mode": "full"}, {"mode": "full", "precision": "bf16"}, {}, {"lora": {"dropout": 0.0}}, {"precision": "bf16"},
-     {"precision": "bf16", "lora": {"dropout": 0.0}}, {"lora": {"use_dora": True}},
-     {"precision": "bf16", "lora": {"use_dora": True, "dropout": 0.0}}],
+    [
+        {"mode": "full"},
+        {"mode": "full", "precision": "bf16"},
+        {},
+        {"lora": {"dropout": 0.0}},
+        {"precision": "bf16"},
+        {"precision": "bf16", "lora": {"dropout": 0.0}},
+        {"lora": {"use_dora": True}},
+        {"precision": "bf16", "lora": {"use_dora": True, "dropout": 0.0}},
+    ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_layer_keeps_what_pytorch_keeps(train: dict[str, Any]) -> None:
     plan = made(SMALL, max_length=112, device_batch_size=2, batch_size=2, **train)
     assert plan.tokens == 224
@@ -159,7 +204,11 @@ def test_holes_are_a_matter_of_a_cpu() -> None:
     assert found["holes"] == found["activations"] / 2
     assert training.holes(LLAMA_2_7B, made(LLAMA_2_7B, GPU)) == 0
     few = made(SMALL, max_length=128, gradient_checkpointing=True, objective="dpo")
-    assert training.holes(SMALL, few) == 4 * 2 * 128 * 600 * (4 + 4 * 6.25) > training.activations(SMALL, few) / 2
+    assert (
+        training.holes(SMALL, few)
+        == 4 * 2 * 128 * 600 * (4 + 4 * 6.25)
+        > training.activations(SMALL, few) / 2
+    )
     dora = made(LLAMA_2_7B, lora={"use_dora": True})
     units = 32 * training.layer_bytes(LLAMA_2_7B, dora)
     assert training.holes(LLAMA_2_7B, dora) == (training.activations(LLAMA_2_7B, dora) - units) / 2
@@ -172,7 +221,8 @@ def test_held_out_rows_take_their_logits() -> None:
     assert "held-out loss" not in training.moments(shape, made(shape, max_length=1024))
 
 
-# -- shapes ---------------------------------------------------------------------------------------------------------------
+# -- shapes
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def test_shape_of_a_directory_and_of_a_number() -> None:
@@ -188,13 +238,39 @@ def test_shape_of_a_directory_and_of_a_number() -> None:
 
 @pytest.mark.parametrize(
     ("config", "wanted"),
-    [({"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128}, (64, 2, 4, 256, False)),
-     ({"model_type": "m", "text_config": {"hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4,
-                                          "intermediate_size": 96}}, (64, 3, 4, 96, True)),
-     ({"model_type": "m", "hidden_size": 64, "num_hidden_layers": 3, "num_attention_heads": 4, "num_experts_per_tok": 2,
-       "moe_intermediate_size": 40}, (64, 3, 4, 80, True))],
-)  # fmt: skip
-def test_shapes_of_other_families(config: dict[str, Any], wanted: tuple[Any, ...], tmp_path: Path) -> None:
+    [
+        (
+            {"model_type": "gpt2", "n_embd": 64, "n_layer": 2, "n_head": 4, "n_positions": 128},
+            (64, 2, 4, 256, False),
+        ),
+        (
+            {
+                "model_type": "m",
+                "text_config": {
+                    "hidden_size": 64,
+                    "num_hidden_layers": 3,
+                    "num_attention_heads": 4,
+                    "intermediate_size": 96,
+                },
+            },
+            (64, 3, 4, 96, True),
+        ),
+        (
+            {
+                "model_type": "m",
+                "hidden_size": 64,
+                "num_hidden_layers": 3,
+                "num_attention_heads": 4,
+                "num_experts_per_tok": 2,
+                "moe_intermediate_size": 40,
+            },
+            (64, 3, 4, 80, True),
+        ),
+    ],
+)
+def test_shapes_of_other_families(
+    config: dict[str, Any], wanted: tuple[Any, ...], tmp_path: Path
+) -> None:
     import torch
     from safetensors.torch import save_file
 
@@ -208,7 +284,8 @@ def test_shapes_of_other_families(config: dict[str, Any], wanted: tuple[Any, ...
     assert read_shape(tmp_path, "m") is None
 
 
-# -- recipes on machines --------------------------------------------------------------------------------------------------
+# -- recipes on machines
+# --------------------------------------------------------------------------------------------------
 
 
 def assessed(name: str, machine: Machine, *settings: str, disk: float = 10**12) -> Assessment:
@@ -220,8 +297,13 @@ def test_the_workstation_recipe_fits_its_card_and_not_a_smaller_one() -> None:
     fits = assessed("workstation-24gb", card(24))
     assert fits.fits, fits
     assert [phase.name for phase in fits.phases] == [
-        "generate: vLLM", "generate", "train", "evaluate: losses", "evaluate: vLLM", "disk"
-    ]  # fmt: skip
+        "generate: vLLM",
+        "generate",
+        "train",
+        "evaluate: losses",
+        "evaluate: vLLM",
+        "disk",
+    ]
     assert any("qwen3-8b is not on this disk" in words for words in fits.assumed)
     small = assessed("workstation-24gb", card(12))
     assert next(phase.name for phase in small.phases if not phase.fits) == "generate: vLLM"
@@ -230,19 +312,27 @@ def test_the_workstation_recipe_fits_its_card_and_not_a_smaller_one() -> None:
 
 def test_models_beside_each_other_share_the_card() -> None:
     alone = assessed("workstation-24gb", card(24)).phases[0]
-    both = [one for one in assessed("workstation-24gb", card(24), "models.judge=qwen3-4b").phases if "vLLM" in one.name]
+    both = [
+        one
+        for one in assessed("workstation-24gb", card(24), "models.judge=qwen3-4b").phases
+        if "vLLM" in one.name
+    ]
     assert [one.room for one in both[:2]] == [alone.room / 2] * 2
 
 
 def test_what_no_memory_mends_is_said() -> None:
     assert "qlora needs a GPU" in assessed("nano", MACHINE, "train.mode=qlora").problems[0]
     wide = assessed("workstation-24gb", card(24), "serve.tensor_parallel_size=2", "train.devices=2")
-    assert [words.split(":")[0] for words in wide.problems] == ["serve.tensor_parallel_size", "train.devices"]
+    assert [words.split(":")[0] for words in wide.problems] == [
+        "serve.tensor_parallel_size",
+        "train.devices",
+    ]
 
 
 def test_processes_on_a_cpu_share_its_memory() -> None:
     one, two = (
-        next(p for p in assessed("nano", MACHINE, f"train.devices={n}").phases if p.name == "train") for n in (1, 2)
+        next(p for p in assessed("nano", MACHINE, f"train.devices={n}").phases if p.name == "train")
+        for n in (1, 2)
     )
     assert two.parts["weights"] == 2 * one.parts["weights"]
     assert two.parts["libraries"] == 2 * one.parts["libraries"]
@@ -250,7 +340,11 @@ def test_processes_on_a_cpu_share_its_memory() -> None:
 
 def test_another_machine_is_imagined() -> None:
     other, disk = imagined("vram=24,ram=64,disk=200,gpus=2", MACHINE)
-    assert ([gpu.free_gib for gpu in other.gpus], other.available_gib, disk) == ([24.0, 24.0], 64.0, 200.0)
+    assert ([gpu.free_gib for gpu in other.gpus], other.available_gib, disk) == (
+        [24.0, 24.0],
+        64.0,
+        200.0,
+    )
     assert imagined("vram=0", card(24))[0].gpus == ()
     assert imagined("ram=8", card(24))[0].gpus == card(24).gpus
     for wrong in ("vram", "cores=3", "ram=many", ""):
@@ -258,7 +352,8 @@ def test_another_machine_is_imagined() -> None:
             imagined(wrong, MACHINE)
 
 
-# -- advice ---------------------------------------------------------------------------------------------------------------
+# -- advice
+# ---------------------------------------------------------------------------------------------------------------
 
 
 def advised(name: str, machine: Machine, *settings: str) -> list[str] | None:
@@ -276,7 +371,9 @@ def advised(name: str, machine: Machine, *settings: str) -> list[str] | None:
     words = [str(change) for change in changes]
     assert assessed(name, machine, *settings, *words).fits
     for left_out in words:  # none of them is there for nothing
-        assert not assessed(name, machine, *settings, *(word for word in words if word != left_out)).fits
+        assert not assessed(
+            name, machine, *settings, *(word for word in words if word != left_out)
+        ).fits
     assert len(tried) < 200
     return words
 
@@ -284,14 +381,22 @@ def advised(name: str, machine: Machine, *settings: str) -> list[str] | None:
 def test_fewer_rows_at_once_come_before_anything_that_costs_quality() -> None:
     long = ("models.student=llama-3.1-8b", "train.max_length=4096")
     assert advised("workstation-24gb", card(24), *long) == ["train.device_batch_size=1"]
-    assert advised("workstation-24gb", card(24), "train.device_batch_size=32", "models.student=qwen2.5-0.5b") == [
-        "train.device_batch_size=8"
-    ]
+    assert advised(
+        "workstation-24gb", card(24), "train.device_batch_size=32", "models.student=qwen2.5-0.5b"
+    ) == ["train.device_batch_size=8"]
 
 
 def test_a_ladder_is_climbed_as_far_as_it_must() -> None:
-    found = advised("alpaca", card(24), "models.teacher=qwen3-8b", "serve.max_model_len=4096", "models.student=qwen3-4b",
-                    "train.max_length=8192", "train.device_batch_size=1", "dataset.held_out=0")  # fmt: skip
+    found = advised(
+        "alpaca",
+        card(24),
+        "models.teacher=qwen3-8b",
+        "serve.max_model_len=4096",
+        "models.student=qwen3-4b",
+        "train.max_length=8192",
+        "train.device_batch_size=1",
+        "dataset.held_out=0",
+    )
     assert found is not None
     assert found[0] == "train.gradient_checkpointing=true"
 
@@ -314,17 +419,22 @@ def test_where_nothing_helps_nothing_is_advised() -> None:
     assert advised("nano", MACHINE, "train.mode=qlora") is None
 
 
-def test_run_says_beforehand_that_it_may_not_fit(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_run_says_beforehand_that_it_may_not_fit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     recipe = load_recipe(ROOT / "recipes" / "nano.yaml")
     monkeypatch.setattr("localinstruct.fit.assess.look", lambda: MACHINE)
     assert shortfall(recipe, ROOT, tmp_path) == ""
-    monkeypatch.setattr("localinstruct.fit.assess.look", lambda: replace(MACHINE, available_gib=0.5))
+    monkeypatch.setattr(
+        "localinstruct.fit.assess.look", lambda: replace(MACHINE, available_gib=0.5)
+    )
     words = shortfall(recipe, ROOT, tmp_path)
     assert "generate needs" in words
     assert words.endswith("What would: localinstruct fit nano")
 
 
-# -- the command ------------------------------------------------------------------------------------------------------------
+# -- the command
+# ------------------------------------------------------------------------------------------------------------
 
 
 def test_fit_says_yes_with_a_table() -> None:
@@ -353,7 +463,9 @@ def test_what_would_fit_is_ready_to_paste() -> None:
     words = ["--set", "train.epochs=1", "--set", "serve.gpu_memory_utilization=0.95"]
     done = CliRunner().invoke(app, ["fit", "preference", "--machine", "vram=8", *words])
     assert isinstance(done.exception, DoesNotFit)
-    command = "localinstruct run preference --set train.epochs=1 --set serve.gpu_memory_utilization=0.8"
+    command = (
+        "localinstruct run preference --set train.epochs=1 --set serve.gpu_memory_utilization=0.8"
+    )
     assert done.exception.hint == f"This fits: {command}"
 
 

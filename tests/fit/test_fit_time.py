@@ -1,4 +1,5 @@
-"""How long it will take: from an earlier run, or measured by the real parts; and two trainings whose memory is measured."""
+"""How long it will take: from an earlier run, or measured by the real parts; and two trainings
+whose memory is measured."""
 
 import json
 import tempfile
@@ -24,12 +25,16 @@ LEARNING = Pace("a test", 1000.0, 100.0, 30.0)
 
 
 def test_a_straight_line_through_what_was_measured() -> None:
-    recipe = sample_run.recipe(generate={"target": 1000}, dataset={"held_out": 0.1}, train={"epochs": 2})
+    recipe = sample_run.recipe(
+        generate={"target": 1000}, dataset={"held_out": 0.1}, train={"epochs": 2}
+    )
     generate, train = estimate(recipe, WRITING, LEARNING)
     assert (generate.rows, generate.tokens, generate.seconds) == (1000, 50_000, 250)
     assert (train.rows, train.tokens, train.seconds) == (900, 180_000, 180)
     assert [one.stage for one in estimate(recipe, None, LEARNING)] == ["train"]
-    few = sample_run.recipe(generate={"target": 1000}, dataset={"max_rows": 10}, train={"epochs": 1})
+    few = sample_run.recipe(
+        generate={"target": 1000}, dataset={"max_rows": 10}, train={"epochs": 1}
+    )
     assert estimate(few, None, LEARNING)[0].rows == 10
 
 
@@ -60,7 +65,8 @@ def test_another_machine_cannot_be_measured_here() -> None:
 
 @pytest.mark.slow
 def test_calibrate_runs_the_real_stages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A scripted server writes, the real store, encoder and trainer work; nothing stays in runs/."""
+    """A scripted server writes, the real store, encoder and trainer work; nothing stays in
+    runs/."""
 
     def reply(path: str, request: dict[str, Any], count: int) -> Reply:
         return 200, completion(numbered_list(Random(count), first=request["prompt"].count("###")))
@@ -69,8 +75,19 @@ def test_calibrate_runs_the_real_stages(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.chdir(nano_workspace(tmp_path / "here", f"unix://{socket}"))
     monkeypatch.setattr("localinstruct.fit.calibrate.calibrate.__defaults__", (2.0,))
     with serving_script(socket, reply):
-        told = CliRunner().invoke(app, ["fit", "recipes/nano.yaml", "--calibrate", "--json",
-                                        "--set", "filters.set=none", "--set", "generate.in_flight=4"])  # fmt: skip
+        told = CliRunner().invoke(
+            app,
+            [
+                "fit",
+                "recipes/nano.yaml",
+                "--calibrate",
+                "--json",
+                "--set",
+                "filters.set=none",
+                "--set",
+                "generate.in_flight=4",
+            ],
+        )
     assert told.exception is None, told.output
     generate, train = json.loads(told.stdout)["time"]
     assert (generate["stage"], generate["rows"]) == ("generate", 400)
@@ -111,8 +128,13 @@ def test_the_published_memory_table_is_that_of_a_stored_run() -> None:
     readme = (results.HERE / "README.md").read_text("utf-8")
     [document] = [json.loads(path.read_text()) for path in folder.glob("*.json")]
     section = document["memory"]
-    assert f"{results.MEMORY_START}\n\n{results.heading(document)}\n\n{results._memory(section)}\n" in readme
+    assert (
+        f"{results.MEMORY_START}\n\n{results.heading(document)}\n\n{results._memory(section)}\n"
+        in readme
+    )
     assert not document["quick"]
     assert len(section["cases"]) >= 8
-    assert section["within"] == sum(abs(row["calculated"] / row["measured"] - 1) <= 0.2 for row in section["cases"])
+    assert section["within"] == sum(
+        abs(row["calculated"] / row["measured"] - 1) <= 0.2 for row in section["cases"]
+    )
     assert memory.BOUND == section["bound"] == 0.2

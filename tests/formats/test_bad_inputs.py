@@ -1,4 +1,5 @@
-"""The kept corpus of bad files: each through its reader, which says the right line; the torture runs the whole program on it."""
+"""The kept corpus of bad files: each through its reader, which says the right line; the torture
+runs the whole program on it."""
 
 from pathlib import Path
 
@@ -18,7 +19,9 @@ def test_every_file_is_read_or_refused_as_its_index_says(tmp_path: Path) -> None
 
 
 def test_the_corpus_is_large_distinct_and_all_in_its_index() -> None:
-    files = {path.relative_to(CORPUS).as_posix() for path in CORPUS.rglob("*") if path.is_file()} - {"index.yaml"}
+    files = {
+        path.relative_to(CORPUS).as_posix() for path in CORPUS.rglob("*") if path.is_file()
+    } - {"index.yaml"}
     assert files == {case.name for case in KEPT}
     refused = [case for case in KEPT if case.exit]
     assert len({case.data for case in refused}) >= 300

@@ -1,4 +1,5 @@
-"""Writers: every pair of formats both ways, the same bytes for the same rows, and files that appear whole or not at all."""
+"""Writers: every pair of formats both ways, the same bytes for the same rows, and files that appear
+whole or not at all."""
 
 import hashlib
 import json
@@ -31,7 +32,13 @@ FULL = Instance(
     output="Salut\u2028!\r\n</s>",
     name="greeting",
     is_classification=True,
-    lineage=Lineage("alpaca", 3, ("a" * 16, "b" * 16), "c" * 64, {"novelty_max": 0.1 + 0.2, "novelty_mean": 1e-9}),
+    lineage=Lineage(
+        "alpaca",
+        3,
+        ("a" * 16, "b" * 16),
+        "c" * 64,
+        {"novelty_max": 0.1 + 0.2, "novelty_mean": 1e-9},
+    ),
 )
 PREFERENCE = replace(LONG_CHAT, rejected="6")
 
@@ -51,8 +58,12 @@ def names(folder: Path) -> list[str]:
 
 
 HOLDS: dict[str, Callable[[Instance], Instance]] = {
-    "alpaca": _bare, "jsonl": lambda row: row, "messages": _joined, "sharegpt": _joined, "parquet": lambda row: row,
-}  # fmt: skip
+    "alpaca": _bare,
+    "jsonl": lambda row: row,
+    "messages": _joined,
+    "sharegpt": _joined,
+    "parquet": lambda row: row,
+}
 """What of a row is still there after one trip."""
 
 
@@ -99,7 +110,9 @@ def test_no_rows_make_a_valid_file(format: str, tmp_path: Path) -> None:
 def test_alpaca_file_is_what_alpaca_reads(tmp_path: Path) -> None:
     write([FULL, ADD], "alpaca", tmp_path / "x.json")
     data = json.loads((tmp_path / "x.json").read_text())
-    assert [{"instruction": r.instruction, "input": r.input, "output": r.output} for r in (FULL, ADD)] == data
+    assert [
+        {"instruction": r.instruction, "input": r.input, "output": r.output} for r in (FULL, ADD)
+    ] == data
 
 
 def test_parquet_opens_in_datasets(tmp_path: Path) -> None:
@@ -122,12 +135,18 @@ REFUSED: dict[str, tuple[Instance, str, str]] = {
     "preference in sharegpt": (PREFERENCE, "sharegpt", "a rejected answer"),
     "surrogate in jsonl": (replace(ADD, output="\ud83d"), "jsonl", "a lone surrogate"),
     "nul in parquet": (replace(ADD, output="a\0"), "parquet", "a NUL character"),
-    "nul in a turn": (replace(LONG_CHAT, history=(Message("user", "\0"),)), "jsonl", "a NUL character"),
+    "nul in a turn": (
+        replace(LONG_CHAT, history=(Message("user", "\0"),)),
+        "jsonl",
+        "a NUL character",
+    ),
 }
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_rows_a_format_cannot_hold_are_refused_and_the_old_file_stays(kind: str, tmp_path: Path) -> None:
+def test_rows_a_format_cannot_hold_are_refused_and_the_old_file_stays(
+    kind: str, tmp_path: Path
+) -> None:
     row, format, words = REFUSED[kind]
     (tmp_path / "x").write_text("old")
     with pytest.raises(DataError, match=words) as caught:
@@ -169,7 +188,11 @@ def test_atomic_write_keeps_the_old_file_when_the_block_fails(tmp_path: Path) ->
 
 def test_what_a_killed_writer_left_is_taken_over_under_the_same_mark(tmp_path: Path) -> None:
     path = tmp_path / "rows"
-    killed = subprocess.run([sys.executable, "-c", f"""
+    killed = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            f"""
 import os
 import subprocess
 import sys
@@ -177,7 +200,9 @@ from pathlib import Path
 from localinstruct.store.durable import atomic_write, write_text
 with atomic_write(Path({str(path)!r}), "one") as file:
     os._exit(9)
-"""])  # fmt: skip
+""",
+        ]
+    )
     assert killed.returncode == 9
     assert names(tmp_path) == [".rows.one.part"]
     write_text(path, "whole", "one")

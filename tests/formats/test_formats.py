@@ -212,16 +212,22 @@ def test_first_instance_only(tmp_path: Path) -> None:
 def test_parquet_of_other_columns_and_bad_rows(tmp_path: Path) -> None:
     path = tmp_path / "x.parquet"
     turns = json.loads(CHAT)["messages"]
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([{"messages": turns}, {"messages": turns[1:]}]), path)
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist([{"messages": turns}, {"messages": turns[1:]}]), path
+    )
     assert [LONG_CHAT, replace(LONG_CHAT, system="")] == read_instances(path)
-    pyarrow.parquet.write_table(pyarrow.Table.from_pylist([json.loads(ROW), {"instruction": "x"}]), path)
+    pyarrow.parquet.write_table(
+        pyarrow.Table.from_pylist([json.loads(ROW), {"instruction": "x"}]), path
+    )
     with pytest.raises(DataError, match=r"x\.parquet:2: expected output to be text, found null"):
         read_instances(path)
 
 
 def test_files_of_noise_never_give_another_exception(tmp_path: Path) -> None:
     rng = random.Random(7)
-    sources = [content.encode() if isinstance(content, str) else content for content, _ in GOOD.values()]
+    sources = [
+        content.encode() if isinstance(content, str) else content for content, _ in GOOD.values()
+    ]
     parquet = tmp_path / "good.parquet"
     write([ADD, LONG_CHAT], "parquet", parquet)
     refused = 0
@@ -230,13 +236,20 @@ def test_files_of_noise_never_give_another_exception(tmp_path: Path) -> None:
         for _ in range(rng.randint(1, 4)):
             noise[rng.randrange(len(noise))] = rng.randrange(256)
         try:
-            read_instances(_file(tmp_path, bytes(noise[: rng.choice([len(noise), rng.randrange(len(noise)) + 1])])))
+            read_instances(
+                _file(
+                    tmp_path,
+                    bytes(noise[: rng.choice([len(noise), rng.randrange(len(noise)) + 1])]),
+                )
+            )
         except DataError:
             refused += 1
     assert refused > 200
 
 
-def test_a_large_file_is_not_read_to_find_its_kind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_file_is_not_read_to_find_its_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("localinstruct.formats.read.MAX_LIST_BYTES", 100)
     with pytest.raises(DataError, match="JSON list over 1 GiB") as caught:
         read_instances(_file(tmp_path, f"[{ROW},{ROW}]"))

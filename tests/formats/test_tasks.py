@@ -1,4 +1,5 @@
-"""Task files of three kinds and the checks they may ask for. Run: pytest tests/formats/test_tasks.py"""
+"""Task files of three kinds and the checks they may ask for. Run: pytest
+tests/formats/test_tasks.py"""
 
 import json
 from pathlib import Path
@@ -84,16 +85,29 @@ def test_our_own_rows_have_checks(tmp_path: Path) -> None:
     )
     plain, rules, number = read_tasks(path)
     assert (plain.family, plain.is_right(" a "), plain.is_right("b")) == ("f", True, False)
-    assert (rules.is_right("a b"), rules.is_right("A b"), rules.is_right("a")) == (True, False, False)
+    assert (rules.is_right("a b"), rules.is_right("A b"), rules.is_right("a")) == (
+        True,
+        False,
+        False,
+    )
     assert (number.is_right("So it is 2."), number.is_right("3")) == (True, False)
 
 
 def test_self_instructs_and_alpaca_evals_tasks_are_only_judged(tmp_path: Path) -> None:
-    user = {"id": "user_oriented_task_0", "motivation_app": "Mail", "instruction": "Shorten it.",
-            "instances": [{"input": "A long letter.", "output": "A letter."}]}  # fmt: skip
+    user = {
+        "id": "user_oriented_task_0",
+        "motivation_app": "Mail",
+        "instruction": "Shorten it.",
+        "instances": [{"input": "A long letter.", "output": "A letter."}],
+    }
     [mail] = read_tasks(written(tmp_path, user))
     assert (mail.family, mail.instance.input, dict(mail.check)) == ("Mail", "A long letter.", {})
-    evaluated = {"dataset": "koala", "instruction": "Why?", "output": "So.", "generator": "some-model"}
+    evaluated = {
+        "dataset": "koala",
+        "instruction": "Why?",
+        "output": "So.",
+        "generator": "some-model",
+    }
     one, two = read_tasks(written(tmp_path, evaluated, evaluated, as_list=True))
     assert (one.family, one.instance.output, one.id, two.id) == ("koala", "So.", "task 1", "task 2")
     assert not one.is_right("So.")
@@ -104,7 +118,10 @@ def test_all_bad_lines_are_named_at_once(tmp_path: Path) -> None:
         ({"check": {"max_wordz": 3}}, "did you mean 'max_words'"),
         ({"check": {"max_words": "three"}}, "a whole number, found 'three'"),
         ({"check": "number", "output": "two"}, "a number in the output, found 'two'"),
-        ({"check": {"choice": ["yes", "no"]}, "output": "maybe"}, "one of the choices, found 'maybe'"),
+        (
+            {"check": {"choice": ["yes", "no"]}, "output": "maybe"},
+            "one of the choices, found 'maybe'",
+        ),
         ({"check": "exact"}, "an output to check exact against"),
         ({"check": {"json_schema": {"type": "number!"}}}, "a JSON schema"),
         ({"check": {"json_schema": {"$ref": "http://far.example/s"}}}, "without $ref"),

@@ -1,4 +1,5 @@
-"""SIGKILL at random moments: nothing announced is lost, nothing is doubled, the export is the same to the byte."""
+"""SIGKILL at random moments: nothing announced is lost, nothing is doubled, the export is the same
+to the byte."""
 
 import os
 import signal
@@ -19,7 +20,9 @@ TARGET = 400
 
 def start(path: Path) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        [sys.executable, "-m", "tests.support.killable", str(path), str(TARGET)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.support.killable", str(path), str(TARGET)],
+        stdout=subprocess.PIPE,
+        text=True,
     )
 
 
@@ -30,7 +33,8 @@ def export(path: Path) -> bytes:
 
 
 def run_and_kill(path: Path, delay: float) -> tuple[int, bool]:
-    """Start, SIGKILL `delay` seconds after it began to work; (rows it had announced, whether the kill struck)."""
+    """Start, SIGKILL `delay` seconds after it began to work; (rows it had announced, whether the
+    kill struck)."""
     with start(path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begin\n"
@@ -63,4 +67,6 @@ def test_random_kills_lose_nothing(tmp_path: Path) -> None:
                 assert len(ids) == len(set(ids))
         assert export(path) == expected
         number += 1
-    assert struck_late > KILLS / 4, "most kills came before any row was kept: the test would show little"
+    assert struck_late > KILLS / 4, (
+        "most kills came before any row was kept: the test would show little"
+    )

@@ -1,4 +1,5 @@
-"""SIGKILL at random moments in runs of every method beside Alpaca's: nothing lost, nothing doubled, the same bytes."""
+"""SIGKILL at random moments in runs of every method beside Alpaca's: nothing lost, nothing doubled,
+the same bytes."""
 
 import signal
 import subprocess

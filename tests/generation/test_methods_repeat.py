@@ -1,4 +1,5 @@
-"""Every method in one scheduler: the same completion log gives the same rows, and a run that died asks only what is missing."""
+"""Every method in one scheduler: the same completion log gives the same rows, and a run that died
+asks only what is missing."""
 
 import asyncio
 import json
@@ -18,7 +19,9 @@ from localinstruct.records import Completion, Instance, Lineage, Prompt
 from localinstruct.store.run import Run, open_run
 from tests.support.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedTeacher
 
-SEEDS = read_instances(Path(__file__).parents[2] / "seeds/nano_seed_tasks.jsonl", first_instance_only=True)
+SEEDS = read_instances(
+    Path(__file__).parents[2] / "seeds/nano_seed_tasks.jsonl", first_instance_only=True
+)
 
 
 def task(rng: Random) -> str:
@@ -26,9 +29,14 @@ def task(rng: Random) -> str:
 
 
 OPTIONS: dict[str, dict[str, Any]] = {
-    "self_instruct": {}, "evol_instruct": {}, "rewrite": {}, "magpie": {"turns": 2, "frame": ["U:", "\nA:", "\nU:", "\nA:"]},
-    "answer": {"best_of": 2}, "grounded": {"questions": 2, "per_source": 12}, "preference": {"answers": 3, "margin": 0.5},
-}  # fmt: skip
+    "self_instruct": {},
+    "evol_instruct": {},
+    "rewrite": {},
+    "magpie": {"turns": 2, "frame": ["U:", "\nA:", "\nU:", "\nA:"]},
+    "answer": {"best_of": 2},
+    "grounded": {"questions": 2, "per_source": 12},
+    "preference": {"answers": 3, "margin": 0.5},
+}
 PASSAGES = [
     Instance(
         "",
@@ -42,16 +50,24 @@ THEN: dict[str, dict[str, Any]] = {
 }
 """Steps after a method."""
 COVERAGE: dict[str, dict[str, Any]] = {
-    "self_instruct": {"demonstrations": "sparse", "topics": ["ships", {"topic": "tea", "quota": 12, "weight": 2}],
-                      "personas": ["a cook", "a sailor"]},
-    "rewrite": {"topics": [{"topic": "early", "quota": 18, "seeds": ["[a-m]*"]},
-                           {"topic": "late", "quota": 22, "seeds": ["[n-z]*"]}]},
-}  # fmt: skip
+    "self_instruct": {
+        "demonstrations": "sparse",
+        "topics": ["ships", {"topic": "tea", "quota": 12, "weight": 2}],
+        "personas": ["a cook", "a sailor"],
+    },
+    "rewrite": {
+        "topics": [
+            {"topic": "early", "quota": 18, "seeds": ["[a-m]*"]},
+            {"topic": "late", "quota": 22, "seeds": ["[n-z]*"]},
+        ]
+    },
+}
 """Topics, quotas and personas that a method is steered by."""
 
 
 class Anybody(ScriptedTeacher):
-    """Says something a method can use for each of its prompts, by the prompt alone; dies after `lives` answers."""
+    """Says something a method can use for each of its prompts, by the prompt alone; dies after
+    `lives` answers."""
 
     def __init__(self, lives: int = 10**9, delay: float = 0.002) -> None:
         super().__init__(delay=delay)
@@ -61,7 +77,9 @@ class Anybody(ScriptedTeacher):
         if self.asked >= self.lives:
             raise RuntimeError("gone")
         self.asked += 1
-        rng = Random(prompt.digest + str(self.asked) * prompt.raw)  # Magpie sends the same prompt for ever
+        rng = Random(
+            prompt.digest + str(self.asked) * prompt.raw
+        )  # Magpie sends the same prompt for ever
         await asyncio.sleep(self._delay * rng.random())
         return [Completion(self.words(prompt, rng), "stop", 7) for _ in range(prompt.n)]
 
@@ -91,11 +109,20 @@ class Anybody(ScriptedTeacher):
 
 def play(run: Run, method: str, teacher: Anybody, target: int = 40) -> list[str]:
     recipe = Recipe.model_validate(
-        {"name": "t", "models": {"teacher": "t", "student": "s"}, "method": {method: OPTIONS[method]},
-         "then": THEN.get(method, {}), "coverage": COVERAGE.get(method, {}),
-         "generate": {"target": target, "in_flight": 6}, "filters": {"set": "none"},
-         "novelty": {"threshold": 0.99, "against": "kept" if method in OVER_SEEDS + OVER_DOCUMENTS else "all"}}
-    )  # fmt: skip
+        {
+            "name": "t",
+            "models": {"teacher": "t", "student": "s"},
+            "method": {method: OPTIONS[method]},
+            "then": THEN.get(method, {}),
+            "coverage": COVERAGE.get(method, {}),
+            "generate": {"target": target, "in_flight": 6},
+            "filters": {"set": "none"},
+            "novelty": {
+                "threshold": 0.99,
+                "against": "kept" if method in OVER_SEEDS + OVER_DOCUMENTS else "all",
+            },
+        }
+    )
     seeds = PASSAGES if method in OVER_DOCUMENTS else SEEDS
     asyncio.run(converse(make_job(recipe, seeds, "digest"), run, teacher, HashEncoder(), Silent()))
     return [row.id for row in run.kept()]
@@ -135,7 +162,9 @@ def test_no_document_has_more_rows_than_its_cap(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("method", OPTIONS)
-def test_a_run_that_died_keeps_its_rows_and_asks_only_what_is_missing(method: str, tmp_path: Path) -> None:
+def test_a_run_that_died_keeps_its_rows_and_asks_only_what_is_missing(
+    method: str, tmp_path: Path
+) -> None:
     asked, rows = 0, list[str]()
     with open_run(tmp_path) as run:
         for lives in (9, 23, 10**9):

@@ -1,4 +1,5 @@
-"""The methods beside Alpaca's on a real vLLM: their recipes as they stand, with a smaller target."""
+"""The methods beside Alpaca's on a real vLLM: their recipes as they stand, with a smaller
+target."""
 
 import json
 from collections import Counter
@@ -40,7 +41,10 @@ def test_self_instruct(nano_server: str, tmp_path: Path) -> None:
 def test_evol_instruct(nano_server: str, tmp_path: Path) -> None:
     rows = rows_from("evol-instruct", nano_server, tmp_path, "generate.target=30")
     ids = {row.id for row in rows}
-    assert all(row.lineage.method.startswith("evol-instruct/") and len(row.lineage.parents) == 1 for row in rows)
+    assert all(
+        row.lineage.method.startswith("evol-instruct/") and len(row.lineage.parents) == 1
+        for row in rows
+    )
     assert any(row.lineage.parents[0] in ids for row in rows)  # a child of a child
 
 
@@ -52,7 +56,9 @@ def test_magpie_in_two_turns(nano_server: str, tmp_path: Path) -> None:
 
 def test_answer(nano_server: str, tmp_path: Path) -> None:
     rows = rows_from("answer", nano_server, tmp_path)
-    assert all(row.lineage.answered_by == row.lineage.teacher and row.lineage.original for row in rows)
+    assert all(
+        row.lineage.answered_by == row.lineage.teacher and row.lineage.original for row in rows
+    )
     assert all(1 <= row.lineage.scores["helpful-correct"] <= 5 for row in rows)
 
 
@@ -67,26 +73,44 @@ def test_preference(nano_server: str, tmp_path: Path) -> None:
 def test_grounded(nano_server: str, tmp_path: Path) -> None:
     rows = rows_from("grounded", nano_server, tmp_path, "generate.target=30")
     assert len({row.lineage.source for row in rows}) == 5  # of all five types
-    assert all(row.lineage.method.startswith("grounded/") and len(row.lineage.parents) == 1 for row in rows)
+    assert all(
+        row.lineage.method.startswith("grounded/") and len(row.lineage.parents) == 1 for row in rows
+    )
     quoted = [row for row in rows if row.lineage.evidence]
     assert len(quoted) >= 12
-    assert all(quote in row.input and quote[:20] in row.output for row in quoted for quote in row.lineage.evidence)
+    assert all(
+        quote in row.input and quote[:20] in row.output
+        for row in quoted
+        for quote in row.lineage.evidence
+    )
     with read_run(tmp_path / "run") as run:
-        asked = [reply for _, _, _, prompt, replies in run.completion_log() if prompt["schema"] for reply in replies]
+        asked = [
+            reply
+            for _, _, _, prompt, replies in run.completion_log()
+            if prompt["schema"]
+            for reply in replies
+        ]
     assert {reply.decoding for reply in asked} == {"constrained"}
 
 
 def test_grounded_on_documents_with_orders(nano_server: str, tmp_path: Path) -> None:
     workspace = nano_workspace(tmp_path / "workspace", nano_server)
     for n, order in enumerate(ORDERS):
-        (workspace / f"seeds/documents/order-{n}.txt").write_text(f"{order} {TEXT}", "utf-8")  # in one passage
-    recipe = load_recipe(workspace / "recipes/grounded.yaml", ("generate.target=60", "method.grounded.per_source=10"))
+        (workspace / f"seeds/documents/order-{n}.txt").write_text(
+            f"{order} {TEXT}", "utf-8"
+        )  # in one passage
+    recipe = load_recipe(
+        workspace / "recipes/grounded.yaml", ("generate.target=60", "method.grounded.per_source=10")
+    )
     with open_run(tmp_path / "run") as run:
         stage.run(recipe, run, Silent(), workspace=workspace)
         rows = list(run.kept())
         asked = [prompt["text"] for _, _, _, prompt, _ in run.completion_log()]
     require_not_followed(rows)
-    assert all(any(" ".join(order.split()[:4]) in " ".join(text.split()) for text in asked) for order in ORDERS)
+    assert all(
+        any(" ".join(order.split()[:4]) in " ".join(text.split()) for text in asked)
+        for order in ORDERS
+    )
     assert any(row.lineage.source.startswith("order-") for row in rows)
 
 
@@ -95,7 +119,12 @@ def test_judged(nano_server: str, tmp_path: Path) -> None:
     assert all(row.lineage.scores["alpaca-5-point"] >= 2.5 for row in rows)
     with read_run(tmp_path / "run") as run:
         low = [reject for _, reject in run.rejects("judged too low")]
-        asked = [reply for _, _, _, prompt, replies in run.completion_log() if prompt["schema"] for reply in replies]
+        asked = [
+            reply
+            for _, _, _, prompt, replies in run.completion_log()
+            if prompt["schema"]
+            for reply in replies
+        ]
     assert low
     assert all(reject.score is not None and reject.score < 2.5 for reject in low)
     assert {reply.decoding for reply in asked} == {"constrained"}
@@ -105,8 +134,13 @@ def test_judged(nano_server: str, tmp_path: Path) -> None:
 
 def test_rewrite(nano_server: str, tmp_path: Path) -> None:
     rows = rows_from("rewrite", nano_server, tmp_path)
-    seeds = {seed.id: seed for seed in read_instances(ROOT / "seeds/nano_seed_tasks.jsonl", first_instance_only=True)}
+    seeds = {
+        seed.id: seed
+        for seed in read_instances(ROOT / "seeds/nano_seed_tasks.jsonl", first_instance_only=True)
+    }
     assert all(row.lineage.method == "rewrite" and len(row.lineage.parents) == 1 for row in rows)
     parents = [seeds[row.lineage.parents[0]] for row in rows]
-    assert all(row.input == parent.input and row.instruction != parent.instruction
-               for row, parent in zip(rows, parents, strict=True))  # fmt: skip
+    assert all(
+        row.input == parent.input and row.instruction != parent.instruction
+        for row, parent in zip(rows, parents, strict=True)
+    )

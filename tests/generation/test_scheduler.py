@@ -24,9 +24,15 @@ SEEDS = [
 def recipe(**generate: object) -> Recipe:
     settings = {"target": 60, "in_flight": 6} | generate
     return Recipe.model_validate(
-        {"name": "t", "models": {"teacher": "t", "student": "s"}, "method": {"alpaca": {"kept_demonstrations": 1}},
-         "generate": settings, "novelty": {"threshold": 0.99}, "filters": {"set": "localinstruct"}}
-    )  # fmt: skip
+        {
+            "name": "t",
+            "models": {"teacher": "t", "student": "s"},
+            "method": {"alpaca": {"kept_demonstrations": 1}},
+            "generate": settings,
+            "novelty": {"threshold": 0.99},
+            "filters": {"set": "localinstruct"},
+        }
+    )
 
 
 def play(run: Run, chosen: Recipe, teacher: ScriptedTeacher) -> list[tuple[str, str]]:
@@ -45,7 +51,10 @@ def test_reaches_the_target_with_unique_rows_and_reasons(tmp_path: Path) -> None
     assert len({row_id for row_id, _ in rows}) == len(rows)
     assert sum(entry[1] for entry in entries) == len(rows)
     assert sum(entry[2] for entry in entries) == sum(counts.values())
-    assert all(row.lineage.parents and row.lineage.teacher == "digest" and row.lineage.episode >= 0 for row in kept)
+    assert all(
+        row.lineage.parents and row.lineage.teacher == "digest" and row.lineage.episode >= 0
+        for row in kept
+    )
     assert all(0 <= row.lineage.scores["novelty_max"] <= 0.99 for row in kept)
 
 
@@ -82,7 +91,9 @@ def test_logged_completions_are_not_asked_again(tmp_path: Path) -> None:
         assert logged >= 4
         play(run, recipe(target=200), teacher)
         added = len(list(run.completion_log())) - logged
-        assert added <= teacher.asked <= added + 6  # up to in_flight more were asked when the target was reached
+        assert (
+            added <= teacher.asked <= added + 6
+        )  # up to in_flight more were asked when the target was reached
 
 
 def test_a_changed_prompt_is_refused(tmp_path: Path) -> None:
@@ -100,7 +111,9 @@ def test_stops_with_a_reason_when_nothing_new_comes(tmp_path: Path) -> None:
         return numbered_list(Random(1))
 
     with open_run(tmp_path) as run, pytest.raises(NothingNew) as caught:
-        play(run, recipe(target=5000, stop_window=200, stop_below=0.05), ScriptedTeacher(reply=same))
+        play(
+            run, recipe(target=5000, stop_window=200, stop_below=0.05), ScriptedTeacher(reply=same)
+        )
     assert "of the last" in caught.value.message
     assert "exact repetition" in caught.value.message
     assert "--rejects" in caught.value.hint
@@ -113,7 +126,8 @@ def test_silence_stops_too(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_does_not_wait_for_the_backlog(tmp_path: Path) -> None:
-    """Many episodes are done and wait for their commit when the stop comes: it is obeyed after the commit at hand."""
+    """Many episodes are done and wait for their commit when the stop comes: it is obeyed after the
+    commit at hand."""
     commits: list[int] = []
     chosen = recipe(target=100_000, in_flight=64)
     job, encoder = make_job(chosen, SEEDS, "digest"), HashEncoder()
@@ -141,7 +155,13 @@ def test_the_pool_as_it_was_is_not_copied_and_does_not_grow() -> None:
     rows = SEEDS[:2]
     seen = Prefix(rows, 2)
     rows += SEEDS[2:]
-    assert (len(rows), len(seen), list(seen), seen[-1], seen[:9]) == (4, 2, SEEDS[:2], SEEDS[1], SEEDS[:2])
+    assert (len(rows), len(seen), list(seen), seen[-1], seen[:9]) == (
+        4,
+        2,
+        SEEDS[:2],
+        SEEDS[1],
+        SEEDS[:2],
+    )
     with pytest.raises(IndexError):
         seen[2]
     assert seen.rows is rows

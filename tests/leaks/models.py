@@ -1,4 +1,5 @@
-"""Ways out that the heavy libraries have: datasets, transformers, TRL, PEFT, sentence-transformers, tokenizers, torch, vLLM."""
+"""Ways out that the heavy libraries have: datasets, transformers, TRL, PEFT, sentence-transformers,
+tokenizers, torch, vLLM."""
 
 import os
 import sys
@@ -48,18 +49,24 @@ def licence_for_card() -> None:
 
 
 def kubeflow_progress() -> None:
-    """The trainer's own steps: the arguments name the callback, "none" notwithstanding, and training begins."""
+    """The trainer's own steps: the arguments name the callback, "none" notwithstanding, and
+    training begins."""
     from transformers import TrainerControl, TrainerState, TrainingArguments
     from transformers.integrations import get_reporting_integration_callbacks
 
     token = Path(os.environ["TMPDIR"], "token")
     token.write_text("none")
-    names = {"KUBEFLOW_TRAINER_SERVER_URL": f"https://{NAME}/", "KUBEFLOW_TRAINER_SERVER_TOKEN": str(token)}
+    names = {
+        "KUBEFLOW_TRAINER_SERVER_URL": f"https://{NAME}/",
+        "KUBEFLOW_TRAINER_SERVER_TOKEN": str(token),
+    }
     os.environ.update(names)
     try:
         arguments = TrainingArguments(str(token.parent / "trainer"), report_to="none", use_cpu=True)
         for callback in get_reporting_integration_callbacks(arguments.report_to):
-            callback().on_train_begin(arguments, TrainerState(is_world_process_zero=True), TrainerControl())
+            callback().on_train_begin(
+                arguments, TrainerState(is_world_process_zero=True), TrainerControl()
+            )
     finally:
         for name in names:
             del os.environ[name]
@@ -70,11 +77,18 @@ def trl_ping() -> None:
     import torch
     from trl.trainer.base_trainer import _BaseTrainer
 
-    alone = SimpleNamespace(is_main_process=True, num_processes=1, device=SimpleNamespace(type="cpu"))
+    alone = SimpleNamespace(
+        is_main_process=True, num_processes=1, device=SimpleNamespace(type="cpu")
+    )
     model = torch.nn.Identity()
     model.config = SimpleNamespace(model_type="llama")  # type: ignore[assignment]
-    trainer = SimpleNamespace(accelerator=alone, is_deepspeed_enabled=False, is_fsdp_enabled=False, train_dataset=None,
-                              model=model)  # fmt: skip
+    trainer = SimpleNamespace(
+        accelerator=alone,
+        is_deepspeed_enabled=False,
+        is_fsdp_enabled=False,
+        train_dataset=None,
+        model=model,
+    )
     inherited = os.environ.pop("CI", None)  # where it is set, TRL does not ping
     try:
         _BaseTrainer._send_telemetry(trainer)
@@ -84,7 +98,9 @@ def trl_ping() -> None:
 
 
 def sentence_card() -> None:
-    from sentence_transformers.sentence_transformer.model_card import SentenceTransformerModelCardData
+    from sentence_transformers.sentence_transformer.model_card import (
+        SentenceTransformerModelCardData,
+    )
 
     SentenceTransformerModelCardData().set_base_model("models/private")
 
@@ -155,8 +171,12 @@ def vllm_plugin() -> None:
 
     folder = Path(os.environ["TMPDIR"], "plugin")
     (folder / "caller-1.dist-info").mkdir(parents=True)
-    (folder / "caller-1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: caller\nVersion: 1\n")
-    (folder / "caller-1.dist-info" / "entry_points.txt").write_text("[vllm.general_plugins]\ncaller = caller:call\n")
+    (folder / "caller-1.dist-info" / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: caller\nVersion: 1\n"
+    )
+    (folder / "caller-1.dist-info" / "entry_points.txt").write_text(
+        "[vllm.general_plugins]\ncaller = caller:call\n"
+    )
     (folder / "caller.py").write_text(
         f"import urllib.request\ndef call():\n    urllib.request.urlopen('https://{NAME}/')\n"
     )
@@ -197,10 +217,13 @@ def docs_page() -> None:
 
 
 def fastapi_cloud() -> None:
-    """`fastapi cloud`: with a token in the environment it sends crash reports; the sending thread is waited for."""
+    """`fastapi cloud`: with a token in the environment it sends crash reports; the sending thread
+    is waited for."""
     import sentry_sdk
 
-    hidden: dict[str, Any] = {name: None for name in ("anthropic", "mcp") if name not in sys.modules}
+    hidden: dict[str, Any] = {
+        name: None for name in ("anthropic", "mcp") if name not in sys.modules
+    }
     sys.modules.update(hidden)  # it would import them to watch them, which takes seconds
     os.environ["FASTAPI_CLOUD_TOKEN"] = "none"
     try:
@@ -211,24 +234,60 @@ def fastapi_cloud() -> None:
         sentry_sdk.flush(timeout=3)
     finally:
         del os.environ["FASTAPI_CLOUD_TOKEN"]
-        sentry_sdk.init(default_integrations=False, auto_enabling_integrations=False)  # no address: off again
+        sentry_sdk.init(
+            default_integrations=False, auto_enabling_integrations=False
+        )  # no address: off again
         for name in hidden:
             del sys.modules[name]
 
 
 HEAVY = (
     Leak("datasets counts a local file", dataset_counter, package="datasets", quiet=True, row=15),
-    Leak("transformers configuration", transformers_config, package="transformers", quiet=True, row=14),
-    Leak("transformers tokenizer", transformers_tokenizer, package="transformers", quiet=True, row=21),
+    Leak(
+        "transformers configuration",
+        transformers_config,
+        package="transformers",
+        quiet=True,
+        row=14,
+    ),
+    Leak(
+        "transformers tokenizer", transformers_tokenizer, package="transformers", quiet=True, row=21
+    ),
     Leak("transformers Mistral check", mistral_check, package="transformers", quiet=True, row=21),
-    Leak("transformers licence for the card", licence_for_card, package="transformers", quiet=True, row=23),
-    Leak("transformers Kubeflow progress", kubeflow_progress, package="transformers", quiet=True, row=19),
+    Leak(
+        "transformers licence for the card",
+        licence_for_card,
+        package="transformers",
+        quiet=True,
+        row=23,
+    ),
+    Leak(
+        "transformers Kubeflow progress",
+        kubeflow_progress,
+        package="transformers",
+        quiet=True,
+        row=19,
+    ),
     Leak("TRL ping", trl_ping, package="huggingface_hub", quiet=True, row=18),
-    Leak("transformers conversion of weights", transformers_conversion, package="transformers", quiet=True, row=20),
-    Leak("sentence-transformers model card", sentence_card, package="sentence_transformers", quiet=True, row=16),
+    Leak(
+        "transformers conversion of weights",
+        transformers_conversion,
+        package="transformers",
+        quiet=True,
+        row=20,
+    ),
+    Leak(
+        "sentence-transformers model card",
+        sentence_card,
+        package="sentence_transformers",
+        quiet=True,
+        row=16,
+    ),
     Leak("PEFT asks for the base model", peft_base, package="peft", quiet=True, row=17),
     Leak("tiktoken encoding", tiktoken_encoding, package="tiktoken", row=9),
-    Leak("mistral_common tokenizer", mistral_tokenizer, package="mistral_common", quiet=True, row=10),
+    Leak(
+        "mistral_common tokenizer", mistral_tokenizer, package="mistral_common", quiet=True, row=10
+    ),
     Leak("torch store", torch_store, seen=False, counted=True, row=30),
     Leak("zmq", zmq_send, seen=False, counted=True),
     Leak("vLLM usage statistics", vllm_usage, package="vllm", quiet=True, row=1),
@@ -240,4 +299,4 @@ HEAVY = (
     Leak("vLLM traces", vllm_traces, seen=False, counted=True, row=7),
     Leak("vLLM documentation page in a browser", docs_page, row=8, stands_in="a browser"),
     Leak("fastapi crash reports", fastapi_cloud, package="sentry_sdk", row=27),
-)  # fmt: skip
+)

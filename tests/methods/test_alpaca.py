@@ -1,4 +1,5 @@
-"""The Alpaca method: its prompt, its episode, its options. Reading the list is in test_numbered_list.py."""
+"""The Alpaca method: its prompt, its episode, its options. Reading the list is in
+test_numbered_list.py."""
 
 import json
 import os
@@ -35,14 +36,20 @@ SEEDS = [
 
 
 def golden(name: str, text: str) -> None:
-    """Compare with tests/golden/NAME; LOCALINSTRUCT_GOLDEN=1 (make golden) rewrites it, and the diff is the review."""
+    """Compare with tests/golden/NAME; LOCALINSTRUCT_GOLDEN=1 (make golden) rewrites it, and the
+    diff is the review."""
     path = HERE / "golden" / name
     if os.environ.get("LOCALINSTRUCT_GOLDEN") == "1":
         path.write_text(text, encoding="utf-8")
     assert text == path.read_text(encoding="utf-8")
 
 
-def play(options: AlpacaOptions, script: list[list[Completion]], pool: PoolView | None = None, seed: int = 1) -> Any:
+def play(
+    options: AlpacaOptions,
+    script: list[list[Completion]],
+    pool: PoolView | None = None,
+    seed: int = 1,
+) -> Any:
     """Run one episode on scripted completions: its prompts and its result."""
     episode = alpaca(pool or PoolView(SEEDS), options, Random(seed))
     prompts = next(episode)
@@ -69,7 +76,8 @@ def test_prompt_has_alpacas_layout() -> None:
     assert prompt.text == (
         "Make 20.\n"
         "###\n1. Instruction: Give the plural of the noun\n1. Input:\nmouse\n1. Output:\nmice\n"
-        "###\n2. Instruction: Name three things that float on water.\n2. Input:\n<noinput>\n2. Output:\n"
+        "###\n2. Instruction: Name three things that float on water.\n2. Input:\n<noinput>\n2. "
+        "Output:\n"
         "A cork, a leaf and a boat.\n"
         "###\n3. Instruction:"
     )
@@ -124,10 +132,12 @@ def test_stops_cut_only_after_the_list() -> None:
 SCRIPT = [
     [
         Completion(
-            " Write a riddle about a river.\n4. Input:\n<noinput>\n4. Output:\nI run but never walk.\n"
+            " Write a riddle about a river.\n4. Input:\n<noinput>\n4. Output:\nI run but never "
+            "walk.\n"
             "###\n5. Instruction: Count the vowels.\n5. Input:\nbanana\n5. Output:\n3\n"
             "##\n7. Instruction: Rename the file.\n7. Input:\nNone\n7. Output:\n\n"
-            "###\n8. Instruction: Say which is heavier.\n8. Input:\na ton, a pound\n8. Output:\nThe t",
+            "###\n8. Instruction: Say which is heavier.\n8. Input:\na ton, a pound\n8. "
+            "Output:\nThe t",
             finish_reason="length",
         )
     ],
@@ -139,7 +149,10 @@ def test_episode_golden() -> None:
     prompts, found = play(AlpacaOptions(prompts_per_episode=2), SCRIPT, seed=7)
     told = [one.to_dict() if isinstance(one, Instance) else asdict(one) for one in found]
     shown = [prompt.text.split("List of 20 tasks:\n")[1].splitlines() for prompt in prompts]
-    golden("alpaca_episode.json", json.dumps({"shown": shown, "found": told}, indent=1, ensure_ascii=False) + "\n")
+    golden(
+        "alpaca_episode.json",
+        json.dumps({"shown": shown, "found": told}, indent=1, ensure_ascii=False) + "\n",
+    )
 
 
 def test_rows_name_the_demonstrations_of_their_own_prompt() -> None:
@@ -164,10 +177,16 @@ def test_the_same_rng_draws_the_same_prompts() -> None:
 
 
 def test_demonstrations_are_distinct_and_fair() -> None:
-    options, doubled = AlpacaOptions(), PoolView([*SEEDS, *(replace(seed, name="again") for seed in SEEDS)])
+    options, doubled = (
+        AlpacaOptions(),
+        PoolView([*SEEDS, *(replace(seed, name="again") for seed in SEEDS)]),
+    )
     drawn = [draw_demonstrations(doubled, options, Random(seed)) for seed in range(200)]
     assert all(len({one.instruction for one in three}) == 3 for three in drawn)
-    counts = [sum(seed.instruction in {one.instruction for one in three} for three in drawn) for seed in SEEDS]
+    counts = [
+        sum(seed.instruction in {one.instruction for one in three} for three in drawn)
+        for seed in SEEDS
+    ]
     assert min(counts) > 80
     assert max(counts) < 160
 
@@ -175,7 +194,9 @@ def test_demonstrations_are_distinct_and_fair() -> None:
 def test_a_small_pool_shows_what_it_has() -> None:
     options = AlpacaOptions(demonstrations=5)
     assert len(draw_demonstrations(PoolView(SEEDS[:2]), options, Random(1))) == 2
-    prompts, found = play(options, [[Completion(" Sing.\n1. Input:\n-\n1. Output:\nLa")]], PoolView([]))
+    prompts, found = play(
+        options, [[Completion(" Sing.\n1. Input:\n-\n1. Output:\nLa")]], PoolView([])
+    )
     assert prompts[0].text.endswith("tasks:\n###\n1. Instruction:")
     assert taken_apart(found) == ([["Sing.", "", "La"]], [])
 
@@ -201,12 +222,18 @@ def test_kept_rows_are_shown_once_there_are_enough() -> None:
     ("given", "said"),
     [
         ({"demonstrations": 20}, "expected demonstrations below tasks_per_prompt"),
-        ({"kept_demonstrations": 4}, "expected kept_demonstrations to be a part of demonstrations; found 4 of 3"),
+        (
+            {"kept_demonstrations": 4},
+            "expected kept_demonstrations to be a part of demonstrations; found 4 of 3",
+        ),
         ({"prompt": "alpacca"}, "did you mean 'alpaca'?"),
         ({"prompt_text": "Write {count} tasks.", "domain": "law"}, "has no {domain}"),
         ({"demonstration": 2}, "did you mean 'demonstrations'?"),
         ({"tasks_per_prompt": 0}, "greater than or equal to 1"),
-        ({"demonstrations": 30, "kept_demonstrations": 40}, "found 30 of 20; expected kept_demonstrations"),
+        (
+            {"demonstrations": 30, "kept_demonstrations": 40},
+            "found 30 of 20; expected kept_demonstrations",
+        ),
     ],
 )
 def test_options_that_cannot_work_are_refused(given: dict[str, Any], said: str) -> None:

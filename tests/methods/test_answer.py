@@ -23,22 +23,35 @@ from tests.support.episodes import grade, play, reasons_of, rows_of, scripted, t
 from tests.support.scripted import HashEncoder
 
 ROWS = [
-    Instance("Name a tree.", output="Rock.", lineage=Lineage("alpaca", 3)), Instance("Add the numbers.", "2 3", "6"),
-    Instance("Say hi.", output="Yo."), Instance("Name a river.", output="?"), Instance("Spell owl.", output="?"),
-]  # fmt: skip
-BEST = AnswerOptions.model_validate({"best_of": 2, "keep_original": True, "grading": {"rubric": "alpaca-5-point"}})
+    Instance("Name a tree.", output="Rock.", lineage=Lineage("alpaca", 3)),
+    Instance("Add the numbers.", "2 3", "6"),
+    Instance("Say hi.", output="Yo."),
+    Instance("Name a river.", output="?"),
+    Instance("Spell owl.", output="?"),
+]
+BEST = AnswerOptions.model_validate(
+    {"best_of": 2, "keep_original": True, "grading": {"rubric": "alpaca-5-point"}}
+)
 
 
 SCRIPT: list[list[Any]] = [
-    [["Oak.", "A tree is\n\n"], ["5", Completion("The sum of", "length")], [Completion("", "length"), " "],
-     [Completion("", "refused: too long")] * 2, ["o w l", "owl"]],
+    [
+        ["Oak.", "A tree is\n\n"],
+        ["5", Completion("The sum of", "length")],
+        [Completion("", "length"), " "],
+        [Completion("", "refused: too long")] * 2,
+        ["o w l", "owl"],
+    ],
     [grade(3), grade(4), Completion("{", "length"), Completion("?", "not in form"), grade(2)],
-]  # fmt: skip
+]
 
 
 def test_episode_golden() -> None:
     calls, found = play(answer_rows(ROWS, BEST, Random(1)), scripted(*SCRIPT))
-    golden("answer_episode.json", json.dumps(told(calls, found, {}), indent=1, ensure_ascii=False) + "\n")
+    golden(
+        "answer_episode.json",
+        json.dumps(told(calls, found, {}), indent=1, ensure_ascii=False) + "\n",
+    )
 
 
 def test_the_best_graded_answer_stays_and_says_who_wrote_it() -> None:
@@ -47,14 +60,18 @@ def test_the_best_graded_answer_stays_and_says_who_wrote_it() -> None:
     assert asked[1].messages == (Message("user", "Add the numbers.\n\n2 3"),)
     tree, spelt = rows_of(found)
     assert tree.output == "A tree is"
-    assert tree.lineage == Lineage("alpaca", 3, answered_by="answerer", original="Rock.", scores={"alpaca-5-point": 4})
+    assert tree.lineage == Lineage(
+        "alpaca", 3, answered_by="answerer", original="Rock.", scores={"alpaca-5-point": 4}
+    )
     assert spelt.output == "owl"
     assert spelt.lineage.scores == {"alpaca-5-point": 2, "alpaca-5-point.ungraded": 1}
     assert sorted(reasons_of(found)) == ["judge cut off", "no answer", "not answered"]
 
 
 def test_an_ungraded_row_stays_if_the_recipe_says_so() -> None:
-    options = BEST.model_copy(update={"grading": BEST.grading.model_copy(update={"on_failure": "keep"})})
+    options = BEST.model_copy(
+        update={"grading": BEST.grading.model_copy(update={"on_failure": "keep"})}
+    )
     _, found = play(answer_rows(ROWS, options, Random(1)), scripted(*SCRIPT))
     assert [(row.output, row.lineage.scores) for row in rows_of(found)][1] == ("5", {})
 
@@ -62,10 +79,14 @@ def test_an_ungraded_row_stays_if_the_recipe_says_so() -> None:
 def test_one_answer_needs_no_judge() -> None:
     options = AnswerOptions(system="Be brief.")
     talk = Instance("And now?", history=(Message("user", "Hi"), Message("assistant", "Hello")))
-    calls, found = play(answer_rows([talk], options, Random(1)), lambda prompt: Completion("So. ", thinking="hm"))
+    calls, found = play(
+        answer_rows([talk], options, Random(1)), lambda prompt: Completion("So. ", thinking="hm")
+    )
     [[prompt]] = calls
     assert [turn.role for turn in prompt.messages] == ["system", "user", "assistant", "user"]
-    assert rows_of(found) == [replace(talk, output="So.", thinking="hm", lineage=Lineage(answered_by="answerer"))]
+    assert rows_of(found) == [
+        replace(talk, output="So.", thinking="hm", lineage=Lineage(answered_by="answerer"))
+    ]
 
 
 def test_a_cut_answer_is_a_reject() -> None:
@@ -75,10 +96,17 @@ def test_a_cut_answer_is_a_reject() -> None:
 
 
 def recipe(**more: Any) -> Recipe:
-    return Recipe.model_validate({
-        "name": "t", "models": {"teacher": "t", "student": "s", "answerer": "big"}, "method": {"answer": {}},
-        "novelty": {"against": "kept", "threshold": 1}, "filters": {"set": "none"}, "generate": {"target": 99}, **more,
-    })  # fmt: skip
+    return Recipe.model_validate(
+        {
+            "name": "t",
+            "models": {"teacher": "t", "student": "s", "answerer": "big"},
+            "method": {"answer": {}},
+            "novelty": {"against": "kept", "threshold": 1},
+            "filters": {"set": "none"},
+            "generate": {"target": 99},
+            **more,
+        }
+    )
 
 
 class Echo:
@@ -90,7 +118,9 @@ class Echo:
 
 def test_as_a_method_it_answers_the_file_once_and_ends(tmp_path: Path) -> None:
     with open_run(tmp_path) as run:
-        job = make_job(recipe(), ROWS, "digest-t", {"teacher": "digest-t", "answerer": "digest-big"})
+        job = make_job(
+            recipe(), ROWS, "digest-t", {"teacher": "digest-t", "answerer": "digest-big"}
+        )
         for _ in range(2):
             asyncio.run(converse(job, run, Echo(), HashEncoder(), Silent()))
         kept = list(run.kept())
@@ -101,7 +131,9 @@ def test_as_a_method_it_answers_the_file_once_and_ends(tmp_path: Path) -> None:
 
 
 def test_the_method_is_the_step_on_one_task() -> None:
-    _, found = play(answer(PoolView(ROWS, number=1), AnswerOptions(), Random(1)), lambda prompt: "5")
+    _, found = play(
+        answer(PoolView(ROWS, number=1), AnswerOptions(), Random(1)), lambda prompt: "5"
+    )
     [row] = rows_of(found)
     assert (row.instruction, row.output, row.lineage.method) == ("Add the numbers.", "5", "answer")
 
@@ -124,7 +156,9 @@ def test_wrong_recipes_are_refused_in_words() -> None:
     with pytest.raises(ValueError, match="takes the tasks of the seed file as they are"):
         recipe(coverage={"topics": [{"topic": "x", "seeds": ["y"]}]})
     both = {"teacher": spec("t", True), "answerer": spec("big", False), "judge": spec("t", True)}
-    with pytest.raises(RecipeError, match=r"method.answer asks big as answerer in a chat, but it is a base model"):
+    with pytest.raises(
+        RecipeError, match=r"method.answer asks big as answerer in a chat, but it is a base model"
+    ):
         require_chats(recipe(), both)
     alpaca = recipe(method={"alpaca": {}}, then={"judge": {}})
     require_chats(alpaca, both)

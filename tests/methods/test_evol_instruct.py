@@ -18,21 +18,31 @@ from tests.methods.test_alpaca import SEEDS, golden
 from tests.support.episodes import play, reasons_of, rows_of, scripted, told
 
 SCRIPT: list[list[Completion | str]] = [
-    [" New task: Name three things that float on salt water, and say why.\n"], ["Ice, oil and wood: less dense.", " No"],
-    ["Name three things that float."], ["Cork.", "Yes"],
+    [" New task: Name three things that float on salt water, and say why.\n"],
+    ["Ice, oil and wood: less dense.", " No"],
+    ["Name three things that float."],
+    ["Cork.", "Yes"],
     [Completion("Name three thin", "length")],
-    ["Name three ships that sank, with years."], ["Titanic (1912), Vasa (1628), Wasa (1956).", "no"],
-]  # fmt: skip
+    ["Name three ships that sank, with years."],
+    ["Titanic (1912), Vasa (1628), Wasa (1956).", "no"],
+]
 
 
 def test_episode_golden() -> None:
     ids = {seed.id: seed.name or seed.instruction for seed in SEEDS}
-    calls, found = play(evol_instruct(PoolView(SEEDS), EvolInstructOptions(), Random(5)), scripted(*SCRIPT))
-    golden("evol_instruct_episode.json", json.dumps(told(calls, found, ids), indent=1, ensure_ascii=False) + "\n")
+    calls, found = play(
+        evol_instruct(PoolView(SEEDS), EvolInstructOptions(), Random(5)), scripted(*SCRIPT)
+    )
+    golden(
+        "evol_instruct_episode.json",
+        json.dumps(told(calls, found, ids), indent=1, ensure_ascii=False) + "\n",
+    )
 
 
 def test_what_failed_evolves_again_from_the_same_parent() -> None:
-    calls, found = play(evol_instruct(PoolView(SEEDS), EvolInstructOptions(), Random(5)), scripted(*SCRIPT))
+    calls, found = play(
+        evol_instruct(PoolView(SEEDS), EvolInstructOptions(), Random(5)), scripted(*SCRIPT)
+    )
     first, last = rows_of(found)
     assert reasons_of(found) == ["no information gain", "truncated"]
     assert first.lineage.parents[0] in {seed.id for seed in SEEDS}
@@ -57,7 +67,9 @@ def test_what_failed_evolves_again_from_the_same_parent() -> None:
         ("Make the given prompt harder.", Completion("1, 2"), "No", "copies the prompt"),
     ],
 )
-def test_four_rules_eliminate(task: str, answer: Completion, verdict: str, reason: str | None) -> None:
+def test_four_rules_eliminate(
+    task: str, answer: Completion, verdict: str, reason: str | None
+) -> None:
     assert eliminated(task, answer, Completion(verdict)) == reason
 
 
@@ -66,10 +78,14 @@ def test_every_operation_is_drawn_and_shows_the_whole_task() -> None:
     for seed in range(60):
         [prompt] = next(evol_instruct(PoolView(SEEDS), EvolInstructOptions(), Random(seed)))
         drawn |= {
-            name for name in OPERATIONS if prompt.text.startswith(prompt_file("evol_instruct", name).split("{")[0])
+            name
+            for name in OPERATIONS
+            if prompt.text.startswith(prompt_file("evol_instruct", name).split("{")[0])
         }
         assert any(whole(task) in prompt.text for task in SEEDS)
     assert drawn == set(OPERATIONS)
     assert len({prompt_file("evol_instruct", name) for name in OPERATIONS}) == 6
-    same = [next(evol_instruct(PoolView(SEEDS), EvolInstructOptions(), Random(9))) for _ in range(2)]
+    same = [
+        next(evol_instruct(PoolView(SEEDS), EvolInstructOptions(), Random(9))) for _ in range(2)
+    ]
     assert same[0] == same[1]

@@ -17,14 +17,23 @@ from tests.methods.test_alpaca import golden
 from tests.support.episodes import play, reasons_of, rows_of, scripted, told
 
 ROOT = Path(__file__).parents[2]
-CHATML = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' "
+    "}}{% endfor %}"
+)
 FRAME = [
-    "<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n",
-    "<|im_end|>\n<|im_start|>user\n", "<|im_end|>\n<|im_start|>assistant\n",
-]  # fmt: skip
+    "<|im_start|>user\n",
+    "<|im_end|>\n<|im_start|>assistant\n",
+    "<|im_end|>\n<|im_start|>user\n",
+    "<|im_end|>\n<|im_start|>assistant\n",
+]
 TALKS = MagpieOptions(turns=2, talks_per_episode=3, frame=FRAME)
 SCRIPT: list[list[Completion | str]] = [
-    ["How do bees find home?", Completion("Tell me a long", "length"), "<think>What to ask</think>Hm?"],
+    [
+        "How do bees find home?",
+        Completion("Tell me a long", "length"),
+        "<think>What to ask</think>Hm?",
+    ],
     [" By the sun. "],
     ["And at night?"],
     [Completion("They st", "length")],
@@ -32,17 +41,28 @@ SCRIPT: list[list[Completion | str]] = [
 
 
 def recipe(**options: Any) -> Recipe:
-    return load_recipe(ROOT / "recipes/magpie.yaml", tuple(f"method.magpie.{k}={v}" for k, v in options.items()))
+    return load_recipe(
+        ROOT / "recipes/magpie.yaml", tuple(f"method.magpie.{k}={v}" for k, v in options.items())
+    )
 
 
 def endpoint(**keys: Any) -> ModelSpec:
-    given = {"name": "m", "endpoint": "http://127.0.0.1:1/v1", "served_name": "m", "roles": ["teacher"], "context": 64}
+    given = {
+        "name": "m",
+        "endpoint": "http://127.0.0.1:1/v1",
+        "served_name": "m",
+        "roles": ["teacher"],
+        "context": 64,
+    }
     return ModelSpec(**{**given, "licence": "x", "chat": True, **keys})
 
 
 def test_episode_golden() -> None:
     calls, found = play(magpie(PoolView([]), TALKS, Random(1)), scripted(*SCRIPT))
-    golden("magpie_episode.json", json.dumps(told(calls, found, {}), indent=1, ensure_ascii=False) + "\n")
+    golden(
+        "magpie_episode.json",
+        json.dumps(told(calls, found, {}), indent=1, ensure_ascii=False) + "\n",
+    )
 
 
 def test_a_talk_goes_on_in_the_templates_words_and_keeps_what_it_had() -> None:
@@ -52,8 +72,16 @@ def test_a_talk_goes_on_in_the_templates_words_and_keeps_what_it_had() -> None:
     talk = f"{FRAME[0]}How do bees find home?{FRAME[1]}By the sun.{FRAME[2]}"
     assert [prompt.text for prompt in calls[2]] == [talk]
     [row] = rows_of(found)
-    assert (row.instruction, row.output, row.history) == ("How do bees find home?", "By the sun.", ())
-    assert reasons_of(found) == ["question truncated", "template marks in the question", "answer truncated"]
+    assert (row.instruction, row.output, row.history) == (
+        "How do bees find home?",
+        "By the sun.",
+        (),
+    )
+    assert reasons_of(found) == [
+        "question truncated",
+        "template marks in the question",
+        "answer truncated",
+    ]
 
 
 def test_later_turns_become_a_row_with_history() -> None:
@@ -77,8 +105,10 @@ def test_the_nano_chats_frame_is_the_open_slot_of_its_list() -> None:
     options = completed(recipe(turns=2), spec).options
     assert options.frame[0].endswith("<noinput>.\n\n###\n1. Instruction:")
     assert options.frame[1:] == [
-        "\n1. Input:\n<noinput>\n1. Output:\n", "\n###\n2. Instruction:", "\n2. Input:\n<noinput>\n2. Output:\n",
-    ]  # fmt: skip
+        "\n1. Input:\n<noinput>\n1. Output:\n",
+        "\n###\n2. Instruction:",
+        "\n2. Input:\n<noinput>\n2. Output:\n",
+    ]
     [first, *_] = next(magpie(PoolView([]), options, Random(1)))
     assert first.stop == ("\n1. Input:",)
 
@@ -99,6 +129,10 @@ def test_a_base_model_is_refused_and_so_is_a_template_that_hides() -> None:
     with pytest.raises(ModelError, match="not Jinja"):
         completed(recipe(), endpoint(chat_template="{% for message in messages %}"))
     with pytest.raises(ModelError, match="refuses a talk"):
-        completed(recipe(), endpoint(chat_template="{{ raise_exception('no ' + messages[0].role) }}"))
+        completed(
+            recipe(), endpoint(chat_template="{{ raise_exception('no ' + messages[0].role) }}")
+        )
     with pytest.raises(ModelError, match="its tokenizer has no chat template"):
-        completed(recipe(), load_catalog(ROOT).get("nano-student").model_copy(update={"chat": True}))
+        completed(
+            recipe(), load_catalog(ROOT).get("nano-student").model_copy(update={"chat": True})
+        )

@@ -1,4 +1,5 @@
-"""Reading a teacher's numbered list: the torture set, damage to single items, and any text at all."""
+"""Reading a teacher's numbered list: the torture set, damage to single items, and any text at
+all."""
 
 import json
 import re
@@ -16,7 +17,9 @@ from localinstruct.methods.list_items import split_items
 from localinstruct.methods.numbered_list import REASONS, parse_list
 from localinstruct.records import Instance, Reject
 
-TORTURE = yaml.safe_load((Path(__file__).parents[1] / "data" / "alpaca_torture.yaml").read_text(encoding="utf-8"))
+TORTURE = yaml.safe_load(
+    (Path(__file__).parents[1] / "data" / "alpaca_torture.yaml").read_text(encoding="utf-8")
+)
 
 
 def taken_apart(found: list[Instance | Reject]) -> tuple[list[list[str]], list[str]]:
@@ -27,7 +30,10 @@ def taken_apart(found: list[Instance | Reject]) -> tuple[list[list[str]], list[s
 @pytest.mark.parametrize("case", TORTURE, ids=lambda case: case["name"])
 def test_torture(case: dict[str, Any]) -> None:
     found = parse_list(
-        case["completion"], case.get("first", 4), case.get("last", 20), case.get("finish_reason", "stop")
+        case["completion"],
+        case.get("first", 4),
+        case.get("last", 20),
+        case.get("finish_reason", "stop"),
     )
     assert taken_apart(found) == (case.get("rows", []), case.get("rejects", []))
     for reject in (one for one in found if isinstance(one, Reject)):
@@ -42,7 +48,8 @@ def test_the_torture_set_is_large_and_names_every_reason() -> None:
     assert len({case["name"] for case in TORTURE}) == len(TORTURE)
     assert {reason for case in TORTURE for reason in case.get("rejects", [])} == set(REASONS)
     assert all(
-        set(case) <= {"name", "completion", "first", "last", "finish_reason", "rows", "rejects"} for case in TORTURE
+        set(case) <= {"name", "completion", "first", "last", "finish_reason", "rows", "rejects"}
+        for case in TORTURE
     )
 
 
@@ -55,7 +62,15 @@ def listing(blocks: list[list[str]]) -> str:
 def item(number: int) -> list[str]:
     given = f"input{number} a, b" if number % 2 else "<noinput>"
     header = f"{number}. Instruction: Do task{number} now."
-    return ["###", header, f"{number}. Input:", given, f"{number}. Output:", f"answer{number} is", f"so{number}."]
+    return [
+        "###",
+        header,
+        f"{number}. Input:",
+        given,
+        f"{number}. Output:",
+        f"answer{number} is",
+        f"so{number}.",
+    ]
 
 
 def row(number: int) -> list[str]:
@@ -80,14 +95,18 @@ def insert(index: int, *lines: str) -> Callable[[list[str], Random], list[str]]:
 KEEPS: dict[str, Callable[[list[str], Random], list[str]]] = {
     "nothing": lambda block, rng: block,
     "instruction misnumbered": swap(r"^\d+(?=\. Instruction)", "RANDOM"),
-    "all misnumbered": lambda block, rng: swap(r"^\d+(?=\. (Ins|Inp|Out))", str(rng.randrange(1, 400)))(block, rng),
+    "all misnumbered": lambda block, rng: swap(
+        r"^\d+(?=\. (Ins|Inp|Out))", str(rng.randrange(1, 400))
+    )(block, rng),
     "no separator": drop(0),
     "two hashes": swap(r"^###$", "##"),
     "a rule": swap(r"^###$", "---"),
     "bracket": swap(r"^(\d+)\. (?=Ins|Inp|Out)", r"\1) "),
     "bold": swap(r"^(\d+\. \w+put:|\d+\. Instruction:)", r"**\1**"),
     "hashed headers": swap(r"^(?=\d+\. (Ins|Inp|Out))", "### "),
-    "blank lines": lambda block, rng: [part for line in block for part in (line, "")][:-4] + block[-2:],
+    "blank lines": lambda block, rng: (
+        [part for line in block for part in (line, "")][:-4] + block[-2:]
+    ),
     "Windows newlines": swap(r"$", "\r"),
     "zero-width": swap(r"(?<=[a-z])(?=[a-z])", "\u200b"),
 }
@@ -102,7 +121,9 @@ LOSES: dict[str, Callable[[list[str], Random], list[str]]] = {
 }
 CHANGES: dict[str, Callable[[list[str], Random], list[str]]] = {
     "heading": insert(6, "### Step 1", "## and 2", "#"),
-    "closed code with headers": insert(6, "```", "###", "2. Instruction: x", "2. Input:", "3. Output:", "```"),
+    "closed code with headers": insert(
+        6, "```", "###", "2. Instruction: x", "2. Input:", "3. Output:", "```"
+    ),
     "open code": insert(5, "```python"),
     "numbered list": insert(6, "1. Input: keys", "2. Output: screen", "in 2020."),
 }
@@ -116,7 +137,9 @@ def test_damage_costs_the_damaged_item_at_most(seed: int) -> None:
         hurt = min(hurt, count - 1)
         name, damage = rng.choice([*KEEPS.items(), *LOSES.items(), *CHANGES.items()])
         blocks = [item(number) for number in range(4, 4 + count)]
-        blocks[hurt] = [line.replace("ANSWER", f"{4 + hurt}. Output:") for line in damage(blocks[hurt], rng)]
+        blocks[hurt] = [
+            line.replace("ANSWER", f"{4 + hurt}. Output:") for line in damage(blocks[hurt], rng)
+        ]
         rows, rejects = taken_apart(parse_list(listing(blocks), 4, 20))
         others = [row(number) for number in range(4, 4 + count) if number != 4 + hurt]
         own = [one for one in rows if one not in others]
@@ -200,9 +223,13 @@ def test_no_text_raises_and_no_line_is_lost(seed: int) -> None:
         items = split_items(clean(text), 4)
         found = parse_list(text, 4, 20, rng.choice(("stop", "length")))
         assert len(found) == max(1, len(items))
-        assert said(line.text for one in items for line in one.lines) == said(clean(text).split("\n"))
+        assert said(line.text for one in items for line in one.lines) == said(
+            clean(text).split("\n")
+        )
         for one in found:
-            json.dumps(one.to_dict() if isinstance(one, Instance) else one.text, ensure_ascii=False).encode("utf-8")
+            json.dumps(
+                one.to_dict() if isinstance(one, Instance) else one.text, ensure_ascii=False
+            ).encode("utf-8")
             rows, rejects = rows + isinstance(one, Instance), rejects + isinstance(one, Reject)
             if isinstance(one, Instance):
                 assert one.instruction.strip() == one.instruction != ""
@@ -213,11 +240,31 @@ def test_no_text_raises_and_no_line_is_lost(seed: int) -> None:
 
 def said(lines: Any) -> list[str]:
     """Lines with something in them: not blank, not only a separator, not only a code fence."""
-    return [line for line in lines if not re.fullmatch(r"\s*(#*|-{3,}|\*{3,}|={3,}|`{3,}|~{3,})\s*", line)]
+    return [
+        line
+        for line in lines
+        if not re.fullmatch(r"\s*(#*|-{3,}|\*{3,}|={3,}|`{3,}|~{3,})\s*", line)
+    ]
 
 
 @pytest.mark.parametrize(
-    "line", [" ", "\t", "#", "*", "`", "- ", "1", "a", "5. Output:\n", "```\n", "###\n", "```a\n", "(", "no "]
+    "line",
+    [
+        " ",
+        "\t",
+        "#",
+        "*",
+        "`",
+        "- ",
+        "1",
+        "a",
+        "5. Output:\n",
+        "```\n",
+        "###\n",
+        "```a\n",
+        "(",
+        "no ",
+    ],
 )
 def test_hostile_text_takes_no_time(line: str) -> None:
     text = line * (20_000 // len(line))
@@ -229,7 +276,13 @@ def test_hostile_text_takes_no_time(line: str) -> None:
 
 def test_clean_takes_only_what_cannot_be_seen() -> None:
     assert clean("a\r\nb\rc\u2028d\x85e\x0cf") == "a\nb\nc\nd\ne\nf"
-    assert clean("a\u200bb\u200cc\u200dd\ufeffe\u202ef\u2066g\x00h\x1b[0m\ud800i\u00adj\U000e0041k") == "abcdefgh[0mijk"
-    kept = "tab\there \U0001f469\u200d\U0001f4bb \u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645 \u2764\ufe0f"
+    assert (
+        clean("a\u200bb\u200cc\u200dd\ufeffe\u202ef\u2066g\x00h\x1b[0m\ud800i\u00adj\U000e0041k")
+        == "abcdefgh[0mijk"
+    )
+    kept = (
+        "tab\there \U0001f469\u200d\U0001f4bb "
+        "\u0646\u0645\u06cc\u200c\u062f\u0627\u0646\u0645 \u2764\ufe0f"
+    )
     kept += " \u6f22\u5b57 e\u0301 \U0001f3f4\U000e0067\U000e0062\U000e007f"
     assert clean(kept) == kept

@@ -1,4 +1,5 @@
-"""Self-Instruct: its three calls, its parsers, the bugs of the original that do not return, rows of all four kinds."""
+"""Self-Instruct: its three calls, its parsers, the bugs of the original that do not return, rows of
+all four kinds."""
 
 import json
 from collections import Counter
@@ -32,13 +33,17 @@ SMALL = SelfInstructOptions(demonstrations=3, kept_demonstrations=0, instruction
 SCRIPT: list[list[Completion | str]] = [
     [
         Completion(
-            " Explain what SQL is.\n5. Is the review kind or unkind?\n6) Name two NASA missions.\n7. Cut o", "length"
+            " Explain what SQL is.\n5. Is the review kind or unkind?\n6) Name two NASA "
+            "missions.\n7. Cut o",
+            "length",
         )
     ],
     [" No", "Yes, it", Completion("", "refused: failed 6 times")],
     [
-        "Output: A language for databases.\nExample sentence one. Example 2 follows.\nExample 2\nOutput: Asks for rows.",
-        "Class label: kind\nInput: Lovely!\nClass label: unkind\nInput: Awful.\nClass label: kind\nInput: Lovely!",
+        "Output: A language for databases.\nExample sentence one. Example 2 follows.\nExample "
+        "2\nOutput: Asks for rows.",
+        "Class label: kind\nInput: Lovely!\nClass label: unkind\nInput: Awful.\nClass label: "
+        "kind\nInput: Lovely!",
     ],
 ]
 
@@ -46,25 +51,43 @@ SCRIPT: list[list[Completion | str]] = [
 def test_episode_golden() -> None:
     ids = {seed.id: seed.name or seed.instruction for seed in SEEDS}
     calls, found = play(self_instruct(PoolView(SEEDS), SMALL, Random(3)), scripted(*SCRIPT))
-    golden("self_instruct_episode.json", json.dumps(told(calls, found, ids), indent=1, ensure_ascii=False) + "\n")
+    golden(
+        "self_instruct_episode.json",
+        json.dumps(told(calls, found, ids), indent=1, ensure_ascii=False) + "\n",
+    )
 
 
 def test_names_keep_their_capitals_and_both_forms_of_numbers_part_tasks() -> None:
-    found, rejects = read_instructions(Completion(" Explain SQL to NASA.\n10. Use 3.5 l.\n11) Sing.\n 12 . Hum."), 9, 9)
+    found, rejects = read_instructions(
+        Completion(" Explain SQL to NASA.\n10. Use 3.5 l.\n11) Sing.\n 12 . Hum."), 9, 9
+    )
     assert found == ["Explain SQL to NASA.", "Use 3.5 l.", "Sing.", "Hum."]
     assert rejects == []
 
 
 def test_only_the_cut_instruction_is_lost() -> None:
-    found, rejects = read_instructions(Completion("One is here.\n10. Two is here.\n11. Thr", "length"), 9, 9)
+    found, rejects = read_instructions(
+        Completion("One is here.\n10. Two is here.\n11. Thr", "length"), 9, 9
+    )
     assert (found, reasons_of(rejects)) == (["One is here.", "Two is here."], ["truncated"])
-    assert reasons_of(read_instructions(Completion("", "refused: x"), 9, 9)[1]) == ["empty completion"]
-    assert reasons_of(read_instructions(Completion("a\n2. b\n3. c"), 1, 2)[1]) == ["beyond the list"]
+    assert reasons_of(read_instructions(Completion("", "refused: x"), 9, 9)[1]) == [
+        "empty completion"
+    ]
+    assert reasons_of(read_instructions(Completion("a\n2. b\n3. c"), 1, 2)[1]) == [
+        "beyond the list"
+    ]
 
 
 @pytest.mark.parametrize(
     ("said", "kind"),
-    [(" Yes", True), ("no.", False), ("**Yes**", True), ("", None), ("Perhaps", None), ("Yesterday", None)],
+    [
+        (" Yes", True),
+        ("no.", False),
+        ("**Yes**", True),
+        ("", None),
+        ("Perhaps", None),
+        ("Yesterday", None),
+    ],
 )
 def test_a_kind_is_said_or_unknown_and_never_guessed(said: str, kind: bool | None) -> None:
     kinds, unclear = read_kinds(["Sort"], [Completion(said)])
@@ -74,7 +97,11 @@ def test_a_kind_is_said_or_unknown_and_never_guessed(said: str, kind: bool | Non
 
 EXAMPLES: list[tuple[str, list[tuple[str, str]], list[str]]] = [
     ("Input: a\nOutput: b\nExample 2\nInput: c\nOutput: d", [("a", "b"), ("c", "d")], []),
-    ("Output: In Example 2, rest.\nExample words help.", [("", "In Example 2, rest.\nExample words help.")], []),
+    (
+        "Output: In Example 2, rest.\nExample words help.",
+        [("", "In Example 2, rest.\nExample words help.")],
+        [],
+    ),
     ("Class label: x\nInput: a\nClass label: y\nInput: b", [("a", "x"), ("b", "y")], []),
     ("Class label: x\nClass label: y", [("", "x"), ("", "y")], []),
     ("Input: <noinput>\nOutput: b", [("", "b")], []),
@@ -85,11 +112,13 @@ EXAMPLES: list[tuple[str, list[tuple[str, str]], list[str]]] = [
     ("Input: a\nExample 2\nInput: c\nOutput: d", [("c", "d")], ["missing output"]),
     ("I do not know.", [], ["no example"]),
     ("", [], ["no example"]),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(("text", "examples", "reasons"), EXAMPLES)
-def test_examples_are_read_back(text: str, examples: list[tuple[str, str]], reasons: list[str]) -> None:
+def test_examples_are_read_back(
+    text: str, examples: list[tuple[str, str]], reasons: list[str]
+) -> None:
     found, rejects = read_examples(text, "stop", 5)
     assert (found, [reject.reason for reject in rejects]) == (examples, reasons)
 
@@ -125,16 +154,30 @@ def test_braces_in_a_task_stay_and_every_placeholder_is_filled() -> None:
 
 def answer_like_a_teacher(prompt: Prompt) -> str:
     """Two tasks of each kind, told apart by their words."""
-    last = prompt.text.rstrip().splitlines()[-1] if "Task:" not in prompt.text else prompt.text.rsplit("Task: ", 1)[1]
+    last = (
+        prompt.text.rstrip().splitlines()[-1]
+        if "Task:" not in prompt.text
+        else prompt.text.rsplit("Task: ", 1)[1]
+    )
     if prompt.text.endswith("Answer:"):
         return " Yes" if "label" in last else " No"
     if "label" in last:
-        return "Class label: hot\nClass label: cold" if "alone" in last else "Class label: hot\nInput: 40 degrees"
+        return (
+            "Class label: hot\nClass label: cold"
+            if "alone" in last
+            else "Class label: hot\nInput: 40 degrees"
+        )
     if "write" in last:
-        return "Output: Some text." if "alone" in last else "Input: a word\nOutput: A text about a word."
+        return (
+            "Output: Some text."
+            if "alone" in last
+            else "Input: a word\nOutput: A text about a word."
+        )
     number = len(prompt.text)
-    return (f" Please write number {number} alone.\n10. Please write number {number} from this.\n"
-            f"11. Choose the label of {number} alone.\n12. Choose the label of {number} from this.")  # fmt: skip
+    return (
+        f" Please write number {number} alone.\n10. Please write number {number} from this.\n"
+        f"11. Choose the label of {number} alone.\n12. Choose the label of {number} from this."
+    )
 
 
 def test_seeds_of_the_original_format_give_rows_of_all_four_kinds() -> None:
@@ -143,7 +186,10 @@ def test_seeds_of_the_original_format_give_rows_of_all_four_kinds() -> None:
     assert sum(seed.is_classification for seed in seeds) >= 20
     rows: list[Instance] = []
     for number in range(5):
-        _, found = play(self_instruct(PoolView(seeds), SelfInstructOptions(), Random(number)), answer_like_a_teacher)
+        _, found = play(
+            self_instruct(PoolView(seeds), SelfInstructOptions(), Random(number)),
+            answer_like_a_teacher,
+        )
         rows += rows_of(found)
     kinds = Counter((row.is_classification, bool(row.input)) for row in rows)
     assert kinds == {(False, False): 5, (False, True): 5, (True, False): 10, (True, True): 5}
@@ -168,7 +214,9 @@ def test_the_clean_up_has_named_rules(row: Instance, reason: str | None) -> None
 
 
 def test_examples_of_one_task_do_not_repeat_each_other() -> None:
-    rows = [Instance("Choose the label.", text, "x") for text in ("a", "b")] + [Instance("Choose the label.", "a", "y")]
+    rows = [Instance("Choose the label.", text, "x") for text in ("a", "b")] + [
+        Instance("Choose the label.", "a", "y")
+    ]
     encoder: Any = HashEncoder()
     for apart, kept in ((True, 2), (False, 1)):
         gate = make_gate(Novelty(examples_apart=apart), SEEDS, encoder, Silent())

@@ -42,19 +42,31 @@ def workspace(tmp_path: Path, text: str) -> Path:
 BAD_ENTRIES: dict[str, tuple[str, str]] = {
     "no place": (f"m:\n{ENTRY}", "expected one of path, package, endpoint; found none"),
     "two places": (f"m:\n  path: x\n  endpoint: unix:///x.sock\n{ENTRY}", "found path, endpoint"),
-    "an address elsewhere": (f"m:\n  endpoint: http://10.0.0.1/v1\n  served_name: m\n{ENTRY}", "not on this machine"),
+    "an address elsewhere": (
+        f"m:\n  endpoint: http://10.0.0.1/v1\n  served_name: m\n{ENTRY}",
+        "not on this machine",
+    ),
     "a name without dots": (
         f"m:\n  endpoint: http://gpu-box:8000/v1\n  served_name: m\n{ENTRY}",
         "not on this machine",
     ),
     "no served name": (f"m:\n  endpoint: unix:///x.sock\n{ENTRY}", "expected served_name"),
-    "a wrong role": ("m:\n  path: x\n  roles: [tutor]\n  context: 512\n  licence: MIT\n", "m: roles.0"),
+    "a wrong role": (
+        "m:\n  path: x\n  roles: [tutor]\n  context: 512\n  licence: MIT\n",
+        "m: roles.0",
+    ),
     "no roles": ("m:\n  path: x\n  roles: []\n  context: 512\n  licence: MIT\n", "m: roles"),
-    "unknown key": (f"m:\n  path: x\n  licens: MIT\n{ENTRY}", "licens: unknown key; did you mean 'licence'"),
+    "unknown key": (
+        f"m:\n  path: x\n  licens: MIT\n{ENTRY}",
+        "licens: unknown key; did you mean 'licence'",
+    ),
     "no context": ("m:\n  path: x\n  roles: [teacher]\n  licence: MIT\n", "context: missing"),
     "a text": ("m: x\n", "m: expected the keys of a model, found str"),
     "a name with a slash": (f"a/b:\n  path: x\n{ENTRY}", "a/b: expected a name"),
-    "a digest too short": (f"m:\n  path: x\n  sha256: {{config.json: abc}}\n{ENTRY}", "sha256.config.json"),
+    "a digest too short": (
+        f"m:\n  path: x\n  sha256: {{config.json: abc}}\n{ENTRY}",
+        "sha256.config.json",
+    ),
     "a package with a path": (f"m:\n  package: {{name: ../x}}\n{ENTRY}", "package.name"),
 }
 
@@ -72,7 +84,11 @@ def test_all_bad_entries_at_once(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_catalog(
             workspace(
-                tmp_path, "".join(text.replace("m:", f"m{n}:", 1) for n, (text, _) in enumerate(BAD_ENTRIES.values()))
+                tmp_path,
+                "".join(
+                    text.replace("m:", f"m{n}:", 1)
+                    for n, (text, _) in enumerate(BAD_ENTRIES.values())
+                ),
             )
         )
     assert f"{len(BAD_ENTRIES)} problems" in caught.value.message
@@ -80,7 +96,8 @@ def test_all_bad_entries_at_once(tmp_path: Path) -> None:
 
 def test_every_problem_says_its_entry(tmp_path: Path) -> None:
     bad = (
-        "aa:\n  path: x\n  roles: [tutor]\n  licens: MIT\n  context: 1\nzz:\n  endpoint: unix:///x.sock\n  roles: []\n"
+        "aa:\n  path: x\n  roles: [tutor]\n  licens: MIT\n  context: 1\nzz:\n  endpoint: "
+        "unix:///x.sock\n  roles: []\n"
     )
     with pytest.raises(RecipeError) as caught:
         load_catalog(workspace(tmp_path, bad))
@@ -110,9 +127,12 @@ def test_what_a_merge_brings_may_be_given_anew(tmp_path: Path) -> None:
 def test_places_of_models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/x")
     text = "".join(
-        f"{name}:\n  path: {path}\n{ENTRY}" for name, path in (("rel", "models/A"), ("abs", "/data/A"), ("home", "~/A"))
+        f"{name}:\n  path: {path}\n{ENTRY}"
+        for name, path in (("rel", "models/A"), ("abs", "/data/A"), ("home", "~/A"))
     )
-    catalog = load_catalog(workspace(tmp_path, f"{text}p:\n  package: {{name: localinstruct, folder: nano}}\n{ENTRY}"))
+    catalog = load_catalog(
+        workspace(tmp_path, f"{text}p:\n  package: {{name: localinstruct, folder: nano}}\n{ENTRY}")
+    )
     assert [tmp_path / "models/A", Path("/data/A"), Path("/home/x/A")] == [
         catalog.get(n).directory for n in ("rel", "abs", "home")
     ]
@@ -131,7 +151,9 @@ def test_unknown_names_get_the_nearest(tmp_path: Path) -> None:
 
 
 def test_a_missing_model_says_where_it_was_looked_for_and_how_to_bring_it(tmp_path: Path) -> None:
-    catalog = load_catalog(workspace(tmp_path, f"m:\n  path: models/Some-8B\n  source: Some/Some-8B\n{ENTRY}"))
+    catalog = load_catalog(
+        workspace(tmp_path, f"m:\n  path: models/Some-8B\n  source: Some/Some-8B\n{ENTRY}")
+    )
     with pytest.raises(ModelError) as caught:
         checked(catalog.get("m"))
     assert str(tmp_path / "models/Some-8B") in caught.value.message
@@ -147,7 +169,9 @@ def test_a_missing_model_says_where_it_was_looked_for_and_how_to_bring_it(tmp_pa
 
 
 def test_a_missing_package_names_what_to_install(tmp_path: Path) -> None:
-    spec = load_catalog(workspace(tmp_path, f"m:\n  package: {{name: not_there_at_all}}\n{ENTRY}")).get("m")
+    spec = load_catalog(
+        workspace(tmp_path, f"m:\n  package: {{name: not_there_at_all}}\n{ENTRY}")
+    ).get("m")
     with pytest.raises(ModelError) as caught:
         checked(spec)
     assert caught.value.hint == "pip install not-there-at-all"
@@ -168,23 +192,40 @@ def test_an_endpoint_has_no_directory_but_a_digest(tmp_path: Path) -> None:
 def test_memory_is_computed_from_parameters_unless_given(tmp_path: Path) -> None:
     text = f"m:\n  path: x\n  parameters: 8000000000\n  memory_gib: {{int4: 5.0}}\n{ENTRY}"
     memory = load_catalog(workspace(tmp_path, text)).get("m").memory_gib
-    assert {"bf16": pytest.approx(14.90, abs=0.01), "fp8": pytest.approx(7.45, abs=0.01), "int4": 5.0} == memory
+    assert {
+        "bf16": pytest.approx(14.90, abs=0.01),
+        "fp8": pytest.approx(7.45, abs=0.01),
+        "int4": 5.0,
+    } == memory
     assert load_catalog(workspace(tmp_path, f"m:\n  path: x\n{ENTRY}")).get("m").memory_gib == {}
 
 
-# --- digests ---------------------------------------------------------------------------------------------------------
+# --- digests
+# ---------------------------------------------------------------------------------------------------------
 
 
 def test_altered_missing_and_added_files_are_named(model: Path, tmp_path: Path) -> None:
     before = {**file_digests(model), "gone.json": "0" * 64}
-    spec = catalog.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x", sha256=before)
-    old = catalog.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x").digest
+    spec = catalog.ModelSpec(
+        name="m", path=str(model), roles=["teacher"], context=64, licence="x", sha256=before
+    )
+    old = catalog.ModelSpec(
+        name="m", path=str(model), roles=["teacher"], context=64, licence="x"
+    ).digest
     dump(model / "tokenizer_config.json", {"chat_template": "another"})
     (model / "chat_template.jinja").write_text("new")
     (model / "README.md").write_text("shapes no answer")
     problems = verify(spec)
-    assert [p.split(":")[0] for p in problems] == ["gone.json", "chat_template.jinja", "tokenizer_config.json"]
-    assert [words for words in ("missing", "not among", "altered") if not any(words in p for p in problems)] == []
+    assert [p.split(":")[0] for p in problems] == [
+        "gone.json",
+        "chat_template.jinja",
+        "tokenizer_config.json",
+    ]
+    assert [
+        words
+        for words in ("missing", "not among", "altered")
+        if not any(words in p for p in problems)
+    ] == []
     assert old != spec.digest
 
 
@@ -235,7 +276,8 @@ def test_a_broken_or_unwritable_cache_only_costs_time(
     assert expected == durable.sha256(path)
 
 
-# --- add -------------------------------------------------------------------------------------------------------------
+# --- add
+# -------------------------------------------------------------------------------------------------------------
 
 
 def test_add_appends_an_entry_and_keeps_the_rest(model: Path, tmp_path: Path) -> None:
@@ -276,11 +318,17 @@ def test_add_refuses_names_in_use_bad_names_and_unsound_models(model: Path, tmp_
 
 def test_add_refuses_a_file_that_cannot_be_appended_to(model: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="cannot be appended"):
-        add_model(workspace(tmp_path, "{old: {path: x, roles: [teacher], context: 64, licence: x}}"), "new", model)
+        add_model(
+            workspace(tmp_path, "{old: {path: x, roles: [teacher], context: 64, licence: x}}"),
+            "new",
+            model,
+        )
 
 
 def test_facts_of_encoders_shards_and_nested_configurations(model: Path) -> None:
-    dump(model / "config.json", {"model_type": "x", "text_config": {"max_position_embeddings": 4096}})
+    dump(
+        model / "config.json", {"model_type": "x", "text_config": {"max_position_embeddings": 4096}}
+    )
     (model / "README.md").write_text("---\nlicense: other\nlicense_name: qwen\n---\n")
     (model / "tokenizer_config.json").unlink()
     shard(model, SHARDS)
@@ -300,7 +348,8 @@ def test_facts_of_encoders_shards_and_nested_configurations(model: Path) -> None
     assert (facts.context, facts.chat, facts.encoder) == (256, True, True)
 
 
-# --- the models.yaml that we ship ------------------------------------------------------------------------------------
+# --- the models.yaml that we ship
+# ------------------------------------------------------------------------------------
 
 SHIPPED = load_catalog(ROOT)
 PACKAGED = [name for name, spec in SHIPPED.models.items() if spec.package]
@@ -314,13 +363,17 @@ def test_shipped_entries_are_many_and_complete() -> None:
         assert spec.path == str(ROOT / "models" / spec.source.rsplit("/", 1)[1])
         assert all((spec.licence, spec.obligations, spec.parameters, spec.context))
         assert {"bf16", "fp8", "int4"} == set(spec.memory_gib)
-    assert [role for role in ("teacher", "student", "encoder", "judge") if not SHIPPED.names(role)] == []  # type: ignore[arg-type]
+    assert [
+        role for role in ("teacher", "student", "encoder", "judge") if not SHIPPED.names(role)
+    ] == []  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", PACKAGED)
 def test_packaged_models_are_sound_and_their_digests_right(name: str) -> None:
     spec = SHIPPED.get(name)
-    assert spec.sha256, f"fill it with: from localinstruct.models.catalog import *; print(sha256_block({name!r}))"
+    assert spec.sha256, (
+        f"fill it with: from localinstruct.models.catalog import *; print(sha256_block({name!r}))"
+    )
     assert verify(spec) == []
 
 

@@ -1,4 +1,5 @@
-"""nano-chat: a chat template named in models.yaml, from its text to an answer of the real server."""
+"""nano-chat: a chat template named in models.yaml, from its text to an answer of the real
+server."""
 
 import asyncio
 from pathlib import Path
@@ -19,7 +20,12 @@ from tests.support.nano_server import ROOT, SERVED, nano_workspace
 from tests.support.openai_server import chat, completion, serving_script
 
 SPEC = load_catalog(ROOT).get("nano-chat")
-PREAMBLE = (ROOT / "localinstruct/methods/prompts/alpaca_nano.txt").read_text("utf-8").strip().format(count=20)
+PREAMBLE = (
+    (ROOT / "localinstruct/methods/prompts/alpaca_nano.txt")
+    .read_text("utf-8")
+    .strip()
+    .format(count=20)
+)
 
 
 def rendered(*turns: tuple[str, str]) -> str:
@@ -37,16 +43,22 @@ def test_a_question_becomes_an_item_of_the_list_the_nano_teacher_knows() -> None
 
 def test_what_follows_a_blank_line_is_the_items_input_and_earlier_turns_are_items() -> None:
     asked = rendered(
-        ("system", "Be brief."), ("user", "Sort the numbers.\n\n3, 1"), ("assistant", "1, 3"), ("user", "And 5, 4?")
+        ("system", "Be brief."),
+        ("user", "Sort the numbers.\n\n3, 1"),
+        ("assistant", "1, 3"),
+        ("user", "And 5, 4?"),
     )
     assert asked == (
-        f"Be brief.\n{PREAMBLE}\n\n###\n1. Instruction: Sort the numbers.\n1. Input:\n3, 1\n1. Output:\n1, 3\n"
+        f"Be brief.\n{PREAMBLE}\n\n###\n1. Instruction: Sort the numbers.\n1. Input:\n3, 1\n1. "
+        "Output:\n1, 3\n"
         "###\n2. Instruction: And 5, 4?\n2. Input:\n<noinput>\n2. Output:\n"
     )
 
 
 def test_the_server_gets_the_template_and_the_digest_tells_it() -> None:
-    command = vllm_command(Server(Path("m"), "n", Serve(), Path(), "vllm", Silent(), chat_template="x"), Path("f/s"))
+    command = vllm_command(
+        Server(Path("m"), "n", Serve(), Path(), "vllm", Silent(), chat_template="x"), Path("f/s")
+    )
     assert command[command.index("--chat-template") + 1] == "f/chat_template.jinja"
     bare = load_catalog(ROOT).get("nano-teacher")
     other = SPEC.model_copy(update={"chat_template": "{{ messages }}"})
@@ -75,7 +87,10 @@ def test_a_template_is_looked_at_before_it_is_served(tmp_path: Path) -> None:
 
 
 def test_a_template_file_is_relative_to_models_yaml_and_needs_a_chat(tmp_path: Path) -> None:
-    text = "m: {path: m, roles: [teacher], chat: true, context: 64, licence: x, chat_template: t.jinja}"
+    text = (
+        "m: {path: m, roles: [teacher], chat: true, context: 64, licence: x, chat_template: "
+        "t.jinja}"
+    )
     (tmp_path / "models.yaml").write_text(text)
     assert load_catalog(tmp_path).get("m").chat_template == str(tmp_path / "t.jinja")
     (tmp_path / "models.yaml").write_text(text.replace("chat: true", "chat: false"))
@@ -110,13 +125,19 @@ def test_the_nano_teacher_answers_chats(nano_server: str, tmp_path: Path) -> Non
     sampling = Sampling(temperature=0, max_tokens=60)
 
     async def ask(*prompts: Prompt) -> list[Completion]:
-        client = Client(nano_server, SERVED, chat=True, sampling=sampling, timeout=60, stop=spec.stop)
+        client = Client(
+            nano_server, SERVED, chat=True, sampling=sampling, timeout=60, stop=spec.stop
+        )
         answers = [(await client.complete(prompt))[0] for prompt in prompts]
         await client.close()
         return answers
 
     month = Message("user", "Which month comes after March?")
-    chain = (month, Message("assistant", "April"), Message("user", "Pick the greatest number in the list.\n\n4, 10, 6"))
+    chain = (
+        month,
+        Message("assistant", "April"),
+        Message("user", "Pick the greatest number in the list.\n\n4, 10, 6"),
+    )
     answers = asyncio.run(ask(Prompt(messages=(month,)), Prompt(messages=chain)))
     assert [answer.finish_reason for answer in answers] == ["stop", "stop"]
     assert [answer.text.strip() for answer in answers] == ["April", "10"]

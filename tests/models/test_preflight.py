@@ -125,9 +125,13 @@ def test_there_are_enough_unsound_models() -> None:
 def test_unsound_models_are_refused_before_anything_loads(model: Path) -> None:
     """By the gate that every stage passes, with its exit code; not only by the list of problems."""
     refused = 0
-    for spoil, reason in (BAD[kind] for kind in ("code", "pickled.bin", "auto_map in config", "a link out", "gguf")):
+    for spoil, reason in (
+        BAD[kind] for kind in ("code", "pickled.bin", "auto_map in config", "a link out", "gguf")
+    ):
         spoil(model)
-        spec = catalog.ModelSpec(name="m", path=str(model), roles=["teacher"], context=64, licence="x")
+        spec = catalog.ModelSpec(
+            name="m", path=str(model), roles=["teacher"], context=64, licence="x"
+        )
         with pytest.raises(ModelError) as caught:
             checked(spec)
         assert caught.value.exit_code == 3
@@ -159,7 +163,9 @@ def test_honest_templates_pass_the_trial() -> None:
 def test_oversized_json_is_refused_unread(model: Path) -> None:
     with (model / "tokenizer.json").open("r+b") as file:
         file.truncate(2**30)  # sparse
-    assert inspect(model) == ["tokenizer.json: expected at most 64 MiB of JSON, found 1,073,741,824 bytes"]
+    assert inspect(model) == [
+        "tokenizer.json: expected at most 64 MiB of JSON, found 1,073,741,824 bytes"
+    ]
 
 
 def test_all_problems_are_named_at_once(model: Path) -> None:
@@ -170,7 +176,9 @@ def test_all_problems_are_named_at_once(model: Path) -> None:
     with pytest.raises(ModelError) as caught:
         checked(spec)
     assert "3 problems" in caught.value.message
-    assert all(name in caught.value.message for name in ("config.json", "a.py", "b.bin", str(model)))
+    assert all(
+        name in caught.value.message for name in ("config.json", "a.py", "b.bin", str(model))
+    )
     assert len(verify(spec)) == 3
 
 
@@ -202,7 +210,9 @@ def test_init_is_allowed_in_a_package_only(model: Path) -> None:
     assert inspect(model, packaged=True) == []
     assert len(inspect(model)) == 2
     (model / "more.py").touch()
-    assert inspect(model, packaged=True) == ["more.py: code; a model must run without any of its own"]
+    assert inspect(model, packaged=True) == [
+        "more.py: code; a model must run without any of its own"
+    ]
 
 
 def test_a_linked_model_directory_is_followed(model: Path, tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""The task grammar answers its own tasks, the shipped files are what the code writes, and the models can be built.
+"""The task grammar answers its own tasks, the shipped files are what the code writes, and the
+models can be built.
 
 Run alone: python -m pytest tests/nano/test_nano.py
 """
@@ -18,7 +19,20 @@ ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "localinstruct" / "nano" / "weights"
 FAMILIES = sorted(families())
 NOT_IN_INSTRUCTIONS = set(
-    ["image", "images", "picture", "file", "files", "map", "draw", "plot", "graph", "music", "video", "audio"]
+    [
+        "image",
+        "images",
+        "picture",
+        "file",
+        "files",
+        "map",
+        "draw",
+        "plot",
+        "graph",
+        "music",
+        "video",
+        "audio",
+    ]
 )
 
 
@@ -55,7 +69,9 @@ def test_tasks_would_pass_the_filters(name: str) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_every_phrasing_is_used(name: str) -> None:
     assert len(families()[name].phrasings) >= 4
-    assert len({p.instruction for p in families()[name].phrasings}) == len(families()[name].phrasings)
+    assert len({p.instruction for p in families()[name].phrasings}) == len(
+        families()[name].phrasings
+    )
 
 
 def test_tasks_repeat_by_seed() -> None:
@@ -66,7 +82,12 @@ def test_tasks_repeat_by_seed() -> None:
 
 
 def test_other_texts_are_not_ours() -> None:
-    for text in ("Write a poem about the sea.", "What is the plural of blorf?", "What is the capital of Atlantis?", ""):
+    for text in (
+        "Write a poem about the sea.",
+        "What is the plural of blorf?",
+        "What is the capital of Atlantis?",
+        "",
+    ):
         assert recognise(text, "") is None
         assert check(text, "", "anything") is None
     assert check("What is the opposite of hot?", "", "cold") is True
@@ -79,8 +100,12 @@ def test_facts_agree_with_each_other() -> None:
 
 
 def test_shipped_tasks_are_what_the_grammar_writes() -> None:
-    assert (ROOT / "seeds" / "nano_seed_tasks.jsonl").read_text("utf-8") == seeds.as_jsonl(seeds.seed_tasks())
-    assert (ROOT / "seeds" / "nano_eval_tasks.jsonl").read_text("utf-8") == seeds.as_jsonl(seeds.eval_tasks())
+    assert (ROOT / "seeds" / "nano_seed_tasks.jsonl").read_text("utf-8") == seeds.as_jsonl(
+        seeds.seed_tasks()
+    )
+    assert (ROOT / "seeds" / "nano_eval_tasks.jsonl").read_text("utf-8") == seeds.as_jsonl(
+        seeds.eval_tasks()
+    )
 
 
 def test_held_out_tasks_are_held_out() -> None:
@@ -98,7 +123,12 @@ def test_lists_mix_families_and_are_read_back() -> None:
     assert all(items(completion, first=1))
     assert len(items(completion, first=1)) == 20
     report = list_report([text.partition("4. Instruction:")[2]])
-    assert (report.items, report.well_formed, report.recognised, report.right) == (17, 1.0, 1.0, 1.0)
+    assert (report.items, report.well_formed, report.recognised, report.right) == (
+        17,
+        1.0,
+        1.0,
+        1.0,
+    )
 
 
 def test_the_prompt_is_open_at_the_next_task() -> None:
@@ -116,7 +146,13 @@ def test_student_pages_never_show_the_formats_of_fine_tuning() -> None:
 
 
 def test_shipped_models_are_small_and_plain() -> None:
-    expected = {"config.json", "generation_config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json"}
+    expected = {
+        "config.json",
+        "generation_config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+    }
     for name in ("teacher", "student"):
         assert {path.name for path in (WEIGHTS / name).iterdir()} == expected
         assert "auto_map" not in (WEIGHTS / name / "config.json").read_text("utf-8")
@@ -129,7 +165,10 @@ def test_micro_build_gives_models_that_load(tmp_path: Path) -> None:
 
     seen: list[tuple[int, int]] = []
     build_nano(
-        tmp_path, size="micro", seed=1, progress=lambda step, total, loss, speed, eta: seen.append((step, total))
+        tmp_path,
+        size="micro",
+        seed=1,
+        progress=lambda step, total, loss, speed, eta: seen.append((step, total)),
     )
     assert seen
     for name in ("teacher", "student"):

@@ -1,4 +1,5 @@
-"""The audit hook's notes of the programs that our processes start, by whatever call, and of what it cannot see."""
+"""The audit hook's notes of the programs that our processes start, by whatever call, and of what it
+cannot see."""
 
 import json
 from pathlib import Path
@@ -40,13 +41,19 @@ if pid == 0: os.execv("/bin/true", [b"true", b"--execv"])
 os.waitpid(pid, 0)
 """
     found = told(code, tmp_path)
-    search = [target for event, target in found if event == "os.exec" and target.endswith("--spawnlp")]
+    search = [
+        target for event, target in found if event == "os.exec" and target.endswith("--spawnlp")
+    ]
     assert len(search) == 1  # though PATH has more folders
     assert search[0].startswith("/")
     assert [entry for entry in found if entry[1] != search[0]] == [
-        ["os.system", "true --system"], ["os.posix_spawn", "/bin/true --posix"], ["os.fork", "fork number 1 of this process"],
-        ["subprocess.Popen", "true --run"], ["os.forkpty", "fork number 2 of this process"], ["os.exec", "/bin/true --execv"],
-    ]  # fmt: skip
+        ["os.system", "true --system"],
+        ["os.posix_spawn", "/bin/true --posix"],
+        ["os.fork", "fork number 1 of this process"],
+        ["subprocess.Popen", "true --run"],
+        ["os.forkpty", "fork number 2 of this process"],
+        ["os.exec", "/bin/true --execv"],
+    ]
 
 
 def test_a_program_started_by_subprocess_is_noted_once_however_it_does_it(tmp_path: Path) -> None:
@@ -56,7 +63,10 @@ subprocess.run(["/bin/true", "plain"])
 subprocess.run(["/bin/true", "spawned"], close_fds=False)
 assert subprocess._USE_POSIX_SPAWN
 """
-    assert told(code, tmp_path) == [["subprocess.Popen", "/bin/true plain"], ["subprocess.Popen", "/bin/true spawned"]]
+    assert told(code, tmp_path) == [
+        ["subprocess.Popen", "/bin/true plain"],
+        ["subprocess.Popen", "/bin/true spawned"],
+    ]
 
 
 def test_many_forks_are_a_few_entries_with_their_number(tmp_path: Path) -> None:
@@ -66,7 +76,9 @@ for _ in range(100):
     if child == 0: os._exit(0)
     os.waitpid(child, 0)
 """
-    assert told(code, tmp_path) == [["os.fork", f"fork number {2**n} of this process"] for n in range(7)]
+    assert told(code, tmp_path) == [
+        ["os.fork", f"fork number {2**n} of this process"] for n in range(7)
+    ]
 
 
 def test_a_fork_notes_attempts_even_if_a_thread_was_writing_at_that_moment(tmp_path: Path) -> None:
@@ -91,12 +103,14 @@ os._exit(0)
 """
     entries = noted(code, tmp_path)
     assert [(entry["kind"], entry["target"]) for entry in entries] == [
-        ("child", "fork number 1 of this process"), ("attempt", "192.0.2.1 port 443"),
-    ]  # fmt: skip
+        ("child", "fork number 1 of this process"),
+        ("attempt", "192.0.2.1 port 443"),
+    ]
 
 
 def test_what_it_cannot_see_is_what_it_says_it_cannot(tmp_path: Path) -> None:
-    """ctypes, C's own system(), another program's socket, a spawned worker: no entry but the start of the one program."""
+    """ctypes, C's own system(), another program's socket, a spawned worker: no entry but the start
+    of the one program."""
     code = """
 import multiprocessing
 libc = ctypes.CDLL(None)

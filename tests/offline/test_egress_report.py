@@ -1,4 +1,5 @@
-"""The egress report: what it says is what happened, and no byte of it or of its files can change unnoticed."""
+"""The egress report: what it says is what happened, and no byte of it or of its files can change
+unnoticed."""
 
 import json
 import random
@@ -58,7 +59,11 @@ def make_run(folder: Path) -> Path:
     (run / "dataset" / "train.jsonl").write_text('{"instruction": "Name a colour."}\n' * 9)
     (run / "dataset" / "held_out.jsonl").write_text('{"instruction": "Name a river."}\n')
     (run / "adapter" / "adapter_model.safetensors").write_bytes(bytes(range(256)))
-    for name in ("student/model.safetensors", "evaluation/answers.jsonl", "evaluation/comparisons/other.json"):
+    for name in (
+        "student/model.safetensors",
+        "evaluation/answers.jsonl",
+        "evaluation/comparisons/other.json",
+    ):
         (run / name).parent.mkdir(exist_ok=True)
         (run / name).write_text(f"what {name} holds\n")
     return run
@@ -66,7 +71,8 @@ def make_run(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def sealed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run made inside the seal, with attempts to leave and its report; not to be changed by tests."""
+    """A run made inside the seal, with attempts to leave and its report; not to be changed by
+    tests."""
     folder = tmp_path_factory.mktemp("sealed")
     run = make_run(folder)
     assert output(SEALED_RUN, str(run), tmp=folder).startswith("sealed: own namespaces")
@@ -93,10 +99,19 @@ def test_report_says_what_happened(sealed: Path) -> None:
     assert session["seal"]["sealed"] is True
     assert len([c for c in session["seal"]["checks"] if c["must"] == "work" and c["ok"]]) == 3
     assert len([c for c in session["seal"]["checks"] if c["must"] == "fail" and c["ok"]]) >= 16
-    assert selftest.REQUIRED.items() <= {c["name"]: c["must"] for c in session["seal"]["checks"]}.items()
+    assert (
+        selftest.REQUIRED.items()
+        <= {c["name"]: c["must"] for c in session["seal"]["checks"]}.items()
+    )
     assert list(session["before"]["interfaces"]) == list(session["after"]["interfaces"]) == ["lo"]
-    assert session["before"]["interfaces"]["lo"]["sent_bytes"] > 0  # the self-test over loopback: the counter counts
-    assert session["before"]["namespaces"] == session["after"]["namespaces"] == session["seal"]["namespaces"]
+    assert (
+        session["before"]["interfaces"]["lo"]["sent_bytes"] > 0
+    )  # the self-test over loopback: the counter counts
+    assert (
+        session["before"]["namespaces"]
+        == session["after"]["namespaces"]
+        == session["seal"]["namespaces"]
+    )
     assert session["environment"]["deviations"] == []
     assert session["environment"]["switches"]["HF_HUB_OFFLINE"] == "1"
     assert session["machine"]["kernel"]
@@ -106,11 +121,20 @@ def test_report_says_what_happened(sealed: Path) -> None:
 
 
 @needs_namespaces
-def test_attempts_are_there_with_stack_and_package_and_the_kernel_counts_the_rest(sealed: Path) -> None:
+def test_attempts_are_there_with_stack_and_package_and_the_kernel_counts_the_rest(
+    sealed: Path,
+) -> None:
     body = body_of(sealed)
     targets = [entry["target"] for entry in body["attempts"]]
-    assert targets == ["192.0.2.1 port 443", "look-up of phone-home.example", "socket of family 40", "192.0.2.9 port 2"]
-    assert len({entry["pid"] for entry in body["attempts"]}) == 2  # the stage is a child of ours, with its own audit hook
+    assert targets == [
+        "192.0.2.1 port 443",
+        "look-up of phone-home.example",
+        "socket of family 40",
+        "192.0.2.9 port 2",
+    ]
+    assert (
+        len({entry["pid"] for entry in body["attempts"]}) == 2
+    )  # the stage is a child of ours, with its own audit hook
     assert all(entry["stack"] and entry["package"] for entry in body["attempts"])
     [session] = body["sessions"]
     refused = sum(egress_report._refused(session))
@@ -124,18 +148,32 @@ def test_attempts_are_there_with_stack_and_package_and_the_kernel_counts_the_res
 @needs_namespaces
 def test_text_says_the_same(sealed: Path) -> None:
     text = (sealed / egress_report.TEXT).read_text()
-    for words in ("Verdict: sealed throughout", "look-up of phone-home.example, by __main__", "interface lo:",
-                  "root of this machine", "Not seen by the audit hook: what ctypes", "It is the wall that holds these back.",
-                  "localinstruct verify-report egress.json", "dataset/train.jsonl", "switches: all as they must be"):  # fmt: skip
+    for words in (
+        "Verdict: sealed throughout",
+        "look-up of phone-home.example, by __main__",
+        "interface lo:",
+        "root of this machine",
+        "Not seen by the audit hook: what ctypes",
+        "It is the wall that holds these back.",
+        "localinstruct verify-report egress.json",
+        "dataset/train.jsonl",
+        "switches: all as they must be",
+    ):
         assert words in text
     assert signing.public_key(sealed / egress_report.JSON) in text
 
 
 def unnoticed(path: Path, raw: bytes, places: range) -> list[tuple[int, bytes]]:
-    """Damage at these places that `unseal_file` does not find: a flipped bit, another case, a byte lost or doubled."""
+    """Damage at these places that `unseal_file` does not find: a flipped bit, another case, a byte
+    lost or doubled."""
     found = []
     for place in places:
-        for other in (bytes([raw[place] ^ 1]), bytes([raw[place] ^ 0x20]), b"", raw[place : place + 1] * 2):
+        for other in (
+            bytes([raw[place] ^ 1]),
+            bytes([raw[place] ^ 0x20]),
+            b"",
+            raw[place : place + 1] * 2,
+        ):
             path.write_bytes(raw[:place] + other + raw[place + 1 :])
             if not signing.unseal_file(path)[1]:
                 found.append((place, other))
@@ -179,7 +217,9 @@ def test_every_changed_file_is_found_and_named(own: Path) -> None:
         raw = file.read_bytes()
         for _ in range(20):
             place = rng.randrange(len(raw))
-            file.write_bytes(raw[:place] + bytes([raw[place] ^ (1 << rng.randrange(8))]) + raw[place + 1 :])
+            file.write_bytes(
+                raw[:place] + bytes([raw[place] ^ (1 << rng.randrange(8))]) + raw[place + 1 :]
+            )
             [problem] = egress_report.verify(path)
             assert problem.startswith(f"{file}: not the file")
         for other in (raw + b"x", raw[:-1], b""):
@@ -200,7 +240,9 @@ def test_what_a_report_vouches_for_is_what_a_bundle_carries(own: Path, tmp_path:
     egress_report.write(own, {})
     (own / "run.sqlite").write_bytes(b"")
     carried = {item.path.removeprefix("runs/demo/") for item in run_items(own)}
-    assert carried - {egress_report.JSON, egress_report.TEXT} == {entry["path"] for entry in body_of(own)["files"]}
+    assert carried - {egress_report.JSON, egress_report.TEXT} == {
+        entry["path"] for entry in body_of(own)["files"]
+    }
     for name in carried:
         (tmp_path / "there" / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(own / name, tmp_path / "there" / name)
@@ -212,7 +254,9 @@ def test_report_is_chained_to_the_product_of_the_dataset_stage(own: Path) -> Non
 
     egress_report.write(own, {})
     names = ("train.jsonl", "held_out.jsonl")
-    assert body_of(own)["dataset_product"] == digest({name: sha256(own / "dataset" / name) for name in names})
+    assert body_of(own)["dataset_product"] == digest(
+        {name: sha256(own / "dataset" / name) for name in names}
+    )
 
 
 def test_reports_are_chained_to_the_one_before(own: Path) -> None:
@@ -276,10 +320,20 @@ def test_stripped_signature_is_noticed(own: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{}", b"[]", b"null", b"\xff\xfe", b"{" * 100_000, b'{"body": [], "sha256": "", "signature": null}',
-     b'{"body": {"format": 1}, "sha256": "", "signature": null}', b'{"body": {"format": 9}, "sha256": 1, "signature": 1}',
-     b'{"body": NaN, "sha256": "", "signature": null}', b'{"body": {"a": 1e999}, "sha256": "", "signature": []}'],
-)  # fmt: skip
+    [
+        b"",
+        b"{}",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b"{" * 100_000,
+        b'{"body": [], "sha256": "", "signature": null}',
+        b'{"body": {"format": 1}, "sha256": "", "signature": null}',
+        b'{"body": {"format": 9}, "sha256": 1, "signature": 1}',
+        b'{"body": NaN, "sha256": "", "signature": null}',
+        b'{"body": {"a": 1e999}, "sha256": "", "signature": []}',
+    ],
+)
 def test_anything_else_is_a_problem_and_no_traceback(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / egress_report.JSON
     path.write_bytes(content)
@@ -297,7 +351,10 @@ def test_path_that_leads_out_is_refused(own: Path) -> None:
     body = body_of(own)
     body["files"].append({"path": "../../../etc/hostname", "bytes": 1, "sha256": "0"})
     signing.seal_file(own / egress_report.JSON, body)
-    assert any("leads out of the run" in problem for problem in egress_report.verify(own / egress_report.JSON))
+    assert any(
+        "leads out of the run" in problem
+        for problem in egress_report.verify(own / egress_report.JSON)
+    )
 
 
 def test_lies_of_a_signed_report_about_its_own_facts_are_found(own: Path) -> None:
@@ -309,7 +366,8 @@ def test_lies_of_a_signed_report_about_its_own_facts_are_found(own: Path) -> Non
     body["stages"]["generate"]["sealed"] = True
     signing.seal_file(own / egress_report.JSON, body)
     assert any(
-        "does not follow from the sessions" in problem for problem in egress_report.verify(own / egress_report.JSON)
+        "does not follow from the sessions" in problem
+        for problem in egress_report.verify(own / egress_report.JSON)
     )
 
 
@@ -329,19 +387,31 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
     "no checks": (lambda s: s["seal"].update(checks=[]), "it has no checks at all"),
     "no positive control": (
         lambda s: s["seal"].update(checks=[c for c in s["seal"]["checks"] if c["must"] == "fail"]),
-        "a check is missing: TCP over loopback (must work), UDP over loopback (must work), unix socket (must work)"),
+        "a check is missing: TCP over loopback (must work), UDP over loopback (must work), unix "
+        "socket (must work)",
+    ),
     "nothing must fail": (
         lambda s: s["seal"].update(checks=[c for c in s["seal"]["checks"] if c["must"] == "work"]),
-        "a check is missing: TCP (must fail), TCP over IPv6 (must fail)"),
+        "a check is missing: TCP (must fail), TCP over IPv6 (must fail)",
+    ),
     "one left out": (lambda s: s["seal"]["checks"].pop(7), "a check is missing: "),
     "another must": (lambda s: s["seal"]["checks"][5].update(must="work"), "a check is missing: "),
     "a check failed": (lambda s: s["seal"]["checks"][4].update(ok=False), "a check failed: "),
-    "an interface before": (lambda s: s["before"]["interfaces"].update(eth0=OUT), "eth0 (82,082 packets sent)"),
-    "an interface after": (lambda s: s["after"]["interfaces"].update(eth0=OUT), "eth0 (82,082 packets sent)"),
+    "an interface before": (
+        lambda s: s["before"]["interfaces"].update(eth0=OUT),
+        "eth0 (82,082 packets sent)",
+    ),
+    "an interface after": (
+        lambda s: s["after"]["interfaces"].update(eth0=OUT),
+        "eth0 (82,082 packets sent)",
+    ),
     "no loopback": (lambda s: s["after"].update(interfaces={}), "it shows no loopback interface"),
-    "other namespaces": (lambda s: s["after"]["namespaces"].update(net="net:[1]"), "it did not stay in the namespaces"),
+    "other namespaces": (
+        lambda s: s["after"]["namespaces"].update(net="net:[1]"),
+        "it did not stay in the namespaces",
+    ),
     "only its headline": (lambda s: s["seal"].update(sealed=False), "its seal is False"),
-}  # fmt: skip
+}
 """What a forger left over -> what is to be said of it."""
 
 
@@ -350,7 +420,8 @@ FORGERIES: dict[str, tuple[Forge, str]] = {
 def test_a_session_that_contradicts_its_claim_is_never_called_sealed(
     name: str, sealed: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Signed anew by a key of the forger's own, with a text to match, so that nothing but the claim itself is wrong."""
+    """Signed anew by a key of the forger's own, with a text to match, so that nothing but the claim
+    itself is wrong."""
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "forger"))
     forge, said = FORGERIES[name]
     run = tmp_path / "demo"
@@ -360,7 +431,10 @@ def test_a_session_that_contradicts_its_claim_is_never_called_sealed(
     for stage in body["stages"].values():
         stage["sealed"] = sessions.is_covered(stage["began"], stage["finished"], body["sessions"])
     signing.seal_file(run / egress_report.JSON, body)
-    text = "\n".join(egress_report.render(body_of(run), signing.public_key(run / egress_report.JSON))) + "\n"
+    text = (
+        "\n".join(egress_report.render(body_of(run), signing.public_key(run / egress_report.JSON)))
+        + "\n"
+    )
     (run / egress_report.TEXT).write_text(text)
     [problem] = egress_report.verify(run / egress_report.JSON)
     assert "session 1 says it was sealed, but" in problem
@@ -371,11 +445,15 @@ def test_a_session_that_contradicts_its_claim_is_never_called_sealed(
 
 
 def test_an_open_run_dressed_up_as_a_sealed_one_is_found(own: Path, tmp_path: Path) -> None:
-    """The forgery that was once approved: sealed set to true in the report of an open run, and no check to show for it."""
+    """The forgery that was once approved: sealed set to true in the report of an open run, and no
+    check to show for it."""
     assert python(OPEN_RUN, str(own), tmp=tmp_path).returncode == 0
     body = body_of(own)
     for session in body["sessions"]:
-        session["seal"] |= {"sealed": True, "headline": "sealed: own namespaces; 16 ways out tried, 16 held back"}
+        session["seal"] |= {
+            "sealed": True,
+            "headline": "sealed: own namespaces; 16 ways out tried, 16 held back",
+        }
         session["after"]["interfaces"]["eth0"] = OUT
     for stage in body["stages"].values():
         stage["sealed"] = True
@@ -392,7 +470,9 @@ def test_an_open_run_dressed_up_as_a_sealed_one_is_found(own: Path, tmp_path: Pa
 def verify_report(*words: str) -> tuple[int, str]:
     """Exit code and words, on one line, of `localinstruct verify-report`."""
     done = CliRunner().invoke(app, ["verify-report", *words])
-    return done.exit_code, " ".join(done.output.split()) + (str(done.exception) if done.exit_code == 1 else "")
+    return done.exit_code, " ".join(done.output.split()) + (
+        str(done.exception) if done.exit_code == 1 else ""
+    )
 
 
 @needs_namespaces
@@ -400,33 +480,52 @@ def test_the_command_says_the_verdict_and_who_signed(sealed: Path, tmp_path: Pat
     """As docs/air-gap.md has it: the key goes into a file, and the file is what --key takes."""
     path, signer = str(sealed / egress_report.JSON), signing.public_key(sealed / egress_report.JSON)
     code, said = verify_report(path)
-    assert (code, "Verdict: sealed throughout" in said, "ORIGIN UNPROVEN" in said) == (0, True, True)
+    assert (code, "Verdict: sealed throughout" in said, "ORIGIN UNPROVEN" in said) == (
+        0,
+        True,
+        True,
+    )
     (tmp_path / "report.key").write_text(f"{signer}\n")
     for key in (signer, signer.upper(), str(tmp_path / "report.key")):
         code, said = verify_report(path, "--key", key)
         assert (code, "Verdict: sealed throughout" in said, "UNPROVEN" in said) == (0, True, False)
         assert f"Signed by the key you named, {signer}" in said
     code, said = verify_report(path, "--key", "0" * 64)
-    assert (code, f"signed by {signer}, expected 000" in said, "Verdict: none." in said) == (1, True, True)
+    assert (code, f"signed by {signer}, expected 000" in said, "Verdict: none." in said) == (
+        1,
+        True,
+        True,
+    )
     assert "sealed throughout" not in said
 
 
 def test_the_command_says_of_an_open_run_that_it_was_not_sealed(own: Path, tmp_path: Path) -> None:
     assert python(OPEN_RUN, str(own), tmp=tmp_path).returncode == 0
     code, said = verify_report(str(own / egress_report.JSON))
-    assert (code, "Verdict: not sealed: nothing is proven" in said, "ORIGIN UNPROVEN" in said) == (0, True, True)
+    assert (code, "Verdict: not sealed: nothing is proven" in said, "ORIGIN UNPROVEN" in said) == (
+        0,
+        True,
+        True,
+    )
     assert "Session 1 was not in the seal (--sealed); within its reach: " in said
 
 
-def test_own_key_is_the_one_that_signs_and_the_form_that_key_takes(own: Path, tmp_path: Path) -> None:
+def test_own_key_is_the_one_that_signs_and_the_form_that_key_takes(
+    own: Path, tmp_path: Path
+) -> None:
     egress_report.write(own, {})
     code, printed = verify_report("--own-key")
     assert (code, printed) == (0, signing.public_key(own / egress_report.JSON))
     (tmp_path / "handed-over.key").write_text(f"{printed}\n")
-    assert verify_report(str(own / egress_report.JSON), "--key", str(tmp_path / "handed-over.key"))[0] == 0
+    assert (
+        verify_report(str(own / egress_report.JSON), "--key", str(tmp_path / "handed-over.key"))[0]
+        == 0
+    )
 
 
-@pytest.mark.parametrize("content", ["", "abc", "0" * 63, "0" * 65, "0" * 64 + "\nmore", "é" * 64, "g" * 64])
+@pytest.mark.parametrize(
+    "content", ["", "abc", "0" * 63, "0" * 65, "0" * 64 + "\nmore", "é" * 64, "g" * 64]
+)
 def test_what_is_no_key_is_a_sentence(content: str, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(content)
     for text in (str(tmp_path / "key"), content or "/", str(tmp_path), f"{tmp_path}/none"):
@@ -463,7 +562,8 @@ views.egress_report(Path(sys.argv[1]))
 
 @needs_namespaces
 def test_a_session_without_the_seal_uncovers_the_stage(tmp_path: Path) -> None:
-    """Half of the rows with the seal, half without: the report must not say sealed, in whichever order."""
+    """Half of the rows with the seal, half without: the report must not say sealed, in whichever
+    order."""
     run = make_run(tmp_path)
     output(SEALED_RUN, str(run), tmp=tmp_path)
     output(OPEN_RUN, str(run), tmp=tmp_path)
@@ -472,9 +572,16 @@ def test_a_session_without_the_seal_uncovers_the_stage(tmp_path: Path) -> None:
     assert sessions.is_covered(first["began"], first["ended"], held)
     assert not sessions.is_covered(first["began"], second["began"], held)
     body = egress_report.build(
-        run, {"generate": (first["began"], second["ended"]), "dataset": (first["began"], first["ended"])}
+        run,
+        {
+            "generate": (first["began"], second["ended"]),
+            "dataset": (first["began"], first["ended"]),
+        },
     )
-    assert egress_report.verdict(body) == "sealed in part; without the seal, or not finished: generate."
+    assert (
+        egress_report.verdict(body)
+        == "sealed in part; without the seal, or not finished: generate."
+    )
 
 
 def session_at(began: float, ended: float | None, sealed: bool) -> dict[str, Any]:
@@ -491,7 +598,10 @@ def session_at(began: float, ended: float | None, sealed: bool) -> dict[str, Any
         ([session_at(20, 30, True)], False),
         ([session_at(0, 5, True), session_at(5.5, 10, True)], True),
         ([session_at(0, 5, False), session_at(5.5, 10, True)], False),
-        ([session_at(0, None, False), session_at(7, 10, True)], False),  # killed: may have worked until the next began
+        (
+            [session_at(0, None, False), session_at(7, 10, True)],
+            False,
+        ),  # killed: may have worked until the next began
         ([session_at(0, 1, False), session_at(2, 10, True)], True),  # over before the stage began
         ([session_at(2, 10, True), session_at(11, None, False)], True),  # after it was finished
         ([session_at(2, None, True)], True),

@@ -1,4 +1,5 @@
-"""Every switch and every removed variable, line by line; that they come first, reach children, and are obeyed."""
+"""Every switch and every removed variable, line by line; that they come first, reach children, and
+are obeyed."""
 
 import ast
 import json
@@ -10,10 +11,22 @@ from localinstruct.errors import RecipeError
 from localinstruct.offline import switches
 from tests.support.sealing import ROOT, needs_namespaces, output
 
-REMOVED = (*switches.REMOVED_NAMES, *switches.PROXIES, *(name.upper() for name in switches.PROXIES), "OPENAI_API_KEY",
-           "OPENAI_BASE_URL", "OTEL_EXPORTER_OTLP_ENDPOINT", "TRACKIO_SPACE_ID", "TRACKIO_SERVER_URL",
-           "KUBEFLOW_TRAINER_SERVER_URL", "ANTHROPIC_API_KEY", "ANTHROPIC_BASE_URL")  # fmt: skip
-HOSTILE = {name: "wrong" for name in switches.SWITCHES} | {name: "http://192.0.2.7:3128" for name in REMOVED}
+REMOVED = (
+    *switches.REMOVED_NAMES,
+    *switches.PROXIES,
+    *(name.upper() for name in switches.PROXIES),
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "TRACKIO_SPACE_ID",
+    "TRACKIO_SERVER_URL",
+    "KUBEFLOW_TRAINER_SERVER_URL",
+    "ANTHROPIC_API_KEY",
+    "ANTHROPIC_BASE_URL",
+)
+HOSTILE = {name: "wrong" for name in switches.SWITCHES} | {
+    name: "http://192.0.2.7:3128" for name in REMOVED
+}
 RECOMMENDED_BLOCK = """
 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 DISABLE_TELEMETRY=1 DO_NOT_TRACK=1
 HF_HUB_DISABLE_UPDATE_CHECK=1 HF_HUB_DISABLE_IMPLICIT_TOKEN=1 HF_HUB_DISABLE_XET=1 HF_UPDATE_DOWNLOAD_COUNTS=0
@@ -66,7 +79,9 @@ def test_switch_is_set_over_a_wrong_value_and_reaches_children(
 ) -> None:
     value, reason = switches.SWITCHES[name]
     assert of_package[name] == value
-    assert {way: environment[name] for way, environment in of_children.items()} == dict.fromkeys(of_children, value)
+    assert {way: environment[name] for way, environment in of_children.items()} == dict.fromkeys(
+        of_children, value
+    )
     assert len(of_children) == 3
     assert len(reason) > 10
 
@@ -96,10 +111,20 @@ def test_variable_is_removed_and_stays_away_from_children(
 def test_every_recommended_switch_is_there() -> None:
     """The list of the research, so that a line cannot be lost unnoticed."""
     assert len(RECOMMENDED) == 30
-    assert {name: value for name, (value, _) in switches.SWITCHES.items() if name in RECOMMENDED} == RECOMMENDED
+    assert {
+        name: value for name, (value, _) in switches.SWITCHES.items() if name in RECOMMENDED
+    } == RECOMMENDED
     assert len(switches.SWITCHES) >= 32
-    assert {"HF_HUB_OFFLINE", "HF_UPDATE_DOWNLOAD_COUNTS", "VLLM_NO_USAGE_STATS", "VLLM_HOST_IP", "DO_NOT_TRACK",
-            "DISABLE_SAFETENSORS_CONVERSION", "USE_HUB_KERNELS", "FLASHINFER_NO_DOWNLOAD"} <= set(switches.SWITCHES)  # fmt: skip
+    assert {
+        "HF_HUB_OFFLINE",
+        "HF_UPDATE_DOWNLOAD_COUNTS",
+        "VLLM_NO_USAGE_STATS",
+        "VLLM_HOST_IP",
+        "DO_NOT_TRACK",
+        "DISABLE_SAFETENSORS_CONVERSION",
+        "USE_HUB_KERNELS",
+        "FLASHINFER_NO_DOWNLOAD",
+    } <= set(switches.SWITCHES)
     assert switches.SWITCHES["VLLM_NO_USAGE_STATS"][0] == "1"  # "true" would not do
 
 
@@ -110,7 +135,8 @@ def test_extra_values_of_a_child_win_over_nothing_else() -> None:
 
 
 def test_switches_come_before_anything_heavy() -> None:
-    """At the first import of each library, wherever in the package it happens, the switches are set already."""
+    """At the first import of each library, wherever in the package it happens, the switches are set
+    already."""
     code = """
 import importlib.abc, json, os, sys
 HEAVY = {"torch", "vllm", "transformers", "trl", "peft", "datasets", "sentence_transformers", "huggingface_hub", "openai"}
@@ -137,18 +163,34 @@ print(json.dumps([early, seen, constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABL
 def test_package_sets_them_in_its_first_statement() -> None:
     """Nothing but the module of the switches is imported before `switches.enforce()`."""
     tree = ast.parse((ROOT / "localinstruct" / "__init__.py").read_text())
-    imported = [ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    imported = [
+        ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     assert imported == ["from localinstruct.offline import switches"]
     assert ast.unparse(tree.body[-1]) == "switches.enforce()"
     below = ast.parse((ROOT / "localinstruct" / "offline" / "switches.py").read_text())
     modules = {
         name.partition(".")[0]
         for node in below.body
-        for name in ([a.name for a in node.names] if isinstance(node, ast.Import) else
-                     [node.module or ""] if isinstance(node, ast.ImportFrom) else [])
-    }  # fmt: skip
-    assert modules <= {"contextlib", "fcntl", "ipaddress", "os", "socket", "struct", "collections", "urllib",
-                       "localinstruct"}  # fmt: skip
+        for name in (
+            [a.name for a in node.names]
+            if isinstance(node, ast.Import)
+            else [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert modules <= {
+        "contextlib",
+        "fcntl",
+        "ipaddress",
+        "os",
+        "socket",
+        "struct",
+        "collections",
+        "urllib",
+        "localinstruct",
+    }
     assert len(modules) >= 5
 
 
@@ -161,7 +203,8 @@ def test_vllm_gets_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def calls(name: str) -> list[tuple[str, dict[str, str]]]:
-    """Every call in the package whose function ends in `name`: (place, keyword arguments as written)."""
+    """Every call in the package whose function ends in `name`: (place, keyword arguments as
+    written)."""
     found = []
     for path in sorted((ROOT / "localinstruct").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text())):
@@ -181,22 +224,35 @@ def calls(name: str) -> list[tuple[str, dict[str, str]]]:
         ("httpx2.Client", "trust_env", "False", 1),
     ],
 )
-def test_our_calls_close_what_no_switch_closes(function: str, keyword: str, value: str | None, least: int) -> None:
+def test_our_calls_close_what_no_switch_closes(
+    function: str, keyword: str, value: str | None, least: int
+) -> None:
     found = calls(function)
-    assert [place for place, words in found if keyword not in words or value not in (None, words[keyword])] == []
+    assert [
+        place
+        for place, words in found
+        if keyword not in words or value not in (None, words[keyword])
+    ] == []
     assert len(found) >= least
 
 
 def test_trainers_report_to_nobody_or_to_files_of_the_run() -> None:
-    """Row 19: both trainers' arguments are made in one place, which reports to none, or to TensorBoard's local files."""
+    """Row 19: both trainers' arguments are made in one place, which reports to none, or to
+    TensorBoard's local files."""
     reports = [words["report_to"] for _, words in calls("config") if "report_to" in words]
     assert reports == ["['tensorboard'] if section.tensorboard else 'none'"]
     assert calls("SFTConfig") == calls("DPOConfig") == []  # never made beside it
 
 
 def test_our_code_makes_none_of_the_calls_that_ignore_the_switches() -> None:
-    """Rows 9, 10, 15 and 17: tiktoken, mistral_common, load_dataset, PEFT's look at the base model."""
-    assert calls("load_dataset") == calls("download_tokenizer_from_hf_hub") == calls("get_encoding") == []
+    """Rows 9, 10, 15 and 17: tiktoken, mistral_common, load_dataset, PEFT's look at the base
+    model."""
+    assert (
+        calls("load_dataset")
+        == calls("download_tokenizer_from_hf_hub")
+        == calls("get_encoding")
+        == []
+    )
     adapters = [words for _, words in calls("save_pretrained") if "save_embedding_layers" in words]
     assert [words["save_embedding_layers"] for words in adapters] == ["False"]
     imported = {
@@ -206,19 +262,43 @@ def test_our_code_makes_none_of_the_calls_that_ignore_the_switches() -> None:
         if isinstance(node, ast.Import)
         for alias in node.names
     }
-    assert imported & {"tiktoken", "mistral_common", "requests", "wandb", "evaluate", "nltk", "kernels"} == set()
+    assert (
+        imported
+        & {"tiktoken", "mistral_common", "requests", "wandb", "evaluate", "nltk", "kernels"}
+        == set()
+    )
     assert len(imported) > 20
 
 
-@pytest.mark.parametrize("url", ["unix:///run/x/vllm.sock", "http://127.0.0.1:8000/v1", "http://[::1]:8000/v1",
-                                 "http://localhost:8000/v1", "http://127.9.9.9:1/v1"])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "unix:///run/x/vllm.sock",
+        "http://127.0.0.1:8000/v1",
+        "http://[::1]:8000/v1",
+        "http://localhost:8000/v1",
+        "http://127.9.9.9:1/v1",
+    ],
+)
 def test_local_endpoints_are_taken(url: str) -> None:
     switches.require_local(url)
 
 
-@pytest.mark.parametrize("url", ["https://127.0.0.1:8000", "http://192.0.2.1:8000/v1", "http://host.example/v1",
-                                 "http://127.0.0.1.host.example/v1", "http://127.0.0.1@host.example/v1", "unix://x.sock",
-                                 "http://0.0.0.0:8000", "http://localhost.host.example", "ftp://127.0.0.1", ""])  # fmt: skip
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://127.0.0.1:8000",
+        "http://192.0.2.1:8000/v1",
+        "http://host.example/v1",
+        "http://127.0.0.1.host.example/v1",
+        "http://127.0.0.1@host.example/v1",
+        "unix://x.sock",
+        "http://0.0.0.0:8000",
+        "http://localhost.host.example",
+        "ftp://127.0.0.1",
+        "",
+    ],
+)
 def test_other_endpoints_are_refused(url: str) -> None:
     with pytest.raises(RecipeError, match="not on this machine"):
         switches.require_local(url)
@@ -245,7 +325,8 @@ print(before, reaches())
 
 @needs_namespaces
 def test_the_template_library_of_gpt_oss_needs_no_file_and_no_network(tmp_path: Path) -> None:
-    """models.yaml says so: its vocabulary, which openai-harmony fetches from the network, is part of oss-harmony."""
+    """models.yaml says so: its vocabulary, which openai-harmony fetches from the network, is part
+    of oss-harmony."""
     pytest.importorskip("openai_harmony")
     code = """
 import os
@@ -256,5 +337,7 @@ import openai_harmony as harmony
 encoding = harmony.load_harmony_encoding(harmony.HarmonyEncodingName.HARMONY_GPT_OSS)
 print(encoding.decode(encoding.encode("Name a river.")))
 """
-    (tmp_path / "tmp").mkdir()  # nothing that was fetched before is found in a new home and folder for temporary files
+    (
+        tmp_path / "tmp"
+    ).mkdir()  # nothing that was fetched before is found in a new home and folder for temporary files
     assert output(code, tmp=tmp_path, env={"TMPDIR": str(tmp_path / "tmp")}) == "Name a river.\n"

@@ -27,7 +27,8 @@ def entered(code: str, *arguments: str, env: Environment = NONE) -> dict[str, ob
 @needs_namespaces
 def test_sealed_means_every_attempt_failed_and_the_same_calls_work_over_loopback() -> None:
     found = entered(
-        "print(json.dumps([found.sealed, found.headline, [[c.name, c.must, c.ok, c.found] for c in found.checks]]))"
+        "print(json.dumps([found.sealed, found.headline, [[c.name, c.must, c.ok, c.found] for c "
+        "in found.checks]]))"
     )
     sealed, headline, checks = found
     assert sealed is True
@@ -36,8 +37,17 @@ def test_sealed_means_every_attempt_failed_and_the_same_calls_work_over_loopback
     worked = {check[0] for check in checks if check[1] == "work"}  # type: ignore[attr-defined]
     failed = {check[0] for check in checks if check[1] == "fail"}  # type: ignore[attr-defined]
     assert worked == {"TCP over loopback", "UDP over loopback", "unix socket"}
-    assert failed >= {"TCP", "UDP", "name lookup", "raw socket", "socket to the hypervisor", "new namespace",
-                      "TCP from a child", "doors to services outside", "network of process 1"}  # fmt: skip
+    assert failed >= {
+        "TCP",
+        "UDP",
+        "name lookup",
+        "raw socket",
+        "socket to the hypervisor",
+        "new namespace",
+        "TCP from a child",
+        "doors to services outside",
+        "network of process 1",
+    }
     assert len(failed) >= 20
 
 
@@ -59,8 +69,12 @@ print(json.dumps({"uid": [os.getuid(), os.geteuid(), os.stat(path).st_uid], "sta
     assert [name for name in state if name.startswith("Cap") and int(state[name], 16)] == []
     assert (state["NoNewPrivs"], state["Seccomp"]) == ("1", "2")
     assert found["child"] == [
-        "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "CapBnd:\t0000000000000000", "NoNewPrivs:\t1", "Seccomp:\t2",
-    ]  # fmt: skip
+        "CapPrm:\t0000000000000000",
+        "CapEff:\t0000000000000000",
+        "CapBnd:\t0000000000000000",
+        "NoNewPrivs:\t1",
+        "Seccomp:\t2",
+    ]
     assert found["interfaces"] == ["lo"]
     assert found["net"] != kernel.namespaces()["net"]
 
@@ -85,7 +99,8 @@ print(json.dumps([child.stdout.strip() or child.stderr, stale.stdout.strip() or 
 
 def test_without_being_asked_nothing_happens() -> None:
     code = (
-        f"{ENTER}n = kernel.namespaces(); s = seal.begin(False); print(s.sealed, n == kernel.namespaces(), s.headline)"
+        f"{ENTER}n = kernel.namespaces(); s = seal.begin(False); print(s.sealed, n == "
+        "kernel.namespaces(), s.headline)"
     )
     assert output(code).strip() == "False True not sealed: environment switches only"
     assert not [line for line in describe(OPEN) if line.startswith("sealed")]
@@ -101,7 +116,10 @@ try: seal.enter()
 except seal.SealError as problem: print(problem.message, "|", before == kernel.namespaces(), flush=True)
 os._exit(0)
 """
-    assert output(code).strip() == "The seal must be entered by a process with one thread; this one has 2. | True"
+    assert (
+        output(code).strip()
+        == "The seal must be entered by a process with one thread; this one has 2. | True"
+    )
 
 
 @pytest.mark.parametrize(
@@ -110,12 +128,23 @@ os._exit(0)
         pytest.param(
             "kernel.own_namespaces = lambda: None; kernel.root_namespaces = lambda: None",
             "network interfaces",
-            marks=pytest.mark.skipif(kernel.interfaces() == ["lo"], reason="there is no network to leave open"),
+            marks=pytest.mark.skipif(
+                kernel.interfaces() == ["lo"], reason="there is no network to leave open"
+            ),
         ),
-        ("backends.harden = lambda families, alone: kernel.forbid_new_privileges()", "new namespace"),
+        (
+            "backends.harden = lambda families, alone: kernel.forbid_new_privileges()",
+            "new namespace",
+        ),
         ("kernel.drop_capabilities = lambda: None", "capabilities"),
-        ("seccomp.program = lambda families, apart: [(seccomp.RETURN, 0, 0, seccomp.ALLOW)]", "new namespace"),
-        ("selftest.loopback_tcp = lambda: selftest.tcp(socket.AF_INET, ('192.0.2.1', 1))", "TCP over loopback"),
+        (
+            "seccomp.program = lambda families, apart: [(seccomp.RETURN, 0, 0, seccomp.ALLOW)]",
+            "new namespace",
+        ),
+        (
+            "selftest.loopback_tcp = lambda: selftest.tcp(socket.AF_INET, ('192.0.2.1', 1))",
+            "TCP over loopback",
+        ),
         ("kernel.open_doors = lambda: ['/run/docker.sock']", "doors to services outside"),
         ("selftest.CHILD = 'raise SystemExit(4)'", "TCP from a child"),
     ],
@@ -152,7 +181,8 @@ except seal.SealError as problem: print(problem.message, problem.hint, sep="\\n"
 
 @needs_namespaces
 def test_given_network_stack_serves_where_own_namespaces_are_forbidden() -> None:
-    """As in a container without network: the filter that is on already refuses our own namespaces."""
+    """As in a container without network: the filter that is on already refuses our own
+    namespaces."""
     code = f"""{ENTER}
 kernel.own_namespaces()
 kernel.forbid_new_privileges()
@@ -206,7 +236,10 @@ backends.BACKENDS = backends.BACKENDS[-1:]
 try: seal.enter()
 except seal.SealError: print("stopped", kernel.state()["Seccomp"])
 """
-    assert output(code).strip() in ("stopped 0", "stopped 2")  # 2: these tests run inside a filter themselves
+    assert output(code).strip() in (
+        "stopped 0",
+        "stopped 2",
+    )  # 2: these tests run inside a filter themselves
 
 
 @pytest.mark.skipif(landlock.abi() < 4, reason="this kernel has no Landlock for TCP")
@@ -301,14 +334,24 @@ print(json.dumps([before, all_calls()]))
 """
     before, after = json.loads(output(code))
     family, forbidden, missing = (
-        "Address family not supported by protocol", "Operation not permitted", "Function not implemented",
-    )  # fmt: skip
+        "Address family not supported by protocol",
+        "Operation not permitted",
+        "Function not implemented",
+    )
     assert before == "done"
     assert after == {
-        "vsock": family, "netlink events": family, "high bits": family, "netlink routes": "done", "unix": "done",
-        "clone3": missing, "io_uring": missing, "clone": forbidden, "terminal": forbidden, "setns": forbidden,
+        "vsock": family,
+        "netlink events": family,
+        "high bits": family,
+        "netlink routes": "done",
+        "unix": "done",
+        "clone3": missing,
+        "io_uring": missing,
+        "clone": forbidden,
+        "terminal": forbidden,
+        "setns": forbidden,
         "unshare": forbidden,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("machine", seccomp.CALLS)
@@ -320,7 +363,10 @@ def test_filter_program_decides_as_written(machine: str, families: tuple[int, ..
 
     def decide(number: int, *arguments: int, arch: int = calls["arch"]) -> int:
         words = {seccomp.NUMBER: number, seccomp.ARCHITECTURE: arch}
-        words |= {seccomp.ARGUMENTS + 8 * i: argument & 0xFFFFFFFF for i, argument in enumerate((*arguments, 0, 0, 0))}
+        words |= {
+            seccomp.ARGUMENTS + 8 * i: argument & 0xFFFFFFFF
+            for i, argument in enumerate((*arguments, 0, 0, 0))
+        }
         at, register = 0, 0
         while True:
             code, true, false, operand = steps[at]
@@ -329,11 +375,16 @@ def test_filter_program_decides_as_written(machine: str, families: tuple[int, ..
             if code == seccomp.LOAD:
                 register, at = words[operand], at + 1
                 continue
-            holds = {seccomp.EQUAL: register == operand, seccomp.AT_LEAST: register >= operand,
-                     seccomp.ANY_BIT: bool(register & operand)}[code]  # fmt: skip
+            holds = {
+                seccomp.EQUAL: register == operand,
+                seccomp.AT_LEAST: register >= operand,
+                seccomp.ANY_BIT: bool(register & operand),
+            }[code]
             at += 1 + (true if holds else false)
 
-    open_ones = [family for family in range(64) if decide(calls["socket"], family, 1, 0) == seccomp.ALLOW]
+    open_ones = [
+        family for family in range(64) if decide(calls["socket"], family, 1, 0) == seccomp.ALLOW
+    ]
     netlink = [seccomp.AF_NETLINK] if seccomp.AF_INET in families else []
     assert open_ones == sorted([*families, *netlink])
     assert decide(calls["socket"], seccomp.AF_NETLINK, 3, 15) != seccomp.ALLOW
@@ -365,7 +416,9 @@ def test_an_answer_on_the_spot_counts_as_held_back(number: int) -> None:
     assert not selftest._must_work("x", attempt).ok
 
 
-@pytest.mark.parametrize("number", [115, 110, 111, 113])  # in progress, timed out, refused, no route to host
+@pytest.mark.parametrize(
+    "number", [115, 110, 111, 113]
+)  # in progress, timed out, refused, no route to host
 def test_an_answer_from_afar_does_not(number: int) -> None:
     def attempt() -> None:
         raise OSError(number, "x")
@@ -374,7 +427,9 @@ def test_an_answer_from_afar_does_not(number: int) -> None:
     assert not selftest._must_fail("x", lambda: None).ok
 
 
-def test_bubblewrap_command_shuts_off_the_network_and_covers_doors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bubblewrap_command_shuts_off_the_network_and_covers_doors(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(kernel, "doors", lambda: ["/run/docker.sock"])
     command = backends.bubblewrap_command("/usr/bin/bwrap")
     assert command[:5] == ["/usr/bin/bwrap", "--dev-bind", "/", "/", "--unshare-net"]
@@ -397,7 +452,9 @@ print(json.dumps([found.sealed, found.rung, os.environ[backends.INSIDE_BUBBLEWRA
 
 
 def test_systemd_unit_names_what_it_holds() -> None:
-    unit = backends.systemd_unit("lab", Path("/srv/lab"), "/srv/lab/.venv/bin/localinstruct run alpaca --sealed")
+    unit = backends.systemd_unit(
+        "lab", Path("/srv/lab"), "/srv/lab/.venv/bin/localinstruct run alpaca --sealed"
+    )
     for line in (
         "PrivateNetwork=yes",
         "NoNewPrivileges=yes",

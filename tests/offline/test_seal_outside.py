@@ -1,7 +1,9 @@
-"""Processes outside of the seal: a neighbour of the same user with a socket that works is not robbed by us.
+"""Processes outside of the seal: a neighbour of the same user with a socket that works is not
+robbed by us.
 
-The neighbour lives in another network stack of the same user namespace, as beside a unit with PrivateNetwork=yes or a
-process in `unshare -n`. The robbery is real: where nothing holds it back, its packet arrives.
+The neighbour lives in another network stack of the same user namespace, as beside a unit with
+PrivateNetwork=yes or a process in `unshare -n`. The robbery is real: where nothing holds it back,
+its packet arrives.
 """
 
 import json
@@ -63,7 +65,9 @@ print(json.dumps({"rob": tried(rob, neighbour), "memory": tried(open_memory, nei
                   **{name: tried(attempt, neighbour) for name, attempt in outside_process.TAKING.items()}}))
 end()
 """
-needs_landlock = pytest.mark.skipif(not landlock.keeps_apart(), reason="this kernel has no Landlock of ABI 2")
+needs_landlock = pytest.mark.skipif(
+    not landlock.keeps_apart(), reason="this kernel has no Landlock of ABI 2"
+)
 
 
 def beside(code: str) -> list[object]:
@@ -73,17 +77,31 @@ def beside(code: str) -> list[object]:
 
 def test_control_without_the_seal_the_neighbour_is_robbed_and_the_packet_arrives() -> None:
     [found] = beside(EVERYTHING)
-    assert found == {"rob": "done", "memory": "done", "net": "done", "open files of a process outside": "done",
-                     "memory of a process outside": "done", "tracing a process outside": "done"}  # fmt: skip
+    assert found == {
+        "rob": "done",
+        "memory": "done",
+        "net": "done",
+        "open files of a process outside": "done",
+        "memory of a process outside": "done",
+        "tracing a process outside": "done",
+    }
 
 
 @needs_landlock
 def test_given_network_stack_keeps_out_of_the_processes_beside_it() -> None:
-    sealed, found = beside(f"found = seal.enter()\nprint(json.dumps([found.sealed, found.rung]))\n{EVERYTHING}")
+    sealed, found = beside(
+        f"found = seal.enter()\nprint(json.dumps([found.sealed, found.rung]))\n{EVERYTHING}"
+    )
     assert sealed == [True, "network stack with only loopback, given by whoever started us"]
     assert isinstance(found, dict)
-    assert found == {"rob": 1, "memory": 13, "net": 13, "open files of a process outside": 1,
-                     "memory of a process outside": 1, "tracing a process outside": 1}  # fmt: skip
+    assert found == {
+        "rob": 1,
+        "memory": 13,
+        "net": 13,
+        "open files of a process outside": 1,
+        "memory of a process outside": 1,
+        "tracing a process outside": 1,
+    }
 
 
 @needs_landlock
@@ -110,7 +128,8 @@ end()
 
 
 def test_without_landlock_a_neighbour_with_a_network_is_found_and_the_word_is_not_said() -> None:
-    """seccomp refuses the calls; /proc/PID/mem is a path, so the self-test looks who could be reached by it."""
+    """seccomp refuses the calls; /proc/PID/mem is a path, so the self-test looks who could be
+    reached by it."""
     code = f"""
 landlock.keeps_apart = lambda: False
 try: print(json.dumps(seal.enter().headline))
@@ -121,12 +140,19 @@ except seal.SealError as problem: print(json.dumps([problem.exit_code, problem.m
     exit_code, message, pid = told
     assert exit_code == SealError.exit_code
     assert message.splitlines()[1:] == [
-        f"  memory of processes in other networks: must fail, open: those of the processes [{pid}]; end them, or use a user "
+        "  memory of processes in other networks: must fail, open: those of the processes "
+        f"[{pid}]; end them, or use a user "
         "of its own"
     ]
     assert isinstance(found, dict)
-    assert found == {"rob": 1, "memory": "done", "net": "done", "open files of a process outside": 1,
-                     "memory of a process outside": 1, "tracing a process outside": 1}  # fmt: skip
+    assert found == {
+        "rob": 1,
+        "memory": "done",
+        "net": "done",
+        "open files of a process outside": 1,
+        "memory of a process outside": 1,
+        "tracing a process outside": 1,
+    }
 
 
 def test_without_landlock_and_without_such_a_neighbour_it_holds() -> None:

@@ -1,4 +1,5 @@
-"""Model and dataset cards: valid for a hub, true to the run, with what the licences ask, and nothing of this machine."""
+"""Model and dataset cards: valid for a hub, true to the run, with what the licences ask, and
+nothing of this machine."""
 
 import json
 import re
@@ -73,14 +74,22 @@ def test_the_front_matter_is_what_a_hub_reads(full: Path) -> None:
     from huggingface_hub import DatasetCard, ModelCard
 
     data: Any = ModelCard(card(full)).data
-    assert (data.license, data.library_name, data.base_model) == ("apache-2.0", "peft", "nano-student")
+    assert (data.license, data.library_name, data.base_model) == (
+        "apache-2.0",
+        "peft",
+        "nano-student",
+    )
     assert data.base_model_relation == "adapter"
     assert {"localinstruct", "self-instruct", "alpaca", "sft", "lora"} <= set(data.tags or [])
     assert front(card(full, "merged"))["library_name"] == "transformers"
     with read_run(full) as run:
         files = {"train": full / "dataset" / "train.jsonl"}
         told: Any = DatasetCard(dataset_card(run, sample_run.recipe(), HOME, "jsonl", files)).data
-    assert (told.license, told.size_categories, told.task_categories) == ("unknown", ["n<1K"], ["text-generation"])
+    assert (told.license, told.size_categories, told.task_categories) == (
+        "unknown",
+        ["n<1K"],
+        ["text-generation"],
+    )
 
 
 def test_the_dataset_folder_loads_by_its_card(full: Path) -> None:
@@ -126,12 +135,24 @@ def test_a_judge_and_mixed_sources_have_their_place(tmp_path: Path) -> None:
     with open_run(path) as run:
         entry = run.stage("dataset")
         assert entry is not None
-        source = {"source": "/home/somebody/rows.jsonl", "has": 90, "asked": 50, "taken": 40, "dropped": {}}
+        source = {
+            "source": "/home/somebody/rows.jsonl",
+            "has": 90,
+            "asked": 50,
+            "taken": 40,
+            "dropped": {},
+        }
         run.finish_stage("dataset", entry.result | {"sources": [source]})
-        files = {"train": path / "dataset" / "train.jsonl", "test": path / "dataset" / "held_out.jsonl"}
+        files = {
+            "train": path / "dataset" / "train.jsonl",
+            "test": path / "dataset" / "held_out.jsonl",
+        }
         told = dataset_card(run, sample_run.recipe(), HOME, "jsonl", files)
     text = card(path, seeds="/home/somebody/seeds.jsonl")
-    assert "wins 75% (95 % interval 60% to 88%; against other, 90 pairs read by j in both orders)" in text
+    assert (
+        "wins 75% (95 % interval 60% to 88%; against other, 90 pairs read by j in both orders)"
+        in text
+    )
     assert "- Mixed in: rows.jsonl, 40 of 90 rows\n" in text
     assert "- Seeds: `seeds.jsonl`" in text
     assert "444 rows (" in told
@@ -143,7 +164,9 @@ def test_a_judge_and_mixed_sources_have_their_place(tmp_path: Path) -> None:
 
 def test_who_graded_is_said_also_when_it_is_the_teacher(full: Path) -> None:
     steps = {"judge": {"grading": {"rubric": "alpaca-5-point"}}}
-    assert "- Method: `alpaca`, then `judge`; graded by nano-teacher\n- Seeds" in card(full, then=steps)
+    assert "- Method: `alpaca`, then `judge`; graded by nano-teacher\n- Seeds" in card(
+        full, then=steps
+    )
     models = {"teacher": "nano-teacher", "student": "nano-student", "judge": "qwen3-8b"}
     text = card(full, then=steps, models=models)
     assert "graded by qwen3-8b\n" in text
@@ -159,19 +182,27 @@ def test_documents_are_named_with_their_count_and_their_licence_asked_for(tmp_pa
         documents = {"read": 190, "passages": 1812, "left_out": [["secret/plan.pdf", "encrypted"]]}
         run.finish_stage("generate", entry.result | {"documents": documents})
     text = card(path, seeds="/home/somebody/papers")
-    assert f"- Documents: `papers`, 190 files read, 1,812 passages, digest of its passages `{'5e' * 32}`\n" in text
+    assert (
+        "- Documents: `papers`, 190 files read, 1,812 passages, digest of its passages "
+        f"`{'5e' * 32}`\n" in text
+    )
     assert "- **Documents**: the licence of everything in `papers` counts as well" in text
     assert "secret" not in text
 
 
 @pytest.mark.parametrize(
     ("teacher", "base", "licence"),
-    [("nano-teacher", "nano-student", {"license": "apache-2.0"}),
-     ("llama-3.1-8b-instruct", "nano-student",
-      {"license": "other", "license_name": "apache-2.0-and-llama-3.1-community-license"}),
-     ("qwen3-8b", "llama-3.2-1b", {"license": "llama3.2"}),
-     ("nobody-knows", "nano-student", {"license": "unknown"})],
-)  # fmt: skip
+    [
+        ("nano-teacher", "nano-student", {"license": "apache-2.0"}),
+        (
+            "llama-3.1-8b-instruct",
+            "nano-student",
+            {"license": "other", "license_name": "apache-2.0-and-llama-3.1-community-license"},
+        ),
+        ("qwen3-8b", "llama-3.2-1b", {"license": "llama3.2"}),
+        ("nobody-knows", "nano-student", {"license": "unknown"}),
+    ],
+)
 def test_a_student_carries_its_base_s_licence_and_what_the_teacher_s_adds(
     teacher: str, base: str, licence: dict[str, str], full: Path
 ) -> None:
@@ -211,17 +242,23 @@ def test_without_models_yaml_the_run_s_own_notes_are_enough(full: Path, tmp_path
 def test_a_table_survives_what_a_reason_may_hold(tmp_path: Path) -> None:
     path = make(tmp_path / "runs" / "odd", upto="generate")
     with open_run(path) as run:
-        run._db.execute("UPDATE rejects SET reason = 'a | b' || char(10) || 'c' WHERE reason = 'refusal'")
+        run._db.execute(
+            "UPDATE rejects SET reason = 'a | b' || char(10) || 'c' WHERE reason = 'refusal'"
+        )
         text = dataset_card(run, sample_run.recipe(), HOME, "jsonl", {})
     assert "| filter | a \\| b c | " in text
 
 
-@pytest.mark.parametrize(("format", "suffix"), [("alpaca", "json"), ("jsonl", "jsonl"), ("parquet", "parquet")])
+@pytest.mark.parametrize(
+    ("format", "suffix"), [("alpaca", "json"), ("jsonl", "jsonl"), ("parquet", "parquet")]
+)
 def test_an_export_of_rows_has_its_card_beside_it_and_its_own_bytes(
     format: str, suffix: str, full: Path, tmp_path: Path
 ) -> None:
     output = tmp_path / f"rows.{suffix}"
-    done = CliRunner().invoke(app, ["export", str(full), "--format", format, "--output", str(output)])
+    done = CliRunner().invoke(
+        app, ["export", str(full), "--format", format, "--output", str(output)]
+    )
     assert done.exit_code == 0, done.exception
     text = (tmp_path / f"{output.name}.card.md").read_text()
     assert front(text)["configs"][0]["data_files"] == [{"split": "train", "path": output.name}]
@@ -234,11 +271,15 @@ def test_an_exported_student_brings_its_card_and_the_catalog_reads_its_licence(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(student, "choose_device", lambda: CPU)
-    path = train_tiny(workspace(tmp_path, licence="MIT", obligations="Keep the notice.", source="somebody/tiny"))
+    path = train_tiny(
+        workspace(tmp_path, licence="MIT", obligations="Keep the notice.", source="somebody/tiny")
+    )
     with (tmp_path / "models.yaml").open("a") as catalog:
         catalog.write("none: {path: t, roles: [teacher], context: 99, licence: Apache-2.0}\n")
     for form in ("adapter", "merged"):
-        done = CliRunner().invoke(app, ["export", str(path), "--format", form, "--output", str(tmp_path / form)])
+        done = CliRunner().invoke(
+            app, ["export", str(path), "--format", form, "--output", str(tmp_path / form)]
+        )
         assert done.exit_code == 0, done.exception
         text = (tmp_path / form / "README.md").read_text()
         assert (front(text)["base_model"], front(text)["license"]) == ("somebody/tiny", "mit")
@@ -250,8 +291,13 @@ def test_an_exported_student_brings_its_card_and_the_catalog_reads_its_licence(
 
 
 def test_a_recipe_names_its_training_in_the_card(full: Path) -> None:
-    recipe: Recipe = sample_run.recipe(train={"objective": "dpo", "lora": {"use_dora": True, "r": 8}, "beta": 0.3})
+    recipe: Recipe = sample_run.recipe(
+        train={"objective": "dpo", "lora": {"use_dora": True, "r": 8}, "beta": 0.3}
+    )
     with read_run(full) as run:
         text = model_card(run, recipe, HOME, "merged", full / "adapter")
-    assert "- LoRA with DoRA (r 8, alpha 32, dropout 0.05), on preference pairs (DPO, beta 0.3), with TRL" in text
+    assert (
+        "- LoRA with DoRA (r 8, alpha 32, dropout 0.05), on preference pairs (DPO, beta 0.3), "
+        "with TRL" in text
+    )
     assert {"dpo", "lora"} <= set(front(text)["tags"])

@@ -1,4 +1,5 @@
-"""The report as a reader gets it: complete, true to the store, safe against what a teacher may write, never failing.
+"""The report as a reader gets it: complete, true to the store, safe against what a teacher may
+write, never failing.
 
 Run: pytest tests/report/test_report.py. How it looks is checked by eye; a picture is in docs/.
 """
@@ -39,7 +40,8 @@ SECTIONS = [
     "made",
 ]
 HOSTILE = (
-    "<script>alert(1)</script> <img src=x onerror=alert(1)> {{ 7*7 }} &amp; \"'> \u202egnp.exe\u202c \x1b[31m \x00"
+    "<script>alert(1)</script> <img src=x onerror=alert(1)> {{ 7*7 }} &amp; \"'> "
+    "\u202egnp.exe\u202c \x1b[31m \x00"
 )
 
 
@@ -78,19 +80,29 @@ class Page(HTMLParser):
 
 def write(path: Path, **changes: object) -> tuple[str, Page]:
     with read_run(path) as run:
-        result = stage.run(sample_run.recipe(**changes), run, Silent(), workspace=path.parent.parent)
+        result = stage.run(
+            sample_run.recipe(**changes), run, Silent(), workspace=path.parent.parent
+        )
     raw = (path / "report.html").read_bytes()
-    assert result == {"path": "report.html", "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
+    assert result == {
+        "path": "report.html",
+        "bytes": len(raw),
+        "sha256": hashlib.sha256(raw).hexdigest(),
+    }
     html = raw.decode("utf-8")
     page = Page(html)
     ids = page.values("id")
     assert len(ids) == len(set(ids))
     assert [i for i in ids if not i.startswith("h-")] == SECTIONS
-    assert not re.search(r"\bnan\b|\binf\b", " ".join(page.values("d") + page.values("x") + page.values("y"))), "path"
+    assert not re.search(
+        r"\bnan\b|\binf\b", " ".join(page.values("d") + page.values("x") + page.values("y"))
+    ), "path"
     return html, page
 
 
-def commit(path: Path, kept: Sequence[Kept], rejects: Sequence[Reject] = (), finish: bool = True) -> None:
+def commit(
+    path: Path, kept: Sequence[Kept], rejects: Sequence[Reject] = (), finish: bool = True
+) -> None:
     with open_run(path) as run:
         run.start_stage("generate", "i")
         run.record(0, 0, 0, {"text": "p"}, "d", [Completion("t", "stop", 5)])
@@ -115,7 +127,17 @@ def full(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_nothing_is_loaded_from_anywhere(full: Path) -> None:
     html, page = write(full)
-    for forbidden in ("http:", "https:", "//", "src=", "url(", "@import", "<script", "<link", "<iframe"):
+    for forbidden in (
+        "http:",
+        "https:",
+        "//",
+        "src=",
+        "url(",
+        "@import",
+        "<script",
+        "<link",
+        "<iframe",
+    ):
         assert forbidden not in html, forbidden
     links = page.values("href")
     assert sorted(links) == sorted(f"#{name}" for name in SECTIONS)
@@ -132,19 +154,45 @@ def test_numbers_are_those_of_the_store(full: Path) -> None:
     by_stage = {stage: sum(n for s, _, n in counts if s == stage) for stage in data.STAGES}
     candidates = kept + sum(by_stage.values())
     parsed = candidates - by_stage["parse"]
-    assert f"<h1>{kept} rows kept of {candidates} candidates; the student answers 61% of 240 held-out tasks" in html
+    assert (
+        f"<h1>{kept} rows kept of {candidates} candidates; the student answers 61% of 240 "
+        "held-out tasks" in html
+    )
     assert "its base 4.2%." in html
-    steps = dict(re.findall(r'scope="row">([a-z ]+)(?:<span[^<]*</span>)?</th><td class="num">([\d,]+)</td>', html))
+    steps = dict(
+        re.findall(
+            r'scope="row">([a-z ]+)(?:<span[^<]*</span>)?</th><td class="num">([\d,]+)</td>', html
+        )
+    )
     expected = {
-        "prompts": 60, "completions": 60, "candidates": candidates, "parsed": parsed, "new": kept, "kept": kept,
-        "passed the filters": parsed - by_stage["filter"], "trained on": 400,
-    }  # fmt: skip
+        "prompts": 60,
+        "completions": 60,
+        "candidates": candidates,
+        "parsed": parsed,
+        "new": kept,
+        "kept": kept,
+        "passed the filters": parsed - by_stage["filter"],
+        "trained on": 400,
+    }
     assert expected == {label: int(steps[label].replace(",", "")) for label in expected}
     rejected = re.findall(
-        r'scope="row">([a-z ]+)</th><td class="stage">.*?</i>(\w+)</td><td class="num">([\d,]+)</td>', html
+        r'scope="row">([a-z ]+)</th><td class="stage">.*?</i>(\w+)</td><td '
+        r'class="num">([\d,]+)</td>',
+        html,
     )
-    assert [(stage, reason, count) for stage, reason, count in counts] == [(s, r, int(n)) for r, s, n in rejected]
-    for shown in ("97%", "of 403 that can be checked", "+57", "95% interval 50 to 63", "5.67", "1.64", "290.03", "518"):
+    assert [(stage, reason, count) for stage, reason, count in counts] == [
+        (s, r, int(n)) for r, s, n in rejected
+    ]
+    for shown in (
+        "97%",
+        "of 403 that can be checked",
+        "+57",
+        "95% interval 50 to 63",
+        "5.67",
+        "1.64",
+        "290.03",
+        "518",
+    ):
         assert shown in page.text, shown
     assert page.text.count("✓ right") == 2
     assert page.text.count("✗ wrong") == 4
@@ -157,7 +205,10 @@ def test_charts_carry_all_values_and_a_description(full: Path) -> None:
     label = next(text for text in page.values("aria-label") if "cosine" in text)
     assert label.endswith(f"{kept} kept; {rejected} rejected as not new")
     bars = [
-        (int(n), what) for n, what in re.findall(r"<title>[^<]*: ([\d,]+) (kept|rejected as not new)</title>", html)
+        (int(n), what)
+        for n, what in re.findall(
+            r"<title>[^<]*: ([\d,]+) (kept|rejected as not new)</title>", html
+        )
     ]
     assert sum(n for n, what in bars if what == "kept") == kept
     assert sum(n for n, what in bars if what != "kept") == rejected
@@ -170,7 +221,10 @@ def test_borderline_pairs_meet_at_the_threshold(full: Path) -> None:
     html, _ = write(full)
     body = html[html.index("Nearest to the threshold") : html.index('id="lengths"')]
     above, below = body.split('<tr class="cut">')
-    scores = [[float(s) for s in re.findall(r'class="num">(0\.\d+)</th>', side)] for side in (above, below)]
+    scores = [
+        [float(s) for s in re.findall(r'class="num">(0\.\d+)</th>', side)]
+        for side in (above, below)
+    ]
     with read_run(full) as run:
         rejected = sorted(r.score for _, r in run.rejects("too similar") if r.score is not None)[:5]
         kept = sorted((i.lineage.scores["novelty_max"] for i in run.kept()), reverse=True)[:5]
@@ -198,7 +252,9 @@ def test_an_empty_run_is_a_report_of_what_to_type(tmp_path: Path) -> None:
 
 def test_no_row_kept(tmp_path: Path) -> None:
     commit(
-        tmp_path / "runs" / "r", [], [Reject("parse", "truncated", "x"), Reject("judge", "bad", "y", "grade 1", 1.0)]
+        tmp_path / "runs" / "r",
+        [],
+        [Reject("parse", "truncated", "x"), Reject("judge", "bad", "y", "grade 1", 1.0)],
     )
     html, page = write(tmp_path / "runs" / "r")
     assert "<h1>0 rows kept of 2 candidates.</h1>" in html
@@ -218,23 +274,39 @@ def test_one_row_without_a_neighbour(tmp_path: Path) -> None:
 def test_all_rows_equally_similar(tmp_path: Path, score: float) -> None:
     commit(tmp_path / "runs" / "r", [row(f"Say {n}.", score) for n in range(30)])
     html, page = write(tmp_path / "runs" / "r")
-    assert any(text.endswith(": 30 kept; 0 rejected as not new") for text in page.values("aria-label"))
+    assert any(
+        text.endswith(": 30 kept; 0 rejected as not new") for text in page.values("aria-label")
+    )
     assert len(re.findall(r"<title>[^<]*: 30 kept</title>", html)) == 1
 
 
 def test_hostile_words_stay_words(tmp_path: Path) -> None:
-    rejects = [Reject("filter", HOSTILE, HOSTILE, HOSTILE), Reject("novelty", "too similar", HOSTILE, HOSTILE, 0.9)]
+    rejects = [
+        Reject("filter", HOSTILE, HOSTILE, HOSTILE),
+        Reject("novelty", "too similar", HOSTILE, HOSTILE, 0.9),
+    ]
     commit(tmp_path / "runs" / "r", [row(HOSTILE, output=HOSTILE, near=HOSTILE)], rejects)
     item = dict.fromkeys(("instruction", "input", "expected", "base", "student", "from"), HOSTILE)
     with open_run(tmp_path / "runs" / "r") as run:
         run.start_stage("evaluate", "i")
         family = {HOSTILE: {"count": 1, "base": 0, "student": 1}}
-        tasks = {"count": 1, "base": 0.0, "student": 1.0, "gain": 1.0, "by_family": family, "file": HOSTILE}
+        tasks = {
+            "count": 1,
+            "base": 0.0,
+            "student": 1.0,
+            "gain": 1.0,
+            "by_family": family,
+            "file": HOSTILE,
+        }
         run.finish_stage("evaluate", {"side_by_side": [item], "tasks": tasks})
     html, page = write(tmp_path / "runs" / "r", about=HOSTILE)
     tags = {tag for tag, _ in page.tags}
     assert not tags & {"script", "img"}
-    assert html.count("&lt;script&gt;alert(1)&lt;/script&gt;") == page.text.count("<script>alert(1)</script>") >= 15
+    assert (
+        html.count("&lt;script&gt;alert(1)&lt;/script&gt;")
+        == page.text.count("<script>alert(1)</script>")
+        >= 15
+    )
     assert "{{ 7*7 }}" in page.text
     assert not stage.HIDDEN.search(html)
     assert page.text.count("⟨U+202E⟩") >= 15
@@ -290,8 +362,15 @@ def test_rates_add_up_to_what_arrived() -> None:
 
 
 def test_metrics_survive_torn_lines_and_repeated_steps(tmp_path: Path) -> None:
-    lines = [{"step": 1, "loss": 3.0}, {"step": 2, "loss": float("nan")}, {"step": 2, "loss": 2.0}, [1], {"loss": 1.0},
-             {"step": 1, "loss": 2.5}, {"step": 2, "held_out_loss": 2.2}]  # fmt: skip
+    lines = [
+        {"step": 1, "loss": 3.0},
+        {"step": 2, "loss": float("nan")},
+        {"step": 2, "loss": 2.0},
+        [1],
+        {"loss": 1.0},
+        {"step": 1, "loss": 2.5},
+        {"step": 2, "held_out_loss": 2.2},
+    ]
     path = tmp_path / "metrics.jsonl"
     path.write_text("\n".join(json.dumps(line) for line in lines) + '\n{"step": 3, "lo')
     metrics = data.read_metrics(path)
@@ -303,12 +382,21 @@ def test_metrics_survive_torn_lines_and_repeated_steps(tmp_path: Path) -> None:
 def test_the_verdict_forgetting_and_weak_kinds_are_said(full: Path) -> None:
     _, page = write(full)
     words = " ".join(page.text.split())
-    assert ("The student is better than its base: +56.7 points on 240 tasks (95% sure of +50.0 to +62.9). "
-            "Cost: 1 min 58 s, 34,671 output tokens of the teacher, 400 rows to train on.") in words  # fmt: skip
-    for said in ("student 81.5", "Which comes last: saddle, ribbon?", "harbours 300 67%", "reverse a list 24 0% 38%"):
+    assert (
+        "The student is better than its base: +56.7 points on 240 tasks (95% sure of +50.0 to "
+        "+62.9). "
+        "Cost: 1 min 58 s, 34,671 output tokens of the teacher, 400 rows to train on."
+    ) in words
+    for said in (
+        "student 81.5",
+        "Which comes last: saddle, ribbon?",
+        "harbours 300 67%",
+        "reverse a list 24 0% 38%",
+    ):
         assert said in words, said
     assert (
-        "localinstruct generate runs/nano/recipe.yaml --name nano-addition --set method.alpaca.domain=addition" in words
+        "localinstruct generate runs/nano/recipe.yaml --name nano-addition --set "
+        "method.alpaca.domain=addition" in words
     )
 
 
@@ -324,7 +412,10 @@ def test_weak_topics_are_said_with_the_command_against_them(tmp_path: Path) -> N
     html, page = write(path, coverage={"topics": topics})
     words = " ".join(page.text.split())
     assert "herbs & <b>spices</b> 9 5.50 2.25" in words
-    assert "localinstruct generate runs/nano/recipe.yaml --name nano-herbs-b-spices-b --set generate.target=40" in words
+    assert (
+        "localinstruct generate runs/nano/recipe.yaml --name nano-herbs-b-spices-b --set "
+        "generate.target=40" in words
+    )
     assert "No kind with enough checkable tasks is weak" not in words
     assert "<b>spices" not in html
 
@@ -334,29 +425,53 @@ def test_comparisons_are_listed_and_damaged_ones_left_out(tmp_path: Path) -> Non
     sample_run.make(path)
     folder = path / "evaluation" / "comparisons"
     folder.mkdir(parents=True)
-    pairwise = {"judge": "nano-chat", "rate": 0.61, "interval": [0.55, 0.67], "pairs": 240, "position_bias": -0.12,
-                "tally": {"student": 120, "base": 60, "same_seat": 40, "tied": 20}, "unreadable": 3, "verdicts": 486}  # fmt: skip
-    (folder / "one.json").write_text(json.dumps({"against": "base", "tasks": None, "pairwise": pairwise}))
+    pairwise = {
+        "judge": "nano-chat",
+        "rate": 0.61,
+        "interval": [0.55, 0.67],
+        "pairs": 240,
+        "position_bias": -0.12,
+        "tally": {"student": 120, "base": 60, "same_seat": 40, "tied": 20},
+        "unreadable": 3,
+        "verdicts": 486,
+    }
+    (folder / "one.json").write_text(
+        json.dumps({"against": "base", "tasks": None, "pairwise": pairwise})
+    )
     (folder / "two.json").write_text("{torn")
     _, page = write(path)
     words = " ".join(page.text.split())
-    assert "its answers are preferred to its base’s by nano-chat: wins 61% (55% to 67%) of 240 questions" in words
+    assert (
+        "its answers are preferred to its base’s by nano-chat: wins 61% (55% to 67%) of 240 "
+        "questions" in words
+    )
     assert "prefers the first seat by −12%" in words
     assert "verdicts not in form 3 of 486" in words
     assert words.count("Against ") == 2  # the section's own words, and one comparison
 
 
 def test_rows_are_counted_by_topic_and_source_where_a_stage_has_counted_them() -> None:
-    covered = {"coverage": [{"topic": "boats", "kept": 3, "quota": 4}, {"topic": "knots", "kept": 9, "quota": None}]}
+    covered = {
+        "coverage": [
+            {"topic": "boats", "kept": 3, "quota": 4},
+            {"topic": "knots", "kept": 9, "quota": None},
+        ]
+    }
     topics, sources = about.counted(
         {"generate": covered, "dataset": {"by_source": {"own": 8, "theirs": 2}}, "train": None}
     )
     assert topics == {
-        "name": "topic", "asked": True, "rows": [("boats", 3, 4, 0.25), ("knots", 9, None, 0.75)], "left": 0,
-    }  # fmt: skip
+        "name": "topic",
+        "asked": True,
+        "rows": [("boats", 3, 4, 0.25), ("knots", 9, None, 0.75)],
+        "left": 0,
+    }
     assert sources == {
-        "name": "source", "asked": False, "rows": [("own", 8, None, 0.8), ("theirs", 2, None, 0.2)], "left": 0,
-    }  # fmt: skip
+        "name": "source",
+        "asked": False,
+        "rows": [("own", 8, None, 0.8), ("theirs", 2, None, 0.2)],
+        "left": 0,
+    }
     many = [{"topic": f"t{n}", "kept": n, "quota": 100} for n in range(50)]
     [table] = about.counted({"generate": {"coverage": many}})
     assert [row[0] for row in table["rows"]] == [f"t{n}" for n in range(20)]
@@ -364,13 +479,18 @@ def test_rows_are_counted_by_topic_and_source_where_a_stage_has_counted_them() -
     assert about.counted({"generate": {"coverage": [], "topics": {"a": "many"}}}) == []
 
 
-def test_topics_are_shown_with_what_was_asked_and_what_is_missing_most_first(tmp_path: Path) -> None:
+def test_topics_are_shown_with_what_was_asked_and_what_is_missing_most_first(
+    tmp_path: Path,
+) -> None:
     path = tmp_path / "runs" / "nano"
     sample_run.make(path)
     with open_run(path) as run:
         entry = run.stage("generate")
         assert entry is not None
-        covered = [{"topic": "boats", "kept": 40, "quota": 40}, {"topic": "<i>", "kept": 9, "quota": 1200}]
+        covered = [
+            {"topic": "boats", "kept": 40, "quota": 40},
+            {"topic": "<i>", "kept": 9, "quota": 1200},
+        ]
         run.finish_stage("generate", entry.result | {"coverage": covered})
     html, page = write(path)
     words = " ".join(page.text.split())

@@ -1,4 +1,5 @@
-"""The run directory: one writer, durable completion log, readable while written, errors with a way out."""
+"""The run directory: one writer, durable completion log, readable while written, errors with a way
+out."""
 
 import errno
 import os
@@ -30,13 +31,18 @@ with open_run(Path(sys.argv[1])):
 
 
 def kept(number: int) -> Kept:
-    row = Instance(instruction=f"Do thing number {number}", output="done").with_scores(novelty_max=0.5)
+    row = Instance(instruction=f"Do thing number {number}", output="done").with_scores(
+        novelty_max=0.5
+    )
     return Kept(row, (Neighbour("a", "other", 0.5),), np.full(4, number, dtype=np.float32))
 
 
 def test_a_second_writer_is_told_the_owners_pid(tmp_path: Path) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", HOLD, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", HOLD, str(tmp_path)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
     ) as owner:
         assert owner.stdout is not None
         assert owner.stdout.readline() == "held\n"
@@ -56,12 +62,18 @@ def test_a_stage_takes_over_its_parents_lock(tmp_path: Path) -> None:
     with open_run(tmp_path):
         lock = int(os.environ[LOCK_FD])
         shown = subprocess.run(
-            [sys.executable, "-c", child, str(tmp_path)], pass_fds=(lock,), capture_output=True, text=True
+            [sys.executable, "-c", child, str(tmp_path)],
+            pass_fds=(lock,),
+            capture_output=True,
+            text=True,
         )
         assert shown.stdout == "held\n", shown.stderr
         strange = {k: v for k, v in os.environ.items() if k != LOCK_FD}  # but it is not everybody's
         shown = subprocess.run(
-            [sys.executable, "-c", child, str(tmp_path)], env=strange, capture_output=True, text=True
+            [sys.executable, "-c", child, str(tmp_path)],
+            env=strange,
+            capture_output=True,
+            text=True,
         )
         assert "RunInUse" in shown.stderr
     assert LOCK_FD not in os.environ
@@ -130,21 +142,34 @@ def test_the_directory_is_private(tmp_path: Path) -> None:
 def spoil(path: Path, table: str, column: str, value: object) -> None:
     """Change a value behind the store's back, as a flipped bit would."""
     with sqlite3.connect(path / "run.sqlite") as database:
-        database.execute(f"UPDATE {table} SET {column} = ? WHERE rowid = (SELECT min(rowid) FROM {table})", (value,))
+        database.execute(
+            f"UPDATE {table} SET {column} = ? WHERE rowid = (SELECT min(rowid) FROM {table})",
+            (value,),
+        )
     database.close()
 
 
 @pytest.mark.parametrize(
     ("table", "column", "value"),
-    [("kept", "instance", "{}"), ("kept", "vector", b"x" * 16), ("rejects", "score", 0.5), ("episodes", "kept", 3)],
+    [
+        ("kept", "instance", "{}"),
+        ("kept", "vector", b"x" * 16),
+        ("rejects", "score", 0.5),
+        ("episodes", "kept", 3),
+    ],
 )
-def test_an_altered_row_is_named_and_never_shown(tmp_path: Path, table: str, column: str, value: object) -> None:
+def test_an_altered_row_is_named_and_never_shown(
+    tmp_path: Path, table: str, column: str, value: object
+) -> None:
     reject = Reject("novelty", "too similar", "text", "nearest", 0.93)
     with open_run(tmp_path) as run:
         run.commit_episode(0, [kept(1), kept(2)], [reject], tokens=40)
     spoil(tmp_path, table, column, value)
     for opened in (read_run, open_run):
-        with pytest.raises(StoreError, match=f"damaged: 1 altered row.* in {table}") as caught, opened(tmp_path):
+        with (
+            pytest.raises(StoreError, match=f"damaged: 1 altered row.* in {table}") as caught,
+            opened(tmp_path),
+        ):
             pass
         assert "another --name" in caught.value.hint
 
@@ -157,7 +182,10 @@ def test_rows_that_are_gone_are_missed(tmp_path: Path) -> None:
         database.execute("DELETE FROM kept WHERE seq = 2")
         database.execute("DELETE FROM episodes WHERE episode = 0")
     database.close()
-    with pytest.raises(StoreError, match=r"have not the rows in kept.*1 episode\(s\) are gone"), read_run(tmp_path):
+    with (
+        pytest.raises(StoreError, match=r"have not the rows in kept.*1 episode\(s\) are gone"),
+        read_run(tmp_path),
+    ):
         pass
 
 
@@ -167,7 +195,10 @@ def test_a_letter_flipped_in_the_schema_is_damage(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "run.sqlite") as database:
         database.execute("ALTER TABLE kept RENAME COLUMN vector TO vectoz")
     database.close()
-    with pytest.raises(StoreError, match="its tables are not those that were made"), read_run(tmp_path):
+    with (
+        pytest.raises(StoreError, match="its tables are not those that were made"),
+        read_run(tmp_path),
+    ):
         pass
 
 
@@ -189,17 +220,23 @@ def test_a_full_disk_is_one_sentence_and_changes_nothing(tmp_path: Path) -> None
         pages = run._db.execute("PRAGMA page_count").fetchone()[0]
         run._db.execute(f"PRAGMA max_page_count = {pages}")
         rows = [kept(number) for number in range(2, 200)]
-        with pytest.raises(StoreError, match=r"the disk is full\. What was counted as kept is kept"):
+        with pytest.raises(
+            StoreError, match=r"the disk is full\. What was counted as kept is kept"
+        ):
             run.commit_episode(1, rows, [], tokens=1)
         committed = run.count_kept()
         run._db.execute("PRAGMA max_page_count = 1000000")
         run.commit_episode(committed, [kept(1000)], [], tokens=1)
     with read_run(tmp_path) as run:
-        assert [row.instruction for row in run.kept()] == ["Do thing number 1", "Do thing number 1000"]
+        assert [row.instruction for row in run.kept()] == [
+            "Do thing number 1",
+            "Do thing number 1000",
+        ]
 
 
 def straced(path: Path, error: str) -> str:
-    """What a writer of the store says when the disk answers `error` from its fortieth write on; the probe meets it too."""
+    """What a writer of the store says when the disk answers `error` from its fortieth write on; the
+    probe meets it too."""
     code = (
         "import sys; from pathlib import Path; from localinstruct.errors import StoreError\n"
         "from localinstruct.store.run import open_run\n"
@@ -208,17 +245,34 @@ def straced(path: Path, error: str) -> str:
         "        for number in range(50): run.put(str(number), 'x')\n"
         "except StoreError as problem: print(problem.message)\n"
     )
-    inject = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", f"inject=pwrite64:error={error}:when=40+"]
-    return subprocess.run([*inject, sys.executable, "-c", code, str(path)], capture_output=True, text=True).stdout
+    inject = [
+        "strace",
+        "-f",
+        "-qq",
+        "-o",
+        "/dev/null",
+        "-e",
+        f"inject=pwrite64:error={error}:when=40+",
+    ]
+    return subprocess.run(
+        [*inject, sys.executable, "-c", code, str(path)], capture_output=True, text=True
+    ).stdout
 
 
 @pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
 @pytest.mark.parametrize(
     ("error", "meaning"),
-    [("EDQUOT", "the disk quota is used up"), ("EROFS", "the disk is read-only"), ("EFBIG", "a file has reached"),
-     ("EIO", "the disk failed to read or write"), ("ENOSPC", "the disk is full")],
-)  # fmt: skip
-def test_the_cause_that_sqlite_keeps_to_itself_is_named(tmp_path: Path, error: str, meaning: str) -> None:
+    [
+        ("EDQUOT", "the disk quota is used up"),
+        ("EROFS", "the disk is read-only"),
+        ("EFBIG", "a file has reached"),
+        ("EIO", "the disk failed to read or write"),
+        ("ENOSPC", "the disk is full"),
+    ],
+)
+def test_the_cause_that_sqlite_keeps_to_itself_is_named(
+    tmp_path: Path, error: str, meaning: str
+) -> None:
     assert f"run.sqlite: {meaning}" in straced(tmp_path, error)
     with open_run(tmp_path) as run:  # with the cause gone it goes on
         assert run.get("0") == "x"
@@ -226,10 +280,17 @@ def test_the_cause_that_sqlite_keeps_to_itself_is_named(tmp_path: Path, error: s
 
 
 def test_a_real_limit_on_the_size_of_files_is_named(tmp_path: Path) -> None:
-    code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, -1)){HOLD.partition('with')[0]}" + (
-        "with open_run(Path(sys.argv[1])) as run:\n    for number in range(200): run.put(str(number), 'x' * 5000)\n"
+    code = (
+        "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, "
+        f"-1)){HOLD.partition('with')[0]}"
+        + (
+            "with open_run(Path(sys.argv[1])) as run:\n    for number in range(200): "
+            "run.put(str(number), 'x' * 5000)\n"
+        )
     )
-    ended = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True
+    )
     assert "run.sqlite: a file has reached the largest size allowed" in ended.stderr
 
 
@@ -240,7 +301,19 @@ def on_read_only(runs: Path, *words: str) -> "subprocess.CompletedProcess[str]":
     """`localinstruct WORDS` beside the folder `runs`, which is a read-only mount in a namespace."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         pytest.skip("no namespaces on this system")
-    command = ["unshare", "-rm", "sh", "-c", READ_ONLY, "sh", str(runs), sys.executable, "-m", "localinstruct", *words]
+    command = [
+        "unshare",
+        "-rm",
+        "sh",
+        "-c",
+        READ_ONLY,
+        "sh",
+        str(runs),
+        sys.executable,
+        "-m",
+        "localinstruct",
+        *words,
+    ]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
     return subprocess.run(command, cwd=runs.parent, env=environment, capture_output=True, text=True)
 
@@ -248,7 +321,10 @@ def on_read_only(runs: Path, *words: str) -> "subprocess.CompletedProcess[str]":
 def recorded(path: Path) -> Path:
     """A run with a recipe and a row."""
     with open_run(path) as run:
-        run.put("recipe", Recipe.model_validate(recipe_data(models={"student": "nano-student"})).to_yaml())
+        run.put(
+            "recipe",
+            Recipe.model_validate(recipe_data(models={"student": "nano-student"})).to_yaml(),
+        )
         run.put("workspace", str(Path(__file__).parents[2] / "localinstruct"))
         run.commit_episode(0, [kept(1)], [], tokens=1)
     return path
@@ -266,11 +342,16 @@ def test_a_run_on_a_read_only_disk_is_shown_and_exported_elsewhere(tmp_path: Pat
     nowhere = on_read_only(tmp_path / "runs", "export", "mine")
     assert (nowhere.returncode, "--output" in nowhere.stderr) == (2, True)
     writing = on_read_only(tmp_path / "runs", "report", "mine")
-    assert (writing.returncode, "the disk is read-only" in " ".join(writing.stderr.split())) == (74, True)
+    assert (writing.returncode, "the disk is read-only" in " ".join(writing.stderr.split())) == (
+        74,
+        True,
+    )
     assert sorted(run.iterdir()) == before
 
 
-def test_a_killed_run_on_a_read_only_disk_is_read_with_its_log_or_not_at_all(tmp_path: Path) -> None:
+def test_a_killed_run_on_a_read_only_disk_is_read_with_its_log_or_not_at_all(
+    tmp_path: Path,
+) -> None:
     run, torn = recorded(tmp_path / "runs" / "mine"), tmp_path / "torn"
     with open_run(run) as writer:
         writer.commit_episode(1, [kept(2)], [], tokens=1)
@@ -299,7 +380,9 @@ def test_a_library_that_raises_no_oserror_on_a_full_disk_is_understood(
 ) -> None:
     with pytest.raises(StoreError, match=r"the disk is full\. What was counted"):
         refuse(tmp_path, Exception(SAFETENSORS))
-    with pytest.raises(RuntimeError, match="unexpected pos"):  # the disk takes a file: torch has another trouble
+    with pytest.raises(
+        RuntimeError, match="unexpected pos"
+    ):  # the disk takes a file: torch has another trouble
         refuse(tmp_path, RuntimeError(TORCH))
 
     def full(*_: object) -> int:
@@ -309,7 +392,11 @@ def test_a_library_that_raises_no_oserror_on_a_full_disk_is_understood(
     for text in (TORCH, "basic_ios::clear: iostream error"):
         with pytest.raises(StoreError, match="the disk is full"):
             refuse(tmp_path, RuntimeError(text))
-    for other in (RuntimeError("CUDA error"), Exception("No such file or directory (os error 2)"), ValueError("x")):
+    for other in (
+        RuntimeError("CUDA error"),
+        Exception("No such file or directory (os error 2)"),
+        ValueError("x"),
+    ):
         with pytest.raises(type(other)) as caught:
             refuse(tmp_path, other)
         assert caught.value is other
@@ -321,5 +408,7 @@ def test_a_limit_on_the_size_of_files_is_found_though_a_small_one_is_taken(
 ) -> None:
     (tmp_path / "store").write_bytes(bytes(4 * PROBE_BYTES))
     assert ask_disk(tmp_path) == 0
-    monkeypatch.setattr("localinstruct.store.integrity.resource.getrlimit", lambda _: (4 * PROBE_BYTES, -1))
+    monkeypatch.setattr(
+        "localinstruct.store.integrity.resource.getrlimit", lambda _: (4 * PROBE_BYTES, -1)
+    )
     assert ask_disk(tmp_path) == errno.EFBIG

@@ -1,9 +1,10 @@
-"""Follows docs/air-gap.md word by word: sections 1 and 5 with the network, 2 to 4 in one shell where none exists.
+"""Follows docs/air-gap.md word by word: sections 1 and 5 with the network, 2 to 4 in one shell
+where none exists.
 
     python -m tests.support.air_gap FOLDER [--wheels DIR]      # about 10 GB of disk, a quarter of an hour
 
-The transcript (every command and all it said) is FOLDER/transcript.txt. `--wheels` takes a folder of wheels instead of having
-pip fetch them; that is the one change it makes to the guide's words.
+The transcript (every command and all it said) is FOLDER/transcript.txt. `--wheels` takes a folder
+of wheels instead of having pip fetch them; that is the one change it makes to the guide's words.
 """
 
 import argparse
@@ -31,19 +32,30 @@ def commands() -> list[str]:
     return [line for number in range(1, 6) for line in blocks(number).splitlines() if line.strip()]
 
 
-def follow(script: str, folder: Path, transcript: Path, environment: dict[str, str], *before: str) -> int:
+def follow(
+    script: str, folder: Path, transcript: Path, environment: dict[str, str], *before: str
+) -> int:
     """Run a script as a person would type it, in one shell that stops at the first failure."""
     with transcript.open("a") as log:
         log.write(f"--- in {folder.name}{', no network' if before else ''}\n")
         log.flush()
-        return subprocess.run([*before, "bash", "-e", "-v"], input=script, text=True, cwd=folder, env=environment,
-                              stdout=log, stderr=log).returncode  # fmt: skip
+        return subprocess.run(
+            [*before, "bash", "-e", "-v"],
+            input=script,
+            text=True,
+            cwd=folder,
+            env=environment,
+            stdout=log,
+            stderr=log,
+        ).returncode
 
 
 def environment_of(stick: Path, path: str) -> dict[str, str]:
     """What a person has: no variables of pip's or ours, and the medium at $STICK."""
     kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "LOCALINSTRUCT_", "VIRTUAL"))
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith(("PIP_", "LOCALINSTRUCT_", "VIRTUAL"))
     }
     return kept | {"STICK": str(stick), "PATH": path}
 
@@ -51,27 +63,41 @@ def environment_of(stick: Path, path: str) -> dict[str, str]:
 def main() -> int:
     """The exit code of the first section that failed, or 0."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("folder", type=Path, help="a new folder for medium, both machines and transcript")
+    parser.add_argument(
+        "folder", type=Path, help="a new folder for medium, both machines and transcript"
+    )
     parser.add_argument("--wheels", type=Path, help="wheels that were fetched before")
     given = parser.parse_args()
     folder = given.folder.resolve()
     stick, here, there = folder / "stick", folder / "connected", folder / "isolated"
     for place in (stick, here, there):
         place.mkdir(parents=True)
-    subprocess.run(["git", "-C", ROOT, "archive", "--output", folder / "checkout.tar", "HEAD"], check=True)
+    subprocess.run(
+        ["git", "-C", ROOT, "archive", "--output", folder / "checkout.tar", "HEAD"], check=True
+    )
     subprocess.run(["tar", "-xf", folder / "checkout.tar", "-C", here], check=True)
     transcript, ours = folder / "transcript.txt", str(Path(sys.executable).parent)
     connected = environment_of(stick, f"{ours}:{os.environ['PATH']}") | {
         name: value for name, value in os.environ.items() if name.startswith("PIP_")
     }
-    isolated = environment_of(stick, os.environ["PATH"]) | {"PIP_CONFIG_FILE": "/dev/null", "HOME": str(there)}
+    isolated = environment_of(stick, os.environ["PATH"]) | {
+        "PIP_CONFIG_FILE": "/dev/null",
+        "HOME": str(there),
+    }
     first = blocks(1)
     if given.wheels:
         first = first.replace("--python 3.11", f"--python 3.11 --wheels {given.wheels.resolve()}")
     code = follow(first, here, transcript, connected)
     if not code:
         shutil.copy(here / "lab.key.pub", there)
-        code = follow("\n".join(blocks(number) for number in (2, 3, 4)), there, transcript, isolated, "unshare", "-rn")
+        code = follow(
+            "\n".join(blocks(number) for number in (2, 3, 4)),
+            there,
+            transcript,
+            isolated,
+            "unshare",
+            "-rn",
+        )
     if not code:
         for key in ("desk.key.pub", "report.key"):
             shutil.copy(there / key, here)

@@ -1,11 +1,13 @@
-"""Packing, checking and importing in a process that is killed at a chosen moment: `python -m tests.support.bundle_killable`.
+"""Packing, checking and importing in a process that is killed at a chosen moment: `python -m
+tests.support.bundle_killable`.
 
-One line of JSON per job on stdin: {"work": "pack" | "verify" | "import", "here": workspace to pack, "bundle": folder,
-"there": folder, "cache": folder, "kill_at": n}. Each job runs in a fork of its own (imports are paid once). Moments are
-counted by an audit hook (open, rename, mkdir, remove, truncate, listing, below the job's folders), at every fsync, before
-and after, and at every mebibyte or less that is read or written; at the n-th the process sends itself SIGKILL. With
-kill_at 0 nothing is killed. The answer is one line: {"status": wait status, "moments": how many there were, "opened": names
-of the parts that were opened in the bundle}.
+One line of JSON per job on stdin: {"work": "pack" | "verify" | "import", "here": workspace to pack,
+"bundle": folder, "there": folder, "cache": folder, "kill_at": n}. Each job runs in a fork of its
+own (imports are paid once). Moments are counted by an audit hook (open, rename, mkdir, remove,
+truncate, listing, below the job's folders), at every fsync, before and after, and at every mebibyte
+or less that is read or written; at the n-th the process sends itself SIGKILL. With kill_at 0
+nothing is killed. The answer is one line: {"status": wait status, "moments": how many there were,
+"opened": names of the parts that were opened in the bundle}.
 """
 
 import contextlib
@@ -97,7 +99,9 @@ def main() -> None:
         child = os.fork()
         if child == 0:
             done = do(job)
-            os.write(writer, json.dumps({"moments": done.count, "opened": sorted(done.opened)}).encode())
+            os.write(
+                writer, json.dumps({"moments": done.count, "opened": sorted(done.opened)}).encode()
+            )
             os._exit(0)
         os.close(writer)
         _, status = os.waitpid(child, 0)

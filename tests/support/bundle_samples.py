@@ -1,4 +1,5 @@
-"""A workspace to pack (models, one behind links as in a download cache; a recipe; seeds; a wheel; a run), and its bundle."""
+"""A workspace to pack (models, one behind links as in a download cache; a recipe; seeds; a wheel; a
+run), and its bundle."""
 
 import json
 import os
@@ -27,7 +28,10 @@ TEACHER_BYTES, STUDENT_BYTES = 300_000, 70_000
 def model(folder: Path, size: int, seed: int) -> Path:
     """A model that passes the preflight, with `size` random bytes of weights."""
     folder.mkdir(parents=True)
-    dump(folder / "config.json", {"model_type": "llama", "max_position_embeddings": 512, "architectures": ["X"]})
+    dump(
+        folder / "config.json",
+        {"model_type": "llama", "max_position_embeddings": 512, "architectures": ["X"]},
+    )
     dump(folder / "tokenizer.json", {"model": {"vocab": {"a": 1}}})
     dump(folder / "tokenizer_config.json", {"chat_template": "{{ messages }}"})
     (folder / "README.md").write_text("---\nlicense: apache-2.0\n---\n")
@@ -39,24 +43,33 @@ def model(folder: Path, size: int, seed: int) -> Path:
 
 
 def behind_links(folder: Path, store: Path) -> None:
-    """Move a model's files into `store` and leave a directory of links, as huggingface_hub's cache does."""
+    """Move a model's files into `store` and leave a directory of links, as huggingface_hub's cache
+    does."""
     store.mkdir(parents=True)
     folder.rename(store / "blobs")
     folder.symlink_to(store / "blobs", target_is_directory=True)
 
 
-def wheel(folder: Path, name: str = "tiny", version: str = "1.0", member: str = "", metadata: str = "") -> Path:
+def wheel(
+    folder: Path, name: str = "tiny", version: str = "1.0", member: str = "", metadata: str = ""
+) -> Path:
     """A wheel with one module, small enough to install in a test."""
     folder.mkdir(parents=True, exist_ok=True)
     path, info = folder / f"{name}-{version}-py3-none-any.whl", f"{name}-{version}.dist-info"
-    told = metadata or f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nLicense-Expression: MIT\n"
+    told = (
+        metadata
+        or f"Metadata-Version: 2.4\nName: {name}\nVersion: {version}\nLicense-Expression: MIT\n"
+    )
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr(f"{name}.py", "VALUE = 42\n")
         archive.writestr(member or f"{info}/METADATA", told)
         archive.writestr(
-            f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+            f"{info}/WHEEL",
+            "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
         )
-        archive.writestr(f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n")
+        archive.writestr(
+            f"{info}/RECORD", f"{name}.py,,\n{info}/METADATA,,\n{info}/WHEEL,,\n{info}/RECORD,,\n"
+        )
     return path
 
 
@@ -64,15 +77,29 @@ def workspace(folder: Path) -> Path:
     """Two models (the student behind links), a recipe that names them, its seeds, and one run."""
     folder.mkdir(parents=True)
     model(folder / "models" / "big-teacher", TEACHER_BYTES, 1)
-    behind_links(model(folder / "models" / "small-student", STUDENT_BYTES, 2), folder.parent / f"{folder.name}-cache")
-    entry = {"roles": ["teacher", "student", "encoder"], "context": 512, "licence": "MIT", "source": "Some/Teacher",
-             "obligations": "Name it."}  # fmt: skip
-    models = {name: {"path": f"models/{name}", **entry} for name in ("big-teacher", "small-student")}
+    behind_links(
+        model(folder / "models" / "small-student", STUDENT_BYTES, 2),
+        folder.parent / f"{folder.name}-cache",
+    )
+    entry = {
+        "roles": ["teacher", "student", "encoder"],
+        "context": 512,
+        "licence": "MIT",
+        "source": "Some/Teacher",
+        "obligations": "Name it.",
+    }
+    models = {
+        name: {"path": f"models/{name}", **entry} for name in ("big-teacher", "small-student")
+    }
     (folder / "models.yaml").write_text(yaml.safe_dump(models))
     (folder / "recipes").mkdir()
     recipe = yaml.safe_load((ROOT / "recipes" / "nano.yaml").read_text())
     recipe |= {"name": "mine", "seeds": "seeds/mine.jsonl"}
-    recipe["models"] = {"teacher": "big-teacher", "student": "small-student", "encoder": "small-student"}
+    recipe["models"] = {
+        "teacher": "big-teacher",
+        "student": "small-student",
+        "encoder": "small-student",
+    }
     recipe["evaluate"] = {"tasks": "seeds/held_out.jsonl"}
     (folder / "recipes" / "mine.yaml").write_text(yaml.safe_dump(recipe))
     (folder / "seeds").mkdir()
@@ -83,8 +110,15 @@ def workspace(folder: Path) -> Path:
 
 
 def _run(run: Path) -> None:
-    for name in ("dataset/train.jsonl", "adapter/adapter_config.json", "evaluation/answers.jsonl",
-                 "evaluation/comparisons/other.json", "report.html", "recipe.yaml", "egress.json"):  # fmt: skip
+    for name in (
+        "dataset/train.jsonl",
+        "adapter/adapter_config.json",
+        "evaluation/answers.jsonl",
+        "evaluation/comparisons/other.json",
+        "report.html",
+        "recipe.yaml",
+        "egress.json",
+    ):
         (run / name).parent.mkdir(parents=True, exist_ok=True)
         (run / name).write_text(f"{name}\n" * 40)
     for name in ("run.sqlite", "run.lock", "logs/vllm.log", "train/checkpoint-1/model.safetensors"):
@@ -98,10 +132,15 @@ def contents(folder: Path) -> Contents:
     if not wheels.exists():
         wheel(wheels)
     return collect(
-        Wanted(recipes=[str(folder / "recipes" / "mine.yaml")], runs=[folder / "runs" / "mine"], wheels=wheels, python="3.11",
-               accelerator="cpu"),
+        Wanted(
+            recipes=[str(folder / "recipes" / "mine.yaml")],
+            runs=[folder / "runs" / "mine"],
+            wheels=wheels,
+            python="3.11",
+            accelerator="cpu",
+        ),
         folder,
-    )  # fmt: skip
+    )
 
 
 def bundle(source: Path, out: Path, key: Path | None = None) -> Packed:
@@ -112,7 +151,9 @@ def bundle(source: Path, out: Path, key: Path | None = None) -> Packed:
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file below a folder."""
     return {
-        path.relative_to(folder).as_posix(): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
     }
 
 
@@ -124,15 +165,19 @@ def age(folder: Path, seconds: float = 10) -> None:
 
 
 def forge(folder: Path, edit: Callable[[dict[str, Any]], None]) -> None:
-    """Alter the manifest of a bundle and make its id right again, as an attacker without a key would."""
+    """Alter the manifest of a bundle and make its id right again, as an attacker without a key
+    would."""
     manifest = json.loads((folder / guard.MANIFEST).read_bytes())
     edit(manifest)
     manifest["id"] = guard.manifest_id(manifest)
     (folder / guard.MANIFEST).write_bytes(guard.canonical(manifest))
 
 
-def made_of(folder: Path, paths: Sequence[str], content: bytes = b"x" * 3000, part: int = PART) -> None:
-    """A bundle whose only fault is the names of its files, if any: right digests, right ranges, right id."""
+def made_of(
+    folder: Path, paths: Sequence[str], content: bytes = b"x" * 3000, part: int = PART
+) -> None:
+    """A bundle whose only fault is the names of its files, if any: right digests, right ranges,
+    right id."""
     import hashlib
 
     shutil.rmtree(folder, ignore_errors=True)
@@ -146,15 +191,41 @@ def made_of(folder: Path, paths: Sequence[str], content: bytes = b"x" * 3000, pa
             ranges.append({"part": at // part + 1, "offset": at % part, "length": length})
             at += length
         stream += content
-        rows.append({"path": path, "size": len(content), "sha256": digest, "licence": "", "source": "", "kind": "seeds",
-                     "ranges": ranges})  # fmt: skip
+        rows.append(
+            {
+                "path": path,
+                "size": len(content),
+                "sha256": digest,
+                "licence": "",
+                "source": "",
+                "kind": "seeds",
+                "ranges": ranges,
+            }
+        )
     pieces = [stream[at : at + part] for at in range(0, len(stream), part)]
     for number, piece in enumerate(pieces, start=1):
         (folder / guard.part_name(number)).write_bytes(piece)
-    parts = [{"n": n, "name": guard.part_name(n), "size": len(piece), "sha256": hashlib.sha256(piece).hexdigest()}
-             for n, piece in enumerate(pieces, start=1)]  # fmt: skip
-    manifest = {"bundle": "localinstruct", "schema": 1, "tool": "0", "created": "", "files": rows, "parts": parts,
-                "part_size": part, "platform": {}, "side": [], "id": ""}  # fmt: skip
+    parts = [
+        {
+            "n": n,
+            "name": guard.part_name(n),
+            "size": len(piece),
+            "sha256": hashlib.sha256(piece).hexdigest(),
+        }
+        for n, piece in enumerate(pieces, start=1)
+    ]
+    manifest = {
+        "bundle": "localinstruct",
+        "schema": 1,
+        "tool": "0",
+        "created": "",
+        "files": rows,
+        "parts": parts,
+        "part_size": part,
+        "platform": {},
+        "side": [],
+        "id": "",
+    }
     (folder / guard.MANIFEST).write_bytes(guard.canonical(manifest))
     forge(folder, lambda manifest: None)
 

@@ -1,7 +1,9 @@
-"""Harm done to a bundle by chance, with counts and seeds as parameters, for the tests and for a longer torture.
+"""Harm done to a bundle by chance, with counts and seeds as parameters, for the tests and for a
+longer torture.
 
-Each function does its harm `count` times, looks whether our check and the VERIFY.py that lies in the bundle both find it and
-name the same file, mends it, and returns what went wrong as sentences: an empty list is what must come out.
+Each function does its harm `count` times, looks whether our check and the VERIFY.py that lies in
+the bundle both find it and name the same file, mends it, and returns what went wrong as sentences:
+an empty list is what must come out.
 """
 
 import contextlib
@@ -43,8 +45,11 @@ def run(program: ModuleType, *arguments: object) -> tuple[int, str]:
     return code, said.getvalue()
 
 
-def verdicts(folder: Path, program: ModuleType, key: Path | None = None) -> tuple[list[str], list[str]]:
-    """Names of bad files, by our check and by the copied program; the latter knows nothing of signatures."""
+def verdicts(
+    folder: Path, program: ModuleType, key: Path | None = None
+) -> tuple[list[str], list[str]]:
+    """Names of bad files, by our check and by the copied program; the latter knows nothing of
+    signatures."""
     ours = [name for name, _ in verify(folder, Silent(), key=key).problems]
     code, said = run(program, folder)
     theirs = [line[6:].split(": ")[0] for line in said.splitlines() if line.startswith("BAD   ")]
@@ -54,7 +59,8 @@ def verdicts(folder: Path, program: ModuleType, key: Path | None = None) -> tupl
 
 
 def flips(folder: Path, count: int, seed: int, key: Path) -> list[str]:
-    """Flip one random bit of the whole bundle, `count` times; the flipped file must be named, alone."""
+    """Flip one random bit of the whole bundle, `count` times; the flipped file must be named,
+    alone."""
     chance, program = random.Random(seed), standalone(folder)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     wrong = []
@@ -142,13 +148,18 @@ def _blank(parts: list[Path], chance: random.Random) -> list[Path]:
 
 
 FAULTS: dict[str, Callable[[list[Path], random.Random], list[Path]]] = {
-    "truncated": _truncated, "appended": _appended, "reordered": _reordered, "duplicated": _duplicated, "missing": _missing,
+    "truncated": _truncated,
+    "appended": _appended,
+    "reordered": _reordered,
+    "duplicated": _duplicated,
+    "missing": _missing,
     "blank": _blank,
-}  # fmt: skip
+}
 
 
 def part_faults(folder: Path, count: int, seed: int) -> list[str]:
-    """Harm the parts in each way in turn, `count` times in all; exactly the harmed ones must be named."""
+    """Harm the parts in each way in turn, `count` times in all; exactly the harmed ones must be
+    named."""
     chance, program, wrong = random.Random(seed), standalone(folder), []
     parts = sorted(folder.glob("part*.bin"))
     content = {part: part.read_bytes() for part in parts}
@@ -164,12 +175,14 @@ def part_faults(folder: Path, count: int, seed: int) -> list[str]:
     return wrong
 
 
-# -- SIGKILL -----------------------------------------------------------------------------------------------------------
+# -- SIGKILL
+# -----------------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class Ended:
-    """How a job ended: wait status, moments that were counted, names of the parts it opened to read."""
+    """How a job ended: wait status, moments that were counted, names of the parts it opened to
+    read."""
 
     status: int
     moments: int
@@ -178,7 +191,9 @@ class Ended:
     @property
     def expected(self) -> bool:
         """Killed, or well: a second kill may come later than the recovery takes."""
-        return self.status == 0 or (os.WIFSIGNALED(self.status) and os.WTERMSIG(self.status) == signal.SIGKILL)
+        return self.status == 0 or (
+            os.WIFSIGNALED(self.status) and os.WTERMSIG(self.status) == signal.SIGKILL
+        )
 
 
 class Killer:
@@ -186,8 +201,13 @@ class Killer:
 
     def __init__(self) -> None:
         root = Path(__file__).parents[2]
-        self._process = subprocess.Popen([sys.executable, "-m", "tests.support.bundle_killable"], cwd=root, text=True,
-                                         stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # fmt: skip
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.support.bundle_killable"],
+            cwd=root,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
 
     def job(self, work: str, kill_at: int, places: dict[str, Path]) -> Ended:
         assert self._process.stdin is not None
@@ -202,10 +222,12 @@ class Killer:
 
 
 def kills(folder: Path, work: str, count: int, seed: int) -> list[str]:
-    """Kill one kind of work at `count` random moments, every third time once more while it recovers, then let it finish.
+    """Kill one kind of work at `count` random moments, every third time once more while it
+    recovers, then let it finish.
 
-    `folder` holds `here` (a workspace), `whole` (its bundle) and `expected` (an import of that). What must hold: the result
-    equals that of an undisturbed run, and parts that were finished before the kill are not written or read again.
+    `folder` holds `here` (a workspace), `whole` (its bundle) and `expected` (an import of that).
+    What must hold: the result equals that of an undisturbed run, and parts that were finished
+    before the kill are not written or read again.
     """
     chance, killer, wrong = random.Random(f"{work}:{seed}"), Killer(), list[str]()
     try:
@@ -215,10 +237,18 @@ def kills(folder: Path, work: str, count: int, seed: int) -> list[str]:
             for _ in range(2 if number % 3 == 2 else 1):
                 at = chance.randrange(1, moments + 1)
                 ended = killer.job(work, at, places)
-                wrong += [] if ended.expected else [f"{work}, to be killed at {at}: status {ended.status}"]
+                wrong += (
+                    []
+                    if ended.expected
+                    else [f"{work}, to be killed at {at}: status {ended.status}"]
+                )
             before = _finished(work, places)
             ended = killer.job(work, 0, places)
-            faults = [f"status {ended.status}"] if ended.status else RESULT[work](folder, places, before, ended)
+            faults = (
+                [f"status {ended.status}"]
+                if ended.status
+                else RESULT[work](folder, places, before, ended)
+            )
             wrong += [f"{work} killed at {at} of {moments}: {fault}" for fault in faults]
         return wrong if moments > 40 else [f"only {moments} moments"]
     finally:
@@ -235,28 +265,51 @@ def _places(folder: Path, work: str, name: str) -> dict[str, Path]:
 
 
 def _finished(work: str, places: dict[str, Path]) -> dict[str, list[int]]:
-    """Parts that the journal of this work says are finished, by name; for those that were packed, what they look like."""
-    journals = {"pack": places["bundle"].glob(".packing.jsonl"), "verify": places["cache"].rglob("bundle-*.jsonl"),
-                "import": places["there"].glob(".import-*/journal.jsonl")}  # fmt: skip
+    """Parts that the journal of this work says are finished, by name; for those that were packed,
+    what they look like."""
+    journals = {
+        "pack": places["bundle"].glob(".packing.jsonl"),
+        "verify": places["cache"].rglob("bundle-*.jsonl"),
+        "import": places["there"].glob(".import-*/journal.jsonl"),
+    }
     lines = [line for path in journals[work] for line in path.read_text().split("\n")[:-1]]
     entries = [json.loads(line) for line in lines]
     if work == "pack":
-        return {entry["name"]: stamp(places["bundle"] / entry["name"]) for entry in entries if "n" in entry}
-    numbers = [entry.get("part") if work == "import" else entry.get("stamp", [None])[0] for entry in entries]
+        return {
+            entry["name"]: stamp(places["bundle"] / entry["name"])
+            for entry in entries
+            if "n" in entry
+        }
+    numbers = [
+        entry.get("part") if work == "import" else entry.get("stamp", [None])[0]
+        for entry in entries
+    ]
     return {guard.part_name(number): [] for number in numbers if number}
 
 
-def _pack_result(folder: Path, places: dict[str, Path], before: dict[str, list[int]], ended: Ended) -> Iterator[str]:
+def _pack_result(
+    folder: Path, places: dict[str, Path], before: dict[str, list[int]], ended: Ended
+) -> Iterator[str]:
     mine, whole = tree(places["bundle"]), tree(folder / "whole")
     if mine.keys() != whole.keys():
         yield f"other files: {sorted(mine.keys() ^ whole.keys())}"
-    yield from (f"{name} differs" for name in whole if name.endswith(".bin") and mine.get(name) != whole[name])
+    yield from (
+        f"{name} differs"
+        for name in whole
+        if name.endswith(".bin") and mine.get(name) != whole[name]
+    )
     if verify(places["bundle"], Silent(), full=True).exit_code:
         yield "the bundle is not sound"
-    yield from (f"{name} was written again" for name, was in before.items() if stamp(places["bundle"] / name) != was)
+    yield from (
+        f"{name} was written again"
+        for name, was in before.items()
+        if stamp(places["bundle"] / name) != was
+    )
 
 
-def _verify_result(folder: Path, places: dict[str, Path], before: dict[str, list[int]], ended: Ended) -> Iterator[str]:
+def _verify_result(
+    folder: Path, places: dict[str, Path], before: dict[str, list[int]], ended: Ended
+) -> Iterator[str]:
     parts = {path.name for path in (folder / "whole").glob("part*.bin")}
     if _finished("verify", places).keys() != parts:
         yield "not every part is remembered"
@@ -264,11 +317,18 @@ def _verify_result(folder: Path, places: dict[str, Path], before: dict[str, list
         yield f"read {ended.opened}, though {sorted(before)} were finished"
 
 
-def _import_result(folder: Path, places: dict[str, Path], before: dict[str, list[int]], ended: Ended) -> Iterator[str]:
+def _import_result(
+    folder: Path, places: dict[str, Path], before: dict[str, list[int]], ended: Ended
+) -> Iterator[str]:
     mine, expected = without_receipt(places["there"]), without_receipt(folder / "expected")
-    yield from (f"{name} is lost, doubled or altered" for name in sorted(expected.keys() | mine.keys())
-                if mine.get(name) != expected.get(name))  # fmt: skip
-    again = set(ended.opened) & before.keys() - {"part0001.bin"}  # models.yaml is looked up in the first part
+    yield from (
+        f"{name} is lost, doubled or altered"
+        for name in sorted(expected.keys() | mine.keys())
+        if mine.get(name) != expected.get(name)
+    )
+    again = set(ended.opened) & before.keys() - {
+        "part0001.bin"
+    }  # models.yaml is looked up in the first part
     if again:
         yield f"{sorted(again)} read again"
 

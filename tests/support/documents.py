@@ -1,4 +1,5 @@
-"""Documents of all five types, written from paragraphs; and ones that are broken, locked or dangerous."""
+"""Documents of all five types, written from paragraphs; and ones that are broken, locked or
+dangerous."""
 
 import io
 import itertools
@@ -18,8 +19,14 @@ def md(paragraphs: Paragraphs) -> bytes:
 
 def html(paragraphs: Paragraphs) -> bytes:
     body = "".join(f"<p>{one}</p>\n" for one in paragraphs)
-    head = "<head><title>Title</title><style>p {color: red}</style><script>alert('script')</script></head>"
-    hidden = '<div hidden>hidden words</div><span style="display: none">unseen words</span><!-- comment -->'
+    head = (
+        "<head><title>Title</title><style>p {color: "
+        "red}</style><script>alert('script')</script></head>"
+    )
+    hidden = (
+        '<div hidden>hidden words</div><span style="display: none">unseen words</span><!-- '
+        "comment -->"
+    )
     return f"<!doctype html><html>{head}<body>{hidden}<nav>menu</nav>{body}</body></html>".encode()
 
 
@@ -37,18 +44,26 @@ def pdf(paragraphs: Paragraphs) -> bytes:
     """A page per paragraph, in lines of some 80 letters as a printer breaks them."""
     pages = [_page(one) for one in paragraphs]
     kids = " ".join(f"{4 + 2 * n} 0 R" for n in range(len(pages)))
-    objects = [b"<</Type/Catalog/Pages 2 0 R>>", f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>".encode(),
-               b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>"]  # fmt: skip
+    objects = [
+        b"<</Type/Catalog/Pages 2 0 R>>",
+        f"<</Type/Pages/Kids[{kids}]/Count {len(pages)}>>".encode(),
+        b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica/Encoding/WinAnsiEncoding>>",
+    ]
     for n, page in enumerate(pages):
-        objects.append(f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 3 0 R>>>>"
-                       f"/Contents {5 + 2 * n} 0 R>>".encode())  # fmt: skip
+        objects.append(
+            f"<</Type/Page/Parent 2 0 R/MediaBox[0 0 595 842]/Resources<</Font<</F1 3 0 R>>>>"
+            f"/Contents {5 + 2 * n} 0 R>>".encode()
+        )
         objects.append(b"<</Length %d>>\nstream\n%s\nendstream" % (len(page), page))
     file, places = bytearray(b"%PDF-1.4\n"), []
     for number, one in enumerate(objects, 1):
         places.append(len(file))
         file += b"%d 0 obj\n%s\nendobj\n" % (number, one)
     table = "".join(f"{place:010d} 00000 n \n" for place in places)
-    end = f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer\n<</Size {len(objects) + 1}/Root 1 0 R>>\n"
+    end = (
+        f"xref\n0 {len(objects) + 1}\n0000000000 65535 f \n{table}trailer\n<</Size "
+        f"{len(objects) + 1}/Root 1 0 R>>\n"
+    )
     return bytes(file) + f"{end}startxref\n{len(file)}\n%%EOF\n".encode()
 
 
@@ -58,12 +73,20 @@ def _page(paragraph: str) -> bytes:
         if len(line) + len(word) > 80:
             lines, line = [*lines, line], ""
         line = f"{line} {word}".strip()
-    shown = [one.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)") for one in [*lines, line]]
+    shown = [
+        one.replace("\\", r"\\").replace("(", r"\(").replace(")", r"\)") for one in [*lines, line]
+    ]
     text = " T* ".join(f"({one}) Tj" for one in shown)
     return f"BT /F1 11 Tf 14 TL 50 780 Td {text} ET".encode("cp1252")
 
 
-MAKERS: dict[str, Callable[[Paragraphs], bytes]] = {".txt": txt, ".md": md, ".html": html, ".pdf": pdf, ".docx": docx}
+MAKERS: dict[str, Callable[[Paragraphs], bytes]] = {
+    ".txt": txt,
+    ".md": md,
+    ".html": html,
+    ".pdf": pdf,
+    ".docx": docx,
+}
 
 
 def locked_pdf(paragraphs: Paragraphs) -> bytes:
@@ -92,7 +115,9 @@ def with_entities(paragraphs: Paragraphs) -> bytes:
     body = parts["word/document.xml"].decode()
     declared = f'<!DOCTYPE d [<!ENTITY a "lol">{unfold}]>'
     head, tail = body.split("?>", 1)
-    parts["word/document.xml"] = f"{head}?>{declared}{tail.replace('<w:t>', '<w:t>&j;', 1)}".encode()
+    parts["word/document.xml"] = (
+        f"{head}?>{declared}{tail.replace('<w:t>', '<w:t>&j;', 1)}".encode()
+    )
     return archive(parts)
 
 

@@ -1,4 +1,5 @@
-"""Play a method's episode on a script, and put what came of it into a form that a golden file can hold."""
+"""Play a method's episode on a script, and put what came of it into a form that a golden file can
+hold."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -22,8 +23,13 @@ def play(episode: Episode, answer: Answer) -> tuple[list[list[Prompt]], list[Ins
             return calls, stop.value
         calls.append(prompts)
         replies = [answer(prompt) for prompt in prompts]
-        send = [[one if isinstance(one, Completion) else Completion(one)
-                 for one in (reply if isinstance(reply, list) else [reply])] for reply in replies]  # fmt: skip
+        send = [
+            [
+                one if isinstance(one, Completion) else Completion(one)
+                for one in (reply if isinstance(reply, list) else [reply])
+            ]
+            for reply in replies
+        ]
 
 
 def scripted(*calls: Sequence[Any]) -> Answer:
@@ -32,14 +38,24 @@ def scripted(*calls: Sequence[Any]) -> Answer:
     return lambda prompt: next(replies)
 
 
-def told(calls: list[list[Prompt]], found: list[Instance | Reject], ids: dict[str, str]) -> dict[str, Any]:
+def told(
+    calls: list[list[Prompt]], found: list[Instance | Reject], ids: dict[str, str]
+) -> dict[str, Any]:
     """Prompts as lines, rows with the names of their parents, rejects with their reasons."""
     rows = [
-        {"instruction": one.instruction, "input": one.input, "output": one.output, "method": one.lineage.method,
-         "is_classification": one.is_classification, "parents": [ids.get(key, key) for key in one.lineage.parents],
-         "history": [[turn.role, turn.content] for turn in one.history], **_more(one)}
-        for one in found if isinstance(one, Instance)
-    ]  # fmt: skip
+        {
+            "instruction": one.instruction,
+            "input": one.input,
+            "output": one.output,
+            "method": one.lineage.method,
+            "is_classification": one.is_classification,
+            "parents": [ids.get(key, key) for key in one.lineage.parents],
+            "history": [[turn.role, turn.content] for turn in one.history],
+            **_more(one),
+        }
+        for one in found
+        if isinstance(one, Instance)
+    ]
     rejects = [[one.reason, one.text, one.detail] for one in found if isinstance(one, Reject)]
     shown = [[_words(prompt) for prompt in call] for call in calls]
     return {"prompts": shown, "rows": rows, "rejects": rejects}
@@ -54,9 +70,16 @@ def _words(prompt: Prompt) -> list[str]:
 def _more(row: Instance) -> dict[str, Any]:
     """What only some methods fill in."""
     made = row.lineage
-    more = {"rejected": row.rejected, "thinking": row.thinking, "scores": made.scores, "answered_by": made.answered_by,
-            "rejected_by": made.rejected_by, "original": made.original,
-            "source": made.source, "evidence": list(made.evidence)}  # fmt: skip
+    more = {
+        "rejected": row.rejected,
+        "thinking": row.thinking,
+        "scores": made.scores,
+        "answered_by": made.answered_by,
+        "rejected_by": made.rejected_by,
+        "original": made.original,
+        "source": made.source,
+        "evidence": list(made.evidence),
+    }
     return {key: value for key, value in more.items() if value}
 
 

@@ -1,7 +1,9 @@
-"""A generate run in a process of its own, to be killed: `python -m tests.support.killable RUN TARGET`.
+"""A generate run in a process of its own, to be killed: `python -m tests.support.killable RUN
+TARGET`.
 
-The scripted teacher stands in for vLLM; store, completion log, scheduler, filters and novelty are the real ones. Each commit is
-announced on stdout after it happened, as the screen would announce it.
+The scripted teacher stands in for vLLM; store, completion log, scheduler, filters and novelty are
+the real ones. Each commit is announced on stdout after it happened, as the screen would announce
+it.
 """
 
 import asyncio

@@ -1,4 +1,5 @@
-"""A generate run of one method in a process of its own, to be killed: `python -m tests.support.killable_methods RUN METHOD`."""
+"""A generate run of one method in a process of its own, to be killed: `python -m
+tests.support.killable_methods RUN METHOD`."""
 
 import sys
 from pathlib import Path

@@ -1,6 +1,8 @@
-"""A training in a process of its own, to be killed: `python -m tests.support.killable_training RUN STUDENT`.
+"""A training in a process of its own, to be killed: `python -m tests.support.killable_training RUN
+STUDENT`.
 
-Each step is announced on stdout when it is done, and "saving" when a checkpoint is about to be written.
+Each step is announced on stdout when it is done, and "saving" when a checkpoint is about to be
+written.
 """
 
 import sys
@@ -31,7 +33,9 @@ def main(path: Path, folder: Path) -> None:
     honest = checkpoints.seal
 
     def seal(*given: object) -> None:
-        print("saving", flush=True)  # transformers has written its files, complete.json is not there yet
+        print(
+            "saving", flush=True
+        )  # transformers has written its files, complete.json is not there yet
         honest(*given)  # type: ignore[arg-type]
 
     checkpoints.seal = seal  # type: ignore[assignment]

@@ -1,4 +1,5 @@
-"""One real vLLM with the nano teacher for the whole test session, and workspaces whose models are asked there."""
+"""One real vLLM with the nano teacher for the whole test session, and workspaces whose models are
+asked there."""
 
 import gc
 import shutil
@@ -21,11 +22,16 @@ SERVED = "nano-chat"
 
 @contextmanager
 def serving_nano(home: Path) -> Iterator[str]:
-    """The unix URL of a vLLM that serves the nano teacher, continued as text or through nano-chat's template."""
+    """The unix URL of a vLLM that serves the nano teacher, continued as text or through nano-chat's
+    template."""
     spec = load_catalog(ROOT).get(SERVED)
     serve = Serve(max_num_seqs=64, max_model_len=1024)
-    server = Server(checked(spec), SERVED, serve, home, "vllm", Silent(), chat_template=spec.chat_template)
-    with warnings.catch_warnings():  # httpx2 leaves the sockets of refused connections to the collector
+    server = Server(
+        checked(spec), SERVED, serve, home, "vllm", Silent(), chat_template=spec.chat_template
+    )
+    with (
+        warnings.catch_warnings()
+    ):  # httpx2 leaves the sockets of refused connections to the collector
         warnings.simplefilter("ignore", ResourceWarning)
         server.start()
         gc.collect()
@@ -36,7 +42,8 @@ def serving_nano(home: Path) -> Iterator[str]:
 
 
 def nano_workspace(folder: Path, url: str) -> Path:
-    """A workspace in `folder` with our recipes and seeds, whose nano-teacher and nano-chat are asked at `url`."""
+    """A workspace in `folder` with our recipes and seeds, whose nano-teacher and nano-chat are
+    asked at `url`."""
     folder.mkdir(exist_ok=True)
     for name in ("recipes", "seeds"):
         shutil.copytree(ROOT / name, folder / name)

@@ -14,19 +14,35 @@ Reply = tuple[int, bytes] | None
 
 
 def completion(*texts: str, reason: str = "stop") -> bytes:
-    choices = [{"index": i, "text": text, "finish_reason": reason, "logprobs": None} for i, text in enumerate(texts)]
+    choices = [
+        {"index": i, "text": text, "finish_reason": reason, "logprobs": None}
+        for i, text in enumerate(texts)
+    ]
     usage = {"prompt_tokens": 1, "completion_tokens": 7, "total_tokens": 8}
     return json.dumps(
-        {"id": "x", "object": "text_completion", "created": 0, "model": "m", "choices": choices, "usage": usage}
+        {
+            "id": "x",
+            "object": "text_completion",
+            "created": 0,
+            "model": "m",
+            "choices": choices,
+            "usage": usage,
+        }
     ).encode()
 
 
 def chat(*texts: str | None, reason: str = "stop", **message: str) -> bytes:
     choice = [
-        {"index": i, "message": {"role": "assistant", "content": text, **message}, "finish_reason": reason}
+        {
+            "index": i,
+            "message": {"role": "assistant", "content": text, **message},
+            "finish_reason": reason,
+        }
         for i, text in enumerate(texts)
     ]
-    return json.dumps({"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choice}).encode()
+    return json.dumps(
+        {"id": "x", "object": "chat.completion", "created": 0, "model": "m", "choices": choice}
+    ).encode()
 
 
 def streamed(*pieces: str, talk: bool = True) -> bytes:
@@ -34,7 +50,9 @@ def streamed(*pieces: str, talk: bool = True) -> bytes:
     kind = "chat.completion.chunk" if talk else "text_completion"
     events = []
     for piece in pieces:
-        said: dict[str, Any] = {"delta": {"content": piece}} if talk else {"text": piece, "logprobs": None}
+        said: dict[str, Any] = (
+            {"delta": {"content": piece}} if talk else {"text": piece, "logprobs": None}
+        )
         choice = {"index": 0, "finish_reason": None} | said
         events.append({"id": "x", "object": kind, "created": 0, "model": "m", "choices": [choice]})
     lines = [f"data: {json.dumps(event)}\n\n" for event in events]

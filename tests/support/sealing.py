@@ -1,4 +1,5 @@
-"""Children for the tests of the seal: a process cannot leave it again, so each test runs its code in a fresh one."""
+"""Children for the tests of the seal: a process cannot leave it again, so each test runs its code
+in a fresh one."""
 
 import os
 import subprocess
@@ -18,12 +19,23 @@ def python(
     code: str, *arguments: str, tmp: Path | None = None, env: Environment = NONE
 ) -> subprocess.CompletedProcess[str]:
     """Run `code` in a new interpreter in the repository; `tmp` becomes its home and data folder."""
-    home = {"HOME": str(tmp), "XDG_DATA_HOME": str(tmp / "data"), "XDG_CACHE_HOME": str(tmp / "cache")} if tmp else {}
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith("LOCALINSTRUCT_")}
+    home = (
+        {"HOME": str(tmp), "XDG_DATA_HOME": str(tmp / "data"), "XDG_CACHE_HOME": str(tmp / "cache")}
+        if tmp
+        else {}
+    )
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith("LOCALINSTRUCT_")
+    }
     return subprocess.run(
-        [sys.executable, "-c", code, *arguments], cwd=ROOT, env={**inherited, **home, **env},
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
-    )  # fmt: skip
+        [sys.executable, "-c", code, *arguments],
+        cwd=ROOT,
+        env={**inherited, **home, **env},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def output(code: str, *arguments: str, tmp: Path | None = None, env: Environment = NONE) -> str:
@@ -34,4 +46,6 @@ def output(code: str, *arguments: str, tmp: Path | None = None, env: Environment
 
 
 REFUSAL = python(TRIAL).stdout.strip()
-needs_namespaces = pytest.mark.skipif(bool(REFUSAL), reason=f"no namespaces of our own here: {REFUSAL}")
+needs_namespaces = pytest.mark.skipif(
+    bool(REFUSAL), reason=f"no namespaces of our own here: {REFUSAL}"
+)

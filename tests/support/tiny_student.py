@@ -1,4 +1,5 @@
-"""A student of a few thousand random parameters with a tokenizer trained on the spot, and rows to teach it."""
+"""A student of a few thousand random parameters with a tokenizer trained on the spot, and rows to
+teach it."""
 
 import json
 import random
@@ -9,9 +10,11 @@ from localinstruct.records import Instance
 from localinstruct.store.run import Kept, Run
 
 CORPUS = [
-    "Below is an instruction that describes a task. Write a response that appropriately completes the request.",
+    "Below is an instruction that describes a task. Write a response that appropriately "
+    "completes the request.",
     "paired with an input that provides further context. ### Instruction: ### Input: ### Response:",
-    "Sort the words: red, green, blue. Name the opposite of cold. How many letters has the word house?",
+    "Sort the words: red, green, blue. Name the opposite of cold. How many letters has the word "
+    "house?",
     "The answer is 12. Yes, it is: “naïve café” — 3.5 °C, 東京, emoji 🙂, tab\tand\nnewline.",
 ]
 WORDS = [
@@ -53,15 +56,18 @@ def byte_level(**special: str) -> Any:
     inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     inner.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400, special_tokens=["<|pad|>", "<|end|>"], show_progress=False,
+        vocab_size=400,
+        special_tokens=["<|pad|>", "<|end|>"],
+        show_progress=False,
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-    )  # fmt: skip
+    )
     inner.train_from_iterator(CORPUS, trainer)
     return PreTrainedTokenizerFast(tokenizer_object=inner, **special)
 
 
 def with_bos(end_too: bool = False) -> Any:
-    """Llama 3's kind: bytes, a beginning token before every text; `end_too` also closes every text."""
+    """Llama 3's kind: bytes, a beginning token before every text; `end_too` also closes every
+    text."""
     from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
@@ -73,8 +79,17 @@ def with_bos(end_too: bool = False) -> Any:
 
 
 def metaspace() -> Any:
-    """Llama 2's kind: SentencePiece's underscores, a space put before every text, bos, unk and byte fallback."""
-    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+    """Llama 2's kind: SentencePiece's underscores, a space put before every text, bos, unk and byte
+    fallback."""
+    from tokenizers import (
+        Tokenizer,
+        decoders,
+        models,
+        normalizers,
+        pre_tokenizers,
+        processors,
+        trainers,
+    )
     from transformers import PreTrainedTokenizerFast
 
     inner = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True, fuse_unk=True))
@@ -82,10 +97,16 @@ def metaspace() -> Any:
     inner.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
     inner.decoder = decoders.Metaspace()
     pieces = [f"<0x{byte:02X}>" for byte in range(256)]
-    trainer = trainers.BpeTrainer(vocab_size=600, special_tokens=["<unk>", "<s>", "</s>", *pieces], show_progress=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=600, special_tokens=["<unk>", "<s>", "</s>", *pieces], show_progress=False
+    )
     inner.train_from_iterator(CORPUS, trainer)
-    inner.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return PreTrainedTokenizerFast(tokenizer_object=inner, bos_token="<s>", eos_token="</s>", unk_token="<unk>")
+    inner.post_processor = processors.TemplateProcessing(
+        single="<s> $A", special_tokens=[("<s>", 1)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=inner, bos_token="<s>", eos_token="</s>", unk_token="<unk>"
+    )
 
 
 def save_student(folder: Path, tokenizer: Any, context: int = 256) -> Path:
@@ -96,10 +117,18 @@ def save_student(folder: Path, tokenizer: Any, context: int = 256) -> Path:
     torch.set_num_threads(1)  # so small a model only waits for a second thread
     torch.manual_seed(0)
     config = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, max_position_embeddings=context, eos_token_id=tokenizer.eos_token_id,
-        bos_token_id=tokenizer.bos_token_id, pad_token_id=tokenizer.pad_token_id, tie_word_embeddings=True,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        max_position_embeddings=context,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=tokenizer.bos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        tie_word_embeddings=True,
+    )
     folder.mkdir(parents=True, exist_ok=True)
     LlamaForCausalLM(config).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
@@ -114,9 +143,13 @@ def rows(count: int, seed: int = 0) -> list[Instance]:
         words = draw.sample(WORDS, draw.randint(2, 8))
         text = " ".join(words)
         if draw.random() < 0.5:
-            made.append(Instance(f"Sort the words of list {number}.", text, ", ".join(sorted(words))))
+            made.append(
+                Instance(f"Sort the words of list {number}.", text, ", ".join(sorted(words)))
+            )
         else:
-            made.append(Instance(f"Repeat loudly, please ({number}): {text}", "", f"{text.upper()}!"))
+            made.append(
+                Instance(f"Repeat loudly, please ({number}): {text}", "", f"{text.upper()}!")
+            )
     return made
 
 
@@ -129,7 +162,8 @@ def keep(run: Run, instances: list[Instance]) -> None:
 
 
 def recipe_data(**sections: Any) -> dict[str, Any]:
-    """A recipe's values for tests: the smallest training that still has several steps and epochs."""
+    """A recipe's values for tests: the smallest training that still has several steps and
+    epochs."""
     train = {
         "epochs": 2,
         "batch_size": 8,

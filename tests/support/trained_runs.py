@@ -1,4 +1,5 @@
-"""Runs with a real, tiny, trained student in a workspace of their own: what exports, serving and chats are tested on."""
+"""Runs with a real, tiny, trained student in a workspace of their own: what exports, serving and
+chats are tested on."""
 
 import shutil
 from pathlib import Path
@@ -12,7 +13,15 @@ from localinstruct.recipe import Recipe
 from localinstruct.store.run import open_run
 from localinstruct.training import stage as training_stage
 from localinstruct.training import student
-from tests.support.tiny_student import ROLE_TEMPLATE, Recorded, byte_level, keep, recipe_data, rows, save_student
+from tests.support.tiny_student import (
+    ROLE_TEMPLATE,
+    Recorded,
+    byte_level,
+    keep,
+    recipe_data,
+    rows,
+    save_student,
+)
 
 ROOT = Path(__file__).parents[2]
 CPU = student.Device("cpu", "float32", "test")
@@ -37,7 +46,8 @@ def in_precision(model: Path, dtype: str) -> None:
 
 
 def train_tiny(place: Path, name: str = "first", model: str = "tiny", **sections: Any) -> Path:
-    """A run in `place`/runs whose student `model` is trained; as the pipeline would leave it after train."""
+    """A run in `place`/runs whose student `model` is trained; as the pipeline would leave it after
+    train."""
     recipe = Recipe.model_validate(recipe_data(models={"student": model}, **sections))
     with pytest.MonkeyPatch.context() as patch, open_run(place / "runs" / name) as run:
         patch.setattr(student, "choose_device", lambda: CPU)
@@ -50,12 +60,19 @@ def train_tiny(place: Path, name: str = "first", model: str = "tiny", **sections
 
 
 def train_nano(place: Path, name: str = "first", template: str = "alpaca") -> Path:
-    """A run in `place`/runs of the nano student, quickly trained on tiny rows, for a real vLLM; `chat` gives it a template."""
+    """A run in `place`/runs of the nano student, quickly trained on tiny rows, for a real vLLM;
+    `chat` gives it a template."""
     model = place / "nano"
     shutil.copytree(ROOT / "localinstruct" / "nano" / "weights" / "student", model)
     if template == "chat":
         (model / "chat_template.jinja").write_text(ROLE_TEMPLATE, "utf-8")
-    spec = {"path": "nano", "roles": ["student"], "context": 1024, "licence": "Apache-2.0", "chat": template == "chat"}
+    spec = {
+        "path": "nano",
+        "roles": ["student"],
+        "context": 1024,
+        "licence": "Apache-2.0",
+        "chat": template == "chat",
+    }
     (place / "models.yaml").write_text(yaml.safe_dump({"nano": spec}), "utf-8")
     train_section = {
         "template": template,
@@ -64,4 +81,6 @@ def train_nano(place: Path, name: str = "first", template: str = "alpaca") -> Pa
         "epochs": 4,
     }
     serve = {"max_num_seqs": 16, "max_model_len": 512}
-    return train_tiny(place, name, "nano", train=train_section, serve=serve, evaluate={"max_tokens": 24})
+    return train_tiny(
+        place, name, "nano", train=train_section, serve=serve, evaluate={"max_tokens": 24}
+    )

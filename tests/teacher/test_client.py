@@ -1,4 +1,5 @@
-"""The client against a scripted server: both endpoints, retries, refusals, and nothing but what was asked for."""
+"""The client against a scripted server: both endpoints, retries, refusals, and nothing but what was
+asked for."""
 
 import asyncio
 import time
@@ -24,9 +25,15 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module.Client, "_pause", at_once)
 
 
-def ask(socket: Path, prompt: Prompt, *, chat_model: bool = False, timeout: float = 5, **more: Any) -> list[Completion]:
+def ask(
+    socket: Path, prompt: Prompt, *, chat_model: bool = False, timeout: float = 5, **more: Any
+) -> list[Completion]:
     async def go() -> list[Completion]:
-        settings: dict[str, Any] = {"sampling": Sampling(max_tokens=50), "chat": chat_model, "timeout": timeout} | more
+        settings: dict[str, Any] = {
+            "sampling": Sampling(max_tokens=50),
+            "chat": chat_model,
+            "timeout": timeout,
+        } | more
         client = Client(f"unix://{socket}", "m", **settings)
         try:
             return await client.complete(prompt)
@@ -44,14 +51,24 @@ def test_a_base_model_is_continued_as_text(tmp_path: Path) -> None:
     [(path, request)] = seen
     assert path == "/v1/completions"
     assert request == {
-        "model": "m", "prompt": "Hi", "n": 2, "temperature": 0.0, "top_p": 1.0, "max_tokens": 50, "stop": ["\n"]
-    }  # fmt: skip
+        "model": "m",
+        "prompt": "Hi",
+        "n": 2,
+        "temperature": 0.0,
+        "top_p": 1.0,
+        "max_tokens": 50,
+        "stop": ["\n"],
+    }
 
 
 def test_a_chat_model_is_asked_through_its_template(tmp_path: Path) -> None:
     with serving_script(tmp_path / "s", lambda *_: (200, chat("yes"))) as seen:
         ask(tmp_path / "s", Prompt(text="Hi"), chat_model=True)
-        ask(tmp_path / "s", Prompt(messages=(Message("system", "Be brief."), Message("user", "Hi"))), chat_model=True)
+        ask(
+            tmp_path / "s",
+            Prompt(messages=(Message("system", "Be brief."), Message("user", "Hi"))),
+            chat_model=True,
+        )
     assert [path for path, _ in seen] == ["/v1/chat/completions"] * 2
     assert seen[0][1]["messages"] == [{"role": "user", "content": "Hi"}]
     assert seen[1][1]["messages"][0] == {"role": "system", "content": "Be brief."}
@@ -132,7 +149,9 @@ def test_recovery_is_asked_for_before_each_retry(tmp_path: Path) -> None:
 
 
 def test_a_refused_prompt_is_this_prompts_fault(tmp_path: Path) -> None:
-    with serving_script(tmp_path / "s", lambda *_: (400, failure("longer than the context"))) as seen:
+    with serving_script(
+        tmp_path / "s", lambda *_: (400, failure("longer than the context"))
+    ) as seen:
         answers = ask(tmp_path / "s", Prompt(text="Hi", n=2))
     assert [a.text for a in answers] == ["", ""]
     assert "longer than the context" in answers[0].finish_reason
@@ -179,7 +198,9 @@ def test_other_machines_are_refused_before_anything_is_sent(url: str) -> None:
 
 def test_a_prompt_that_always_fails_is_given_up_while_others_are_answered(tmp_path: Path) -> None:
     def reply(path: str, request: dict[str, Any], count: int) -> Reply:
-        return (500, failure("cannot")) if request["prompt"] == "poison" else (200, completion("fine"))
+        return (
+            (500, failure("cannot")) if request["prompt"] == "poison" else (200, completion("fine"))
+        )
 
     async def go() -> list[list[Completion]]:
         client = Client(f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=5)
@@ -196,8 +217,11 @@ def test_a_prompt_that_always_fails_is_given_up_while_others_are_answered(tmp_pa
     assert given_up[0].finish_reason.startswith("refused: failed 6 times: ")
 
 
-def test_a_server_that_answered_before_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It hangs up far more often than an error is tried; it is given up once its patience is over."""
+def test_a_server_that_answered_before_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It hangs up far more often than an error is tried; it is given up once its patience is
+    over."""
 
     async def go() -> str:
         client = Client(f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=5)
@@ -220,7 +244,8 @@ def test_a_server_that_answered_before_is_waited_for(tmp_path: Path, monkeypatch
 
 
 def test_a_prompt_does_not_pay_for_a_server_that_was_away(tmp_path: Path) -> None:
-    """Broken connections are no failures of the prompt: after nine of them, five errors are still borne."""
+    """Broken connections are no failures of the prompt: after nine of them, five errors are still
+    borne."""
     seen = {"poison": 0}
 
     def reply(path: str, request: dict[str, Any], count: int) -> Reply:
@@ -254,7 +279,9 @@ def test_a_slow_answer_gets_more_time_each_second_try(tmp_path: Path) -> None:
         return 200, completion("slow")
 
     async def go() -> Completion:
-        client = Client(f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=0.2)
+        client = Client(
+            f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=0.2
+        )
         [answer] = await client.complete(Prompt(text="x"))
         await client.close()
         return answer

@@ -1,4 +1,5 @@
-"""JSON of a form and thoughts of reasoning models: what the client sends, falls back to, and hands on."""
+"""JSON of a form and thoughts of reasoning models: what the client sends, falls back to, and hands
+on."""
 
 import asyncio
 import json
@@ -25,9 +26,11 @@ from tests.support.nano_server import SERVED
 from tests.support.openai_server import Reply, chat, completion, failure, serving_script
 
 FORM: dict[str, Any] = {
-    "type": "object", "properties": {"grade": {"type": "integer", "enum": [1, 2, 3]}}, "required": ["grade"],
+    "type": "object",
+    "properties": {"grade": {"type": "integer", "enum": [1, 2, 3]}},
+    "required": ["grade"],
     "additionalProperties": False,
-}  # fmt: skip
+}
 ASKED = Prompt(messages=(Message("user", "Grade it."),), schema=FORM)
 
 
@@ -39,7 +42,9 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(client_module.Client, "_pause", at_once)
 
 
-def ask(url: str, prompt: Prompt, *, chat_model: bool = True, keep: bool = False, **more: Any) -> list[Completion]:
+def ask(
+    url: str, prompt: Prompt, *, chat_model: bool = True, keep: bool = False, **more: Any
+) -> list[Completion]:
     async def go() -> list[Completion]:
         sampling = Sampling(max_tokens=50, thinking="keep" if keep else "drop")
         client = Client(url, SERVED, chat=chat_model, sampling=sampling, timeout=60, **more)
@@ -51,7 +56,9 @@ def ask(url: str, prompt: Prompt, *, chat_model: bool = True, keep: bool = False
     return asyncio.run(go())
 
 
-def scripted(tmp_path: Path, *replies: Reply, prompt: Prompt = ASKED) -> tuple[list[Completion], list[dict[str, Any]]]:
+def scripted(
+    tmp_path: Path, *replies: Reply, prompt: Prompt = ASKED
+) -> tuple[list[Completion], list[dict[str, Any]]]:
     with serving_script(tmp_path / "s", lambda path, request, count: replies[count - 1]) as seen:
         answers = ask(f"unix://{tmp_path / 's'}", prompt)
     assert len(seen) == len(replies)
@@ -74,11 +81,15 @@ def test_a_form_is_sent_with_a_text_that_is_continued_as_well(tmp_path: Path) ->
 @pytest.mark.parametrize(
     "trouble",
     [
-        (400, failure("grammar not supported")), (500, failure("engine")), (200, b"no json"),
-        (200, chat("{" + " " * 40, reason="length")), (200, chat('{"grade":9}')), (200, chat("")),
+        (400, failure("grammar not supported")),
+        (500, failure("engine")),
+        (200, b"no json"),
+        (200, chat("{" + " " * 40, reason="length")),
+        (200, chat('{"grade":9}')),
+        (200, chat("")),
     ],
     ids=["refused", "broken", "no protocol", "runaway", "off the form", "empty"],
-)  # fmt: skip
+)
 def test_what_fails_under_a_schema_is_asked_once_without(tmp_path: Path, trouble: Reply) -> None:
     [answer], requests = scripted(tmp_path, trouble, (200, chat('```json\n{"grade": 3}\n```')))
     assert (answer.text, answer.finish_reason, answer.decoding) == ('{"grade": 3}', "stop", "free")
@@ -109,12 +120,15 @@ def test_a_lost_connection_is_tried_again_under_the_schema(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("freely", "reason"),
     [
-        ((200, chat("I give it a 2.")), "not in form"), ((200, chat('{"grade": 2} I think')), "not in form"),
-        ((200, chat('{"grade": 2, "grade": 3}')), "not in form"), ((200, chat("[]")), "not in form"),
-        ((200, chat("")), "not in form"), ((200, chat('{"grade": 2}', reason="length")), "length"),
+        ((200, chat("I give it a 2.")), "not in form"),
+        ((200, chat('{"grade": 2} I think')), "not in form"),
+        ((200, chat('{"grade": 2, "grade": 3}')), "not in form"),
+        ((200, chat("[]")), "not in form"),
+        ((200, chat("")), "not in form"),
+        ((200, chat('{"grade": 2}', reason="length")), "length"),
         ((400, failure("too long")), "refused: Error code: 400"),
     ],
-)  # fmt: skip
+)
 def test_a_failure_is_never_an_empty_result(tmp_path: Path, freely: Reply, reason: str) -> None:
     [answer], _ = scripted(tmp_path, (200, chat("no")), freely)
     assert answer.finish_reason.startswith(reason)
@@ -124,19 +138,37 @@ def test_a_failure_is_never_an_empty_result(tmp_path: Path, freely: Reply, reaso
 def test_only_those_of_several_that_failed_are_asked_again(tmp_path: Path) -> None:
     several = Prompt(messages=ASKED.messages, schema=FORM, n=3)
     answers, requests = scripted(
-        tmp_path, (200, chat('{"grade":1}', "hm", '{"grade":2}')), (200, chat('{"grade": 3}')), prompt=several
+        tmp_path,
+        (200, chat('{"grade":1}', "hm", '{"grade":2}')),
+        (200, chat('{"grade": 3}')),
+        prompt=several,
     )
     assert [(a.text, a.decoding) for a in answers] == [
-        ('{"grade":1}', "constrained"), ('{"grade":2}', "constrained"), ('{"grade": 3}', "free"),
-    ]  # fmt: skip
+        ('{"grade":1}', "constrained"),
+        ('{"grade":2}', "constrained"),
+        ('{"grade": 3}', "free"),
+    ]
     assert [request["n"] for request in requests] == [3, 1]
 
 
 def test_the_form_is_read_strictly() -> None:
     good = ['{"grade":1}', ' {"grade": 1}\n', '```json\n{"grade": 1}\n```', '```\n{"grade": 1}```']
-    bad = ["", "1", "null", '{"grade": true}', '{"grade": 1.5}', '{"grade": NaN}', '{"grade": 1, "why": ""}', '{"grade"',
-           'Here: {"grade": 1}', '```\n{"grade": 1}\n``` good', "[" * 5000]  # fmt: skip
-    assert [in_form(text, FORM) is not None for text in good + bad] == [True] * len(good) + [False] * len(bad)
+    bad = [
+        "",
+        "1",
+        "null",
+        '{"grade": true}',
+        '{"grade": 1.5}',
+        '{"grade": NaN}',
+        '{"grade": 1, "why": ""}',
+        '{"grade"',
+        'Here: {"grade": 1}',
+        '```\n{"grade": 1}\n``` good',
+        "[" * 5000,
+    ]
+    assert [in_form(text, FORM) is not None for text in good + bad] == [True] * len(good) + [
+        False
+    ] * len(bad)
 
 
 @pytest.mark.parametrize(
@@ -160,7 +192,9 @@ def test_thoughts_are_told_from_answers(text: str, answer: str, thinking: str) -
 def test_thoughts_are_dropped_or_kept_from_both_endpoints(tmp_path: Path) -> None:
     def reply(path: str, request: dict[str, Any], count: int) -> Reply:
         if path.endswith("chat/completions"):
-            return 200, chat("Four.", reasoning_content="hm") if count % 2 else chat("Four.", reasoning="hm")
+            return 200, chat("Four.", reasoning_content="hm") if count % 2 else chat(
+                "Four.", reasoning="hm"
+            )
         return 200, completion("<think>hm</think>Four.")
 
     url = f"unix://{tmp_path / 's'}"
@@ -173,14 +207,18 @@ def test_thoughts_are_dropped_or_kept_from_both_endpoints(tmp_path: Path) -> Non
 
 def test_a_thought_that_uses_up_the_tokens_is_a_cut_off_answer(tmp_path: Path) -> None:
     [answer], _ = scripted(
-        tmp_path, (200, chat(None, reason="length", reasoning="hm")), prompt=Prompt(messages=ASKED.messages)
+        tmp_path,
+        (200, chat(None, reason="length", reasoning="hm")),
+        prompt=Prompt(messages=ASKED.messages),
     )
     assert (answer.text, answer.finish_reason) == ("", "length")
 
 
 def test_a_thought_stands_in_its_own_field_and_leaves_the_id_alone() -> None:
     options = MagpieOptions(talks_per_episode=1, frame=["U:", "\nA:"])
-    replies = iter([Completion("Why?", thinking="never an instruction"), Completion("So.", thinking="hm")])
+    replies = iter(
+        [Completion("Why?", thinking="never an instruction"), Completion("So.", thinking="hm")]
+    )
     _, found = play(magpie(PoolView([]), options, Random(1)), lambda prompt: next(replies))
     [row] = rows_of(found)
     assert (row.instruction, row.output, row.thinking) == ("Why?", "So.", "hm")
@@ -192,7 +230,11 @@ def test_what_formats_do_with_thoughts(tmp_path: Path) -> None:
     holding, refusals = [], []
     for format in EXPORTS:
         try:
-            write([replace(row, rejected="No.") if format == "preference" else row], format, tmp_path / format)
+            write(
+                [replace(row, rejected="No.") if format == "preference" else row],
+                format,
+                tmp_path / format,
+            )
         except DataError as refused:
             refusals.append(refused.message)
         else:
@@ -223,7 +265,11 @@ def test_a_real_server_keeps_to_the_form_and_what_it_cannot_do_falls_back(nano_s
     answers = ask(nano_server, ten)
     assert {one.decoding for one in answers} == {"constrained"}
     assert [json.loads(one.text)["grade"] in (1, 2, 3) for one in answers] == [True] * 10
-    endless = {"type": "object", "properties": {"why": {"type": "string", "minLength": 4000}}, "required": ["why"]}
+    endless = {
+        "type": "object",
+        "properties": {"why": {"type": "string", "minLength": 4000}},
+        "required": ["why"],
+    }
     [runaway] = ask(nano_server, Prompt(messages=ASKED.messages, schema=endless, max_tokens=20))
     slow = Prompt(messages=ASKED.messages, schema=endless, max_tokens=800)
     [hurried] = ask(nano_server, slow, schema_timeout=0.02)

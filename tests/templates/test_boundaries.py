@@ -1,4 +1,5 @@
-"""Where the prompt ends and the answer begins, token by token, for the families of tokenizers and every kind of template."""
+"""Where the prompt ends and the answer begins, token by token, for the families of tokenizers and
+every kind of template."""
 
 import re
 from collections.abc import Callable
@@ -15,7 +16,8 @@ from tests.support.tiny_student import CORPUS, ROLE_TEMPLATE, byte_level, metasp
 THINKING = (
     "{% for message in messages %}<|{{ message.role }}|>\n"
     "{% if message.role == 'assistant' and loop.last %}<think>\n\n</think>\n\n{% endif %}"
-    "{{ message.content }}{{ eos_token }}\n{% endfor %}{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
+    "{{ message.content }}{{ eos_token }}\n{% endfor %}{% if add_generation_prompt "
+    "%}<|assistant|>\n{% endif %}"
 )
 """Qwen 3's kind: an empty thinking block before a last answer, none before an earlier one."""
 
@@ -28,7 +30,8 @@ def word_bpe() -> Any:
     inner = Tokenizer(models.BPE(unk_token="<unk>"))
     inner.pre_tokenizer = pre_tokenizers.Whitespace()
     inner.train_from_iterator(
-        CORPUS, trainers.BpeTrainer(vocab_size=500, special_tokens=["<unk>", "</s>"], show_progress=False)
+        CORPUS,
+        trainers.BpeTrainer(vocab_size=500, special_tokens=["<unk>", "</s>"], show_progress=False),
     )
     return PreTrainedTokenizerFast(tokenizer_object=inner, eos_token="</s>", unk_token="<unk>")
 
@@ -39,7 +42,8 @@ def closes_itself() -> Any:
 
 
 def end_named_late() -> Any:
-    """R4 of the reference: the special token is '' in the files; the loader names the model's own."""
+    """R4 of the reference: the special token is '' in the files; the loader names the model's
+    own."""
     tokenizer = byte_level(pad_token="<|pad|>")
     tokenizer.eos_token = ""
     with pytest.raises(ModelError, match="no end-of-text token"):
@@ -63,9 +67,15 @@ def roles() -> Any:
 
 
 FAMILIES: tuple[tuple[Callable[[], Any], str], ...] = (
-    (word_bpe, "alpaca"), (byte_level, "alpaca"), (with_bos, "alpaca"), (metaspace, "alpaca"), (closes_itself, "alpaca"),
-    (end_named_late, "alpaca"), (thinking, "chat"), (roles, "chat"),
-)  # fmt: skip
+    (word_bpe, "alpaca"),
+    (byte_level, "alpaca"),
+    (with_bos, "alpaca"),
+    (metaspace, "alpaca"),
+    (closes_itself, "alpaca"),
+    (end_named_late, "alpaca"),
+    (thinking, "chat"),
+    (roles, "chat"),
+)
 
 
 def learnt(example: Encoded) -> list[int]:
@@ -119,9 +129,17 @@ def test_the_thinking_block_of_a_last_answer_is_learnt() -> None:
 
 
 TALK = Instance(
-    "And now?", "", "Six.", system="Be brief.",
-    history=(Message("user", "Five?"), Message("assistant", "Yes."), Message("user", "Sure?"), Message("assistant", "Yes,")),
-)  # fmt: skip
+    "And now?",
+    "",
+    "Six.",
+    system="Be brief.",
+    history=(
+        Message("user", "Five?"),
+        Message("assistant", "Yes."),
+        Message("user", "Sure?"),
+        Message("assistant", "Yes,"),
+    ),
+)
 
 
 @pytest.mark.parametrize("make", [byte_level, with_bos, metaspace])
@@ -135,7 +153,9 @@ def test_all_turns_of_the_assistant_are_learnt_and_nothing_else(make: Callable[[
     assert squeezed(tokenizer.decode(learnt(last))) == squeezed(f"Six.{end}")
     assert squeezed(tokenizer.decode(learnt(whole))) == squeezed(f"Yes.{end}Yes,{end}Six.{end}")
     assert whole.input_ids == last.input_ids
-    masked = tokenizer.decode([i for i, label in zip(whole.input_ids, whole.labels, strict=True) if label == IGNORED])
+    masked = tokenizer.decode(
+        [i for i, label in zip(whole.input_ids, whole.labels, strict=True) if label == IGNORED]
+    )
     assert "Yes" not in masked
     assert "Six" not in masked
 
@@ -147,14 +167,21 @@ def test_a_template_that_drops_earlier_thinking_cannot_learn_all_turns() -> None
     assert encode(TALK, "chat", thinking(), 500, "last") is not None
 
 
-# -- template files ---------------------------------------------------------------------------------------
+# -- template files
+# ---------------------------------------------------------------------------------------
 
 PLAIN = "Task: {instruction}\nGiven: {input}\nAnswer:\n---\nTask: {instruction}\nAnswer:"
-JINJA = "{% for turn in history %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}user: {{ instruction }}\nassistant:"
+JINJA = (
+    "{% for turn in history %}{{ turn.role }}: {{ turn.content }}\n{% endfor %}user: {{ "
+    "instruction }}\nassistant:"
+)
 
 
 def test_a_plain_template_has_a_part_for_rows_without_input() -> None:
-    assert render(Instance("Add {input}.", "2", "4"), PLAIN) == ("Task: Add {input}.\nGiven: 2\nAnswer:", "4")
+    assert render(Instance("Add {input}.", "2", "4"), PLAIN) == (
+        "Task: Add {input}.\nGiven: 2\nAnswer:",
+        "4",
+    )
     assert render(Instance("Sing.", "", "La."), PLAIN) == ("Task: Sing.\nAnswer:", "La.")
     example = encode(Instance("Sing.", "", " La."), PLAIN, byte_level(), 300)
     assert example is not None
@@ -163,7 +190,10 @@ def test_a_plain_template_has_a_part_for_rows_without_input() -> None:
 
 def test_a_jinja_template_knows_earlier_turns() -> None:
     prompt, answer = render(Instance("And now?", "", "Six.", history=TALK.history), JINJA)
-    assert prompt == "user: Five?\nassistant: Yes.\nuser: Sure?\nassistant: Yes,\nuser: And now?\nassistant:"
+    assert (
+        prompt
+        == "user: Five?\nassistant: Yes.\nuser: Sure?\nassistant: Yes,\nuser: And now?\nassistant:"
+    )
     assert answer == "Six."
     assert unsupported(TALK, JINJA) == "a system prompt"
     assert unsupported(TALK, PLAIN) == "earlier turns of a conversation"

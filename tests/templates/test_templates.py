@@ -10,35 +10,48 @@ from localinstruct.templates import IGNORED, Encoded, encode, encode_all, messag
 from tests.support.tiny_student import ROLE_TEMPLATE, byte_level, metaspace, rows, with_bos
 
 ASKED = Instance("Add the numbers.", "2, 3", "5")
-TALK = Instance("And now?", "", "Six.", history=(Message("user", "Five?"), Message("assistant", "Yes.")))
+TALK = Instance(
+    "And now?", "", "Six.", history=(Message("user", "Five?"), Message("assistant", "Yes."))
+)
 
 
 def awkward() -> list[Instance]:
-    """Rows that go wrong first: no answer, blanks at the border, long prompts, long answers, odd characters."""
+    """Rows that go wrong first: no answer, blanks at the border, long prompts, long answers, odd
+    characters."""
     made = rows(200)
     made += [Instance(row.instruction, row.input, f" {row.output}") for row in rows(10, seed=1)]
-    made += [Instance(row.instruction, row.input, f"\n{row.output}\n\n") for row in rows(10, seed=2)]
+    made += [
+        Instance(row.instruction, row.input, f"\n{row.output}\n\n") for row in rows(10, seed=2)
+    ]
     made += [Instance(f"Repeat: {'house ' * n}", "", "no") for n in range(5, 60, 5)]
     made += [Instance("Count.", "東京 🙂\t" * n, "naïve café " * n) for n in range(1, 12)]
     made += [Instance("Go on.", "", "naïve café 東京 " * n) for n in range(10, 80, 10)]
-    made += [Instance("Use {braces} and ### marks.", "{input} \\n", "### Response: {output}"), Instance("Say nothing.")]
+    made += [
+        Instance("Use {braces} and ### marks.", "{input} \\n", "### Response: {output}"),
+        Instance("Say nothing."),
+    ]
     made += [Instance(" Leading space", " ", "An input of one space is an input.")]
     return made
 
 
 def alpaca_preprocessing(made: list[Instance], tokenizer: Any, longest: int) -> list[Encoded]:
-    """What Alpaca's train.py feeds its model, said again from its description: T2-T7 of the reference."""
+    """What Alpaca's train.py feeds its model, said again from its description: T2-T7 of the
+    reference."""
     tokenizer = copy.deepcopy(tokenizer)
     if tokenizer.pad_token is None:
         tokenizer.add_special_tokens({"pad_token": "[PAD]"})
 
     def ids(text: str) -> Any:
-        return tokenizer(text, return_tensors="pt", padding="longest", max_length=longest, truncation=True).input_ids[0]
+        return tokenizer(
+            text, return_tensors="pt", padding="longest", max_length=longest, truncation=True
+        ).input_ids[0]
 
     result = []
     for row in made:
         head = "Below is an instruction that describes a task"
-        head += ", paired with an input that provides further context. " if row.input != "" else ". "
+        head += (
+            ", paired with an input that provides further context. " if row.input != "" else ". "
+        )
         head += "Write a response that appropriately completes the request.\n\n"
         prompt = f"{head}### Instruction:\n{row.instruction}\n\n"
         prompt += f"### Input:\n{row.input}\n\n" if row.input != "" else ""
@@ -56,14 +69,20 @@ def test_ids_and_labels_equal_alpacas(make: Any) -> None:
     theirs = alpaca_preprocessing(made, tokenizer, longest)
     ours = [encode(row, "alpaca", tokenizer, longest) for row in made]
     learnable = [bool({*labels} - {IGNORED}) for labels in (example.labels for example in theirs)]
-    assert [example is not None for example in ours] == learnable  # only rows without a label to learn are left out
+    assert [
+        example is not None for example in ours
+    ] == learnable  # only rows without a label to learn are left out
     pairs = [(mine, other) for mine, other in zip(ours, theirs, strict=True) if mine]
     assert len(pairs) >= 200
     for mine, other in pairs:
         assert (mine.input_ids, mine.labels) == (other.input_ids, other.labels)
     counted = encode_all(made, "alpaca", tokenizer, longest)
     assert counted.dropped_too_long == learnable.count(False) > 0
-    assert counted.truncated == sum(example.labels[-1] != tokenizer.eos_token_id for example, _ in pairs) > 0
+    assert (
+        counted.truncated
+        == sum(example.labels[-1] != tokenizer.eos_token_id for example, _ in pairs)
+        > 0
+    )
     assert len(counted.examples) == len(pairs)
 
 
@@ -87,7 +106,9 @@ def test_the_answer_and_nothing_else_is_learnt() -> None:
 
 def test_a_tokenizer_that_closes_every_text_itself_gives_the_same_rows() -> None:
     for row in rows(50):
-        assert encode(row, "alpaca", with_bos(end_too=True), 500) == encode(row, "alpaca", with_bos(), 500)
+        assert encode(row, "alpaca", with_bos(end_too=True), 500) == encode(
+            row, "alpaca", with_bos(), 500
+        )
 
 
 def test_cut_answers_are_as_long_as_allowed_and_flagged() -> None:
@@ -118,11 +139,17 @@ def test_chat_renders_system_and_earlier_turns_and_learns_the_last_answer() -> N
     tokenizer.chat_template = ROLE_TEMPLATE
     row = Instance("And now?", "2, 3", "Six.", system="Be brief.", history=TALK.history)
     prompt, answer = render(row, "chat", tokenizer)
-    assert prompt == "<|system|>Be brief.<|user|>Five?<|assistant|>Yes.<|end|>\n<|user|>And now?\n\n2, 3<|assistant|>"
+    assert (
+        prompt
+        == "<|system|>Be brief.<|user|>Five?<|assistant|>Yes.<|end|>\n<|user|>And now?\n\n2, "
+        "3<|assistant|>"
+    )
     assert answer == "Six."
     example = encode(row, "chat", tokenizer, 500)
     assert example is not None
-    assert tokenizer.decode([label for label in example.labels if label != IGNORED]) == "Six.<|end|>"
+    assert (
+        tokenizer.decode([label for label in example.labels if label != IGNORED]) == "Six.<|end|>"
+    )
 
 
 def test_the_users_turn_is_that_of_the_exports() -> None:
@@ -140,7 +167,10 @@ def test_a_base_has_no_chat_template() -> None:
     ("broken", "words"),
     [
         ("{{ raise_exception('no system role') }}", "no system role"),
-        ("{% if add_generation_prompt %}a{% else %}b{% endif %}", "differently once it is answered"),
+        (
+            "{% if add_generation_prompt %}a{% else %}b{% endif %}",
+            "differently once it is answered",
+        ),
     ],
 )
 def test_unusable_chat_templates_are_refused(broken: str, words: str) -> None:

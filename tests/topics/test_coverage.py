@@ -1,4 +1,5 @@
-"""Steering for coverage: the topic of an episode, quotas, domains kept apart; with a scripted teacher."""
+"""Steering for coverage: the topic of an episode, quotas, domains kept apart; with a scripted
+teacher."""
 
 from collections import Counter
 from pathlib import Path
@@ -34,9 +35,15 @@ TOPICS: list[Any] = [
 
 def recipe(coverage: dict[str, Any], **generate: object) -> Recipe:
     return Recipe.model_validate(
-        {"name": "t", "models": {"teacher": "t", "student": "s"}, "method": {"alpaca": {"kept_demonstrations": 1}},
-         "generate": {"target": 500, "in_flight": 6} | generate, "novelty": {"threshold": 0.99}, "coverage": coverage}
-    )  # fmt: skip
+        {
+            "name": "t",
+            "models": {"teacher": "t", "student": "s"},
+            "method": {"alpaca": {"kept_demonstrations": 1}},
+            "generate": {"target": 500, "in_flight": 6} | generate,
+            "novelty": {"threshold": 0.99},
+            "coverage": coverage,
+        }
+    )
 
 
 def rows_of(topic: str, count: int, mean: float = 0.0) -> list[Instance]:
@@ -44,7 +51,9 @@ def rows_of(topic: str, count: int, mean: float = 0.0) -> list[Instance]:
     return [Instance(f"{topic} {n}", output="x", lineage=lineage) for n in range(count)]
 
 
-def test_quotas_are_honoured_to_the_row_and_end_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_quotas_are_honoured_to_the_row_and_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tests.generation.test_scheduler.SEEDS", SEEDS)
     chosen = recipe({"topics": TOPICS})
     with open_run(tmp_path) as run:
@@ -67,9 +76,15 @@ def test_quotas_are_honoured_to_the_row_and_end_the_run(tmp_path: Path, monkeypa
     assert all(f"this domain: {topic}." in prompts[episode] for episode, topic in topics.items())
 
 
-def test_the_result_does_not_depend_on_timing_or_on_a_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_result_does_not_depend_on_timing_or_on_a_stop(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("tests.generation.test_scheduler.SEEDS", SEEDS)
-    coverage = {"topics": [*TOPICS[:1], "rope"], "demonstrations": "sparse", "personas": ["a cook", "a sailor"]}
+    coverage = {
+        "topics": [*TOPICS[:1], "rope"],
+        "demonstrations": "sparse",
+        "personas": ["a cook", "a sailor"],
+    }
     results = []
     for name, delay in (("fast", 0.0), ("slow", 0.02)):
         with open_run(tmp_path / name) as run:
@@ -97,16 +112,29 @@ def test_sparse_regions_are_shown_first() -> None:
 
 
 def test_a_tree_is_its_leaves() -> None:
-    tree = {"Cooking": ["bread", {"soups": ["cold", "hot"]}], "Sea": None, "Rope": [{"topic": "knots", "quota": 4}]}
+    tree = {
+        "Cooking": ["bread", {"soups": ["cold", "hot"]}],
+        "Sea": None,
+        "Rope": [{"topic": "knots", "quota": 4}],
+    }
     names = [leaf["topic"] for leaf in leaves(tree)]
-    assert names == ["Cooking: bread", "Cooking: soups: cold", "Cooking: soups: hot", "Sea", "Rope: knots"]
+    assert names == [
+        "Cooking: bread",
+        "Cooking: soups: cold",
+        "Cooking: soups: hot",
+        "Sea",
+        "Rope: knots",
+    ]
     assert Coverage.model_validate({"topics": tree}).topics[-1].quota == 4
     with pytest.raises(ValueError, match="found twice: a"):
         Coverage.model_validate({"topics": ["a", "b", "a"]})
 
 
 def test_files_are_read_into_the_recipe_and_missing_ones_named(tmp_path: Path) -> None:
-    text = "name: t\nmodels: {teacher: t, student: s}\nmethod: {alpaca: {}}\ncoverage: {topics: tree.yaml, personas: who.txt}\n"
+    text = (
+        "name: t\nmodels: {teacher: t, student: s}\nmethod: {alpaca: {}}\ncoverage: {topics: "
+        "tree.yaml, personas: who.txt}\n"
+    )
     (tmp_path / "models.yaml").write_text("models: {}\n")
     (tmp_path / "r.yaml").write_text(text)
     with pytest.raises(RecipeError, match=r"coverage.topics: tree.yaml: no such file"):
@@ -119,17 +147,27 @@ def test_files_are_read_into_the_recipe_and_missing_ones_named(tmp_path: Path) -
 
 
 def test_a_topic_that_would_never_be_said_is_refused() -> None:
-    data = {"name": "t", "models": {"teacher": "t", "student": "s"}, "method": {"alpaca": {"prompt": "alpaca_nano"}}}
+    data = {
+        "name": "t",
+        "models": {"teacher": "t", "student": "s"},
+        "method": {"alpaca": {"prompt": "alpaca_nano"}},
+    }
     with pytest.raises(ValueError, match="topic 'rope' would never reach the teacher"):
         Recipe.model_validate({**data, "coverage": {"topics": ["rope"]}})
-    assert Recipe.model_validate({**data, "coverage": {"topics": TOPICS}}).coverage.topics[0].seeds == ["tea_*"]
+    assert Recipe.model_validate({**data, "coverage": {"topics": TOPICS}}).coverage.topics[
+        0
+    ].seeds == ["tea_*"]
     for method in ("self_instruct", "magpie"):
         options = {"system": "You know {topic}."} if method == "magpie" else {}
-        assert Recipe.model_validate({**data, "method": {method: options}, "coverage": {"topics": ["rope"]}})
+        assert Recipe.model_validate(
+            {**data, "method": {method: options}, "coverage": {"topics": ["rope"]}}
+        )
 
 
 def test_topics_without_their_seeds_are_all_named() -> None:
-    coverage = Coverage.model_validate({"topics": [{"topic": "a", "seeds": ["x"]}, {"topic": "b", "seeds": ["y*"]}]})
+    coverage = Coverage.model_validate(
+        {"topics": [{"topic": "a", "seeds": ["x"]}, {"topic": "b", "seeds": ["y*"]}]}
+    )
     with pytest.raises(RecipeError, match=r"(?s)2 problems.*a: x.*b: y\*"):
         require_seeds(coverage, SEEDS)
 

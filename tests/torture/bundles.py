@@ -1,4 +1,5 @@
-"""Bundles: bits, parts, malicious manifests and kills; the counts of tests/support/bundle_torture.py, as rows of the table."""
+"""Bundles: bits, parts, malicious manifests and kills; the counts of
+tests/support/bundle_torture.py, as rows of the table."""
 
 import os
 from collections.abc import Callable
@@ -34,7 +35,8 @@ def parts(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
 
 
 def manifests(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """Right digests and ids, wrong intentions: check, VERIFY.py and import refuse each with its reason."""
+    """Right digests and ids, wrong intentions: check, VERIFY.py and import refuse each with its
+    reason."""
     from tests.bundle.test_bundle_damage import EDITS, PATHS, refused_everywhere
 
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
@@ -56,7 +58,11 @@ def manifests(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
                 raise
             wrong.append(f"{kind}: {type(error).__name__}: {str(error)[:200]}")
         tick(number)
-    return wrong if count <= len(every) else [*wrong, f"only {len(every)} kinds of malicious manifests are kept"]
+    return (
+        wrong
+        if count <= len(every)
+        else [*wrong, f"only {len(every)} kinds of malicious manifests are kept"]
+    )
 
 
 def kills(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:

@@ -1,4 +1,5 @@
-"""A store that was truncated or flipped at random places: named, or harmless; never silently another answer."""
+"""A store that was truncated or flipped at random places: named, or harmless; never silently
+another answer."""
 
 import shutil
 from pathlib import Path
@@ -16,13 +17,19 @@ def content(path: Path) -> Content:
     """Everything a run answers."""
     with read_run(path) as found:
         return (
-            [row.to_dict() for row in found.kept()], list(found.rejects()), list(found.completion_log()), found.episodes(),
-            found.vectors().tobytes(), found.get("recipe"), found.stage("generate"),
-        )  # fmt: skip
+            [row.to_dict() for row in found.kept()],
+            list(found.rejects()),
+            list(found.completion_log()),
+            found.episodes(),
+            found.vectors().tobytes(),
+            found.get("recipe"),
+            found.stage("generate"),
+        )
 
 
 def store(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """Flip a bit, blank a stretch or cut the end of run.sqlite, `count` times; then read it, and open it for writing."""
+    """Flip a bit, blank a stretch or cut the end of run.sqlite, `count` times; then read it, and
+    open it for writing."""
     workspace(folder, target=30)
     outcome = run(folder, GENERATE)
     assert outcome.code == 0, outcome.said
@@ -39,7 +46,11 @@ def store(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
         if said not in ("named", "harmless"):
             wrong.append(f"{what}: {said}")
         tick(number + 1)
-    return wrong + ([] if named > count / 2 else [f"only {named} of {count} were named: the harm was too little"])
+    return wrong + (
+        []
+        if named > count / 2
+        else [f"only {named} of {count} were named: the harm was too little"]
+    )
 
 
 def spoil(data: bytes, rng: Random) -> tuple[str, bytes]:
@@ -48,10 +59,14 @@ def spoil(data: bytes, rng: Random) -> tuple[str, bytes]:
     kind = rng.choice(("flip", "flip", "flip", "blank", "cut"))
     if kind == "flip":
         bit = rng.randrange(8)
-        return f"bit {bit} of byte {place} flipped", data[:place] + bytes([data[place] ^ 1 << bit]) + data[place + 1 :]
+        return f"bit {bit} of byte {place} flipped", data[:place] + bytes(
+            [data[place] ^ 1 << bit]
+        ) + data[place + 1 :]
     if kind == "blank":
         length = min(rng.randint(1, 600), len(data) - place)
-        return f"{length} bytes from {place} blanked", data[:place] + bytes(length) + data[place + length :]
+        return f"{length} bytes from {place} blanked", data[:place] + bytes(length) + data[
+            place + length :
+        ]
     return f"cut to {place} bytes", data[:place]
 
 

@@ -1,4 +1,5 @@
-"""A disk that refuses: full at stepped sizes; every call on the run's files refused at its n-th time, once or for ever."""
+"""A disk that refuses: full at stepped sizes; every call on the run's files refused at its n-th
+time, once or for ever."""
 
 import shutil
 import subprocess
@@ -13,16 +14,22 @@ from tests.torture.points import only, places, straced
 from tests.torture.program import Outcome, exported, run, workspace
 
 REFUSALS = {
-    "pwrite64": ("EIO", "ENOSPC", "EDQUOT", "EROFS"), "fdatasync": ("EIO", "ENOSPC"), "fsync": ("EIO",),
-    "write": ("EIO", "ENOSPC"), "rename": ("EIO", "ENOSPC", "EROFS"), "openat": ("EMFILE", "EROFS", "EACCES"),
-}  # fmt: skip
+    "pwrite64": ("EIO", "ENOSPC", "EDQUOT", "EROFS"),
+    "fdatasync": ("EIO", "ENOSPC"),
+    "fsync": ("EIO",),
+    "write": ("EIO", "ENOSPC"),
+    "rename": ("EIO", "ENOSPC", "EROFS"),
+    "openat": ("EMFILE", "EROFS", "EACCES"),
+}
 """System call -> errors it is made to answer."""
 EXITS = {0, 2, 74}
-"""0: the call did not matter, or the fault came once and was overcome; 74 and 2: stopped with a sentence."""
+"""0: the call did not matter, or the fault came once and was overcome; 74 and 2: stopped with a
+sentence."""
 
 
 def full(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """Runs on small disks of their own (tmpfs in a namespace) that grow step by step until the run fits."""
+    """Runs on small disks of their own (tmpfs in a namespace) that grow step by step until the run
+    fits."""
     if subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
         return ["this system allows no namespaces, so no small disk could be made"]
     wrong, fitted = [], 0
@@ -30,9 +37,14 @@ def full(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
         kib = 64 + 12 * number * max(1, 100 // count)
         here = folder / f"{kib}"
         workspace(here)
-        ended = subprocess.run(["unshare", "-rm", sys.executable, "-m", "tests.torture.disk", str(here), str(kib)],
-                               capture_output=True, text=True)  # fmt: skip
-        wrong += [f"{kib} KiB: {line}" for line in ended.stdout.splitlines() if line.startswith("WRONG")]
+        ended = subprocess.run(
+            ["unshare", "-rm", sys.executable, "-m", "tests.torture.disk", str(here), str(kib)],
+            capture_output=True,
+            text=True,
+        )
+        wrong += [
+            f"{kib} KiB: {line}" for line in ended.stdout.splitlines() if line.startswith("WRONG")
+        ]
         fitted += "fits" in ended.stdout
         if ended.returncode:
             wrong.append(f"{kib} KiB: the test itself failed: {ended.stderr[-300:]}")
@@ -41,7 +53,8 @@ def full(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
 
 
 def on_small_disk(folder: Path, kib: int) -> None:
-    """In a mount namespace: run on a disk of this size; then give it room, and the same command must finish."""
+    """In a mount namespace: run on a disk of this size; then give it room, and the same command
+    must finish."""
     runs = folder / "runs"
     runs.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", f"size={kib}k", "tmpfs", str(runs)]
@@ -76,16 +89,23 @@ def report(outcome: Outcome, folder: Path, where: str) -> None:
 
 
 def errors(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """Each call answers each error at its n-th time, once and for ever, for `count` different n; then the cause is gone."""
+    """Each call answers each error at its n-th time, once and for ever, for `count` different n;
+    then the cause is gone."""
     folder = folder.resolve()
     expected, wrong, done = reference(folder / "undisturbed")[0], list[str](), 0
     workspace(folder / "counted")
     calls = places(folder / "counted", GENERATE, "|".join(REFUSALS))
     for call, names in REFUSALS.items():
-        files = {place.file: number for place, number in calls.items() if place.call == call and "runs/" in place.file}
+        files = {
+            place.file: number
+            for place, number in calls.items()
+            if place.call == call and "runs/" in place.file
+        }
         total = sum(files.values())
         wrong += [] if total else [f"no {call} to refuse was seen"]
-        for name, when, ever in product(names, sorted(rng.sample(range(1, total + 1), min(count, total))), ("", "+")):
+        for name, when, ever in product(
+            names, sorted(rng.sample(range(1, total + 1), min(count, total))), ("", "+")
+        ):
             here = folder / f"{call}-{name}-{when}{ever and '-on'}"
             wrong += _refused(here, list(files), call, f"error={name}:when={when}{ever}", expected)
             done += 1
@@ -95,7 +115,9 @@ def errors(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
 
 def _refused(here: Path, files: list[str], call: str, fault: str, expected: bytes) -> list[str]:
     workspace(here)
-    outcome = straced(here, GENERATE, [*only(here, *files), "-e", f"trace={call}", "-e", f"inject={call}:{fault}"])
+    outcome = straced(
+        here, GENERATE, [*only(here, *files), "-e", f"trace={call}", "-e", f"inject={call}:{fault}"]
+    )
     wrong = judge(here.name, here, outcome, outcome.shown)
     if outcome.code not in EXITS or not outcome.clean:
         wrong.append(f"{here.name}: exit {outcome.code}: {outcome.said[-500:]}")
@@ -105,7 +127,8 @@ def _refused(here: Path, files: list[str], call: str, fault: str, expected: byte
 
 
 def nearly_full(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """The watch over free space: refused before the start, and stopped on the way, with a sentence; nothing is lost."""
+    """The watch over free space: refused before the start, and stopped on the way, with a sentence;
+    nothing is lost."""
     import os
 
     from localinstruct.store import integrity
@@ -128,7 +151,11 @@ def nearly_full(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
             integrity.shutil.disk_usage = shown  # type: ignore[assignment]
 
         first = run(here, GENERATE, before=shrink)
-        if first.code != 74 or "MiB are needed" not in " ".join(first.said.split()) or not first.clean:
+        if (
+            first.code != 74
+            or "MiB are needed" not in " ".join(first.said.split())
+            or not first.clean
+        ):
             wrong.append(f"{here.name}: exit {first.code}: {first.said[-300:]}")
         wrong += judge(here.name, here, first, first.shown) + finished(here, expected)
         tick(number + 1)

@@ -1,8 +1,10 @@
-"""A full disk in the stages after `generate`: each on disks of its own that grow step by step until the stage fits.
+"""A full disk in the stages after `generate`: each on disks of its own that grow step by step until
+the stage fits.
 
-One worker in a mount namespace loads torch once and forks the real program for every attempt. The student has a few thousand
-parameters, the answers of the evaluation are played; files, checkpoints and sentences are the product's. Every second
-time the watch over free space is off, so that the disk really fills up in the middle of a file.
+One worker in a mount namespace loads torch once and forks the real program for every attempt. The
+student has a few thousand parameters, the answers of the evaluation are played; files, checkpoints
+and sentences are the product's. Every second time the watch over free space is off, so that the
+disk really fills up in the middle of a file.
 """
 
 import json
@@ -35,7 +37,15 @@ STEPS = {
 
 def stages(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """The row: `count` sizes of the disk for each step, from no room to enough."""
-    command = ["unshare", "-rm", sys.executable, "-m", "tests.torture.disk_stages", str(count), str(folder)]
+    command = [
+        "unshare",
+        "-rm",
+        sys.executable,
+        "-m",
+        "tests.torture.disk_stages",
+        str(count),
+        str(folder),
+    ]
     return listen(command, tick)
 
 
@@ -55,12 +65,21 @@ def main(count: int, folder: Path) -> None:
             stopped += first != 0
             done += 1
             for line in wrong:
-                print("WRONG", f"{name} with room for {room >> 10} KiB:", " ".join(line.split())[-700:], flush=True)
+                print(
+                    "WRONG",
+                    f"{name} with room for {room >> 10} KiB:",
+                    " ".join(line.split())[-700:],
+                    flush=True,
+                )
             print("DONE", done, flush=True)
         reached[f"{name}_stopped"] = stopped
         if not stopped or first:
-            print("WRONG", f"{name}: {stopped} of {count} disks were too small, the largest {'was' if first else 'was not'}",
-                  flush=True)  # fmt: skip
+            print(
+                "WRONG",
+                f"{name}: {stopped} of {count} disks were too small, the largest "
+                f"{'was' if first else 'was not'}",
+                flush=True,
+            )
     (folder / "reached.json").write_text(json.dumps(reached))
 
 
@@ -74,8 +93,12 @@ def begin(folder: Path) -> list[str]:
     mount(folder, ROOMY)
     workspace(folder)
     tasks(folder / "tasks.jsonl")
-    recipe = recipe_data(train={"epochs": 2, "save_steps": 2}, evaluate={"tasks": "tasks.jsonl", "max_tokens": 32},
-                         models={"student": "tiny"}, dataset={"decontaminate": False})  # fmt: skip
+    recipe = recipe_data(
+        train={"epochs": 2, "save_steps": 2},
+        evaluate={"tasks": "tasks.jsonl", "max_tokens": 32},
+        models={"student": "tiny"},
+        dataset={"decontaminate": False},
+    )
     with open_run(folder / RUN) as made:
         made.put("recipe", Recipe.model_validate(recipe).to_yaml())
         made.put("workspace", str(folder))
@@ -86,17 +109,25 @@ def begin(folder: Path) -> list[str]:
 
 
 def snapshot(folder: Path, name: str) -> tuple[Path, Any, int]:
-    """Do a step undisturbed: a copy of what it found, what it made, and the bytes of disk it takes at most, with a margin."""
+    """Do a step undisturbed: a copy of what it found, what it made, and the bytes of disk it takes
+    at most, with a margin."""
     before = Path(shutil.copytree(folder / "runs", folder / f"before-{name}"))
     free = room_left(folder)
     outcome = step(folder, name, unwatched)
     assert outcome.code == 0, outcome.said
     once = free - room_left(folder)
-    return before, products(folder, name), {"train": 3, "merged": 2}.get(name, 1) * once + 40 * BLOCK
+    return (
+        before,
+        products(folder, name),
+        {"train": 3, "merged": 2}.get(name, 1) * once + 40 * BLOCK,
+    )
 
 
-def disturbed(folder: Path, name: str, before: Path, full: Any, room: int, watched: bool) -> tuple[list[str], int]:
-    """A step on a disk with `room` bytes left, then once more with enough; what was wrong, and the first exit code."""
+def disturbed(
+    folder: Path, name: str, before: Path, full: Any, room: int, watched: bool
+) -> tuple[list[str], int]:
+    """A step on a disk with `room` bytes left, then once more with enough; what was wrong, and the
+    first exit code."""
     subprocess.run(["umount", str(folder / "runs")], check=True)
     mount(folder, ROOMY)
     shutil.copytree(before, folder / "runs", dirs_exist_ok=True)
@@ -148,7 +179,11 @@ def said_wrong(outcome: Outcome) -> list[str]:
     """A stop must name a full disk."""
     said = " ".join(outcome.said.split())
     named = ("the disk is full", "No space left", "B are needed", "database or disk is full")
-    return [f"no word of a full disk: {said}"] if outcome.code == 74 and not any(text in said for text in named) else []
+    return (
+        [f"no word of a full disk: {said}"]
+        if outcome.code == 74 and not any(text in said for text in named)
+        else []
+    )
 
 
 def half_sealed(path: Path) -> list[str]:
@@ -157,7 +192,9 @@ def half_sealed(path: Path) -> list[str]:
 
     wrong = []
     for _, folder in checkpoints.sealed(path / "train"):
-        fault = checkpoints.fault(folder, json.loads((folder / checkpoints.MARKER).read_text())["inputs"])
+        fault = checkpoints.fault(
+            folder, json.loads((folder / checkpoints.MARKER).read_text())["inputs"]
+        )
         wrong += [f"{folder.name} counts as complete: {fault}"] if fault else []
     return wrong
 
@@ -166,8 +203,12 @@ def left_over(runs: Path) -> list[str]:
     """What a stopped step left and the finished one did not take away."""
     from localinstruct.training import checkpoints
 
-    parts = [path.name for path in runs.rglob("*.part")] + [path.name for path in runs.rglob(".probe")]
-    torn = [path.name for path in runs.rglob("checkpoint-*") if not (path / checkpoints.MARKER).exists()]
+    parts = [path.name for path in runs.rglob("*.part")] + [
+        path.name for path in runs.rglob(".probe")
+    ]
+    torn = [
+        path.name for path in runs.rglob("checkpoint-*") if not (path / checkpoints.MARKER).exists()
+    ]
     return [f"left behind {parts + torn}"] if parts + torn else []
 
 
@@ -183,7 +224,9 @@ def products(folder: Path, name: str) -> Any:
     if name == "report":  # it tells the time
         return (path / "report.html").read_bytes()[-20:]
     found = (
-        sorted((path / "dataset").glob("*.jsonl")) if name == "dataset" else sorted((folder / "runs").glob("out*/*"))
+        sorted((path / "dataset").glob("*.jsonl"))
+        if name == "dataset"
+        else sorted((folder / "runs").glob("out*/*"))
     )
     files = [*found, *(file for file in (folder / "runs").glob("out*") if file.is_file())]
     return {file.name: file.read_bytes() for file in files if not file.name.endswith(".md")}
@@ -195,15 +238,21 @@ def evaluated(path: Path) -> Any:
 
     with read_run(path) as made:
         entry = made.stage("evaluate")
-    numbers = {name: value for name, value in entry.result.items() if name != "seconds"} if entry else {}
-    files = (file for file in (path / "evaluation").glob("*.jsonl") if file.name != "saved_answers.jsonl")
+    numbers = (
+        {name: value for name, value in entry.result.items() if name != "seconds"} if entry else {}
+    )
+    files = (
+        file for file in (path / "evaluation").glob("*.jsonl") if file.name != "saved_answers.jsonl"
+    )
     return numbers, {file.name: file.read_bytes() for file in files}
 
 
 def mount(folder: Path, options: str) -> None:
     """The run's disk."""
     (folder / "runs").mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder / "runs")], check=True)
+    subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(folder / "runs")], check=True
+    )
 
 
 def room_left(folder: Path) -> int:

@@ -1,4 +1,5 @@
-"""Bad files: the kept corpus in tests/data/bad_inputs (`index.yaml` says what each must bring), and fuzzing of the parsers."""
+"""Bad files: the kept corpus in tests/data/bad_inputs (`index.yaml` says what each must bring), and
+fuzzing of the parsers."""
 
 import json
 import shutil
@@ -22,8 +23,12 @@ from tests.torture.kills import Tick
 from tests.torture.program import MODELS, RECIPE, SEEDS, run, workspace
 
 ROW = '{"instruction": "Name a river", "input": "", "output": "The Rhine"}'
-LIST = json.dumps([{"instruction": f"Do {n}", "input": "", "output": "x"} for n in range(3)], indent=1)
-MESSAGES = '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}'
+LIST = json.dumps(
+    [{"instruction": f"Do {n}", "input": "", "output": "x"} for n in range(3)], indent=1
+)
+MESSAGES = (
+    '{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]}'
+)
 SOUND = {"recipe.yaml": RECIPE, "models.yaml": MODELS % "/s"}
 CORPUS = Path(__file__).parents[1] / "data" / "bad_inputs"
 
@@ -49,14 +54,23 @@ class Case:
     @property
     def called(self) -> str:
         """Its name in a workspace."""
-        return {"recipes": "recipe.yaml", "models": "models.yaml"}.get(self.name.split("/")[0], "seeds.jsonl")
+        return {"recipes": "recipe.yaml", "models": "models.yaml"}.get(
+            self.name.split("/")[0], "seeds.jsonl"
+        )
 
 
 HUGE = (
     Case("seeds/long-line.jsonl", 2, 1, lambda: b'{"instruction": "' + b"x" * (17 * 2**20) + b'"}'),
-    Case("seeds/100-MB-line.jsonl", 2, 2, lambda: ROW.encode() + b'\n{"instruction": "' + b"x" * 100_000_000 + b'"}'),
+    Case(
+        "seeds/100-MB-line.jsonl",
+        2,
+        2,
+        lambda: ROW.encode() + b'\n{"instruction": "' + b"x" * 100_000_000 + b'"}',
+    ),
     Case("seeds/deep-list.json", 2, 1, lambda: b"[" * 100_000 + b"]" * 100_000),
-    Case("seeds/deep-object.jsonl", 2, 1, lambda: b'{"instruction":' * 50_000 + b"1" + b"}" * 50_000),
+    Case(
+        "seeds/deep-object.jsonl", 2, 1, lambda: b'{"instruction":' * 50_000 + b"1" + b"}" * 50_000
+    ),
     Case("recipes/long-number.yaml", 2, None, lambda: b"name: " + b"9" * 1_000_000),
     Case("models/many-entries.yaml", 2, 1, lambda: b"".join(b"m%d: x\n" % n for n in range(5_000))),
 )
@@ -70,12 +84,15 @@ def cases() -> list[Case]:
 
 
 READERS: dict[str, Callable[[Path], object]] = {
-    "seeds.jsonl": read_instances, "recipe.yaml": load_recipe, "models.yaml": lambda path: load_catalog(path.parent),
-}  # fmt: skip
+    "seeds.jsonl": read_instances,
+    "recipe.yaml": load_recipe,
+    "models.yaml": lambda path: load_catalog(path.parent),
+}
 
 
 def bad_files(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """Each file through its reader and through the whole program: the exit code, the file's name, the line, no traceback."""
+    """Each file through its reader and through the whole program: the exit code, the file's name,
+    the line, no traceback."""
     wrong, known = list[str](), cases()
     asked = known if count >= len(known) else rng.sample(known, count)
     for number, case in enumerate(asked):
@@ -86,8 +103,14 @@ def bad_files(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
         wrong += [f"{case.name}: {problem}" for problem in read(case, path)]
         outcome = run(here, ["generate", "recipe.yaml"])
         said = "".join(outcome.said.split())  # a narrow screen breaks lines anywhere
-        wrong += [f"{case.name}: {problem} of the program" for problem in told(case, outcome.code, said)]
-        wrong += [] if outcome.clean else [f"{case.name}: a traceback of the program: {outcome.said[-300:]}"]
+        wrong += [
+            f"{case.name}: {problem} of the program" for problem in told(case, outcome.code, said)
+        ]
+        wrong += (
+            []
+            if outcome.clean
+            else [f"{case.name}: a traceback of the program: {outcome.said[-300:]}"]
+        )
         shutil.rmtree(here)
         tick(number + 1)
     (folder / "reached.json").write_text(json.dumps(dict(Counter(_sort(case) for case in asked))))
@@ -95,7 +118,13 @@ def bad_files(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
 
 
 def _sort(case: Case) -> str:
-    return "read well" if not case.exit else "refused with a line" if case.line else "refused without lines to name"
+    return (
+        "read well"
+        if not case.exit
+        else "refused with a line"
+        if case.line
+        else "refused without lines to name"
+    )
 
 
 def read(case: Case, path: Path) -> list[str]:
@@ -115,12 +144,15 @@ def told(case: Case, code: int, said: str) -> list[str]:
         return [f"expected exit {case.exit}, found {code}: {said[:300]}"]
     if code and case.called not in said:
         return [f"{case.called} is not in: {said[:300]}"]
-    named = case.line is None or f"{case.called}:{case.line}:" in said or f"(line{case.line})" in said
+    named = (
+        case.line is None or f"{case.called}:{case.line}:" in said or f"(line{case.line})" in said
+    )
     return [] if named else [f"line {case.line} is not in: {said[:300]}"]
 
 
 def fuzz(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """`count` spoiled texts through the parsers: rows, recipes, models.yaml, and the teacher's lists with their filters."""
+    """`count` spoiled texts through the parsers: rows, recipes, models.yaml, and the teacher's
+    lists with their filters."""
     wrong: list[str] = []
     sound = [numbered_list(Random(n)) for n in range(20)]
     rows = [SEEDS.encode(), LIST.encode(), f"{MESSAGES}\n".encode()]

@@ -12,7 +12,8 @@ GENERATE = ["generate", "recipe.yaml"]
 
 
 def reference(folder: Path, target: int = 120) -> tuple[bytes, float]:
-    """The export of a run that nobody disturbed, and its seconds, by which blows are timed on a fast and a slow machine."""
+    """The export of a run that nobody disturbed, and its seconds, by which blows are timed on a
+    fast and a slow machine."""
     workspace(folder, target)
     outcome = run(folder, GENERATE)
     assert outcome.code == 0, outcome.said
@@ -20,14 +21,19 @@ def reference(folder: Path, target: int = 120) -> tuple[bytes, float]:
 
 
 def judge(where: str, folder: Path, outcome: Outcome, shown: int) -> list[str]:
-    """What is wrong after a blow: rows that were shown and are gone, doubled rows, a store that is not sound."""
+    """What is wrong after a blow: rows that were shown and are gone, doubled rows, a store that is
+    not sound."""
     if not (folder / "runs/tortured/run.sqlite").exists():
         return [f"{where}: {shown} rows were shown, no store is there"] if shown else []
     try:
         ids = exported(folder)[1]
     except Exception as error:  # whatever it is, it is the finding
         return [] if "just being made" in str(error) else [f"{where}: {error}"]
-    wrong = [f"{where}: {shown} rows were shown as kept, {len(ids)} are there"] if len(ids) < shown else []
+    wrong = (
+        [f"{where}: {shown} rows were shown as kept, {len(ids)} are there"]
+        if len(ids) < shown
+        else []
+    )
     return wrong + ([f"{where}: doubled rows"] if len(set(ids)) < len(ids) else [])
 
 
@@ -40,20 +46,32 @@ def random_moments(count: int, rng: Random, folder: Path, tick: Tick) -> list[st
         workspace(here)
         while done < count:
             outcome = run(here, GENERATE, killer(rng.uniform(0.2, 1.0) * seconds))
-            done, late, seen = done + (outcome.code != 0), late + (outcome.shown > 0), max(seen, outcome.shown)
+            done, late, seen = (
+                done + (outcome.code != 0),
+                late + (outcome.shown > 0),
+                max(seen, outcome.shown),
+            )
             wrong += judge(here.name, here, outcome, seen)
             tick(done)
             if outcome.code in (0, 5):
                 break
         wrong += finished(here, expected)
-    return wrong + ([] if late > count / 5 else [f"only {late} of {count} kills came after a row was shown"])
+    return wrong + (
+        [] if late > count / 5 else [f"only {late} of {count} kills came after a row was shown"]
+    )
 
 
 def finished(here: Path, expected: bytes) -> list[str]:
     """A run that was brought to its end must export the same bytes."""
     outcome = run(here, GENERATE)
-    wrong = [] if outcome.code == 0 else [f"{here.name}: exit {outcome.code}: {outcome.said[-300:]}"]
-    wrong += [] if exported(here)[0] == expected else [f"{here.name}: the export differs from the undisturbed run's"]
+    wrong = (
+        [] if outcome.code == 0 else [f"{here.name}: exit {outcome.code}: {outcome.said[-300:]}"]
+    )
+    wrong += (
+        []
+        if exported(here)[0] == expected
+        else [f"{here.name}: the export differs from the undisturbed run's"]
+    )
     shutil.rmtree(here)
     return wrong
 
@@ -76,7 +94,8 @@ def recovery(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
 
 
 def stages(names: Sequence[str]) -> Callable[[int, Random, Path, Tick], list[str]]:
-    """A row: kill each of these commands `count` times in a finished run, then compare what it makes undisturbed."""
+    """A row: kill each of these commands `count` times in a finished run, then compare what it
+    makes undisturbed."""
 
     def row(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
         reference(folder)
@@ -108,7 +127,11 @@ COMMANDS = {
     "report": ["report", "runs/tortured"],
     "export": ["export", "runs/tortured", "--format", "alpaca", "--output", "rows.json"],
 }
-PRODUCTS = {"dataset": "runs/tortured/dataset/*.jsonl", "report": "runs/tortured/report.html", "export": "rows.json"}
+PRODUCTS = {
+    "dataset": "runs/tortured/dataset/*.jsonl",
+    "report": "runs/tortured/report.html",
+    "export": "rows.json",
+}
 
 
 def products(folder: Path, name: str) -> list[bytes]:

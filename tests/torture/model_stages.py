@@ -1,7 +1,9 @@
-"""SIGKILL during training and evaluation: the real stages on a student of a few thousand parameters, on a CPU.
+"""SIGKILL during training and evaluation: the real stages on a student of a few thousand
+parameters, on a CPU.
 
-A worker process loads torch once and forks for every attempt, so that the kills hit the work and not the imports. Answers
-in the evaluation are played; losses, checkpoints, adapter and saved answers are the product's.
+A worker process loads torch once and forks for every attempt, so that the kills hit the work and
+not the imports. Answers in the evaluation are played; losses, checkpoints, adapter and saved
+answers are the product's.
 """
 
 import json
@@ -27,7 +29,15 @@ def row(what: str) -> Row:
     """A row of the matrix: `what` is "train" or "evaluate"."""
 
     def work(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-        command = [sys.executable, "-m", "tests.torture.model_stages", what, str(count), str(rng.random()), str(folder)]
+        command = [
+            sys.executable,
+            "-m",
+            "tests.torture.model_stages",
+            what,
+            str(count),
+            str(rng.random()),
+            str(folder),
+        ]
         return listen(command, tick)
 
     return work
@@ -36,7 +46,9 @@ def row(what: str) -> Row:
 def listen(command: list[str], tick: Tick) -> list[str]:
     """Start a worker and hear its lines: WRONG and what was wrong, DONE and how many."""
     wrong: list[str] = []
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as worker:
+    with subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as worker:
         assert worker.stdout is not None
         assert worker.stderr is not None
         for line in worker.stdout:
@@ -46,11 +58,16 @@ def listen(command: list[str], tick: Tick) -> list[str]:
             elif name == "DONE":
                 tick(int(rest))
         said = worker.stderr.read()
-    return wrong if worker.returncode == 0 else [*wrong, f"the worker ended with {worker.returncode}: {said[-400:]}"]
+    return (
+        wrong
+        if worker.returncode == 0
+        else [*wrong, f"the worker ended with {worker.returncode}: {said[-400:]}"]
+    )
 
 
 def child(work: Callable[[], None], log: Path, delay: float | None) -> tuple[int, float]:
-    """Fork, do the work, kill it after `delay` seconds; exit code or minus the signal, and how long it lived."""
+    """Fork, do the work, kill it after `delay` seconds; exit code or minus the signal, and how long
+    it lived."""
     began, pid = time.monotonic(), os.fork()
     if pid == 0:
         try:
@@ -69,30 +86,43 @@ def child(work: Callable[[], None], log: Path, delay: float | None) -> tuple[int
 
 
 def until_finished(
-    work: Callable[[], None], folder: Path, seconds: float, rng: Random, most: int, struck: Callable[[], None]
+    work: Callable[[], None],
+    folder: Path,
+    seconds: float,
+    rng: Random,
+    most: int,
+    struck: Callable[[], None],
 ) -> tuple[int, list[str]]:
-    """Kill and start again until the work ends, at most `most` kills; (kills that struck, what was wrong)."""
+    """Kill and start again until the work ends, at most `most` kills; (kills that struck, what was
+    wrong)."""
     kills, log = 0, folder.parent / f"{folder.name}.said"
     while kills < most:
         code, _ = child(work, log, rng.uniform(0, 1.05 * seconds))
         if code == 0:
             return kills, []
         if code != -signal.SIGKILL:
-            return kills, [f"{folder.name}: exit {code} after {kills} kills: {log.read_text()[-400:]}"]
+            return kills, [
+                f"{folder.name}: exit {code} after {kills} kills: {log.read_text()[-400:]}"
+            ]
         kills += 1
         struck()
     code, _ = child(work, log, None)
-    return kills, [f"{folder.name}: exit {code} after {kills} kills: {log.read_text()[-400:]}"] if code else []
+    return kills, [
+        f"{folder.name}: exit {code} after {kills} kills: {log.read_text()[-400:]}"
+    ] if code else []
 
 
 class Worker:
-    """What the forked attempts share: the student, an undisturbed training, and how long it takes."""
+    """What the forked attempts share: the student, an undisturbed training, and how long it
+    takes."""
 
     def __init__(self, folder: Path) -> None:
         from tests.support.tiny_student import byte_level, save_student
         from tests.training import test_train_kill
 
-        code, _ = child(lambda: void(save_student(folder / "tiny", byte_level())), folder / "student.said", None)
+        code, _ = child(
+            lambda: void(save_student(folder / "tiny", byte_level())), folder / "student.said", None
+        )
         assert code == 0, (folder / "student.said").read_text()
         self.student, self.folder, self.done = folder / "tiny", folder, 0
         self.calm = test_train_kill.make(folder / "calm")
@@ -116,20 +146,30 @@ class Worker:
         while self.done < count:
             here = make(self.folder / f"torn-{self.done}")
             _, found = until_finished(
-                lambda here=here: self.training(here), here, self.seconds, rng, count - self.done, self.struck
+                lambda here=here: self.training(here),
+                here,
+                self.seconds,
+                rng,
+                count - self.done,
+                self.struck,
             )
             wrong += found
             if not found:
                 try:
                     assert_same_training(here, self.calm)
                 except AssertionError as error:
-                    wrong.append(f"{here.name}: another training than the undisturbed one: {str(error)[:200]}")
+                    wrong.append(
+                        f"{here.name}: another training than the undisturbed one: "
+                        f"{str(error)[:200]}"
+                    )
             shutil.rmtree(here)
         return wrong
 
     def evaluate(self, count: int, rng: Random) -> list[str]:
         calm = self.evaluated("calm-evaluation")
-        code, seconds = child(lambda: evaluation(calm, self.student), self.folder / "evaluation.said", None)
+        code, seconds = child(
+            lambda: evaluation(calm, self.student), self.folder / "evaluation.said", None
+        )
         assert code == 0, (self.folder / "evaluation.said").read_text()[-400:]
         expected, wrong = evaluation_products(calm), list[str]()
         while self.done < count:
@@ -158,7 +198,8 @@ def void(_: object) -> None:
 
 
 def evaluation(path: Path, folder: Path) -> None:
-    """The stage with a played answerer; its numbers in result.json, as the pipeline would store them."""
+    """The stage with a played answerer; its numbers in result.json, as the pipeline would store
+    them."""
     from localinstruct.evaluation import stage
     from localinstruct.recipe import Recipe
     from localinstruct.store.durable import write_text
@@ -170,14 +211,25 @@ def evaluation(path: Path, folder: Path) -> None:
     (path.parent / "tasks.jsonl").exists() or tasks(path.parent / "tasks.jsonl")
     recipe = Recipe.model_validate(recipe_data(evaluate={"tasks": "tasks.jsonl"}))
     with open_run(path) as run:
-        result = stage.compare(recipe, run, Recorded(), path.parent, folder, answers, {"base": "b", "student": "s"})
-    write_text(path / "result.json", json.dumps({name: value for name, value in result.items() if name != "seconds"}))
+        result = stage.compare(
+            recipe, run, Recorded(), path.parent, folder, answers, {"base": "b", "student": "s"}
+        )
+    write_text(
+        path / "result.json",
+        json.dumps({name: value for name, value in result.items() if name != "seconds"}),
+    )
 
 
 def tasks(path: Path) -> None:
     """Sixty tasks in three families."""
     rows = [
-        {"id": f"t{n}", "family": f"f{n % 3}", "instruction": f"Say {n}.", "input": "", "output": f"{n}"}
+        {
+            "id": f"t{n}",
+            "family": f"f{n % 3}",
+            "instruction": f"Say {n}.",
+            "input": "",
+            "output": f"{n}",
+        }
         for n in range(60)
     ]
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -186,14 +238,19 @@ def tasks(path: Path) -> None:
 def answers(prompts: dict[Any, list[Any]]) -> dict[Any, list[str]]:
     """Played: right or wrong by a digest of the prompt and of who is asked."""
     return {
-        who: [prompt.text.partition("Say ")[2].partition(".")[0] if Random(f"{who}{prompt.digest}").random() < 0.5 else "none"
-              for prompt in asked]
+        who: [
+            prompt.text.partition("Say ")[2].partition(".")[0]
+            if Random(f"{who}{prompt.digest}").random() < 0.5
+            else "none"
+            for prompt in asked
+        ]
         for who, asked in prompts.items()
-    }  # fmt: skip
+    }
 
 
 def evaluation_products(path: Path) -> dict[str, bytes]:
-    """The result and every file of the evaluation but the cache of answers, whose order is its own."""
+    """The result and every file of the evaluation but the cache of answers, whose order is its
+    own."""
     files = {path / "result.json", *(path / "evaluation").glob("*.jsonl")}
     return {file.name: file.read_bytes() for file in files if file.name != "saved_answers.jsonl"}
 

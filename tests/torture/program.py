@@ -1,8 +1,10 @@
-"""The real program with a teacher that plays recorded replies, in a process of its own that may be harmed.
+"""The real program with a teacher that plays recorded replies, in a process of its own that may be
+harmed.
 
-Command line, recipe, lock, store, completion log, scheduler, filters, novelty, egress report and error messages are the product's. Only
-what a GPU would do is played: the teacher's words (by prompt, so that every run hears the same) and the embeddings. A
-server on a unix socket can stand in for the teacher, then the product's own client asks it.
+Command line, recipe, lock, store, completion log, scheduler, filters, novelty, egress report and
+error messages are the product's. Only what a GPU would do is played: the teacher's words (by
+prompt, so that every run hears the same) and the embeddings. A server on a unix socket can stand in
+for the teacher, then the product's own client asks it.
 
     python -m tests.torture.program WORDS...        # a fresh interpreter
 """
@@ -74,7 +76,8 @@ def recorded(prompt: str) -> str:
 
 
 def play_at(timing: str) -> None:
-    """In a child: other moments of the teacher, and the same temporary name for every atomic file, known beforehand."""
+    """In a child: other moments of the teacher, and the same temporary name for every atomic file,
+    known beforehand."""
     global TIMING
     TIMING = timing
     durable.secrets.token_hex = lambda nbytes=None: "tortured"  # type: ignore[assignment]
@@ -82,7 +85,9 @@ def play_at(timing: str) -> None:
 
 def workspace(folder: Path, target: int = 120, socket: str = "/nowhere.sock") -> Path:
     """A folder with recipe, seeds and models.yaml; the recipe's path."""
-    (folder / "words").mkdir(parents=True, exist_ok=True)  # the encoder's directory: HashEncoder needs nothing in it
+    (folder / "words").mkdir(
+        parents=True, exist_ok=True
+    )  # the encoder's directory: HashEncoder needs nothing in it
     (folder / "seeds.jsonl").write_text(SEEDS)
     (folder / "models.yaml").write_text(MODELS % socket)
     (folder / "recipe.yaml").write_text(RECIPE.replace("target: 120", f"target: {target}"))
@@ -136,9 +141,16 @@ class Outcome:
         return "Traceback" not in self.said
 
 
-def run(folder: Path, words: list[str], harm: Callable[[int], None] | None = None, *, before: Callable[[], None] | None = None,
-        served: bool = False) -> Outcome:  # fmt: skip
-    """Fork the program in `folder`; `harm(pid)` is called at once in the parent, `before()` in the child."""
+def run(
+    folder: Path,
+    words: list[str],
+    harm: Callable[[int], None] | None = None,
+    *,
+    before: Callable[[], None] | None = None,
+    served: bool = False,
+) -> Outcome:
+    """Fork the program in `folder`; `harm(pid)` is called at once in the parent, `before()` in the
+    child."""
     reading, writing = os.pipe()
     log, began = folder / ".said", time.monotonic()
     pid = os.fork()
@@ -164,7 +176,8 @@ def run(folder: Path, words: list[str], harm: Callable[[int], None] | None = Non
 
 
 def become_child(folder: Path, log: Path, writing: int | None = None) -> None:
-    """After a fork: a session of its own in `folder`, output to `log`, kept rows announced on `writing`."""
+    """After a fork: a session of its own in `folder`, output to `log`, kept rows announced on
+    `writing`."""
     os.setsid()
     os.chdir(folder)
     os.environ |= {ANNOUNCE: str(writing)} if writing is not None else {}
@@ -183,8 +196,16 @@ def _listen(reading: int, pid: int) -> int:
     while chunk := os.read(reading, 4096):
         heard = (heard + chunk)[-64:]
     os.close(reading)
-    numbers = [int(word) for word in heard.split(b"\n")[1:] if word] if heard.count(b"\n") > 1 else []
-    return numbers[-1] if numbers else int(heard.split(b"\n")[0] or 0) if heard.count(b"\n") == 1 else 0
+    numbers = (
+        [int(word) for word in heard.split(b"\n")[1:] if word] if heard.count(b"\n") > 1 else []
+    )
+    return (
+        numbers[-1]
+        if numbers
+        else int(heard.split(b"\n")[0] or 0)
+        if heard.count(b"\n") == 1
+        else 0
+    )
 
 
 def killer(delay: float, number: int = signal.SIGKILL) -> Callable[[int], None]:

@@ -1,4 +1,5 @@
-"""Eight processes on one run; signals of every kind; a terminal that goes away; a clock that jumps ten years."""
+"""Eight processes on one run; signals of every kind; a terminal that goes away; a clock that jumps
+ten years."""
 
 import os
 import shutil
@@ -16,7 +17,8 @@ DECADE = 10 * 365.25 * 86400
 
 
 def races(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """Eight start on one run at the same moment: one works, seven are told its pid; the result is the same."""
+    """Eight start on one run at the same moment: one works, seven are told its pid; the result is
+    the same."""
     expected, wrong = reference(folder / "undisturbed")[0], list[str]()
     for number in range(count):
         here = folder / f"race-{number}"
@@ -24,8 +26,12 @@ def races(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
         codes, said = _eight(here)
         losers = [text for code, text in zip(codes, said, strict=True) if code == 75]
         if codes.count(0) < 1 or len(losers) + codes.count(0) != PROCESSES:
-            wrong.append(f"{here.name}: exit codes {sorted(codes)}: {said[codes.index(max(codes))][-200:]}")
-        wrong += [f"{here.name}: told {text[-200:]}" for text in losers if "in use by process" not in text]
+            wrong.append(
+                f"{here.name}: exit codes {sorted(codes)}: {said[codes.index(max(codes))][-200:]}"
+            )
+        wrong += [
+            f"{here.name}: told {text[-200:]}" for text in losers if "in use by process" not in text
+        ]
         if exported(here)[0] != expected:
             wrong.append(f"{here.name}: the export differs from the undisturbed run's")
         shutil.rmtree(here)
@@ -58,16 +64,22 @@ def _race(folder: Path, number: int, start: float) -> None:
 
 
 SIGNALS: dict[str, tuple[int, ...]] = {
-    "SIGINT": (signal.SIGINT,), "SIGTERM": (signal.SIGTERM,), "SIGHUP": (signal.SIGHUP,),
-    "double Ctrl-C": (signal.SIGINT, signal.SIGINT), "SIGTERM after Ctrl-C": (signal.SIGINT, signal.SIGTERM),
-}  # fmt: skip
+    "SIGINT": (signal.SIGINT,),
+    "SIGTERM": (signal.SIGTERM,),
+    "SIGHUP": (signal.SIGHUP,),
+    "double Ctrl-C": (signal.SIGINT, signal.SIGINT),
+    "SIGTERM after Ctrl-C": (signal.SIGINT, signal.SIGTERM),
+}
 
 
 def signals(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """Each kind in turn at a random moment: exit 130 within five seconds, what is kept is said, and the run goes on."""
+    """Each kind in turn at a random moment: exit 130 within five seconds, what is kept is said, and
+    the run goes on."""
     expected, seconds = reference(folder / "undisturbed")
     wrong, struck, number = list[str](), 0, -1
-    while struck < count and number < 4 * count:  # a run that had ended before its signal does not count
+    while (
+        struck < count and number < 4 * count
+    ):  # a run that had ended before its signal does not count
         number += 1
         here = folder / f"run-{number}"
         workspace(here)
@@ -79,8 +91,13 @@ def signals(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
         struck += outcome.code == 130
         took = time.monotonic() - sent[0] if sent else 0.0
         if outcome.code not in (0, 130) or not outcome.clean or took > 5:
-            wrong.append(f"{here.name}, {name}: exit {outcome.code} after {took:.1f} s: {outcome.said[-400:]}")
-        told = any(words in outcome.said for words in ("rows are kept", "what was counted as kept is kept"))
+            wrong.append(
+                f"{here.name}, {name}: exit {outcome.code} after {took:.1f} s: "
+                f"{outcome.said[-400:]}"
+            )
+        told = any(
+            words in outcome.said for words in ("rows are kept", "what was counted as kept is kept")
+        )
         if outcome.code == 130 and len(SIGNALS[name]) == 1 and not told:
             wrong.append(f"{here.name}, {name}: it did not say what is kept: {outcome.said[-300:]}")
         wrong += judge(here.name, here, outcome, outcome.shown) + finished(here, expected)
@@ -98,7 +115,8 @@ def _sender(numbers: tuple[int, ...], delay: float, sent: list[float]) -> Callab
 
 
 def terminal_gone(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """The terminal closes (its other end goes away, SIGHUP comes, output fails): no traceback, and the run goes on."""
+    """The terminal closes (its other end goes away, SIGHUP comes, output fails): no traceback, and
+    the run goes on."""
     expected, seconds = reference(folder / "undisturbed")
     wrong: list[str] = []
     for number in range(count):
@@ -112,7 +130,12 @@ def terminal_gone(count: int, rng: Random, folder: Path, tick: Tick) -> list[str
                 os.dup2(writing, standard)
             signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
-        outcome = run(here, GENERATE, killer(rng.uniform(0.2, 0.8) * seconds, signal.SIGHUP), before=no_terminal)
+        outcome = run(
+            here,
+            GENERATE,
+            killer(rng.uniform(0.2, 0.8) * seconds, signal.SIGHUP),
+            before=no_terminal,
+        )
         if outcome.code not in (0, 1, 130, 120, 141):
             wrong.append(f"{here.name}: exit {outcome.code}")
         wrong += judge(here.name, here, outcome, outcome.shown) + finished(here, expected)
@@ -121,7 +144,8 @@ def terminal_gone(count: int, rng: Random, folder: Path, tick: Tick) -> list[str
 
 
 def clock(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """The clock jumps ten years forth or back at random calls, also while the run is interrupted: the same rows."""
+    """The clock jumps ten years forth or back at random calls, also while the run is interrupted:
+    the same rows."""
     expected, seconds = reference(folder / "undisturbed")
     wrong: list[str] = []
     for number in range(count):

@@ -1,4 +1,5 @@
-"""A teacher that misbehaves: a server on a unix socket that plays recorded replies with faults; the client is the product's."""
+"""A teacher that misbehaves: a server on a unix socket that plays recorded replies with faults; the
+client is the product's."""
 
 import json
 import os
@@ -21,7 +22,9 @@ SHARE = 0.3
 """Prompts whose first try meets the fault; the second is answered."""
 
 
-def _send(handler: BaseHTTPRequestHandler, status: int, body: bytes, length: int | None = None) -> None:
+def _send(
+    handler: BaseHTTPRequestHandler, status: int, body: bytes, length: int | None = None
+) -> None:
     handler.send_response(status)
     handler.send_header("Content-Type", "application/json")
     handler.send_header("Content-Length", str(len(body) if length is None else length))
@@ -75,8 +78,11 @@ SPOKEN: dict[str, bytes] = {
 
 
 @contextmanager
-def server(socket: Path, reply: Callable[[BaseHTTPRequestHandler, str, int], None]) -> Iterator[int]:
-    """A server in a process of its own; `reply(handler, prompt, how often it was asked)`. Gives its pid."""
+def server(
+    socket: Path, reply: Callable[[BaseHTTPRequestHandler, str, int], None]
+) -> Iterator[int]:
+    """A server in a process of its own; `reply(handler, prompt, how often it was asked)`. Gives its
+    pid."""
     pid = os.fork()
     if pid == 0:
         _serve(socket, reply)
@@ -105,7 +111,9 @@ def _serve(socket: Path, reply: Callable[[BaseHTTPRequestHandler, str, int], Non
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:
-            request: dict[str, Any] = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            request: dict[str, Any] = json.loads(
+                self.rfile.read(int(self.headers["Content-Length"]))
+            )
             asked[request["prompt"]] = asked.get(request["prompt"], 0) + 1
             reply(self, request["prompt"], asked[request["prompt"]])
 
@@ -162,7 +170,9 @@ def undisturbed(folder: Path) -> bytes:
     return exported(folder)[0]
 
 
-def served_run(folder: Path, reply: Callable[[BaseHTTPRequestHandler, str, int], None], target: int = 60) -> Outcome:
+def served_run(
+    folder: Path, reply: Callable[[BaseHTTPRequestHandler, str, int], None], target: int = 60
+) -> Outcome:
     """One run against such a server."""
     socket = folder.parent / "s"  # one address for all: it is part of a teacher's digest
     workspace(folder, target, str(socket))
@@ -171,7 +181,8 @@ def served_run(folder: Path, reply: Callable[[BaseHTTPRequestHandler, str, int],
 
 
 def deaths(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """The server dies every k requests and comes back a moment later; k = 1, 2, 5, 10, `count` runs each."""
+    """The server dies every k requests and comes back a moment later; k = 1, 2, 5, 10, `count` runs
+    each."""
     expected, wrong, done = undisturbed(folder / "undisturbed"), [], 0
     for k in (1, 2, 5, 10):
         for number in range(count):
@@ -179,7 +190,9 @@ def deaths(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
             workspace(here, 60, str(folder / "s"))
             outcome = _with_dying_server(here, folder / "s", k)
             if outcome.code != 0 or exported(here)[0] != expected:
-                wrong.append(f"{here.name}: exit {outcome.code}, or another export: {outcome.said[-300:]}")
+                wrong.append(
+                    f"{here.name}: exit {outcome.code}, or another export: {outcome.said[-300:]}"
+                )
             shutil.rmtree(here)
             done += 1
             tick(done)
@@ -213,7 +226,8 @@ MINUTE, MOMENT = 60.0, 1.5
 
 
 def away(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """In the middle of a run the server is gone for a minute (in a small matrix a moment), then it is there again.
+    """In the middle of a run the server is gone for a minute (in a small matrix a moment), then it
+    is there again.
 
     Twenty runs wait at the same time, each in a process of its own.
     """
@@ -221,8 +235,13 @@ def away(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     expected = undisturbed(folder / "undisturbed")
     while done < count:
         group = range(done, min(count, done + 20))
-        pids = {number: _in_fork(lambda n=number: _while_away(folder, n, seconds, expected), folder / f"{number}.wrong")
-                for number in group}  # fmt: skip
+        pids = {
+            number: _in_fork(
+                lambda n=number: _while_away(folder, n, seconds, expected),
+                folder / f"{number}.wrong",
+            )
+            for number in group
+        }
         for number, pid in pids.items():
             code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
             wrong += (folder / f"{number}.wrong").read_text().splitlines()
@@ -245,7 +264,8 @@ def _in_fork(work: Callable[[], list[str]], said: Path) -> int:
 
 
 def _while_away(folder: Path, number: int, seconds: float, expected: bytes) -> list[str]:
-    """Serve two requests, be away, serve the rest. The socket's address must be the same for all, so each has its own root."""
+    """Serve two requests, be away, serve the rest. The socket's address must be the same for all,
+    so each has its own root."""
     here, socket = folder / f"away-{number}", folder / f"root-{number}" / "s"
     socket.parent.mkdir()
     gone = folder / f"{number}.gone"
@@ -269,11 +289,19 @@ def _while_away(folder: Path, number: int, seconds: float, expected: bytes) -> l
     finally:
         os.killpg(keeper, signal.SIGKILL)
         os.waitpid(keeper, 0)
-    wrong = [] if outcome.code == 0 and outcome.clean else [f"{here.name}: exit {outcome.code}: {outcome.said[-300:]}"]
-    wrong += [] if gone.exists() and outcome.seconds > seconds else [f"{here.name}: nobody was away"]
+    wrong = (
+        []
+        if outcome.code == 0 and outcome.clean
+        else [f"{here.name}: exit {outcome.code}: {outcome.said[-300:]}"]
+    )
+    wrong += (
+        [] if gone.exists() and outcome.seconds > seconds else [f"{here.name}: nobody was away"]
+    )
     rows = exported(here)[0] if not wrong else b""
     return wrong + (
-        [] if wrong or _without_teacher(rows) == _without_teacher(expected) else [f"{here.name}: other rows"]
+        []
+        if wrong or _without_teacher(rows) == _without_teacher(expected)
+        else [f"{here.name}: other rows"]
     )
 
 
@@ -301,14 +329,17 @@ def _dying(k: int, after: float = 0.0) -> Callable[[BaseHTTPRequestHandler, str,
 
 
 def gone_for_good(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
-    """No server, or one that does not know the model: exit 4 with a sentence; when it is there, the same command finishes."""
+    """No server, or one that does not know the model: exit 4 with a sentence; when it is there, the
+    same command finishes."""
     expected, wrong = undisturbed(folder / "undisturbed"), []
     for number in range(count):
         here = folder / f"gone-{number}"
         socket, unknown = folder / "s", number % 2 == 0
         workspace(here, 60, str(socket))
         if unknown:
-            with server(socket, lambda h, p, n: _send(h, 404, failure("the model `played` does not exist"))):
+            with server(
+                socket, lambda h, p, n: _send(h, 404, failure("the model `played` does not exist"))
+            ):
                 first = run(here, GENERATE, served=True)
         else:
             first = run(here, GENERATE, served=True)

@@ -16,7 +16,10 @@ NEEDS_NAMESPACES = {"disk-full", "disk-full-stages"}
 def test_row_holds(row: Row) -> None:
     if row.name in NEEDS_STRACE and not shutil.which("strace"):
         pytest.skip("strace is not installed")
-    if row.name in NEEDS_NAMESPACES and subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode:
+    if (
+        row.name in NEEDS_NAMESPACES
+        and subprocess.run(["unshare", "-rm", "true"], capture_output=True).returncode
+    ):
         pytest.skip("no namespaces on this system")
     result = torture(row, row.small, seed=7, tick=lambda done: None)
     assert result.wrong == []

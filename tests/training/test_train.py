@@ -56,7 +56,9 @@ def trained(path: Path, base: Path, progress: Any = None, **sections: Any) -> St
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[Path, StageResult, Recorded]:
+def whole(
+    tmp_path_factory: pytest.TempPathFactory, base: Path
+) -> tuple[Path, StageResult, Recorded]:
     """A training nobody disturbed: 10 steps in 2 epochs, checkpoints 9 and 10 left."""
     path, progress = tmp_path_factory.mktemp("runs") / "whole", Recorded()
     with pytest.MonkeyPatch.context() as patch:
@@ -66,7 +68,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory, base: Path) -> tuple[Path, S
 
 def curve(path: Path) -> list[tuple[int, str, float]]:
     lines = metrics.read(path / "train" / "metrics.jsonl")
-    return [(line["step"], key, line[key]) for line in lines for key in ("loss", "held_out_loss") if key in line]
+    return [
+        (line["step"], key, line[key])
+        for line in lines
+        for key in ("loss", "held_out_loss")
+        if key in line
+    ]
 
 
 def adapter(path: Path) -> dict[str, Any]:
@@ -85,19 +92,29 @@ def assert_same_training(path: Path, other: Path) -> None:
         assert (weight - others[name]).abs().max() < 1e-5, name
 
 
-# -- an undisturbed training ------------------------------------------------------------------------------
+# -- an undisturbed training
+# ------------------------------------------------------------------------------
 
 
 def test_the_result_says_what_happened(whole: tuple[Path, StageResult, Recorded]) -> None:
     path, result, progress = whole
-    assert (result["steps"], result["epochs"], result["device"], result["dtype"]) == (10, 2.0, "cpu", "float32")
+    assert (result["steps"], result["epochs"], result["device"], result["dtype"]) == (
+        10,
+        2.0,
+        "cpu",
+        "float32",
+    )
     assert result["parameters"] > result["trainable_parameters"] > 0
     assert result["tokens"] > 0
     assert result["tokens_per_second"] == pytest.approx(result["tokens"] / result["seconds"])
     assert 0.05 < result["peak_memory_gib"] < 100
-    assert result["adapter_sha256"] == training_stage.sha256(path / "adapter" / "adapter_model.safetensors")
+    assert result["adapter_sha256"] == training_stage.sha256(
+        path / "adapter" / "adapter_model.safetensors"
+    )
     assert json.loads(json.dumps(result)) == result
-    assert re.match(r"loss \d+\.\d+, rate \d\.\de-\d\d, [\d,]+ tokens/s, \d+\.\d GiB", progress.updates[-1][3])
+    assert re.match(
+        r"loss \d+\.\d+, rate \d\.\de-\d\d, [\d,]+ tokens/s, \d+\.\d GiB", progress.updates[-1][3]
+    )
     assert progress.updates[-1][:3] == ("training", 10, 10)
 
 
@@ -111,7 +128,9 @@ def test_a_run_names_what_its_training_left(
         student.artefact(tmp_path)
     shutil.copytree(base, tmp_path / "student")
     assert student.artefact(tmp_path) == student.Artefact("model", tmp_path / "student")
-    assert not hasattr(student.load_trained(base, student.artefact(tmp_path), CPU), "disable_adapter")
+    assert not hasattr(
+        student.load_trained(base, student.artefact(tmp_path), CPU), "disable_adapter"
+    )
 
 
 def test_the_curve_has_every_step_and_a_held_out_loss_per_epoch_that_falls(
@@ -129,28 +148,41 @@ def test_the_curve_has_every_step_and_a_held_out_loss_per_epoch_that_falls(
     assert set(line) == {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds"}
 
 
-def test_the_adapter_stands_alone_and_checkpoints_are_sealed(whole: tuple[Path, StageResult, Recorded]) -> None:
+def test_the_adapter_stands_alone_and_checkpoints_are_sealed(
+    whole: tuple[Path, StageResult, Recorded],
+) -> None:
     path, _, _ = whole
     assert sorted(file.name for file in (path / "adapter").iterdir()) == [
         "adapter_config.json",
         "adapter_model.safetensors",
     ]
-    assert {folder.name for folder in (path / "train").glob("checkpoint-*")} == {"checkpoint-9", "checkpoint-10"}
+    assert {folder.name for folder in (path / "train").glob("checkpoint-*")} == {
+        "checkpoint-9",
+        "checkpoint-10",
+    }
     assert not (path / ".adapter.part").exists()
 
 
 def test_the_trainer_learns_every_answer_token_and_no_other(base: Path, tmp_path: Path) -> None:
-    """The first step's loss over all rows, pad being the end token, is the mean over the answers with their end."""
+    """The first step's loss over all rows, pad being the end token, is the mean over the answers
+    with their end."""
     tokenizer = byte_level(eos_token="<|end|>", pad_token="<|end|>")
     folder = save_student(tmp_path / "tiny", tokenizer)
-    settings = {"batch_size": 40, "device_batch_size": 8, "epochs": 1, "lora": {"r": 4, "dropout": 0.0}}
+    settings = {
+        "batch_size": 40,
+        "device_batch_size": 8,
+        "epochs": 1,
+        "lora": {"r": 4, "dropout": 0.0},
+    }
     trained(tmp_path / "run", folder, train=settings)
     made = dataset_stage.read_instances(tmp_path / "run" / "dataset" / "train.jsonl")
     examples = encode_all(made, "alpaca", tokenizer, 128).examples
     assert any(example.labels[-1] == tokenizer.eos_token_id for example in examples)
     expected, tokens = student.mean_loss(student.load_base(folder, CPU), examples, 0, 3)
     assert tokens == sum(label != -100 for example in examples for label in example.labels)
-    first = next(loss for step, kind, loss in curve(tmp_path / "run") if (step, kind) == (1, "loss"))
+    first = next(
+        loss for step, kind, loss in curve(tmp_path / "run") if (step, kind) == (1, "loss")
+    )
     assert first == pytest.approx(expected, abs=1e-4)
 
 
@@ -173,14 +205,21 @@ def test_dataset_train_and_evaluate_meet_in_the_run_directory(base: Path, tmp_pa
         made = training_stage.run(recipe, run, progress, workspace=workspace)
         nothing: dict[Which, str] = {"base": "b", "student": "s"}
         seen = evaluation_stage.compare(
-            recipe, run, progress, workspace, base, lambda asked: {w: [""] * len(asked[w]) for w in WHO}, nothing
+            recipe,
+            run,
+            progress,
+            workspace,
+            base,
+            lambda asked: {w: [""] * len(asked[w]) for w in WHO},
+            nothing,
         )
     assert seen["held_out"]["student"]["loss"] == pytest.approx(made["held_out_loss"], abs=1e-5)
     assert seen["held_out"]["base"]["loss"] == pytest.approx(curve(run.path)[0][2], abs=1e-5)
     assert len(seen["side_by_side"]) == 4
 
 
-# -- stopped and continued --------------------------------------------------------------------------------
+# -- stopped and continued
+# --------------------------------------------------------------------------------
 
 
 class StopsAt(Recorded):
@@ -287,7 +326,8 @@ def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
         time.sleep(10)
 
 
-# -- checkpoints ------------------------------------------------------------------------------------------
+# -- checkpoints
+# ------------------------------------------------------------------------------------------
 
 
 def sealed(parent: Path, step: int, inputs: str = "x") -> Path:
@@ -314,8 +354,14 @@ def flip(folder: Path) -> None:
         (flip, "weights is damaged or missing"),
         (lambda folder: (folder / "deep" / "state").unlink(), "deep/state is damaged or missing"),
         (lambda folder: (folder / "complete.json").unlink(), "it was not finished"),
-        (lambda folder: (folder / "complete.json").write_text("{"), "its complete.json cannot be read"),
-        (lambda folder: (folder / "complete.json").write_text("[]"), "its complete.json cannot be read"),
+        (
+            lambda folder: (folder / "complete.json").write_text("{"),
+            "its complete.json cannot be read",
+        ),
+        (
+            lambda folder: (folder / "complete.json").write_text("[]"),
+            "its complete.json cannot be read",
+        ),
     ],
 )
 def test_only_a_complete_checkpoint_counts(tmp_path: Path, damage: Any, reason: str) -> None:
@@ -329,7 +375,10 @@ def test_only_a_complete_checkpoint_counts(tmp_path: Path, damage: Any, reason: 
 
 def test_a_checkpoint_of_another_training_does_not_count(tmp_path: Path) -> None:
     sealed(tmp_path, 5)
-    assert checkpoints.newest(tmp_path, "other") == (None, {"checkpoint-5": "it belongs to other rows or settings"})
+    assert checkpoints.newest(tmp_path, "other") == (
+        None,
+        {"checkpoint-5": "it belongs to other rows or settings"},
+    )
     assert checkpoints.newest(tmp_path / "nowhere", "x") == (None, {})
 
 
@@ -340,7 +389,9 @@ def test_the_two_newest_stay(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-10", "checkpoint-100"}
 
 
-def test_other_settings_start_over(base: Path, whole: tuple[Path, StageResult, Recorded], tmp_path: Path) -> None:
+def test_other_settings_start_over(
+    base: Path, whole: tuple[Path, StageResult, Recorded], tmp_path: Path
+) -> None:
     path = tmp_path / "whole"
     shutil.copytree(whole[0], path)
     progress = Recorded()
@@ -349,7 +400,8 @@ def test_other_settings_start_over(base: Path, whole: tuple[Path, StageResult, R
     assert (result["steps"], [step for step, *_ in curve(path)]) == (1, [0, 1, 1])
 
 
-# -- what goes wrong --------------------------------------------------------------------------------------
+# -- what goes wrong
+# --------------------------------------------------------------------------------------
 
 
 def test_a_loss_that_is_no_number_stops_with_advice(base: Path, tmp_path: Path) -> None:
@@ -372,7 +424,9 @@ def test_out_of_memory_says_what_to_try() -> None:
 
 
 def test_layers_the_student_does_not_have_are_refused(base: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainerError, match=r"train.lora does not fit this student.*nothing") as caught:
+    with pytest.raises(
+        TrainerError, match=r"train.lora does not fit this student.*nothing"
+    ) as caught:
         trained(tmp_path / "run", base, train={"lora": {"target_modules": ["nothing"]}})
     assert "train.lora.target_modules=all-linear" in caught.value.hint
 
@@ -386,7 +440,10 @@ def test_a_model_that_transformers_cannot_build_is_named(tmp_path: Path) -> None
 
 def test_a_missing_dataset_names_the_command(base: Path, tmp_path: Path) -> None:
     recipe = Recipe.model_validate(recipe_data())
-    with open_run(tmp_path / "run") as run, pytest.raises(DataError, match=r"train.jsonl: not there yet") as caught:
+    with (
+        open_run(tmp_path / "run") as run,
+        pytest.raises(DataError, match=r"train.jsonl: not there yet") as caught,
+    ):
         training_stage.train(recipe, run, Recorded(), base)
     assert caught.value.hint == "First: localinstruct dataset run"
 
@@ -445,7 +502,10 @@ def test_without_room_for_its_checkpoints_no_step_is_done(
 
 
 def test_a_disk_that_fills_up_stops_before_the_checkpoint_and_the_same_command_goes_on(
-    tmp_path: Path, base: Path, monkeypatch: pytest.MonkeyPatch, whole: tuple[Path, StageResult, Recorded]
+    tmp_path: Path,
+    base: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    whole: tuple[Path, StageResult, Recorded],
 ) -> None:
     asked: list[int] = []
 
@@ -466,6 +526,9 @@ def test_a_disk_that_fills_up_stops_before_the_checkpoint_and_the_same_command_g
     assert_same_training(tmp_path, whole[0])
     learnt = sum(weight.numel() * weight.element_size() for weight in adapter(tmp_path).values())
     assert set(asked) == {3 * learnt}
-    files = [tmp_path / "train" / "checkpoint-10" / name for name in ("optimizer.pt", "adapter_model.safetensors")]
+    files = [
+        tmp_path / "train" / "checkpoint-10" / name
+        for name in ("optimizer.pt", "adapter_model.safetensors")
+    ]
     written = sum(file.stat().st_size for file in files)
     assert 3 * learnt < written < 4 * learnt + 2**16

@@ -1,7 +1,7 @@
 """A training killed again and again ends with the loss curve of one that nobody touched.
 
-On a student of a few thousand random parameters, and on the nano student that ships. TRAIN_KILLS=20 kills more often;
-TRAIN_KILLS_SEED draws other moments.
+On a student of a few thousand random parameters, and on the nano student that ships. TRAIN_KILLS=20
+kills more often; TRAIN_KILLS_SEED draws other moments.
 """
 
 import os
@@ -24,7 +24,10 @@ from tests.support.killable_training import SETTINGS
 from tests.support.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
 from tests.training.test_train import assert_same_training
 
-KILLS, SEED = (int(os.environ.get(f"TRAIN_KILLS{which}", usual)) for which, usual in (("", "2"), ("_SEED", "7")))
+KILLS, SEED = (
+    int(os.environ.get(f"TRAIN_KILLS{which}", usual))
+    for which, usual in (("", "2"), ("_SEED", "7"))
+)
 ROOT = Path(__file__).parents[2]
 
 
@@ -42,7 +45,8 @@ def make(path: Path) -> Path:
 
 
 def kill_after(path: Path, folder: Path, word: str, times: int, delay: float) -> str:
-    """Kill the training `delay` seconds after it has said `word` (or any step) so many times; the last word it said."""
+    """Kill the training `delay` seconds after it has said `word` (or any step) so many times; the
+    last word it said."""
     last = ""
     with start(path, folder) as child:
         assert child.stdout
@@ -68,12 +72,16 @@ def nano(_: Path) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("student", [tiny, nano])
-def test_a_killed_training_ends_with_the_same_curve(tmp_path: Path, student: Callable[[Path], Path]) -> None:
+def test_a_killed_training_ends_with_the_same_curve(
+    tmp_path: Path, student: Callable[[Path], Path]
+) -> None:
     folder = student(tmp_path / "student")
     calm, torn = make(tmp_path / "calm"), make(tmp_path / "torn")
     with start(calm, folder) as child:
         assert child.communicate()[0].split()[-1] == "done"
-    line = metrics.read(calm / "train" / "metrics.jsonl")[-2]  # the last step; the held-out loss stands behind it
+    line = metrics.read(calm / "train" / "metrics.jsonl")[
+        -2
+    ]  # the last step; the held-out loss stands behind it
     draw, pace, kills, unsealed = random.Random(SEED), line["seconds"] / line["step"], 0, 0
     reached: set[int] = set()
     while kills < KILLS:
@@ -82,7 +90,9 @@ def test_a_killed_training_ends_with_the_same_curve(tmp_path: Path, student: Cal
         last = kill_after(torn, folder, word, draw.randint(1, 3) if kills else 2, delay)
         kills += 1
         newest = max(
-            (torn / "train").glob("checkpoint-*"), key=lambda found: int(found.name.split("-")[1]), default=None
+            (torn / "train").glob("checkpoint-*"),
+            key=lambda found: int(found.name.split("-")[1]),
+            default=None,
         )
         unsealed += newest is not None and not (newest / "complete.json").is_file()
         reached |= {step for step, _ in checkpoints.sealed(torn / "train")[:1]}
@@ -92,6 +102,9 @@ def test_a_killed_training_ends_with_the_same_curve(tmp_path: Path, student: Cal
         assert child.communicate()[0].split()[-1] == "done"
     assert_same_training(torn, calm)
     assert kills == KILLS
-    print(f"{kills} kills, {unsealed} of them in the middle of saving; resumed from steps {sorted(reached)}")
+    print(
+        f"{kills} kills, {unsealed} of them in the middle of saving; resumed from steps "
+        f"{sorted(reached)}"
+    )
     assert len(reached) >= KILLS // 2, "kills that always strike the first step show no resuming"
     assert unsealed >= KILLS // 5

@@ -1,4 +1,5 @@
-"""Two processes that train together, as a person starts them: Ctrl-C, SIGTERM, a process killed; then on to the same end."""
+"""Two processes that train together, as a person starts them: Ctrl-C, SIGTERM, a process killed;
+then on to the same end."""
 
 import os
 import signal
@@ -26,24 +27,38 @@ ENTRY = "tiny:\n  path: {}\n  roles: [student]\n  context: 256\n  licence: Apach
 
 def make(workspace: Path, name: str) -> Path:
     """A run whose dataset is done."""
-    recipe = Recipe.model_validate(recipe_data(train={"devices": 2, "epochs": STEPS // 5, "save_steps": 4}))
+    recipe = Recipe.model_validate(
+        recipe_data(train={"devices": 2, "epochs": STEPS // 5, "save_steps": 4})
+    )
     path = workspace / "runs" / name
     with open_run(path) as run:
         keep(run, rows(44))
         pipeline.settle_recipe(run, recipe, workspace)
         for stage in pipeline.STAGES[:2]:
             run.start_stage(stage.name, pipeline.inputs_of(stage, recipe, run))
-            result = dataset_stage.run(recipe, run, Recorded(), workspace=workspace) if stage.name == "dataset" else {}
+            result = (
+                dataset_stage.run(recipe, run, Recorded(), workspace=workspace)
+                if stage.name == "dataset"
+                else {}
+            )
             run.finish_stage(stage.name, result)
     return path
 
 
 def start(path: Path) -> "subprocess.Popen[str]":
-    environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "PYTHONPATH": str(Path(__file__).parents[2])}
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
     return subprocess.Popen(
-        [sys.executable, "-m", "localinstruct", "train", str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True, env=environment, cwd=path.parents[1], start_new_session=True,
-    )  # fmt: skip
+        [sys.executable, "-m", "localinstruct", "train", str(path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env=environment,
+        cwd=path.parents[1],
+        start_new_session=True,
+    )
 
 
 def children(path: Path) -> list[int]:
@@ -54,7 +69,9 @@ def children(path: Path) -> list[int]:
             words = (place / "cmdline").read_bytes().split(b"\0")
             if str(path / "train" / "job.json").encode() in words:
                 facts = dict(
-                    line.split(b"=", 1) for line in (place / "environ").read_bytes().split(b"\0") if b"=" in line
+                    line.split(b"=", 1)
+                    for line in (place / "environ").read_bytes().split(b"\0")
+                    if b"=" in line
                 )
                 found[int(facts[b"RANK"])] = int(place.name)
         except OSError:
@@ -77,7 +94,9 @@ def parents() -> Iterator[list["subprocess.Popen[str]"]]:
         one.communicate()
 
 
-def training(path: Path, steps: int, parents: list["subprocess.Popen[str]"]) -> "subprocess.Popen[str]":
+def training(
+    path: Path, steps: int, parents: list["subprocess.Popen[str]"]
+) -> "subprocess.Popen[str]":
     """A training that has come `steps` further."""
     parent, before, until = start(path), step_of(path), time.monotonic() + 240
     parents.append(parent)
@@ -110,7 +129,9 @@ def test_interrupted_and_killed_two_processes_end_and_go_on(
         assert "Training stopped; checkpoint of step" in said
         assert "Continue with: localinstruct " in said
         assert children(torn) == []
-        assert checkpoints.sealed(torn / "train")[0][0] == step_of(torn), "the step they were at is kept"
+        assert checkpoints.sealed(torn / "train")[0][0] == step_of(torn), (
+            "the step they were at is kept"
+        )
     parent = training(torn, 6, parents)
     os.kill(children(torn)[1], signal.SIGKILL)
     said = parent.communicate(timeout=60)[0]

@@ -1,5 +1,6 @@
-# ruff: noqa: F811 (pytest's fixtures are parameters of their own name)
-"""The parts of a training: choices, batches that do not leak, modes, preference pairs, out of memory, best, several processes."""
+# ruff: noqa: F811, F401 (pytest's fixtures are parameters of their own name)
+"""The parts of a training: choices, batches that do not leak, modes, preference pairs, out of
+memory, best, several processes."""
 
 import json
 import shutil
@@ -21,7 +22,16 @@ from localinstruct.training import stage as training_stage
 from localinstruct.training.best import Best
 from localinstruct.training.packing import StepOrder, glue
 from tests.support.tiny_student import Recorded, byte_level, keep, recipe_data, rows
-from tests.training.test_train import CPU, adapter, assert_same_training, base, curve, on_cpu, trained, whole  # noqa: F401
+from tests.training.test_train import (
+    CPU,
+    adapter,
+    assert_same_training,
+    base,
+    curve,
+    on_cpu,
+    trained,
+    whole,
+)
 
 GPU = student.Device("cuda:0", "bfloat16", "test")
 
@@ -30,11 +40,14 @@ def has(*packages: str) -> Any:
     return lambda package: package in packages
 
 
-# -- choices ----------------------------------------------------------------------------------------------
+# -- choices
+# ----------------------------------------------------------------------------------------------
 
 
 def values(section: Train, device: student.Device, *packages: str) -> dict[str, tuple[str, str]]:
-    return {c.setting: (c.value, c.how) for c in choices.choose(section, device, has(*packages)).choices}
+    return {
+        c.setting: (c.value, c.how) for c in choices.choose(section, device, has(*packages)).choices
+    }
 
 
 def test_a_gpu_with_everything_installed_uses_it() -> None:
@@ -90,9 +103,12 @@ def test_rows_are_shared_by_the_devices() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"sharding": "fsdp"}, {"mode": "qlora", "sharding": "fsdp", "devices": 2},
-     {"objective": "dpo", "batching": "padding_free"}],
-)  # fmt: skip
+    [
+        {"sharding": "fsdp"},
+        {"mode": "qlora", "sharding": "fsdp", "devices": 2},
+        {"objective": "dpo", "batching": "padding_free"},
+    ],
+)
 def test_settings_that_do_not_fit_together_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(RecipeError, match="train"):
         recipe_of(**settings)
@@ -104,7 +120,8 @@ def recipe_of(**settings: Any) -> Recipe:
     return parse(Recipe, recipe_data(train=settings), "test")
 
 
-# -- configurations for a GPU, as far as they can be seen without one ------------------------------------
+# -- configurations for a GPU, as far as they can be seen without one
+# ------------------------------------
 
 
 def test_qlora_is_four_bit_normal_float_with_double_quantisation(
@@ -114,9 +131,17 @@ def test_qlora_is_four_bit_normal_float_with_double_quantisation(
 
     asked: dict[str, Any] = {}
     monkeypatch.setattr(student, "load_base", lambda folder, device, **how: asked.update(how))
-    modes.load(Train(mode="qlora"), tmp_path, choices.choose(Train(mode="qlora"), GPU, has("bitsandbytes", "flash")))
+    modes.load(
+        Train(mode="qlora"),
+        tmp_path,
+        choices.choose(Train(mode="qlora"), GPU, has("bitsandbytes", "flash")),
+    )
     four = asked["quantization_config"]
-    assert (four.load_in_4bit, four.bnb_4bit_quant_type, four.bnb_4bit_use_double_quant) == (True, "nf4", True)
+    assert (four.load_in_4bit, four.bnb_4bit_quant_type, four.bnb_4bit_use_double_quant) == (
+        True,
+        "nf4",
+        True,
+    )
     assert four.bnb_4bit_compute_dtype == torch.bfloat16
     assert asked["device_map"] == {"": "cuda:0"}
     assert asked["attn_implementation"] == "flash_attention_2"
@@ -134,8 +159,17 @@ def test_the_arguments_say_bf16_liger_and_fsdp(tmp_path: Path) -> None:
         return seen
 
     seen = asked(recipe_of(batch_size=32, gradient_checkpointing=True), GPU, "liger")
-    assert (seen["bf16"], seen["fp16"], seen["use_liger_kernel"], seen["use_cpu"]) == (True, False, True, False)
-    assert (seen["gradient_checkpointing"], seen["fsdp"], seen["gradient_accumulation_steps"]) == (True, None, 8)
+    assert (seen["bf16"], seen["fp16"], seen["use_liger_kernel"], seen["use_cpu"]) == (
+        True,
+        False,
+        True,
+        False,
+    )
+    assert (seen["gradient_checkpointing"], seen["fsdp"], seen["gradient_accumulation_steps"]) == (
+        True,
+        None,
+        8,
+    )
     assert asked(recipe_of(precision="fp16"), GPU)["fp16"]
     assert asked(recipe_of(sharding="fsdp", devices=2), GPU)["fsdp"] == "full_shard auto_wrap"
     assert asked(recipe_of(tensorboard=True), CPU, "tensorboard")["report_to"] == ["tensorboard"]
@@ -147,7 +181,8 @@ def test_dora_and_rslora_reach_the_adapter() -> None:
     assert modes.adapter(Train(mode="full")) is None
 
 
-# -- batches ----------------------------------------------------------------------------------------------
+# -- batches
+# ----------------------------------------------------------------------------------------------
 
 
 def examples(count: int = 12) -> list[Any]:
@@ -155,7 +190,9 @@ def examples(count: int = 12) -> list[Any]:
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_the_loss_of_glued_rows_is_that_of_each_alone_weighted_by_tokens(base: Path, attention: str) -> None:
+def test_the_loss_of_glued_rows_is_that_of_each_alone_weighted_by_tokens(
+    base: Path, attention: str
+) -> None:
     import torch
 
     model, made = student.load_base(base, CPU, attn_implementation=attention), examples()
@@ -176,7 +213,9 @@ def test_a_model_that_lets_rows_see_each_other_is_refused(base: Path) -> None:
 
     torch.manual_seed(0)
     small = MambaConfig(vocab_size=300, hidden_size=16, num_hidden_layers=2, state_size=4)
-    with pytest.raises(TrainerError, match=r"MambaForCausalLM .* lets a row see the one before it") as caught:
+    with pytest.raises(
+        TrainerError, match=r"MambaForCausalLM .* lets a row see the one before it"
+    ) as caught:
         packing.refuse_leak(MambaForCausalLM(small))
     assert caught.value.hint == "Use --set train.batching=grouped"
     model = student.load_base(base, CPU)
@@ -217,8 +256,13 @@ def test_steps_are_random_and_only_rows_within_one_are_sorted() -> None:
 def test_sorting_the_rows_of_a_step_changes_nothing_that_is_learnt(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_device: int
 ) -> None:
-    """Whether a step is one batch or four of different widths: its gradient is the mean over its answer tokens."""
-    settings = {"lora": {"r": 4, "alpha": 8, "dropout": 0.0}, "epochs": 1, "device_batch_size": on_device}
+    """Whether a step is one batch or four of different widths: its gradient is the mean over its
+    answer tokens."""
+    settings = {
+        "lora": {"r": 4, "alpha": 8, "dropout": 0.0},
+        "epochs": 1,
+        "device_batch_size": on_device,
+    }
     trained(tmp_path / "sorted", base, train=settings)
     honest, seen = StepOrder.__iter__, []
 
@@ -252,24 +296,38 @@ def test_logits_made_at_once_and_trls_tiles_learn_the_same(
 
 
 def test_what_a_family_does_to_its_logits_is_in_the_loss() -> None:
-    """Gemma 2 bends its logits; the number must be that of its own full logits, and the gradient too."""
+    """Gemma 2 bends its logits; the number must be that of its own full logits, and the gradient
+    too."""
     import torch
     from transformers import Gemma2Config, Gemma2ForCausalLM
 
     torch.manual_seed(0)
     config = Gemma2Config(
-        vocab_size=300, hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=2,
-        num_key_value_heads=1, head_dim=16, final_logit_softcapping=0.5,
-    )  # fmt: skip
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=1,
+        head_dim=16,
+        final_logit_softcapping=0.5,
+    )
     model = Gemma2ForCausalLM(config)
-    batch = packing.collator(False, 0)([{"input_ids": row.input_ids, "labels": row.labels} for row in examples(3)])
+    batch = packing.collator(False, 0)(
+        [{"input_ids": row.input_ids, "labels": row.labels} for row in examples(3)]
+    )
     batch["input_ids"] %= 300
     batch["labels"] = torch.where(batch["labels"] == IGNORED, IGNORED, batch["labels"] % 300)
     mine = loss.summed(model, model.get_output_embeddings(), batch)
     (grad,) = torch.autograd.grad(mine, [model.model.layers[0].mlp.up_proj.weight])
-    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, :-1]
+    logits = model(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[
+        :, :-1
+    ]
     theirs = torch.nn.functional.cross_entropy(
-        logits.flatten(0, 1), batch["labels"][:, 1:].flatten(), ignore_index=IGNORED, reduction="sum"
+        logits.flatten(0, 1),
+        batch["labels"][:, 1:].flatten(),
+        ignore_index=IGNORED,
+        reduction="sum",
     )
     (other,) = torch.autograd.grad(theirs, [model.model.layers[0].mlp.up_proj.weight])
     assert mine.item() == pytest.approx(theirs.item(), rel=1e-5)
@@ -277,7 +335,8 @@ def test_what_a_family_does_to_its_logits_is_in_the_loss() -> None:
     assert logits.abs().max().item() <= 0.5
 
 
-# -- what is learnt ---------------------------------------------------------------------------------------
+# -- what is learnt
+# ---------------------------------------------------------------------------------------
 
 
 def test_a_full_training_leaves_a_whole_student(base: Path, tmp_path: Path) -> None:
@@ -318,9 +377,15 @@ def test_dpo_learns_to_prefer(base: Path, tmp_path: Path, mode: str) -> None:
         Instance(row.instruction, row.input, row.output, rejected="No." if n % 2 else "")
         for n, row in enumerate(rows(44))
     ]
-    result, progress = with_pairs(tmp_path / "runs" / "pairs", made, objective="dpo", mode=mode, epochs=3, beta=0.5)
-    lines = [line for line in metrics.read(tmp_path / "runs/pairs/train/metrics.jsonl") if "loss" in line]
-    assert lines[0]["loss"] == pytest.approx(0.6931, abs=0.02)  # log 2: the student is its own reference at first
+    result, progress = with_pairs(
+        tmp_path / "runs" / "pairs", made, objective="dpo", mode=mode, epochs=3, beta=0.5
+    )
+    lines = [
+        line for line in metrics.read(tmp_path / "runs/pairs/train/metrics.jsonl") if "loss" in line
+    ]
+    assert lines[0]["loss"] == pytest.approx(
+        0.6931, abs=0.02
+    )  # log 2: the student is its own reference at first
     assert lines[-1]["loss"] < 0.6
     assert lines[-1]["margin"] > 0
     assert any("have no rejected answer and are left out" in said for said in progress.said)
@@ -343,7 +408,8 @@ def test_a_pair_shares_its_prompt() -> None:
     assert encode_pair(row, "alpaca", tokenizer, len(pair.prompt_ids)) is None
 
 
-# -- memory, best, early -----------------------------------------------------------------------------------
+# -- memory, best, early
+# -----------------------------------------------------------------------------------
 
 
 def test_out_of_memory_halves_the_rows_once_and_the_curve_is_the_same(
@@ -379,7 +445,9 @@ def test_out_of_memory_halves_the_rows_once_and_the_curve_is_the_same(
     assert (batch["value"], batch["how"]) == ("2", "chosen")
 
 
-def test_out_of_memory_twice_is_an_error(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_out_of_memory_twice_is_an_error(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import torch
     from trl import SFTTrainer
 
@@ -394,10 +462,20 @@ def test_out_of_memory_twice_is_an_error(base: Path, tmp_path: Path, monkeypatch
 
 def test_the_best_student_is_kept_and_a_worsening_one_stops(base: Path, tmp_path: Path) -> None:
     """A learning rate far too high: the held-out loss is lowest early and then rises."""
-    settings = {"epochs": 12, "learning_rate": 0.12, "scheduler": "constant", "early_stopping": 2, "keep": "best"}
+    settings = {
+        "epochs": 12,
+        "learning_rate": 0.12,
+        "scheduler": "constant",
+        "early_stopping": 2,
+        "keep": "best",
+    }
     progress = Recorded()
     result = trained(tmp_path / "run", base, progress, train=settings)
-    held_out = {step: loss for step, kind, loss in curve(tmp_path / "run") if kind == "held_out_loss" and step}
+    held_out = {
+        step: loss
+        for step, kind, loss in curve(tmp_path / "run")
+        if kind == "held_out_loss" and step
+    }
     lowest = min(held_out, key=lambda step: held_out[step])
     assert result["steps"] < 60
     assert (result["kept_step"], result["held_out_loss"]) == (lowest, held_out[lowest])
@@ -435,10 +513,13 @@ def test_a_best_of_other_settings_does_not_count(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["weights"]
 
 
-# -- TensorBoard -------------------------------------------------------------------------------------------
+# -- TensorBoard
+# -------------------------------------------------------------------------------------------
 
 
-def test_tensorboard_files_hold_the_same_curve_on_request_only(whole: Any, base: Path, tmp_path: Path) -> None:
+def test_tensorboard_files_hold_the_same_curve_on_request_only(
+    whole: Any, base: Path, tmp_path: Path
+) -> None:
     pytest.importorskip("tensorboard", reason="pip install tensorboard (it is in the extra `dev`)")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
@@ -455,14 +536,19 @@ def test_tensorboard_files_hold_the_same_curve_on_request_only(whole: Any, base:
     ):
         written = [(event.step, event.value) for event in seen.Scalars(tag)]
         assert [step for step, _ in written] == [line["step"] for line in lines], tag
-        assert [value for _, value in written] == pytest.approx([line[key] for line in lines], rel=1e-5), tag
+        assert [value for _, value in written] == pytest.approx(
+            [line[key] for line in lines], rel=1e-5
+        ), tag
     assert_same_training(tmp_path / "run", whole[0])
 
 
-# -- several processes ------------------------------------------------------------------------------------
+# -- several processes
+# ------------------------------------------------------------------------------------
 
 
-def test_two_processes_train_what_one_does(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_train_what_one_does(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = {"lora": {"r": 4, "alpha": 8, "dropout": 0.0}, "device_batch_size": 4}
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     one = trained(tmp_path / "one", base, train=settings)
@@ -484,6 +570,11 @@ def test_an_error_in_a_process_is_said_as_ours(base: Path, tmp_path: Path) -> No
 
 
 def test_labels_never_teach_the_first_token_of_a_glued_row() -> None:
-    batch = glue([{"input_ids": [5, 6], "labels": [5, 6]}, {"input_ids": [7, 8, 9], "labels": [IGNORED, 8, 9]}])
+    batch = glue(
+        [
+            {"input_ids": [5, 6], "labels": [5, 6]},
+            {"input_ids": [7, 8, 9], "labels": [IGNORED, 8, 9]},
+        ]
+    )
     assert batch["labels"].tolist() == [[IGNORED, 6, IGNORED, 8, 9]]
     assert batch["position_ids"].tolist() == [[0, 1, 0, 1, 2]]

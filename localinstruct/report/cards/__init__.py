@@ -1,8 +1,10 @@
-"""Model card and dataset card, written from a run, in the form that model hubs read: README.md with YAML front matter.
+"""Model card and dataset card, written from a run, in the form that model hubs read: README.md with
+YAML front matter.
 
-A card says what the run says: who made it of what, what the licences ask, digests, and numbers with their conditions. A
-number that was not measured is not there. No text of a teacher and no path of this machine gets into a card, and nothing
-is pushed anywhere. Not covered: legal advice, and the licence of the seeds, which nobody has told us.
+A card says what the run says: who made it of what, what the licences ask, digests, and numbers with
+their conditions. A number that was not measured is not there. No text of a teacher and no path of
+this machine gets into a card, and nothing is pushed anywhere. Not covered: legal advice, and the
+licence of the seeds, which nobody has told us.
 """
 
 import re
@@ -29,7 +31,8 @@ from localinstruct.training.student import ARTEFACTS
 
 CARD = "README.md"
 WRITERS = ("teacher", "answerer", "rival")
-"""Roles whose words are in the rows; what their licences ask of a student reaches it through them."""
+"""Roles whose words are in the rows; what their licences ask of a student reaches it through
+them."""
 PERMISSIVE = ("apache-2.0", "mit")
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 REASONS = 12
@@ -41,14 +44,21 @@ def write_cards(run: Run, recipe: Recipe, workspace: Path) -> None:
     for kind, (name, file) in ARTEFACTS.items():
         if (run.path / name / file).is_file():
             form = "adapter" if kind == "adapter" else "merged"
-            write_text(run.path / name / CARD, model_card(run, recipe, workspace, form, run.path / name))
-    files = {split: run.path / "dataset" / name for split, name in (("train", TRAIN), ("test", HELD_OUT))}
+            write_text(
+                run.path / name / CARD, model_card(run, recipe, workspace, form, run.path / name)
+            )
+    files = {
+        split: run.path / "dataset" / name for split, name in (("train", TRAIN), ("test", HELD_OUT))
+    }
     if all(path.is_file() for path in files.values()):
-        write_text(run.path / "dataset" / CARD, dataset_card(run, recipe, workspace, "jsonl", files))
+        write_text(
+            run.path / "dataset" / CARD, dataset_card(run, recipe, workspace, "jsonl", files)
+        )
 
 
 def model_card(run: Run, recipe: Recipe, workspace: Path, form: str, folder: Path) -> str:
-    """README.md for the student as it lies in `folder`, written as `form` (adapter, merged, ollama, gguf)."""
+    """README.md for the student as it lies in `folder`, written as `form` (adapter, merged, ollama,
+    gguf)."""
     results = finished_results(run)
     models = models_of(recipe, results, workspace)
     common = _common(run, recipe, results, models)
@@ -60,17 +70,35 @@ def model_card(run: Run, recipe: Recipe, workspace: Path, form: str, folder: Pat
         "pipeline_tag": "text-generation",
         "tags": ["localinstruct", *_method_tags(recipe), "trl", *_training_tags(recipe)],
     }
-    return _fill("model_card.md.j2", head, common | {
-        "form": form, "train": recipe.train, "trained": results["train"] or {}, "how": _how(recipe), "weights": _weights(folder),
-        "template": "a template file of the run's own" if "/" in recipe.train.template else recipe.train.template,
-        "judge_rows": [_judge_row(one) for one in common["scores"]["judged"]],
-    })  # fmt: skip
+    return _fill(
+        "model_card.md.j2",
+        head,
+        common
+        | {
+            "form": form,
+            "train": recipe.train,
+            "trained": results["train"] or {},
+            "how": _how(recipe),
+            "weights": _weights(folder),
+            "template": "a template file of the run's own"
+            if "/" in recipe.train.template
+            else recipe.train.template,
+            "judge_rows": [_judge_row(one) for one in common["scores"]["judged"]],
+        },
+    )
 
 
-def dataset_card(run: Run, recipe: Recipe, workspace: Path, format: str, files: Mapping[str, Path]) -> str:
-    """The card of rows written as `format`, split -> file ("train" -> runs/NAME/dataset/train.jsonl)."""
+def dataset_card(
+    run: Run, recipe: Recipe, workspace: Path, format: str, files: Mapping[str, Path]
+) -> str:
+    """The card of rows written as `format`, split -> file ("train" ->
+    runs/NAME/dataset/train.jsonl)."""
     results = finished_results(run)
-    models = {role: one for role, one in models_of(recipe, results, workspace).items() if role != "student"}
+    models = {
+        role: one
+        for role, one in models_of(recipe, results, workspace).items()
+        if role != "student"
+    }
     common = _common(run, recipe, results, models)
     written = common["dataset"] if "test" in files else {}
     rows = written["train"] + written["held_out"] if written else run.count_kept()
@@ -80,64 +108,116 @@ def dataset_card(run: Run, recipe: Recipe, workspace: Path, format: str, files: 
         "size_categories": [next((name for most, name in SIZES if rows < most), "1M<n<10M")],
         "pretty_name": run.path.name,
         "tags": ["localinstruct", "synthetic", *_method_tags(recipe)],
-        "configs": [{"config_name": "default",
-                     "data_files": [{"split": split, "path": path.name} for split, path in files.items()]}],
-    }  # fmt: skip
+        "configs": [
+            {
+                "config_name": "default",
+                "data_files": [
+                    {"split": split, "path": path.name} for split, path in files.items()
+                ],
+            }
+        ],
+    }
     digests = {path.name: sha256(path) for path in files.values()}
-    return _fill("dataset_card.md.j2", head, common | {
-        "format": format, "files": files, "rows": rows, "mixed": bool(written and common["sources"]),
-        "digests": digests, "rejects": run.reject_counts()[:REASONS],
-        "novelty": recipe.novelty, "coverage": (results["generate"] or {}).get("coverage") or [],
-    })  # fmt: skip
+    return _fill(
+        "dataset_card.md.j2",
+        head,
+        common
+        | {
+            "format": format,
+            "files": files,
+            "rows": rows,
+            "mixed": bool(written and common["sources"]),
+            "digests": digests,
+            "rejects": run.reject_counts()[:REASONS],
+            "novelty": recipe.novelty,
+            "coverage": (results["generate"] or {}).get("coverage") or [],
+        },
+    )
 
 
 def models_of(recipe: Recipe, results: Results, workspace: Path) -> dict[str, dict[str, str]]:
-    """Role -> name, digest, licence, obligations and the publisher's name: as the run noted them, else from models.yaml."""
+    """Role -> name, digest, licence, obligations and the publisher's name: as the run noted them,
+    else from models.yaml."""
     noted = (results["generate"] or {}).get("models") or {}
-    names = {**recipe.models.asked, "student": recipe.models.student, "encoder": recipe.models.encoder}
-    names = {r: n for r, n in names.items() if r in ("teacher", "student", "encoder") or n != names["teacher"]}
+    names = {
+        **recipe.models.asked,
+        "student": recipe.models.student,
+        "encoder": recipe.models.encoder,
+    }
+    names = {
+        r: n
+        for r, n in names.items()
+        if r in ("teacher", "student", "encoder") or n != names["teacher"]
+    }
     try:
         catalog: Mapping[str, ModelSpec] = load_catalog(workspace).models
     except LocalInstructError:
         catalog = {}
-    return {role: _model(name, noted.get(role) or {}, catalog.get(name)) for role, name in names.items()}
+    return {
+        role: _model(name, noted.get(role) or {}, catalog.get(name)) for role, name in names.items()
+    }
 
 
 def _model(name: str, noted: Mapping[str, str], spec: ModelSpec | None) -> dict[str, str]:
     """What is known of a model; what the run noted of another one in this role does not count."""
     known = noted if noted.get("name") == name else {}
     said = {key: known.get(key) or getattr(spec, key, "") for key in ("licence", "obligations")}
-    return {"name": name, "digest": known.get("digest") or "", **said, "source": spec.source if spec else ""}
+    return {
+        "name": name,
+        "digest": known.get("digest") or "",
+        **said,
+        "source": spec.source if spec else "",
+    }
 
 
 def hub_licence(licence: str) -> str:
-    """The Hub's identifier of a licence by the name it has in models.yaml; "other" for one the Hub has none for."""
+    """The Hub's identifier of a licence by the name it has in models.yaml; "other" for one the Hub
+    has none for."""
     if llama := re.match(r"Llama (\d\.\d)\b", licence):
         return f"llama{llama[1]}"
     word = licence.split(" ")[0].lower()
-    known = {"apache-2.0": "apache-2.0", "mit": "mit", "gemma": "gemma", "unknown": "unknown", "": "unknown"}
+    known = {
+        "apache-2.0": "apache-2.0",
+        "mit": "mit",
+        "gemma": "gemma",
+        "unknown": "unknown",
+        "": "unknown",
+    }
     return known.get(word, "other")
 
 
 def _student_licence(models: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """The base's licence; "other", with all names, where a writer of the rows has one that asks more of a student.
+    """The base's licence; "other", with all names, where a writer of the rows has one that asks
+    more of a student.
 
     "unknown" as soon as one of them is.
     """
     base = hub_licence(models["student"]["licence"])
-    writers = [hub_licence(one["licence"]) for role, one in models.items() if role.startswith(WRITERS)]
+    writers = [
+        hub_licence(one["licence"]) for role, one in models.items() if role.startswith(WRITERS)
+    ]
     more = [one for one in dict.fromkeys(writers) if one not in (*PERMISSIVE, base)]
     if "unknown" in more:
         return {"license": "unknown"}
     if base != "other" and not more:
         return {"license": base}
-    named = [models["student"]["licence"], *(m["licence"] for r, m in models.items() if r.startswith(WRITERS))]
+    named = [
+        models["student"]["licence"],
+        *(m["licence"] for r, m in models.items() if r.startswith(WRITERS)),
+    ]
     words = "-and-".join(dict.fromkeys(named))
-    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")}
+    return {
+        "license": "other",
+        "license_name": re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-"),
+    }
 
 
 def _method_tags(recipe: Recipe) -> list[str]:
-    return ["self-instruct"] if recipe.method.name == "self_instruct" else ["self-instruct", recipe.method.name]
+    return (
+        ["self-instruct"]
+        if recipe.method.name == "self_instruct"
+        else ["self-instruct", recipe.method.name]
+    )
 
 
 def _training_tags(recipe: Recipe) -> list[str]:
@@ -149,13 +229,24 @@ def _how(recipe: Recipe) -> str:
     train, lora = recipe.train, recipe.train.lora
     kinds = {"lora": "LoRA", "qlora": "QLoRA on a base in 4 bits", "full": "all weights"}
     variant = " with DoRA" if lora.use_dora else " with rsLoRA" if lora.use_rslora else ""
-    size = "" if train.mode == "full" else f"{variant} (r {lora.r}, alpha {lora.alpha}, dropout {lora.dropout:g})"
-    objective = "on answers (SFT)" if train.objective == "sft" else f"on preference pairs (DPO, beta {train.beta:g})"
+    size = (
+        ""
+        if train.mode == "full"
+        else f"{variant} (r {lora.r}, alpha {lora.alpha}, dropout {lora.dropout:g})"
+    )
+    objective = (
+        "on answers (SFT)"
+        if train.objective == "sft"
+        else f"on preference pairs (DPO, beta {train.beta:g})"
+    )
     return f"{kinds[train.mode]}{size}, {objective}"
 
 
 def _judge_row(one: Mapping[str, Any]) -> str:
-    against = f"against {Path(str(one['against'])).name}, {one['pairs']:,} pairs read by {one['judge']} in both orders"
+    against = (
+        f"against {Path(str(one['against'])).name}, {one['pairs']:,} pairs read by "
+        f"{one['judge']} in both orders"
+    )
     if one["rate"] is None:
         return f"the judge cannot tell them apart ({against})"
     low, high = one["interval"]
@@ -164,10 +255,16 @@ def _judge_row(one: Mapping[str, Any]) -> str:
 
 def _weights(folder: Path) -> dict[str, str]:
     """SHA-256 of every file of weights in the folder, by name."""
-    return {path.name: sha256(path) for path in sorted(folder.iterdir()) if path.suffix in (".safetensors", ".gguf")}
+    return {
+        path.name: sha256(path)
+        for path in sorted(folder.iterdir())
+        if path.suffix in (".safetensors", ".gguf")
+    }
 
 
-def _common(run: Run, recipe: Recipe, results: Results, models: Mapping[str, Mapping[str, str]]) -> dict[str, Any]:
+def _common(
+    run: Run, recipe: Recipe, results: Results, models: Mapping[str, Mapping[str, str]]
+) -> dict[str, Any]:
     """What both cards say."""
     facts = run_facts(run, recipe)
     generated, dataset = results["generate"] or {}, results["dataset"] or {}
@@ -181,8 +278,12 @@ def _common(run: Run, recipe: Recipe, results: Results, models: Mapping[str, Map
         "seeds": Path(recipe.seeds).name,
         "seeds_digest": run.get("seeds") or "",
         "documents": generated.get("documents"),
-        "judge": recipe.models.asked["judge"] if "judge" in asked_in_chats(recipe.method, recipe.then) else "",
-        "sources": [one | {"source": Path(one["source"]).name} for one in dataset.get("sources") or []],
+        "judge": recipe.models.asked["judge"]
+        if "judge" in asked_in_chats(recipe.method, recipe.then)
+        else "",
+        "sources": [
+            one | {"source": Path(one["source"]).name} for one in dataset.get("sources") or []
+        ],
         "recipe_digest": recipe.digest,
         "seed": recipe.seed,
         "version": run.get("version") or __version__,
@@ -196,10 +297,19 @@ def _fill(name: str, head: Mapping[str, Any], values: Mapping[str, Any]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("localinstruct.report", "cards"), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True,
-        keep_trailing_newline=True, autoescape=False,
-    )  # fmt: skip
-    environment.filters |= {"percent": percent, "duration": duration, "cell": _cell, "points": _points}
+        loader=PackageLoader("localinstruct.report", "cards"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters |= {
+        "percent": percent,
+        "duration": duration,
+        "cell": _cell,
+        "points": _points,
+    }
     front = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True, width=110)
     return environment.get_template(name).render(front=front, **values)
 
