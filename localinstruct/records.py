@@ -8,7 +8,7 @@ in the formats people use are read and written in `formats.py`.
 
 import hashlib
 import json
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,11 @@ if TYPE_CHECKING:
     import numpy as np
 
 Role = Literal["system", "user", "assistant"]
-StageResult = dict[str, Any]
+Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
+"""A value that `json.dumps` takes: what is written."""
+JsonObject = dict[str, Any]
+"""A JSON object as a file, a server or a stage gave it; whoever reads a key knows its type, or looks."""
+StageResult = JsonObject
 """What a stage found: plain JSON values, stored in the run and shown in the report."""
 
 
