@@ -11,12 +11,14 @@ import functools
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_args
+from typing import TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails
 
 from localinstruct.errors import LocalInstructError, RecipeError, UsageError
+from localinstruct.records import JsonObject
 
 
 class Section(BaseModel):
@@ -35,7 +37,7 @@ S = TypeVar("S", bound=Section)
 CORRECT = "Correct these keys and run the same command again."
 
 
-Where = Callable[[Sequence[Any]], str]
+Where = Callable[[Sequence[str | int]], str]
 """Keys from the outermost inwards -> ' (line 3)', or '' when they stand in no file."""
 
 
@@ -45,7 +47,7 @@ _SHORT.maxstring = _SHORT.maxother = 200
 parts."""
 
 
-def parse(section: type[S], data: dict[str, Any], source: str, where: Where = lambda keys: "") -> S:
+def parse(section: type[S], data: JsonObject, source: str, where: Where = lambda keys: "") -> S:
     """Build `section` from plain values; raise RecipeError with every problem, `source` and `where`
     naming its place."""
     built, problems = attempt(section, data, where)
@@ -55,7 +57,7 @@ def parse(section: type[S], data: dict[str, Any], source: str, where: Where = la
 
 
 def attempt(
-    section: type[S], data: dict[str, Any], where: Where = lambda keys: ""
+    section: type[S], data: JsonObject, where: Where = lambda keys: ""
 ) -> tuple[S | None, list[str]]:
     """(`section` from plain values, []), or (None, a sentence for each problem)."""
     try:
@@ -65,11 +67,15 @@ def attempt(
         return None, [_explain(section, problem) + where(problem["loc"]) for problem in problems]
 
 
-def load_yaml(path: Path) -> dict[str, Any]:
-    """The mapping a YAML file holds; RecipeError for a file that is missing or unreadable, bad
-    YAML, a key given twice."""
+def load_yaml(path: Path) -> JsonObject:
+    """The mapping in a YAML file; RecipeError as `read_text` and `yaml_mapping` raise it."""
+    return yaml_mapping(read_text(path), str(path))
+
+
+def read_text(path: Path) -> str:
+    """A text file that a person wrote; RecipeError where it is missing, unreadable or not UTF-8."""
     try:
-        text = path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8")
     except FileNotFoundError:
         raise RecipeError(f"{path}: no such file.", nearby(path)) from None
     except OSError as error:
@@ -77,20 +83,23 @@ def load_yaml(path: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
         raise RecipeError(f"{path}:{line}: cannot be read as UTF-8 text ({error}).") from None
+
+
+def yaml_mapping(text: str, source: str) -> JsonObject:
+    """The mapping a YAML text holds; RecipeError for bad YAML, and for a key given twice."""
     try:
         data, twice = _loaded(text)
     except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RecipeError(
-            f"{path}{_at(error, text)}: not valid YAML: {' '.join(str(error).split())}."
-        ) from None
+        problem = " ".join(str(error).split())
+        raise RecipeError(f"{source}{_at(error, text)}: not valid YAML: {problem}.") from None
     if twice:
         raise RecipeError(
-            listing([f"{path}:{words}" for words in twice]),
+            listing([f"{source}:{sentence}" for sentence in twice]),
             "Keep one of them: of two, only the last would count.",
         )
     if not isinstance(data, dict):
-        found = "an empty file" if data is None else f"a {type(data).__name__}"
-        raise RecipeError(f"{path}: expected a mapping of keys to values, found {found}.")
+        kind = "an empty file" if data is None else f"a {type(data).__name__}"
+        raise RecipeError(f"{source}: expected a mapping of keys to values, found {kind}.")
     return data
 
 
@@ -103,19 +112,29 @@ def _at(error: Exception, text: str) -> str:
 
 
 def lines_of(path: Path) -> Where:
-    """Where keys stand in a YAML file that `load_yaml` has read; of a missing key, the line of what
-    it is missing from."""
+    """The lines of keys in a YAML file that `load_yaml` has read, as `lines_in` gives them."""
+
+    def where(keys: Sequence[str | int]) -> str:
+        with contextlib.suppress(OSError, ValueError):
+            return lines_in(path.read_text(encoding="utf-8"))(keys)
+        return ""
+
+    return where
+
+
+def lines_in(text: str) -> Where:
+    """The lines of keys in a YAML text; of a missing key, the line of what it is missing from."""
 
     @functools.cache
     def root() -> yaml.Node | None:
-        with contextlib.suppress(OSError, ValueError, yaml.YAMLError, RecursionError):
-            return yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+        with contextlib.suppress(ValueError, yaml.YAMLError, RecursionError):
+            return yaml.compose(text, Loader=yaml.SafeLoader)
         return None
 
     return lambda keys: _line(root(), keys)
 
 
-def _line(node: yaml.Node | None, keys: Sequence[Any]) -> str:
+def _line(node: yaml.Node | None, keys: Sequence[str | int]) -> str:
     said = ""
     for key in keys:
         if isinstance(node, yaml.MappingNode):
@@ -130,7 +149,7 @@ def _line(node: yaml.Node | None, keys: Sequence[Any]) -> str:
     return said
 
 
-def _loaded(text: str) -> tuple[Any, list[str]]:
+def _loaded(text: str) -> tuple[object, list[str]]:
     """(the value of a YAML text, a sentence for each key that stands twice in the same mapping)."""
     loader = yaml.SafeLoader(text)
     try:
@@ -213,7 +232,7 @@ def raise_together(problems: Sequence[LocalInstructError]) -> None:
     )
 
 
-def _explain(section: type[Section], problem: Any) -> str:
+def _explain(section: type[Section], problem: ErrorDetails) -> str:
     """One pydantic problem as a sentence: the key, what was expected, what was found."""
     where = ".".join(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
@@ -229,7 +248,7 @@ def _explain(section: type[Section], problem: Any) -> str:
     )
 
 
-def _section_at(section: type[Section], path: tuple[Any, ...]) -> type[Section]:
+def _section_at(section: type[Section], path: tuple[str | int, ...]) -> type[Section]:
     """The section class that stands at `path` below `section`, or `section` where the path leads
     elsewhere."""
     for part in path:
@@ -238,7 +257,7 @@ def _section_at(section: type[Section], path: tuple[Any, ...]) -> type[Section]:
     return section
 
 
-def inner_section(annotation: Any) -> type[Section] | None:
+def inner_section(annotation: object) -> type[Section] | None:
     """The section class in an annotation such as `Train` or `AlpacaOptions | None`, if there is
     one."""
     for candidate in (annotation, *get_args(annotation)):

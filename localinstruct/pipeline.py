@@ -115,12 +115,12 @@ def settle_recipe(run: Run, recipe: Recipe, workspace: Path, *, redo: bool = Fal
     changed keys and the ways out; with `redo`, changes that leave the kept rows valid are accepted,
     and the stages they touch run again.
     """
-    stored = run.get("recipe")
-    if stored is not None and not run.is_blank():
-        _require_same(run, recipe_from_text(stored, f"{run.path}/run.sqlite"), recipe, redo)
+    text, stored = recipe.to_yaml(), run.get("recipe")
+    if stored not in (None, text) and not run.is_blank():
+        _require_same(run, recipe_from_text(str(stored), f"{run.path}/run.sqlite"), recipe, redo)
     run.put("workspace", str(workspace.resolve()))
     run.put("version", __version__)
-    _store_recipe(run, recipe.to_yaml())
+    _store_recipe(run, text)
     return recipe
 
 

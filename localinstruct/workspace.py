@@ -28,6 +28,7 @@ from localinstruct.recipe import (
     load_recipe,
     packaged_workspace,
     recipe_from_text,
+    with_overrides,
 )
 from localinstruct.store.folder import empty_run, require_run_or_room
 from localinstruct.store.integrity import plain_words
@@ -97,7 +98,8 @@ def viewed_run(target: str, *, loopback: bool) -> Iterator[Run]:
     with read_run(run_path(target)) as run:
         stored = run.get("recipe")
         seal.begin(
-            stored is not None and recipe_from_text(stored, str(run.path)).sealed, loopback=loopback
+            stored is not None and recipe_from_text(stored, f"{run.path}/run.sqlite").sealed,
+            loopback=loopback,
         )
         yield run
 
@@ -190,4 +192,4 @@ def _resolve(target: str, name: str | None, settings: tuple[str, ...]) -> tuple[
     assert run is not None
     with read_run(run) as found:
         stored, workspace = pipeline.recipe_of(found)
-        return recipe_from_text(stored.to_yaml(), str(run), settings), workspace, run
+        return with_overrides(stored, settings, str(run), workspace), workspace, run

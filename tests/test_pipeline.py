@@ -30,6 +30,7 @@ from localinstruct.recipe import (
     load_recipe,
     packaged_workspace,
     recipe_from_text,
+    with_overrides,
 )
 from localinstruct.records import Completion
 from localinstruct.store.run import Run, open_run
@@ -131,7 +132,7 @@ def test_models_are_looked_up_by_a_recipe_only_where_something_else_is_wrong() -
 
 def test_a_stored_recipe_is_called_by_its_run_and_not_looked_up() -> None:
     with pytest.raises(RecipeError) as caught:
-        recipe_from_text(nano("models.teacher=gone").to_yaml(), "runs/x", ("generate.target=abc",))
+        with_overrides(nano("models.teacher=gone"), ("generate.target=abc",), "runs/x")
     assert caught.value.message.startswith("runs/x: generate.target: ")
     assert "gone" not in caught.value.message
 

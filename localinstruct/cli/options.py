@@ -34,7 +34,7 @@ def _run_name(name: str | None) -> str | None:
     import re
 
     from localinstruct.errors import UsageError
-    from localinstruct.recipe import RUN_NAME
+    from localinstruct.recipe.recipe import RUN_NAME
 
     if name is not None and not (re.match(RUN_NAME, name) and "\n" not in name):
         raise UsageError(

@@ -15,7 +15,7 @@ from localinstruct.errors import LocalInstructError
 from localinstruct.fit.assess import Assessment, Phase
 from localinstruct.machine import GIB, Machine
 from localinstruct.models.catalog import Catalog, ModelRole
-from localinstruct.recipe import Recipe, recipe_from_text
+from localinstruct.recipe import Recipe, with_overrides
 
 Ask = Callable[[Recipe], Assessment]
 SHORTEST_ROW, LOWEST_RANK, FEWEST_SEQUENCES, SHORTEST_CONTEXT = 256, 4, 8, 2048
@@ -90,7 +90,7 @@ def _try(recipe: Recipe, change: Change, ask: Ask) -> Assessment | None:
 
 def _with(recipe: Recipe, changes: dict[str, Change]) -> Recipe:
     words = tuple(str(change) for change in changes.values())
-    return recipe_from_text(recipe.to_yaml(), "the recipe", words) if words else recipe
+    return with_overrides(recipe, words, "the recipe")
 
 
 def _relaxed(recipe: Recipe, changes: dict[str, Change], ask: Ask) -> list[Change]:

@@ -11,7 +11,7 @@ from localinstruct.evaluation.verdict import (
     weakest,
     weakest_topics,
 )
-from localinstruct.recipe import Recipe, find_recipe, load_recipe, recipe_from_text
+from localinstruct.recipe import Recipe, find_recipe, load_recipe, with_overrides
 from tests.support.tiny_student import recipe_data
 
 
@@ -120,7 +120,7 @@ def test_the_remedy_for_a_topic_steers_a_run_of_its_own_there(
     assert words[:3] == ["localinstruct", "generate", "runs/x/recipe.yaml"]
     assert words[4].startswith("x-")
     settings = tuple(words[place + 1] for place, word in enumerate(words) if word == "--set")
-    changed = recipe_from_text(recipe.to_yaml(), "the recipe", settings)
+    changed = with_overrides(recipe, tuple(settings), "the recipe")
     assert changed.generate.target == int(told)
     [steered] = changed.coverage.topics
     assert (steered.topic, steered.seeds, steered.quota) == (topic, entry.get("seeds", []), None)

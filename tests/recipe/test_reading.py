@@ -1,0 +1,112 @@
+"""A recipe from text and overrides: what was written is what a stage runs with, nulls too."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from localinstruct.config import Section, inner_section
+from localinstruct.errors import RecipeError
+from localinstruct.pipeline import recipe_of, settle_recipe
+from localinstruct.recipe import (
+    Recipe,
+    find_recipe,
+    load_recipe,
+    packaged_workspace,
+    recipe_from_text,
+    with_overrides,
+)
+from localinstruct.store.run import open_run
+
+SHIPPED = sorted((packaged_workspace() / "recipes").glob("*.yaml"))
+
+
+def optional_keys(section: Section, before: str = "") -> Iterator[str]:
+    """Every key that may be null in a section and in those that are set in it."""
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        if type(None) in get_args(field.annotation) and not inner_section(field.annotation):
+            yield f"{before}{name}"
+        if isinstance(value, Section):
+            yield from optional_keys(value, f"{before}{name}.")
+
+
+def test_a_null_of_any_optional_key_reaches_the_stage(tmp_path: Path) -> None:
+    nulls, refused = set[str](), set[str]()
+    for path in SHIPPED:
+        recipe = load_recipe(path)
+        for key in optional_keys(recipe):
+            try:
+                without = with_overrides(recipe, (f"{key}=null",), path.name)
+            except RecipeError:
+                refused.add(key)
+                continue
+            stored = recipe_from_text(without.to_yaml(), "stored")
+            assert stored == without, key
+            *parents, last = key.split(".")
+            at = stored.model_dump()
+            for parent in parents:
+                at = at[parent]
+            assert at[last] is None, key
+            nulls.add(key)
+    assert {"dataset.similar", "method.grounded.per_source", "generate.checker"} <= nulls
+    assert len(nulls) > 15
+    assert refused <= {key for key in refused if key.startswith(("method.", "models.", "then."))}
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: path.stem)
+def test_every_recipe_comes_back_from_its_own_text(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe_from_text(recipe.to_yaml(), "stored") == recipe
+
+
+def test_what_is_null_by_default_is_not_written() -> None:
+    text = load_recipe(find_recipe("nano")).to_yaml()
+    assert "null" not in text
+
+
+def test_a_text_of_the_last_release_is_read_as_it_ran_then() -> None:
+    """It lacks the keys that were null, and its stages ran with their defaults."""
+    recipe = load_recipe(find_recipe("nano"))
+    lines = with_overrides(recipe, ("dataset.similar=null",), "x").to_yaml().splitlines()
+    before = "\n".join(line for line in lines if line.strip() != "similar: null")
+    assert recipe_from_text(before, "stored").dataset.similar == recipe.dataset.similar
+
+
+def test_a_process_reads_a_stored_recipe_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = []
+    validate = Recipe.model_validate.__func__  # type: ignore[attr-defined]
+
+    def counted(cls: type[Recipe], data: object) -> Recipe:
+        read.append(data)
+        return validate(cls, data)  # type: ignore[no-any-return]
+
+    recipe = load_recipe(find_recipe("nano"))
+    recipe_from_text.cache_clear()
+    with open_run(tmp_path / "run") as run:
+        settle_recipe(run, recipe, tmp_path)
+        monkeypatch.setattr(Recipe, "model_validate", classmethod(counted))
+        first, _ = recipe_of(run)
+        settle_recipe(run, with_overrides(first, (), "run"), tmp_path)
+        again, _ = recipe_of(run)
+    assert again is first
+    assert len(read) == 1
+
+
+def test_an_override_of_a_run_names_the_key_and_the_run() -> None:
+    recipe = load_recipe(find_recipe("nano"))
+    with pytest.raises(RecipeError, match=r"runs/x: generate\.target: .*found 'abc'"):
+        with_overrides(recipe, ("generate.target=abc",), "runs/x")
+
+
+def test_an_override_finds_a_file_of_the_workspace(tmp_path: Path) -> None:
+    template = "{instruction}\n{input}\nA: \n---\n{instruction}\nA: "
+    (tmp_path / "short.txt").write_text(template, "utf-8")
+    recipe = load_recipe(find_recipe("nano"))
+    changed = with_overrides(recipe, ("train.template=short.txt",), "runs/x", tmp_path)
+    assert changed.train.template == template
+    with pytest.raises(RecipeError, match=r"train\.template: gone\.txt: no such file"):
+        with_overrides(recipe, ("train.template=gone.txt",), "runs/x", tmp_path)
