@@ -114,10 +114,14 @@ def _at(error: Exception, text: str) -> str:
 def lines_of(path: Path) -> Where:
     """The lines of keys in a YAML file that `load_yaml` has read, as `lines_in` gives them."""
 
-    def where(keys: Sequence[str | int]) -> str:
+    @functools.cache  # a file with thousands of problems is read once more, not once for each
+    def lines() -> Where:
         with contextlib.suppress(OSError, ValueError):
-            return lines_in(path.read_text(encoding="utf-8"))(keys)
-        return ""
+            return lines_in(path.read_text(encoding="utf-8"))
+        return lambda keys: ""
+
+    def where(keys: Sequence[str | int]) -> str:
+        return lines()(keys)
 
     return where
 
