@@ -48,8 +48,10 @@ parts."""
 
 
 def parse(section: type[S], data: JsonObject, source: str, where: Where = lambda keys: "") -> S:
-    """Build `section` from plain values; raise RecipeError with every problem, `source` and `where`
-    naming its place."""
+    """A section built from plain values.
+
+    RecipeError with every problem; `source` and `where` say its place.
+    """
     built, problems = attempt(section, data, where)
     if built is None:
         raise RecipeError(f"{source}: {listing(problems)}", CORRECT)
@@ -167,8 +169,7 @@ def _loaded(text: str) -> tuple[object, list[str]]:
 
 
 def _repeated(root: yaml.Node | None) -> list[str]:
-    """'LINE: expected the key …' for every key that an earlier one of its mapping has already
-    named."""
+    """Sentences 'LINE: expected the key …' for keys that stand twice in one mapping."""
     found, seen, waiting = dict[int, str](), set[int](), [root]
     while waiting:
         node = waiting.pop()
@@ -219,8 +220,7 @@ def listing(problems: list[str]) -> str:
 
 
 def raise_together(problems: Sequence[LocalInstructError]) -> None:
-    """Raise what there is: nothing, the one problem, or an error that lists all, of the kind of the
-    first UsageError.
+    """Raise nothing, the one problem, or one error that lists all, of the first UsageError's kind.
 
     Each message begins with a key or a file and a colon; so does each hint then.
     """
@@ -253,8 +253,7 @@ def _explain(section: type[Section], problem: ErrorDetails) -> str:
 
 
 def _section_at(section: type[Section], path: tuple[str | int, ...]) -> type[Section]:
-    """The section class that stands at `path` below `section`, or `section` where the path leads
-    elsewhere."""
+    """The section class at `path` below `section`, or `section` where the path leads elsewhere."""
     for part in path:
         field = section.model_fields.get(str(part))
         section = (inner_section(field.annotation) if field else None) or section
@@ -262,8 +261,7 @@ def _section_at(section: type[Section], path: tuple[str | int, ...]) -> type[Sec
 
 
 def inner_section(annotation: object) -> type[Section] | None:
-    """The section class in an annotation such as `Train` or `AlpacaOptions | None`, if there is
-    one."""
+    """The section class in an annotation such as `Train` or `AlpacaOptions | None`, or None."""
     for candidate in (annotation, *get_args(annotation)):
         if isinstance(candidate, type) and issubclass(candidate, Section):
             return candidate

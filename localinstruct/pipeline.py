@@ -16,7 +16,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 from localinstruct import __version__, readiness
 from localinstruct.dataset.mixing import state_of
@@ -24,7 +23,7 @@ from localinstruct.errors import Interrupted, LocalInstructError, RunConflict
 from localinstruct.offline.switches import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
-from localinstruct.records import StageResult, digest
+from localinstruct.records import Json, JsonObject, StageResult, digest
 from localinstruct.store.durable import write_text
 from localinstruct.store.lock import LOCK_FD
 from localinstruct.store.run import Run, StageEntry
@@ -35,8 +34,7 @@ Work = Callable[..., StageResult]
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A stage: which keys of the recipe shape its result, and the results of which stages it
-    uses."""
+    """A stage: the recipe's keys that shape its result, and the stages whose results it uses."""
 
     name: str
     room: str
@@ -131,8 +129,7 @@ def _store_recipe(run: Run, text: str) -> None:
 
 @contextmanager
 def as_before_when_refused(run: Run) -> Iterator[None]:
-    """For --redo: an error before any stage has finished leaves the run's recipe and its stages'
-    results as they were.
+    """Keep the run's recipe and results for --redo when an error comes before a stage has finished.
 
     Ctrl-C and a kill leave the new recipe, so that the work goes on where it stopped. Files of a
     training that had begun stay until another one begins.
@@ -188,19 +185,23 @@ def _require_same(run: Run, old: Recipe, new: Recipe, redo: bool) -> None:
     )
 
 
-def _is_free(key: str, before: Any, after: Any) -> bool:
-    """Whether a key may change in an existing run: how the teacher is served, what the run is
-    called, a larger target."""
+def _is_free(key: str, before: Json, after: Json) -> bool:
+    """True for keys that may change in an existing run.
+
+    These are how the teacher is served, what the run is called, and a larger target.
+    """
     if key == "generate.target":
-        return bool(after > before)
+        return isinstance(before, int) and isinstance(after, int) and after > before
     return key in ("name", "about", "sealed") or (
         key.startswith("serve.") and not _shapes_rows(key)
     )
 
 
 def _shapes_rows(key: str) -> bool:
-    """Whether the kept rows depend on this key (the size of the engine's batch sets how many
-    episodes are in flight)."""
+    """True for keys on which the kept rows depend.
+
+    The size of the engine's batch is one, as it sets how many episodes are in flight.
+    """
     return key == "serve.max_num_seqs" or any(
         key == read or key.startswith(f"{read}.") for read in STAGES[0].reads
     )
@@ -230,14 +231,15 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     return digest([{key: _at(data, key) for key in stage.reads}, products, *mixed])
 
 
-def _at(data: Any, key: str) -> Any:
+def _at(data: JsonObject, key: str) -> Json:
+    value: Json = data
     for part in key.split("."):
-        data = data[part]
-    return data
+        value = value[part] if isinstance(value, dict) else None
+    return value
 
 
 def is_finished(stage: Stage, recipe: Recipe, run: Run) -> bool:
-    """Whether the stored result of this stage still holds."""
+    """True while the stored result of this stage holds."""
     entry = run.stage(stage.name)
     return bool(entry and entry.finished and entry.inputs == inputs_of(stage, recipe, run))
 
@@ -292,10 +294,12 @@ def run_all(
     recipe: Recipe,
     run: Run,
     progress: Progress,
-    on_result: Callable[[Stage, dict[str, Any], bool], None],
+    on_result: Callable[[Stage, StageResult, bool], None],
 ) -> None:
-    """Every stage in order, each in its own process; `on_result(stage, result, skipped)` after
-    each."""
+    """Run every stage in order, each in its own process.
+
+    `on_result(stage, result, skipped)` is called after each.
+    """
     for number, stage in enumerate(STAGES, 1):
         skipped = is_finished(stage, recipe, run)
         if not skipped:
@@ -306,8 +310,10 @@ def run_all(
 
 
 class StageFailed(LocalInstructError):
-    """A stage ended badly. It has said why itself, unless a signal ended it (`code` below 0) or it
-    crashed (1)."""
+    """A stage that ended badly.
+
+    It has said why itself, unless a signal ended it (`code` below 0) or it crashed (1).
+    """
 
     def __init__(self, stage: str, code: int) -> None:
         message, hint = "", ""
@@ -327,8 +333,7 @@ class StageFailed(LocalInstructError):
 
 
 def _in_own_process(stage: Stage, path: Path) -> None:
-    """Run `localinstruct STAGE PATH` as a child that has our lock and our terminal, but not our
-    Ctrl-C."""
+    """Run `localinstruct STAGE PATH` as a child with our lock and terminal, but not our Ctrl-C."""
     command = [sys.executable, "-m", "localinstruct", stage.name, str(path)]
     lock = int(os.environ[LOCK_FD])
     environment = child_environment(**{LOCK_FD: str(lock), CHILD: "1"})

@@ -1,5 +1,4 @@
-"""Names on the command line to files on disk: which recipe, which run, which workspace; and making
-a new workspace.
+"""From names on the command line to files on disk: recipe, run, workspace; and a new workspace.
 
 Runs live in runs/ of the current directory. A recipe belongs to the workspace it lies in (the
 nearest folder above it with a models.yaml); recipes that came with the program belong to the
@@ -93,8 +92,10 @@ def _watched(run: Run) -> AbstractContextManager[None]:
 
 @contextmanager
 def viewed_run(target: str, *, loopback: bool) -> Iterator[Run]:
-    """An existing run, to look at; in the seal if its recipe asks for it (`loopback`: whether a
-    model will be served)."""
+    """An existing run to look at, in the seal if its recipe asks for it.
+
+    `loopback`: a model will be served.
+    """
     with read_run(run_path(target)) as run:
         stored = run.get("recipe")
         seal.begin(
@@ -105,8 +106,7 @@ def viewed_run(target: str, *, loopback: bool) -> Iterator[Run]:
 
 
 def run_path(target: str) -> Path:
-    """The directory of an existing run, by path or by name; UsageError with the runs that are
-    there."""
+    """The folder of an existing run, by path or name; UsageError names the runs that are there."""
     found = _existing_run(target)
     if found:
         return found
@@ -118,8 +118,7 @@ def run_path(target: str) -> Path:
 
 
 def init(directory: Path) -> list[Path]:
-    """Copy recipes, seeds and models.yaml into a new or empty directory; the paths that were
-    made."""
+    """Copy recipes, seeds and models.yaml into a new or empty directory; the new paths."""
     source, made = packaged_workspace(), []
     _make_new(directory)
     for part in ("recipes", "seeds", "models.yaml"):
@@ -150,8 +149,7 @@ def build_nano_models(
 
 
 def _make_new(directory: Path) -> None:
-    """Make a directory, which may be there already if it is empty; UsageError when it cannot be
-    had."""
+    """Make a directory, or take an empty one; UsageError when it cannot be had."""
     try:
         directory.mkdir(parents=True, exist_ok=True)
         reason = "found something in it" if any(directory.iterdir()) else ""
@@ -171,8 +169,10 @@ def _existing_run(target: str) -> Path | None:
 
 
 def _resolve(target: str, name: str | None, settings: tuple[str, ...]) -> tuple[Recipe, Path, Path]:
-    """(recipe, workspace, run directory): a run's directory means the run, a bare name a recipe
-    first, then a run."""
+    """The recipe, workspace and run folder that `target` names.
+
+    A run's folder means the run, a bare name a recipe first, then a run.
+    """
     run = Path(target) if (Path(target) / "run.sqlite").is_file() else None
     if run and name and name != run.resolve().name:
         raise UsageError(

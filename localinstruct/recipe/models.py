@@ -24,8 +24,7 @@ class Models(Section):
 
     @property
     def asked(self) -> dict[str, str]:
-        """Role of a prompt -> name of the model that is asked; a role that nobody was named for
-        falls to the teacher."""
+        """Role of a prompt -> name of the model that is asked; the teacher where none is named."""
         named = {"answerer": self.answerer, "judge": self.judge}
         rivals = {f"rival-{number}": name for number, name in enumerate(self.rivals, 1)}
         return {

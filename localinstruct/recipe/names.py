@@ -1,5 +1,6 @@
-"""Names in a recipe that stand for nothing: looked up where it has other problems too, so that all
-of them come at once.
+"""Names in a recipe that stand for nothing: models that are not there, seeds that are absent.
+
+They are looked up where a recipe has other problems too, so that all of them come at once.
 
 A recipe without other problems is not looked up here: whether its models are there is asked when a
 stage needs them.
@@ -8,16 +9,15 @@ stage needs them.
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from localinstruct.errors import ModelError, RecipeError
 from localinstruct.models.catalog import load_catalog
 from localinstruct.recipe.models import Models
+from localinstruct.records import JsonObject
 
 
-def unknown_names(data: Mapping[str, Any], workspace: Path) -> Iterator[str]:
-    """A sentence for each model that models.yaml does not have, for what is wrong with that file,
-    and for absent seeds."""
+def unknown_names(data: JsonObject, workspace: Path) -> Iterator[str]:
+    """Sentences for models that models.yaml lacks, for faults of that file, for absent seeds."""
     named = data.get("models")
     if isinstance(named, dict):
         yield from _unknown_models(named, workspace)
@@ -27,7 +27,7 @@ def unknown_names(data: Mapping[str, Any], workspace: Path) -> Iterator[str]:
         yield f"seeds: {workspace / seeds}: no such file."
 
 
-def _unknown_models(named: Mapping[Any, Any], workspace: Path) -> Iterator[str]:
+def _unknown_models(named: Mapping[object, object], workspace: Path) -> Iterator[str]:
     try:
         catalog = load_catalog(workspace)
     except RecipeError as problem:

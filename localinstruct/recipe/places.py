@@ -13,8 +13,10 @@ from localinstruct.errors import RecipeError
 
 
 def packaged_workspace() -> Path:
-    """The recipes, seeds and models.yaml that came with the program: the checkout, or the installed
-    package's copy."""
+    """The recipes, seeds and models.yaml that came with the program.
+
+    They lie in the checkout, or in the installed package.
+    """
     package = Path(str(resources.files("localinstruct")))
     checkout = package.parent
     return checkout if (checkout / "models.yaml").is_file() else package / "workspace"
