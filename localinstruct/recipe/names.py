@@ -34,7 +34,8 @@ def _unknown_models(named: Mapping[object, object], workspace: Path) -> Iterator
         yield problem.message.replace("\n", "\n    ")
         return
     for key in (key for key in Models.model_fields if key in named):
-        for name in named[key] if isinstance(named[key], list) else [named[key]]:
+        value = named[key]
+        for name in value if isinstance(value, list) else [value]:
             try:
                 if isinstance(name, str):
                     catalog.get(name)
