@@ -1,0 +1,330 @@
+"""Check a localinstruct bundle before anything in it is used. Python 3.8 or newer, nothing to install, no network.
+
+    python3 -I VERIFY.py [FOLDER] [--part N]... [--here]
+
+It reads and never writes, runs nothing, unpacks nothing. Exit code 0: all that was asked for is right. 1: something is
+damaged, altered, missing or refused; each line names it. 2: nothing could be checked (no manifest, wrong usage).
+
+In the order of this file: names (no path may leave the folder), the manifest (every byte of every file has one place in
+the parts), the folder (nothing unknown, no links), the parts (SHA-256). Not covered: who made the bundle (SIGNATURE.py),
+and whether a sound file is a good one. A copy of this program that came with the bundle proves no more than the bundle
+does: a guard desk keeps its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import re
+import stat
+import sys
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+
+SCHEMA = 1
+MANIFEST, SIGNATURE = "MANIFEST.json", "MANIFEST.sig"
+MAX_MANIFEST = 64 * 2**20
+ROOTS = ("models/", "program/", "recipes/", "runs/", "seeds/", "wheelhouse/")
+"""Where files may lie in a workspace; the only file beside these folders is models.yaml."""
+SIDE = re.compile(r"SBOM\.cdx\.json|(VERIFY|SIGNATURE|UNPACK)\.py|README\.txt|LICENCES/[A-Za-z0-9][A-Za-z0-9._-]{,99}")
+CHUNK = 2**20
+
+_DIGITS = "0123456789\u00b9\u00b2\u00b3"
+DEVICES = {"CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$", "CLOCK$"}
+DEVICES |= {port + digit for port in ("COM", "LPT") for digit in _DIGITS}
+UNSEEN = ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+"""Unicode categories: control, format, surrogate, private, unassigned, line and paragraph separator."""
+
+
+def name_problem(path: str) -> str:
+    """Why a file of this name is refused, or ''. Right on Linux, Windows, FAT and a DVD at once."""
+    if not path or len(path) > 240:
+        return "expected a name of 1 to 240 characters"
+    if path[0] == "/":
+        return "an absolute path"
+    if "\\" in path or ":" in path:
+        return "a backslash or colon (a drive or a stream on Windows)"
+    if any(sign in '<>"|?*' or unicodedata.category(sign) in UNSEEN for sign in path):
+        return "a character that is invisible or not allowed in file names"
+    if unicodedata.normalize("NFC", path) != path:
+        return "letters that are not in composed form (NFC)"
+    return next(filter(None, map(_piece_problem, path.split("/"))), "")
+
+
+def _piece_problem(piece: str) -> str:
+    if piece in ("", ".", ".."):
+        return "a path that climbs or has an empty part"
+    if piece[0] in ". " or piece[-1] in ". ":
+        return "a part that is hidden, or begins or ends with a dot or blank"
+    if piece.split(".")[0].rstrip().upper() in DEVICES:
+        return "a device name of Windows"
+    return "a short name of FAT (~1), which may mean another file" if re.search(r"~\d", piece) else ""
+
+
+def collisions(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """(path, problem) for names that are one name on some file system, and files that are also folders."""
+    files: dict[str, str] = {}
+    folders: dict[str, str] = {}
+    for path in paths:
+        parts = path.split("/")
+        for end in range(1, len(parts)):
+            folder = "/".join(parts[:end])
+            if folders.setdefault(_folded(folder), folder) != folder:
+                yield path, f"its folder differs from {folders[_folded(folder)]} only in case or form"
+        other = files.setdefault(_folded(path), path)
+        if other is not path:
+            yield path, "listed twice" if other == path else f"differs from {other} only in case or form"
+    for key in sorted(files.keys() & folders.keys()):
+        yield files[key], "a file and a folder at once"
+
+
+def _folded(path: str) -> str:
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", path).casefold())
+
+
+TOP = {"bundle": str, "created": str, "files": list, "id": str, "part_size": int, "parts": list, "platform": dict,
+       "schema": int, "side": list, "tool": str}  # fmt: skip
+FILE = {"kind": str, "licence": str, "path": str, "ranges": list, "sha256": str, "size": int, "source": str}
+PART = {"n": int, "name": str, "sha256": str, "size": int}
+RANGE = {"length": int, "offset": int, "part": int}
+SIDE_FILE = {"path": str, "sha256": str, "size": int}
+
+
+def canonical(value: object) -> bytes:
+    """The one way to write a manifest: sorted keys, one blank of indent, ASCII, LF, no byte order mark."""
+    return (json.dumps(value, sort_keys=True, indent=1, allow_nan=False) + "\n").encode("ascii")
+
+
+def manifest_id(manifest: dict) -> str:
+    """SHA-256 over the manifest without its id."""
+    return hashlib.sha256(canonical({key: value for key, value in manifest.items() if key != "id"})).hexdigest()
+
+
+def read_raw(folder: Path) -> bytes:
+    """The manifest's bytes, at most as many as one may have and one more; OSError when there is none."""
+    if (folder / MANIFEST).is_symlink() or not (folder / MANIFEST).is_file():
+        raise FileNotFoundError(f"no {MANIFEST} in {folder}")
+    with (folder / MANIFEST).open("rb") as file:
+        return file.read(MAX_MANIFEST + 1)
+
+
+def read_manifest(raw: bytes) -> tuple[dict, list[str]]:
+    """(manifest, []), or ({}, problems)."""
+    if len(raw) > MAX_MANIFEST:
+        return {}, [f"larger than the {MAX_MANIFEST} bytes a manifest may have"]
+    try:
+        data = json.loads(raw.decode("utf-8"))
+        written = canonical(data)
+    except (ValueError, RecursionError) as error:
+        return {}, [f"not readable as JSON in UTF-8 ({str(error)[:80]})"]
+    if written != raw:
+        return {}, ["not in canonical form (a byte order mark, other line ends, a key twice, keys or blanks moved)"]
+    problems = next(filter(None, _kinds_of_problems(data)), [])
+    return ({} if problems else data), problems[:100]
+
+
+def _kinds_of_problems(data: dict) -> Iterator[list[str]]:
+    """Problems of one kind after another; the next kind is looked for where there are none of the one before."""
+    yield list(_shape(data, TOP, "the manifest"))
+    if (data["bundle"], data["schema"]) != ("localinstruct", SCHEMA):
+        yield [f"a {data['bundle'][:40]!a} bundle of schema {data['schema']}; this program reads schema {SCHEMA}"]
+    if manifest_id(data) != data["id"]:
+        yield ["its id does not belong to its content: it was damaged or altered"]
+    if any(type(value) is not str for value in data["platform"].values()):
+        yield ["platform: expected texts"]
+    tables = (("files", FILE), ("parts", PART), ("side", SIDE_FILE))
+    yield [p for key, shape in tables for row in data[key] for p in _shape(row, shape, f"an entry of {key}")]
+    yield [p for row in data["files"] for one in row["ranges"] for p in _shape(one, RANGE, "a range of a file")]
+    yield [*_name_problems(data), *_part_problems(data), *_place_problems(data)]
+
+
+def _shape(row: object, fields: dict, where: str) -> Iterator[str]:
+    """Exactly these keys, of exactly these types, numbers of a sane size, digests that are digests."""
+    if type(row) is not dict or set(row) != set(fields):
+        yield f"{where}: expected the keys {', '.join(fields)}"
+        return
+    for key, kind in fields.items():
+        value = row[key]
+        if type(value) is not kind or (kind is int and not 0 <= value < 2**53):
+            yield f"{where}: expected {key} to be a {kind.__name__} of a possible size"
+        elif key in ("sha256", "id") and not re.fullmatch("[0-9a-f]{64}", value):
+            yield f"{where}: expected {key} to be 64 hexadecimal digits"
+
+
+def _name_problems(manifest: dict) -> Iterator[str]:
+    paths = [row["path"] for row in manifest["files"]]
+    for path in paths:
+        problem = name_problem(path)
+        if problem:
+            yield f"{path!a}: refused: {problem}"
+        elif path != "models.yaml" and not path.startswith(ROOTS):
+            yield f"{path!a}: refused: not in one of the folders {' '.join(ROOTS)}"
+    yield from (f"{path!a}: refused: {problem}" for path, problem in collisions(paths))
+    if paths != sorted(paths):
+        yield "files: expected them sorted by path"
+    sides = [row["path"] for row in manifest["side"]]
+    for path in sides:
+        if not SIDE.fullmatch(path) or name_problem(path):
+            yield f"{path!a}: refused: not a name for a file beside the parts"
+    yield from (f"{path!a}: refused: {problem}" for path, problem in collisions(sides))
+
+
+def part_name(number: int) -> str:
+    """File name of a part, of at most eight characters before the dot while there are fewer than 10,000."""
+    return f"part{number:04d}.bin"
+
+
+def _part_problems(manifest: dict) -> Iterator[str]:
+    if not manifest["parts"] or manifest["part_size"] < 1:
+        yield "parts: expected at least one, of at least one byte"
+    for number, part in enumerate(manifest["parts"], start=1):
+        if (part["n"], part["name"]) != (number, part_name(number)):
+            yield f"parts: expected number {number} named {part_name(number)}, found {part['n']} {part['name']!a}"
+        full = number < len(manifest["parts"])
+        if not 0 < part["size"] <= manifest["part_size"] or (full and part["size"] != manifest["part_size"]):
+            yield f"{part_name(number)}: {part['size']} bytes do not fit parts of {manifest['part_size']} bytes"
+
+
+def _place_problems(manifest: dict) -> Iterator[str]:
+    """The files, in order, must fill the parts without a gap or an overlap."""
+    size, at = max(manifest["part_size"], 1), 0
+    for row in manifest["files"]:
+        expected, end = [], at + row["size"]
+        if row["size"] // size > len(manifest["parts"]):
+            yield f"{row['path']!a}: {row['size']} bytes are more than the parts hold"
+            return
+        while at < end:
+            length = min(size - at % size, end - at)
+            expected.append({"length": length, "offset": at % size, "part": at // size + 1})
+            at += length
+        if row["ranges"] != expected:
+            yield f"{row['path']!a}: its ranges leave a gap, overlap or lie elsewhere"
+            return
+    if at != sum(part["size"] for part in manifest["parts"]):
+        yield f"the files have {at} bytes, the parts {sum(part['size'] for part in manifest['parts'])}"
+
+
+def file_problem(path: Path, size: int, sha256: str, tick: Callable[[int], None] = lambda count: None) -> str:
+    """Why this file is not the one that was packed, or ''. Reads at most `size` bytes, a mebibyte at a time."""
+    try:
+        problem = state_problem(path, size)
+        digest = "" if problem else sha256_of(path, size, tick)
+    except FileNotFoundError:
+        return "missing"
+    except OSError as error:
+        return f"cannot be read: {error.strerror}"
+    return problem or ("" if digest == sha256 else f"damaged: SHA-256 {digest}, expected {sha256}")
+
+
+def state_problem(path: Path, size: int) -> str:
+    """Why this cannot be a file of `size` bytes, or '', without reading it."""
+    found = path.lstat()
+    if not stat.S_ISREG(found.st_mode):
+        return "not a regular file (a link, folder or device)"
+    state = "truncated" if found.st_size < size else "too long"
+    return "" if found.st_size == size else f"{state}: {found.st_size} bytes, expected {size}"
+
+
+def sha256_of(path: Path, size: int, tick: Callable[[int], None]) -> str:
+    """SHA-256 of the first `size` bytes of a file."""
+    total, buffer = hashlib.sha256(), memoryview(bytearray(CHUNK))
+    with path.open("rb", buffering=0) as file:
+        while size:
+            count = file.readinto(buffer[: min(CHUNK, size)])
+            if not count:
+                break
+            total.update(buffer[:count])
+            size -= count
+            tick(count)
+    return total.hexdigest()
+
+
+def folder_problems(folder: Path, manifest: dict, whole: bool) -> Iterator[tuple[str, str]]:
+    """(name, problem) for everything but the parts: unknown files, links, side files that are not what was packed."""
+    sides = {row["path"]: row for row in manifest["side"]}
+    known = {MANIFEST, SIGNATURE, *sides, *(part["name"] for part in manifest["parts"])}
+    folders = {path.split("/")[0] for path in sides if "/" in path}
+    for entry in sorted([*folder.iterdir(), *(inner for name in folders for inner in (folder / name).glob("*"))]):
+        name = entry.relative_to(folder).as_posix()
+        if name not in known | folders:
+            yield ascii(name), "not in the manifest; a bundle lies in a folder of its own"
+        elif entry.is_symlink() or (name in folders) != entry.is_dir():
+            yield name, "not a regular file (a link, folder or device)"
+    for name, row in sides.items():
+        problem = file_problem(folder / name, row["size"], row["sha256"])
+        if problem and (whole or problem != "missing"):
+            yield name, problem
+
+
+def affected(manifest: dict, number: int) -> str:
+    """Files that lie in a part, as a short list."""
+    paths = [row["path"] for row in manifest["files"] if any(one["part"] == number for one in row["ranges"])]
+    return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
+
+
+def check(
+    folder: Path,
+    numbers: Iterable[int] = (),
+    here: bool = False,
+    raw: bytes = b"",
+    sound: Callable[[dict], bool] = lambda part: False,
+    tick: Callable[[int], None] = lambda count: None,
+    done: Callable[[dict, str], None] = lambda part, problem: None,
+) -> tuple[dict, list[tuple[str, str]], list[int]]:
+    """Check a bundle, or some of its parts: `numbers`, or those that are `here`. OSError when there is no manifest.
+
+    Gives the manifest, (name, problem) in order, and the numbers of the parts that were looked at. `raw`: the manifest, where
+    it was read before. `sound` may say that a part need not be read; `tick` hears of bytes read, `done` of every part.
+    """
+    manifest, refused = read_manifest(raw or read_raw(folder))
+    if refused:
+        return manifest, [(MANIFEST, problem) for problem in refused], []
+    wanted, there = set(numbers), {part["n"] for part in manifest["parts"]}
+    problems = [(f"part {number}", "no such part") for number in sorted(wanted - there)]
+    problems += folder_problems(folder, manifest, whole=not (wanted or here))
+    looked_at = []
+    for part in manifest["parts"]:
+        path = folder / part["name"]
+        if (wanted and part["n"] not in wanted) or (here and not path.exists() and not path.is_symlink()):
+            continue
+        problem = "" if sound(part) else file_problem(path, part["size"], part["sha256"], tick)
+        looked_at.append(part["n"])
+        done(part, problem)
+        if problem:
+            others = [other["name"] for other in manifest["parts"] if f"SHA-256 {other['sha256']}," in problem]
+            problem += "".join(f"; this is {name}" for name in others[:1])
+            problems.append((part["name"], f"{problem}; copy it again (in it: {affected(manifest, part['n'])})"))
+    return manifest, problems, looked_at
+
+
+def _say(line: str) -> None:
+    sys.stdout.write(line.encode("ascii", "backslashreplace").decode("ascii") + "\n")  # no terminal stumbles over it
+
+
+def main(arguments: list[str]) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description="Check a localinstruct bundle. Exit 0: right, 1: not, 2: not checked.")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent, help="default: beside this file")
+    parser.add_argument("--part", type=int, action="append", default=[], metavar="N", help="only this part; repeatable")
+    parser.add_argument("--here", action="store_true", help="only the parts on this medium")
+    options = parser.parse_args(arguments)
+    try:
+        manifest, problems, parts = check(options.folder, options.part, options.here)
+    except OSError as error:
+        _say(f"Nothing was checked: {error}")
+        return 2
+    for name, problem in problems:
+        _say(f"BAD   {name}: {problem}")
+    _say(f"{len(parts)} of {len(manifest.get('parts', []))} parts were looked at.")
+    _say("Integrity only, origin unproven: who made this is for SIGNATURE.py and a public key to say.")
+    if problems:
+        _say("REFUSED.")
+        return 1
+    _say("All that was asked for is right." if parts else "Nothing was checked: none of the parts is here.")
+    return 0 if parts else 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

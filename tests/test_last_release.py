@@ -1,0 +1,126 @@
+"""Files of release 0.1.0 open: a run, its egress report, recipes, models.yaml and a bundle.
+
+tests/data/releases/0.1.0 was made by that release: `run nano` with 24 rows and a small adapter, and
+`bundle pack --run` of it. Nothing in it is ever changed; a test works on a copy.
+"""
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from localinstruct.cli.app import app
+from localinstruct.models.catalog import load_catalog
+from localinstruct.offline import egress_report
+from localinstruct.pipeline import STAGES, is_finished, recipe_of
+from localinstruct.recipe import load_recipe, packaged_workspace
+from localinstruct.store.run import open_run, read_run
+
+RELEASE = Path(__file__).parent / "data" / "releases" / "0.1.0"
+RECIPES = sorted((RELEASE / "recipes").glob("*.yaml"))
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in files
+    }
+
+
+@pytest.fixture
+def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with the run in runs/small, and standing in it."""
+    shutil.copytree(RELEASE / "run", tmp_path / "runs" / "small")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_a_run_is_read_without_a_change(lab: Path) -> None:
+    run_folder = lab / "runs" / "small"
+    before = digests(run_folder)
+    with read_run(run_folder) as run:
+        rows = list(run.kept())
+        recipe, _ = recipe_of(run)
+        assert len(rows) == run.count_kept() >= recipe.generate.target == 24
+        assert run.vectors().shape == (len(rows), 384)
+        assert len(list(run.completion_log())) == run.completion_usage()[0] > 0
+        assert all(is_finished(stage, recipe, run) for stage in STAGES[:1])
+    assert digests(run_folder) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("show", "small"),
+        ("show", "small", "--rejects"),
+        ("show", "small", "--borderline"),
+        ("show", "small", "--json"),
+        ("verify-report", "runs/small/egress.json"),
+    ],
+    ids=" ".join,
+)
+def test_commands_that_look_leave_it_as_it_is(lab: Path, words: tuple[str, ...]) -> None:
+    before = digests(lab / "runs" / "small")
+    shown = CliRunner().invoke(app, words)
+    assert shown.exit_code == 0, shown.output
+    assert digests(lab / "runs" / "small") == before
+
+
+def test_its_egress_report_still_proves_what_it_proved(lab: Path) -> None:
+    path = lab / "runs" / "small" / "egress.json"
+    assert egress_report.verify(path) == []
+    text = path.read_text().replace("babaf0a7", "babaf0a8")
+    path.write_text(text)
+    assert egress_report.verify(path) != []
+
+
+def test_it_opens_for_writing_and_its_rows_are_exported(lab: Path) -> None:
+    with open_run(lab / "runs" / "small") as run:
+        run.put("workspace", str(packaged_workspace()))
+        recipe, _ = recipe_of(run)
+        assert [stage.name for stage in STAGES if is_finished(stage, recipe, run)] == [
+            stage.name for stage in STAGES
+        ]
+    shown = CliRunner().invoke(
+        app, ["export", "small", "--format", "alpaca", "--output", "rows.json"]
+    )
+    assert shown.exit_code == 0, shown.output
+    assert len(json.loads((lab / "rows.json").read_text())) >= 24
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_its_recipes_mean_what_they_meant(path: Path) -> None:
+    recipe = load_recipe(path)
+    assert recipe.name == path.stem
+    assert len(RECIPES) == 12
+
+
+def test_its_catalogue_of_models_is_read() -> None:
+    assert len(load_catalog(RELEASE).models) > 25
+
+
+def test_its_bundle_is_whole_and_can_be_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-I", str(RELEASE / "bundle" / "VERIFY.py"), str(RELEASE / "bundle")],
+        capture_output=True,
+        text=True,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    monkeypatch.chdir(tmp_path)
+    shown = CliRunner().invoke(app, ["init", "lab"])
+    assert shown.exit_code == 0, shown.output
+    monkeypatch.chdir(tmp_path / "lab")
+    for words in (("verify", str(RELEASE / "bundle")), ("import", str(RELEASE / "bundle"), ".")):
+        shown = CliRunner().invoke(app, ["bundle", *words])
+        assert shown.exit_code == 0, shown.output
+    rows = [path for path in (tmp_path / "lab").rglob("train.jsonl")]
+    assert len(rows) == 1
+    assert rows[0].read_bytes() == (RELEASE / "run" / "dataset" / "train.jsonl").read_bytes()
