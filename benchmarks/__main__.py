@@ -43,19 +43,35 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     add = parser.add_argument
     sections = "a throughput, b kept rows, c novelty, d training, f memory of trainings"
     add("--only", default="a,b,c,d", help=f"sections: {sections} (default: all but f)")
-    quick = "a short look, at most two minutes; not for publishing"
-    add("--quick", action="store_true", help=quick)
+    add(
+        "--quick", action="store_true", help="a short look, at most two minutes; not for publishing"
+    )
     add("--recipe", default="nano", help="recipe whose teacher is measured (default: nano)")
-    override = "override a value of the recipe"
-    add("--set", action="append", default=[], metavar="KEY=VALUE", help=override)
-    output = "folder for the JSON and the picture (default: benchmarks/results)"
-    add("--output", type=Path, help=output)
-    readme = "put the tables into benchmarks/README.md"
-    add("--write-readme", action="store_true", help=readme)
-    render = "measure nothing; take the results from this JSON file"
-    add("--render", type=Path, metavar="FILE", help=render)
-    earlier = "put what is measured into this JSON file of an earlier run on this machine"
-    add("--add-to", type=Path, metavar="FILE", help=earlier)
+    add(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="override a value of the recipe",
+    )
+    add(
+        "--output",
+        type=Path,
+        help="folder for the JSON and the picture (default: benchmarks/results)",
+    )
+    add("--write-readme", action="store_true", help="put the tables into benchmarks/README.md")
+    add(
+        "--render",
+        type=Path,
+        metavar="FILE",
+        help="measure nothing; take the results from this JSON file",
+    )
+    add(
+        "--add-to",
+        type=Path,
+        metavar="FILE",
+        help="put what is measured into this JSON file of an earlier run on this machine",
+    )
     return parser.parse_args(words)
 
 
