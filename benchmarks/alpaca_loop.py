@@ -1,4 +1,4 @@
-"""Stanford Alpaca's generating loop, rewritten from its description to be timed on our server.
+"""Stanford Alpaca's generating loop, rewritten from its description for timing.
 
 Step by step, nothing overlaps: build 5 prompts, send them, wait for all five, parse, filter,
 compare each candidate by ROUGE-L with every seed and every accepted row in a pool of processes

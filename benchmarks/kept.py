@@ -95,7 +95,7 @@ def _generate(setting: Setting, connect: Connect, encoder: Encoder, target: int)
         tempfile.TemporaryDirectory(dir=setting.home, prefix="kept-") as folder,
         open_run(Path(folder)) as run,
     ):
-        seconds, asked = asyncio.run(_work(setting, recipe, run, connect, encoder))
+        seconds, sent = asyncio.run(_work(setting, recipe, run, connect, encoder))
         too_similar = sum(count for stage, _, count in run.reject_counts() if stage == "novelty")
         prompts, usage = run.completion_usage()
         return {
@@ -103,7 +103,7 @@ def _generate(setting: Setting, connect: Connect, encoder: Encoder, target: int)
             "kept": run.count_kept(),
             "candidates": run.count_kept() + too_similar,
             "tokens": sum(tokens for _, tokens in usage),
-            "given_up": asked - prompts,
+            "given_up": sent - prompts,
         }
 
 

@@ -1,4 +1,4 @@
-"""Section c: cost of asking whether one candidate is new among 1,000, 10,000 and 50,000 rows.
+"""Section c: cost of asking whether a candidate is new among 1,000, 10,000, 50,000 rows.
 
 Ours is two costs: embedding the candidate, which does not grow, and the exact matrix product with
 its ten nearest (`Gate.admit`). Beside it ROUGE-L as Alpaca asks it, in one process and in two (a

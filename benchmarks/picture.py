@@ -1,4 +1,4 @@
-"""The picture of section c: cost of one novelty question against the number of rows, as an SVG.
+"""SVG of section c: the cost of one novelty question against the number of rows.
 
 Both axes are logarithmic. Self-contained, readable on light and dark pages (the colours follow the
 reader's setting). Lines are told apart by a name at their end and by dashes, not by colour alone.

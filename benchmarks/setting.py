@@ -1,4 +1,4 @@
-"""A recipe made ready to be measured: its seeds, its models, its folder; and progress on stderr.
+"""A recipe made ready to be measured: its seeds, models and folder; progress on stderr.
 
 The recipe is read as the product reads it, with two changes: demonstrations come from the seeds
 only, so that every way measured gets the same prompts, and the stop rule is off.
