@@ -1,2 +1,4 @@
-"""How fast localinstruct is, against the fastest and the usual way on the same machine; README.md
-says what is measured."""
+"""Speed of localinstruct beside the fastest and the usual way on the same machine.
+
+README.md describes each measurement.
+"""

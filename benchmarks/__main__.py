@@ -2,8 +2,8 @@
 
 A full run writes benchmarks/results/<machine>.json and .svg; `--write-readme` puts the same tables
 into README.md. A quick or partial run only prints, unless `--output` names a folder, so that a
-number that is published comes from one whole run; or unless `--add-to` names an earlier run, in
-which each added section then says its own date and load.
+published number comes from one whole run; or unless `--add-to` names an earlier run, in which each
+added section then bears its own date and load.
 """
 
 import argparse
@@ -14,13 +14,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from benchmarks import kept, memory, novelty, picture, results, throughput, training
 from benchmarks.setting import Setting, load, note
 from localinstruct.errors import LocalInstructError, UsageError
 from localinstruct.models.catalog import checked
 from localinstruct.progress import Silent
+from localinstruct.records import JsonObject
 from localinstruct.store.durable import write_text
 from localinstruct.teacher import Sampling
 from localinstruct.teacher.client import Client
@@ -29,8 +29,10 @@ from localinstruct.teacher.vllm import Server, running
 
 SECTIONS = {"a": "throughput", "b": "kept", "c": "novelty", "d": "training", "f": "memory"}
 PUBLISHED = ("throughput", "kept", "novelty")
-"""Sections that a published run must have; training may be left out, because it needs a quiet
-machine for longest."""
+"""Sections that a published run must have.
+
+Training may be left out, because it needs a quiet machine for longest.
+"""
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -38,40 +40,33 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks", description=__doc__.splitlines()[0]
     )
-    parser.add_argument(
-        "--only",
-        default="a,b,c,d",
-        help="sections: a throughput, b kept rows, c novelty, d training, f memory of trainings "
-        "(default: all but f)",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    sections = "a throughput, b kept rows, c novelty, d training, f memory of trainings"
+    add("--only", default="a,b,c,d", help=f"sections: {sections} (default: all but f)")
+    add(
         "--quick", action="store_true", help="a short look, at most two minutes; not for publishing"
     )
-    parser.add_argument(
-        "--recipe", default="nano", help="recipe whose teacher is measured (default: nano)"
-    )
-    parser.add_argument(
+    add("--recipe", default="nano", help="recipe whose teacher is measured (default: nano)")
+    add(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         help="override a value of the recipe",
     )
-    parser.add_argument(
+    add(
         "--output",
         type=Path,
         help="folder for the JSON and the picture (default: benchmarks/results)",
     )
-    parser.add_argument(
-        "--write-readme", action="store_true", help="put the tables into benchmarks/README.md"
-    )
-    parser.add_argument(
+    add("--write-readme", action="store_true", help="put the tables into benchmarks/README.md")
+    add(
         "--render",
         type=Path,
         metavar="FILE",
         help="measure nothing; take the results from this JSON file",
     )
-    parser.add_argument(
+    add(
         "--add-to",
         type=Path,
         metavar="FILE",
@@ -81,111 +76,112 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
 
 
 def main() -> int:
-    """Run the benchmark; the exit code."""
-    given = arguments()
+    """Run the benchmark and return its exit code."""
+    options = arguments()
     try:
-        earlier = _read(given.add_to) if given.add_to else None  # before anything is measured
-        result = _read(given.render) if given.render else measure(given)
+        earlier = _read(options.add_to) if options.add_to else None  # before anything is measured
+        result = _read(options.render) if options.render else measure(options)
         if earlier:
             result = results.added(earlier, result, SECTIONS.values())
         print(results.markdown(result))
-        _write(result, given)
+        _write(result, options)
     except LocalInstructError as error:
         print(f"{error.message}\n{error.hint}", file=sys.stderr)
         return error.exit_code
     return 0
 
 
-def measure(given: argparse.Namespace) -> results.Document:
-    """Measure the sections that are asked for."""
-    only = given.only.split(",")
+def measure(options: argparse.Namespace) -> results.Document:
+    """Measure the sections of `--only`; UsageError for an unknown one."""
+    only = options.only.split(",")
     if unknown := set(only) - set(SECTIONS):
         raise UsageError(
-            f"--only {given.only}: no section {', '.join(sorted(unknown))}.", "Sections: a,b,c,d,f"
+            f"--only {options.only}: no section {', '.join(sorted(unknown))}.",
+            "Sections: a,b,c,d,f",
         )
     began, load_before = time.monotonic(), results.load_average()
     runs = Path("runs")  # where the product's runs lie: its disk, its fsync
     runs.mkdir(exist_ok=True)
     with TemporaryDirectory(dir=runs, prefix=".bench-") as home:
-        setting = load(given.recipe, given.set, Path(home).absolute(), given.quick)
-        sections = _sections(setting, only, {"recipe": given.recipe, "overrides": given.set})
+        setting = load(options.recipe, options.set, Path(home).absolute(), options.quick)
+        job = {"recipe": options.recipe, "overrides": options.set}
+        sections = _sections(setting, only, job)
         return results.document(setting, sections, time.monotonic() - began, load_before)
 
 
-def _sections(setting: Setting, only: list[str], job: dict[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def _sections(setting: Setting, only: list[str], job: JsonObject) -> dict[str, JsonObject]:
+    """Results by section; `job` goes to the loop's own process, see `kept.measure`."""
+    sections: dict[str, JsonObject] = {}
     if {"a", "b"} & set(only):
         with _served(setting) as (url, connect):
             if "a" in only:
-                found["throughput"] = throughput.measure(setting, connect)
+                sections["throughput"] = throughput.measure(setting, connect)
             if "b" in only:
-                found["kept"] = kept.measure(setting, connect, {**job, "url": url})
+                sections["kept"] = kept.measure(setting, connect, {**job, "url": url})
     if "c" in only:
-        found["novelty"] = novelty.measure(setting)
+        sections["novelty"] = novelty.measure(setting)
     if "d" in only:
-        found["training"] = training.measure(setting)
+        sections["training"] = training.measure(setting)
     if "f" in only:
-        found["memory"] = memory.measure(setting)
-    return found
+        sections["memory"] = memory.measure(setting)
+    return sections
 
 
 def _read(file: Path) -> results.Document:
-    """An earlier run's results; UsageError when there are none in that file."""
+    """Read an earlier run's results; UsageError when the file holds none."""
     try:
-        found: results.Document = json.loads(file.read_text("utf-8"))
+        earlier: results.Document = json.loads(file.read_text("utf-8"))
     except (OSError, ValueError) as error:
         raise UsageError(
             f"{file}: no results can be read there ({error}).",
             "Name a JSON file of benchmarks/results.",
         ) from None
-    return found
+    return earlier
 
 
 @contextmanager
 def _served(setting: Setting) -> Iterator[tuple[str, Connect]]:
-    """The recipe's teacher on our own vLLM, put together as `teacher.serving` does it, and its
-    address for other processes."""
+    """Serve the recipe's teacher on our own vLLM: its address, and a maker of clients.
+
+    It is put together as `teacher.serving` does it; the address is for other processes.
+    """
     note(f"starting vLLM with {setting.teacher.name}")
     recipe, spec = setting.recipe, setting.teacher
     server = Server(checked(spec), spec.name, recipe.serve, setting.home, "vllm", Silent())
 
     def connect(name: str, sampling: Sampling) -> Client:
-        timeout = recipe.serve.request_timeout
+        timeout, recover = recipe.serve.request_timeout, server.recover
         return Client(
-            server.url,
-            name,
-            chat=spec.chat,
-            sampling=sampling,
-            timeout=timeout,
-            recover=server.recover,
+            server.url, name, chat=spec.chat, sampling=sampling, timeout=timeout, recover=recover
         )
 
     with running(server):
         yield server.url, connect
 
 
-def _write(result: results.Document, given: argparse.Namespace) -> None:
+def _write(result: results.Document, options: argparse.Namespace) -> None:
     """Write the files; nothing for a quick or partial run that names no folder."""
     whole = not result["quick"] and all(section in result for section in PUBLISHED)
-    if not whole and not given.output:
+    if not whole and not options.output:
         note("not written: only a whole run is, or give --output FOLDER")
         return
-    folder = given.output or results.HERE / "results"
+    folder = options.output or results.HERE / "results"
     folder.mkdir(parents=True, exist_ok=True)
     name = results.slug(result)
     write_text(folder / f"{name}.json", json.dumps(result, indent=1) + "\n")
     if "novelty" in result:
-        facts = result["machine"]
-        caption = (
-            f"{result['measured']}, {facts['cores']} cores ({facts['cpu']}), "
-            f"{result['novelty']['texts']}"
-        )
-        write_text(folder / f"{name}.svg", picture.svg(result["novelty"], caption))
+        write_text(folder / f"{name}.svg", picture.svg(result["novelty"], _caption(result)))
     note(f"written: {folder / name}.json")
-    if given.write_readme and whole:
+    if options.write_readme and whole:
         results.write_into(results.HERE / "README.md", result)
-    if given.write_readme and "memory" in result and not result["quick"]:
+    if options.write_readme and "memory" in result and not result["quick"]:
         results.write_memory(results.HERE / "README.md", result)
+
+
+def _caption(result: results.Document) -> str:
+    facts = result["machine"]
+    place = f"{facts['cores']} cores ({facts['cpu']})"
+    return f"{result['measured']}, {place}, {result['novelty']['texts']}"
 
 
 if __name__ == "__main__":

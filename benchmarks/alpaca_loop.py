@@ -1,5 +1,4 @@
-"""Stanford Alpaca's generating loop, rewritten from its description so that the two ways can be
-timed on one server.
+"""Stanford Alpaca's generating loop, rewritten from its description for timing.
 
 Step by step, nothing overlaps: build 5 prompts, send them, wait for all five, parse, filter,
 compare each candidate by ROUGE-L with every seed and every accepted row in a pool of processes
@@ -8,7 +7,9 @@ and write the whole of regen.json again. What is not Alpaca's is ours on both si
 the shape of the loop differs: prompts, sampling, parser, filters, the text that is compared
 (novelty.text), and the client.
 
-    python -m benchmarks.alpaca_loop JOB_JSON     runs in a process of its own, which never loads torch, so that forking is cheap
+    python -m benchmarks.alpaca_loop JOB_JSON
+
+runs in a process of its own, which never loads torch, so that forking is cheap.
 """
 
 import asyncio
@@ -18,7 +19,6 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from benchmarks.rouge import Words, scores_in_pool
 from benchmarks.setting import Setting, load
@@ -27,32 +27,31 @@ from localinstruct.curate.filters import first_reason
 from localinstruct.curate.novelty import text_of
 from localinstruct.curate.rouge import words
 from localinstruct.methods import play
-from localinstruct.records import Completion, Episode, Instance, PoolView, Reject
+from localinstruct.records import Completion, Episode, Instance, JsonObject, PoolView, Reject
 from localinstruct.store.durable import write_text
 from localinstruct.teacher.client import Client
 
 BATCH = 5
 """Prompts per request of Alpaca (request_batch_size)."""
 THRESHOLD = 0.7
-"""Rejected above this ROUGE-L F."""
+"""Highest ROUGE-L F at which a candidate is kept."""
 MOST_PROCESSES = 16
 """Alpaca's num_cpus; not more than there are cores."""
 
 
 @dataclass
 class Loop:
-    """What is accepted so far, and what it took."""
+    """Rows accepted so far, and their cost."""
 
     setting: Setting
     regen: Path
     texts: list[str] = field(default_factory=list)
     pool: list[Words] = field(default_factory=list)
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[JsonObject] = field(default_factory=list)
     candidates: int = 0
     tokens: int = 0
     waiting: float = 0.0
-    """Seconds in which the loop waited for the teacher; in the others the teacher waited for the
-    loop."""
+    """Seconds in which the loop waited for the teacher; in the others the teacher waited for it."""
 
     def judge(self, row: Instance) -> None:
         """Accept one candidate that passed the filters, or drop it."""
@@ -76,7 +75,7 @@ class Loop:
         self.pool.append(tokens)
 
 
-async def generate(setting: Setting, client: Client, target: int, seconds: float) -> dict[str, Any]:
+async def generate(setting: Setting, client: Client, target: int, seconds: float) -> JsonObject:
     """Loop until `target` rows are kept or `seconds` have passed; figures as plain JSON values."""
     loop = Loop(setting, setting.home / "regen.json")
     loop.texts = [text_of(seed, setting.recipe.novelty) for seed in setting.seeds]
@@ -85,9 +84,8 @@ async def generate(setting: Setting, client: Client, target: int, seconds: float
     while len(loop.rows) < target and time.monotonic() - began < seconds:
         await _step(loop, client, BATCH * step)
         step += 1
-    took = time.monotonic() - began
     return {
-        "seconds": round(took, 3),
+        "seconds": round(time.monotonic() - began, 3),
         "waiting_seconds": round(loop.waiting, 3),
         "kept": len(loop.rows),
         "candidates": loop.candidates,
@@ -96,28 +94,28 @@ async def generate(setting: Setting, client: Client, target: int, seconds: float
 
 
 async def _step(loop: Loop, client: Client, first: int) -> None:
-    """Five prompts from sending to writing; they are those of the scheduler's episodes `first` and
-    following."""
-    setting = loop.setting
-    drawn = [Random(f"{setting.recipe.seed}:{number}") for number in range(first, first + BATCH)]
-    episodes = [
-        play(setting.recipe.method, setting.recipe.then, PoolView(setting.seeds), rng)
-        for rng in drawn
-    ]
+    """Send five prompts, judge their candidates, write the file.
+
+    The prompts are those of the scheduler's episodes `first` and following.
+    """
+    setting, recipe = loop.setting, loop.setting.recipe
+    draws = [Random(f"{recipe.seed}:{number}") for number in range(first, first + BATCH)]
+    seeds = PoolView(setting.seeds)
+    episodes = [play(recipe.method, recipe.then, seeds, rng) for rng in draws]
     prompts = [next(episode)[0] for episode in episodes]
     began = time.monotonic()
     answers = await asyncio.gather(*(client.complete(prompt) for prompt in prompts))
     loop.waiting += time.monotonic() - began
     loop.tokens += sum(completion.tokens for completions in answers for completion in completions)
     for episode, completions in zip(episodes, answers, strict=True):
-        for row in _finished(episode, completions):
-            if isinstance(row, Instance) and first_reason(row, setting.recipe.filters) is None:
+        for row in _rows(episode, completions):
+            if isinstance(row, Instance) and first_reason(row, recipe.filters) is None:
                 loop.judge(row)
     write_text(loop.regen, json.dumps(loop.rows, indent=4))
 
 
-def _finished(episode: Episode, completions: list[Completion]) -> list[Instance | Reject]:
-    """What the method reads in the completions of its one prompt."""
+def _rows(episode: Episode, completions: list[Completion]) -> list[Instance | Reject]:
+    """Rows and rejects that the method reads in the completions of its one prompt."""
     try:
         episode.send([completions])
     except StopIteration as end:
@@ -125,16 +123,11 @@ def _finished(episode: Episode, completions: list[Completion]) -> list[Instance 
     raise RuntimeError("the numbered-list method asks once; it asked again")
 
 
-async def _main(job: dict[str, Any]) -> dict[str, Any]:
+async def _main(job: JsonObject) -> JsonObject:
     setting = load(job["recipe"], job["overrides"], Path(job["home"]))
+    chat, sampling = setting.teacher.chat, setting.recipe.sampling
     timeout = setting.recipe.serve.request_timeout
-    client = Client(
-        job["url"],
-        job["model"],
-        chat=setting.teacher.chat,
-        sampling=setting.recipe.sampling,
-        timeout=timeout,
-    )
+    client = Client(job["url"], job["model"], chat=chat, sampling=sampling, timeout=timeout)
     try:
         return await generate(setting, client, job["target"], job["seconds"])
     finally:

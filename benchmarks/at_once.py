@@ -1,5 +1,4 @@
-"""The fastest way to get completions out of vLLM: every prompt in its hands at once,
-`LLM.generate`, no server.
+"""vLLM without a server: `LLM.generate` gets every prompt at once, the fastest way to use it.
 
 It runs in a process of its own below a supervisor (`localinstruct.supervisor`), stays loaded
 between measurements and idles while others are measured. Parent and child talk over a private unix
@@ -20,14 +19,14 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchmarks.setting import Setting
 from localinstruct.errors import TeacherError
 from localinstruct.models.catalog import checked
 from localinstruct.offline import switches
 from localinstruct.progress import Silent
-from localinstruct.records import Prompt
+from localinstruct.records import JsonObject, Prompt
 from localinstruct.supervisor import Ward
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.vllm import (
@@ -39,9 +38,13 @@ from localinstruct.teacher.vllm import (
     vllm_command,
 )
 
+if TYPE_CHECKING:
+    from vllm import LLM, SamplingParams
+
 Arrivals = list[tuple[float, int]]
 """(seconds on some clock, output tokens) of every finished prompt, in order of arrival."""
 START_TIMEOUT = 300.0
+"""Seconds in which the engine must be ready."""
 
 
 class AtOnce:
@@ -51,8 +54,7 @@ class AtOnce:
         self._connection = connection
 
     def generate(self, prompts: Sequence[Prompt], sampling: Sampling) -> tuple[float, Arrivals]:
-        """Complete all prompts; seconds from handing them over to the last one's end, and the
-        arrivals."""
+        """Complete all prompts; seconds from handing them over to the last end, and arrivals."""
         job = {"prompts": [asdict(prompt) for prompt in prompts], "sampling": sampling.model_dump()}
         self._connection.send_bytes(json.dumps(job).encode())
         reply = json.loads(self._connection.recv_bytes())
@@ -62,9 +64,8 @@ class AtOnce:
 @contextmanager
 def loaded(setting: Setting) -> Iterator[AtOnce]:
     """Start the child and wait until its engine is ready."""
-    with tempfile.TemporaryDirectory(
-        prefix="localinstruct-bench-"
-    ) as outer:  # short: a socket's path has 108 bytes at most
+    # A short path, because a socket's has 108 bytes at most.
+    with tempfile.TemporaryDirectory(prefix="localinstruct-bench-") as outer:
         folder, log = Path(outer, "vllm"), setting.home / "at_once.log"
         folder.mkdir(mode=0o700)
         arguments = json.dumps(engine_arguments(checked(setting.teacher), setting.recipe.serve))
@@ -83,8 +84,10 @@ def loaded(setting: Setting) -> Iterator[AtOnce]:
 
 
 def _accepted(listener: socket.socket, ward: Ward, log: Path) -> Connection:
-    """Wait for the child to connect; TeacherError with the end of its log when it ends or takes too
-    long."""
+    """Wait for the child to connect.
+
+    TeacherError with the end of its log when it ends or takes longer than START_TIMEOUT.
+    """
     listener.settimeout(0.5)
     deadline = time.monotonic() + START_TIMEOUT
     while ward.alive() and time.monotonic() < deadline:
@@ -99,15 +102,14 @@ def _accepted(listener: socket.socket, ward: Ward, log: Path) -> Connection:
     )
 
 
-def engine_arguments(model: Path, serve: Serve) -> dict[str, Any]:
+def engine_arguments(model: Path, serve: Serve) -> dict[str, object]:
     """Arguments of `vllm.LLM` that equal those of our server's command line."""
-    server = vllm_command(
-        Server(model, "unused", serve, Path("unused"), "vllm", Silent()), Path("unused")
-    )
-    arguments: dict[str, Any] = {
+    server = Server(model, "unused", serve, Path("unused"), "vllm", Silent())
+    command = vllm_command(server, Path("unused"))
+    arguments: dict[str, object] = {
         "model": str(model),
-        "dtype": server[server.index("--dtype") + 1],
-        "enforce_eager": "--enforce-eager" in server,
+        "dtype": command[command.index("--dtype") + 1],
+        "enforce_eager": "--enforce-eager" in command,
         "load_format": "safetensors",
         "generation_config": "vllm",
         "max_num_seqs": serve.max_num_seqs,
@@ -134,7 +136,7 @@ def _environment(setting: Setting, folder: Path) -> dict[str, str]:
     return switches.child_environment(**extra)
 
 
-def answer_jobs(path: str, arguments: dict[str, Any]) -> None:
+def answer_jobs(path: str, arguments: JsonObject) -> None:
     """Load the engine, then answer jobs until the parent hangs up."""
     from vllm import LLM
 
@@ -150,33 +152,29 @@ def answer_jobs(path: str, arguments: dict[str, Any]) -> None:
             connection.send_bytes(json.dumps(_answer(engine, job)).encode())
 
 
-def _answer(engine: Any, job: dict[str, Any]) -> dict[str, Any]:
-    sampling = [_sampling(prompt, job["sampling"]) for prompt in job["prompts"]]
+def _answer(engine: "LLM", job: JsonObject) -> JsonObject:
+    prompts = job["prompts"]
+    sampling = [_sampling(prompt, job["sampling"]) for prompt in prompts]
     began = time.monotonic()
-    if job["prompts"][0]["messages"]:
-        outputs = engine.chat(
-            [prompt["messages"] for prompt in job["prompts"]], sampling, use_tqdm=False
-        )
+    if prompts[0]["messages"]:
+        conversations = [prompt["messages"] for prompt in prompts]
+        outputs = engine.chat(conversations, sampling, use_tqdm=False)
     else:
-        outputs = engine.generate(
-            [prompt["text"] for prompt in job["prompts"]], sampling, use_tqdm=False
-        )
+        texts = [prompt["text"] for prompt in prompts]
+        outputs = engine.generate(texts, sampling, use_tqdm=False)
     seconds = time.monotonic() - began
-    return {
-        "seconds": seconds,
-        "arrivals": sorted((o.metrics.last_token_ts, len(o.outputs[0].token_ids)) for o in outputs),
-    }
+    arrivals = [(out.metrics.last_token_ts, len(out.outputs[0].token_ids)) for out in outputs]
+    return {"seconds": seconds, "arrivals": sorted(arrivals)}
 
 
-def _sampling(prompt: dict[str, Any], recipe: dict[str, Any]) -> Any:
-    """What `teacher/client.py` asks for, in the words of the library."""
+def _sampling(prompt: JsonObject, recipe: JsonObject) -> "SamplingParams":
+    """A prompt's sampling as `teacher/client.py` asks for it, in the words of the library."""
     from vllm import SamplingParams
 
+    own = {key: prompt[key] for key in ("temperature", "top_p") if prompt[key] is not None}
     return SamplingParams(
-        temperature=recipe["temperature"]
-        if prompt["temperature"] is None
-        else prompt["temperature"],
-        top_p=recipe["top_p"] if prompt["top_p"] is None else prompt["top_p"],
+        temperature=own.get("temperature", recipe["temperature"]),
+        top_p=own.get("top_p", recipe["top_p"]),
         max_tokens=prompt["max_tokens"] or recipe["max_tokens"],
         stop=list(prompt["stop"]) or None,
     )

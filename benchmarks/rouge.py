@@ -1,5 +1,4 @@
-"""ROUGE-L as Alpaca asks it, written for the comparison: F-measure of the longest common
-subsequence of words.
+"""ROUGE-L as Alpaca asks it: F-measure of the longest common subsequence of words.
 
 Words are those of `localinstruct.curate.rouge`, as in the rouge_score package without stemming (Lin
 2004). Two ways to the same number: `lcs_table` fills the whole table cell by cell, which is what
@@ -30,8 +29,10 @@ def lcs_table(first: Words, second: Words) -> int:
 
 
 def lcs_bits(first: Words, second: Words) -> int:
-    """The same length in len(first) + len(second) steps: bit i of `row` is 0 where the common
-    subsequence grows at word i."""
+    """Length of the longest common subsequence, len(first) + len(second) steps.
+
+    Bit i of `row` is 0 where the common subsequence grows at word i.
+    """
     places: dict[str, int] = {}
     for i, word in enumerate(first):
         places[word] = places.get(word, 0) | (1 << i)
@@ -55,7 +56,9 @@ def scores(candidate: Words, pool: Sequence[Words], lcs: Lcs = lcs_table) -> lis
 
 
 def scores_in_pool(candidate: Words, pool: Sequence[Words], processes: int) -> list[float]:
-    """The same by processes that are started for this one candidate and get every text sent, as
-    Alpaca does it."""
+    """ROUGE-L F of one candidate with every text of the pool, in new processes.
+
+    As in Alpaca they are started for this one candidate, and every text is sent to them.
+    """
     with multiprocessing.get_context("fork").Pool(processes) as workers:
         return workers.map(partial(f_measure, candidate), pool)

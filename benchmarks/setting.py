@@ -1,8 +1,7 @@
-"""What all sections share: the recipe, its seeds and models, where to write, and a line of
-progress.
+"""A recipe made ready to be measured: its seeds, models and folder; progress on stderr.
 
 The recipe is read as the product reads it, with two changes: demonstrations come from the seeds
-only, so that every contestant gets the same prompts, and the stop rule is off.
+only, so that every way measured gets the same prompts, and the stop rule is off.
 """
 
 import sys
@@ -21,14 +20,13 @@ from localinstruct.teacher.vllm import on_gpu
 
 FIXED = ("method.alpaca.kept_demonstrations=0", "generate.stop_below=0")
 HALF = 0.48
-"""Share of a GPU's memory that each of the two engines may take of what the recipe allows."""
+"""Share of the recipe's GPU memory that each of the two engines may take."""
 _BEGAN = time.monotonic()
 
 
 @dataclass(frozen=True)
 class Setting:
-    """A recipe made ready to be measured; `home` is an empty folder on the disk that runs lie
-    on."""
+    """A recipe made ready to be measured; `home` is an empty folder on the disk of the runs."""
 
     recipe: Recipe
     workspace: Path
@@ -62,23 +60,25 @@ class Setting:
 
 
 def load(name: str, overrides: Sequence[str], home: Path, quick: bool = False) -> Setting:
-    """Read the recipe by name or path; UsageError for a method or teacher that these sections
-    cannot measure."""
+    """Read the recipe by name or path.
+
+    UsageError for a method other than alpaca, and for a teacher that an endpoint serves.
+    """
     path = find_recipe(name)
     recipe = load_recipe(path, (*overrides, *FIXED))
     if on_gpu():  # two engines share the card: our server, and the same vLLM without a server
         share = f"serve.gpu_memory_utilization={HALF * recipe.serve.gpu_memory_utilization}"
         recipe = load_recipe(path, (*overrides, *FIXED, share))
     setting = Setting(recipe, find_workspace(path.parent), home, quick)
-    if setting.recipe.method.name != "alpaca":
+    if recipe.method.name != "alpaca":
         raise UsageError(
-            f"{name}: expected the method alpaca, found {setting.recipe.method.name}.",
+            f"{name}: expected the method alpaca, found {recipe.method.name}.",
             "Try: --recipe nano",
         )
     if setting.teacher.endpoint:
         raise UsageError(
-            f"{setting.teacher.name}: served at {setting.teacher.endpoint}, but vLLM must also "
-            "be run on it without a server.",
+            f"{setting.teacher.name}: served at {setting.teacher.endpoint}, "
+            "but vLLM must also be run on it without a server.",
             "Name a teacher that is a directory on this disk: --set models.teacher=NAME",
         )
     return setting

@@ -1,36 +1,36 @@
-"""Section a: output tokens per second of `generate` against the same prompts given to the same vLLM
-all at once.
+"""Section a: output tokens per second of `generate` beside vLLM alone on the same prompts.
 
-Three contestants, the same N prompts, repeated in alternating order; ratios are taken within a
-repetition, then the median:
+Three ways, the same N prompts, repeated in alternating order; ratios are taken within a repetition,
+then the median:
 
     at once        vllm.LLM.generate with all N prompts, no server, nothing written
-    teacher only   our scheduler, client, server and store; the encoder is replaced by random unit vectors, which costs nothing
+    teacher only   our scheduler, client, server and store; in place of the encoder random
+                   unit vectors, which cost nothing
     generate       the same with the real encoder: the whole of `generate`
 
 The clock of the scheduler runs from its first prompt to the commit of episode N; seeds are embedded
 and models loaded before. Exactly N episodes are played: prompts of later episodes, which the
-scheduler launches ahead, are held back and never reach the server, so that all contestants do the
-same work, including the slow end when the batch is no longer full.
+scheduler launches ahead, are held back and never reach the server, so that all ways do the same
+work, including the slow end when the batch is no longer full.
 """
 
 import asyncio
 import contextlib
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from benchmarks.at_once import Arrivals, AtOnce, loaded
+from benchmarks.at_once import Arrivals, loaded
 from benchmarks.setting import Setting, note
 from localinstruct.curate.embeddings import Encoder, LocalEncoder
 from localinstruct.generation.scheduler import Commit, Scheduler
 from localinstruct.generation.stage import make_gate, make_job
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
-from localinstruct.records import Completion, Message, Prompt
+from localinstruct.records import Completion, JsonObject, Message, Prompt
 from localinstruct.store.run import Run, open_run
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import Connect
@@ -41,12 +41,14 @@ if TYPE_CHECKING:
 EPISODES, QUICK_EPISODES = 192, 64
 REPETITIONS = 3
 WARM_UP = 16
+"""Episodes played before anything is measured."""
 AT_ONCE, TEACHER_ONLY, GENERATE = "at once", "teacher only", "generate"
 ENDLESS = 10**9
+"""Rows that no run reaches."""
 
 
 class Enough(Exception):
-    """The last episode wanted was committed."""
+    """Raised when the last episode to be measured was committed."""
 
 
 class RandomEncoder:
@@ -81,31 +83,26 @@ class Finite:
         return await self._teacher.complete(prompt)
 
 
-def measure(setting: Setting, connect: Connect) -> dict[str, Any]:
+def measure(setting: Setting, connect: Connect) -> JsonObject:
     """All repetitions and their summary, as plain JSON values."""
     episodes, repetitions = (QUICK_EPISODES, 1) if setting.quick else (EPISODES, REPETITIONS)
     note("a: loading the encoder, and vLLM a second time, without a server")
     encoder = LocalEncoder(setting.encoder)
     encoder.encode([seed.instruction for seed in setting.seeds])
     with loaded(setting) as engine:
-        prompts = _scheduler(setting, connect, RandomEncoder(), WARM_UP, "warm-up")["prompts"]
+        _, prompts = _scheduler(setting, connect, RandomEncoder(), WARM_UP, "warm-up")
         engine.generate(prompts, setting.recipe.sampling)
-        runs = []
+        runs: list[JsonObject] = []
         for repetition in range(repetitions):
-            prompts = []
-            order = (
-                [GENERATE, AT_ONCE, TEACHER_ONLY]
-                if repetition % 2 == 0
-                else [TEACHER_ONLY, AT_ONCE, GENERATE]
-            )
-            for who in order:
-                run = _one(who, setting, connect, engine, encoder, episodes, prompts)
-                prompts = run.pop("prompts")
-                runs.append({"who": who, "repetition": repetition, **run})
-                note(
-                    f"a: {who}: {run['tokens']:,} tokens in {run['seconds']:.1f} s, "
-                    f"{run['tokens_per_second']:,.0f} tokens/s"
-                )
+            for way in _turns(repetition):
+                # `at once` is never first: it gets the prompts that the first way sent.
+                if way == AT_ONCE:
+                    speed = figures(*engine.generate(prompts, setting.recipe.sampling))
+                else:
+                    embedder = encoder if way == GENERATE else RandomEncoder()
+                    speed, prompts = _scheduler(setting, connect, embedder, episodes, way)
+                runs.append({"who": way, "repetition": repetition, **speed})
+                _note_speed(way, speed)
     settings = {
         "prompts": len(prompts),
         "max_num_seqs": setting.recipe.serve.max_num_seqs,
@@ -114,41 +111,34 @@ def measure(setting: Setting, connect: Connect) -> dict[str, Any]:
     return {**settings, "runs": runs, "summary": summary(runs)}
 
 
-def _one(
-    who: str,
-    setting: Setting,
-    connect: Connect,
-    engine: AtOnce,
-    encoder: Encoder,
-    episodes: int,
-    prompts: list[Prompt],
-) -> dict[str, Any]:
-    if who == AT_ONCE:
-        seconds, arrivals = engine.generate(prompts, setting.recipe.sampling)
-        return {**figures(seconds, arrivals), "prompts": prompts}
-    return _scheduler(
-        setting, connect, encoder if who == GENERATE else RandomEncoder(), episodes, who
-    )
+def _turns(repetition: int) -> tuple[str, str, str]:
+    """Ways in the order of their turns, which alternates."""
+    if repetition % 2:
+        return TEACHER_ONLY, AT_ONCE, GENERATE
+    return GENERATE, AT_ONCE, TEACHER_ONLY
+
+
+def _note_speed(way: str, speed: JsonObject) -> None:
+    total = f"{speed['tokens']:,} tokens in {speed['seconds']:.1f} s"
+    note(f"a: {way}: {total}, {speed['tokens_per_second']:,.0f} tokens/s")
 
 
 def _scheduler(
     setting: Setting, connect: Connect, encoder: Encoder, episodes: int, name: str
-) -> dict[str, Any]:
-    """Play `episodes` episodes in a new run; figures, and the prompts that were asked."""
+) -> tuple[JsonObject, list[Prompt]]:
+    """Play `episodes` episodes in a new run; its figures, and the prompts that were sent."""
+    prefix = f"{name.replace(' ', '-')}-"
     with (
-        TemporaryDirectory(dir=setting.home, prefix=f"{name.replace(' ', '-')}-") as folder,
+        TemporaryDirectory(dir=setting.home, prefix=prefix) as folder,
         open_run(Path(folder)) as run,
     ):
         seconds = asyncio.run(_play(setting, run, connect, encoder, episodes))
         prompts = [_prompt(data) for _, _, _, data, _ in run.completion_log()]
-        return {
-            **figures(seconds, run.completion_usage()[1]),
-            "kept": run.count_kept(),
-            "prompts": prompts,
-        }
+        _, usage = run.completion_usage()
+        return {**figures(seconds, usage), "kept": run.count_kept()}, prompts
 
 
-def _prompt(data: dict[str, Any]) -> Prompt:
+def _prompt(data: JsonObject) -> Prompt:
     """A prompt as it was before the completion log made JSON of it."""
     messages = tuple(Message(**message) for message in data["messages"])
     return Prompt(**{**data, "stop": tuple(data["stop"]), "messages": messages})
@@ -160,14 +150,9 @@ async def _play(
     recipe = endless(setting.recipe)
     job = make_job(recipe, setting.seeds, "")
     client = connect(setting.teacher.name, recipe.sampling)
-    scheduler = Scheduler(
-        job,
-        run,
-        Finite(client, episodes * setting.prompts_per_episode),
-        encoder,
-        make_gate(job.novelty, job.seeds, encoder, Silent()),
-        _stop_after(episodes),
-    )
+    teacher = Finite(client, episodes * setting.prompts_per_episode)
+    gate = make_gate(job.novelty, job.seeds, encoder, Silent())
+    scheduler = Scheduler(job, run, teacher, encoder, gate, _stop_after(episodes))
     began = time.monotonic()
     with contextlib.suppress(Enough):
         await scheduler.work()
@@ -178,12 +163,11 @@ async def _play(
 
 def endless(recipe: Recipe) -> Recipe:
     """The recipe with a target that is never reached."""
-    return recipe.model_copy(
-        update={"generate": recipe.generate.model_copy(update={"target": ENDLESS})}
-    )
+    generate = recipe.generate.model_copy(update={"target": ENDLESS})
+    return recipe.model_copy(update={"generate": generate})
 
 
-def _stop_after(episodes: int) -> Any:
+def _stop_after(episodes: int) -> Callable[[Commit], None]:
     left = iter(range(episodes - 1, -1, -1))
 
     def on_commit(_: Commit) -> None:
@@ -193,9 +177,11 @@ def _stop_after(episodes: int) -> Any:
     return on_commit
 
 
-def figures(seconds: float, arrivals: Arrivals) -> dict[str, Any]:
-    """Tokens per second of the whole, and of its middle: between the arrivals of a quarter and of
-    three quarters."""
+def figures(seconds: float, arrivals: Arrivals) -> JsonObject:
+    """Tokens per second of the whole and of its middle half.
+
+    The middle lies between the arrivals of a quarter and of three quarters of the prompts.
+    """
     tokens = sum(count for _, count in arrivals)
     first, last = len(arrivals) // 4, 3 * len(arrivals) // 4
     span = arrivals[last][0] - arrivals[first][0]
@@ -208,30 +194,19 @@ def figures(seconds: float, arrivals: Arrivals) -> dict[str, Any]:
     }
 
 
-def summary(runs: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Per contestant the median, lowest and highest speed, and the same of its ratio to `at once`
-    in the same repetition."""
+def summary(runs: Sequence[JsonObject]) -> dict[str, dict[str, list[float]]]:
+    """Way -> median, lowest and highest speed and ratios to `at once` in the same repetition."""
+    speed, middle = "tokens_per_second", "middle_tokens_per_second"
     base = {run["repetition"]: run for run in runs if run["who"] == AT_ONCE}
-    result: dict[str, Any] = {}
-    for who in (AT_ONCE, TEACHER_ONLY, GENERATE):
-        own = [run for run in runs if run["who"] == who]
-        result[who] = {
-            "tokens_per_second": spread([run["tokens_per_second"] for run in own]),
-            "ratio": spread(
-                [
-                    run["tokens_per_second"] / base[run["repetition"]]["tokens_per_second"]
-                    for run in own
-                ]
-            ),
-            "middle_ratio": spread(
-                [_middle(run) / _middle(base[run["repetition"]]) for run in own]
-            ),
+    result: dict[str, dict[str, list[float]]] = {}
+    for way in (AT_ONCE, TEACHER_ONLY, GENERATE):
+        pairs = [(run, base[run["repetition"]]) for run in runs if run["who"] == way]
+        result[way] = {
+            "tokens_per_second": spread([run[speed] for run, _ in pairs]),
+            "ratio": spread([run[speed] / peer[speed] for run, peer in pairs]),
+            "middle_ratio": spread([run[middle] / peer[middle] for run, peer in pairs]),
         }
     return result
-
-
-def _middle(run: dict[str, Any]) -> float:
-    return float(run["middle_tokens_per_second"])
 
 
 def spread(values: Sequence[float]) -> list[float]:

@@ -1,13 +1,12 @@
-"""Section d: how fast rows are trained on, against a padded `transformers.Trainer` loop as Alpaca's
-train.py sets it up.
+"""Section d: trained tokens per second beside a padded Trainer loop with Alpaca's settings.
 
-Same model, same token ids and labels, same 128 rows per step, 4 on the device at once; the loop is
-written anew from its description: random order, padding to the longest row of a small batch, plain
-logits and loss. Like is compared with like: all weights with all weights, and the recipe's LoRA
-adapter with the same adapter of PEFT in the loop. Rows are random ids whose lengths are drawn as
-Alpaca's are reported: about 127 tokens on average, 98 % within 256. The clock runs from the first
-step to the last; our checkpoint is inside, loading is not. Not compared: what is learnt (the tests
-hold the losses equal).
+The loop is a `transformers.Trainer` as Alpaca's train.py sets it up. Same model, same token ids and
+labels, same 128 rows per step, 4 on the device at once; the loop is written anew from its
+description: random order, padding to the longest row of a small batch, plain logits and loss. Like
+is compared with like: all weights with all weights, and the recipe's LoRA adapter with the same
+adapter of PEFT in the loop. Rows are random ids whose lengths are drawn as Alpaca's are reported:
+about 127 tokens on average, 98 % within 256. The clock runs from the first step to the last; our
+checkpoint is inside, loading is not. Not compared: what is learnt (tests hold the losses equal).
 """
 
 import math
@@ -17,16 +16,20 @@ from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING
 
 from benchmarks.setting import Setting, note
 from localinstruct.models.catalog import checked, load_catalog
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
+from localinstruct.records import JsonObject
 from localinstruct.templates import IGNORED, Encoded
 from localinstruct.training import choices, modes, student, trainers
 from localinstruct.training.best import Best
 from localinstruct.training.watch import Watch
+
+if TYPE_CHECKING:
+    from transformers import Trainer
 
 LOOP, FULL = "padded Trainer loop, all weights", "ours, all weights"
 LORA_LOOP, LORA = "padded Trainer loop, LoRA", "ours, LoRA"
@@ -35,20 +38,20 @@ PEERS = {LOOP: LOOP, FULL: LOOP, LORA_LOOP: LORA_LOOP, LORA: LORA_LOOP}
 ROWS, QUICK_ROWS, REPETITIONS = 384, 128, 3
 BATCH, ON_DEVICE = 128, 4
 MIDDLE, SPREAD = 4.774, 0.375
-"""Mean and deviation of the logarithm of a row's tokens: exp(4.774 + 0.375² / 2) = 127, and 98 %
-below 256."""
+"""Mean and deviation of the logarithm of a row's tokens.
+
+Mean exp(4.774 + 0.375² / 2) = 127 tokens, and 98 % below 256.
+"""
 PROMPT = 0.55
 """Share of a row's tokens that is prompt, and not learnt."""
 
 
-def measure(setting: Setting) -> dict[str, Any]:
-    """Tokens per second of each way, its ratio to its loop within a repetition, as plain JSON
-    values."""
+def measure(setting: Setting) -> JsonObject:
+    """Tokens per second of each way and its ratio to its loop, as plain JSON values."""
     spec = load_catalog(setting.workspace).get(setting.recipe.models.student)
     folder = checked(spec)
-    rows = lengths_of_alpaca(
-        QUICK_ROWS if setting.quick else ROWS, student.load_tokenizer(folder).vocab_size
-    )
+    count = QUICK_ROWS if setting.quick else ROWS
+    rows = lengths_of_alpaca(count, student.load_tokenizer(folder).vocab_size)
     tokens = sum(row.length for row in rows)
     ways: dict[str, Callable[[Path], float]] = {
         LOOP: lambda home: _loop(setting.recipe, folder, rows, home, "full"),
@@ -74,24 +77,22 @@ def measure(setting: Setting) -> dict[str, Any]:
 def lengths_of_alpaca(count: int, vocabulary: int) -> list[Encoded]:
     """Rows of random ids, as long as Alpaca's."""
     draw = Random(1)
-    made = []
+    rows = []
     for _ in range(count):
         length = min(512, max(16, round(draw.lognormvariate(MIDDLE, SPREAD))))
         ids = [draw.randrange(vocabulary) for _ in range(length)]
         border = math.ceil(PROMPT * length)
-        made.append(Encoded(ids, [IGNORED] * border + ids[border:]))
-    return made
+        rows.append(Encoded(ids, [IGNORED] * border + ids[border:]))
+    return rows
 
 
 def padding(rows: list[Encoded]) -> float:
     """Share of the loop's positions that hold no token."""
     lengths = [row.length for row in rows]
     Random(2).shuffle(lengths)
-    held = sum(
-        ON_DEVICE * max(lengths[start : start + ON_DEVICE])
-        for start in range(0, len(lengths), ON_DEVICE)
-    )
-    return 1 - sum(lengths) / held
+    starts = range(0, len(lengths), ON_DEVICE)
+    positions = sum(ON_DEVICE * max(lengths[start : start + ON_DEVICE]) for start in starts)
+    return 1 - sum(lengths) / positions
 
 
 def summary(speeds: dict[str, list[float]]) -> dict[str, dict[str, list[float]]]:
@@ -101,12 +102,12 @@ def summary(speeds: dict[str, list[float]]) -> dict[str, dict[str, list[float]]]
         return [statistics.median(values), min(values), max(values)]
 
     ratios = {
-        name: [mine / loop for mine, loop in zip(found, speeds[PEERS[name]], strict=True)]
-        for name, found in speeds.items()
+        name: [mine / loop for mine, loop in zip(own, speeds[PEERS[name]], strict=True)]
+        for name, own in speeds.items()
     }
     return {
-        name: {"tokens_per_second": spread(found), "ratio": spread(ratios[name])}
-        for name, found in speeds.items()
+        name: {"tokens_per_second": spread(own), "ratio": spread(ratios[name])}
+        for name, own in speeds.items()
     }
 
 
@@ -171,22 +172,22 @@ def _loop(recipe: Recipe, folder: Path, rows: list[Encoded], home: Path, mode: s
         return _timed(trainer)
 
 
-def _silence(trainer: Any) -> None:
+def _silence(trainer: "Trainer") -> None:
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)
 
 
-def _timed(trainer: Any) -> float:
+def _timed(trainer: "Trainer") -> float:
     """Seconds from the first step's begin to the training's end."""
     from transformers import TrainerCallback
 
     clock: dict[str, float] = {}
 
     class Clock(TrainerCallback):
-        """Notes when the steps begin."""
+        """A callback that notes when the steps begin."""
 
-        def on_step_begin(self, *_: Any, **__: Any) -> None:
+        def on_step_begin(self, *_: object, **__: object) -> None:
             clock.setdefault("began", time.perf_counter())
 
     trainer.add_callback(Clock())

@@ -1,5 +1,7 @@
-"""The benchmark measures what it says, and its published tables are those of a stored run. No
-timing is asserted."""
+"""The benchmark measures what it says, and its published tables are those of a stored run.
+
+No timing is asserted.
+"""
 
 import asyncio
 import json
@@ -30,7 +32,7 @@ from benchmarks.setting import Setting, load
 from localinstruct.curate.rouge import words
 from localinstruct.errors import UsageError
 from localinstruct.progress import Silent
-from localinstruct.records import Completion, Prompt
+from localinstruct.records import Completion, JsonObject, Prompt
 from localinstruct.teacher import Serve, vllm
 from localinstruct.teacher.vllm import Server, vllm_command
 from tests.support.scripted import HashEncoder, ScriptedTeacher
@@ -50,7 +52,7 @@ def setting(tmp_path: Path) -> Setting:
     return load("nano", ("method.alpaca.prompt=alpaca", "serve.max_num_seqs=4"), tmp_path)
 
 
-def stored(**changes: Any) -> dict[str, Any]:
+def stored(**changes: object) -> JsonObject:
     """A document with numbers that are easy to check."""
     runs = [
         {
@@ -131,7 +133,6 @@ def stored(**changes: Any) -> dict[str, Any]:
 
 
 # -- ROUGE-L
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_rouge_of_cases_counted_by_hand() -> None:
@@ -173,23 +174,22 @@ def test_the_pool_of_processes_gives_the_same_scores() -> None:
 
 
 # -- section a
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_exactly_the_wanted_episodes_reach_the_teacher(setting: Setting) -> None:
     teachers: list[Closable] = []
 
-    def connect(*_: Any) -> Any:
+    def connect(*_: object) -> Any:
         teachers.append(Closable())
         return teachers[-1]
 
-    figures = throughput._scheduler(setting, connect, HashEncoder(), 11, "some name")
-    again = throughput._scheduler(setting, connect, throughput.RandomEncoder(), 11, "some name")
+    figures, prompts = throughput._scheduler(setting, connect, HashEncoder(), 11, "some name")
+    again, same_prompts = throughput._scheduler(
+        setting, connect, throughput.RandomEncoder(), 11, "some name"
+    )
     assert [teacher.asked for teacher in teachers] == [11, 11]
-    assert len(figures["prompts"]) == 11
-    assert (
-        figures["prompts"] == again["prompts"]
-    )  # whatever was kept, so that all contestants get the same
+    assert len(prompts) == 11
+    assert prompts == same_prompts  # whatever was kept, so that all ways get the same
     assert figures["tokens"] == again["tokens"] > 0
     assert again["kept"] >= figures["kept"] > 11
     assert list(setting.home.iterdir()) == []
@@ -209,9 +209,8 @@ def test_figures_count_the_whole_and_the_middle() -> None:
     figures = throughput.figures(16.0, arrivals)
     assert figures["tokens"] == 800
     assert figures["tokens_per_second"] == 50.0
-    assert (
-        figures["middle_tokens_per_second"] == 100.0
-    )  # from arrival 2 to arrival 6: 400 tokens in 4 s
+    # From arrival 2 to arrival 6: 400 tokens in 4 s.
+    assert figures["middle_tokens_per_second"] == 100.0
 
 
 def test_ratios_are_taken_within_a_repetition() -> None:
@@ -270,7 +269,6 @@ def test_on_few_cores_the_engine_computes_itself(
 
 
 # -- section b
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_the_loop_is_alpacas(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,8 +320,8 @@ def test_both_ways_get_the_same_prompts(setting: Setting, monkeypatch: pytest.Mo
     )
     noting: Any = Noting()
     asyncio.run(alpaca_loop.generate(setting, noting, 40, 60.0))
-    played = throughput._scheduler(setting, lambda *_: Closable(), HashEncoder(), 5, "x")  # type: ignore[arg-type, return-value]
-    assert noting.prompts[:5] == played["prompts"]
+    _, played = throughput._scheduler(setting, lambda *_: Closable(), HashEncoder(), 5, "x")  # type: ignore[arg-type, return-value]
+    assert noting.prompts[:5] == played
 
 
 def test_generate_runs_to_its_natural_end(setting: Setting) -> None:
@@ -335,7 +333,6 @@ def test_generate_runs_to_its_natural_end(setting: Setting) -> None:
 
 
 # -- section c
-# --------------------------------------------------------------------------------------------------------
 
 
 def test_texts_come_from_the_file_that_is_named_or_from_the_grammar(
@@ -360,7 +357,6 @@ def test_texts_come_from_the_file_that_is_named_or_from_the_grammar(
 
 
 # -- results
-# ----------------------------------------------------------------------------------------------------------
 
 
 def test_the_published_tables_are_those_of_a_stored_run() -> None:
@@ -426,7 +422,6 @@ def test_names_in_the_picture_do_not_touch() -> None:
 
 
 # -- command line
-# -----------------------------------------------------------------------------------------------------
 
 
 def test_a_partial_run_is_not_published(
@@ -490,11 +485,13 @@ def test_a_section_measured_later_says_so_and_is_added_only_to_the_same_machine(
             results.added(stored(), other, command.SECTIONS.values())
 
 
-def test_both_contestants_train_in_both_modes(
+def test_both_ways_train_in_both_modes(
     setting: Setting, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """On a student of a few thousand parameters, one step: the clock runs in each, and the loop's
-    adapter is the recipe's."""
+    """One step of a student of a few thousand parameters in each way and mode.
+
+    The clock runs in each, and the loop's adapter is the recipe's.
+    """
     monkeypatch.setattr(training, "BATCH", 8)
     folder, seen = save_student(tmp_path / "tiny", byte_level()), []
     honest = training._timed
@@ -503,10 +500,10 @@ def test_both_contestants_train_in_both_modes(
     )
     rows = training.lengths_of_alpaca(8, 300)
     rows = [training.Encoded(row.input_ids[:200], row.labels[:200]) for row in rows]
-    for contestant in (training._loop, training._ours):
+    for way in (training._loop, training._ours):
         for mode in ("full", "lora"):
-            (home := tmp_path / f"{contestant.__name__}-{mode}").mkdir()
-            assert contestant(setting.recipe, folder, rows, home, mode) > 0
+            (home := tmp_path / f"{way.__name__}-{mode}").mkdir()
+            assert way(setting.recipe, folder, rows, home, mode) > 0
     learnt = [
         sum(p.numel() for p in trainer.model.parameters() if p.requires_grad) for trainer in seen
     ]

@@ -1,5 +1,7 @@
-"""The documentation cannot lie: generated pages equal the code, the tree equals the folders,
-commands exist."""
+"""The documentation cannot lie.
+
+Generated pages equal the code, the tree equals the folders, commands exist.
+"""
 
 import re
 import shlex
