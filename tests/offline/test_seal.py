@@ -164,11 +164,11 @@ except seal.SealError as problem: print(problem.message); sys.exit(problem.exit_
     assert "sealed" not in done.stdout
 
 
-def test_where_no_rung_works_it_stops_with_reasons_and_remedies() -> None:
+def test_where_no_backend_works_it_stops_with_reasons_and_remedies() -> None:
     code = f"""{ENTER}
 import dataclasses
 refuse = lambda: "not here"
-backends.BACKENDS = tuple(dataclasses.replace(rung, enter=refuse) for rung in backends.BACKENDS)
+backends.BACKENDS = tuple(dataclasses.replace(backend, enter=refuse) for backend in backends.BACKENDS)
 try: seal.enter()
 except seal.SealError as problem: print(problem.message, problem.hint, sep="\\n")
 """
@@ -188,11 +188,11 @@ kernel.own_namespaces()
 kernel.forbid_new_privileges()
 seccomp.install(seccomp.WITH_LOOPBACK)
 found = seal.enter()
-print(json.dumps([found.sealed, found.rung, list(found.refused), list(found.lacks)]))
+print(json.dumps([found.sealed, found.backend, list(found.refused), list(found.lacks)]))
 """
-    sealed, rung, refused, lacks = json.loads(output(code))
+    sealed, backend, refused, lacks = json.loads(output(code))
     assert sealed is True
-    assert rung.startswith("network stack with only loopback")
+    assert backend.startswith("network stack with only loopback")
     assert "Operation not permitted" in refused[0]
     assert lacks == ["an interface that whoever made this network stack adds to it later"]
 
@@ -209,7 +209,7 @@ print(json.dumps([found.sealed, before["user"] == kernel.namespaces()["user"], b
     assert json.loads(output(code)) == [True, True, False]
 
 
-def test_socketless_rung_says_what_it_is_and_lets_nothing_but_unix_sockets_be_made() -> None:
+def test_socketless_backend_says_what_it_is_and_lets_nothing_but_unix_sockets_be_made() -> None:
     code = f"""{ENTER}
 backends.BACKENDS = backends.BACKENDS[-1:]
 kernel.open_doors = lambda: []
@@ -230,7 +230,7 @@ print(json.dumps([found.sealed, found.headline, made(socket.AF_INET), made(socke
     assert wrong == []
 
 
-def test_socketless_rung_is_not_taken_where_loopback_is_needed() -> None:
+def test_socketless_backend_is_not_taken_where_loopback_is_needed() -> None:
     code = f"""{ENTER}
 backends.BACKENDS = backends.BACKENDS[-1:]
 try: seal.enter()
@@ -444,11 +444,11 @@ refuse = lambda: "not here"
 import dataclasses
 backends.BACKENDS = tuple(dataclasses.replace(r, enter=refuse) if "own" in r.name else r for r in backends.BACKENDS)
 found = seal.enter()
-print(json.dumps([found.sealed, found.rung, os.environ[backends.INSIDE_BUBBLEWRAP], kernel.interfaces()]))
+print(json.dumps([found.sealed, found.backend, os.environ[backends.INSIDE_BUBBLEWRAP], kernel.interfaces()]))
 """
-    sealed, rung, inside, interfaces = json.loads(output(code))
+    sealed, backend, inside, interfaces = json.loads(output(code))
     assert (sealed, inside, interfaces) == (True, "1", ["lo"])
-    assert rung.startswith("network stack with only loopback")
+    assert backend.startswith("network stack with only loopback")
 
 
 def test_systemd_unit_names_what_it_holds() -> None:

@@ -90,7 +90,7 @@ def test_control_without_the_seal_the_neighbour_is_robbed_and_the_packet_arrives
 @needs_landlock
 def test_given_network_stack_keeps_out_of_the_processes_beside_it() -> None:
     sealed, found = beside(
-        f"found = seal.enter()\nprint(json.dumps([found.sealed, found.rung]))\n{EVERYTHING}"
+        f"found = seal.enter()\nprint(json.dumps([found.sealed, found.backend]))\n{EVERYTHING}"
     )
     assert sealed == [True, "network stack with only loopback, given by whoever started us"]
     assert isinstance(found, dict)
