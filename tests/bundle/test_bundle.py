@@ -182,8 +182,7 @@ def test_verify_some_parts(packed: Path) -> None:
         verify(packed.parent, Silent())
 
 
-# -- conflicts, places, models.yaml
-# ------------------------------------------------------------------------------------
+# -- conflicts, places, models.yaml ---------------------------------------------------------------
 
 
 def test_what_is_in_the_way_is_named_before_anything_is_copied(
@@ -307,8 +306,7 @@ def test_unsafe_models_are_refused_over_there(tmp_path: Path) -> None:
     assert not (tmp_path / "there" / "models").exists()
 
 
-# -- packing
-# -----------------------------------------------------------------------------------------------------------
+# -- packing --------------------------------------------------------------------------------------
 
 
 def test_packing_needs_an_empty_folder_and_leaves_others_alone(
@@ -546,8 +544,7 @@ def test_sizes_and_media() -> None:
             part_size(medium, size)
 
 
-# -- wheels
-# ------------------------------------------------------------------------------------------------------------
+# -- wheels ---------------------------------------------------------------------------------------
 
 
 def test_the_wheelhouse_installs_without_an_index(packed: Path, tmp_path: Path) -> None:
@@ -631,8 +628,7 @@ def test_a_file_where_the_workspace_should_be_is_a_sentence(packed: Path, tmp_pa
     assert not (tmp_path / "nowhere").exists()
 
 
-# -- papers
-# ------------------------------------------------------------------------------------------------------------
+# -- papers ---------------------------------------------------------------------------------------
 
 
 def test_the_bill_of_materials(packed: Path) -> None:
@@ -692,8 +688,7 @@ def test_names_fit_fat_and_discs(packed: Path) -> None:
     assert all(len(path.stem) <= 8 for path in packed.glob("part*.bin"))
 
 
-# -- signatures
-# --------------------------------------------------------------------------------------------------------
+# -- signatures -----------------------------------------------------------------------------------
 
 
 def test_signature_good_other_bad_none(source: Path, tmp_path: Path) -> None:
