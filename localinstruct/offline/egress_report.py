@@ -3,8 +3,9 @@
 egress.json is signed (`signing`) and names every file of dataset, student and evaluation by its
 SHA-256, so the statement "nothing left" is tied to exactly these bytes; the digest over the
 dataset's files is the one that the store keeps as the product of the stage `dataset`. egress.txt
-says it in words and can be made again from egress.json: `verify` compares the two, so a change of
-the words in `render` needs a new FORMAT. `verify` needs no network and nothing but these files.
+says it in words and can be made again from egress.json: `verify` compares the two, so the words of
+`render` stay as they are for every report of this FORMAT. `verify` needs no network and nothing but
+these files.
 """
 
 import contextlib
