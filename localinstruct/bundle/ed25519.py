@@ -1,11 +1,10 @@
-"""Check who made a localinstruct bundle: Ed25519 (RFC 8032), verification only. Python 3.8 or
-newer, nothing to install.
+"""SIGNATURE.py: check who made a localinstruct bundle, by Ed25519 (RFC 8032).
 
     python3 -I SIGNATURE.py PUBLIC.pem [FOLDER]
 
-Exit code 0: MANIFEST.sig was made over this MANIFEST.json with the private half of the key. 1: it
-was not, or is missing. 2: nothing could be checked. The same question for OpenSSL 3, whose answer
-must be the same:
+Python 3.8 or newer, nothing to install. Exit code 0: MANIFEST.sig was made over this MANIFEST.json
+with the private half of the key. 1: it was not, or is missing. 2: nothing could be checked. OpenSSL
+3 must give the same answer:
 
     openssl pkeyutl -verify -pubin -inkey PUBLIC.pem -rawin -in MANIFEST.json -sigfile MANIFEST.sig
 
@@ -45,10 +44,11 @@ def point(y: int, odd: int) -> Point:
     return (x, y, 1, x * y % P)
 
 
-def add(one: Point, two: Point) -> Point:
+def add(left: Point, right: Point) -> Point:
     """The sum of two points."""
-    a, b = (one[1] - one[0]) * (two[1] - two[0]) % P, (one[1] + one[0]) * (two[1] + two[0]) % P
-    c, d = 2 * one[3] * two[3] * D % P, 2 * one[2] * two[2] % P
+    (x1, y1, z1, t1), (x2, y2, z2, t2) = left, right
+    a, b = (y1 - x1) * (y2 - x2) % P, (y1 + x1) * (y2 + x2) % P
+    c, d = 2 * t1 * t2 * D % P, 2 * z1 * z2 % P
     e, f, g, h = b - a, d - c, d + c, b + a
     return (e * f % P, g * h % P, f * g % P, e * h % P)
 
@@ -63,7 +63,7 @@ def times(number: int, factor: Point) -> Point:
 
 
 def encode(any_point: Point) -> bytes:
-    """The 32 bytes of a point: y, and the parity of x in the highest bit."""
+    """Encode a point in 32 bytes: y, and the parity of x in the highest bit."""
     inverse = pow(any_point[2], P - 2, P)
     x, y = any_point[0] * inverse % P, any_point[1] * inverse % P
     return (y | (x & 1) << 255).to_bytes(32, "little")
@@ -73,8 +73,7 @@ BASE = point(4 * pow(5, P - 2, P) % P, 0)
 
 
 def signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether `signature` (64 bytes) over `message` was made with the private half of `key` (32
-    bytes)."""
+    """Check a signature (64 bytes) over `message` against the public `key` (32 bytes)."""
     s = int.from_bytes(signature[32:], "little")
     if len(key) != 32 or len(signature) != 64 or s >= ORDER:
         return False
@@ -89,9 +88,8 @@ def signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
 
 def read_key(pem: bytes) -> bytes:
     """The 32 bytes of an Ed25519 public key in PEM; ValueError for anything else."""
-    match = re.fullmatch(
-        rb"\s*-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*", pem
-    )
+    begin, end = rb"\s*-----BEGIN PUBLIC KEY-----", rb"-----END PUBLIC KEY-----\s*"
+    match = re.fullmatch(begin + rb"([A-Za-z0-9+/=\s]+)" + end, pem)
     der = base64.b64decode(b"".join(match.group(1).split()), validate=True) if match else b""
     if len(der) != 44 or der[:12] != KEY_PREFIX:
         raise ValueError("expected an Ed25519 public key in PEM (-----BEGIN PUBLIC KEY-----)")
@@ -99,14 +97,12 @@ def read_key(pem: bytes) -> bytes:
 
 
 def fingerprint(key: bytes) -> str:
-    """SHA-256 of the key in DER, as `openssl pkey -pubin -in KEY -outform DER | sha256sum` prints
-    it."""
+    """SHA-256 of the key in DER: `openssl pkey -pubin -in KEY -outform DER | sha256sum`."""
     return hashlib.sha256(KEY_PREFIX + key).hexdigest()
 
 
 def signature_problem(folder: Path, key: bytes, message: bytes) -> str:
-    """Why MANIFEST.sig in `folder` is not a signature over `message` by the owner of `key`, or
-    ''."""
+    """Reason why MANIFEST.sig in `folder` does not prove that `key` signed `message`, or ''."""
     path = folder / SIGNATURE
     if path.is_symlink() or not path.is_file():
         return "missing, so the key proves nothing"
@@ -116,7 +112,7 @@ def signature_problem(folder: Path, key: bytes, message: bytes) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    """The command."""
+    """Check the bundle that the command line names, and print who signed it; the exit code."""
     say = sys.stdout.write
     if len(arguments) not in (1, 2):
         say("Usage: python3 -I SIGNATURE.py PUBLIC.pem [FOLDER]\n")
@@ -128,12 +124,11 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError) as error:
         say(f"Nothing was checked: {error}\n")
         return 2
-    say(
-        f"BAD   {SIGNATURE}: {problem}\n"
-        if problem
-        else f"{MANIFEST} is signed by the key {fingerprint(key)}.\n"
-    )
-    return 1 if problem else 0
+    if problem:
+        say(f"BAD   {SIGNATURE}: {problem}\n")
+        return 1
+    say(f"{MANIFEST} is signed by the key {fingerprint(key)}.\n")
+    return 0
 
 
 if __name__ == "__main__":

@@ -1,5 +1,4 @@
-"""Write a bundle: the items one after another into parts that fit the medium, then the manifest
-that binds them.
+"""Write a bundle: items, one after another, into parts that fit the medium; manifest last.
 
 A part is written beside its name, synced, renamed and noted in a journal, so after a kill the same
 command goes on with the first part that is missing. Every byte is read once and hashed on its way,
@@ -7,36 +6,38 @@ for the part and for its file. The manifest comes last: a folder without one is 
 covered: files that change while they are packed, which is noticed and refused.
 """
 
-import contextlib
-import errno
 import hashlib
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct import __version__
 from localinstruct.bundle import ed25519, guard, takeout
 from localinstruct.bundle.contents import Contents, Item
 from localinstruct.bundle.journal import Journal, first_job, only_one, stamp, sync_folder
-from localinstruct.bundle.media import DEFAULT_PART_SIZE
+from localinstruct.bundle.media import DEFAULT_PART_SIZE, disk_errors
 from localinstruct.bundle.sbom import sbom
 from localinstruct.bundle.signing import load_private, public_of, sign
-from localinstruct.bundle.stream import Digests, Slice, changed, layout, ranges_of, read_slice
+from localinstruct.bundle.stream import Digests, Slice, change_error, layout, ranges_of, read_slice
 from localinstruct.errors import BundleError
 from localinstruct.progress import Progress
-from localinstruct.records import digest
+from localinstruct.records import JsonObject, digest
 from localinstruct.store.durable import sha256
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 JOURNAL = ".packing.jsonl"
 MARGIN = 16 * 2**20
 """Bytes kept free beside what the parts need."""
 PROGRAMS = {"VERIFY.py": guard, "SIGNATURE.py": ed25519, "UNPACK.py": takeout}
-"""What lies beside the parts and runs without being installed."""
-README = """This folder is a localinstruct bundle: models, software or results in parts, for a machine without network.
+"""Programs that lie beside the parts and run without being installed."""
+README = """This folder is a localinstruct bundle: models, software or results in parts, for a
+machine without network.
 
 Check it (Python 3.8 or newer, reads only):     python3 -I VERIFY.py
 Check who made it, with a key you trust:        python3 -I SIGNATURE.py PUBLIC.pem
@@ -45,14 +46,16 @@ Take the wheels out, before anything is there:  python3 -I UNPACK.py wheelhouse 
 Bring it into a workspace:                      localinstruct bundle import . WORKSPACE
 
 Every medium carries MANIFEST.json and the small files beside it, and one or more parts.
-Without any program of ours: cat part*.bin is all files one after another, in the order and sizes of MANIFEST.json.
+Without any program of ours: cat part*.bin is all files one after another, in the order and sizes
+of MANIFEST.json.
 """
+Stamp = list[int] | list[str]
+"""State of an item when packing began: `journal.stamp` of a file, or the digest of a content."""
 
 
 @dataclass(frozen=True, slots=True)
-class Packed:
-    """A finished bundle: its folder and id, how much is in it, and the fingerprint of the key that
-    signed it, or ''."""
+class PackResult:
+    """A finished bundle: its folder and id, its size, and the fingerprint of its signer, or ''."""
 
     folder: Path
     id: str
@@ -68,62 +71,68 @@ def pack(
     progress: Progress,
     part_size: int = DEFAULT_PART_SIZE,
     key: Path | None = None,
-) -> Packed:
-    """Write a bundle into `out`, a new or empty folder or one where this job was interrupted; `key`
-    signs it.
+) -> PackResult:
+    """Write a bundle into `out`; `key` signs it.
 
-    BundleError for a folder in use for something else, too little space, a file that changed, a key
-    that is none.
+    `out` is a new or empty folder, or one where this job was interrupted. BundleError for a folder
+    in use for something else, too little space, a file that changed, a key that is none.
     """
     private = load_private(key) if key else None  # before an hour of copying, not after
-    total = sum(item.size for item in contents.items)
+    public = public_of(private) if private else b""
+    items = contents.items
+    total = sum(item.size for item in items)
     if not total:
         raise BundleError("Cannot be packed: all files are empty.")
-    if any(
-        isinstance(item.source, Path) and item.source.resolve().is_relative_to(out.resolve())
-        for item in contents.items
-    ):
+    sources = (item.source.resolve() for item in items if isinstance(item.source, Path))
+    if any(source.is_relative_to(out.resolve()) for source in sources):
         raise BundleError(f"{out}: holds files that are to be packed.", "Name a folder elsewhere.")
-    with _explained(out):
+    hint = "Finished parts stay. When the cause is gone, run the same command again."
+    with disk_errors(out, hint):
         out.mkdir(parents=True, exist_ok=True)
         with only_one(out, "packs here"):
-            signer = ed25519.fingerprint(public_of(private)) if private else ""
-            there = _finished(contents, out, part_size, public_of(private) if private else b"")
-            if there:
+            manifest = _finished(contents, out, part_size, public)
+            if manifest:
                 progress.say(f"{out} holds this very bundle already.")
-                return Packed(
-                    out, there["id"], len(there["parts"]), len(contents.items), total, signer
-                )
-            job = _job(contents, part_size)
-            _refuse_foreign(out, job)
-            journal = Journal(out / JOURNAL, job)
-            _require_space(out, total)
-            rows, parts = write_parts(contents.items, out, part_size, journal, progress)
-            manifest = _finish(contents, out, rows, parts, part_size, private)
-            (out / JOURNAL).unlink()
-            sync_folder(out)
-    return Packed(out, manifest["id"], len(parts), len(rows), total, signer)
+            else:
+                manifest = _pack(contents, out, progress, part_size, private)
+    signer = ed25519.fingerprint(public) if public else ""
+    return PackResult(out, manifest["id"], len(manifest["parts"]), len(items), total, signer)
+
+
+def _pack(
+    contents: Contents,
+    out: Path,
+    progress: Progress,
+    part_size: int,
+    private: "Ed25519PrivateKey | None",
+) -> JsonObject:
+    """Write the parts that the journal does not know, then the files beside them; the manifest."""
+    job = _job(contents, part_size)
+    _refuse_foreign(out, job)
+    journal = Journal(out / JOURNAL, job)
+    _require_space(out, sum(item.size for item in contents.items))
+    rows, parts = write_parts(contents.items, out, part_size, journal, progress)
+    manifest = _finish(contents, out, rows, parts, part_size, private)
+    (out / JOURNAL).unlink()
+    sync_folder(out)
+    return manifest
 
 
 def write_parts(
     items: Sequence[Item], out: Path, part_size: int, journal: Journal, progress: Progress
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """(files, parts) of the manifest, with every part on the disk; parts that the journal knows are
-    not written again."""
-    digests, parts, done = Digests(), [], journal.numbered("n")
+) -> tuple[list[JsonObject], list[JsonObject]]:
+    """Write every part that the journal does not know; (files, parts) of the manifest."""
+    digests, parts, finished = Digests(), [], journal.numbered("n")
     plan, stamps = layout(items, part_size), {item.path: _stamp(item) for item in items}
     written, total = 0, sum(item.size for item in items)
+
+    def tick(count: int) -> None:
+        progress.update("packing", count, total)
+
     for number, slices in enumerate(plan, start=1):
-        path, entry = out / guard.part_name(number), done.get(number)
-        if entry is None or not _still_there(path, entry):
-            entry = _write_part(
-                path,
-                number,
-                slices,
-                digests,
-                lambda count: progress.update("packing", count, total),
-                written,
-            )
+        path, entry = out / guard.part_name(number), finished.get(number)
+        if entry is None or not _is_intact(path, entry):
+            entry = _write_part(path, number, slices, digests, tick, written)
             journal.add(entry)
         digests.whole |= entry["files"]
         written += entry["size"]
@@ -132,37 +141,45 @@ def write_parts(
     for item in items:
         _settle(item, digests, stamps[item.path])
     ranges = ranges_of(plan)
-    rows = [
-        {
-            "path": item.path,
-            "size": item.size,
-            "sha256": digests.whole[item.path],
-            "licence": item.licence,
-            "source": item.origin,
-            "kind": item.kind,
-            "ranges": ranges.get(item.path, []),
-        }
-        for item in items
-    ]
+    rows = [_row(item, digests.whole[item.path], ranges.get(item.path, [])) for item in items]
     return rows, parts
 
 
-def _still_there(path: Path, entry: Mapping[str, Any]) -> bool:
-    """Whether a finished part is as it was: by its stamp, or by its digest (FAT rounds times and
-    renumbers inodes)."""
+def _row(item: Item, sha256: str, ranges: list[dict[str, int]]) -> JsonObject:
+    """The entry of an item in `files` of the manifest."""
+    return {
+        "path": item.path,
+        "size": item.size,
+        "sha256": sha256,
+        "licence": item.licence,
+        "source": item.origin,
+        "kind": item.kind,
+        "ranges": ranges,
+    }
+
+
+def _is_intact(path: Path, entry: JsonObject) -> bool:
+    """True while a finished part is as it was."""
     try:
-        return stamp(path) == entry["stamp"] or not guard.file_problem(
-            path, entry["size"], entry["sha256"]
-        )
+        if stamp(path) == entry["stamp"]:
+            return True
+        # FAT rounds times and renumbers inodes, so the digest decides.
+        return not guard.file_problem(path, entry["size"], entry["sha256"])
     except FileNotFoundError:
         return False
 
 
 def _write_part(
-    path: Path, number: int, slices: Sequence[Slice], digests: Digests, tick: Any, before: int
-) -> dict[str, Any]:
+    path: Path,
+    number: int,
+    slices: Sequence[Slice],
+    digests: Digests,
+    tick: Callable[[int], None],
+    before: int,
+) -> JsonObject:
+    """Write one part, synced; its journal entry. `tick` is called with `before` + bytes so far."""
     temporary, total, size = path.with_suffix(".tmp"), hashlib.sha256(), 0
-    known = set(digests.whole)
+    hashed_before = set(digests.whole)
     with temporary.open("wb") as target:
         for piece in slices:
             for offset, chunk in read_slice(piece):
@@ -175,7 +192,7 @@ def _write_part(
         os.fsync(target.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
-    files = {name: found for name, found in digests.whole.items() if name not in known}
+    files = {name: hex for name, hex in digests.whole.items() if name not in hashed_before}
     return {
         "n": number,
         "name": path.name,
@@ -186,32 +203,28 @@ def _write_part(
     }
 
 
-def _settle(item: Item, digests: Digests, before: list[Any]) -> None:
-    """Hash what did not pass by whole; BundleError for a file that changed or is not the one that
-    was expected."""
+def _settle(item: Item, digests: Digests, before: Stamp) -> None:
+    """Hash an item that did not pass by whole; BundleError where it changed or is another one."""
     if item.path not in digests.whole:
         total = hashlib.sha256()
         for _, chunk in read_slice(Slice(item, 0, item.size)):
             total.update(chunk)
         digests.whole[item.path] = total.hexdigest()
     if _stamp(item) != before or item.sha256 not in ("", digests.whole[item.path]):
-        raise changed(item)
+        raise change_error(item)
 
 
 def _finish(
     contents: Contents,
     out: Path,
-    rows: list[dict[str, Any]],
-    parts: list[dict[str, Any]],
+    rows: list[JsonObject],
+    parts: list[JsonObject],
     part_size: int,
-    private: Any,
-) -> dict[str, Any]:
+    private: "Ed25519PrivateKey | None",
+) -> JsonObject:
     """Write the files beside the parts, and last the manifest, which names them all."""
     created = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sides = {"SBOM.cdx.json": sbom(rows, __version__, created), "README.txt": README.encode()}
-    sides |= {f"LICENCES/{name}": text for name, text in contents.licences.items()}
-    for name, program in PROGRAMS.items():
-        sides[name] = Path(str(program.__file__)).read_bytes()
+    sides = _side_files(contents, rows, created)
     for name, content in sides.items():
         (out / name).parent.mkdir(exist_ok=True)
         _write(out / name, content)
@@ -224,23 +237,14 @@ def _finish(
         "parts": parts,
         "part_size": part_size,
         "platform": contents.platform,
-        "side": [
-            {
-                "path": name,
-                "size": len(sides[name]),
-                "sha256": hashlib.sha256(sides[name]).hexdigest(),
-            }
-            for name in sorted(sides)
-        ],
+        "side": [_side_row(name, sides[name]) for name in sorted(sides)],
     }
     manifest["id"] = guard.manifest_id(manifest)
     raw = guard.canonical(manifest)
     _, problems = guard.read_manifest(raw)
     if problems or len(raw) > guard.MAX_MANIFEST:
-        raise BundleError(
-            "This bundle would be refused: "
-            f"{'; '.join(problems[:5]) or 'its manifest is too large'}."
-        )
+        reason = "; ".join(problems[:5]) or "its manifest is too large"
+        raise BundleError(f"This bundle would be refused: {reason}.")
     (out / guard.SIGNATURE).unlink(missing_ok=True)
     if private:
         _write(out / guard.SIGNATURE, sign(raw, private))
@@ -248,81 +252,77 @@ def _finish(
     return manifest
 
 
+def _side_files(contents: Contents, rows: list[JsonObject], created: str) -> dict[str, bytes]:
+    """{name: content} of the files beside the parts, but for manifest and signature."""
+    sides = {"SBOM.cdx.json": sbom(rows, __version__, created), "README.txt": README.encode()}
+    sides |= {f"LICENCES/{name}": text for name, text in contents.licences.items()}
+    programs = {name: Path(str(program.__file__)) for name, program in PROGRAMS.items()}
+    return sides | {name: path.read_bytes() for name, path in programs.items()}
+
+
+def _side_row(name: str, content: bytes) -> JsonObject:
+    """The entry of a file in `side` of the manifest."""
+    return {"path": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
 def _job(contents: Contents, part_size: int) -> str:
     """Digest of all that shapes the parts: the same job may go on, another may not."""
     return digest([part_size, [[item.path, item.size, _stamp(item)] for item in contents.items]])
 
 
-def _stamp(item: Item) -> list[Any]:
+def _stamp(item: Item) -> Stamp:
     return [_digest(item)] if isinstance(item.source, bytes) else stamp(item.source)
 
 
-def _finished(
-    contents: Contents, out: Path, part_size: int, public: bytes
-) -> dict[str, Any] | None:
-    """The manifest of this very bundle where it is finished in `out` and signed by `public`, or
-    None."""
+def _finished(contents: Contents, out: Path, part_size: int, public: bytes) -> JsonObject | None:
+    """The manifest of this very bundle where it is finished in `out` and signed by `public`."""
     if (out / JOURNAL).exists() or not (out / guard.MANIFEST).is_file():
         return None
     raw = guard.read_raw(out)
     manifest, _ = guard.read_manifest(raw)
-    here = [(item.path, item.size) for item in contents.items]
-    if (
-        not manifest
-        or manifest["part_size"] != part_size
-        or here != [(row["path"], row["size"]) for row in manifest["files"]]
-    ):
+    if not manifest or manifest["part_size"] != part_size:
         return None
-    if (public and ed25519.signature_problem(out, public, raw)) or any(
-        guard.folder_problems(out, manifest, whole=True)
-    ):
+    rows, items = manifest["files"], contents.items
+    if [(row["path"], row["size"]) for row in rows] != [(item.path, item.size) for item in items]:
         return None
-    if any(
-        not (out / p["name"]).is_file() or guard.state_problem(out / p["name"], p["size"])
-        for p in manifest["parts"]
-    ):
+    if public and ed25519.signature_problem(out, public, raw):
         return None
-    same = all(
-        _digest(item) == row["sha256"]
-        for item, row in zip(contents.items, manifest["files"], strict=True)
-    )
+    if any(guard.folder_problems(out, manifest, whole=True)):
+        return None
+    parts = {out / part["name"]: part["size"] for part in manifest["parts"]}
+    if any(not path.is_file() or guard.state_problem(path, size) for path, size in parts.items()):
+        return None
+    same = all(_digest(item) == row["sha256"] for item, row in zip(items, rows, strict=True))
     return manifest if same else None
 
 
 def _digest(item: Item) -> str:
-    return (
-        hashlib.sha256(item.source).hexdigest()
-        if isinstance(item.source, bytes)
-        else sha256(item.source)
-    )
+    if isinstance(item.source, bytes):
+        return hashlib.sha256(item.source).hexdigest()
+    return sha256(item.source)
 
 
 def _refuse_foreign(out: Path, job: str) -> None:
-    """Accept an empty folder, or one where this same job was interrupted; nothing is deleted for
-    another one."""
-    there = sorted(entry.name for entry in out.iterdir())
-    if there and JOURNAL not in there:
-        found = "a finished bundle" if guard.MANIFEST in there else there[0]
+    """Accept an empty folder, or one where this same job was interrupted; delete nothing else."""
+    names = sorted(entry.name for entry in out.iterdir())
+    if names and JOURNAL not in names:
+        content = "a finished bundle" if guard.MANIFEST in names else names[0]
+        problem = f"{out}: expected a new or empty folder, found {content}."
+        raise BundleError(problem, "Choose another folder.")
+    if len(names) > 1 and first_job(out / JOURNAL) != job:
         raise BundleError(
-            f"{out}: expected a new or empty folder, found {found}.", "Choose another folder."
-        )
-    if len(there) > 1 and first_job(out / JOURNAL) != job:
-        raise BundleError(
-            f"{out}: holds a packing of other files, or of files that changed since, which was "
-            "interrupted.",
+            f"{out}: holds an interrupted packing of other files, or of files that changed since.",
             f"Choose another folder, or delete that one: rm -r {out}",
         )
     (out / guard.MANIFEST).unlink(missing_ok=True)
 
 
 def _require_space(out: Path, total: int) -> None:
-    there = sum(path.stat().st_size for path in out.glob("part*.bin"))
-    free = shutil.disk_usage(out).free
-    if free < total - there + MARGIN:
-        raise BundleError(
-            f"{out}: {total - there + MARGIN:,} bytes are needed there, {free:,} are free.",
-            "Make room, or name a folder on another disk.",
-        )
+    written = sum(path.stat().st_size for path in out.glob("part*.bin"))
+    needed, free = total - written + MARGIN, shutil.disk_usage(out).free
+    if free < needed:
+        problem = f"{out}: {needed:,} bytes are needed there, {free:,} are free."
+        raise BundleError(problem, "Make room, or name a folder on another disk.")
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -333,16 +333,3 @@ def _write(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(path)
     sync_folder(path.parent)
-
-
-@contextlib.contextmanager
-def _explained(out: Path) -> Iterator[None]:
-    """A full or failing disk in words."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise BundleError(
-            f"{error.filename or out}: {'no space left' if full else error.strerror or error}.",
-            "Finished parts stay. When the cause is gone, run the same command again.",
-        ) from None

@@ -1,4 +1,4 @@
-"""SBOM.cdx.json: what is in the bundle, as CycloneDX 1.6 JSON, for the scanners of the other side.
+"""SBOM.cdx.json: the contents of a bundle as CycloneDX 1.6, for scanners of the other side.
 
 Models are machine-learning-model components with one file component and SHA-256 per file, wheels
 are libraries with a purl, the rest is data, files or an application. Only what can be checked
@@ -8,12 +8,11 @@ scanners.
 
 import re
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import groupby
-from typing import Any
 
 from localinstruct.bundle.guard import canonical
-from localinstruct.records import digest
+from localinstruct.records import Json, JsonObject, digest
 
 SPDX = {
     "Apache-2.0",
@@ -46,19 +45,18 @@ TYPES = {
 NAMESPACE = uuid.UUID("6f1f6a2e-6a3c-5f0e-9b57-0b8b2d1d6c11")
 
 
-def sbom(rows: Sequence[Mapping[str, Any]], tool: str, created: str) -> bytes:
+def sbom(rows: Sequence[JsonObject], tool: str, created: str) -> bytes:
     """The document for the `files` of a manifest; the same files give the same serial number."""
-    parts = [{"path": row["path"], "sha256": row["sha256"]} for row in rows]
+    files = [{"path": row["path"], "sha256": row["sha256"]} for row in rows]
+    packer = {"type": "application", "name": "localinstruct", "version": tool}
     document = {
         "bomFormat": "CycloneDX",
         "specVersion": "1.6",
-        "serialNumber": f"urn:uuid:{uuid.uuid5(NAMESPACE, digest(parts))}",
+        "serialNumber": f"urn:uuid:{uuid.uuid5(NAMESPACE, digest(files))}",
         "version": 1,
         "metadata": {
             "timestamp": created,
-            "tools": {
-                "components": [{"type": "application", "name": "localinstruct", "version": tool}]
-            },
+            "tools": {"components": [packer]},
             "component": {"type": "data", "bom-ref": "bundle", "name": "localinstruct-bundle"},
         },
         "components": [*_models(rows), *(_single(row) for row in rows if row["kind"] != "model")],
@@ -66,25 +64,20 @@ def sbom(rows: Sequence[Mapping[str, Any]], tool: str, created: str) -> bytes:
     return canonical(document)
 
 
-def _models(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    models = [row for row in rows if row["kind"] == "model"]
-    return [
-        _model(name, list(files))
-        for name, files in groupby(models, key=lambda row: row["path"].split("/")[1])
-    ]
+def _models(rows: Sequence[JsonObject]) -> list[dict[str, Json]]:
+    files = [row for row in rows if row["kind"] == "model"]
+    by_name = groupby(files, key=lambda row: row["path"].split("/")[1])
+    return [_model(name, list(rows)) for name, rows in by_name]
 
 
-def _model(name: str, files: list[Mapping[str, Any]]) -> dict[str, Any]:
-    purl = (
-        {"purl": f"pkg:huggingface/{files[0]['source']}"}
-        if re.fullmatch(r"[\w.-]+/[\w.-]+", files[0]["source"])
-        else {}
-    )
+def _model(name: str, files: list[JsonObject]) -> dict[str, Json]:
+    source = files[0]["source"]
+    on_hub = re.fullmatch(r"[\w.-]+/[\w.-]+", source)
     return {
         "type": "machine-learning-model",
         "bom-ref": f"models/{name}",
-        "name": files[0]["source"] or name,
-        **purl,
+        "name": source or name,
+        **({"purl": f"pkg:huggingface/{source}"} if on_hub else {}),
         "licenses": _licences(files[0]["licence"]),
         "components": [
             {"type": "file", "bom-ref": row["path"], "name": row["path"], "hashes": _hashes(row)}
@@ -93,7 +86,7 @@ def _model(name: str, files: list[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _single(row: Mapping[str, Any]) -> dict[str, Any]:
+def _single(row: JsonObject) -> dict[str, Json]:
     name, version = row["path"].split("/")[-1], {}
     purl = row["source"] if row["source"].startswith("pkg:pypi/") else ""
     if purl:
@@ -109,9 +102,9 @@ def _single(row: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _hashes(row: Mapping[str, Any]) -> list[dict[str, str]]:
+def _hashes(row: JsonObject) -> list[dict[str, str]]:
     return [{"alg": "SHA-256", "content": row["sha256"]}]
 
 
-def _licences(stated: str) -> list[dict[str, Any]]:
-    return [{"license": {"id" if stated in SPDX else "name": stated}}]
+def _licences(licence: str) -> list[dict[str, Json]]:
+    return [{"license": {"id" if licence in SPDX else "name": licence}}]

@@ -1,32 +1,33 @@
-"""The waiting room of an import: packed files are rebuilt here, part by part, before any of them
-gets its place.
+"""Stage of an import: files are rebuilt aside, part by part, before any gets its place.
 
 Parts may come in any order and from several media. A part counts when its bytes are in the files,
 synced, and noted in the journal; a part whose SHA-256 is wrong never counts. Not covered: another
-process of the same user writing in here.
+process of the same user writing in it.
 """
 
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import BinaryIO
 
 from localinstruct.bundle import guard
 from localinstruct.bundle.journal import Journal, sync_folder
-from localinstruct.bundle.stream import Digests
+from localinstruct.bundle.stream import Digests, Hash
 from localinstruct.errors import BundleError
+from localinstruct.records import JsonObject
 
-Row = Mapping[str, Any]
-"""One entry of `files` in a manifest."""
+Row = JsonObject
+"""An entry of `files` in a manifest: path, size, sha256, ranges …"""
+Tick = Callable[[int], None]
+"""Called with the number of bytes that were just read."""
 
 
 class Stage:
-    """Files under way: `rows` are those that are wanted, all others of the bundle are passed
-    over."""
+    """Files under way: those of `rows`; all others of the bundle are passed over."""
 
-    def __init__(self, into: Path, manifest: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    def __init__(self, into: Path, manifest: JsonObject, rows: Sequence[Row]) -> None:
         self.root = into / f".import-{manifest['id'][:16]}"
         self.files = self.root / "files"
         self.rows = rows
@@ -35,28 +36,25 @@ class Stage:
         self.files.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._journal = Journal(self.root / "journal.jsonl", manifest["id"])
         self._digests = Digests()
-        self._slices: dict[int, list[tuple[Row, int, Mapping[str, int]]]] = {}
+        self._slices: dict[int, list[tuple[Row, int, dict[str, int]]]] = {}
         for row in rows:
             at = 0
-            for one in row["ranges"]:
-                self._slices.setdefault(one["part"], []).append((row, at, one))
-                at += one["length"]
+            for place in row["ranges"]:
+                self._slices.setdefault(place["part"], []).append((row, at, place))
+                at += place["length"]
 
     def needed(self) -> list[int]:
         """Numbers of the parts that are still to be read."""
-        done = self._journal.numbered("part")
-        return [
-            number
-            for number in sorted(self._slices)
-            if number not in done or not self._there(number)
-        ]
+        finished = self._journal.numbered("part")
+        return [n for n in sorted(self._slices) if n not in finished or not self._is_present(n)]
 
     def bytes_needed(self) -> int:
         """Bytes of files still to be written."""
-        return sum(one["length"] for number in self.needed() for _, _, one in self._slices[number])
+        slices = (piece for number in self.needed() for piece in self._slices[number])
+        return sum(place["length"] for _, _, place in slices)
 
-    def take(self, folder: Path, part: Mapping[str, Any], tick: Callable[[int], None]) -> str:
-        """Read one part into the files; why it is refused, or ''."""
+    def take(self, folder: Path, part: JsonObject, tick: Tick) -> str:
+        """Read one part into the files; the reason why it is refused, or ''."""
         path = folder / part["name"]
         try:
             return guard.state_problem(path, part["size"]) or self._copy(path, part, tick)
@@ -64,65 +62,61 @@ class Stage:
             return "missing"
 
     def finish(self) -> list[tuple[str, str]]:
-        """Make the empty files, hash what was not hashed on its way; (path, problem) for each that
-        is not right."""
+        """Make the empty files and hash what was not hashed on its way.
+
+        Gives (path, problem) for each file that is not right.
+        """
         problems = []
         for row in self.rows:
             place = self.place(row["path"])
             if not row["size"]:
                 place.parent.mkdir(parents=True, exist_ok=True)
                 place.touch()
-            found = self._digests.whole.get(row["path"]) or guard.sha256_of(
-                place, row["size"], lambda count: None
-            )
-            if found != row["sha256"]:
-                problems.append(
-                    (row["path"], f"its SHA-256 is {found}, but the manifest says {row['sha256']}")
-                )
+            sha256 = self._digests.whole.get(row["path"])
+            sha256 = sha256 or guard.sha256_of(place, row["size"], lambda count: None)
+            if sha256 != row["sha256"]:
+                problem = f"its SHA-256 is {sha256}, but the manifest says {row['sha256']}"
+                problems.append((row["path"], problem))
         for folder, _, _ in os.walk(self.files):
             sync_folder(Path(folder))
         return problems
 
     def place(self, path: str) -> Path:
-        """Where a file waits."""
+        """The path at which a file waits."""
         return self.files / path
 
     def remove(self) -> None:
-        """Leave nothing behind."""
+        """Delete the stage with all that is in it."""
         shutil.rmtree(self.root)
 
-    def _there(self, number: int) -> bool:
-        """Whether the files still hold what a finished part brought."""
-        return all(
-            (place := self.place(row["path"])).is_file()
-            and place.stat().st_size >= at + one["length"]
-            for row, at, one in self._slices[number]
-        )
+    def _is_present(self, number: int) -> bool:
+        """True while the files still hold what a finished part brought."""
+        ends = [(self.place(row["path"]), at + p["length"]) for row, at, p in self._slices[number]]
+        return all(path.is_file() and path.stat().st_size >= end for path, end in ends)
 
-    def _copy(self, path: Path, part: Mapping[str, Any], tick: Callable[[int], None]) -> str:
-        total, position, touched = hashlib.sha256(), 0, []
+    def _copy(self, path: Path, part: JsonObject, tick: Tick) -> str:
+        total, position, written = hashlib.sha256(), 0, []
         with path.open("rb") as source:
-            for row, at, one in self._slices[part["n"]]:
-                _hash_on(source, one["offset"] - position, total, tick)
-                touched.append(self._write(row, at, one["length"], source, total, tick))
-                position = one["offset"] + one["length"]
-            _hash_on(source, part["size"] - position, total, tick)
+            for row, at, place in self._slices[part["n"]]:
+                _skip(source, place["offset"] - position, total, tick)
+                written.append(self._write(row, at, place["length"], source, total, tick))
+                position = place["offset"] + place["length"]
+            _skip(source, part["size"] - position, total, tick)
         if total.hexdigest() != part["sha256"]:
             return f"damaged: SHA-256 {total.hexdigest()}, expected {part['sha256']}"
-        for folder in sorted({place.parent for place in touched}):
+        for folder in sorted({file.parent for file in written}):
             sync_folder(folder)
         self._journal.add({"part": part["n"]})
         return ""
 
     def _write(
-        self, row: Row, at: int, length: int, source: Any, total: Any, tick: Callable[[int], None]
+        self, row: Row, at: int, length: int, source: BinaryIO, total: Hash, tick: Tick
     ) -> Path:
         """Copy `length` bytes from the part to `at` in the waiting file, synced."""
         place = self.place(row["path"])
         place.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(
-            place, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666
-        )  # less the umask
+        flags = os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+        descriptor = os.open(place, flags, 0o666)  # less the umask
         with os.fdopen(descriptor, "wb") as target:
             target.seek(at)
             while length and (chunk := source.read(min(guard.CHUNK, length))):
@@ -136,8 +130,8 @@ class Stage:
         return place
 
 
-def _hash_on(source: Any, length: int, total: Any, tick: Callable[[int], None]) -> None:
-    """Pass over bytes that are not wanted, but belong to the part's digest."""
+def _skip(source: BinaryIO, length: int, total: Hash, tick: Tick) -> None:
+    """Pass over bytes of other files, which belong to the part's digest all the same."""
     while length and (chunk := source.read(min(guard.CHUNK, length))):
         total.update(chunk)
         length -= len(chunk)

@@ -1,15 +1,24 @@
-"""Items as one stream: which bytes of which item lie in which part, reading them, and hashing them
-on their way."""
+"""Items as one stream: their places in the parts, reading them, hashing them on their way."""
 
 import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
 from localinstruct.bundle import guard
 from localinstruct.bundle.contents import Item
 from localinstruct.errors import BundleError
+
+
+class Hash(Protocol):
+    """A hash under way, as hashlib gives it."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take more bytes."""
+
+    def hexdigest(self) -> str:
+        """Digest of all bytes so far, as hex digits."""
 
 
 @dataclass(slots=True)
@@ -23,18 +32,16 @@ class Slice:
 
 @dataclass
 class Digests:
-    """SHA-256 of each item, as it passes by; an item whose beginning passed before a kill is read
-    once more."""
+    """SHA-256 of items as they pass by; one whose beginning passed before a kill is left out."""
 
     whole: dict[str, str] = field(default_factory=dict)
-    _under_way: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    _under_way: dict[str, tuple[int, Hash]] = field(default_factory=dict)
 
     def feed(self, path: str, offset: int, size: int, chunk: bytes) -> None:
         """Take the bytes at `offset` of an item of `size` bytes."""
-        at, total = self._under_way.get(path, (0, None))
+        at, total = self._under_way.get(path) or (0, hashlib.sha256())
         if at != offset:
             return
-        total = total or hashlib.sha256()
         total.update(chunk)
         self._under_way[path] = (at + len(chunk), total)
         if at + len(chunk) == size:
@@ -43,8 +50,7 @@ class Digests:
 
 
 def layout(items: Sequence[Item], part_size: int) -> list[list[Slice]]:
-    """Which bytes of which item lie in each part: the items in order, cut every `part_size`
-    bytes."""
+    """Slices of each part: the items in order, cut every `part_size` bytes."""
     parts: list[list[Slice]] = []
     room = 0
     for item in items:
@@ -60,14 +66,13 @@ def layout(items: Sequence[Item], part_size: int) -> list[list[Slice]]:
 
 
 def ranges_of(plan: Sequence[Sequence[Slice]]) -> dict[str, list[dict[str, int]]]:
-    """Where each item lies: {path: [{part, offset in the part, length}]}."""
+    """Place of each item: {path: [{part, offset in the part, length}]}."""
     ranges: dict[str, list[dict[str, int]]] = {}
     for number, slices in enumerate(plan, start=1):
         at = 0
         for piece in slices:
-            ranges.setdefault(piece.item.path, []).append(
-                {"part": number, "offset": at, "length": piece.length}
-            )
+            place = {"part": number, "offset": at, "length": piece.length}
+            ranges.setdefault(piece.item.path, []).append(place)
             at += piece.length
     return ranges
 
@@ -83,15 +88,14 @@ def read_slice(piece: Slice) -> Iterator[tuple[int, bytes]]:
         while (at := source.tell()) < end:
             chunk = source.read(min(guard.CHUNK, end - at))
             if not chunk:
-                raise changed(piece.item)
+                raise change_error(piece.item)
             yield at, chunk
 
 
-def changed(item: Item) -> BundleError:
+def change_error(item: Item) -> BundleError:
     """The refusal of a file that is not what it was."""
+    name = item.source if isinstance(item.source, Path) else item.path
     return BundleError(
-        f"{item.source if isinstance(item.source, Path) else item.path}: changed while it was "
-        "packed, or is not the file "
-        "whose digest is known.",
+        f"{name}: changed while it was packed, or is not the file whose digest is known.",
         "Let nothing write there, and run the same command again.",
     )

@@ -1,12 +1,12 @@
-"""Take the wheels or the program out of a localinstruct bundle before anything is installed. Python
-3.8 or newer, no network.
+"""UNPACK.py: take wheels or the program out of a bundle before anything is installed.
 
     python3 -I UNPACK.py wheelhouse INTO [FOLDER]
 
-The whole bundle is checked first, by the VERIFY.py that lies beside this file; only when all of it
-is right are the files written, each checked again on its way. What is there and the same is left
-alone, what is there and different is refused. Exit codes as of VERIFY.py. Not covered: models,
-recipes and results, which `localinstruct bundle import` puts in their place.
+Python 3.8 or newer, no network. The whole bundle is checked first, by the VERIFY.py that lies
+beside this file; only when all of it is right are the files written, each checked again on its way.
+What is there and the same is left alone, what is there and different is refused. Exit codes as of
+VERIFY.py. Not covered: models, recipes and results, which `localinstruct bundle import` puts in
+their place.
 """
 
 from __future__ import annotations
@@ -16,15 +16,16 @@ import hashlib
 import importlib.util
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 ROOTS = ("wheelhouse", "program")
 CHUNK = 2**20
 
 
-def beside(name: str) -> Any:
-    """The program of this name that lies beside this one."""
+def beside(name: str) -> ModuleType:
+    """Load the program of this name that lies beside this one."""
     path = Path(__file__).parent / name
     spec = importlib.util.spec_from_file_location(name[:-3].lower(), path)
     if spec is None or spec.loader is None or not path.is_file():
@@ -36,41 +37,47 @@ def beside(name: str) -> Any:
 
 
 def take(folder: Path, manifest: dict, row: dict, place: Path) -> str:
-    """Write one file; why it could not be, or ''."""
+    """Write one file; the reason why it could not be, or ''."""
     names = {part["n"]: part["name"] for part in manifest["parts"]}
     place.parent.mkdir(parents=True, exist_ok=True)
-    part = place.with_name(f"{place.name}.part")
+    unfinished = place.with_name(f"{place.name}.part")
     total = hashlib.sha256()
-    if part.is_symlink() or part.exists():  # left by a kill
-        part.unlink()
-    with part.open("xb") as target:
-        for one in row["ranges"]:
-            with (folder / names[one["part"]]).open("rb") as source:
-                source.seek(one["offset"])
-                left = one["length"]
-                while left:
-                    chunk = source.read(min(CHUNK, left))
-                    if not chunk:
-                        break
-                    target.write(chunk)
-                    total.update(chunk)
-                    left -= len(chunk)
+    if unfinished.is_symlink() or unfinished.exists():  # left by a kill
+        unfinished.unlink()
+    with unfinished.open("xb") as target:
+        for piece in row["ranges"]:
+            path = folder / names[piece["part"]]
+            for chunk in chunks(path, piece["offset"], piece["length"]):
+                target.write(chunk)
+                total.update(chunk)
         target.flush()
         os.fsync(target.fileno())
     if total.hexdigest() != row["sha256"]:
-        part.unlink()
+        unfinished.unlink()
         return f"damaged: SHA-256 {total.hexdigest()}, expected {row['sha256']}"
-    part.replace(place)
+    unfinished.replace(place)
     return ""
 
 
+def chunks(path: Path, offset: int, length: int) -> Iterator[bytes]:
+    """Read a range of a file, a mebibyte at a time; it ends early where the file does."""
+    with path.open("rb") as source:
+        source.seek(offset)
+        while length:
+            chunk = source.read(min(CHUNK, length))
+            if not chunk:
+                return
+            length -= len(chunk)
+            yield chunk
+
+
 def say(line: str) -> None:
-    """One line, in letters that every terminal has."""
+    """Print a line in letters that every terminal has."""
     sys.stdout.write(line.encode("ascii", "backslashreplace").decode("ascii") + "\n")
 
 
-def taken(guard: Any, folder: Path, manifest: dict, root: str, into: Path) -> list[str]:
-    """Take every file below `root`; what went wrong."""
+def take_all(guard: ModuleType, folder: Path, manifest: dict, root: str, into: Path) -> list[str]:
+    """Write every file below `root`; a line for each that could not be."""
     wrong, new = [], 0
     rows = [row for row in manifest["files"] if row["path"].startswith(f"{root}/")]
     for row in rows:
@@ -87,25 +94,19 @@ def taken(guard: Any, folder: Path, manifest: dict, root: str, into: Path) -> li
 
 
 def main(arguments: list) -> int:
-    """The command."""
-    parser = argparse.ArgumentParser(
-        description="Take wheels or the program out of a checked localinstruct bundle."
-    )
+    """Take out what the command line names, and print what is wrong; the exit code."""
+    about = "Take wheels or the program out of a checked localinstruct bundle."
+    parser = argparse.ArgumentParser(description=about)
     parser.add_argument("root", choices=ROOTS)
     parser.add_argument("into", type=Path, metavar="INTO")
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=Path(__file__).parent,
-        help="default: beside this file",
-    )
+    parser.add_argument("folder", nargs="?", type=Path, help="default: beside this file")
+    parser.set_defaults(folder=Path(__file__).parent)
     options = parser.parse_args(arguments)
     try:
         guard = beside("VERIFY.py")
         manifest, problems, _ = guard.check(options.folder)
         wrong = [f"{name}: {problem}" for name, problem in problems]
-        wrong = wrong or taken(guard, options.folder, manifest, options.root, options.into)
+        wrong = wrong or take_all(guard, options.folder, manifest, options.root, options.into)
     except OSError as error:
         say(f"Nothing more was done: {error}")
         return 2

@@ -1,26 +1,24 @@
-"""Bring a bundle into a workspace: rebuild the files aside, check them, then give each unit its
-place by one rename.
+"""Bring a bundle into a workspace: rebuild its files aside, check, rename into place.
 
-A unit is a model, a wheelhouse, a run, or a single recipe or seed file. What is already there and
-the same is left alone, so a second import does nothing; what is there and different stops the
-import before anything is copied. models.yaml comes last, so a model is listed only when it is in
-its place. Nothing of the bundle is executed or loaded. Not covered: taking an import back.
+Each unit gets its place by one rename. A unit is a model, a wheelhouse, a run, or a single recipe
+or seed file. What is already there and the same is left alone, so a second import does nothing;
+what is there and different stops the import before anything is copied. models.yaml comes last, so a
+model is listed only when it is in its place. Nothing of the bundle is executed or loaded. Not
+covered: taking an import back.
 """
 
-import contextlib
-import errno
 import json
 import os
 import shutil
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from localinstruct.bundle import ed25519, guard
 from localinstruct.bundle.catalog import MAX_BYTES, Merge, bundled_entries, merge
 from localinstruct.bundle.journal import only_one, sync_folder
+from localinstruct.bundle.media import disk_errors
 from localinstruct.bundle.signing import load_public
 from localinstruct.bundle.stage import Row, Stage
 from localinstruct.bundle.verify import UNPROVEN, read_range, read_raw
@@ -30,6 +28,7 @@ from localinstruct.errors import BundleError
 from localinstruct.models.catalog import file_digests
 from localinstruct.models.preflight import inspect
 from localinstruct.progress import Progress
+from localinstruct.records import JsonObject
 from localinstruct.store.durable import sha256, step_into, write_text
 
 WHOLE_FOLDERS = ("models", "runs", "wheelhouse", "program")
@@ -39,47 +38,39 @@ CATALOG = "models.yaml"
 
 
 @dataclass(frozen=True, slots=True)
-class Imported:
-    """What an import did: units that got their place, units that were there already, and sentences
-    for the screen."""
+class ImportResult:
+    """Result of an import: units that got their place, units that had it, and who signed them."""
 
     id: str
     placed: list[str]
     present: list[str]
     fingerprint: str
+    """Fingerprint of the signer's key; '' where no key was given."""
     notes: list[str] = field(default_factory=list)
+    """Sentences about entries of models.yaml that were kept."""
     commands: list[str] = field(default_factory=list)
-    """What to type next."""
+    """Commands to type next."""
 
     @property
     def changed(self) -> bool:
-        """Whether anything was done."""
+        """True when anything was done."""
         return bool(self.placed)
 
 
 def import_bundle(
     folder: Path, into: Path, progress: Progress, key: Path | None = None
-) -> Imported:
-    """Import what lies in `folder` into the workspace `into`, made if missing; the same command
-    continues it.
+) -> ImportResult:
+    """Import what lies in `folder` into the workspace `into`, made if missing.
 
-    BundleError for a bundle that is refused, damaged or (for now) incomplete, and for files that
-    are in the way.
+    The same command continues it. BundleError for a bundle that is refused, damaged or (for now)
+    incomplete, and for files that are in the way.
     """
-    manifest, fingerprint = _trusted(folder, load_public(key) if key else b"")
-    if into.resolve().is_relative_to(folder.resolve()):
-        raise BundleError(f"{into}: lies in the bundle itself.", "Name a workspace elsewhere.")
-    if blocked := next(
-        (path for path in (into, *into.parents) if os.path.lexists(path) and not path.is_dir()),
-        None,
-    ):
-        raise BundleError(
-            f"{blocked}: expected a folder, found a file or a dead link.",
-            "Name a new or existing folder.",
-        )
+    manifest, fingerprint = _read_trusted(folder, load_public(key) if key else b"")
+    _require_place(into, folder)
     if not fingerprint:
         progress.say(f"{UNPROVEN}.")
-    with _explained(into):
+    hint = "What was read is kept. When the cause is gone, run the same command again."
+    with disk_errors(into, hint):
         into.mkdir(parents=True, exist_ok=True)
         with only_one(into, "imports here"):
             units = _units(manifest)
@@ -90,38 +81,43 @@ def import_bundle(
             if entries is not None:
                 merge(into, entries)  # a conflict shows before the copying
             _fill(stage, folder, manifest, into, progress)
-            merged = _checked(stage, absent, entries or {}, into)
+            merged = _check(stage, absent, entries or {}, into)
             placed = _place(stage, absent, merged, into, manifest["id"][:16])
             _receipt(into, manifest, fingerprint, placed)
             stage.remove()
     commands = [install_command(into / unit) for unit in units if unit.startswith("wheelhouse/")]
     commands += [f"{step_into(into)}localinstruct models list"] if CATALOG in units else []
     present = [unit for unit in units if unit not in absent and unit != CATALOG]
-    return Imported(manifest["id"], placed, present, fingerprint, merged.notes, commands)
+    return ImportResult(manifest["id"], placed, present, fingerprint, merged.notes, commands)
 
 
-def _trusted(folder: Path, public: bytes) -> tuple[dict[str, Any], str]:
+def _require_place(into: Path, folder: Path) -> None:
+    """BundleError for a workspace in the bundle itself, or below something that is no folder."""
+    if into.resolve().is_relative_to(folder.resolve()):
+        raise BundleError(f"{into}: lies in the bundle itself.", "Name a workspace elsewhere.")
+    for path in (into, *into.parents):
+        if os.path.lexists(path) and not path.is_dir():
+            problem = f"{path}: expected a folder, found a file or a dead link."
+            raise BundleError(problem, "Name a new or existing folder.")
+
+
+def _read_trusted(folder: Path, public: bytes) -> tuple[JsonObject, str]:
     """(manifest, fingerprint of its signer or ''); BundleError for anything that is refused."""
     raw = read_raw(folder)
-    manifest, problems = guard.read_manifest(raw)
-    found = [f"{guard.MANIFEST}: {problem}" for problem in problems]
-    if not found and public:
+    manifest, refusals = guard.read_manifest(raw)
+    problems = [(guard.MANIFEST, refusal) for refusal in refusals]
+    if not problems and public:
         wrong = ed25519.signature_problem(folder, public, raw)
-        found += [f"{guard.SIGNATURE}: {wrong}"] if wrong else []
-    if not found:
-        found = [
-            f"{name}: {problem}"
-            for name, problem in guard.folder_problems(folder, manifest, whole=False)
-        ]
-    if found:
-        raise BundleError(
-            f"{folder}: refused: {listing(found)}",
-            f"Look closer: localinstruct bundle verify {folder}",
-        )
+        problems += [(guard.SIGNATURE, wrong)] if wrong else []
+    problems = problems or list(guard.folder_problems(folder, manifest, whole=False))
+    if problems:
+        reasons = listing([f"{name}: {problem}" for name, problem in problems])
+        hint = f"Look closer: localinstruct bundle verify {folder}"
+        raise BundleError(f"{folder}: refused: {reasons}", hint)
     return manifest, ed25519.fingerprint(public) if public else ""
 
 
-def _units(manifest: Mapping[str, Any]) -> dict[str, list[Row]]:
+def _units(manifest: JsonObject) -> dict[str, list[Row]]:
     """{path of a unit: its files}."""
     units: dict[str, list[Row]] = {}
     for row in manifest["files"]:
@@ -137,7 +133,7 @@ def _survey(units: Mapping[str, Sequence[Row]], into: Path) -> list[str]:
     for unit, rows in units.items():
         if unit == CATALOG:
             continue
-        problem = _in_the_way(into, unit) or _different(into, rows)
+        problem = _in_the_way(into, unit) or _difference(into, rows)
         if problem == "absent":
             absent.append(unit)
         elif problem:
@@ -164,8 +160,8 @@ def _in_the_way(into: Path, unit: str) -> str:
     return ""
 
 
-def _different(into: Path, rows: Sequence[Row]) -> str:
-    """What of these files is not there as packed, or ''."""
+def _difference(into: Path, rows: Sequence[Row]) -> str:
+    """The first of these files that is not there as packed, in words, or ''."""
     for row in rows:
         place = into / row["path"]
         if place.is_symlink() or not place.is_file():
@@ -175,75 +171,75 @@ def _different(into: Path, rows: Sequence[Row]) -> str:
     return ""
 
 
-def _entries(
-    folder: Path, manifest: Mapping[str, Any], stage: Stage
-) -> dict[str, dict[str, Any]] | None:
-    """The bundle's models.yaml, from its parts or an earlier medium; {} without one, None while its
-    parts are missing."""
+def _entries(folder: Path, manifest: JsonObject, stage: Stage) -> dict[str, JsonObject] | None:
+    """Entries of the bundle's models.yaml, from its parts or an earlier medium.
+
+    {} for a bundle without one, None while its parts are missing.
+    """
     row = next((row for row in manifest["files"] if row["path"] == CATALOG), None)
     if row is None:
         return {}
     if row["size"] > MAX_BYTES:
         raise BundleError(f"models.yaml of the bundle: refused: more than {MAX_BYTES:,} bytes")
-    place, names = stage.place(CATALOG), [guard.part_name(one["part"]) for one in row["ranges"]]
+    place = stage.place(CATALOG)
     if not place.is_file() or sha256(place) != row["sha256"]:
-        if not all(
-            (folder / name).is_file() and not (folder / name).is_symlink() for name in names
-        ):
+        parts = [folder / guard.part_name(piece["part"]) for piece in row["ranges"]]
+        if not all(path.is_file() and not path.is_symlink() for path in parts):
             return None
-        ranges = [
-            (folder / name, one["offset"], one["length"])
-            for name, one in zip(names, row["ranges"], strict=True)
-        ]
-        place.write_bytes(b"".join(chunk for one in ranges for chunk in read_range(*one)))
+        _write_pieces(place, parts, row)
         if sha256(place) != row["sha256"]:
-            raise BundleError(
-                f"{', '.join(names)}: damaged: models.yaml in it is not what was packed",
-                "Copy it again.",
-            )
+            names = ", ".join(path.name for path in parts)
+            problem = f"{names}: damaged: models.yaml in it is not what was packed"
+            raise BundleError(problem, "Copy it again.")
     return bundled_entries(place.read_bytes(), stage.files)
 
 
-def _fill(
-    stage: Stage, folder: Path, manifest: Mapping[str, Any], into: Path, progress: Progress
-) -> None:
-    """Read every part that is needed and here; BundleError naming the bad one, or the missing
-    ones."""
+def _write_pieces(place: Path, parts: Sequence[Path], row: Row) -> None:
+    """Write a file from its ranges, one in each of `parts`."""
+    pieces = zip(parts, row["ranges"], strict=True)
+    chunks = (read_range(path, piece["offset"], piece["length"]) for path, piece in pieces)
+    place.write_bytes(b"".join(chunk for piece in chunks for chunk in piece))
+
+
+def _fill(stage: Stage, folder: Path, manifest: JsonObject, into: Path, progress: Progress) -> None:
+    """Read every part that is needed and here; BundleError for a bad one, or the missing ones."""
     needed, free = stage.needed(), shutil.disk_usage(into).free
-    if free < stage.bytes_needed() + MARGIN:
-        raise BundleError(
-            f"{into}: {stage.bytes_needed() + MARGIN:,} bytes are needed there, {free:,} are free.",
-            "Make room.",
-        )
-    done, total, missing = 0, sum(manifest["parts"][number - 1]["size"] for number in needed), []
+    space = stage.bytes_needed() + MARGIN
+    if free < space:
+        problem = f"{into}: {space:,} bytes are needed there, {free:,} are free."
+        raise BundleError(problem, "Make room.")
+    parts, missing = [manifest["parts"][number - 1] for number in needed], []
+    count, total = 0, sum(part["size"] for part in parts)
 
-    def tick(count: int) -> None:
-        nonlocal done
-        done += count
-        progress.update("importing", done, total)
+    def tick(read: int) -> None:
+        nonlocal count
+        count += read
+        progress.update("importing", count, total)
 
-    for number in needed:
-        problem = stage.take(folder, manifest["parts"][number - 1], tick)
+    for part in parts:
+        problem = stage.take(folder, part, tick)
         if problem == "missing":
-            missing.append(guard.part_name(number))
+            missing.append(part["name"])
         elif problem:
+            content = guard.affected(manifest, part["n"])
             raise BundleError(
-                f"{folder / guard.part_name(number)}: {problem}; in it: "
-                f"{guard.affected(dict(manifest), number)}",
-                "Copy this part again, then run the same command: finished parts are not read "
-                "again.",
+                f"{folder / part['name']}: {problem}; in it: {content}",
+                "Copy this part again, then run the same command: "
+                "finished parts are not read again.",
             )
     if missing:
+        numbers = f"{len(missing)} of {len(manifest['parts'])} parts"
         raise BundleError(
-            f"{folder}: {len(missing)} of {len(manifest['parts'])} parts are not here: "
-            f"{', '.join(missing[:20])}",
-            "Put in the next medium and run the same command with its folder; what was read is "
-            f"kept in {stage.root}.",
+            f"{folder}: {numbers} are not here: {', '.join(missing[:20])}",
+            "Put in the next medium and run the same command with its folder; "
+            f"what was read is kept in {stage.root}.",
         )
 
 
-def _checked(stage: Stage, absent: Sequence[str], entries: Mapping[str, Any], into: Path) -> Merge:
-    """Everything that must hold before anything gets its place; the new models.yaml."""
+def _check(
+    stage: Stage, absent: Sequence[str], entries: Mapping[str, JsonObject], into: Path
+) -> Merge:
+    """Check all that must hold before anything gets its place; the new models.yaml."""
     problems = [f"{path}: {problem}" for path, problem in stage.finish()]
     models = [unit for unit in absent if unit.startswith("models/")]
     problems += [f"{unit}: {problem}" for unit in models for problem in inspect(stage.place(unit))]
@@ -253,10 +249,8 @@ def _checked(stage: Stage, absent: Sequence[str], entries: Mapping[str, Any], in
         if not place.is_dir() or file_digests(place) != entry["sha256"]:
             problems.append(f"{unit}: not the files that models.yaml of the bundle describes")
     if problems:
-        raise BundleError(
-            f"Refused: {listing(problems)}",
-            f"Nothing was changed in {into}. Have the bundle packed anew.",
-        )
+        hint = f"Nothing was changed in {into}. Have the bundle packed anew."
+        raise BundleError(f"Refused: {listing(problems)}", hint)
     return merge(into, entries) if entries else Merge(None, [])
 
 
@@ -273,10 +267,8 @@ def _place(stage: Stage, absent: Sequence[str], merged: Merge, into: Path, mark:
     return [*absent, *([CATALOG] if merged.text is not None else [])]
 
 
-def _receipt(
-    into: Path, manifest: Mapping[str, Any], fingerprint: str, placed: Sequence[str]
-) -> None:
-    """Note what came when and from whom in imports/ID.json; a second import adds nothing."""
+def _receipt(into: Path, manifest: JsonObject, fingerprint: str, placed: Sequence[str]) -> None:
+    """Note in imports/ID.json what came, when and from whom; a second import adds nothing."""
     path = into / "imports" / f"{manifest['id'][:16]}.json"
     if path.exists() and not placed:
         return
@@ -290,16 +282,3 @@ def _receipt(
         "signed_by": fingerprint or "unproven",
     }
     write_text(path, json.dumps(facts, indent=1) + "\n", path.stem)
-
-
-@contextlib.contextmanager
-def _explained(into: Path) -> Iterator[None]:
-    """A full or failing disk in words."""
-    try:
-        yield
-    except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-        raise BundleError(
-            f"{error.filename or into}: {'no space left' if full else error.strerror or error}.",
-            "What was read is kept. When the cause is gone, run the same command again.",
-        ) from None

@@ -24,16 +24,17 @@ from localinstruct.errors import BundleError
 
 Accelerator = Literal["cuda", "cpu"]
 EXTRAS: dict[Accelerator, str] = {"cuda": "gpu", "cpu": "cpu"}
-"""Which extra of ours brings vLLM for this accelerator."""
+"""Accelerator -> the extra of ours that brings vLLM for it."""
 GLIBC = (17, 35)
-"""Oldest and newest 2.x of the wheels that are asked for when the target's Python is not the one
-that runs."""
+"""Oldest and newest glibc 2.x of wheels to ask for when the target's Python is not ours."""
 MAX_METADATA = 2**20
+UNREADABLE = (OSError, KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError)
+"""Errors of zipfile for archives that are damaged, encrypted, or packed in an unknown way."""
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """One wheel: what its METADATA says of it."""
+    """One wheel, as its METADATA describes it."""
 
     path: Path
     name: str
@@ -43,8 +44,7 @@ class Wheel:
 
 
 def read_wheels(folder: Path) -> list[Wheel]:
-    """Every wheel of a folder, by file name; BundleError naming everything that is not a readable
-    wheel."""
+    """Every wheel of a folder, by file name; BundleError with all that is not a readable wheel."""
     wheels, problems = [], []
     for path in sorted(folder.iterdir()) if folder.is_dir() else []:
         if path.name == "requirements.txt" or path.name.startswith("."):
@@ -54,10 +54,9 @@ def read_wheels(folder: Path) -> list[Wheel]:
         except ValueError as error:
             problems.append(f"{path.name}: {error}")
     if problems or not wheels:
-        found = listing(problems) if problems else "no wheel there"
-        raise BundleError(
-            f"{folder}: {found}", "Collect wheels only: pip download --only-binary :all:"
-        )
+        problem = listing(problems) if problems else "no wheel there"
+        hint = "Collect wheels only: pip download --only-binary :all:"
+        raise BundleError(f"{folder}: {problem}", hint)
     return wheels
 
 
@@ -68,68 +67,46 @@ def read_wheel(path: Path) -> Wheel:
         raise ValueError("expected a wheel, named NAME-VERSION-PYTHON-ABI-PLATFORM.whl")
     fields = HeaderParser().parsestr(_metadata(path, f"{parts[0]}-{parts[1]}.dist-info/METADATA"))
     name, version = fields.get("Name", ""), fields.get("Version", "")
-    if (
-        _normal(name) != _normal(parts[0])
-        or version != parts[1].replace("_", "-")
-        or not _plain(name, version)
-    ):
+    agree = (_normal(name), version) == (_normal(parts[0]), parts[1].replace("_", "-"))
+    if not agree or not _plain(name, version):
         raise ValueError(f"its name and its METADATA ({name[:40]} {version[:40]}) do not agree")
-    return Wheel(
-        path, _normal(name), version, _licence(fields), f"pkg:pypi/{_normal(name)}@{version}"
-    )
+    name = _normal(name)
+    return Wheel(path, name, version, _licence(fields), f"pkg:pypi/{name}@{version}")
 
 
 def requirements(digests: Mapping[str, Sequence[str]]) -> str:
-    """requirements.txt from {'name==version': SHA-256s}; BundleError when a name has two
-    versions."""
+    """Text of requirements.txt from {'name==version': SHA-256s}; BundleError for two versions."""
     names = [pin.split("==")[0] for pin in digests]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise BundleError(
-            f"Two versions of {', '.join(twice)} among the wheels.",
-            "Keep one of each in the folder.",
-        )
+        problem = f"Two versions of {', '.join(twice)} among the wheels."
+        raise BundleError(problem, "Keep one of each in the folder.")
     lines = [
-        " \\\n    ".join([pin, *(f"--hash=sha256:{one}" for one in sorted(all))])
-        for pin, all in sorted(digests.items())
+        " \\\n    ".join([pin, *(f"--hash=sha256:{digest}" for digest in sorted(of_pin))])
+        for pin, of_pin in sorted(digests.items())
     ]
     return "\n".join(lines) + "\n"
 
 
 def install_command(folder: Path) -> str:
-    """What to type on the isolated side, in the Python environment that shall have the program."""
-    return (
-        f"python -m pip install --no-index --find-links {folder} --only-binary :all: "
-        "--require-hashes "
-        f"-r {folder / 'requirements.txt'}"
-    )
+    """The command for the isolated side, in the Python environment that shall have the program."""
+    options = f"--no-index --find-links {folder} --only-binary :all: --require-hashes"
+    return f"python -m pip install {options} -r {folder / 'requirements.txt'}"
 
 
 def download_command(
     program: str, into: Path, python: str, accelerator: Accelerator, options: Sequence[str] = ()
 ) -> list[str]:
-    """The pip command that collects `program` (a wheel of ours, or a requirement) and all it needs
-    for a target.
+    """The pip command that collects `program` and all it needs for a target.
 
-    `python` is the target's version, such as 3.12; `options` are pip's own, such as --index-url or
-    --proxy.
+    `program` is a wheel of ours, or a requirement; `python` is the target's version, such as 3.12;
+    `options` are pip's own, such as --index-url or --proxy. BundleError for another `python`.
     """
     if not re.fullmatch(r"3\.[0-9]{1,2}", python):
-        raise BundleError(
-            f"--python {python}: expected a version such as 3.12.",
-            "Ask the target: python --version",
-        )
-    command = [
-        sys.executable,
-        "-m",
-        "pip",
-        "download",
-        "--only-binary",
-        ":all:",
-        "--dest",
-        str(into),
-        *options,
-    ]
+        problem = f"--python {python}: expected a version such as 3.12."
+        raise BundleError(problem, "Ask the target: python --version")
+    command = [sys.executable, "-m", "pip", "download", "--only-binary", ":all:"]
+    command += ["--dest", str(into), *options]
     if python != f"{sys.version_info[0]}.{sys.version_info[1]}":
         tag = f"cp{python.replace('.', '')}"
         command += ["--implementation", "cp", "--python-version", python]
@@ -141,17 +118,18 @@ def download_command(
 def download(
     program: str, into: Path, python: str, accelerator: Accelerator, options: Sequence[str] = ()
 ) -> list[Wheel]:
-    """Have pip collect the wheels (the one thing of ours that uses the network); BundleError with
-    pip's last words."""
+    """Have pip collect the wheels: the one thing of ours that uses the network.
+
+    BundleError with pip's last words.
+    """
     command = download_command(program, into, python, accelerator, options)
     into.mkdir(parents=True, exist_ok=True)
     environment = {key: value for key, value in os.environ.items() if key != "PIP_NO_INDEX"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        words = "\n".join((done.stderr or done.stdout).strip().splitlines()[-6:])
-        raise BundleError(
-            f"pip could not collect the wheels:\n{words}", f"Try it by hand: {' '.join(command)}"
-        )
+    result = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    if result.returncode:
+        words = "\n".join((result.stderr or result.stdout).strip().splitlines()[-6:])
+        hint = f"Try it by hand: {' '.join(command)}"
+        raise BundleError(f"pip could not collect the wheels:\n{words}", hint)
     return read_wheels(into)
 
 
@@ -165,21 +143,13 @@ def _metadata(path: Path, member: str) -> str:
     try:
         with zipfile.ZipFile(path) as archive, archive.open(member) as file:
             return file.read(MAX_METADATA).decode("utf-8", "replace")
-    except (
-        OSError,
-        KeyError,
-        zipfile.BadZipFile,
-        NotImplementedError,
-        RuntimeError,
-        EOFError,
-    ) as error:
+    except UNREADABLE as error:
         raise ValueError(f"not a readable wheel ({str(error)[:80]})") from None
 
 
 def _licence(fields: Message) -> str:
-    stated = fields.get("License-Expression") or fields.get("License") or ""
-    first = stated.strip().splitlines()[0][:100] if stated.strip() else ""
-    return first or "not stated in its METADATA"
+    text = (fields.get("License-Expression") or fields.get("License") or "").strip()
+    return text.splitlines()[0][:100] if text else "not stated in its METADATA"
 
 
 def _normal(name: str) -> str:
@@ -187,6 +157,5 @@ def _normal(name: str) -> str:
 
 
 def _plain(name: str, version: str) -> bool:
-    return bool(
-        re.fullmatch(r"[A-Za-z0-9._-]+", name) and re.fullmatch(r"[A-Za-z0-9.!+_-]+", version)
-    )
+    plain = re.fullmatch(r"[A-Za-z0-9._-]+", name), re.fullmatch(r"[A-Za-z0-9.!+_-]+", version)
+    return all(plain)

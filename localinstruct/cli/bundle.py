@@ -84,7 +84,7 @@ def pack(
         wheels = out.with_name(f"{out.name}-wheels")
         console.note(f"pip collects wheels in {wheels}: the one step that uses the network")
         download(str(program or "localinstruct"), wheels, python, accelerator, pip_option or ())
-    wanted = contents.Wanted(
+    selection = contents.Selection(
         models=model or (),
         recipes=[str(find_recipe(name)) for name in recipe or ()],
         runs=[run_path(name) for name in run or ()],
@@ -95,7 +95,7 @@ def pack(
         accelerator=accelerator if wheels else "",
     )
     with console.progress() as progress:
-        found = contents.collect(wanted, find_workspace(Path.cwd()))
+        found = contents.collect(selection, find_workspace(Path.cwd()))
         packed = write(found, out, progress, media.part_size(medium or "", part_size), sign)
     console.line(
         f"{packed.files} files, {packed.bytes:,} bytes in {packed.parts} parts in {packed.folder}"

@@ -1,2 +1,1 @@
-"""The promise that nothing leaves this machine: switches, the network wall with its self-test, the
-egress report."""
+"""Nothing leaves this machine: switches, the network wall with self-test, the egress report."""

@@ -1,4 +1,4 @@
-"""What the kernel and the installation say about themselves: the facts an egress report rests on.
+"""Facts that an egress report rests on, from the kernel and the installation.
 
 The kernel counts every packet for which there is no road (`no_route`), whoever sent it: Python, C
 or a child. Inside the seal that is a number of attempts to leave, seen by the wall itself; the
@@ -12,10 +12,11 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from localinstruct import __version__
 from localinstruct.offline import kernel, switches
+from localinstruct.records import Json
 
 PACKAGES = (
     "torch",
@@ -35,39 +36,46 @@ PACKAGES = (
 )
 
 
-def snapshot() -> dict[str, Any]:
-    """Now: namespaces, every interface with its counters, and the packets that found no road."""
+class Snapshot(TypedDict):
+    """State of the network at one moment, as sessions store it: see the functions of each name."""
+
+    namespaces: dict[str, str]
+    interfaces: dict[str, dict[str, int]]
+    no_route: dict[str, int]
+
+
+def snapshot() -> Snapshot:
+    """Namespaces, every interface with its counters, and the packets without a road, as of now."""
     return {"namespaces": kernel.namespaces(), "interfaces": interfaces(), "no_route": no_route()}
 
 
 def interfaces() -> dict[str, dict[str, int]]:
-    """Name -> bytes and packets received and sent since it exists."""
-    found = {}
-    for line in Path("/proc/self/net/dev").read_text().splitlines()[2:]:
+    """Interface -> bytes and packets received and sent since it exists."""
+    counters = {}
+    for line in _lines("dev")[2:]:
         name, _, numbers = line.partition(":")
         values = [int(number) for number in numbers.split()]
-        found[name.strip()] = {
+        counters[name.strip()] = {
             "received_bytes": values[0],
             "received_packets": values[1],
             "sent_bytes": values[8],
             "sent_packets": values[9],
         }
-    return found
+    return counters
 
 
 def no_route() -> dict[str, int]:
-    """Packets the kernel refused in this network namespace because no road leads there, by
-    protocol."""
+    """Protocol -> packets refused in this network namespace because no road leads there."""
     ip = [line.split()[1:] for line in _lines("snmp") if line.startswith("Ip:")]
     four = dict(zip(*ip, strict=True)) if len(ip) == 2 else {}
     six = dict(line.split() for line in _lines("snmp6"))
     return {"IPv4": int(four.get("OutNoRoutes", 0)), "IPv6": int(six.get("Ip6OutNoRoutes", 0))}
 
 
-def machine() -> dict[str, Any]:
-    """Kernel, processor and versions of everything that takes part. No host or user name."""
+def machine() -> dict[str, Json]:
+    """Kernel, processor and versions of everything that takes part, without host or user name."""
     system = os.uname()
-    versions = {name: found for name in PACKAGES if (found := _version(name))}
+    versions = {name: number for name in PACKAGES if (number := _version(name))}
     return {
         "kernel": system.release,
         "architecture": system.machine,
@@ -77,8 +85,8 @@ def machine() -> dict[str, Any]:
     }
 
 
-def environment() -> dict[str, Any]:
-    """The switches as they are, and whatever differs from the promise."""
+def environment() -> dict[str, Json]:
+    """Offline switches as they are set, and whatever differs from what they must be."""
     return {
         "switches": {name: os.environ.get(name) for name in switches.SWITCHES},
         "deviations": switches.deviations(),

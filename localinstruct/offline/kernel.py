@@ -1,4 +1,4 @@
-"""The Linux calls that make the seal: namespaces, capabilities, no new privileges, covered doors.
+"""Linux calls that make the seal: namespaces, capabilities, no_new_privs, covered doors.
 
 Python 3.11 has none of them, so they go through libc. Everything here is irrevocable for this
 process and its children, therefore `trial` does the same in a child first. Not covered: real root
@@ -59,9 +59,11 @@ DOORS = (
     "/dev/infiniband/rdma_cm",
     "/dev/vsock",
 )
-"""What works for others from outside the seal: container and service managers, message buses, name
-resolvers, agents, displays, terminal servers, Windows; and the devices of RDMA, which no network
-namespace holds back."""
+"""Doors: sockets of services that work for others from outside the seal, and devices of RDMA.
+
+Container and service managers, message buses, name resolvers, agents, displays, terminal servers,
+Windows. No network namespace holds the devices of RDMA back.
+"""
 NAMED_DOORS = (
     "SSH_AUTH_SOCK",
     "DOCKER_HOST",
@@ -71,8 +73,7 @@ NAMED_DOORS = (
     "WSL_INTEROP",
     "TMUX",
 )
-"""Variables that name such a socket at another place: a path, unix://PATH, unix:path=PATH,… or
-PATH,…"""
+"""Variables that name a door elsewhere: as a path, unix://PATH, unix:path=PATH,… or PATH,…"""
 
 
 class Header(ctypes.Structure):
@@ -92,7 +93,7 @@ class Sets(ctypes.Structure):
 
 
 def checked(result: int, what: str) -> int:
-    """The result of a libc call; OSError naming `what` when it is -1."""
+    """Check the result of a libc call and return it; OSError naming `what` when it is -1."""
     if result == -1:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
@@ -106,10 +107,10 @@ def prctl(option: int, *values: int) -> int:
 
 
 def own_namespaces() -> None:
-    """Move this process into new user, network and mount namespaces with the same uid and gid,
-    loopback up, doors covered.
+    """Move this process into new user, network and mount namespaces with the same uid and gid.
 
-    Single-threaded callers only. OSError says at which step it failed.
+    Loopback is up there and the doors are covered. Single-threaded callers only. OSError says at
+    which step it failed.
     """
     uid, gid = os.geteuid(), os.getegid()
     checked(LIBC.unshare(NEW_USER | NEW_NET | NEW_NS), "unshare(user, net, mount)")
@@ -120,13 +121,16 @@ def own_namespaces() -> None:
 
 
 def root_namespaces() -> None:
-    """The same for root where user namespaces are forbidden: network and mount namespace only."""
+    """Move this process into new network and mount namespaces only, as root may.
+
+    Otherwise like `own_namespaces`; for systems where user namespaces are forbidden.
+    """
     checked(LIBC.unshare(NEW_NET | NEW_NS), "unshare(net, mount)")
     _finish_namespaces()
 
 
 def trial(enter: Callable[[], None]) -> str:
-    """Why `enter` would fail, found out in a child that is gone afterwards; "" when it works."""
+    """Try `enter` in a child that is gone afterwards; the reason why it fails, "" when it works."""
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -137,44 +141,37 @@ def trial(enter: Callable[[], None]) -> str:
         finally:
             os._exit(0)
     os.close(writing)
-    with os.fdopen(reading, "rb") as said:
-        reason = said.read().decode("utf-8", "replace")
+    with os.fdopen(reading, "rb") as answer:
+        reason = answer.read().decode("utf-8", "replace")
     os.waitpid(child, 0)
     return reason
 
 
 def doors() -> list[str]:
-    """Those of DOORS, and those named by NAMED_DOORS, that exist here and this user may open."""
-    found = {str(path) for pattern in DOORS for path in Path("/").glob(pattern.lstrip("/"))}
+    """Paths of DOORS and of NAMED_DOORS that exist here and this user may open."""
+    paths = {str(path) for pattern in DOORS for path in Path("/").glob(pattern.lstrip("/"))}
     for value in (os.environ.get(name, "") for name in NAMED_DOORS):
         path = value.removeprefix("unix:path=").removeprefix("unix://").partition(",")[0]
-        found |= {path} if path.startswith("/") else set()
-    return sorted(path for path in found if os.access(path, os.W_OK) and not Path(path).is_dir())
+        if path.startswith("/"):
+            paths.add(path)
+    return sorted(path for path in paths if os.access(path, os.W_OK) and not Path(path).is_dir())
 
 
 def open_doors() -> list[str]:
-    """The doors that still lead outside: a socket that takes a connection, a device that is not
-    /dev/null."""
+    """Doors that still lead outside: sockets that take a connection, devices but /dev/null."""
     return [path for path in doors() if _is_open(path)]
 
 
 def other_sockets() -> list[str]:
-    """Unix sockets with a path on which somebody listens and which this user may open, doors
-    excepted.
+    """Paths of unix sockets on which somebody listens and which this user may open, but doors.
 
     The kernel lists those of our network namespace, so this is asked before we leave it.
     """
-    listening, found = "00010000", set()
-    for line in Path("/proc/self/net/unix").read_text(errors="replace").splitlines()[1:]:
-        words = line.split(maxsplit=7)
-        if (
-            len(words) == 8
-            and words[3] == listening
-            and words[7].startswith("/")
-            and os.access(words[7], os.W_OK)
-        ):
-            found.add(words[7])
-    return sorted(found - set(doors()))
+    listening = "00010000"
+    lines = Path("/proc/self/net/unix").read_text(errors="replace").splitlines()[1:]
+    rows = (row for line in lines if len(row := line.split(maxsplit=7)) == 8)
+    paths = {row[7] for row in rows if row[3] == listening and row[7].startswith("/")}
+    return sorted({path for path in paths if os.access(path, os.W_OK)} - set(doors()))
 
 
 def drop_capabilities() -> None:
@@ -185,9 +182,8 @@ def drop_capabilities() -> None:
         except OSError as problem:
             if problem.errno == errno.EINVAL:  # past the last one the kernel knows
                 break
-            if (
-                problem.errno != errno.EPERM
-            ):  # without CAP_SETPCAP there is none to drop, and no_new_privs bars exec
+            # Without CAP_SETPCAP there is none to drop, and no_new_privs bars exec.
+            if problem.errno != errno.EPERM:
                 raise
     with contextlib.suppress(OSError):  # kernels before 4.3
         prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL)
@@ -196,16 +192,15 @@ def drop_capabilities() -> None:
 
 
 def forbid_new_privileges() -> None:
-    """No set-uid program gives this process or its children anything from now on."""
+    """Keep set-uid programs from giving this process or its children anything from now on."""
     prctl(PR_SET_NO_NEW_PRIVS, 1)
 
 
 def close_foreign_sockets() -> list[str]:
-    """Close every socket handed to us by whoever started us, and name them; OSError for a network
-    socket as terminal.
+    """Close every socket handed to us by whoever started us, and name them.
 
     A connected socket keeps working in any namespace, so none may stay. stdin, stdout and stderr
-    may be unix sockets.
+    may be unix sockets; OSError when one of them is a network connection.
     """
     closed = []
     for descriptor, family in list(_open_sockets()):
@@ -213,28 +208,22 @@ def close_foreign_sockets() -> list[str]:
             os.close(descriptor)
             closed.append(f"descriptor {descriptor} (address family {family})")
         elif family != socket.AF_UNIX:
-            raise OSError(
-                errno.ENOTSUP,
-                f"descriptor {descriptor} (stdin, stdout or stderr) is a network connection",
-            )
+            what = f"descriptor {descriptor} (stdin, stdout or stderr) is a network connection"
+            raise OSError(errno.ENOTSUP, what)
     return closed
 
 
 def state() -> dict[str, str]:
-    """What /proc/self/status says of this process: capability sets, NoNewPrivs, Seccomp,
-    Threads."""
-    wanted = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Threads")
+    """Fields of /proc/self/status: capability sets, NoNewPrivs, Seccomp, Threads."""
+    names = ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Threads")
     lines = (line.partition(":") for line in Path("/proc/self/status").read_text().splitlines())
-    return {name: value.strip() for name, _, value in lines if name in wanted}
+    return {name: value.strip() for name, _, value in lines if name in names}
 
 
 def namespaces() -> dict[str, str]:
-    """The inode of each of our namespaces, as the kernel names it: {"net": "net:[4026532001]",
-    …}."""
-    return {
-        name: str(Path(f"/proc/self/ns/{name}").readlink())
-        for name in ("net", "user", "mnt", "pid")
-    }
+    """Inodes of our namespaces, as the kernel names them: {"net": "net:[4026532001]", …}."""
+    folder = Path("/proc/self/ns")
+    return {name: str((folder / name).readlink()) for name in ("net", "user", "mnt", "pid")}
 
 
 def interfaces() -> list[str]:
@@ -254,14 +243,12 @@ def _finish_namespaces() -> None:
     switches.wake_loopback()
     if not _loopback_is_up():
         raise OSError(errno.EPERM, "the new namespace gives no rights: loopback stays down")
-    with contextlib.suppress(
-        OSError
-    ):  # a mount that is refused leaves a door open, and the self-test finds it
+    # A mount that is refused leaves a door open, and the self-test finds it.
+    with contextlib.suppress(OSError):
         checked(LIBC.mount(b"none", b"/", None, MS_REC | MS_SLAVE, None), "mount(/, slave)")
         for path in doors():
-            checked(
-                LIBC.mount(b"/dev/null", os.fsencode(path), None, MS_BIND, None), f"covering {path}"
-            )
+            result = LIBC.mount(b"/dev/null", os.fsencode(path), None, MS_BIND, None)
+            checked(result, f"covering {path}")
 
 
 def _loopback_is_up() -> bool:

@@ -1,10 +1,10 @@
-"""Landlock: rules that a process puts on itself and its children for good, without any privilege.
+"""Landlock: rules that a process puts on itself and its children, without any privilege.
 
-Two uses. On every rung, `stand_apart` keeps us out of other processes: a process in a Landlock
-domain may look into and take from those of its own domain only, by ptrace, pidfd_getfd,
-process_vm_readv, process_vm_writev and /proc/PID/mem. Otherwise it could take the open socket of a
-process of the same user outside. Inside, workers may still do so with each other, as CUDA does. On
-the socketless rung, `forbid_tcp` is the second lock on the door.
+The rules stay for good. Two uses. On every backend, `stand_apart` keeps us out of other processes:
+a process in a Landlock domain may look into and take from those of its own domain only, by ptrace,
+pidfd_getfd, process_vm_readv, process_vm_writev and /proc/PID/mem. Otherwise it could take the open
+socket of a process of the same user outside. Inside, workers may still do so with each other, as
+CUDA does. On the socketless backend, `forbid_tcp` is the second lock on the door.
 
 Kernel 5.19 (ABI 2) is the first whose domains leave renames alone, 6.7 (ABI 4) forbids TCP, 6.12
 (ABI 6) adds abstract unix sockets and signals to the outside. Not covered: UDP before ABI 10, and
@@ -19,15 +19,13 @@ from localinstruct.offline.kernel import LIBC, checked
 CREATE_RULESET, ADD_RULE, RESTRICT_SELF = 444, 445, 446
 """System call numbers, the same on every machine."""
 MAKE_BLOCK, REFER = 1 << 11, 1 << 13
-"""Rights on files: to make a block device, which no ordinary user may anyhow; to link and rename
-across folders."""
+"""Rights on files: to make a block device (no ordinary user may), to rename across folders."""
 BIND_TCP, CONNECT_TCP, SCOPE_ABSTRACT_UNIX, SCOPE_SIGNAL = 1, 2, 1, 2
 PATH_BENEATH = 1
 
 
 class Ruleset(ctypes.Structure):
-    """struct landlock_ruleset_attr of ABI 6; an older kernel takes it when the fields that it lacks
-    are 0."""
+    """struct landlock_ruleset_attr of ABI 6; older kernels take it with 0 in fields they lack."""
 
     _fields_ = (
         ("handled_access_fs", ctypes.c_uint64),
@@ -49,62 +47,48 @@ def abi() -> int:
 
 
 def keeps_apart() -> bool:
-    """Whether `stand_apart` does something here. A domain of ABI 1 would forbid every rename to
-    another folder."""
-    return abi() >= 2
+    """True where `stand_apart` does something."""
+    return abi() >= 2  # a domain of ABI 1 would forbid every rename to another folder
 
 
 def promise() -> str:
-    """What `forbid_tcp` puts on here, in words."""
+    """Describe what `forbid_tcp` does on this kernel."""
     version = abi()
     if version < 4:
         return "Landlock for TCP is not in this kernel: seccomp alone"
-    return f"TCP a second time, by Landlock ABI {version}" + (
-        ", and abstract unix sockets" if version >= 6 else ""
-    )
+    abstract = ", and abstract unix sockets" if version >= 6 else ""
+    return f"TCP a second time, by Landlock ABI {version}{abstract}"
 
 
 def stand_apart() -> None:
-    """Enter a domain of our own, out of which no process outside can be looked into; needs
-    no_new_privs.
+    """Enter a domain of our own, from which no process outside can be looked into.
 
-    A domain must forbid something of its own; this one forbids what nobody here may do anyhow, and,
-    where the kernel can, abstract unix sockets of others. Nothing happens where `keeps_apart` is
-    false.
+    Needs no_new_privs. A domain must forbid something of its own; this one forbids what nobody here
+    may do anyhow, and, where the kernel can, abstract unix sockets of others. Nothing happens where
+    `keeps_apart` is false.
     """
     if keeps_apart():
-        _restrict(
-            Ruleset(MAKE_BLOCK | REFER, 0, SCOPE_ABSTRACT_UNIX if abi() >= 6 else 0),
-            everywhere=REFER,
-        )
+        scoped = SCOPE_ABSTRACT_UNIX if abi() >= 6 else 0
+        _restrict(Ruleset(MAKE_BLOCK | REFER, 0, scoped), everywhere=REFER)
 
 
 def forbid_tcp() -> None:
     """Forbid TCP to this process and its children; nothing happens where the kernel cannot."""
     version = abi()
     if version >= 4:
-        _restrict(
-            Ruleset(
-                0, BIND_TCP | CONNECT_TCP, SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL if version >= 6 else 0
-            )
-        )
+        scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL if version >= 6 else 0
+        _restrict(Ruleset(0, BIND_TCP | CONNECT_TCP, scoped))
 
 
 def _restrict(rules: Ruleset, *, everywhere: int = 0) -> None:
     """Put the rules on this process; `everywhere` holds the rights on files that all files keep."""
-    created = LIBC.syscall(
-        CREATE_RULESET,
-        ctypes.byref(rules),
-        ctypes.c_size_t(ctypes.sizeof(rules)),
-        ctypes.c_uint32(0),
-    )
-    descriptor = checked(created, "landlock_create_ruleset")
+    size, flags = ctypes.c_size_t(ctypes.sizeof(rules)), ctypes.c_uint32(0)
+    result = LIBC.syscall(CREATE_RULESET, ctypes.byref(rules), size, flags)
+    descriptor = checked(result, "landlock_create_ruleset")
     try:
         if everywhere:
             _allow(descriptor, everywhere)
-        checked(
-            LIBC.syscall(RESTRICT_SELF, descriptor, ctypes.c_uint32(0)), "landlock_restrict_self"
-        )
+        checked(LIBC.syscall(RESTRICT_SELF, descriptor, flags), "landlock_restrict_self")
     finally:
         os.close(descriptor)
 
@@ -112,10 +96,8 @@ def _restrict(rules: Ruleset, *, everywhere: int = 0) -> None:
 def _allow(ruleset: int, rights: int) -> None:
     root = os.open("/", os.O_PATH | os.O_CLOEXEC)
     try:
-        rule = ctypes.byref(Beneath(rights, root))
-        checked(
-            LIBC.syscall(ADD_RULE, ruleset, PATH_BENEATH, rule, ctypes.c_uint32(0)),
-            "landlock_add_rule",
-        )
+        rule, flags = ctypes.byref(Beneath(rights, root)), ctypes.c_uint32(0)
+        result = LIBC.syscall(ADD_RULE, ruleset, PATH_BENEATH, rule, flags)
+        checked(result, "landlock_add_rule")
     finally:
         os.close(root)

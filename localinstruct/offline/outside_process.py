@@ -1,5 +1,4 @@
-"""Processes outside of the seal: one of our own to try on, and what must not be done to it or to
-any other.
+"""Processes outside the seal: one of our own, and the attempts on it that must fail.
 
 A process of the same user has sockets that work outside. Whoever may look into it can take them
 (pidfd_getfd) or have it send (ptrace, process_vm_writev, /proc/PID/mem). Not covered: what such a
@@ -27,8 +26,10 @@ class Piece(ctypes.Structure):
 
 @contextmanager
 def outside() -> Iterator[int]:
-    """The process id of a child of ours that only waits, started before the seal; gone afterwards,
-    or when we are."""
+    """Process id of a child of ours that only waits, started before the seal.
+
+    It is gone afterwards, or when we are.
+    """
     reading, writing = os.pipe()
     child = os.fork()
     if child == 0:
@@ -42,37 +43,36 @@ def outside() -> Iterator[int]:
         yield child
     finally:
         os.close(writing)
-        with suppress(
-            ChildProcessError
-        ):  # whoever started us may have had children reaped by themselves
+        # Whoever started us may have had children reaped by themselves.
+        with suppress(ChildProcessError):
             os.waitpid(child, 0)
 
 
 def take_descriptor(pid: int) -> None:
-    """Take an open file of another process, as its socket could be taken; the child of `outside`
-    has one below 64."""
+    """Take an open file of another process, as its socket could be taken.
+
+    The child of `outside` has one below 64.
+    """
     process = checked(LIBC.syscall(PIDFD_OPEN, pid, 0), "pidfd_open")
     try:
-        taken = [LIBC.syscall(PIDFD_GETFD, process, number, 0) for number in range(64)]
+        descriptors = [LIBC.syscall(PIDFD_GETFD, process, number, 0) for number in range(64)]
         number = ctypes.get_errno()
     finally:
         os.close(process)
-    for descriptor in taken:
+    for descriptor in descriptors:
         if descriptor >= 0:
             os.close(descriptor)
-    if max(taken) < 0:
+    if max(descriptors) < 0:
         raise OSError(number, f"pidfd_getfd: {os.strerror(number)}")
 
 
 def read_memory(pid: int) -> None:
     """Read eight bytes of another process; a fork of ours has them at the same address."""
-    mine, theirs = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
-    here, there = Piece(ctypes.addressof(mine), 8), Piece(ctypes.addressof(theirs), 8)
-    one = ctypes.c_ulong(1)
-    read = LIBC.process_vm_readv(
-        pid, ctypes.byref(here), one, ctypes.byref(there), one, ctypes.c_ulong(0)
-    )
-    checked(read, "process_vm_readv")
+    target, source = ctypes.create_string_buffer(8), ctypes.create_string_buffer(8)
+    local, remote = Piece(ctypes.addressof(target), 8), Piece(ctypes.addressof(source), 8)
+    count = ctypes.c_ulong(1)
+    pieces = ctypes.byref(local), count, ctypes.byref(remote), count
+    checked(LIBC.process_vm_readv(pid, *pieces, ctypes.c_ulong(0)), "process_vm_readv")
 
 
 def trace(pid: int) -> None:
@@ -85,18 +85,14 @@ TAKING: dict[str, Callable[[int], None]] = {
     "memory of a process outside": read_memory,
     "tracing a process outside": trace,
 }
-"""What must fail on a process outside, by the words it is reported with."""
+"""Attempts that must fail on a process outside, by the words they are reported with."""
 
 
 def in_other_networks() -> list[int]:
-    """Process ids of those in another network namespace whose memory we may open; nothing is
-    read."""
+    """Process ids in another network namespace whose memory we may open; nothing is read."""
     ours = Path("/proc/self/ns/net").readlink()
-    return [
-        int(path.name)
-        for path in Path("/proc").iterdir()
-        if path.name.isdecimal() and _is_open(path, ours)
-    ]
+    processes = (path for path in Path("/proc").iterdir() if path.name.isdecimal())
+    return [int(path.name) for path in processes if _is_open(path, ours)]
 
 
 def _is_open(process: Path, ours: Path) -> bool:

@@ -1,61 +1,50 @@
-"""Whether a session that calls itself sealed brings the proof along: its own checks, interfaces and
-namespaces.
+"""Contradictions in a report: sessions that call themselves sealed and note something else.
 
-A signature says who wrote a report, not that it is true; so what a report claims is held against
-what it notes beside the claim. A session without the checks that `selftest` makes, or with a way
-out among its interfaces, is not believed. Not covered: a forger who invents all of that as well,
-against whom only the known key of the signer helps.
+A signature says who wrote a report, not that it is true; so a claim is compared with the checks,
+interfaces and namespaces that the report notes beside it. A session without the checks that
+`selftest` makes, or with a way out among its interfaces, is not believed. Not covered: a forger who
+invents all of that as well, against whom only the known key of the signer helps.
 """
 
-from typing import Any
-
 from localinstruct.offline import selftest
+from localinstruct.records import JsonObject
 
 
-def contradictions(body: dict[str, Any]) -> list[str]:
+def contradictions(body: JsonObject) -> list[str]:
     """A sentence per session of a report that says it was sealed and shows otherwise, in order."""
-    sessions = enumerate(body["sessions"], 1)
     return [
-        f"session {number} says it was sealed, but {'; '.join(found)}"
-        for number, session in sessions
-        if _claims(session) and (found := _doubts(session))
+        f"session {number} says it was sealed, but {'; '.join(doubts)}"
+        for number, session in enumerate(body["sessions"], 1)
+        if _claims(session) and (doubts := _doubts(session))
     ]
 
 
-def _claims(session: dict[str, Any]) -> bool:
+def _claims(session: JsonObject) -> bool:
     seal = session["seal"]
     return bool(seal["sealed"]) or str(seal["headline"]).startswith("sealed")
 
 
-def _doubts(session: dict[str, Any]) -> list[str]:
-    """Why the claim of a session does not follow from what it noted; empty when it does."""
-    seal, ends = (
-        session["seal"],
-        [session["before"], *([session["after"]] if session["after"] else [])],
-    )
-    found = [] if seal["sealed"] is True else [f"its seal is {seal['sealed']!r}"]
-    found += _check_doubts(seal["checks"])
-    found += _interface_doubts([end["interfaces"] for end in ends])
+def _doubts(session: JsonObject) -> list[str]:
+    """Reasons why the claim of a session does not follow from what it noted."""
+    seal = session["seal"]
+    ends = [session["before"], *([session["after"]] if session["after"] else [])]
+    doubts = [] if seal["sealed"] is True else [f"its seal is {seal['sealed']!r}"]
+    doubts += _check_doubts(seal["checks"])
+    doubts += _interface_doubts([end["interfaces"] for end in ends])
     if any(end["namespaces"] != seal["namespaces"] for end in ends):
-        found.append("it did not stay in the namespaces that were tested")
-    return found
+        doubts.append("it did not stay in the namespaces that were tested")
+    return doubts
 
 
-def _check_doubts(checks: list[dict[str, Any]]) -> list[str]:
+def _check_doubts(checks: list[JsonObject]) -> list[str]:
     if not checks:
         return ["it has no checks at all"]
     failed = [check["name"] for check in checks if check["ok"] is not True]
-    made = {(check["name"], check["must"]) for check in checks}
-    missing = [
-        f"{name} (must {must})"
-        for name, must in selftest.REQUIRED.items()
-        if (name, must) not in made
-    ]
-    return [
-        f"{words}: {', '.join(names)}"
-        for words, names in (("a check failed", failed), ("a check is missing", missing))
-        if names
-    ]
+    present = {(check["name"], check["must"]) for check in checks}
+    required = selftest.REQUIRED.items()
+    missing = [f"{name} (must {must})" for name, must in required if (name, must) not in present]
+    doubts = (("a check failed", failed), ("a check is missing", missing))
+    return [f"{words}: {', '.join(names)}" for words, names in doubts if names]
 
 
 def _interface_doubts(ends: list[dict[str, dict[str, int]]]) -> list[str]:
@@ -63,10 +52,12 @@ def _interface_doubts(ends: list[dict[str, dict[str, int]]]) -> list[str]:
     sent: dict[str, int] = {}
     for interfaces in ends:
         sent |= {
-            name: counted["sent_packets"] for name, counted in interfaces.items() if name != "lo"
+            name: counts["sent_packets"] for name, counts in interfaces.items() if name != "lo"
         }
-    found = [f"{name} ({packets:,} packets sent)" for name, packets in sent.items()]
-    missing = (
-        [] if all("lo" in interfaces for interfaces in ends) else ["it shows no loopback interface"]
-    )
-    return missing + ([f"it had interfaces other than lo: {', '.join(found)}"] if found else [])
+    doubts = []
+    if not all("lo" in interfaces for interfaces in ends):
+        doubts.append("it shows no loopback interface")
+    if sent:
+        others = ", ".join(f"{name} ({packets:,} packets sent)" for name, packets in sent.items())
+        doubts.append(f"it had interfaces other than lo: {others}")
+    return doubts

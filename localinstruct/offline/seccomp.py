@@ -18,14 +18,12 @@ from localinstruct.offline.kernel import prctl
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 NETLINK_ROUTE = 0
-"""The one netlink protocol that programs need: getaddrinfo and getifaddrs list the interfaces with
-it."""
+"""The netlink protocol that programs need: getaddrinfo and getifaddrs list interfaces with it."""
 WITH_LOOPBACK, SOCKETLESS = (AF_UNIX, AF_INET, AF_INET6), (AF_UNIX,)
 NEW_NAMESPACES = 0x7E020000
 """All CLONE_NEW* flags that clone(2) takes (linux/sched.h)."""
 TIOCSTI, TIOCLINUX = 0x5412, 0x541C
-"""ioctls that put characters into the terminal's input, where a shell outside the seal would read
-them."""
+"""ioctls that put characters into the terminal's input, for a shell outside the seal to read."""
 
 LOAD, EQUAL, AT_LEAST, ANY_BIT, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
 """Classic BPF: load a word, three jumps, return (linux/bpf_common.h)."""
@@ -34,35 +32,24 @@ NUMBER, ARCHITECTURE, ARGUMENTS = 0, 4, 16
 """Offsets in struct seccomp_data; an argument is 8 bytes, its low word first on both machines."""
 X32 = 0x40000000
 
+_NUMBERS = (
+    # name, x86_64, aarch64
+    ("arch", 0xC000003E, 0xC00000B7),
+    ("socket", 41, 198),
+    ("clone", 56, 220),
+    ("clone3", 435, 435),
+    ("unshare", 272, 97),
+    ("setns", 308, 268),
+    ("ioctl", 16, 29),
+    ("io_uring_setup", 425, 425),
+    ("ptrace", 101, 117),
+    ("process_vm_readv", 310, 270),
+    ("process_vm_writev", 311, 271),
+    ("pidfd_getfd", 438, 438),
+)
 CALLS = {
-    "x86_64": {
-        "arch": 0xC000003E,
-        "socket": 41,
-        "clone": 56,
-        "clone3": 435,
-        "unshare": 272,
-        "setns": 308,
-        "ioctl": 16,
-        "io_uring_setup": 425,
-        "ptrace": 101,
-        "process_vm_readv": 310,
-        "process_vm_writev": 311,
-        "pidfd_getfd": 438,
-    },
-    "aarch64": {
-        "arch": 0xC00000B7,
-        "socket": 198,
-        "clone": 220,
-        "clone3": 435,
-        "unshare": 97,
-        "setns": 268,
-        "ioctl": 29,
-        "io_uring_setup": 425,
-        "ptrace": 117,
-        "process_vm_readv": 270,
-        "process_vm_writev": 271,
-        "pidfd_getfd": 438,
-    },
+    "x86_64": {name: number for name, number, _ in _NUMBERS},
+    "aarch64": {name: number for name, _, number in _NUMBERS},
 }
 """System call numbers by machine (arch: AUDIT_ARCH_*)."""
 INTO_PROCESSES = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd")
@@ -92,30 +79,23 @@ class Program(ctypes.Structure):
 def program(
     families: Sequence[int], machine: str = os.uname().machine, *, apart: bool = True
 ) -> list[Step]:
-    """The filter that lets through sockets of these address families; KeyError for a machine not in
-    CALLS.
+    """The filter that lets through sockets of these address families.
 
     `apart`: something else keeps us out of the processes of others; without it INTO_PROCESSES are
-    refused, inside too.
+    refused, inside too. KeyError for a machine not in CALLS.
     """
     calls = CALLS[machine]
     steps = [_load(ARCHITECTURE), (EQUAL, 1, 0, calls["arch"]), _refuse(errno.EPERM), _load(NUMBER)]
-    if machine == "x86_64":
-        steps += [
-            (AT_LEAST, 0, 1, X32),
-            _refuse(errno.ENOSYS),
-        ]  # the x32 table would get round the numbers below
+    if machine == "x86_64":  # the x32 table would get round the numbers below
+        steps += [(AT_LEAST, 0, 1, X32), _refuse(errno.ENOSYS)]
     steps += _when(calls["socket"], _socket_rule(families))
-    steps += _when(
-        calls["clone"], [_load(ARGUMENTS), (ANY_BIT, 0, 1, NEW_NAMESPACES), _refuse(errno.EPERM)]
-    )
-    steps += _when(
-        calls["clone3"], [_refuse(errno.ENOSYS)]
-    )  # its flags lie in memory; libc falls back to clone
+    namespaces = [_load(ARGUMENTS), (ANY_BIT, 0, 1, NEW_NAMESPACES), _refuse(errno.EPERM)]
+    steps += _when(calls["clone"], namespaces)
+    # The flags of clone3 lie in memory; libc falls back to clone.
+    steps += _when(calls["clone3"], [_refuse(errno.ENOSYS)])
     steps += _when(calls["ioctl"], _terminal_rule())
-    steps += _when(
-        calls["io_uring_setup"], [_refuse(errno.ENOSYS)]
-    )  # it opens sockets that no filter sees
+    # io_uring opens sockets that no filter sees.
+    steps += _when(calls["io_uring_setup"], [_refuse(errno.ENOSYS)])
     for name in ("unshare", "setns", *(() if apart else INTO_PROCESSES)):
         steps += _when(calls[name], [_refuse(errno.EPERM)])
     return [*steps, (RETURN, 0, 0, ALLOW)]
@@ -141,16 +121,15 @@ def _socket_rule(families: Sequence[int]) -> list[Step]:
 
 
 def _terminal_rule() -> list[Step]:
-    typed = [(EQUAL, 0, 1, request) for request in (TIOCSTI, TIOCLINUX)]
-    return [
-        _load(ARGUMENTS + 8),
-        *(step for test in typed for step in (test, _refuse(errno.EPERM))),
-    ]
+    steps = [_load(ARGUMENTS + 8)]
+    for request in (TIOCSTI, TIOCLINUX):
+        steps += [(EQUAL, 0, 1, request), _refuse(errno.EPERM)]
+    return steps
 
 
 def _when(number: int, body: list[Step]) -> list[Step]:
-    """`body` for this system call; the number is loaded anew, because a body leaves an argument in
-    the register."""
+    """Put `body` behind a test for this system call."""
+    # The number is loaded anew, because the body before leaves an argument in the register.
     return [_load(NUMBER), (EQUAL, 0, len(body), number), *body]
 
 

@@ -1,5 +1,4 @@
-"""The seal tests itself: attempts that must fail at once, and the same attempts over loopback that
-must work.
+"""Self-test of the seal: attempts that must fail, and their like that must work on loopback.
 
 A probe that can only fail proves nothing, so each kind of probe is first seen to succeed where it
 is allowed. An attempt counts as held back only by an error the kernel gives on the spot; a time-out
@@ -29,8 +28,7 @@ LOCAL_REFUSALS = {
     errno.ENOSYS,
     errno.EPROTONOSUPPORT,
 }
-"""Errors that this kernel gives without sending anything. EHOSTUNREACH and time-outs are not among
-them."""
+"""Errors that this kernel gives without sending anything; not EHOSTUNREACH and time-outs."""
 OUTSIDE4, OUTSIDE6 = ("192.0.2.1", 443), ("2001:db8::1", 443)
 NAME = "seal-self-test.example"
 """A name that nobody has (RFC 2606)."""
@@ -48,8 +46,7 @@ sys.exit(4)
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One attempt: what must happen ("fail" or "work"), what did, and whether that is as it must
-    be."""
+    """One attempt: `must` is "fail" or "work", `found` what happened, `ok` says that they agree."""
 
     name: str
     must: str
@@ -58,28 +55,18 @@ class Check:
 
 
 def run(*, loopback: bool, outside: int) -> tuple[Check, ...]:
-    """All attempts, under 0.2 s. Without `loopback` the rung has no internet sockets at all, not
-    even to this machine.
+    """Make all attempts, in under 0.2 s.
 
+    Without `loopback` the backend has no internet sockets at all, not even to this machine.
     `outside` is the process id of a process outside, started before the seal.
     """
-    over_loopback = (
-        (("TCP over loopback", loopback_tcp), ("UDP over loopback", loopback_udp))
-        if loopback
-        else ()
-    )
-    works = [
-        _must_work(name, attempt)
-        for name, attempt in (*over_loopback, ("unix socket", unix_socket))
-    ]
-    fails = [_must_fail(name, attempt) for name, attempt in FORBIDDEN.items()]
-    fails += [
-        _must_fail(name, partial(attempt, outside))
-        for name, attempt in outside_process.TAKING.items()
-    ]
+    allowed: dict[str, Callable[[], None]] = {"unix socket": unix_socket}
+    if loopback:
+        allowed = {"TCP over loopback": loopback_tcp, "UDP over loopback": loopback_udp} | allowed
+    taking = {name: partial(take, outside) for name, take in outside_process.TAKING.items()}
     return (
-        *works,
-        *fails,
+        *(_must_work(name, attempt) for name, attempt in allowed.items()),
+        *(_must_fail(name, attempt) for name, attempt in (FORBIDDEN | taking).items()),
         _other_networks(),
         _resolver(),
         _doors(),
@@ -104,7 +91,7 @@ def udp(family: int, address: tuple[str, int]) -> None:
 
 
 def loopback_tcp() -> None:
-    """A connection to ourselves, made by the same calls, with bytes that arrive."""
+    """Connect to ourselves with the calls of `tcp`, and see bytes arrive."""
     with socket.create_server(("127.0.0.1", 0)) as server, socket.socket() as client:
         client.connect(server.getsockname())
         accepted, _ = server.accept()
@@ -115,7 +102,7 @@ def loopback_tcp() -> None:
 
 
 def loopback_udp() -> None:
-    """An empty datagram to ourselves, sent by `udp`."""
+    """Send ourselves an empty datagram by `udp`, and see it arrive."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver:
         receiver.bind(("127.0.0.1", 0))
         receiver.settimeout(2)
@@ -124,7 +111,7 @@ def loopback_udp() -> None:
 
 
 def unix_socket() -> None:
-    """A connection through a socket file, as the client and vLLM use it."""
+    """Connect through a socket file, as the client and vLLM do."""
     with (
         tempfile.TemporaryDirectory(prefix="seal-") as folder,
         socket.socket(socket.AF_UNIX) as server,
@@ -136,15 +123,12 @@ def unix_socket() -> None:
 
 
 def lookup() -> None:
-    """Ask the resolver for a name that nobody has; a server's "no such name" is an answer from
-    outside."""
+    """Ask the resolver for a name that nobody has; "no such name" is an answer from outside."""
     try:
         socket.getaddrinfo(NAME, 443)
     except socket.gaierror as problem:
-        if (
-            problem.errno in (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM)
-            or _has_no_resolver()
-        ):
+        unanswered = problem.errno in (socket.EAI_AGAIN, socket.EAI_FAIL, socket.EAI_SYSTEM)
+        if unanswered or _has_no_resolver():
             raise PermissionError(errno.EACCES, str(problem.strerror)) from None
 
 
@@ -176,7 +160,7 @@ FORBIDDEN: dict[str, Callable[[], None]] = {
     "new namespace": new_namespaces,
     "network of process 1": join_outside,
 }
-"""What must fail, by the words it is reported with."""
+"""Attempts that must fail, by the words they are reported with."""
 REQUIRED = {
     "TCP over loopback": "work",
     "UDP over loopback": "work",
@@ -189,8 +173,7 @@ REQUIRED = {
     "network interfaces": "fail",
     "TCP from a child": "fail",
 }
-"""Check -> what must happen: what `run` with loopback makes, all of which a session that calls
-itself sealed must show."""
+"""Checks that a session which calls itself sealed must show -> "work" or "fail" (see `run`)."""
 
 
 def _must_work(name: str, attempt: Callable[[], None]) -> Check:
@@ -205,24 +188,20 @@ def _must_fail(name: str, attempt: Callable[[], None]) -> Check:
     try:
         attempt()
     except OSError as problem:
-        return Check(
-            name, "fail", problem.strerror or str(problem), problem.errno in LOCAL_REFUSALS
-        )
+        reason = problem.strerror or str(problem)
+        return Check(name, "fail", reason, problem.errno in LOCAL_REFUSALS)
     return Check(name, "fail", "was let through", False)
 
 
 def _other_networks() -> Check:
     """No process that has another network may be open to us, by which we could act in it."""
-    found = outside_process.in_other_networks()
-    advice = f"open: those of the processes {found[:20]}; end them, or use a user of its own"
-    return Check(
-        "memory of processes in other networks", "fail", advice if found else "none open", not found
-    )
+    pids, name = outside_process.in_other_networks(), "memory of processes in other networks"
+    advice = f"open: those of the processes {pids[:20]}; end them, or use a user of its own"
+    return Check(name, "fail", advice if pids else "none open", not pids)
 
 
 def _resolver() -> Check:
-    """The name servers this machine is set to must not be reachable; one on loopback must not be
-    there."""
+    """No name server that this machine is set to may be reachable, and none may be on loopback."""
     for server in _name_servers():
         family = socket.AF_INET6 if ":" in server else socket.AF_INET
         try:
@@ -241,26 +220,17 @@ def _resolver() -> Check:
 
 def _doors() -> Check:
     doors = kernel.open_doors()
-    return Check(
-        "doors to services outside",
-        "fail",
-        f"open: {', '.join(doors)}" if doors else "all closed",
-        not doors,
-    )
+    answer = f"open: {', '.join(doors)}" if doors else "all closed"
+    return Check("doors to services outside", "fail", answer, not doors)
 
 
 def _capabilities() -> Check:
     state = kernel.state()
-    held = [name for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if int(state[name], 16)]
-    wrong = held + [
-        name for name, value in (("NoNewPrivs", "1"), ("Seccomp", "2")) if state[name] != value
-    ]
-    return Check(
-        "capabilities",
-        "fail",
-        ", ".join(f"{n} {state[n]}" for n in wrong) or "none held",
-        not wrong,
-    )
+    wrong = [name for name in ("CapInh", "CapPrm", "CapEff", "CapAmb") if int(state[name], 16)]
+    required = {"NoNewPrivs": "1", "Seccomp": "2"}
+    wrong += [name for name, value in required.items() if state[name] != value]
+    answer = ", ".join(f"{name} {state[name]}" for name in wrong) or "none held"
+    return Check("capabilities", "fail", answer, not wrong)
 
 
 def _interfaces() -> Check:
@@ -270,12 +240,10 @@ def _interfaces() -> Check:
 
 def _child() -> Check:
     """A child, run from a new program image, is held back too."""
-    code = subprocess.run(
-        [sys.executable, "-I", "-S", "-c", CHILD], stdin=subprocess.DEVNULL
-    ).returncode
-    return Check(
-        "TCP from a child", "fail", "held back" if code == 0 else f"exit code {code}", code == 0
-    )
+    command = [sys.executable, "-I", "-S", "-c", CHILD]
+    code = subprocess.run(command, stdin=subprocess.DEVNULL).returncode
+    answer = "held back" if code == 0 else f"exit code {code}"
+    return Check("TCP from a child", "fail", answer, code == 0)
 
 
 def _name_servers() -> list[str]:
@@ -283,20 +251,15 @@ def _name_servers() -> list[str]:
         lines = Path("/etc/resolv.conf").read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
         return []
-    words = [line.split() for line in lines]
-    return [
-        line[1].partition("%")[0] for line in words if len(line) > 1 and line[0] == "nameserver"
-    ]
+    fields = [fields for line in lines if len(fields := line.split()) > 1]
+    return [address.partition("%")[0] for key, address, *_ in fields if key == "nameserver"]
 
 
 def _has_no_resolver() -> bool:
-    """Whether names are looked up in files only, so that "no such name" is what the machine itself
-    says."""
+    """True when names are looked up in files only: "no such name" then comes from this machine."""
     try:
         text = Path("/etc/nsswitch.conf").read_text(encoding="utf-8", errors="replace")
     except OSError:
         return False
-    hosts = [
-        line.partition(":")[2].split() for line in text.splitlines() if line.startswith("hosts:")
-    ]
-    return bool(hosts) and all(word in ("files", "myhostname") for word in hosts[0])
+    hosts = [line[6:].split() for line in text.splitlines() if line.startswith("hosts:")]
+    return bool(hosts) and set(hosts[0]) <= {"files", "myhostname"}

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +95,7 @@ def _beginning(seal: Seal) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "command": [word[:200] for word in sys.argv[:12]],
-        "seal": asdict(seal) | {"headline": seal.headline},
+        "seal": seal.as_json(),
         "machine": evidence.machine(),
         "environment": evidence.environment(),
         "before": evidence.snapshot(),

@@ -13,7 +13,7 @@ import yaml
 
 from localinstruct.bundle import contents as bundled
 from localinstruct.bundle import ed25519, guard, pack, signing, unpack, wheels
-from localinstruct.bundle.contents import Contents, Item, Wanted, collect, settled
+from localinstruct.bundle.contents import Contents, Item, Selection, collect, require_packable
 from localinstruct.bundle.media import MEDIA, part_size
 from localinstruct.bundle.signing import keygen
 from localinstruct.bundle.unpack import import_bundle
@@ -182,8 +182,7 @@ def test_verify_some_parts(packed: Path) -> None:
         verify(packed.parent, Silent())
 
 
-# -- conflicts, places, models.yaml
-# ------------------------------------------------------------------------------------
+# -- conflicts, places, models.yaml ---------------------------------------------------------------
 
 
 def test_what_is_in_the_way_is_named_before_anything_is_copied(
@@ -307,8 +306,7 @@ def test_unsafe_models_are_refused_over_there(tmp_path: Path) -> None:
     assert not (tmp_path / "there" / "models").exists()
 
 
-# -- packing
-# -----------------------------------------------------------------------------------------------------------
+# -- packing --------------------------------------------------------------------------------------
 
 
 def test_packing_needs_an_empty_folder_and_leaves_others_alone(
@@ -451,7 +449,7 @@ def test_finished_parts_count_by_their_bytes(
 )
 def test_names_that_cannot_travel_are_not_packed(paths: list[str], words: str) -> None:
     with pytest.raises(BundleError, match=words):
-        settled([Item(path, b"x", "seeds") for path in paths])
+        require_packable([Item(path, b"x", "seeds") for path in paths])
 
 
 def test_recipes_with_seeds_elsewhere_are_not_packed(source: Path) -> None:
@@ -479,7 +477,7 @@ def test_a_recipe_brings_its_folder_of_documents_without_links(source: Path) -> 
 
 
 def test_the_return_trip(source: Path, tmp_path: Path) -> None:
-    back = collect(Wanted(runs=[source / "runs" / "mine"]), source)
+    back = collect(Selection(runs=[source / "runs" / "mine"]), source)
     pack.pack(back, tmp_path / "back", Silent(), PART)
     result = import_bundle(tmp_path / "back", tmp_path / "desk", Silent())
     assert result.placed == ["runs/mine"]
@@ -493,7 +491,7 @@ def test_the_return_trip(source: Path, tmp_path: Path) -> None:
         "report.html",
     ]
     with pytest.raises(BundleError, match="not a run"):
-        collect(Wanted(runs=[source / "runs"]), source)
+        collect(Selection(runs=[source / "runs"]), source)
 
 
 def test_this_program_as_a_checkout_and_as_a_wheel(source: Path, tmp_path: Path) -> None:
@@ -507,19 +505,19 @@ def test_this_program_as_a_checkout_and_as_a_wheel(source: Path, tmp_path: Path)
     ):
         (checkout / name).parent.mkdir(parents=True, exist_ok=True)
         (checkout / name).write_text("x")
-    packed = collect(Wanted(program=checkout), source).items
+    packed = collect(Selection(program=checkout), source).items
     assert [item.path for item in packed] == [
         "program/localinstruct/localinstruct/cli.py",
         "program/localinstruct/pyproject.toml",
     ]
     own = wheel(tmp_path / "dist", "localinstruct", "0.1")
-    assert [item.path for item in collect(Wanted(program=own), source).items] == [
+    assert [item.path for item in collect(Selection(program=own), source).items] == [
         f"program/{own.name}"
     ]
     wheel(tmp_path / "wheels")
     both = {
         item.path: item
-        for item in collect(Wanted(program=own, wheels=tmp_path / "wheels"), source).items
+        for item in collect(Selection(program=own, wheels=tmp_path / "wheels"), source).items
     }
     assert f"wheelhouse/wheels/{own.name}" in both
     assert b"localinstruct==0.1" in both["wheelhouse/wheels/requirements.txt"].source  # type: ignore[operator]
@@ -546,8 +544,7 @@ def test_sizes_and_media() -> None:
             part_size(medium, size)
 
 
-# -- wheels
-# ------------------------------------------------------------------------------------------------------------
+# -- wheels ---------------------------------------------------------------------------------------
 
 
 def test_the_wheelhouse_installs_without_an_index(packed: Path, tmp_path: Path) -> None:
@@ -631,8 +628,7 @@ def test_a_file_where_the_workspace_should_be_is_a_sentence(packed: Path, tmp_pa
     assert not (tmp_path / "nowhere").exists()
 
 
-# -- papers
-# ------------------------------------------------------------------------------------------------------------
+# -- papers ---------------------------------------------------------------------------------------
 
 
 def test_the_bill_of_materials(packed: Path) -> None:
@@ -692,8 +688,7 @@ def test_names_fit_fat_and_discs(packed: Path) -> None:
     assert all(len(path.stem) <= 8 for path in packed.glob("part*.bin"))
 
 
-# -- signatures
-# --------------------------------------------------------------------------------------------------------
+# -- signatures -----------------------------------------------------------------------------------
 
 
 def test_signature_good_other_bad_none(source: Path, tmp_path: Path) -> None:
@@ -814,4 +809,4 @@ def test_contents_of_one_byte(tmp_path: Path) -> None:
     assert (tmp_path / "there" / "seeds" / "x").read_bytes() == b"1"
     with pytest.raises(BundleError, match="empty"):
         pack.pack(Contents([Item("seeds/x", b"", "seeds")]), tmp_path / "none", Silent())
-    assert unpack.Imported("", [], [], "").changed is False
+    assert unpack.ImportResult("", [], [], "").changed is False

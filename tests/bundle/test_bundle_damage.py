@@ -89,8 +89,7 @@ def test_names_in_other_scripts_stop_no_terminal(tmp_path: Path) -> None:
     assert r"seeds/\u4e2d\u6587.jsonl" in said
 
 
-# -- malicious manifests: right digests and ids, wrong intentions
-# ------------------------------------------------------
+# -- malicious manifests: right digests and ids, wrong intentions ---------------------------------
 
 PATHS: dict[str, tuple[list[str], str]] = {
     "absolute": (["/etc/passwd"], "absolute path"),
@@ -412,8 +411,7 @@ def test_malicious_catalogs_are_refused(kind: str, tmp_path: Path) -> None:
     assert not (tmp_path / "there" / "models.yaml").exists()
 
 
-# -- VERIFY.py and SIGNATURE.py as a guard desk runs them
-# --------------------------------------------------------------
+# -- VERIFY.py and SIGNATURE.py as a guard desk runs them -----------------------------------------
 
 
 def test_the_programs_in_the_bundle_are_ours(packed: Path) -> None:

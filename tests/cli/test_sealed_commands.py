@@ -129,7 +129,7 @@ def test_packing_with_pip_is_refused_inside_the_seal(made: Path) -> None:
 
 
 def test_degraded_is_told_in_full_and_never_called_sealed(made: Path) -> None:
-    """Where only the socketless rung is left, `show` may go on, says so, and generate stops."""
+    """Where only the socketless backend is left, `show` may go on, says so, and generate stops."""
     last = (
         "from localinstruct.offline import kernel, backends; backends.BACKENDS = "
         "backends.BACKENDS[-1:]; kernel.open_doors = lambda: []"

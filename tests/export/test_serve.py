@@ -86,7 +86,7 @@ def test_a_port_that_is_in_use_or_sealed_off_is_refused_before_anything_starts(
         with pytest.raises(UsageError, match="Address already in use"):
             serve._require_port(port)
     serve._require_port(port)
-    monkeypatch.setattr(seal, "status", lambda: seal.Seal(True, "a rung", (), ()))
+    monkeypatch.setattr(seal, "status", lambda: seal.Seal(True, "a backend", (), ()))
     with pytest.raises(UsageError, match="nobody outside the seal"):
         serve._require_port(port)
 

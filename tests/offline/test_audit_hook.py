@@ -93,7 +93,8 @@ threading.Thread(target=write, daemon=True).start()
 os.register_at_fork(before=lambda: (forking.set(), held.wait()))
 child = os.fork()
 if child == 0:
-    try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.1", 443))  # of UDP: sends nothing
+    # Connecting a UDP socket sends nothing.
+    try: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect(("192.0.2.1", 443))
     finally: os._exit(0)
 for _ in range(100):
     if os.waitpid(child, os.WNOHANG)[0]: break

@@ -34,8 +34,10 @@ with egress_report.watched(run, stages):
                     lambda: socket.socket(40, socket.SOCK_STREAM)):
         try: attempt()
         except OSError: pass
-    subprocess.run([sys.executable, "-c", "import socket; socket.create_connection(('192.0.2.1', 1), 2)"], capture_output=True)
-    stage = "from localinstruct.offline import seal; seal.begin(False); import socket; socket.create_connection(('192.0.2.9', 2), 2)"
+    stranger = "import socket; socket.create_connection(('192.0.2.1', 1), 2)"
+    subprocess.run([sys.executable, "-c", stranger], capture_output=True)
+    stage = "from localinstruct.offline import seal; seal.begin(False); "
+    stage += "import socket; socket.create_connection(('192.0.2.9', 2), 2)"
     subprocess.run([sys.executable, "-c", stage], capture_output=True)
     times.append(time.time())
 print(found.headline)
@@ -47,7 +49,8 @@ from localinstruct.offline import seal
 seal.begin(False)
 from localinstruct.offline import egress_report
 times = []
-with egress_report.watched(Path(sys.argv[1]), lambda: {"generate": tuple(times)}): times += [time.time(), time.time()]
+with egress_report.watched(Path(sys.argv[1]), lambda: {"generate": tuple(times)}):
+    times += [time.time(), time.time()]
 """
 
 

@@ -57,8 +57,10 @@ def test_privileges_are_gone_and_the_user_is_the_same(tmp_path: Path) -> None:
 path = sys.argv[1] + "/mine"
 open(path, "w").close()
 child = subprocess.run(["cat", "/proc/self/status"], capture_output=True, text=True).stdout
-kept = [line for line in child.splitlines() if line.startswith(("CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp:"))]
-print(json.dumps({"uid": [os.getuid(), os.geteuid(), os.stat(path).st_uid], "state": kernel.state(), "child": kept,
+names = ("CapEff", "CapPrm", "CapBnd", "NoNewPrivs", "Seccomp:")
+kept = [line for line in child.splitlines() if line.startswith(names)]
+print(json.dumps({"uid": [os.getuid(), os.geteuid(), os.stat(path).st_uid],
+                  "state": kernel.state(), "child": kept,
                   "interfaces": kernel.interfaces(), "net": kernel.namespaces()["net"]}))
 """
     found = entered(code, str(tmp_path))
@@ -82,7 +84,8 @@ print(json.dumps({"uid": [os.getuid(), os.geteuid(), os.stat(path).st_uid], "sta
 @needs_namespaces
 def test_stage_children_know_the_seal_and_strangers_are_not_believed() -> None:
     code = """
-ask = "from localinstruct.offline import seal; s = seal.begin(False); print(s.sealed, s.headline, sep='|')"
+ask = "from localinstruct.offline import seal; s = seal.begin(False); "
+ask += "print(s.sealed, s.headline, sep='|')"
 child = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
 os.environ[seal.MARK] = json.dumps({"net": "net:[1]", "rung": "own namespaces"})
 stale = subprocess.run([sys.executable, "-c", ask], capture_output=True, text=True)
@@ -113,7 +116,8 @@ import threading
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 before = kernel.namespaces()
 try: seal.enter()
-except seal.SealError as problem: print(problem.message, "|", before == kernel.namespaces(), flush=True)
+except seal.SealError as problem:
+    print(problem.message, "|", before == kernel.namespaces(), flush=True)
 os._exit(0)
 """
     assert (
@@ -164,11 +168,11 @@ except seal.SealError as problem: print(problem.message); sys.exit(problem.exit_
     assert "sealed" not in done.stdout
 
 
-def test_where_no_rung_works_it_stops_with_reasons_and_remedies() -> None:
+def test_where_no_backend_works_it_stops_with_reasons_and_remedies() -> None:
     code = f"""{ENTER}
 import dataclasses
 refuse = lambda: "not here"
-backends.BACKENDS = tuple(dataclasses.replace(rung, enter=refuse) for rung in backends.BACKENDS)
+backends.BACKENDS = tuple(dataclasses.replace(b, enter=refuse) for b in backends.BACKENDS)
 try: seal.enter()
 except seal.SealError as problem: print(problem.message, problem.hint, sep="\\n")
 """
@@ -188,11 +192,11 @@ kernel.own_namespaces()
 kernel.forbid_new_privileges()
 seccomp.install(seccomp.WITH_LOOPBACK)
 found = seal.enter()
-print(json.dumps([found.sealed, found.rung, list(found.refused), list(found.lacks)]))
+print(json.dumps([found.sealed, found.backend, list(found.refused), list(found.lacks)]))
 """
-    sealed, rung, refused, lacks = json.loads(output(code))
+    sealed, backend, refused, lacks = json.loads(output(code))
     assert sealed is True
-    assert rung.startswith("network stack with only loopback")
+    assert backend.startswith("network stack with only loopback")
     assert "Operation not permitted" in refused[0]
     assert lacks == ["an interface that whoever made this network stack adds to it later"]
 
@@ -204,12 +208,13 @@ def test_root_needs_no_user_namespace() -> None:
 kernel.own_namespaces = kernel.root_namespaces
 before = kernel.namespaces()
 found = seal.enter()
-print(json.dumps([found.sealed, before["user"] == kernel.namespaces()["user"], before["net"] == kernel.namespaces()["net"]]))
+after = kernel.namespaces()
+print(json.dumps([found.sealed, before["user"] == after["user"], before["net"] == after["net"]]))
 """
     assert json.loads(output(code)) == [True, True, False]
 
 
-def test_socketless_rung_says_what_it_is_and_lets_nothing_but_unix_sockets_be_made() -> None:
+def test_socketless_backend_says_what_it_is_and_lets_nothing_but_unix_sockets_be_made() -> None:
     code = f"""{ENTER}
 backends.BACKENDS = backends.BACKENDS[-1:]
 kernel.open_doors = lambda: []
@@ -218,9 +223,12 @@ def made(family):
     try: socket.socket(family, socket.SOCK_STREAM).close()
     except OSError as problem: return problem.strerror
     return "made"
-child = subprocess.run([sys.executable, "-c", "import socket; socket.socket()"], capture_output=True, text=True)
-print(json.dumps([found.sealed, found.headline, made(socket.AF_INET), made(socket.AF_INET6), made(40), made(socket.AF_UNIX),
-                  child.stderr.strip().splitlines()[-1], [c.name for c in found.checks if not c.ok]]))
+command = [sys.executable, "-c", "import socket; socket.socket()"]
+child = subprocess.run(command, capture_output=True, text=True)
+families = (socket.AF_INET, socket.AF_INET6, 40, socket.AF_UNIX)
+print(json.dumps([found.sealed, found.headline, *(made(family) for family in families),
+                  child.stderr.strip().splitlines()[-1],
+                  [c.name for c in found.checks if not c.ok]]))
 """
     sealed, headline, *made, child, wrong = json.loads(output(code))
     refusal = "Address family not supported by protocol"
@@ -230,7 +238,7 @@ print(json.dumps([found.sealed, found.headline, made(socket.AF_INET), made(socke
     assert wrong == []
 
 
-def test_socketless_rung_is_not_taken_where_loopback_is_needed() -> None:
+def test_socketless_backend_is_not_taken_where_loopback_is_needed() -> None:
     code = f"""{ENTER}
 backends.BACKENDS = backends.BACKENDS[-1:]
 try: seal.enter()
@@ -324,9 +332,11 @@ def terminal():
     return "done"
 def all_calls():
     return {{"vsock": call("socket", 40, 1, 0),
-             "netlink events": call("socket", 16, 3, 15), "netlink routes": call("socket", 16, 3, 0),
-             "high bits": call("socket", (1 << 32) | 40, 1, 0), "unix": call("socket", 1, 1, 0), "clone3": call("clone3", 0, 0),
-             "io_uring": call("io_uring_setup", 0, 0), "clone": call("clone", 0x10000000 | 17), "terminal": terminal(),
+             "netlink events": call("socket", 16, 3, 15),
+             "netlink routes": call("socket", 16, 3, 0),
+             "high bits": call("socket", (1 << 32) | 40, 1, 0), "unix": call("socket", 1, 1, 0),
+             "clone3": call("clone3", 0, 0), "io_uring": call("io_uring_setup", 0, 0),
+             "clone": call("clone", 0x10000000 | 17), "terminal": terminal(),
              "setns": call("setns", 0, 0), "unshare": call("unshare", 0)}}
 before = call("socket", 16, 3, 15)
 seal.enter()
@@ -442,13 +452,16 @@ def test_bubblewrap_starts_the_program_again_inside() -> None:
     code = f"""{ENTER}
 refuse = lambda: "not here"
 import dataclasses
-backends.BACKENDS = tuple(dataclasses.replace(r, enter=refuse) if "own" in r.name else r for r in backends.BACKENDS)
+backends.BACKENDS = tuple(
+    dataclasses.replace(b, enter=refuse) if "own" in b.name else b for b in backends.BACKENDS
+)
 found = seal.enter()
-print(json.dumps([found.sealed, found.rung, os.environ[backends.INSIDE_BUBBLEWRAP], kernel.interfaces()]))
+inside = os.environ[backends.INSIDE_BUBBLEWRAP]
+print(json.dumps([found.sealed, found.backend, inside, kernel.interfaces()]))
 """
-    sealed, rung, inside, interfaces = json.loads(output(code))
+    sealed, backend, inside, interfaces = json.loads(output(code))
     assert (sealed, inside, interfaces) == (True, "1", ["lo"])
-    assert rung.startswith("network stack with only loopback")
+    assert backend.startswith("network stack with only loopback")
 
 
 def test_systemd_unit_names_what_it_holds() -> None:

@@ -34,7 +34,8 @@ if neighbour == 0:
     os.write(told, str(sender.fileno()).encode())
     signal.pause()
 number = int(os.read(said, 9))
-kernel.checked(kernel.LIBC.unshare(kernel.NEW_NET), "unshare(net)")  # the network stack that we are given
+# The network stack that we are given.
+kernel.checked(kernel.LIBC.unshare(kernel.NEW_NET), "unshare(net)")
 switches.wake_loopback()
 kernel.drop_capabilities()
 
@@ -48,8 +49,9 @@ def tried(attempt, *arguments):
     return "done"
 
 def rob(pid):
-    process = kernel.checked(kernel.LIBC.syscall(outside_process.PIDFD_OPEN, pid, 0), "pidfd_open")
-    stolen = kernel.checked(kernel.LIBC.syscall(outside_process.PIDFD_GETFD, process, number, 0), "pidfd_getfd")
+    open_pid, get = outside_process.PIDFD_OPEN, outside_process.PIDFD_GETFD
+    process = kernel.checked(kernel.LIBC.syscall(open_pid, pid, 0), "pidfd_open")
+    stolen = kernel.checked(kernel.LIBC.syscall(get, process, number, 0), "pidfd_getfd")
     with socket.socket(fileno=stolen) as road: road.sendto(b"rows", outside)
     return receiver.recv(8)
 
@@ -61,8 +63,8 @@ def end():
     os.waitpid(neighbour, 0)
 """
 EVERYTHING = """
-print(json.dumps({"rob": tried(rob, neighbour), "memory": tried(open_memory, neighbour), "net": tried(networks, neighbour),
-                  **{name: tried(attempt, neighbour) for name, attempt in outside_process.TAKING.items()}}))
+attempts = {"rob": rob, "memory": open_memory, "net": networks, **outside_process.TAKING}
+print(json.dumps({name: tried(attempt, neighbour) for name, attempt in attempts.items()}))
 end()
 """
 needs_landlock = pytest.mark.skipif(
@@ -90,7 +92,7 @@ def test_control_without_the_seal_the_neighbour_is_robbed_and_the_packet_arrives
 @needs_landlock
 def test_given_network_stack_keeps_out_of_the_processes_beside_it() -> None:
     sealed, found = beside(
-        f"found = seal.enter()\nprint(json.dumps([found.sealed, found.rung]))\n{EVERYTHING}"
+        f"found = seal.enter()\nprint(json.dumps([found.sealed, found.backend]))\n{EVERYTHING}"
     )
     assert sealed == [True, "network stack with only loopback, given by whoever started us"]
     assert isinstance(found, dict)
@@ -120,7 +122,8 @@ with tempfile.TemporaryDirectory() as name:
     os.replace(folder / "a/x", folder / "b/x")
     os.replace(folder / "a", folder / "b/a")
     nameless = os.open(folder, os.O_TMPFILE | os.O_WRONLY)
-    kernel.checked(kernel.LIBC.linkat(-100, b"/proc/self/fd/%d" % nameless, -100, os.fsencode(folder / "b/z"), 0x400), "linkat")
+    source, target = b"/proc/self/fd/%d" % nameless, os.fsencode(folder / "b/z")
+    kernel.checked(kernel.LIBC.linkat(-100, source, -100, target, 0x400), "linkat")
     print(json.dumps(sorted(path.name for path in (folder / "b").iterdir())))
 end()
 """
@@ -160,7 +163,8 @@ def test_without_landlock_and_without_such_a_neighbour_it_holds() -> None:
 landlock.keeps_apart = lambda: False
 end()
 found = seal.enter()
-print(json.dumps([found.sealed, [check.found for check in found.checks if check.name.endswith("a process outside")]]))
+checks = [check for check in found.checks if check.name.endswith("a process outside")]
+print(json.dumps([found.sealed, [check.found for check in checks]]))
 """
     calls = ("pidfd_getfd", "process_vm_readv", "ptrace")
     assert beside(code) == [[True, [f"{call}: Operation not permitted" for call in calls]]]

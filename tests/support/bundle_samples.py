@@ -15,8 +15,8 @@ from typing import Any
 import yaml
 
 from localinstruct.bundle import guard
-from localinstruct.bundle.contents import Contents, Wanted, collect
-from localinstruct.bundle.pack import Packed, pack
+from localinstruct.bundle.contents import Contents, Selection, collect
+from localinstruct.bundle.pack import PackResult, pack
 from localinstruct.progress import Silent
 from tests.support.sound_model import dump
 
@@ -132,7 +132,7 @@ def contents(folder: Path) -> Contents:
     if not wheels.exists():
         wheel(wheels)
     return collect(
-        Wanted(
+        Selection(
             recipes=[str(folder / "recipes" / "mine.yaml")],
             runs=[folder / "runs" / "mine"],
             wheels=wheels,
@@ -143,7 +143,7 @@ def contents(folder: Path) -> Contents:
     )
 
 
-def bundle(source: Path, out: Path, key: Path | None = None) -> Packed:
+def bundle(source: Path, out: Path, key: Path | None = None) -> PackResult:
     """Pack what `workspace` made in `source`."""
     return pack(contents(source), out, Silent(), PART, key)
 
