@@ -29,7 +29,9 @@ UNPROVEN = (
     "INTEGRITY ONLY, ORIGIN UNPROVEN: no key was given, so whoever altered this report "
     "could have signed it anew"
 )
-FORMAT = 1
+FORMAT = 2
+OBSERVERS = {1: "tripwire", 2: "audit hook"}
+"""Format of a report -> the word its text has for the audit hook; both formats are verified."""
 Stages = Mapping[str, tuple[float, float]]
 """Finished stage -> first start and finish (unix seconds), as the store has them."""
 
@@ -240,7 +242,8 @@ def _refused(session: JsonObject) -> list[int]:
 
 
 def _attempt_lines(body: JsonObject) -> list[str]:
-    heading = "Attempts to leave that the audit hook saw (Python of ours only; it is not the wall)"
+    observer = OBSERVERS[body["format"]]
+    heading = f"Attempts to leave that the {observer} saw (Python of ours only; it is not the wall)"
     lines = [f"{heading}: {len(body['attempts'])}"]
     for entry in body["attempts"]:
         packages = " for ".join(entry.get("packages") or ["the standard library"])
@@ -268,8 +271,8 @@ def _file_rows(run: Path) -> list[JsonObject]:
 
 
 def _content_problems(path: Path, body: JsonObject) -> list[str]:
-    if body["format"] != FORMAT:
-        return [f"{path}: format {body['format']}, this version reads {FORMAT}"]
+    if body["format"] not in OBSERVERS:
+        return [f"{path}: format {body['format']}, this version reads 1 to {FORMAT}"]
     problems = list(filter(None, (_file_problem(path.parent, row) for row in body["files"])))
     if body["dataset_product"] != dataset_product(body["files"]):
         problems.append(f"{path}: its dataset product does not follow from the files it names")
