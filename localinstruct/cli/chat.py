@@ -54,15 +54,15 @@ class Talk:
         """True where the student's template has a place for earlier turns."""
         return unsupported(ONE_TURN, self.template) is None
 
-    def ask(self, typed: str, shows: Sequence[Show]) -> dict[Which, str]:
+    def ask(self, question: str, shows: Sequence[Show]) -> dict[Which, str]:
         """Ask the sides in `who` and show their answers as they come.
 
         DataError when a server refuses the prompt.
         """
-        answers = run_async(self._ask_all(typed, shows))
+        answers = run_async(self._ask_all(question, shows))
         if self.remembers:
             for side, answer in answers.items():
-                self.history[side] += [Message("user", typed), Message("assistant", answer)]
+                self.history[side] += [Message("user", question), Message("assistant", answer)]
         return answers
 
     def forget(self) -> None:
@@ -70,24 +70,24 @@ class Talk:
         for turns in self.history.values():
             turns.clear()
 
-    async def _ask_all(self, typed: str, shows: Sequence[Show]) -> dict[Which, str]:
-        requests = [self._ask(side, typed, s) for side, s in zip(self.who, shows, strict=True)]
+    async def _ask_all(self, question: str, shows: Sequence[Show]) -> dict[Which, str]:
+        requests = [self._ask(side, question, s) for side, s in zip(self.who, shows, strict=True)]
         answers = await asyncio.gather(*requests)
         return dict(zip(self.who, answers, strict=True))
 
-    async def _ask(self, side: Which, typed: str, show: Show) -> str:
+    async def _ask(self, side: Which, question: str, show: Show) -> str:
         client = self.sides[side].connect(self.sides[side].name, self.sampling)
         text = ""
         try:
-            async for piece in client.stream(self._prompt(side, typed)):
+            async for piece in client.stream(self._prompt(side, question)):
                 text += piece
                 show(split_thinking(text)[0].strip())
         finally:
             await client.close()
         return split_thinking(text)[0].strip()
 
-    def _prompt(self, side: Which, typed: str) -> Prompt:
-        row = Instance(typed, history=tuple(self.history[side]))
+    def _prompt(self, side: Which, question: str) -> Prompt:
+        row = Instance(question, history=tuple(self.history[side]))
         prompt = question_in(row, self.template, self.sampling.max_tokens)
         return replace(prompt, temperature=self.sampling.temperature)
 
@@ -141,19 +141,19 @@ def _converse(talk: Talk, json: bool) -> None:
 def _next(talk: Talk) -> str | None:
     """The next line, stripped; None at the end of input and after Ctrl-C at the prompt."""
     try:
-        typed = console.ask(f"{' and '.join(talk.who)} >")
+        line = console.ask(f"{' and '.join(talk.who)} >")
     except KeyboardInterrupt:
         if not console.is_typed():
             raise
         console.note("")
         return None
-    return None if typed is None else typed.strip()
+    return None if line is None else line.strip()
 
 
-def _answer_and_go_on(talk: Talk, typed: str, json: bool) -> None:
+def _answer_and_go_on(talk: Talk, question: str, json: bool) -> None:
     """Answer, and return also after a refused prompt or Ctrl-C in the middle of an answer."""
     try:
-        _answer(talk, typed, json)
+        _answer(talk, question, json)
     except DataError as error:
         hint = "/new begins anew." if any(talk.history.values()) else error.hint
         console.error(DataError(error.message, hint))
@@ -163,15 +163,15 @@ def _answer_and_go_on(talk: Talk, typed: str, json: bool) -> None:
         console.note("\n(stopped; Ctrl-D ends)")
 
 
-def _answer(talk: Talk, typed: str, json: bool) -> None:
+def _answer(talk: Talk, question: str, json: bool) -> None:
     if json:
-        answers = talk.ask(typed, [lambda _: None for _ in talk.who])
-        console.as_json({"asked": typed} | answers, indent=None)
+        answers = talk.ask(question, [lambda _: None for _ in talk.who])
+        console.as_json({"asked": question} | answers, indent=None)
     elif len(talk.who) > 1:
         with console.side_by_side(talk.who) as grow:
-            talk.ask(typed, [partial(grow, number) for number in range(len(talk.who))])
+            talk.ask(question, [partial(grow, number) for number in range(len(talk.who))])
     else:
-        talk.ask(typed, [GrowingAnswer().grow])
+        talk.ask(question, [GrowingAnswer().grow])
         console.line()
 
 

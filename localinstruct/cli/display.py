@@ -258,7 +258,7 @@ class ScoredPair(NamedTuple):
 
 
 def borderline(run: Run, limit: int, json: bool) -> None:
-    """Show the pairs nearest to the novelty threshold, which a slightly different one would turn."""
+    """Show the pairs nearest to the novelty threshold: those another threshold would decide."""
     novelty = recipe_of(run)[0].novelty
     threshold = novelty.threshold
     below, above = _pairs_below(run, novelty)[:limit], _pairs_above(run)[:limit]
@@ -295,7 +295,7 @@ def _pairs_below(run: Run, novelty: Novelty) -> list[ScoredPair]:
 
 
 def _pairs_above(run: Run) -> list[ScoredPair]:
-    """Rows that were too similar with their nearest row, the least similar first, each pair once."""
+    """Rows rejected as too similar with their nearest row, the least similar first, each once."""
     pairs = {
         ScoredPair(reject.score, reject.text, reject.detail)
         for _, reject in run.rejects("too similar")
