@@ -37,7 +37,8 @@ def compare(targets: Runs, json: Json = False, sealed: SealedAlone = False) -> N
         recipes = [recipe_of(run)[0] for run in runs]
         pairs = zip(runs, recipes, strict=True)
         facts = [run_facts(run, recipe) | {"outdated": _outdated(run)} for run, recipe in pairs]
-    names, differing = _names(targets, runs), differing_keys(recipes)
+    names = _names(targets, runs)
+    differing = differing_keys(recipes)
     for key in ("name", "about"):
         differing.pop(key, None)
     if not json:

@@ -50,7 +50,8 @@ def egress_report(run: Path) -> None:
 
 def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
     results = {stage.name: entry.result for stage in STAGES if (entry := run.stage(stage.name))}
-    generated, trained = results.get("generate", {}), results.get("train", {})
+    generated = results.get("generate", {})
+    trained = results.get("train", {})
     yield from _generated_rows(generated)
     evaluated = results.get("evaluate", {})
     if trained:
@@ -261,9 +262,11 @@ def borderline(run: Run, limit: int, json: bool) -> None:
     """Show the pairs nearest to the novelty threshold: those another threshold would decide."""
     novelty = recipe_of(run)[0].novelty
     threshold = novelty.threshold
-    below, above = _pairs_below(run, novelty)[:limit], _pairs_above(run)[:limit]
+    below = _pairs_below(run, novelty)[:limit]
+    above = _pairs_above(run)[:limit]
     if json:
-        kept, rejected = [pair._asdict() for pair in below], [pair._asdict() for pair in above]
+        kept = [pair._asdict() for pair in below]
+        rejected = [pair._asdict() for pair in above]
         console.as_json({"threshold": threshold, "kept": kept, "rejected": rejected})
         return
     lists = {

@@ -58,7 +58,8 @@ def fit(
     chosen = load_recipe(path, tuple(settings or []))
     catalog = load_catalog(find_workspace(path.parent))
     target, disk = _machine(machine)
-    assessment, advice = assess(chosen, catalog, target, disk), None
+    assessment = assess(chosen, catalog, target, disk)
+    advice = None
     if not assessment.fits:
         changes = advise(chosen, catalog, target, lambda r: assess(r, catalog, target, disk))
         advice = None if changes is None else [str(change) for change in changes]

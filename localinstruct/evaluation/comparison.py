@@ -111,7 +111,8 @@ def compare_answers(
     saved = SavedAnswers(run.path / "evaluation" / SAVED)
     rows = _rows(questions, sides, recipe.evaluate.max_tokens, saved, answer)
     checkable = [row for row in rows if row.checkable]
-    judge, pairwise = comparison.judge, None
+    judge = comparison.judge
+    pairwise = None
     if judge and ask:
         pairwise = judge_rows(rows, judge.name, judge.digest, saved, ask)
     recipe_tasks = [recipe.evaluate.tasks] if recipe.evaluate.tasks else []

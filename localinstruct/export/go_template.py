@@ -67,7 +67,8 @@ def simulate(affixes: Affixes, turns: Turns) -> str:
     before = {"assistant": affixes.before_answer, "system": affixes.before_system}
     text, previous = "", None
     for turn in turns:
-        role, content = turn["role"], turn["content"]
+        role = turn["role"]
+        content = turn["content"]
         if role == "user":
             text += f"{before_user[previous]}{content}{affixes.after_user}"
         else:
@@ -113,7 +114,8 @@ def _probes(affixes: Affixes) -> list[Turns]:
 
 def _split(text: str | None, *words: str) -> list[str]:
     """The texts around the words, or [] when one of them is missing, doubled or out of order."""
-    parts, rest = [], text or ""
+    parts = []
+    rest = text or ""
     for word in words:
         before, separator, rest = rest.partition(word)
         if not separator or word in rest:

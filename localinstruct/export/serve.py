@@ -74,7 +74,8 @@ def curl(side: Served) -> str:
         "temperature": 0,
         "max_tokens": 100,
     }
-    url, socket_option = side.server.url, list[str]()
+    url = side.server.url
+    socket_option = list[str]()
     if url.startswith("unix://"):
         socket_option = ["--unix-socket", url.removeprefix("unix://")]
         url = "http://localhost/v1"

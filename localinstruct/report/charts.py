@@ -191,7 +191,8 @@ class _Frame:
         return HEIGHT - BOTTOM - (value - low) / (high - low) * (HEIGHT - TOP - BOTTOM)
 
     def axes(self, x_label: str) -> str:
-        floor, end = HEIGHT - BOTTOM, self.width - RIGHT
+        floor = HEIGHT - BOTTOM
+        end = self.width - RIGHT
         rows = "".join(
             f'<line class="rule" x1="{LEFT}" x2="{end}" y1="{y:.1f}" y2="{y:.1f}"/>'
             f'<text class="tick end" x="{LEFT - 7}" y="{y + 4:.1f}">{short(value)}</text>'

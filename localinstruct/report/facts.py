@@ -88,7 +88,8 @@ def _cost(run: Run, results: Results) -> JsonObject:
     generated, trained = results["generate"] or {}, results["train"] or {}
     seconds = {name: _seconds(run, name, results[name]) for name in STAGES}
     known = [part for part in seconds.values() if part is not None]
-    tokens, generating = generated.get("output_tokens"), seconds["generate"]
+    tokens = generated.get("output_tokens")
+    generating = seconds["generate"]
     return {
         "seconds": seconds,
         "total_seconds": sum(known) if known else None,

@@ -71,7 +71,8 @@ def figures(
     recipe: Recipe, kept: KeptSurvey, rejects: RejectSurvey, results: Results
 ) -> list[Figure]:
     """At most six key figures, the most telling first; none for what was not measured."""
-    generate, train = results.get("generate") or {}, results.get("train") or {}
+    generate = results.get("generate") or {}
+    train = results.get("train") or {}
     every = [
         Figure(f"{kept.count:,}", "rows kept", f"of {recipe.generate.target:,} wanted"),
         *_kept_rate_figure(kept, rejects),
@@ -102,7 +103,8 @@ def _checked_figure(generate: StageResult) -> list[Figure]:
 
 
 def _speed_figure(generate: StageResult) -> list[Figure]:
-    speed, in_flight = generate.get("tokens_per_second"), generate.get("in_flight")
+    speed = generate.get("tokens_per_second")
+    in_flight = generate.get("in_flight")
     if speed is None:
         return []
     note = f"{in_flight:,} episodes in flight" if in_flight else "while generating"
@@ -191,7 +193,8 @@ def training(metrics: Sequence[JsonObject], train: StageResult) -> JsonObject:
     loss, held_out = curve(metrics, "loss"), curve(metrics, "held_out_loss")
     rate = curve(metrics, "learning_rate")
     losses = [charts.Series("training", loss), charts.Series("held-out", held_out, "ink")]
-    rates, step = [charts.Series("rate", rate)], "optimizer step"
+    rates = [charts.Series("rate", rate)]
+    step = "optimizer step"
     return {
         "loss": charts.line_chart("Loss", losses, step) if loss or held_out else None,
         "rate": charts.line_chart("Learning rate", rates, step) if rate else None,
@@ -218,7 +221,8 @@ def _training_facts(train: StageResult) -> list[tuple[str, str]]:
 
 
 def _trainable(train: StageResult) -> str:
-    part, whole = train.get("trainable_parameters"), train.get("parameters")
+    part = train.get("trainable_parameters")
+    whole = train.get("parameters")
     if not part:
         return ""
     return f"{part:,} ({percent(part / whole)} of the base’s {whole:,})" if whole else f"{part:,}"
@@ -227,7 +231,8 @@ def _trainable(train: StageResult) -> str:
 def evaluation(evaluate: StageResult) -> JsonObject:
     """Losses of both, tasks overall and by family (largest gain first), answers side by side."""
     held_out, tasks = evaluate.get("held_out") or {}, evaluate.get("tasks") or {}
-    begins, gain = tasks.get("begins_right") or {}, tasks.get("gain")
+    begins = tasks.get("begins_right") or {}
+    gain = tasks.get("gain")
     answers = evaluate.get("side_by_side") or []
     return {
         "rows": _count(held_out.get("rows")),

@@ -223,7 +223,8 @@ def _length_chart(part: str, words: Sequence[int]) -> Markup:
 def _timing(run: Run) -> JsonObject | None:
     """Kept rows and tokens per second over the time at work; pauses have a mark and no width."""
     episodes, (_, usage) = run.episodes(), run.completion_usage()
-    arrived, committed = [moment for moment, _ in usage], [moment for *_, moment in episodes]
+    arrived = [moment for moment, _ in usage]
+    committed = [moment for *_, moment in episodes]
     clock = data.clock(arrived + committed)
     commits = sorted((clock.at(moment), kept) for _, kept, _, _, moment in episodes)
     arrivals = [(clock.at(moment), float(tokens)) for moment, tokens in usage]
@@ -237,7 +238,8 @@ def _timing(run: Run) -> JsonObject | None:
     speed = [(seconds / size, tokens) for seconds, tokens in data.rate(arrivals)]
     marks = [charts.Mark(clock.at(begin) / size, "paused") for begin, _ in clock.pauses]
     label = f"time at work, {unit}"
-    rows, rates = charts.Series("rows kept", growth), charts.Series("tokens per second", speed)
+    rows = charts.Series("rows kept", growth)
+    rates = charts.Series("tokens per second", speed)
     return {
         "kept": charts.line_chart("Rows kept", [rows], label, marks, whole=True),
         "speed": charts.line_chart("Output tokens per second", [rates], label, marks),

@@ -169,7 +169,8 @@ def _student_licence(models: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """
     own = models["student"]["licence"]
     writers = [model["licence"] for role, model in models.items() if role.startswith(WRITERS)]
-    base, others = hub_licence(own), dict.fromkeys(map(hub_licence, writers))
+    base = hub_licence(own)
+    others = dict.fromkeys(map(hub_licence, writers))
     more = [licence for licence in others if licence not in (*PERMISSIVE, base)]
     if "unknown" in more:
         return {"license": "unknown"}
