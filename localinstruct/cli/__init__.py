@@ -1,2 +1,1 @@
-"""The command line: one file per group of commands, the options they share, and what the terminal
-shows of each."""
+"""The command line: one file per group of commands, shared options, and terminal output."""

@@ -1,5 +1,4 @@
-"""`localinstruct bundle`: over the air gap and back. One short function per command, as in
-cli.py."""
+"""`localinstruct bundle`: pack, check and unpack what travels over an air gap, and its keys."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -10,7 +9,44 @@ from localinstruct import console
 from localinstruct.cli.options import SealedAlone
 
 app = typer.Typer(no_args_is_help=True, help="Carry models, recipes and results across an air gap.")
-Names = list[str] | None
+Accelerator = Literal["cuda", "cpu"]
+
+# Arguments and options of `pack`.
+Out = Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder.")]
+ModelNames = Annotated[
+    list[str] | None, typer.Option("--model", help="A model of models.yaml; repeat for several.")
+]
+RecipeNames = Annotated[
+    list[str] | None, typer.Option("--recipe", help="A recipe with its seeds and models.")
+]
+SeedFiles = Annotated[list[Path] | None, typer.Option("--seeds", help="A seed file of your own.")]
+RunNames = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--run", help="A run's dataset, student, evaluation and report, for the way back."
+    ),
+]
+Program = Annotated[
+    Path | None, typer.Option("--program", help="A wheel of localinstruct, or its checkout.")
+]
+Wheels = Annotated[Path | None, typer.Option("--wheels", help="A folder of wheels to take along.")]
+Python = Annotated[
+    str, typer.Option("--python", help="Have pip collect wheels for this Python, e.g. 3.12.")
+]
+Cuda = Annotated[bool, typer.Option("--cuda/--cpu", help="What vLLM runs on at the target.")]
+PipOptions = Annotated[
+    list[str] | None, typer.Option("--pip-option", help="Passed to pip, e.g. --proxy=…")
+]
+Medium = Annotated[
+    Literal["fat32", "dvd", "bd"] | None,
+    typer.Option("--medium", help="Size of the parts by medium."),
+]
+PartSize = Annotated[str, typer.Option("--part-size", help="Or as a size; default 3.9GB.")]
+PrivateKey = Annotated[
+    Path | None, typer.Option("--sign", metavar="KEY", help="Private key (bundle keygen).")
+]
+
+# Arguments and options of `verify` and `import`.
 Folder = Annotated[
     Path,
     typer.Argument(metavar="DIR", help="The folder with the bundle, or with some of its parts."),
@@ -18,72 +54,44 @@ Folder = Annotated[
 PublicKey = Annotated[
     Path | None, typer.Option("--key", help="Public key of whoever you expect to have made it.")
 ]
-Medium = Literal["fat32", "dvd", "bd"]
-Accelerator = Literal["cuda", "cpu"]
+Workspace = Annotated[
+    Path, typer.Argument(metavar="WORKSPACE", help="The workspace to fill (localinstruct init).")
+]
+Parts = Annotated[
+    list[int] | None, typer.Option("--part", help="Only this part; repeat for several.")
+]
+Here = Annotated[bool, typer.Option("--here", help="Only the parts that are on this medium.")]
+Full = Annotated[bool, typer.Option("--full", help="Read again what was found sound before.")]
 
 
 @app.command()
 def pack(
-    out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder.")],
-    model: Annotated[
-        Names, typer.Option("--model", help="A model of models.yaml; repeat for several.")
-    ] = None,
-    recipe: Annotated[
-        Names, typer.Option("--recipe", help="A recipe with its seeds and models.")
-    ] = None,
-    seeds: Annotated[
-        list[Path] | None, typer.Option("--seeds", help="A seed file of your own.")
-    ] = None,
-    run: Annotated[
-        Names,
-        typer.Option(
-            "--run", help="A run's dataset, student, evaluation and report, for the way back."
-        ),
-    ] = None,
-    program: Annotated[
-        Path | None, typer.Option("--program", help="A wheel of localinstruct, or its checkout.")
-    ] = None,
-    wheels: Annotated[
-        Path | None, typer.Option("--wheels", help="A folder of wheels to take along.")
-    ] = None,
-    python: Annotated[
-        str, typer.Option("--python", help="Have pip collect wheels for this Python, e.g. 3.12.")
-    ] = "",
-    cuda: Annotated[
-        bool, typer.Option("--cuda/--cpu", help="What vLLM runs on at the target.")
-    ] = True,
-    pip_option: Annotated[
-        Names, typer.Option("--pip-option", help="Passed to pip, e.g. --proxy=…")
-    ] = None,
-    medium: Annotated[
-        Medium | None, typer.Option("--medium", help="Size of the parts by medium.")
-    ] = None,
-    part_size: Annotated[
-        str, typer.Option("--part-size", help="Or as a size; default 3.9GB.")
-    ] = "",
-    sign: Annotated[
-        Path | None, typer.Option("--sign", metavar="KEY", help="Private key (bundle keygen).")
-    ] = None,
+    out: Out,
+    model: ModelNames = None,
+    recipe: RecipeNames = None,
+    seeds: SeedFiles = None,
+    run: RunNames = None,
+    program: Program = None,
+    wheels: Wheels = None,
+    python: Python = "",
+    cuda: Cuda = True,
+    pip_option: PipOptions = None,
+    medium: Medium = None,
+    part_size: PartSize = "",
+    sign: PrivateKey = None,
     sealed: SealedAlone = False,
 ) -> None:
     """Pack models, recipes, wheels or a run's results into parts that fit a medium."""
     from localinstruct.bundle import contents, media
     from localinstruct.bundle.pack import pack as write
-    from localinstruct.bundle.wheels import download
-    from localinstruct.errors import UsageError
     from localinstruct.recipe import find_recipe, find_workspace
     from localinstruct.workspace import run_path
 
     accelerator: Accelerator = "cuda" if cuda else "cpu"
-    if python and not wheels and sealed:
-        raise UsageError(
-            "--python has pip fetch wheels, which --sealed forbids.",
-            "Collect them first; then --wheels DIR.",
-        )
     if python and not wheels:
         wheels = out.with_name(f"{out.name}-wheels")
-        console.note(f"pip collects wheels in {wheels}: the one step that uses the network")
-        download(str(program or "localinstruct"), wheels, python, accelerator, pip_option or ())
+        source = str(program or "localinstruct")
+        _download_wheels(source, wheels, python, accelerator, pip_option or [], sealed)
     selection = contents.Selection(
         models=model or (),
         recipes=[str(find_recipe(name)) for name in recipe or ()],
@@ -95,32 +103,44 @@ def pack(
         accelerator=accelerator if wheels else "",
     )
     with console.progress() as progress:
-        found = contents.collect(selection, find_workspace(Path.cwd()))
-        packed = write(found, out, progress, media.part_size(medium or "", part_size), sign)
+        items = contents.collect(selection, find_workspace(Path.cwd()))
+        bundle = write(items, out, progress, media.part_size(medium or "", part_size), sign)
     console.line(
-        f"{packed.files} files, {packed.bytes:,} bytes in {packed.parts} parts in {packed.folder}"
+        f"{bundle.files} files, {bundle.bytes:,} bytes in {bundle.parts} parts in {bundle.folder}"
     )
-    console.line(
-        f"signed by {packed.signed_by}"
-        if packed.signed_by
-        else "not signed: integrity can be checked, origin not"
-    )
-    console.note(f"The guard desk checks it with: python3 {packed.folder}/VERIFY.py")
+    unsigned = "not signed: integrity can be checked, origin not"
+    console.line(f"signed by {bundle.signed_by}" if bundle.signed_by else unsigned)
+    console.note(f"The guard desk checks it with: python3 {bundle.folder}/VERIFY.py")
+
+
+def _download_wheels(
+    program: str,
+    folder: Path,
+    python: str,
+    accelerator: Accelerator,
+    pip_options: list[str],
+    sealed: bool,
+) -> None:
+    """Have pip collect wheels in `folder`; UsageError under --sealed."""
+    from localinstruct.bundle.wheels import download
+    from localinstruct.errors import UsageError
+
+    if sealed:
+        raise UsageError(
+            "--python has pip fetch wheels, which --sealed forbids.",
+            "Collect them first; then --wheels DIR.",
+        )
+    console.note(f"pip collects wheels in {folder}: the one step that uses the network")
+    download(program, folder, python, accelerator, pip_options)
 
 
 @app.command()
 def verify(
     folder: Folder,
-    part: Annotated[
-        list[int] | None, typer.Option("--part", help="Only this part; repeat for several.")
-    ] = None,
-    here: Annotated[
-        bool, typer.Option("--here", help="Only the parts that are on this medium.")
-    ] = False,
+    part: Parts = None,
+    here: Here = False,
     key: PublicKey = None,
-    full: Annotated[
-        bool, typer.Option("--full", help="Read again what was found sound before.")
-    ] = False,
+    full: Full = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Check a bundle, or some of its parts, and name what is wrong."""
@@ -140,25 +160,18 @@ def verify(
 
 @app.command("import")
 def import_(
-    folder: Folder,
-    into: Annotated[
-        Path,
-        typer.Argument(metavar="WORKSPACE", help="The workspace to fill (localinstruct init)."),
-    ],
-    key: PublicKey = None,
-    sealed: SealedAlone = False,
+    folder: Folder, into: Workspace, key: PublicKey = None, sealed: SealedAlone = False
 ) -> None:
     """Check a bundle and put its contents into a workspace, whole or not at all."""
     from localinstruct.bundle.unpack import import_bundle
 
     with console.progress() as progress:
-        done = import_bundle(folder, into, progress, key)
-    for text in [
-        *(f"placed {unit}" for unit in done.placed),
-        *(f"there already: {unit}" for unit in done.present),
-    ]:
-        console.line(text)
-    for text in (*done.notes, *(f"next: {command}" for command in done.commands)):
+        result = import_bundle(folder, into, progress, key)
+    for unit in result.placed:
+        console.line(f"placed {unit}")
+    for unit in result.present:
+        console.line(f"there already: {unit}")
+    for text in (*result.notes, *(f"next: {command}" for command in result.commands)):
         console.note(text)
 
 

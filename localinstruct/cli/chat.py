@@ -1,8 +1,8 @@
-"""Chat: talk to a run's student and to its base, both on one vLLM; on a terminal or through a pipe.
+"""Chat with a run's student and its base on one vLLM, on a terminal or through a pipe.
 
-Answers are streamed. Each side remembers what it was asked and what it said, where the student's
-template has a place for earlier turns; Alpaca's has none, so each line is asked on its own then,
-and that is said. Not covered: system prompts.
+Answers are streamed. Each side remembers its questions and answers where the student's template has
+a place for earlier turns; Alpaca's has none, so each line is asked on its own then, and a note says
+so. Not covered: system prompts.
 """
 
 import asyncio
@@ -33,10 +33,10 @@ CHOICES: dict[str, tuple[Which, ...]] = {
     "/student": ("student",),
     "/compare": ("base", "student"),
 }
-"""Command -> who answers from then on."""
+"""Command -> the sides that answer from then on."""
 ONE_TURN = Instance("x", history=(Message("user", "x"), Message("assistant", "x")))
 Show = Callable[[str], None]
-"""Takes an answer as far as it has come."""
+"""Shows an answer as far as it has come."""
 
 
 @dataclass
@@ -47,48 +47,49 @@ class Talk:
     template: Template
     sampling: Sampling
     who: tuple[Which, ...]
-    said: dict[Which, list[Message]] = field(default_factory=lambda: {"base": [], "student": []})
+    history: dict[Which, list[Message]] = field(default_factory=lambda: {"base": [], "student": []})
 
     @property
     def remembers(self) -> bool:
-        """Whether the student's template has a place for earlier turns."""
+        """True where the student's template has a place for earlier turns."""
         return unsupported(ONE_TURN, self.template) is None
 
-    def ask(self, typed: str, shows: Sequence[Show]) -> dict[Which, str]:
-        """What each side that is asked answers, shown as it comes; DataError when a server refuses
-        the prompt."""
-        answers = run_async(self._ask_all(typed, shows))
+    def ask(self, question: str, shows: Sequence[Show]) -> dict[Which, str]:
+        """Ask the sides in `who` and show their answers as they come.
+
+        DataError when a server refuses the prompt.
+        """
+        answers = run_async(self._ask_all(question, shows))
         if self.remembers:
             for side, answer in answers.items():
-                self.said[side] += [Message("user", typed), Message("assistant", answer)]
+                self.history[side] += [Message("user", question), Message("assistant", answer)]
         return answers
 
     def forget(self) -> None:
-        """Begin anew."""
-        for turns in self.said.values():
+        """Forget all turns of both sides."""
+        for turns in self.history.values():
             turns.clear()
 
-    async def _ask_all(self, typed: str, shows: Sequence[Show]) -> dict[Which, str]:
-        answers = await asyncio.gather(
-            *(self._ask(s, typed, show) for s, show in zip(self.who, shows, strict=True))
-        )
+    async def _ask_all(self, question: str, shows: Sequence[Show]) -> dict[Which, str]:
+        requests = [self._ask(side, question, s) for side, s in zip(self.who, shows, strict=True)]
+        answers = await asyncio.gather(*requests)
         return dict(zip(self.who, answers, strict=True))
 
-    async def _ask(self, side: Which, typed: str, show: Show) -> str:
+    async def _ask(self, side: Which, question: str, show: Show) -> str:
         client = self.sides[side].connect(self.sides[side].name, self.sampling)
         text = ""
         try:
-            async for piece in client.stream(self._prompt(side, typed)):
+            async for piece in client.stream(self._prompt(side, question)):
                 text += piece
                 show(split_thinking(text)[0].strip())
         finally:
             await client.close()
         return split_thinking(text)[0].strip()
 
-    def _prompt(self, side: Which, typed: str) -> Prompt:
-        row = Instance(typed, history=tuple(self.said[side]))
-        asked = question_in(row, self.template, self.sampling.max_tokens)
-        return replace(asked, temperature=self.sampling.temperature)
+    def _prompt(self, side: Which, question: str) -> Prompt:
+        row = Instance(question, history=tuple(self.history[side]))
+        prompt = question_in(row, self.template, self.sampling.max_tokens)
+        return replace(prompt, temperature=self.sampling.temperature)
 
 
 def chat(
@@ -100,16 +101,15 @@ def chat(
     max_tokens: int | None,
     json: bool,
 ) -> None:
-    """Answer `prompt`, or every line until the end of input; `who` is one of CHOICES without its
-    slash.
+    """Answer `prompt`, or every line until the end of input.
 
-    `max_tokens` None is the recipe's evaluate.max_tokens. DataError before the student is trained.
+    `who` is one of CHOICES without its slash; `max_tokens` None is the recipe's
+    evaluate.max_tokens. DataError before the student is trained.
     """
     recipe, workspace = recipe_of(run)
     spec = load_catalog(workspace).get(recipe.models.student)
-    sampling = Sampling(
-        temperature=temperature, max_tokens=max_tokens or recipe.evaluate.max_tokens
-    )
+    max_tokens = max_tokens or recipe.evaluate.max_tokens
+    sampling = Sampling(temperature=temperature, max_tokens=max_tokens)
     with ExitStack() as display:
         progress = display.enter_context(console.progress())
         with serving_both(recipe, spec, run.path, "vllm-chat", progress) as sides:
@@ -122,13 +122,12 @@ def chat(
 
 
 def _converse(talk: Talk, json: bool) -> None:
-    """Lines in, answers out, commands obeyed, until the end of input."""
+    """Answer lines and obey commands until the end of input."""
     if console.is_typed():
         console.note(HELP)
     if not talk.remembers:
         console.note("This student was trained on single turns: each line is answered on its own.")
-    while (command := _next(talk)) not in (None, "/quit"):
-        assert command is not None
+    while (command := _next(talk)) is not None and command != "/quit":
         if command in CHOICES:
             talk.who = CHOICES[command]
         elif command == "/new":
@@ -136,28 +135,27 @@ def _converse(talk: Talk, json: bool) -> None:
         elif command == "/help" or (command.startswith("/") and console.is_typed()):
             console.note(HELP)
         elif command:
-            _answer_or_say_why(talk, command, json)
+            _answer_and_go_on(talk, command, json)
 
 
 def _next(talk: Talk) -> str | None:
-    """What comes next, without the blanks around it; None at the end of input, and after Ctrl-C at
-    the prompt."""
+    """The next line, stripped; None at the end of input and after Ctrl-C at the prompt."""
     try:
-        typed = console.ask(f"{' and '.join(talk.who)} >")
+        line = console.ask(f"{' and '.join(talk.who)} >")
     except KeyboardInterrupt:
         if not console.is_typed():
             raise
         console.note("")
         return None
-    return None if typed is None else typed.strip()
+    return None if line is None else line.strip()
 
 
-def _answer_or_say_why(talk: Talk, typed: str, json: bool) -> None:
-    """Go on after a prompt that is refused, and after Ctrl-C in the middle of an answer."""
+def _answer_and_go_on(talk: Talk, question: str, json: bool) -> None:
+    """Answer, and return also after a refused prompt or Ctrl-C in the middle of an answer."""
     try:
-        _answer(talk, typed, json)
+        _answer(talk, question, json)
     except DataError as error:
-        hint = "/new begins anew." if any(talk.said.values()) else error.hint
+        hint = "/new begins anew." if any(talk.history.values()) else error.hint
         console.error(DataError(error.message, hint))
     except KeyboardInterrupt:
         if not console.is_typed():
@@ -165,28 +163,29 @@ def _answer_or_say_why(talk: Talk, typed: str, json: bool) -> None:
         console.note("\n(stopped; Ctrl-D ends)")
 
 
-def _answer(talk: Talk, typed: str, json: bool) -> None:
+def _answer(talk: Talk, question: str, json: bool) -> None:
     if json:
-        console.as_json(
-            {"asked": typed} | talk.ask(typed, [lambda _: None for _ in talk.who]), indent=None
-        )
+        answers = talk.ask(question, [lambda _: None for _ in talk.who])
+        console.as_json({"asked": question} | answers, indent=None)
     elif len(talk.who) > 1:
         with console.side_by_side(talk.who) as grow:
-            talk.ask(typed, [partial(grow, number) for number in range(len(talk.who))])
+            talk.ask(question, [partial(grow, number) for number in range(len(talk.who))])
     else:
-        talk.ask(typed, [Shown().grow])
+        talk.ask(question, [GrowingAnswer().grow])
         console.line()
 
 
-class Shown:
-    """An answer on stdout as it grows; one that turns out to have begun otherwise begins again on a
-    new line."""
+class GrowingAnswer:
+    """An answer on stdout as it grows.
+
+    One whose beginning changes (thoughts cut off later) is written again on a new line.
+    """
 
     def __init__(self) -> None:
         self.text = ""
 
     def grow(self, text: str) -> None:
-        """Write what is new in `text`, the whole answer so far."""
+        """Write the new part of `text`, the whole answer so far."""
         if not text.startswith(self.text):
             console.write("\n")
             self.text = ""

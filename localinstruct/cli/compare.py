@@ -1,5 +1,4 @@
-"""`localinstruct compare`: several runs side by side: what differs in their recipes, their data,
-cost and scores."""
+"""`localinstruct compare`: runs side by side: differing recipe keys, data, cost and scores."""
 
 import json as json_text
 from collections.abc import Callable, Mapping, Sequence
@@ -11,21 +10,22 @@ import typer
 
 from localinstruct import console
 from localinstruct.cli.options import Json, SealedAlone
+from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
     from localinstruct.store.run import Run
 
-Facts = Mapping[str, Any]
 Runs = Annotated[
     list[str], typer.Argument(metavar="RUN RUN…", help="Two runs or more, by name or directory.")
 ]
 LONGEST = 44
 """Characters of a recipe's value in the table; --json has all of it."""
 ABSENT = "–"
+"""Stands for a key that a recipe leaves empty."""
 
 
 def compare(targets: Runs, json: Json = False, sealed: SealedAlone = False) -> None:
-    """Two or more runs side by side: what differs in their recipes, their data, cost and scores."""
+    """Show runs side by side: differing recipe keys, data, cost and scores."""
     from localinstruct.pipeline import recipe_of
     from localinstruct.recipe import differing_keys
     from localinstruct.report.facts import run_facts
@@ -35,24 +35,20 @@ def compare(targets: Runs, json: Json = False, sealed: SealedAlone = False) -> N
     with ExitStack() as stack:
         runs = [stack.enter_context(viewed_run(target, loopback=False)) for target in targets]
         recipes = [recipe_of(run)[0] for run in runs]
-        facts = [
-            run_facts(run, recipe) | {"outdated": _outdated(run)}
-            for run, recipe in zip(runs, recipes, strict=True)
-        ]
+        pairs = zip(runs, recipes, strict=True)
+        facts = [run_facts(run, recipe) | {"outdated": _outdated(run)} for run, recipe in pairs]
     names = _names(targets, runs)
-    differing = {
-        key: values
-        for key, values in differing_keys(recipes).items()
-        if key not in ("name", "about")
-    }
-    if json:
-        told = [
-            {"name": name, "path": str(run.path), **one}
-            for name, run, one in zip(names, runs, facts, strict=True)
-        ]
-        console.as_json({"runs": told, "recipe": differing})
+    differing = differing_keys(recipes)
+    for key in ("name", "about"):
+        differing.pop(key, None)
+    if not json:
+        _show(names, differing, facts)
         return
-    _show(names, differing, facts)
+    entries = [
+        {"name": name, "path": str(run.path), **own}
+        for name, run, own in zip(names, runs, facts, strict=True)
+    ]
+    console.as_json({"runs": entries, "recipe": differing})
 
 
 def _require_several(targets: Sequence[str]) -> None:
@@ -69,7 +65,7 @@ def _require_several(targets: Sequence[str]) -> None:
 
 
 def _names(targets: Sequence[str], runs: Sequence["Run"]) -> list[str]:
-    """The runs' own names, or what was typed where two are called the same."""
+    """The runs' own names, or the typed ones where two runs have one name."""
     names = [run.path.name for run in runs]
     return names if len(set(names)) == len(names) else [target.rstrip("/") for target in targets]
 
@@ -79,35 +75,34 @@ def _outdated(run: "Run") -> list[str]:
     from localinstruct.pipeline import STAGES, is_finished, recipe_of
 
     recipe, _ = recipe_of(run)
-    done = [(stage, run.stage(stage.name)) for stage in STAGES if stage.name != "report"]
+    entries = [(stage, run.stage(stage.name)) for stage in STAGES if stage.name != "report"]
     return [
         stage.name
-        for stage, entry in done
+        for stage, entry in entries
         if entry and entry.finished and not is_finished(stage, recipe, run)
     ]
 
 
 def _show(
-    names: Sequence[str], differing: Mapping[str, Sequence[Any]], facts: Sequence[Facts]
+    names: Sequence[str],
+    differing: Mapping[str, Sequence[object]],
+    facts: Sequence[JsonObject],
 ) -> None:
     console.heading(f"{len(names)} runs: {', '.join(names)}")
-    recipe = [[key, *map(_value, values)] for key, values in differing.items()] or [
-        ["no key differs", *("" for _ in names)]
-    ]
-    groups = [
-        (title, [[row.label, *map(row.say, facts)] for row in rows]) for title, rows in ROWS.items()
-    ]
-    console.columns(names, [("recipe, keys that differ", recipe), *groups])
+    recipe = [[key, *map(_value, values)] for key, values in differing.items()]
+    recipe = recipe or [["no key differs", *("" for _ in names)]]
+    groups = [("recipe, keys that differ", recipe)]
+    for title, rows in ROWS.items():
+        groups.append((title, [[row.label, *map(row.text, facts)] for row in rows]))
+    console.columns(names, groups)
     console.heading("verdict")
-    console.pairs(
-        (f"  {name}", one["scores"]["verdict"] or "not evaluated")
-        for name, one in zip(names, facts, strict=True)
-    )
+    verdicts = [own["scores"]["verdict"] or "not evaluated" for own in facts]
+    console.pairs((f"  {name}", text) for name, text in zip(names, verdicts, strict=True))
     for line in _cautions(names, facts):
         console.note(line)
 
 
-def _value(value: Any) -> str:
+def _value(value: object) -> str:
     if value is None or value == "":
         return ABSENT
     text = value if isinstance(value, str) else json_text.dumps(value, ensure_ascii=False)
@@ -117,32 +112,34 @@ def _value(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row of the table: where its value stands, how it is said, and which stage measures it."""
+    """A row of the table: its label, the stage that measures it, and its value in the facts."""
 
     label: str
     stage: str
     path: str
-    words: Callable[[Any], str]
+    """Keys that lead to the value, joined by dots."""
+    format: Callable[[Any], str]
 
-    def say(self, facts: Facts) -> str:
-        """The value in words; without one, why there is none."""
-        value: Any = facts
-        for part in self.path.split("."):
-            value = value.get(part) if isinstance(value, Mapping) else None
+    def text(self, facts: JsonObject) -> str:
+        """The value as text; without one, the reason."""
+        value: object = facts
+        for key in self.path.split("."):
+            value = value.get(key) if isinstance(value, Mapping) else None
         if value is None or value == []:
-            state = facts["stages"].get(self.stage, "done")
-            return (
-                "not measured"
-                if state == "done"
-                else "not finished"
-                if state == "begun"
-                else "not run"
-            )
-        return self.words(value)
+            return MISSING[facts["stages"].get(self.stage, "done")]
+        return self.format(value)
+
+
+MISSING = {"done": "not measured", "begun": "not finished", "not run": "not run"}
+"""State of the stage that measures a value -> the text where there is none."""
 
 
 def _count(value: float) -> str:
     return f"{value:,.0f}"
+
+
+def _hundredths(value: float) -> str:
+    return f"{value:.2f}"
 
 
 def _share(value: float) -> str:
@@ -168,27 +165,27 @@ def _perplexities(pair: Mapping[str, float]) -> str:
     return f"{pair['base']:,.1f} → {pair['student']:,.1f}"
 
 
-def _right(tasks: Facts) -> str:
+def _right(tasks: JsonObject) -> str:
     return f"{_share(tasks['base'])} → {_share(tasks['student'])} of {tasks['count']:,}"
 
 
-def _gain(tasks: Facts) -> str:
+def _gain(tasks: JsonObject) -> str:
     from localinstruct.evaluation.verdict import signed
 
     gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
     return f"{gain} ({low} to {high})"
 
 
-def _wins(judged: Sequence[Facts]) -> str:
-    return "; ".join(_win(one) for one in judged)
+def _wins(judged: Sequence[JsonObject]) -> str:
+    return "; ".join(map(_win, judged))
 
 
-def _win(one: Facts) -> str:
-    against = f"against {one['against']}, by {one['judge']}"
-    if one["rate"] is None:
+def _win(judged: JsonObject) -> str:
+    against = f"against {judged['against']}, by {judged['judge']}"
+    if judged["rate"] is None:
         return f"cannot be told, {against}"
-    low, high = one["interval"]
-    return f"{one['rate']:.0%} ({low:.0%} to {high:.0%}) of {one['pairs']:,}, {against}"
+    low, high = judged["interval"]
+    return f"{judged['rate']:.0%} ({low:.0%} to {high:.0%}) of {judged['pairs']:,}, {against}"
 
 
 ROWS: dict[str, tuple[Row, ...]] = {
@@ -198,21 +195,16 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("candidates rejected", "generate", "data.rejected", _count),
         Row("  where", "generate", "data.rejected_by_stage", _rejected),
         Row("share kept", "generate", "data.share_kept", _share),
-        Row(
-            "similarity to nearest row, median",
-            "generate",
-            "data.median_similarity",
-            "{:.2f}".format,
-        ),
+        Row("similarity to nearest row, median", "generate", "data.median_similarity", _hundredths),
         Row("kept answers right", "generate", "data.checked", _checked),
         Row("rows to train on", "dataset", "data.train", _count),
         Row("rows held out", "dataset", "data.held_out", _count),
     ),
     "cost": (
-        *(
-            Row(stage, stage, f"cost.seconds.{stage}", console.duration)
-            for stage in ("generate", "dataset", "train", "evaluate")
-        ),
+        Row("generate", "generate", "cost.seconds.generate", console.duration),
+        Row("dataset", "dataset", "cost.seconds.dataset", console.duration),
+        Row("train", "train", "cost.seconds.train", console.duration),
+        Row("evaluate", "evaluate", "cost.seconds.evaluate", console.duration),
         Row("together", "generate", "cost.total_seconds", console.duration),
         Row("teacher's output tokens", "generate", "cost.teacher_tokens", _count),
         Row("  a second", "generate", "cost.teacher_tokens_per_second", _count),
@@ -232,23 +224,22 @@ ROWS: dict[str, tuple[Row, ...]] = {
 """Title -> rows, in the order they are shown."""
 
 
-def _cautions(names: Sequence[str], facts: Sequence[Facts]) -> list[str]:
-    """What a reader must know before taking one column for better than another."""
+def _cautions(names: Sequence[str], facts: Sequence[JsonObject]) -> list[str]:
+    """Reasons not to take one column for better than another."""
     lines = [
-        f"{name}: {', '.join(one['outdated'])} would run again, because what they depend on is "
-        "not what it was: "
-        f"localinstruct run {name}"
-        for name, one in zip(names, facts, strict=True)
-        if one["outdated"]
+        f"{name}: {', '.join(own['outdated'])} would run again, because what they depend on is "
+        f"not what it was: localinstruct run {name}"
+        for name, own in zip(names, facts, strict=True)
+        if own["outdated"]
     ]
-    evaluated = [one["scores"] for one in facts if one["stages"]["evaluate"] == "done"]
-    asked = {(one["tasks"]["file"], one["tasks"]["count"]) for one in evaluated if one["tasks"]}
-    if len(asked) > 1:
+    scores = [own["scores"] for own in facts if own["stages"]["evaluate"] == "done"]
+    tasks = [own["tasks"] for own in scores if own["tasks"]]
+    if len({(own["file"], own["count"]) for own in tasks}) > 1:
         lines.append(
             "The runs were asked different tasks: their right answers cannot be held against "
             "each other."
         )
-    if len(evaluated) > 1:
+    if len(scores) > 1:
         lines.append(
             "Held-out losses are each on the run's own rows. The same questions to both "
             "students, with an interval: "

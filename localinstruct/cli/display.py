@@ -1,27 +1,27 @@
-"""How runs are shown: values in, lines of `console` out."""
+"""Output about runs: values in, lines of `console` out."""
 
 import math
 from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from localinstruct import console
-from localinstruct.curate.novelty import text_of
+from localinstruct.curate.novelty import Novelty, text_of
 from localinstruct.documents import told
 from localinstruct.evaluation.verdict import verdict
 from localinstruct.generation.inputs import seeds_of
 from localinstruct.nano import LABEL, is_nano
 from localinstruct.pipeline import STAGES, Stage, recipe_of
-from localinstruct.records import Instance, Reject
+from localinstruct.records import Instance, JsonObject, Reject, StageResult
 from localinstruct.store.lineage import family
-from localinstruct.store.run import Run
+from localinstruct.store.run import Run, StageEntry
 from localinstruct.topics.coverage import achieved
 
 
-def stage_done(stage: Stage, result: dict[str, Any], skipped: bool) -> None:
-    """One line per finished stage, on stderr beside the progress."""
+def stage_done(stage: Stage, result: StageResult, skipped: bool) -> None:
+    """Print one line for a finished stage, on stderr beside the progress."""
     text = _LINES[stage.name](result)
     console.note(
         f"{'=' if skipped else '+'} {stage.name}: {text}{' (done before)' if skipped else ''}"
@@ -29,15 +29,13 @@ def stage_done(stage: Stage, result: dict[str, Any], skipped: bool) -> None:
 
 
 def summary(run: Run) -> None:
-    """The last lines of a whole run: what was kept, how much of it is right, what the student
-    gained, the report."""
+    """Print the last lines of a whole run: kept rows, right answers, gain, report, next command."""
     console.heading(f"{run.path}: done")
     console.pairs(_summary_rows(run))
 
 
 def egress_report(run: Path) -> None:
-    """After a sealed command, on stderr: what its egress report comes to, and the key that vouches
-    for it."""
+    """After a sealed command, print its egress report's verdict and signing key on stderr."""
     from localinstruct.offline import egress_report, seal, signing
 
     if not seal.status().sealed:
@@ -46,46 +44,42 @@ def egress_report(run: Path) -> None:
     body, _ = signing.unseal_file(path)
     signer = signing.public_key(path)
     console.note(f"egress report: {path}: {egress_report.verdict(body)}")
-    console.note(
-        f"signed with the key {signer}"
-        if signer
-        else "not signed: the library cryptography is not installed"
-    )
+    unsigned = "not signed: the library cryptography is not installed"
+    console.note(f"signed with the key {signer}" if signer else unsigned)
 
 
 def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
     results = {stage.name: entry.result for stage in STAGES if (entry := run.stage(stage.name))}
-    made = results.get("generate", {})
-    yield (
-        "kept rows",
-        f"{made['kept']:,} of {made['candidates']:,} candidates, "
-        f"{made['tokens_per_second']:,.0f} output tokens/s",
-    )
-    if made.get("coverage"):
-        yield "coverage", _coverage(made["coverage"])
-    if made.get("checked") and made["kept"]:
-        yield "right answers", _checked(made["checked"])
-    if made.get("documents"):
-        yield "documents", told(**made["documents"])
+    generated = results.get("generate", {})
     trained = results.get("train", {})
-    if trained:
-        yield "held-out loss", _losses(results.get("evaluate", {}), trained)
-    tasks = results.get("evaluate", {}).get("tasks")
-    if tasks:
-        yield "held-out tasks", _gain(tasks)
+    yield from _generated_rows(generated)
     evaluated = results.get("evaluate", {})
+    if trained:
+        yield "held-out loss", _losses(evaluated, trained)
+    if evaluated.get("tasks"):
+        yield "held-out tasks", _gain(evaluated["tasks"])
     if evaluated:
         yield "forgetting", _forgetting(evaluated.get("forgetting") or {})
-        yield "verdict", verdict(evaluated, made, results.get("dataset", {}), trained)
-    if any(is_nano(one["name"]) for one in made.get("models", {}).values()):
+        yield "verdict", verdict(evaluated, generated, results.get("dataset", {}), trained)
+    if any(is_nano(model["name"]) for model in generated.get("models", {}).values()):
         yield "nano models", f"{LABEL}: use a real teacher for that"
     yield "report", str(run.path / "report.html")
-    format = _fitting_format(next(run.kept(), None))
+    export = f"export {run.path} --format {_fitting_format(next(run.kept(), None))}"
+    yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · {export}"
+
+
+def _generated_rows(result: StageResult) -> Iterable[tuple[str, str]]:
     yield (
-        "next",
-        f"localinstruct chat {run.path} · show {run.path} --rejects · export {run.path} --format "
-        f"{format}",
+        "kept rows",
+        f"{result['kept']:,} of {result['candidates']:,} candidates, "
+        f"{result['tokens_per_second']:,.0f} output tokens/s",
     )
+    if result.get("coverage"):
+        yield "coverage", _coverage(result["coverage"])
+    if result.get("checked") and result["kept"]:
+        yield "right answers", _checked(result["checked"])
+    if result.get("documents"):
+        yield "documents", told(**result["documents"])
 
 
 def _fitting_format(row: Instance | None) -> str:
@@ -101,23 +95,24 @@ def _checked(counts: dict[str, int]) -> str:
     return f"{counts['right'] / max(known, 1):.1%} of {known:,} that can be checked ({rest})"
 
 
-def _coverage(topics: Iterable[dict[str, Any]]) -> str:
+def _coverage(topics: Iterable[JsonObject]) -> str:
     """'adding 20 of 20 · sorting 13', the topics with fewest rows first."""
-    fewest = sorted(topics, key=lambda one: int(one["kept"]))
+    fewest = sorted(topics, key=lambda topic: int(topic["kept"]))
     return " · ".join(
-        f"{one['topic']} {one['kept']:,}" + (f" of {one['quota']:,}" if one["quota"] else "")
-        for one in fewest
+        f"{topic['topic']} {topic['kept']:,}"
+        + (f" of {topic['quota']:,}" if topic["quota"] else "")
+        for topic in fewest
     )
 
 
-def _losses(evaluated: dict[str, Any], trained: dict[str, Any]) -> str:
-    held = evaluated.get("held_out")
-    if not held:
+def _losses(evaluated: StageResult, trained: StageResult) -> str:
+    losses = evaluated.get("held_out")
+    if not losses:
         return f"student {trained.get('held_out_loss', float('nan')):.3f}"
-    return f"base {held['base']['loss']:.3f} → student {held['student']['loss']:.3f}"
+    return f"base {losses['base']['loss']:.3f} → student {losses['student']['loss']:.3f}"
 
 
-def _forgetting(measured: dict[str, Any]) -> str:
+def _forgetting(measured: JsonObject) -> str:
     parts = []
     if measured.get("base"):
         before, after = (measured[who]["perplexity"] for who in ("base", "student"))
@@ -127,7 +122,7 @@ def _forgetting(measured: dict[str, Any]) -> str:
     return "; ".join(parts) or "not measured"
 
 
-def _gain(tasks: dict[str, Any]) -> str:
+def _gain(tasks: JsonObject) -> str:
     low, high = tasks["interval"]
     return (
         f"base {tasks['base']:.1%} → student {tasks['student']:.1%} of {tasks['count']} right, "
@@ -135,28 +130,23 @@ def _gain(tasks: dict[str, Any]) -> str:
     )
 
 
-def _generate_line(result: dict[str, Any]) -> str:
-    return (
-        f"{result['kept']:,} rows kept of {result['candidates']:,} candidates in "
-        f"{console.duration(result['seconds'])}"
-    )
+def _generate_line(result: StageResult) -> str:
+    time = console.duration(result["seconds"])
+    return f"{result['kept']:,} rows kept of {result['candidates']:,} candidates in {time}"
 
 
-def _dataset_line(result: dict[str, Any]) -> str:
+def _dataset_line(result: StageResult) -> str:
     dropped = sum(result.get("dropped", {}).values())
-    return (
-        f"{result['train']:,} rows to train on, {result['held_out']:,} held out, {dropped} dropped"
-    )
+    kept = f"{result['train']:,} rows to train on, {result['held_out']:,} held out"
+    return f"{kept}, {dropped} dropped"
 
 
-def _train_line(result: dict[str, Any]) -> str:
-    return (
-        f"{result['steps']} steps, held-out loss {result['held_out_loss']:.3f}, in "
-        f"{console.duration(result['seconds'])}"
-    )
+def _train_line(result: StageResult) -> str:
+    time = console.duration(result["seconds"])
+    return f"{result['steps']} steps, held-out loss {result['held_out_loss']:.3f}, in {time}"
 
 
-def _evaluate_line(result: dict[str, Any]) -> str:
+def _evaluate_line(result: StageResult) -> str:
     return _gain(result["tasks"]) if result.get("tasks") else "held-out loss only"
 
 
@@ -170,37 +160,38 @@ _LINES = {
 
 
 def overview(run: Run, limit: int, json: bool) -> None:
-    """Stages, counts and the newest kept rows."""
+    """Show stages, counts and the newest kept rows."""
     recipe, _ = recipe_of(run)
-    stages = {stage.name: entry for stage in STAGES if (entry := run.stage(stage.name))}
-    rows = list(run.kept())
     if json:
-        console.as_json(
-            {
-                "run": str(run.path),
-                "recipe": recipe.model_dump(mode="json"),
-                "kept": len(rows),
-                "rejects": [
-                    {"stage": s, "reason": r, "count": c} for s, r, c in run.reject_counts()
-                ],
-                "stages": {
-                    name: {"finished": e.finished, "result": e.result} for name, e in stages.items()
-                },
-            }
-        )
+        console.as_json(_overview(run))
         return
+    rows = list(run.kept())
     console.heading(f"{run.path}: {len(rows):,} of {recipe.generate.target:,} rows kept")
-    console.pairs((name, _state(stages.get(name))) for name in (stage.name for stage in STAGES))
+    console.pairs((stage.name, _state(run.stage(stage.name))) for stage in STAGES)
     if recipe.coverage.topics:
-        console.pairs(
-            [("coverage", _coverage(asdict(one) for one in achieved(recipe.coverage, rows)))]
-        )
+        topics = map(asdict, achieved(recipe.coverage, rows))
+        console.pairs([("coverage", _coverage(topics))])
     console.line()
     for row in rows[-limit:]:
         _row(row)
 
 
-def _state(entry: Any) -> str:
+def _overview(run: Run) -> JsonObject:
+    recipe, _ = recipe_of(run)
+    stages = {stage.name: entry for stage in STAGES if (entry := run.stage(stage.name))}
+    return {
+        "run": str(run.path),
+        "recipe": recipe.model_dump(mode="json"),
+        "kept": run.count_kept(),
+        "rejects": [{"stage": s, "reason": r, "count": c} for s, r, c in run.reject_counts()],
+        "stages": {
+            name: {"finished": entry.finished, "result": entry.result}
+            for name, entry in stages.items()
+        },
+    }
+
+
+def _state(entry: StageEntry | None) -> str:
     if entry is None:
         return "not started"
     return _LINES[entry.name](entry.result) if entry.finished else "begun, not finished"
@@ -213,27 +204,34 @@ def _row(row: Instance) -> None:
         ("topic", row.lineage.topic),
         ("input", row.input),
         ("output", row.output),
-        ("source", f"{row.lineage.source} at {row.lineage.offset:,}" if row.lineage.source else ""),
+        ("source", _source(row)),
         ("row", f"{row.id} · nearest {score:.2f}"),
     ]
     console.pairs((name, value.replace("\n", "\n        ")) for name, value in parts if value)
     console.line()
 
 
+def _source(row: Instance) -> str:
+    return f"{row.lineage.source} at {row.lineage.offset:,}" if row.lineage.source else ""
+
+
 def rejects(run: Run, reason: str | None, limit: int, json: bool) -> None:
-    """Counts by reason with a few examples each, or all rejects of one reason."""
-    found = list(run.rejects(reason))
+    """Show counts by reason with a few examples each, or all rejects of one reason."""
     if json:
-        console.as_json([{"episode": e, **_reject(r)} for e, r in found])
-        return
-    total = len(found)
-    if reason:
-        console.heading(f"{total:,} rejects: {reason}")
-        for _, reject in found[:limit]:
+        console.as_json([{"episode": number, **asdict(r)} for number, r in run.rejects(reason)])
+    elif reason:
+        rows = [reject for _, reject in run.rejects(reason)]
+        console.heading(f"{len(rows):,} rejects: {reason}")
+        for reject in rows[:limit]:
             _show_reject(reject)
-        return
-    console.heading(f"{total:,} rejects by reason")
+    else:
+        _reject_table(run)
+
+
+def _reject_table(run: Run) -> None:
     counts = run.reject_counts()
+    total = sum(count for *_, count in counts)
+    console.heading(f"{total:,} rejects by reason")
     console.table(
         ("count", "share", "stage", "reason"),
         [(f"{c:,}", f"{c / total:.1%}", s, r) for s, r, c in counts],
@@ -243,20 +241,8 @@ def rejects(run: Run, reason: str | None, limit: int, json: bool) -> None:
         console.heading(f"{stage}: {name}")
         for _, reject in islice(run.rejects(name), 2):
             _show_reject(reject)
-    console.note(
-        f"All of one reason: localinstruct show {run.path} --reason "
-        f"'{counts[0][1] if counts else 'too similar'}'"
-    )
-
-
-def _reject(reject: Reject) -> dict[str, Any]:
-    return {
-        "stage": reject.stage,
-        "reason": reject.reason,
-        "text": reject.text,
-        "detail": reject.detail,
-        "score": reject.score,
-    }
+    example = counts[0][1] if counts else "too similar"
+    console.note(f"All of one reason: localinstruct show {run.path} --reason '{example}'")
 
 
 def _show_reject(reject: Reject) -> None:
@@ -264,106 +250,120 @@ def _show_reject(reject: Reject) -> None:
     console.pairs([("  text", _short(reject.text)), ("  why", f"{_short(reject.detail)}{score}")])
 
 
+class ScoredPair(NamedTuple):
+    """A row, its nearest row, and their similarity."""
+
+    score: float
+    text: str
+    nearest: str
+
+
 def borderline(run: Run, limit: int, json: bool) -> None:
-    """The pairs nearest to the novelty threshold on both sides: what a slightly different threshold
-    would change."""
+    """Show the pairs nearest to the novelty threshold: those another threshold would decide."""
     novelty = recipe_of(run)[0].novelty
     threshold = novelty.threshold
-    passed = {
-        (n[0].score, text_of(i, novelty), n[0].text) for i, n in run.kept_with_neighbours() if n
-    }
-    refused = {
-        (r.score, r.text, r.detail) for _, r in run.rejects("too similar") if r.score is not None
-    }
-    below, above = sorted(passed, reverse=True)[:limit], sorted(refused)[:limit]
+    below = _pairs_below(run, novelty)[:limit]
+    above = _pairs_above(run)[:limit]
     if json:
-        pair = lambda p: {"score": p[0], "text": p[1], "nearest": p[2]}  # noqa: E731
-        console.as_json(
-            {
-                "threshold": threshold,
-                "kept": [pair(p) for p in below],
-                "rejected": [pair(p) for p in above],
-            }
-        )
+        kept = [pair._asdict() for pair in below]
+        rejected = [pair._asdict() for pair in above]
+        console.as_json({"threshold": threshold, "kept": kept, "rejected": rejected})
         return
-    for title, pairs in (
-        (f"rejected, just above {threshold}", above),
-        (f"kept, just below {threshold}", below),
-    ):
+    lists = {
+        f"rejected, just above {threshold}": above,
+        f"kept, just below {threshold}": below,
+    }
+    for title, pairs in lists.items():
         console.heading(title)
-        console.table(
-            (novelty.called, "row", "nearest"),
-            [(f"{s:.3f}", _short(a, 60), _short(b, 60)) for s, a, b in pairs],
-        )
+        rows = [(f"{p.score:.3f}", _short(p.text, 60), _short(p.nearest, 60)) for p in pairs]
+        console.table((novelty.called, "row", "nearest"), rows)
         console.line()
-    settings = "localinstruct run RECIPE --name NEW --set novelty.threshold="
+    setting = "localinstruct run RECIPE --name NEW --set novelty.threshold="
     if above:
-        console.note(
-            "To keep the first list as well: "
-            f"{settings}{min(1, math.ceil(1000 * above[-1][0]) / 1000):g}"
-        )
+        higher = min(1, math.ceil(1000 * above[-1].score) / 1000)
+        console.note(f"To keep the first list as well: {setting}{higher:g}")
     if below:
-        console.note(
-            "To reject the second as well: "
-            f"{settings}{math.floor(1000 * below[-1][0] - 1) / 1000:g}"
-        )
+        lower = math.floor(1000 * below[-1].score - 1) / 1000
+        console.note(f"To reject the second as well: {setting}{lower:g}")
+
+
+def _pairs_below(run: Run, novelty: Novelty) -> list[ScoredPair]:
+    """Kept rows with their nearest row, the most similar first, each pair once."""
+    pairs = {
+        ScoredPair(neighbours[0].score, text_of(row, novelty), neighbours[0].text)
+        for row, neighbours in run.kept_with_neighbours()
+        if neighbours
+    }
+    return sorted(pairs, reverse=True)
+
+
+def _pairs_above(run: Run) -> list[ScoredPair]:
+    """Rows rejected as too similar with their nearest row, the least similar first, each once."""
+    pairs = {
+        ScoredPair(reject.score, reject.text, reject.detail)
+        for _, reject in run.rejects("too similar")
+        if reject.score is not None
+    }
+    return sorted(pairs)
 
 
 def lineage(run: Run, prefix: str, json: bool) -> None:
-    """A row with its parents, their parents and its children."""
+    """Show a row with its parents, their parents and its children."""
     recipe, workspace = recipe_of(run)
-    seeds = seeds_of(recipe, workspace)
-    found = family(prefix, list(run.kept()), seeds)
+    relatives = family(prefix, list(run.kept()), seeds_of(recipe, workspace))
     if json:
+        ancestors = [[row.to_dict() for row in rows] for rows in relatives.ancestors]
         console.as_json(
             {
-                "row": found.row.to_dict(),
-                "children": [row.to_dict() for row in found.children],
-                "unknown": found.unknown,
-                "ancestors": [
-                    [row.to_dict() for row in generation] for generation in found.ancestors
-                ],
+                "row": relatives.row.to_dict(),
+                "children": [row.to_dict() for row in relatives.children],
+                "unknown": relatives.unknown,
+                "ancestors": ancestors,
             }
         )
         return
-    _row(found.row)
-    made = found.row.lineage
-    scores = ", ".join(f"{name} {value:g}" for name, value in made.scores.items())
-    facts = [
-        ("method", made.method or "a seed"),
-        ("episode", str(made.episode) if made.episode >= 0 else ""),
-        ("teacher", made.teacher[:12]),
-        ("answered by", made.answered_by[:12]),
-        ("scores", scores),
-        ("source", f"{made.source} at {made.offset:,}" if made.source else ""),
-        ("evidence", " … ".join(made.evidence)),
-        ("rejected", found.row.rejected),
-        ("rejected by", made.rejected_by[:12]),
-        ("original", made.original),
-        ("thinking", found.row.thinking),
+    _row(relatives.row)
+    console.pairs([(name, value) for name, value in _lineage_facts(relatives.row) if value])
+    for number, rows in enumerate(relatives.ancestors, 1):
+        _relatives("parents" if number == 1 else f"{number} generations back", rows)
+    _relatives("children", relatives.children)
+    if relatives.unknown:
+        unknown = ", ".join(relatives.unknown)
+        console.note(f"Parents that are neither kept rows nor seeds: {unknown}")
+
+
+def _lineage_facts(row: Instance) -> list[tuple[str, str]]:
+    lineage = row.lineage
+    return [
+        ("method", lineage.method or "a seed"),
+        ("episode", str(lineage.episode) if lineage.episode >= 0 else ""),
+        ("teacher", lineage.teacher[:12]),
+        ("answered by", lineage.answered_by[:12]),
+        ("scores", ", ".join(f"{name} {value:g}" for name, value in lineage.scores.items())),
+        ("source", _source(row)),
+        ("evidence", " … ".join(lineage.evidence)),
+        ("rejected", row.rejected),
+        ("rejected by", lineage.rejected_by[:12]),
+        ("original", lineage.original),
+        ("thinking", row.thinking),
     ]
-    console.pairs([(name, value) for name, value in facts if value])
-    for number, generation in enumerate(found.ancestors, 1):
-        _relatives("parents" if number == 1 else f"{number} generations back", generation)
-    _relatives("children", found.children)
-    if found.unknown:
-        console.note(f"Parents that are neither kept rows nor seeds: {', '.join(found.unknown)}")
 
 
 def _relatives(title: str, rows: list[Instance]) -> None:
-    if rows:
-        console.line()
-        console.heading(f"{title}: {len(rows)}")
-        told = [
-            (
-                row.id,
-                row.lineage.method or "seed",
-                _short(row.instruction or row.input, 70),
-                _short(row.output, 40),
-            )
-            for row in rows
-        ]
-        console.table(("id", "made by", "instruction", "output"), told)
+    if not rows:
+        return
+    console.line()
+    console.heading(f"{title}: {len(rows)}")
+    lines = [
+        (
+            row.id,
+            row.lineage.method or "seed",
+            _short(row.instruction or row.input, 70),
+            _short(row.output, 40),
+        )
+        for row in rows
+    ]
+    console.table(("id", "made by", "instruction", "output"), lines)
 
 
 def _short(text: str, width: int = 160) -> str:

@@ -1,4 +1,4 @@
-"""How models and the machine are shown: values in, lines of `console` out."""
+"""Output of `doctor` and `models`: values in, lines of `console` out."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from localinstruct.recipe import find_workspace
 
 
 def doctor(json: bool) -> None:
-    """Every fact of this machine, what would not work and how to mend it."""
+    """Show every fact of this machine, the parts that would not work, and how to mend them."""
     facts = doctor_facts(find_workspace(Path.cwd()))
     if json:
         console.as_json(
@@ -27,7 +27,7 @@ def doctor(json: bool) -> None:
 
 
 def models(json: bool) -> None:
-    """The catalog as a table."""
+    """Show the catalog as a table, and what its licences ask."""
     catalog = load_catalog(find_workspace(Path.cwd()))
     specs = [catalog.get(name) for name in catalog.names()]
     if json:
@@ -48,10 +48,9 @@ def models(json: bool) -> None:
     console.table(("name", "size", "bf16 GiB", "kind", "here", "roles", "licence"), rows)
     console.line()
     console.heading("What a licence asks of a model that was trained on such a model's output")
-    asked = dict.fromkeys((spec.licence, spec.obligations) for spec in specs if spec.obligations)
-    console.table(
-        ("licence", "asks"), [(licence, " ".join(text.split())) for licence, text in asked]
-    )
+    licences = dict.fromkeys((spec.licence, spec.obligations) for spec in specs if spec.obligations)
+    obligations = [(licence, " ".join(text.split())) for licence, text in licences]
+    console.table(("licence", "asks"), obligations)
     console.note(f"nano-*: {LABEL}. Memory in other precisions: localinstruct models list --json")
 
 
@@ -74,12 +73,12 @@ def verify_models(name: str | None, json: bool) -> bool:
     catalog = load_catalog(find_workspace(Path.cwd()))
     specs = [catalog.get(n) for n in ([name] if name else catalog.names())]
     specs = specs if name else [spec for spec in specs if not spec.endpoint and spec.present]
-    problems = {spec.name: verify_model(spec) for spec in specs}
+    by_model = {spec.name: verify_model(spec) for spec in specs}
     if json:
-        console.as_json(problems)
+        console.as_json(by_model)
     else:
-        for checked, found in problems.items():
-            console.line(f"{checked}: {'well' if not found else f'{len(found)} problems'}")
-            for problem in found:
+        for model, problems in by_model.items():
+            console.line(f"{model}: {f'{len(problems)} problems' if problems else 'well'}")
+            for problem in problems:
                 console.line(f"  - {problem}")
-    return not any(problems.values())
+    return not any(by_model.values())

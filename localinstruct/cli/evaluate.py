@@ -1,16 +1,16 @@
-"""`localinstruct evaluate` with --against, --tasks or --judge: a comparison beside the run's own
-evaluation."""
+"""`localinstruct evaluate` with --against, --tasks or --judge: a comparison of its own."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from localinstruct import console
+from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
-    from localinstruct.evaluation.answers import Contender
+    from localinstruct.evaluation.answers import Contender, Which
     from localinstruct.workspace import Work
 
 Against = Annotated[
@@ -41,7 +41,7 @@ def compare_student(
     judge: str | None,
     json: bool,
 ) -> None:
-    """Compare, store it in the run under evaluation/comparisons/, and show it."""
+    """Make a comparison, store it in the run under evaluation/comparisons/, and show it."""
     from localinstruct.evaluation.answers import trained_contender
     from localinstruct.evaluation.comparison import Comparison, compare_with, require_chat_model
     from localinstruct.models.catalog import load_catalog
@@ -52,18 +52,18 @@ def compare_student(
     with opened_run(target, name, settings, redo=redo) as work, console.progress() as progress:
         catalog = load_catalog(work.workspace)
         student = catalog.get(work.recipe.models.student)
-        comparison = Comparison(
-            against, tuple(tasks), require_chat_model(catalog.get(judge)) if judge else None
-        )
-        other = _other(against, work)
-        trained = trained_contender("the student", student, work.recipe, work.run.path)
-        sides: dict[Any, Contender] = {"base": other, "student": trained}
+        judge_spec = require_chat_model(catalog.get(judge)) if judge else None
+        comparison = Comparison(against, tuple(tasks), judge_spec)
+        sides: dict[Which, Contender] = {
+            "base": _other(against, work),
+            "student": trained_contender("the student", student, work.recipe, work.run.path),
+        }
         result = compare_with(work.recipe, work.run, work.workspace, comparison, sides, progress)
     _show(result, json)
 
 
 def _other(against: str, work: "Work") -> "Contender":
-    """Whom a name means: the base, else a run, else a model of models.yaml."""
+    """The contender that a name means: the base, else a run, else a model of models.yaml."""
     from localinstruct.errors import ModelError, UsageError
     from localinstruct.evaluation.answers import Contender, trained_contender
     from localinstruct.models.catalog import load_catalog
@@ -83,25 +83,24 @@ def _other(against: str, work: "Work") -> "Contender":
             spec = catalog.get(against)
         except ModelError as no_model:
             raise UsageError(
-                f"--against {against}: expected base, a run or a model.\n{no_run.message} "
-                f"{no_run.hint}\n{no_model.message}",
+                f"--against {against}: expected base, a run or a model.\n"
+                f"{no_run.message} {no_run.hint}\n{no_model.message}",
                 no_model.hint,
             ) from None
         return Contender(against, spec, "chat" if spec.chat else "alpaca")
-    with read_run(path) as found:
-        recipe, workspace = recipe_of(found)
-    return trained_contender(
-        against, load_catalog(workspace).get(recipe.models.student), recipe, path
-    )
+    with read_run(path) as run:
+        recipe, workspace = recipe_of(run)
+    spec = load_catalog(workspace).get(recipe.models.student)
+    return trained_contender(against, spec, recipe, path)
 
 
-def _show(result: dict[str, Any], json: bool) -> None:
+def _show(result: JsonObject, json: bool) -> None:
     from localinstruct.report.evaluation import comparison
 
     if json:
         console.as_json(result)
         return
-    said = comparison(result)
-    console.heading(said["title"])
-    console.pairs(said["facts"])
+    table = comparison(result)
+    console.heading(table["title"])
+    console.pairs(table["facts"])
     console.note(f"Stored as evaluation/comparisons/{result['name']}.json; `report` shows it.")

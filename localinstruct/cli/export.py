@@ -1,5 +1,4 @@
-"""`localinstruct export`, `serve` and `chat`: what a run has made, for other tools, for programs
-and for a person."""
+"""`localinstruct export`, `serve` and `chat`: a run's rows and student for tools and people."""
 
 import os
 from functools import partial
@@ -29,13 +28,32 @@ Output = Annotated[
         "--output", "-o", help="File to write, or new folder for the student; default: in the run."
     ),
 ]
-
 Converter = Annotated[
     str,
     typer.Option(
         "--converter",
         metavar="FILE",
         help="For gguf: llama.cpp's convert_hf_to_gguf.py; default: the one on the PATH.",
+    ),
+]
+Port = Annotated[
+    int,
+    typer.Option(
+        "--port", min=0, max=65534, help="Of 127.0.0.1, in place of a private unix socket."
+    ),
+]
+Base = Annotated[
+    bool, typer.Option("--base", help="Start with the base model instead of the student.")
+]
+Compare = Annotated[bool, typer.Option("--compare", help="Have both answer, side by side.")]
+Prompt = Annotated[str | None, typer.Option("--prompt", "-p", help="Answer this and end.")]
+Temperature = Annotated[
+    float, typer.Option("--temperature", min=0, max=5, help="0 takes the likeliest words.")
+]
+MaxTokens = Annotated[
+    int | None,
+    typer.Option(
+        "--max-tokens", min=1, help="Per answer; default: the recipe's evaluate.max_tokens."
     ),
 ]
 
@@ -56,11 +74,11 @@ def export(
     require_choice("--format", format, [*EXPORTS, *MODEL_FORMATS])
     if output:
         require_outside(output)
-    with viewed_run(target, loopback=False) as found:
+    with viewed_run(target, loopback=False) as run:
         if format in EXPORTS:
-            _export_rows(found, format, output)
+            _export_rows(run, format, output)
         else:
-            _export_student(found, format, output or _in_run(found, f"-{format}"), converter)
+            _export_student(run, format, output or _in_run(run, f"-{format}"), converter)
 
 
 def _in_run(run: "Run", ending: str) -> Path:
@@ -99,66 +117,44 @@ def _export_student(run: "Run", format: str, output: Path, converter: str) -> No
     from localinstruct.report.cards import model_card
 
     recipe, workspace = recipe_of(run)
-    wanted = export_request(
-        recipe, load_catalog(workspace).get(recipe.models.student), run.path, converter
-    )
+    spec = load_catalog(workspace).get(recipe.models.student)
+    request = export_request(recipe, spec, run.path, converter)
+    card = partial(model_card, run, recipe, workspace, format)
     with console.progress() as progress:
-        done = export_student(
-            wanted, format, output, progress, partial(model_card, run, recipe, workspace, format)
-        )
+        result = export_student(request, format, output, progress, card)
     console.line(f"the student of {run.path} in {output}")
-    console.pairs(done.facts)
-    console.note(f"next: {done.next.replace('{}', str(output))}")
+    console.pairs(result.facts)
+    console.note(f"next: {result.next.replace('{}', str(output))}")
 
 
-def serve(
-    target: RunArg,
-    port: Annotated[
-        int,
-        typer.Option(
-            "--port", min=0, max=65534, help="Of 127.0.0.1, in place of a private unix socket."
-        ),
-    ] = 0,
-    sealed: Sealed = False,
-) -> None:
+def serve(target: RunArg, port: Port = 0, sealed: Sealed = False) -> None:
     """Serve the student of a run and its base to other programs, until Ctrl-C."""
-    from localinstruct.export.serve import serve as stay
+    from localinstruct.export.serve import serve as serve_run
     from localinstruct.workspace import viewed_run
 
-    with viewed_run(target, loopback=True) as found:
-        stay(found, port)
+    with viewed_run(target, loopback=True) as run:
+        serve_run(run, port)
 
 
 def chat(
     target: RunArg,
-    base: Annotated[
-        bool, typer.Option("--base", help="Start with the base model instead of the student.")
-    ] = False,
-    compare: Annotated[
-        bool, typer.Option("--compare", help="Have both answer, side by side.")
-    ] = False,
-    prompt: Annotated[
-        str | None, typer.Option("--prompt", "-p", help="Answer this and end.")
-    ] = None,
-    temperature: Annotated[
-        float, typer.Option("--temperature", min=0, max=5, help="0 takes the likeliest words.")
-    ] = 0,
-    max_tokens: Annotated[
-        int | None,
-        typer.Option(
-            "--max-tokens", min=1, help="Per answer; default: the recipe's evaluate.max_tokens."
-        ),
-    ] = None,
+    base: Base = False,
+    compare: Compare = False,
+    prompt: Prompt = None,
+    temperature: Temperature = 0,
+    max_tokens: MaxTokens = None,
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """Talk to the student of a run, to its base, or to both; lines of a pipe are answered one by
-    one."""
-    from localinstruct.cli.chat import chat as talk
+    """Talk to the student of a run, to its base, or to both.
+
+    Lines of a pipe are answered one by one.
+    """
+    from localinstruct.cli.chat import chat as chat_with
     from localinstruct.workspace import viewed_run
 
     who = "compare" if compare else "base" if base else "student"
-    with viewed_run(target, loopback=True) as found:
-        talk(
-            found, who=who, prompt=prompt, temperature=temperature, max_tokens=max_tokens, json=json
+    with viewed_run(target, loopback=True) as run:
+        chat_with(
+            run, who=who, prompt=prompt, temperature=temperature, max_tokens=max_tokens, json=json
         )

@@ -1,8 +1,8 @@
-"""`localinstruct fit`: does a recipe fit this machine or another, and if not, what would."""
+"""`localinstruct fit`: memory, disk and time of a recipe on a machine, and changes that fit."""
 
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,7 @@ from localinstruct import console
 from localinstruct.cli.options import Json, RecipeArg, Sealed, Set
 from localinstruct.errors import DoesNotFit, UsageError
 from localinstruct.machine import GIB, Machine
+from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
     from localinstruct.fit.assess import Assessment, Phase
@@ -30,16 +31,10 @@ Calibrate = Annotated[
         "--calibrate", help="Run teacher and student for half a minute each, and estimate the time."
     ),
 ]
-COLUMNS = {
-    "weights": "weights",
-    "KV cache": "KV cache",
-    "optimizer": "optimizer",
-    "gradients": "gradients",
-    "activations": "activations",
-}
-"""Part -> its column; everything else is added up as "other"."""
+COLUMNS = ("weights", "KV cache", "optimizer", "gradients", "activations")
+"""Parts with a column of their own; the rest is added up as "other"."""
 TIGHT = 0.9
-"""Share of what is there above which a phase is called tight."""
+"""Share of the room above which a phase is called tight."""
 
 
 def fit(
@@ -50,8 +45,10 @@ def fit(
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """Memory and disk of RECIPE by phase against this machine or another; what would make it fit.
-    Exit code 7: it does not."""
+    """Check whether RECIPE fits this machine or another, and what would make it fit.
+
+    Memory and disk are shown by phase. Exit code 7 where it does not fit.
+    """
     from localinstruct.fit.advice import advise
     from localinstruct.fit.assess import assess
     from localinstruct.models.catalog import load_catalog
@@ -61,30 +58,27 @@ def fit(
     chosen = load_recipe(path, tuple(settings or []))
     catalog = load_catalog(find_workspace(path.parent))
     target, disk = _machine(machine)
-    found = assess(chosen, catalog, target, disk)
-    changes = (
-        None
-        if found.fits
-        else advise(chosen, catalog, target, lambda other: assess(other, catalog, target, disk))
-    )
-    advice = None if changes is None else [str(change) for change in changes]
+    assessment = assess(chosen, catalog, target, disk)
+    advice = None
+    if not assessment.fits:
+        changes = advise(chosen, catalog, target, lambda r: assess(r, catalog, target, disk))
+        advice = None if changes is None else [str(change) for change in changes]
     times = _times(chosen, path, calibrate, machine)
     result = {
         "recipe": chosen.name,
-        "machine": _told(target, disk),
-        **found.to_dict(),
+        "machine": _describe(target, disk),
+        **assessment.to_dict(),
         "advice": advice,
-        "time": [one.to_dict() for one in times],
+        "time": [estimate.to_dict() for estimate in times],
     }
-    console.as_json(result) if json else _show(result, found, times)
-    if not found.fits:
-        raise DoesNotFit(
-            f"{chosen.name} does not fit: {found.why}.", _next(recipe, settings or [], advice)
-        )
+    console.as_json(result) if json else _show(result, assessment, times)
+    if not assessment.fits:
+        command = _next(recipe, settings or [], advice)
+        raise DoesNotFit(f"{chosen.name} does not fit: {assessment.why}.", command)
 
 
 def _machine(words: str | None) -> tuple[Machine, float]:
-    """(machine, free disk in bytes): this one, or the one that is described."""
+    """(machine, free disk in bytes) of this machine, or of the one that is described."""
     from localinstruct.machine import disk_free, imagined, look
 
     here, disk = look(), float(disk_free(Path.cwd()))
@@ -99,28 +93,27 @@ def _machine(words: str | None) -> tuple[Machine, float]:
     return other, disk if gib is None else gib * GIB
 
 
-def _told(machine: Machine, disk: float) -> str:
-    cards = (
-        ", ".join(f"{card.name}, {card.free_gib:.1f} GiB free" for card in machine.gpus) or "no GPU"
-    )
-    return f"{cards}; {machine.available_gib:.1f} GiB memory and {disk / GIB:.0f} GiB disk free"
+def _describe(machine: Machine, disk: float) -> str:
+    cards = ", ".join(f"{card.name}, {card.free_gib:.1f} GiB free" for card in machine.gpus)
+    memory = f"{machine.available_gib:.1f} GiB memory and {disk / GIB:.0f} GiB disk free"
+    return f"{cards or 'no GPU'}; {memory}"
 
 
 def _next(recipe: str, settings: list[str], advice: list[str] | None) -> str:
-    """The command with what would make it fit, ready to paste."""
+    """The command with the changes that make it fit, ready to paste."""
     if advice is None:
         return (
             "No change that was tried is enough: a smaller model, or a larger machine "
             "(--machine asks about one)."
         )
-    changed = {one.partition("=")[0] for one in advice}
-    kept = [one for one in settings if one.partition("=")[0] not in changed]
-    words = " ".join(f"--set {shlex.quote(one)}" for one in [*kept, *advice])
-    return f"This fits: localinstruct run {shlex.quote(recipe)} {words}"
+    changed = {change.partition("=")[0] for change in advice}
+    unchanged = [setting for setting in settings if setting.partition("=")[0] not in changed]
+    options = " ".join(f"--set {shlex.quote(setting)}" for setting in [*unchanged, *advice])
+    return f"This fits: localinstruct run {shlex.quote(recipe)} {options}"
 
 
 def _times(recipe: "Recipe", path: Path, measure: bool, machine: str | None) -> "list[Estimate]":
-    """Time and tokens, measured now or taken from runs/; nothing of another machine."""
+    """Time and tokens, measured now or taken from runs/; none for another machine."""
     from localinstruct.fit import pace
     from localinstruct.recipe import find_workspace
     from localinstruct.workspace import RUNS
@@ -139,16 +132,16 @@ def _times(recipe: "Recipe", path: Path, measure: bool, machine: str | None) -> 
         return pace.estimate(recipe, *calibrate(recipe, find_workspace(path.parent), progress))
 
 
-def _show(result: dict[str, Any], found: "Assessment", times: "list[Estimate]") -> None:
+def _show(result: JsonObject, assessment: "Assessment", times: "list[Estimate]") -> None:
     console.heading(f"{result['recipe']} on: {result['machine']}")
-    head = ("phase", "place", *COLUMNS.values(), "other", "needs", "has", "", "of what")
-    console.table(head, [_row(phase) for phase in found.phases])
+    head = ("phase", "place", *COLUMNS, "other", "needs", "has", "", "of what")
+    console.table(head, [_row(phase) for phase in assessment.phases])
     console.line(
         "GiB, at the worst moment of each phase; calculated, and not yet measured on a GPU"
     )
-    for words in (*found.problems, *found.assumed):
-        console.line(f"- {words}")
-    console.pairs((one.stage, _took(one)) for one in times)
+    for text in (*assessment.problems, *assessment.assumed):
+        console.line(f"- {text}")
+    console.pairs((estimate.stage, _duration(estimate)) for estimate in times)
     if not times:
         console.line(
             "time: not estimated; --calibrate measures half a minute of it here, and earlier "
@@ -156,26 +149,20 @@ def _show(result: dict[str, Any], found: "Assessment", times: "list[Estimate]") 
         )
 
 
-def _took(one: "Estimate") -> str:
-    speed = (
-        f"{one.pace.tokens_per_second:,.0f} tokens/s, {one.pace.tokens_per_row:,.0f} tokens a row"
-    )
+def _duration(estimate: "Estimate") -> str:
+    pace = estimate.pace
+    speed = f"{pace.tokens_per_second:,.0f} tokens/s, {pace.tokens_per_row:,.0f} tokens a row"
     return (
-        f"about {console.duration(one.seconds)}, {one.tokens:,.0f} tokens for {one.rows:,} "
-        f"rows ({one.pace.source}: {speed})"
+        f"about {console.duration(estimate.seconds)}, {estimate.tokens:,.0f} tokens for "
+        f"{estimate.rows:,} rows ({pace.source}: {speed})"
     )
 
 
 def _row(phase: "Phase") -> list[str]:
     other = sum(size for part, size in phase.parts.items() if part not in COLUMNS)
     sizes = [*(phase.parts.get(part, 0.0) for part in COLUMNS), other, phase.needs, phase.room]
-    verdict = (
-        "does not fit"
-        if not phase.fits
-        else "tight"
-        if phase.needs > TIGHT * phase.room
-        else "fits"
-    )
+    is_tight = phase.needs > TIGHT * phase.room
+    verdict = "does not fit" if not phase.fits else "tight" if is_tight else "fits"
     return [phase.name, phase.place, *(_gib(size) for size in sizes), verdict, phase.note]
 
 

@@ -1,18 +1,22 @@
-"""`localinstruct judge`: the rubrics that are there, and what a judge is worth beside people's own
-labels."""
+"""`localinstruct judge`: the rubrics, and a judge's agreement with people's labels."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from localinstruct import console
 from localinstruct.cli.options import Json, Sealed
+from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
     from localinstruct.judge.rubric import Rubric
+    from localinstruct.records import Completion, Prompt
 
 app = typer.Typer(no_args_is_help=True, help="Rubrics, and whether a judge can be believed.")
+LabelFile = Annotated[
+    Path, typer.Argument(metavar="FILE", help="Labelled answers or pairs; see seeds/README.md.")
+]
 Model = Annotated[
     str, typer.Option("--judge", metavar="MODEL", help="The chat model to check, from models.yaml.")
 ]
@@ -30,30 +34,25 @@ Reason = Annotated[bool, typer.Option(help="Ask for one sentence before the grad
 
 @app.command("list")
 def judge_list(json: Json = False) -> None:
-    """Every rubric that came with the program: its criteria, its scale, what it is for."""
+    """List the rubrics that came with the program: scale, criteria and purpose."""
     from localinstruct.judge.rubric import packaged, rubric_names
 
     rubrics = [packaged(name) for name in rubric_names()]
     if json:
         console.as_json([rubric.model_dump(mode="json") for rubric in rubrics])
         return
-    rows = [
-        (
-            one.name,
-            f"{one.scale.lowest} to {one.scale.highest}",
-            ", ".join(c.name for c in one.criteria),
-            one.about,
-        )
-        for one in rubrics
-    ]
-    console.table(("rubric", "grades", "criteria", "what for"), rows)
+    console.table(("rubric", "grades", "criteria", "what for"), map(_rubric_row, rubrics))
+
+
+def _rubric_row(rubric: "Rubric") -> tuple[str, str, str, str]:
+    grades = f"{rubric.scale.lowest} to {rubric.scale.highest}"
+    criteria = ", ".join(criterion.name for criterion in rubric.criteria)
+    return rubric.name, grades, criteria, rubric.about
 
 
 @app.command("check")
 def judge_check(
-    file: Annotated[
-        Path, typer.Argument(metavar="FILE", help="Labelled answers or pairs; see seeds/README.md.")
-    ],
+    file: LabelFile,
     judge: Model,
     rubric: RubricOption = "helpful-correct",
     repeats: Repeats = 3,
@@ -61,8 +60,10 @@ def judge_check(
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """Compare a judge with people's labels: agreement, self-consistency, position bias, replies not
-    in form."""
+    """Compare a judge with people's labels.
+
+    Agreement, self-consistency, position bias, and replies that are not in form.
+    """
     from localinstruct.evaluation.comparison import require_chat_model
     from localinstruct.judge.check import check
     from localinstruct.judge.grading import Grading
@@ -76,19 +77,20 @@ def judge_check(
     labels = read_labels(file, grading.rubric.scale)
     spec = require_chat_model(load_catalog(find_workspace(Path.cwd())).get(judge))
     with console.progress() as progress:
-        found = check(
-            labels,
-            grading,
-            repeats,
-            lambda asked: ask_all(spec, asked, Sampling(), progress, f"judging: {judge}"),
-        )
-    result = {"judge": judge, "file": str(file), **found}
+
+        def ask(prompts: "list[Prompt]") -> "list[Completion]":
+            return ask_all(spec, prompts, Sampling(), progress, f"judging: {judge}")
+
+        agreement = check(labels, grading, repeats, ask)
+    result = {"judge": judge, "file": str(file), **agreement}
     console.as_json(result) if json else _show(result)
 
 
 def _rubric(name: str) -> "Rubric":
-    """A packaged rubric by name, or the one in a file; UsageError or RecipeError with the nearest
-    right one."""
+    """A packaged rubric by name, or the one in a file.
+
+    UsageError or RecipeError, with the nearest right name, for one that is none.
+    """
     from localinstruct.cli.options import require_choice
     from localinstruct.config import load_yaml, parse
     from localinstruct.judge.rubric import Rubric, packaged, rubric_names
@@ -99,11 +101,11 @@ def _rubric(name: str) -> "Rubric":
     return packaged(name)
 
 
-def _show(result: dict[str, Any]) -> None:
+def _show(result: JsonObject) -> None:
     answers, pairs = result["answers"], result["pairs"]
     console.heading(f"{result['judge']} by {result['rubric']}, on {result['file']}")
     if answers:
-        console.pairs(_told_answers(answers, result["repeats"]))
+        console.pairs(_answer_rows(answers, result["repeats"]))
         kappa = answers["weighted_kappa"]
         if kappa["low"] is None or kappa["low"] <= 0:
             console.note(
@@ -111,62 +113,55 @@ def _show(result: dict[str, Any]) -> None:
             )
     if pairs:
         console.line()
-        console.pairs(_told_pairs(pairs))
+        console.pairs(_pair_rows(pairs))
     console.line(f"{result['constrained']} of {result['replies']} replies came under the schema")
 
 
-def _told_answers(found: dict[str, Any], repeats: int) -> list[tuple[str, str]]:
-    failures = ", ".join(
-        f"{count} {reason}" for reason, count in found["failures"]["reasons"].items()
-    )
+def _answer_rows(answers: JsonObject, repeats: int) -> list[tuple[str, str]]:
+    counts = answers["failures"]["reasons"].items()
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts)
     return [
-        ("answers", f"{found['graded']} of {found['count']} graded, {repeats} times each"),
-        ("same grade", _share(found["exact"])),
-        ("within one", _share(found["within_one"])),
-        ("weighted kappa", _measured(found["weighted_kappa"])),
-        ("correlation", _measured(found["correlation"])),
-        ("leniency", _leniency(found["leniency"])),
-        ("with itself", f"{_share(found['self_consistency'])} got one and the same grade"),
-        ("not in form", _share(found["failures"]) + (f": {failures}" if failures else "")),
+        ("answers", f"{answers['graded']} of {answers['count']} graded, {repeats} times each"),
+        ("same grade", _share(answers["exact"])),
+        ("within one", _share(answers["within_one"])),
+        ("weighted kappa", _statistic(answers["weighted_kappa"])),
+        ("correlation", _statistic(answers["correlation"])),
+        ("leniency", _leniency(answers["leniency"])),
+        ("with itself", f"{_share(answers['self_consistency'])} got one and the same grade"),
+        ("not in form", _share(answers["failures"]) + (f": {reasons}" if reasons else "")),
     ]
 
 
 def _leniency(difference: float | None) -> str:
     if difference is None:
         return "not known"
-    return (
-        f"{abs(difference):.2f} grades {'above' if difference >= 0 else 'below'} the people, "
-        "on average"
-    )
+    side = "above" if difference >= 0 else "below"
+    return f"{abs(difference):.2f} grades {side} the people, on average"
 
 
-def _told_pairs(found: dict[str, Any]) -> list[tuple[str, str]]:
-    bias = "not known" if found["position_bias"] is None else f"{found['position_bias']:+.2f}"
+def _pair_rows(pairs: JsonObject) -> list[tuple[str, str]]:
+    bias = "not known" if pairs["position_bias"] is None else f"{pairs['position_bias']:+.2f}"
+    seats = f"{pairs['first_seat']} first, {pairs['second_seat']} second"
     return [
-        ("pairs", f"{found['read']} of {found['count']} read in both orders"),
-        ("agrees", f"{_share(found['agreed'])} with the people"),
-        (
-            "same seat",
-            f"{_share(found['same_seat'])} in both orders: {found['first_seat']} first, "
-            f"{found['second_seat']} second",
-        ),
+        ("pairs", f"{pairs['read']} of {pairs['count']} read in both orders"),
+        ("agrees", f"{_share(pairs['agreed'])} with the people"),
+        ("same seat", f"{_share(pairs['same_seat'])} in both orders: {seats}"),
         ("position bias", f"{bias} (+1 always the first, -1 always the second)"),
-        ("not in form", _share(found["failures"])),
+        ("not in form", _share(pairs["failures"])),
     ]
 
 
-def _share(found: dict[str, Any]) -> str:
-    if found["value"] is None:
+def _share(share: JsonObject) -> str:
+    if share["value"] is None:
         return "none"
-    return (
-        f"{found['count']} of {found['of']}, {found['value']:.0%} ({found['low']:.0%} to "
-        f"{found['high']:.0%})"
-    )
+    interval = f"({share['low']:.0%} to {share['high']:.0%})"
+    return f"{share['count']} of {share['of']}, {share['value']:.0%} {interval}"
 
 
-def _measured(found: dict[str, Any]) -> str:
-    if found["value"] is None:
+def _statistic(statistic: JsonObject) -> str:
+    value, low, high = (statistic[key] for key in ("value", "low", "high"))
+    if value is None:
         return "cannot be told: one side always gives the same grade"
-    if found["low"] is None:
-        return f"{found['value']:.2f} (no interval: too little varies)"
-    return f"{found['value']:.2f} ({found['low']:.2f} to {found['high']:.2f})"
+    if low is None:
+        return f"{value:.2f} (no interval: too little varies)"
+    return f"{value:.2f} ({low:.2f} to {high:.2f})"

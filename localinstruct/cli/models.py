@@ -1,5 +1,4 @@
-"""`localinstruct models`: the models on this disk that recipes may name. One short function per
-command, as in cli.py."""
+"""`localinstruct models`: list, add, verify and build the models that recipes may name."""
 
 from pathlib import Path
 from typing import Annotated, Literal, cast, get_args
@@ -15,7 +14,7 @@ Size = Literal["full", "micro"]
 
 @app.command("list")
 def models_list(json: Json = False) -> None:
-    """Every model in models.yaml: role, size, licence, and whether it is on this disk."""
+    """List the models of models.yaml: size, kind, roles, licence, and which are on this disk."""
     from localinstruct.cli import display_models
 
     display_models.models(json)
@@ -40,8 +39,8 @@ def models_add(
     from localinstruct.models.catalog import ModelRole, add_model
     from localinstruct.recipe import find_workspace
 
-    for one in role or ():
-        require_choice("--role", one, list(get_args(ModelRole)))
+    for name_of_role in role or ():
+        require_choice("--role", name_of_role, list(get_args(ModelRole)))
     roles = cast("list[ModelRole]", role or [])
     spec = add_model(find_workspace(Path.cwd()), name, directory, roles=roles, licence=licence)
     console.line(f"{spec.name} entered; digest {spec.digest[:12]}")

@@ -7,26 +7,24 @@ import typer
 from localinstruct import console
 
 
-def _seal(asked: bool) -> bool:
-    """Seal this process at once, before a command imports anything heavy; its children are born
-    sealed."""
-    return _enter(asked, loopback=True)
+def _seal(value: bool) -> bool:
+    """Seal this process before a command imports anything heavy; its children are born sealed."""
+    return _enter(value, loopback=True)
 
 
-def _seal_alone(asked: bool) -> bool:
-    """The same for a command that serves no model: where no seal can be had, it may do without
-    internet sockets."""
-    return _enter(asked, loopback=False)
+def _seal_alone(value: bool) -> bool:
+    """Seal a command that serves no model; where that fails it runs without internet sockets."""
+    return _enter(value, loopback=False)
 
 
-def _enter(asked: bool, *, loopback: bool) -> bool:
-    if asked:
+def _enter(value: bool, *, loopback: bool) -> bool:
+    if value:
         from localinstruct.offline import seal
 
-        found = seal.begin(True, loopback=loopback)
-        for line in [found.headline] if found.sealed else seal.describe(found):
+        state = seal.begin(True, loopback=loopback)
+        for line in [state.headline] if state.sealed else seal.describe(state):
             console.note(line)
-    return asked
+    return value
 
 
 def _run_name(name: str | None) -> str | None:
@@ -39,8 +37,7 @@ def _run_name(name: str | None) -> str | None:
     if name is not None and not (re.match(RUN_NAME, name) and "\n" not in name):
         raise UsageError(
             "--name: expected up to 64 letters (a to z), digits, dots, dashes and underscores, "
-            "a letter or digit first; "
-            f"found {name!r}.",
+            f"a letter or digit first; found {name!r}.",
             "Runs lie in runs/ of this directory. For example: --name first",
         )
     return name
@@ -68,20 +65,10 @@ Set = Annotated[
         "--set", metavar="KEY=VALUE", help="Override a recipe key, e.g. generate.target=500."
     ),
 ]
-Sealed = Annotated[
-    bool,
-    typer.Option(
-        "--sealed", is_eager=True, callback=_seal, help="Cut off every network first, and prove it."
-    ),
-]
+SEALED_HELP = "Cut off every network first, and prove it."
+Sealed = Annotated[bool, typer.Option("--sealed", is_eager=True, callback=_seal, help=SEALED_HELP)]
 SealedAlone = Annotated[
-    bool,
-    typer.Option(
-        "--sealed",
-        is_eager=True,
-        callback=_seal_alone,
-        help="Cut off every network first, and prove it.",
-    ),
+    bool, typer.Option("--sealed", is_eager=True, callback=_seal_alone, help=SEALED_HELP)
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 Fresh = Annotated[

@@ -1,5 +1,4 @@
-"""`localinstruct preview`: a few rows in a minute, with the prompts, the replies and what became of
-them.
+"""`localinstruct preview`: a few rows in a minute, with prompts, replies and rejects.
 
 The recipe runs as it stands, with a small target, in a temporary run that is gone afterwards:
 nothing is written to runs/. It stops early, and says so, when nothing is kept. Not covered:
@@ -9,12 +8,13 @@ training and evaluation.
 import tempfile
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from localinstruct import console
 from localinstruct.cli.options import Json, RecipeArg, Sealed, Set
+from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
     from localinstruct.recipe import Recipe
@@ -34,8 +34,10 @@ def preview(
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """A few rows of RECIPE in a minute: prompts, replies and what became of them; nothing is
-    kept."""
+    """Generate a few rows of RECIPE in a minute, in a run that is deleted afterwards.
+
+    Prompts, replies, kept and rejected rows are shown.
+    """
     from localinstruct.offline import seal
     from localinstruct.recipe import find_recipe, find_workspace, load_recipe
 
@@ -44,24 +46,21 @@ def preview(
     seal.begin(chosen.sealed)
     few = {"target": rows, "stop_window": STOP_WINDOW}
     chosen = chosen.model_copy(update={"generate": chosen.generate.model_copy(update=few)})
-    episodes, stopped = previewed(chosen, find_workspace(path.parent))
+    episodes, stopped = preview_episodes(chosen, find_workspace(path.parent))
     if json:
         console.as_json({"episodes": episodes, "stopped": stopped})
         return
     for episode in episodes:
         _show(episode)
-    kept, dropped = (sum(len(episode[key]) for episode in episodes) for key in ("kept", "rejects"))
-    console.heading(
-        f"{kept} rows kept, {dropped} rejected in {len(episodes)} episodes; nothing was written "
-        "to runs/"
-    )
+    kept, rejected = (sum(len(episode[key]) for episode in episodes) for key in ("kept", "rejects"))
+    counts = f"{kept} rows kept, {rejected} rejected in {len(episodes)} episodes"
+    console.heading(f"{counts}; nothing was written to runs/")
     if stopped:
         console.line(stopped)
 
 
-def previewed(recipe: "Recipe", workspace: Path) -> tuple[list[dict[str, Any]], str]:
-    """The committed episodes of a short run, and why it stopped below its target ("" if it did
-    not)."""
+def preview_episodes(recipe: "Recipe", workspace: Path) -> tuple[list[JsonObject], str]:
+    """(committed episodes of a short run, reason for stopping below its target or "")."""
     from localinstruct import pipeline
     from localinstruct.errors import NothingNew
     from localinstruct.generation import stage
@@ -82,19 +81,17 @@ def previewed(recipe: "Recipe", workspace: Path) -> tuple[list[dict[str, Any]], 
         return episodes_of(run), stopped
 
 
-def episodes_of(run: "Run") -> list[dict[str, Any]]:
-    """Every committed episode: what was asked and answered, what was kept, what was rejected and
-    why."""
-    episodes: dict[int, dict[str, Any]] = {
-        entry[0]: {"episode": entry[0], "asked": [], "kept": [], "rejects": []}
-        for entry in run.episodes()
+def episodes_of(run: "Run") -> list[JsonObject]:
+    """Every committed episode with its prompts and replies, its kept rows and its rejects."""
+    episodes: dict[int, JsonObject] = {
+        number: {"episode": number, "asked": [], "kept": [], "rejects": []}
+        for number, *_ in run.episodes()
     }
-    for number, call, _, prompt, replies in run.completion_log():
+    for number, call, _, prompt, completions in run.completion_log():
         if number in episodes:
-            answers = [{"text": one.text, "finish_reason": one.finish_reason} for one in replies]
-            episodes[number]["asked"].append(
-                {"call": call, "prompt": _words(prompt), "replies": answers}
-            )
+            replies = [{"text": c.text, "finish_reason": c.finish_reason} for c in completions]
+            entry = {"call": call, "prompt": _prompt_text(prompt), "replies": replies}
+            episodes[number]["asked"].append(entry)
     for row in run.kept():
         episodes[row.lineage.episode]["kept"].append(row.to_dict())
     for number, reject in run.rejects():
@@ -102,34 +99,25 @@ def episodes_of(run: "Run") -> list[dict[str, Any]]:
     return list(episodes.values())
 
 
-def _words(prompt: dict[str, Any]) -> str:
+def _prompt_text(prompt: JsonObject) -> str:
     turns = [f"[{turn['role']}] {turn['content']}" for turn in prompt["messages"]]
     return "\n".join(turns) or str(prompt["text"])
 
 
-def _show(episode: dict[str, Any]) -> None:
+def _show(episode: JsonObject) -> None:
     topic = next((row["lineage"]["topic"] for row in episode["kept"]), "")
     console.heading(f"episode {episode['episode']}" + (f": {topic}" if topic else ""))
-    for asked in episode["asked"]:
-        _block(f"prompt {asked['call'] + 1}", asked["prompt"])
-        for reply in asked["replies"]:
+    for entry in episode["asked"]:
+        _block(f"prompt {entry['call'] + 1}", entry["prompt"])
+        for reply in entry["replies"]:
             _block(f"reply ({reply['finish_reason']})", reply["text"])
     console.line()
     for row in episode["kept"]:
-        console.pairs(
-            [
-                ("kept", _flat(row["instruction"])),
-                ("  input", _flat(row["input"])),
-                ("  output", _flat(row["output"])),
-            ]
-        )
+        names = {"kept": "instruction", "  input": "input", "  output": "output"}
+        console.pairs([(label, _flat(row[key])) for label, key in names.items()])
     for reject in episode["rejects"]:
-        console.pairs(
-            [
-                ("reject", _flat(reject["text"])),
-                ("  why", f"{reject['reason']}: {_flat(reject['detail'])}"),
-            ]
-        )
+        reason = f"{reject['reason']}: {_flat(reject['detail'])}"
+        console.pairs([("reject", _flat(reject["text"])), ("  why", reason)])
     console.line()
 
 

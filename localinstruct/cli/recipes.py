@@ -1,4 +1,4 @@
-"""`localinstruct recipes`: what can be run by name, and what is missing for it."""
+"""`localinstruct recipes`: the recipes that run by name, and the models they lack."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,39 +16,33 @@ app = typer.Typer(no_args_is_help=True, help="The recipes that can be run by nam
 
 @app.command("list")
 def recipes_list() -> None:
-    """Every recipe by name: its method and steps, whether its models are on this disk, and what it
-    is for."""
+    """List the recipes: method and steps, models, which are missing, and the purpose."""
     from localinstruct.models.catalog import load_catalog
     from localinstruct.recipe import find_workspace, load_recipe, packaged_workspace
 
     workspace = find_workspace(Path.cwd())
     folder = workspace if (workspace / "recipes").is_dir() else packaged_workspace()
-    loaded = [load_recipe(path) for path in sorted((folder / "recipes").glob("*.yaml"))]
+    recipes = [load_recipe(path) for path in sorted((folder / "recipes").glob("*.yaml"))]
     catalog = load_catalog(folder)
     rows = [
         (r.name, _steps(r), r.models.teacher, r.models.student, _ready(r, catalog), r.about)
-        for r in loaded
+        for r in recipes
     ]
     console.table(("recipe", "method", "teacher", "student", "ready", "what for"), rows)
 
 
 def _steps(recipe: "Recipe") -> str:
-    """The method and what is done after it: 'magpie + judge'."""
+    """The method and the steps after it: 'magpie + judge'."""
     from localinstruct.methods import STEPS
 
-    return " + ".join(
-        [
-            recipe.method.name,
-            *(name for name in STEPS if getattr(recipe.then, name, None) is not None),
-        ]
-    )
+    steps = [name for name in STEPS if getattr(recipe.then, name, None) is not None]
+    return " + ".join([recipe.method.name, *steps])
 
 
 def _ready(recipe: "Recipe", catalog: "Catalog") -> str:
     """'yes', or the models that are not on this disk."""
-    names = dict.fromkeys(
-        [*recipe.models.asked.values(), recipe.models.student, recipe.models.encoder]
-    )
+    models = recipe.models
+    names = dict.fromkeys([*models.asked.values(), models.student, models.encoder])
     missing = [name for name in names if name not in catalog.names() or _absent(name, catalog)]
     return f"missing {', '.join(missing)}" if missing else "yes"
 

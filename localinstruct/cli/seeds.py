@@ -1,19 +1,19 @@
-"""`localinstruct seeds`: what is wrong with a seed file before a run costs a night, and better
-wordings for a person to review.
+"""`localinstruct seeds`: problems of a seed file, and better wordings to review.
 
-A teacher never changes a seed file: `improve` writes a review beside it, a person cuts and mends
-it, `apply` does what is left. Not covered: seeds that say the same in other words (`novelty`
-compares by meaning, in a run).
+They are found before a run costs a night. A teacher never changes a seed file: `improve` writes a
+review beside it, a person cuts and mends it, `apply` does what is left. Not covered: seeds that say
+the same in other words (`novelty` compares by meaning, in a run).
 """
 
-from collections import Counter, defaultdict
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from localinstruct import console
 from localinstruct.cli.options import Sealed, SealedAlone
+from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
     from localinstruct.formats.review import Change
@@ -22,45 +22,49 @@ if TYPE_CHECKING:
 app = typer.Typer(
     no_args_is_help=True, help="Seed files: what is wrong with them, and better wordings to review."
 )
+SeedFile = Annotated[Path, typer.Argument(help="A seed file in any format that a recipe reads.")]
 SeedLines = Annotated[
     Path, typer.Argument(metavar="FILE", help="A seed file, one JSON object a line.")
 ]
+ReviewFile = Annotated[
+    Path, typer.Argument(metavar="REVIEW", help="What `seeds improve` wrote and you reviewed.")
+]
+Teacher = Annotated[
+    str, typer.Option("--teacher", metavar="MODEL", help="A chat model from models.yaml.")
+]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="Default: FILE.review.txt")]
+MaxTokens = Annotated[int, typer.Option(min=16, help="Output tokens of one wording, at most.")]
 
 
 @app.command("check")
-def seeds_check(
-    file: Annotated[Path, typer.Argument(help="A seed file in any format that a recipe reads.")],
-    sealed: SealedAlone = False,
-) -> None:
-    """Seeds that are repeated, and seeds that the default filters would reject. Exit code 2 where
-    there are any."""
+def seeds_check(file: SeedFile, sealed: SealedAlone = False) -> None:
+    """List seeds that are repeated, and seeds that the default filters would reject.
+
+    Exit code 2 where there are any.
+    """
     from localinstruct.formats import read_instances
 
     rows = read_instances(file, first_instance_only=True)
-    found = problems(rows)
-    if found:
-        console.table(("seed", "problem", "instruction"), found)
-    console.line(f"{len(rows)} seeds read, {len({seed for seed, _, _ in found})} with a problem")
-    if found:
+    table = problems(rows)
+    if table:
+        console.table(("seed", "problem", "instruction"), table)
+    console.line(f"{len(rows)} seeds read, {len({seed for seed, _, _ in table})} with a problem")
+    if table:
         raise typer.Exit(2)
 
 
 @app.command("improve")
 def seeds_improve(
     file: SeedLines,
-    teacher: Annotated[
-        str, typer.Option("--teacher", metavar="MODEL", help="A chat model from models.yaml.")
-    ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Default: FILE.review.txt")
-    ] = None,
-    max_tokens: Annotated[
-        int, typer.Option(min=16, help="Output tokens of one wording, at most.")
-    ] = 512,
+    teacher: Teacher,
+    output: Output = None,
+    max_tokens: MaxTokens = 512,
     sealed: Sealed = False,
 ) -> None:
-    """Ask a model for clearer wordings of every seed, and write them down for a person to review;
-    FILE stays as it is."""
+    """Ask a model for a clearer wording of every seed, for a person to review.
+
+    FILE stays as it is.
+    """
     from localinstruct.evaluation.comparison import require_chat_model
     from localinstruct.formats import review, write_text
     from localinstruct.models.catalog import load_catalog
@@ -69,66 +73,50 @@ def seeds_improve(
     from localinstruct.teacher.serving import ask_all
 
     target = output or file.with_name(f"{file.name}.review.txt")
-    require_free(target)
+    require_no_review(target)
     rows = review.lines_of(_text(file), str(file))
     spec = require_chat_model(load_catalog(find_workspace(Path.cwd())).get(teacher), "--teacher")
     prompts = [wording_prompt(row) for row in rows.values()]
+    sampling = Sampling(temperature=0.7, max_tokens=max_tokens)
     with console.progress() as progress:
-        replies = ask_all(
-            spec,
-            prompts,
-            Sampling(temperature=0.7, max_tokens=max_tokens),
-            progress,
-            "rewriting seeds",
-        )
-    changes, dropped = offered(rows, replies)
+        replies = ask_all(spec, prompts, sampling, progress, "rewriting seeds")
+    changes, dropped = usable_wordings(rows, replies)
     write_text(target, review.written(changes, str(file), teacher))
-    left = f"; not offered: {dropped}" if dropped else ""
-    console.line(f"{len(changes)} new wordings for {len(rows)} seeds in {target}{left}")
-    console.note(
-        f"Read them, delete or mend what you dislike, then: localinstruct seeds apply {file} "
-        f"{target}"
-    )
+    rest = f"; not offered: {dropped}" if dropped else ""
+    console.line(f"{len(changes)} new wordings for {len(rows)} seeds in {target}{rest}")
+    command = f"localinstruct seeds apply {file} {target}"
+    console.note(f"Read them, delete or mend what you dislike, then: {command}")
 
 
 @app.command("apply")
-def seeds_apply(
-    file: SeedLines,
-    review_file: Annotated[
-        Path, typer.Argument(metavar="REVIEW", help="What `seeds improve` wrote and you reviewed.")
-    ],
-    sealed: SealedAlone = False,
-) -> None:
-    """Put the reviewed wordings into FILE. Nothing is written when a line says something else than
-    was reviewed."""
+def seeds_apply(file: SeedLines, review_file: ReviewFile, sealed: SealedAlone = False) -> None:
+    """Put the reviewed wordings into FILE.
+
+    Nothing is written where a line of FILE differs from the one that was reviewed.
+    """
     from localinstruct.formats import review, write_text
 
     changes = review.read(_text(review_file), str(review_file))
     write_text(file, review.applied(_text(file), changes, str(file)))
     console.line(f"{len(changes)} seeds of {file} reworded")
-    console.note(
-        "Their answers stayed as they were. Look for new repetitions: localinstruct seeds check "
-        f"{file}"
-    )
+    check = f"localinstruct seeds check {file}"
+    console.note(f"Their answers stayed as they were. Look for new repetitions: {check}")
 
 
-def wording_prompt(row: dict[str, Any]) -> "Prompt":
-    """What the method rewrite asks, about one line of a seed file and its first input."""
+def wording_prompt(row: JsonObject) -> "Prompt":
+    """The prompt of the method `rewrite` for one line of a seed file and its first input."""
     from localinstruct.methods.rewrite import asked
 
     instances = row.get("instances")
-    first = (
-        instances[0]
-        if isinstance(instances, list) and instances and isinstance(instances[0], dict)
-        else row
-    )
-    return asked("rewrite", row["instruction"], str(first.get("input") or "(none)"))
+    first = instances[0] if isinstance(instances, list) and instances else None
+    source = first if isinstance(first, dict) else row
+    return asked("rewrite", row["instruction"], str(source.get("input") or "(none)"))
 
 
-def offered(
-    rows: "dict[int, dict[str, Any]]", replies: "list[Completion]"
+def usable_wordings(
+    rows: dict[int, JsonObject], replies: "list[Completion]"
 ) -> "tuple[list[Change], str]":
-    """The wordings that can be used, and how many of the others failed for which reason."""
+    """(wordings that can be used, counts of the others by reason)."""
     from localinstruct.formats.review import Change
     from localinstruct.methods.rewrite import wording, wording_problem
 
@@ -142,9 +130,8 @@ def offered(
     return changes, ", ".join(f"{count} {reason}" for reason, count in reasons.items())
 
 
-def require_free(target: Path) -> None:
-    """UsageError when a review is there already, on which a person may have worked, or none can be
-    written there."""
+def require_no_review(target: Path) -> None:
+    """UsageError for a review that is there already, perhaps edited, or cannot be written."""
     from localinstruct.errors import UsageError
     from localinstruct.store.durable import require_writable
 
@@ -170,16 +157,16 @@ def _text(file: Path) -> str:
 
 
 def problems(rows: "list[Instance]") -> list[tuple[str, str, str]]:
-    """Number, problem and beginning of every seed that repeats an earlier one or fails a filter."""
+    """(number, problem, beginning) of every seed that repeats another or fails a filter."""
     from localinstruct.curate.filters import Filters, first_reason
 
-    seen: defaultdict[str, list[int]] = defaultdict(list)
-    found = []
+    first_numbers: dict[str, int] = {}
+    table = []
     for number, row in enumerate(rows, 1):
-        earlier = seen[" ".join(f"{row.instruction}\n{row.input}".casefold().split())]
-        if earlier:
-            found.append((str(number), f"the same as seed {earlier[0]}", row.instruction[:60]))
-        earlier.append(number)
+        task = " ".join(f"{row.instruction}\n{row.input}".casefold().split())
+        first = first_numbers.setdefault(task, number)
+        if first != number:
+            table.append((str(number), f"the same as seed {first}", row.instruction[:60]))
         if (reject := first_reason(row, Filters())) is not None:
-            found.append((str(number), reject.reason, row.instruction[:60]))
-    return found
+            table.append((str(number), reject.reason, row.instruction[:60]))
+    return table

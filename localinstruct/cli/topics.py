@@ -1,9 +1,9 @@
-"""`localinstruct topics`: a tree of topics that a teacher grows, level by level, in a file that a
-person edits."""
+"""`localinstruct topics`: a teacher grows a tree of topics in a file that a person edits."""
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,12 +14,27 @@ from localinstruct import console
 from localinstruct.cli.options import Sealed
 
 if TYPE_CHECKING:
+    from localinstruct.models.catalog import ModelSpec
     from localinstruct.records import Completion, Prompt
     from localinstruct.topics.tree import Branch
 
     Ask = Callable[[list[Prompt]], list[Completion]]
 
 app = typer.Typer(no_args_is_help=True, help="Trees of topics that rows are spread over.")
+TopicFile = Annotated[
+    Path,
+    typer.Argument(
+        metavar="FILE", help="A YAML file of topics; begun with --about if it is not there."
+    ),
+]
+Teacher = Annotated[
+    str, typer.Option("--teacher", metavar="MODEL", help="A chat model from models.yaml.")
+]
+About = Annotated[
+    str, typer.Option("--about", metavar="TEXT", help="The topic at the top of a new file.")
+]
+Branching = Annotated[int, typer.Option(min=1, max=50, help="Topics below each one, at most.")]
+Depth = Annotated[int, typer.Option(min=1, max=5, help="Levels below the topics at the top.")]
 
 
 @app.callback()
@@ -29,69 +44,63 @@ def topics() -> None:
 
 @app.command("grow")
 def topics_grow(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            metavar="FILE", help="A YAML file of topics; begun with --about if it is not there."
-        ),
-    ],
-    teacher: Annotated[
-        str, typer.Option("--teacher", metavar="MODEL", help="A chat model from models.yaml.")
-    ],
-    about: Annotated[
-        str, typer.Option("--about", metavar="TEXT", help="The topic at the top of a new file.")
-    ] = "",
-    branching: Annotated[
-        int, typer.Option(min=1, max=50, help="Topics below each one, at most.")
-    ] = 5,
-    depth: Annotated[
-        int, typer.Option(min=1, max=5, help="Levels below the topics at the top.")
-    ] = 2,
+    file: TopicFile,
+    teacher: Teacher,
+    about: About = "",
+    branching: Branching = 5,
+    depth: Depth = 2,
     sealed: Sealed = False,
 ) -> None:
-    """Have a model name subtopics where a topic has fewer than --branching; what stands in FILE
-    stays, comments as well."""
+    """Have a model name subtopics where a topic has fewer than --branching.
+
+    The topics and comments in FILE stay as they are.
+    """
     from localinstruct.evaluation.comparison import require_chat_model
     from localinstruct.models.catalog import load_catalog
     from localinstruct.recipe import find_workspace
     from localinstruct.store.durable import require_writable
-    from localinstruct.teacher import Sampling, Serve
-    from localinstruct.teacher.serving import answer_all, serving
 
-    text = begun(file, about)
+    text = initial_text(file, about)
     require_writable(file)
-    missing = lacking(text, file, branching, depth)
+    missing = incomplete_topics(text, file, branching, depth)
     if not missing:
         console.line(f"{file}: every topic has {branching} below it already, down to level {depth}")
         return
     require_growable(text, file, missing)
     spec = require_chat_model(load_catalog(find_workspace(Path.cwd())).get(teacher), "--teacher")
-    with (
-        console.progress() as progress,
-        tempfile.TemporaryDirectory(prefix="topics-") as home,
-        serving(spec, Serve(), Path(home), progress) as connect,
-    ):
-        show = partial(progress.update, "naming topics")
-        sampling = Sampling(temperature=0.7)
-        added, why = grow(
-            file,
-            text,
-            branching,
-            depth,
-            lambda prompts: answer_all(
-                connect, teacher, prompts, sampling, partial(show, total=len(prompts))
-            ),
-        )
-    told = "; ".join(f"{count} {reason}" for reason, count in why.items())
-    console.line(f"{added} topics added to {file}" + (f"; not used: {told}" if told else ""))
+    with _served(spec) as ask:
+        added, dropped = grow(file, text, branching, depth, ask)
+    reasons = "; ".join(f"{count} {reason}" for reason, count in dropped.items())
+    console.line(f"{added} topics added to {file}" + (f"; not used: {reasons}" if reasons else ""))
     console.note(
         f"Read it, delete and reword what you like, then in a recipe: coverage: {{topics: {file}}}"
     )
 
 
-def begun(file: Path, about: str) -> str:
-    """The file's text, or that of a new one; UsageError where neither can be had, and RecipeError
-    for a file that is none."""
+@contextmanager
+def _served(spec: "ModelSpec") -> "Iterator[Ask]":
+    """The model, served for as long as the context lasts, as a function that answers prompts."""
+    from localinstruct.teacher import Sampling, Serve
+    from localinstruct.teacher.serving import answer_all, serving
+
+    with (
+        console.progress() as progress,
+        tempfile.TemporaryDirectory(prefix="topics-") as home,
+        serving(spec, Serve(), Path(home), progress) as connect,
+    ):
+
+        def ask(prompts: "list[Prompt]") -> "list[Completion]":
+            show = partial(progress.update, "naming topics", total=len(prompts))
+            return answer_all(connect, spec.name, prompts, Sampling(temperature=0.7), show)
+
+        yield ask
+
+
+def initial_text(file: Path, about: str) -> str:
+    """The file's text, or that of a new file about `about`.
+
+    UsageError where neither can be had, RecipeError for a file that is no YAML of topics.
+    """
     from localinstruct.config import load_yaml
     from localinstruct.errors import UsageError
     from localinstruct.topics.tree import planted
@@ -112,33 +121,25 @@ def begun(file: Path, about: str) -> str:
     return planted(about.strip())
 
 
-def lacking(text: str, file: Path, branching: int, depth: int) -> "list[Branch]":
+def incomplete_topics(text: str, file: Path, branching: int, depth: int) -> "list[Branch]":
     """The topics down to `depth` levels that have fewer than `branching` below them."""
     from localinstruct.topics.tree import branches
 
-    return [
-        one
-        for one in branches(text, str(file))
-        if len(one.path) <= depth and len(one.below) < branching
-    ]
+    upper = [branch for branch in branches(text, str(file)) if len(branch.path) <= depth]
+    return [branch for branch in upper if len(branch.below) < branching]
 
 
 def require_growable(text: str, file: Path, missing: "list[Branch]") -> None:
-    """RecipeError, before a model is started, when a topic of the file cannot take a name where it
-    stands."""
+    """RecipeError, before a model starts, for a topic that can take no name where it stands."""
     from localinstruct.topics.tree import grown
 
-    for level in {len(one.path) for one in missing}:
-        grown(
-            text,
-            {one.path: ["a name on trial"] for one in missing if len(one.path) == level},
-            str(file),
-        )
+    trial = ["a name on trial"]
+    for level in {len(branch.path) for branch in missing}:
+        grown(text, {b.path: trial for b in missing if len(b.path) == level}, str(file))
 
 
 def grow(file: Path, text: str, branching: int, depth: int, ask: "Ask") -> tuple[int, Counter[str]]:
-    """Ask level by level and write the file after each; how many were added, and why others were
-    not.
+    """Ask level by level and write the file after each; (topics added, others by reason).
 
     TeacherError when a whole level brings nothing, UsageError when somebody else changes the file
     meanwhile.
@@ -147,36 +148,31 @@ def grow(file: Path, text: str, branching: int, depth: int, ask: "Ask") -> tuple
     from localinstruct.store.durable import write_text
     from localinstruct.topics.tree import grown, new_names, subtopics_prompt
 
-    total, all_why, before = 0, Counter[str](), text if file.exists() else None
+    total, dropped, before = 0, Counter[str](), text if file.exists() else None
     for level in range(1, depth + 1):
-        asked = [one for one in lacking(text, file, branching, depth) if len(one.path) == level]
-        wanted = [branching - len(one.below) for one in asked]
-        replies = (
-            ask([subtopics_prompt(one, count) for one, count in zip(asked, wanted, strict=True)])
-            if asked
-            else []
-        )
+        incomplete = incomplete_topics(text, file, branching, depth)
+        due = {b: branching - len(b.below) for b in incomplete if len(b.path) == level}
+        replies = ask([subtopics_prompt(*each) for each in due.items()]) if due else []
         more = {}
-        for one, count, reply in zip(asked, wanted, replies, strict=True):
-            more[one.path], why = new_names(reply, one, count)
-            all_why += why
+        for (branch, count), reply in zip(due.items(), replies, strict=True):
+            more[branch.path], reasons = new_names(reply, branch, count)
+            dropped += reasons
         added = sum(map(len, more.values()))
-        if asked and not added:
-            told = ", ".join(f"{count} {reason}" for reason, count in all_why.items())
+        if due and not added:
+            why = ", ".join(f"{count} {reason}" for reason, count in dropped.items())
             raise TeacherError(
-                f"None of {len(asked)} replies named a new topic on level {level}: {told}.",
+                f"None of {len(due)} replies named a new topic on level {level}: {why}.",
                 "Try a stronger teacher, or a smaller --branching.",
             )
         text, total = grown(text, more, str(file)), total + added
         require_unchanged(file, before)
         write_text(file, text)
         before = text
-    return total, all_why
+    return total, dropped
 
 
 def require_unchanged(file: Path, before: str | None) -> None:
-    """UsageError when the file is not as it was read or written last; nothing is lost then but the
-    last level."""
+    """UsageError when the file differs from what was read or written last; one level is lost."""
     from localinstruct.errors import UsageError
 
     now = file.read_bytes().decode(errors="replace") if file.exists() else None

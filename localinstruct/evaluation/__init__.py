@@ -1,2 +1,1 @@
-"""Base against student: answers, scores, how sure one can be of them, and the verdict in one
-sentence."""
+"""Base against student: answers, scores, their uncertainty, and the verdict in one sentence."""

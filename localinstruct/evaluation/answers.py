@@ -1,10 +1,9 @@
-"""Who is asked in an evaluation, with which prompts; and every answer on disk, so that nobody is
-asked twice. Not a stage.
+"""Contenders, their prompts, and their answers, saved so that no model is asked twice.
 
-An answer is saved under the digest of all that shapes it: the prompt with its sampling, the model's
-files, the adapter's file. A changed check, another judge or a second comparison therefore costs no
-generation, and a kill loses at most the answers in flight. Base and student share one vLLM when the
-student is an adapter. Not covered: sampling more than once.
+Not a stage. An answer is saved under the digest of all that shapes it: the prompt with its
+sampling, the model's files, the adapter's file. A changed check, another judge or a second
+comparison therefore costs no generation, and a kill loses at most the answers in flight. Base and
+student share one vLLM when the student is an adapter. Not covered: sampling more than once.
 """
 
 import json
@@ -12,13 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from localinstruct.errors import TrainerError
 from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
-from localinstruct.records import Instance, Prompt, digest
+from localinstruct.records import Instance, JsonObject, Prompt, digest
 from localinstruct.store.durable import sha256
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.serving import answer_all, serving
@@ -38,8 +37,7 @@ SAVED = "saved_answers.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class Contender:
-    """A model that answers: an entry of models.yaml, with or without a run's adapter on it; and how
-    it is asked."""
+    """A model that answers: an entry of models.yaml, perhaps with an adapter, and its template."""
 
     name: str
     spec: ModelSpec
@@ -48,13 +46,9 @@ class Contender:
 
     @property
     def digest(self) -> str:
-        """Of all its files."""
-        return digest(
-            [
-                self.spec.digest,
-                sha256(self.adapter / "adapter_model.safetensors") if self.adapter else "",
-            ]
-        )
+        """Digest of the model's files and the adapter's weights."""
+        weights = self.adapter / "adapter_model.safetensors" if self.adapter else None
+        return digest([self.spec.digest, sha256(weights) if weights else ""])
 
 
 def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path) -> Contender:
@@ -62,11 +56,14 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
 
     An adapter that vLLM cannot serve (DoRA) is merged first, once for each training.
     """
-    left = artefact(run_path)
-    if left.kind == "adapter" and adapter_fault(left.folder) is None:
-        return Contender(name, spec, recipe.train.template, left.folder)
-    folder = left.folder if left.kind == "model" else merged_in_run(run_path, checked(spec), left)
-    whole: dict[str, Any] = {
+    trained = artefact(run_path)
+    if trained.kind == "adapter" and adapter_fault(trained.folder) is None:
+        return Contender(name, spec, recipe.train.template, trained.folder)
+    if trained.kind == "model":
+        folder = trained.folder
+    else:
+        folder = merged_in_run(run_path, checked(spec), trained)
+    whole: JsonObject = {
         "name": f"student-{run_path.name}",
         "path": str(folder.resolve()),
         "package": None,
@@ -77,8 +74,10 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
 
 
 class SavedAnswers:
-    """The answers in a JSONL file, by digest of prompt and model; a torn last line is an answer
-    that never came."""
+    """The answers in a JSONL file, by digest of model and prompt.
+
+    A torn last line counts as an answer that never came.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -107,44 +106,44 @@ class SavedAnswers:
                 file.write(json.dumps({"key": key, "text": text}, ensure_ascii=False) + "\n")
 
 
-def answered(
+def answers_of_sides(
     saved: SavedAnswers,
-    models: Mapping[Which, str],
+    digests: Mapping[Which, str],
     prompts: Mapping[Which, list[Prompt]],
     answer: Answerer,
 ) -> dict[Which, list[str]]:
-    """An answer for every prompt of each side; only those that are not saved are asked for, each
-    once."""
+    """An answer for every prompt of each side; those not saved are asked for, each once.
+
+    `digests` are those of the sides' models. TrainerError when a side gives too few answers.
+    """
     missing = {
-        which: list({p.digest: p for p in asked if saved.get(models[which], p) is None}.values())
-        for which, asked in prompts.items()
+        which: list({p.digest: p for p in own if saved.get(digests[which], p) is None}.values())
+        for which, own in prompts.items()
     }
-    due = {which: left for which, left in missing.items() if left}
-    given = answer(due) if due else {}
-    for which, texts in given.items():
-        if len(texts) != len(due.get(which, [])):
-            raise TrainerError(
-                f"Expected {len(due.get(which, []))} answers of the {which}, got {len(texts)}."
-            )
-        saved.add(models[which], due[which], texts)
+    due = {which: own for which, own in missing.items() if own}
+    answers = answer(due) if due else {}
+    for which, texts in answers.items():
+        expected = len(due.get(which, []))
+        if len(texts) != expected:
+            raise TrainerError(f"Expected {expected} answers of the {which}, got {len(texts)}.")
+        saved.add(digests[which], due[which], texts)
     return {
-        which: [saved.get(models[which], p) or "" for p in asked]
-        for which, asked in prompts.items()
+        which: [saved.get(digests[which], p) or "" for p in own] for which, own in prompts.items()
     }
 
 
-def saved_or_asked(
+def answers_of_model(
     saved: SavedAnswers,
     model: str,
     prompts: Sequence[Prompt],
     ask: Callable[[list[Prompt]], list[str]],
 ) -> list[str]:
-    """What one model says to every prompt; only what is not saved is asked for."""
+    """The answers of the model with this digest; only what is not saved is asked for."""
 
     def answer(due: dict[Which, list[Prompt]]) -> dict[Which, list[str]]:
-        return {which: ask(asked) for which, asked in due.items()}
+        return {which: ask(own) for which, own in due.items()}
 
-    return answered(saved, {"base": model}, {"base": list(prompts)}, answer)["base"]
+    return answers_of_sides(saved, {"base": model}, {"base": list(prompts)}, answer)["base"]
 
 
 def ask_contenders(
@@ -154,28 +153,27 @@ def ask_contenders(
     prompts: dict[Which, list[Prompt]],
     progress: Progress,
 ) -> dict[Which, list[str]]:
-    """Greedy answers from our own vLLM, one server for each model, with the adapters that are
-    wanted on it."""
+    """Greedy answers from our own vLLM: a server per model, with its contenders' adapters."""
     answers: dict[Which, list[str]] = {}
     for spec in {contenders[which].spec.name: contenders[which].spec for which in prompts}.values():
         here: dict[Which, Contender] = {
-            w: contenders[w] for w in prompts if contenders[w].spec.name == spec.name
+            which: contenders[which]
+            for which in prompts
+            if contenders[which].spec.name == spec.name
         }
-        adapters = {str(which): one.adapter for which, one in here.items() if one.adapter}
+        adapters = {str(which): each.adapter for which, each in here.items() if each.adapter}
         with serving(spec, serve, home, progress, adapters) as connect:
-            for which, one in here.items():
-                asked, name = prompts[which], which if one.adapter else spec.name
-                show = partial(progress.update, f"asking {one.name}", total=len(asked))
-                greedy = Sampling(temperature=0.0, max_tokens=max(p.max_tokens or 1 for p in asked))
-                answers[which] = [
-                    given.text for given in answer_all(connect, name, asked, greedy, show)
-                ]
+            for which, contender in here.items():
+                own, name = prompts[which], which if contender.adapter else spec.name
+                show = partial(progress.update, f"asking {contender.name}", total=len(own))
+                greedy = Sampling(temperature=0.0, max_tokens=max(p.max_tokens or 1 for p in own))
+                completions = answer_all(connect, name, own, greedy, show)
+                answers[which] = [completion.text for completion in completions]
     return answers
 
 
 def question(instance: Instance, recipe: Recipe) -> Prompt:
-    """The greedy prompt a run's student and its base get: the training template without the
-    answer."""
+    """The greedy prompt for a run's student and its base: the training template, no answer."""
     return question_in(instance, recipe.train.template, recipe.evaluate.max_tokens)
 
 

@@ -1,10 +1,9 @@
-"""A run's student against its base, another run's student, or any model: on other tasks, and before
-a judge. Not a stage.
+"""Comparison of a student with its base, another run or model: on tasks, before a judge.
 
-Each comparison is a file of its own in evaluation/comparisons/, named after what was compared; the
-evaluate stage's result is never touched. "base" in the numbers is whoever the student is compared
-with. Answers come from evaluation's saved ones where they are there. Not covered: more than two at
-once.
+Not a stage. Each comparison is a file of its own in evaluation/comparisons/, named after what was
+compared; the evaluate stage's result is never touched. "base" in the numbers is whoever the student
+is compared with. Answers come from evaluation's saved ones where they are there. Not covered: more
+than two at once.
 """
 
 import json
@@ -14,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from localinstruct.errors import UsageError
 from localinstruct.evaluation.answers import (
@@ -23,29 +21,34 @@ from localinstruct.evaluation.answers import (
     Contender,
     SavedAnswers,
     Which,
-    answered,
+    answers_of_sides,
     ask_contenders,
     question_in,
 )
 from localinstruct.evaluation.judged import Ask, judge_rows
-from localinstruct.evaluation.scores import Row, lost_answers, score, shown
+from localinstruct.evaluation.scores import Row, answer_record, lost_answers, paired_rows, score
 from localinstruct.evaluation.stage import held_out_rows
 from localinstruct.formats.tasks import Task, read_tasks, task_file
 from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
-from localinstruct.records import Prompt
+from localinstruct.records import Instance, JsonObject, Prompt
 from localinstruct.store.durable import write_text
 from localinstruct.store.folder import COMPARISONS
 from localinstruct.store.run import Run
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.serving import answer_all, serving
 
+Question = tuple[Instance, Task | None]
+"""A row to ask, and its task; None for a held-out row."""
+
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """What a person wants compared: against whom (by the name they typed), on which task files,
-    before which judge."""
+    """A comparison that a person asks for: against whom, on which task files, before which judge.
+
+    `against` is the name as it was typed.
+    """
 
     against: str = "base"
     tasks: tuple[Path, ...] = ()
@@ -53,15 +56,14 @@ class Comparison:
 
     @property
     def name(self) -> str:
-        """Of the comparison's file."""
+        """Name of the comparison's file."""
         judge = f"-by-{self.judge.name}" if self.judge else ""
         tasks = "".join(f"-on-{path.stem}" for path in self.tasks)
         return re.sub(r"[^A-Za-z0-9._-]+", "-", f"{self.against.strip('/')}{judge}{tasks}")[:120]
 
 
 def require_chat_model(spec: ModelSpec, option: str = "--judge") -> ModelSpec:
-    """The model that an option names, complete and able to be asked in turns; UsageError for a base
-    model."""
+    """The model that an option names, complete and a chat model; UsageError for a base model."""
     if not spec.chat:
         raise UsageError(
             f"{option} {spec.name}: expected a chat model, found a base model.",
@@ -79,24 +81,22 @@ def compare_with(
     comparison: Comparison,
     sides: dict[Which, Contender],
     progress: Progress,
-) -> dict[str, Any]:
-    """Have both sides answer what is not saved, have the judge read, store the comparison, and
-    return it."""
+) -> JsonObject:
+    """Ask both sides what is not saved, have the judge read, store the comparison, return it."""
     for side in sides.values():
         if not side.spec.endpoint:
             checked(side.spec)
-    answer: Answerer = lambda prompts: ask_contenders(  # noqa: E731
-        sides, recipe.serve, run.path, prompts, progress
-    )
-    ask = (
-        partial(ask_judge, comparison.judge, recipe.serve, run.path, progress)
-        if comparison.judge
-        else None
-    )
-    return compared(recipe, run, workspace, comparison, sides, answer, ask)
+
+    def answer(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[str]]:
+        return ask_contenders(sides, recipe.serve, run.path, prompts, progress)
+
+    ask = None
+    if comparison.judge:
+        ask = partial(ask_judge, comparison.judge, recipe.serve, run.path, progress)
+    return compare_answers(recipe, run, workspace, comparison, sides, answer, ask)
 
 
-def compared(
+def compare_answers(
     recipe: Recipe,
     run: Run,
     workspace: Path,
@@ -104,78 +104,71 @@ def compared(
     sides: dict[Which, Contender],
     answer: Answerer,
     ask: Ask | None,
-) -> dict[str, Any]:
-    """`compare_with` with anyone to answer and anyone to judge."""
+) -> JsonObject:
+    """Compare as `compare_with`, with any function to answer and any to judge."""
     began = time.monotonic()
-    tasks = _tasks(recipe, run.path, workspace, comparison.tasks)
+    questions = _questions(recipe, run.path, workspace, comparison.tasks)
     saved = SavedAnswers(run.path / "evaluation" / SAVED)
-    rows = _rows(tasks, sides, recipe.evaluate.max_tokens, saved, answer)
-    counted = [row for row in rows if row.checkable]
-    judged = (
-        judge_rows(rows, comparison.judge.name, comparison.judge.digest, saved, ask)
-        if comparison.judge and ask
-        else None
-    )
+    rows = _rows(questions, sides, recipe.evaluate.max_tokens, saved, answer)
+    checkable = [row for row in rows if row.checkable]
+    judge = comparison.judge
+    pairwise = None
+    if judge and ask:
+        pairwise = judge_rows(rows, judge.name, judge.digest, saved, ask)
+    recipe_tasks = [recipe.evaluate.tasks] if recipe.evaluate.tasks else []
     result = {
         "against": comparison.against,
-        "files": [str(path) for path in comparison.tasks]
-        or ([recipe.evaluate.tasks] if recipe.evaluate.tasks else []),
+        "files": [str(path) for path in comparison.tasks] or recipe_tasks,
         "questions": len(rows),
-        "tasks": score(counted) if counted else None,
+        "tasks": score(checkable) if checkable else None,
         "lost": len(lost_answers(rows)),
-        "pairwise": judged,
+        "pairwise": pairwise,
         "seconds": time.monotonic() - began,
     }
-    folder = run.path / "evaluation" / COMPARISONS
-    folder.mkdir(exist_ok=True, mode=0o700)
-    lines = [json.dumps(shown(row), ensure_ascii=False) for row in rows]
-    write_text(folder / f"{comparison.name}.jsonl", "".join(f"{line}\n" for line in lines))
-    write_text(
-        folder / f"{comparison.name}.json", json.dumps(result, ensure_ascii=False, indent=2) + "\n"
-    )
+    _store(run.path / "evaluation" / COMPARISONS, comparison.name, rows, result)
     return {"name": comparison.name, **result}
 
 
-def _tasks(
+def _store(folder: Path, name: str, rows: Sequence[Row], result: JsonObject) -> None:
+    folder.mkdir(exist_ok=True, mode=0o700)
+    lines = [json.dumps(answer_record(row), ensure_ascii=False) for row in rows]
+    write_text(folder / f"{name}.jsonl", "".join(f"{line}\n" for line in lines))
+    write_text(folder / f"{name}.json", json.dumps(result, ensure_ascii=False, indent=2) + "\n")
+
+
+def _questions(
     recipe: Recipe, run_path: Path, workspace: Path, files: Sequence[Path]
-) -> list[tuple[Any, Task | None]]:
-    """(instance, task) of the files that were named, else of the recipe's, else the held-out
-    rows."""
+) -> list[Question]:
+    """The tasks of the named files, else of the recipe's, else the held-out rows."""
     held_out = held_out_rows(run_path)
-    named = list(files) or (
-        [task_file(recipe.evaluate.tasks, workspace)] if recipe.evaluate.tasks else []
-    )
-    tasks = [task for path in named for task in read_tasks(path)]
-    found: list[tuple[Any, Task | None]] = [(task.instance, task) for task in tasks]
-    found = found or [(row, None) for row in held_out]
-    if not found:
+    paths = list(files)
+    if not paths and recipe.evaluate.tasks:
+        paths = [task_file(recipe.evaluate.tasks, workspace)]
+    tasks = [task for path in paths for task in read_tasks(path)]
+    questions: list[Question] = [(task.instance, task) for task in tasks]
+    questions = questions or [(row, None) for row in held_out]
+    if not questions:
         raise UsageError(
             f"{run_path.name}: nothing to ask: no held-out rows and no tasks.",
             "Name tasks: --tasks FILE",
         )
-    return found
+    return questions
 
 
 def _rows(
-    tasks: Sequence[tuple[Any, Task | None]],
+    questions: Sequence[Question],
     sides: dict[Which, Contender],
     tokens: int,
     saved: SavedAnswers,
     answer: Answerer,
 ) -> list[Row]:
     prompts = {
-        which: [question_in(instance, side.template, tokens) for instance, _ in tasks]
+        which: [question_in(instance, side.template, tokens) for instance, _ in questions]
         for which, side in sides.items()
     }
-    answers = answered(
-        saved, {which: side.digest for which, side in sides.items()}, prompts, answer
-    )
-    return [
-        Row(instance, task, base, student)
-        for (instance, task), base, student in zip(
-            tasks, answers["base"], answers["student"], strict=True
-        )
-    ]
+    digests = {which: side.digest for which, side in sides.items()}
+    answers = answers_of_sides(saved, digests, prompts, answer)
+    return paired_rows(questions, answers)
 
 
 def ask_judge(
@@ -184,7 +177,6 @@ def ask_judge(
     """The judge's replies, from our own vLLM or the endpoint it is at."""
     with serving(spec, serve, home, progress, label="vllm-judge") as connect:
         show = partial(progress.update, f"judging: {spec.name}", total=len(prompts))
-        greedy = Sampling(
-            temperature=0.0, max_tokens=max(prompt.max_tokens or 1 for prompt in prompts)
-        )
+        longest = max(prompt.max_tokens or 1 for prompt in prompts)
+        greedy = Sampling(temperature=0.0, max_tokens=longest)
         return [reply.text for reply in answer_all(connect, spec.name, prompts, greedy, show)]

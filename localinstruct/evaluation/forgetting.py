@@ -1,5 +1,4 @@
-"""What training took away: perplexity of base and student on a general text, and right answers that
-became wrong.
+"""Forgetting: perplexity of base and student on a general text, and right answers lost.
 
 The text is prose that has nothing to do with the rows; a student whose perplexity on it rises much
 has paid for its new skill with its old ones. The text is read in windows of train.max_length tokens
@@ -8,11 +7,14 @@ beyond the tasks that are asked.
 """
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct.errors import DataError
 from localinstruct.recipe import packaged_workspace
 from localinstruct.templates import IGNORED, Encoded
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PACKAGED = "seeds/general_text.txt"
 LONGEST = 2**20
@@ -21,24 +23,22 @@ HINT = "Correct evaluate.text, or leave it out."
 
 
 def general_text(named: str | None, workspace: Path) -> tuple[str, str]:
-    """(name, text) of the file that `evaluate.text` names, or of ours; DataError when it cannot be
-    read."""
+    """(name, text) of the file in `evaluate.text`, or of ours; DataError when it is unreadable."""
     path = workspace / named if named else packaged_workspace() / PACKAGED
     try:
         text = path.read_text(encoding="utf-8")[:LONGEST]
     except (OSError, UnicodeDecodeError) as error:
-        found = "other bytes" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
+        problem = "other bytes" if isinstance(error, UnicodeDecodeError) else str(error.strerror)
         raise DataError(
-            f"evaluate.text: {path}: expected a readable UTF-8 text, found: {found}.", HINT
+            f"evaluate.text: {path}: expected a readable UTF-8 text, found: {problem}.", HINT
         ) from None
     if not text.strip():
         raise DataError(f"evaluate.text: {path}: expected some text, found none.", HINT)
     return named or PACKAGED, text
 
 
-def windows(text: str, tokenizer: Any, length: int) -> list[Encoded]:
-    """The text as rows of at most `length` tokens, in which every token but the first is to be
-    predicted."""
+def windows(text: str, tokenizer: "PreTrainedTokenizerBase", length: int) -> list[Encoded]:
+    """The text as rows of at most `length` tokens; every token but a row's first is predicted."""
     ids = tokenizer(text, add_special_tokens=False)["input_ids"]
     parts = [ids[start : start + length] for start in range(0, len(ids), length)]
     return [Encoded(part, [IGNORED, *part[1:]]) for part in parts if len(part) > 1]

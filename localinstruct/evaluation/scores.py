@@ -1,24 +1,22 @@
-"""Rows with both answers, and what they add up to: right or wrong, by family, lost, and some for
-the eye. Pure.
+"""Rows with both answers and their scores: right or wrong, by family, lost, samples.
 
-A base does not know when to stop, so the share of answers that begin with the expected lines stands
-beside the strict count ("begins_right"). Not covered: answers that can only be judged (judged.py).
+Pure. A base does not know when to stop, so the share of answers that begin with the expected lines
+stands beside the strict count ("begins_right"). Not covered: answers that can only be judged
+(judged.py).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from localinstruct.evaluation.answers import Which
 from localinstruct.evaluation.statistics import gain_interval
 from localinstruct.formats.tasks import Task, is_right
-from localinstruct.records import Instance
+from localinstruct.records import Instance, JsonObject
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One question with both answers; `task` is None for a row of the held-out part of the
-    dataset."""
+    """One question with both answers; `task` is None for a held-out row of the dataset."""
 
     instance: Instance
     task: Task | None
@@ -27,22 +25,20 @@ class Row:
 
     @property
     def checkable(self) -> bool:
-        """Whether an answer is right or wrong by itself."""
+        """True where an answer is right or wrong without a judge."""
         return bool(self.task and self.task.check)
 
     def answer(self, which: Which) -> str:
-        """What this side said."""
+        """The answer of this side."""
         return self.base if which == "base" else self.student
 
     def right(self, which: Which) -> bool:
-        """Whether this answer passes the task's checks; for a held-out row, equals the expected
-        output."""
+        """True when the answer passes the task's checks, or equals a held-out row's output."""
         answer = self.answer(which)
         return self.task.is_right(answer) if self.task else is_right(answer, self.instance.output)
 
     def begins_right(self, which: Which) -> bool:
-        """`right`, or for an exact match begins with the expected lines: what remains for a model
-        that does not stop."""
+        """`right`, or begins with the expected lines where an exact match is asked for."""
         answer, lines = self.answer(which), len(self.instance.output.strip().split("\n"))
         exact = self.task is None or "exact" in self.task.check
         return self.right(which) or (
@@ -50,9 +46,8 @@ class Row:
         )
 
 
-def score(rows: Sequence[Row]) -> dict[str, Any]:
-    """Right answers of both, in shares from 0 to 1; the gain with its 95 % interval; counts by
-    family."""
+def score(rows: Sequence[Row]) -> JsonObject:
+    """Shares (0 to 1) of right answers, the gain with its 95 % interval, counts by family."""
     families = sorted({row.task.family for row in rows if row.task})
     won = sum(row.right("student") and not row.right("base") for row in rows)
     lost = sum(row.right("base") and not row.right("student") for row in rows)
@@ -73,9 +68,8 @@ def score(rows: Sequence[Row]) -> dict[str, Any]:
     }
 
 
-def choose(rows: Sequence[Row], wanted: int) -> list[Row]:
-    """Rows for the eye, in file order: half held-out rows, half tasks, and of those won, lost and
-    tied ones in turn."""
+def choose(rows: Sequence[Row], count: int) -> list[Row]:
+    """Sample rows, in file order: half tasks (won, lost and tied in turn), half held-out rows."""
     tasks, others = [row for row in rows if row.task], [row for row in rows if not row.task]
     outcomes: dict[tuple[bool, bool], list[Row]] = {}
     for row in tasks:
@@ -86,19 +80,29 @@ def choose(rows: Sequence[Row], wanted: int) -> list[Row]:
     ]
     longest = max((len(turn) for turn in turns), default=0)
     mixed = [turn[place] for place in range(longest) for turn in turns if place < len(turn)]
-    from_tasks = min(len(mixed), max(wanted - len(others), (wanted + 1) // 2))
-    return (mixed[:from_tasks] + others)[:wanted]
+    from_tasks = min(len(mixed), max(count - len(others), (count + 1) // 2))
+    return (mixed[:from_tasks] + others)[:count]
 
 
-def shown(row: Row) -> dict[str, Any]:
-    """A row as the result, the answers' file and the report have it; right and wrong only where
-    that can be said."""
-    judgeable = row.task is not None and not row.task.check
-    marks = (
-        {}
-        if judgeable
-        else {"base_right": row.right("base"), "student_right": row.right("student")}
-    )
+def paired_rows(
+    questions: Sequence[tuple[Instance, Task | None]], answers: Mapping[Which, Sequence[str]]
+) -> list[Row]:
+    """The questions as rows, each with the answers of both sides in the order of the questions."""
+    pairs = zip(answers["base"], answers["student"], strict=True)
+    return [
+        Row(instance, task, base, student)
+        for (instance, task), (base, student) in zip(questions, pairs, strict=True)
+    ]
+
+
+def answer_record(row: Row) -> JsonObject:
+    """A row as results, the answers' file and the report have it.
+
+    "base_right" and "student_right" are left out where only a judge could tell.
+    """
+    marks = {}
+    if row.task is None or row.task.check:
+        marks = {"base_right": row.right("base"), "student_right": row.right("student")}
     return {
         "instruction": row.instance.instruction,
         "input": row.instance.input,

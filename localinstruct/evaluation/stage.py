@@ -1,10 +1,9 @@
-"""Base against student: held-out loss, right answers on checkable tasks, forgetting, and answers
-side by side.
+"""Base against student: held-out loss, right answers, forgetting, answers side by side.
 
 Both read the same text they were (or were not) trained on: the template of `train.template`. Losses
 come from transformers and peft, per answer token; answers are greedy and come from the `Answerer`
 that the pipeline plugs in (vLLM with the adapter), with the start of a next task as a stop string
-for both. Who else a student can be compared with, and by which judge, is in against.py. Not
+for both. Who else a student can be compared with, and by which judge, is in comparison.py. Not
 covered: chance in sampled answers.
 """
 
@@ -13,7 +12,7 @@ import math
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct.errors import DataError
 from localinstruct.evaluation import forgetting
@@ -24,24 +23,34 @@ from localinstruct.evaluation.answers import (
     Contender,
     SavedAnswers,
     Which,
-    answered,
+    answers_of_sides,
     ask_contenders,
     question,
     trained_contender,
 )
-from localinstruct.evaluation.scores import Row, choose, lost_answers, score, shown
+from localinstruct.evaluation.scores import (
+    Row,
+    answer_record,
+    choose,
+    lost_answers,
+    paired_rows,
+    score,
+)
 from localinstruct.evaluation.verdict import weakest, weakest_topics
 from localinstruct.formats import read_instances
 from localinstruct.formats.tasks import Task, read_tasks, task_file
 from localinstruct.models import catalog
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
-from localinstruct.records import Instance, Prompt, StageResult
+from localinstruct.records import Instance, JsonObject, Prompt, StageResult
 from localinstruct.store.durable import write_text
 from localinstruct.store.folder import HELD_OUT
 from localinstruct.store.run import Run
 from localinstruct.templates import Encoded, encode_all
 from localinstruct.training import student
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 __all__ = ["STUDENT", "compare", "question", "run"]
 
@@ -50,8 +59,7 @@ LISTED = 12
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
-    """Compare, save every answer in evaluation/answers.jsonl, and return the numbers the report
-    shows.
+    """Compare, save every answer in evaluation/answers.jsonl, and return the report's numbers.
 
     "held_out" has loss and perplexity of base and student, "tasks" right answers with the gain's 95
     % interval and counts by family (None without evaluate.tasks), "forgetting" the perplexity on a
@@ -81,29 +89,31 @@ def compare(
     answer: Answerer,
     digests: dict[Which, str],
 ) -> StageResult:
-    """`run` with the student's directory already found and checked, anyone to answer, and the
-    digests of both models."""
+    """Compare as `run`, with any function to answer.
+
+    `folder` is the base's directory, checked; `digests` are those of both models.
+    """
     began = time.monotonic()
     held_out = held_out_rows(run.path)
     tasks = read_tasks(task_file(recipe.evaluate.tasks, workspace)) if recipe.evaluate.tasks else []
-    named, text = forgetting.general_text(recipe.evaluate.text, workspace)
+    text_name, text = forgetting.general_text(recipe.evaluate.text, workspace)
     losses, general = measured_losses(recipe, run.path, folder, held_out, text, progress)
     rows = _ask(recipe, run.path, tasks, held_out[: recipe.evaluate.side_by_side], answer, digests)
     _save(run.path / "evaluation", rows)
-    counted, lost = [row for row in rows if row.checkable], lost_answers(rows)
-    scores = {"file": recipe.evaluate.tasks, **score(counted)} if counted else None
+    checkable, lost = [row for row in rows if row.checkable], lost_answers(rows)
+    scores = {"file": recipe.evaluate.tasks, **score(checkable)} if checkable else None
     result = {
         "held_out": losses,
         "tasks": scores,
         "forgetting": {
             **general,
-            "text": named,
+            "text": text_name,
             "lost": len(lost),
-            "lost_answers": [shown(r) for r in lost[:LISTED]],
+            "lost_answers": [answer_record(row) for row in lost[:LISTED]],
         },
         "weakest": weakest(scores["by_family"]) if scores else [],
         "weakest_topics": weakest_topics((losses or {}).get("by_topic") or {}),
-        "side_by_side": [shown(row) for row in choose(rows, recipe.evaluate.side_by_side)],
+        "side_by_side": [answer_record(row) for row in choose(rows, recipe.evaluate.side_by_side)],
         "seconds": time.monotonic() - began,
     }
     progress.say(_summary(result))
@@ -117,14 +127,14 @@ def measured_losses(
     rows: Sequence[Instance],
     text: str,
     progress: Progress,
-) -> tuple[dict[str, Any] | None, dict[str, Any]]:
-    """(on the held-out rows, on the general text): {"base": {"loss", "perplexity"}, "student": …,
-    "rows", "tokens"}.
+) -> tuple[JsonObject | None, JsonObject]:
+    """Losses of base and student (on the held-out rows, on the general text).
 
-    The first has the same under "by_topic" where rows carry topics, and is None when no row fits
+    Each is {"base": {"loss", "perplexity"}, "student": …, "rows", "tokens"}. The first has such
+    values under "by_topic" as well where rows carry topics, and is None when no row fits
     train.max_length. Every model is freed again before this returns.
     """
-    device, left = student.choose_device(), student.artefact(run_path)
+    device, trained = student.choose_device(), student.artefact(run_path)
     setting = f"train.device_batch_size={max(1, recipe.train.device_batch_size // 2)}"
     with student.quiet(run_path / "logs" / "evaluate.log"), student.memory_errors(setting):
         progress.say(f"Held-out loss on {device.name} in {device.dtype}: {device.reason}.")
@@ -140,14 +150,14 @@ def measured_losses(
         sets = [*topics.values(), *([general] if general else [])]
         pad = student.pad_id(tokenizer)
         before = [student.mean_loss(base, part, pad, batch) for part in sets]
-        if left.kind == "model":
+        if trained.kind == "model":
             del base  # two whole models need not fit beside each other
             student.release()
-            model = student.load_base(left.folder, device)
+            model = student.load_base(trained.folder, device)
         else:
             from peft import PeftModel
 
-            model = PeftModel.from_pretrained(base, str(left.folder), local_files_only=True)
+            model = PeftModel.from_pretrained(base, str(trained.folder), local_files_only=True)
         after = [student.mean_loss(model, part, pad, batch) for part in sets]
     base = model = None
     student.release()
@@ -161,7 +171,7 @@ def measured_losses(
 
 
 def _encoded(
-    rows: Sequence[Instance], template: str, tokenizer: Any, length: int
+    rows: Sequence[Instance], template: str, tokenizer: "PreTrainedTokenizerBase", length: int
 ) -> dict[str, list[Encoded]]:
     """The rows that fit, by topic; "" for rows without one."""
     parts: dict[str, list[Instance]] = {}
@@ -174,9 +184,8 @@ def _encoded(
     return {topic: examples for topic, examples in encoded.items() if examples}
 
 
-def _together(by_topic: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The losses over all rows (mean per answer token), and those by topic where there are
-    topics."""
+def _together(by_topic: dict[str, JsonObject]) -> JsonObject:
+    """The losses over all rows (mean per answer token), and by topic where rows have one."""
     parts = list(by_topic.values())
     tokens = sum(part["tokens"] for part in parts)
     losses = {
@@ -200,24 +209,17 @@ def _ask(
     answer: Answerer,
     digests: dict[Which, str],
 ) -> list[Row]:
-    """Every question to base and student, tasks first; what either has answered before is not asked
-    again."""
-    asked: list[tuple[Instance, Task | None]] = [(task.instance, task) for task in tasks]
-    asked += [(row, None) for row in held_out]
-    prompts = [question(instance, recipe) for instance, _ in asked]
+    """Ask base and student every question that has no saved answer, tasks first."""
+    questions: list[tuple[Instance, Task | None]] = [(task.instance, task) for task in tasks]
+    questions += [(row, None) for row in held_out]
+    prompts = [question(instance, recipe) for instance, _ in questions]
     saved = SavedAnswers(run_path / "evaluation" / SAVED)
-    answers = answered(saved, digests, {"base": prompts, "student": prompts}, answer)
-    return [
-        Row(instance, task, base, student_answer)
-        for (instance, task), base, student_answer in zip(
-            asked, answers["base"], answers["student"], strict=True
-        )
-    ]
+    answers = answers_of_sides(saved, digests, {"base": prompts, "student": prompts}, answer)
+    return paired_rows(questions, answers)
 
 
 def held_out_rows(run_path: Path) -> list[Instance]:
-    """The rows that were kept out of training; DataError when the dataset or the training has not
-    run."""
+    """The rows kept out of training; DataError when the dataset or the training has not run."""
     path = run_path / "dataset" / HELD_OUT
     if not path.is_file():
         raise DataError(f"{path}: not there yet.", f"First: localinstruct dataset {run_path.name}")
@@ -226,17 +228,14 @@ def held_out_rows(run_path: Path) -> list[Instance]:
 
 
 def _save(folder: Path, rows: Sequence[Row]) -> None:
-    """Every answer, one line each, the file whole or not there."""
+    """Write every answer on a line of its own, the file whole or not at all."""
     folder.mkdir(exist_ok=True, mode=0o700)
-    lines = [
-        {"id": row.task.id, "family": row.task.family} if row.task else {"id": row.instance.id}
-        for row in rows
-    ]
-    full = [
-        json.dumps(line | shown(row), ensure_ascii=False)
-        for line, row in zip(lines, rows, strict=True)
-    ]
-    write_text(folder / "answers.jsonl", "".join(f"{line}\n" for line in full))
+    lines = [json.dumps(_names(row) | answer_record(row), ensure_ascii=False) for row in rows]
+    write_text(folder / "answers.jsonl", "".join(f"{line}\n" for line in lines))
+
+
+def _names(row: Row) -> JsonObject:
+    return {"id": row.task.id, "family": row.task.family} if row.task else {"id": row.instance.id}
 
 
 def _loss(loss: float) -> dict[str, float]:
@@ -252,10 +251,9 @@ def _summary(result: StageResult) -> str:
         )
     if tasks := result["tasks"]:
         low, high = tasks["interval"]
-        gain = f"{tasks['gain']:+.1%}, 95 % interval {low:+.1%} to {high:+.1%}"
         parts.append(
             f"right {tasks['base']:.1%} -> {tasks['student']:.1%} of {tasks['count']} tasks "
-            f"({gain})"
+            f"({tasks['gain']:+.1%}, 95 % interval {low:+.1%} to {high:+.1%})"
         )
     if (general := result["forgetting"]).get("base"):
         before, after = (general[who]["perplexity"] for who in ("base", "student"))

@@ -1,9 +1,8 @@
-"""How sure one can be: the interval of a gain on paired tasks, and the win rate behind a biased,
-noisy judge. Pure.
+"""Uncertainty: the interval of a gain on paired tasks, the win rate behind a noisy judge.
 
-The gain's interval is Bonett and Price's for paired proportions (2012, Br J Math Stat Psychol 65,
-adjusted Wald), which stays honest with few tasks. The win rate comes from pairs judged in both
-orders. Of a judge who picks the first seat unseen with share `bias` and errs with share `noise`
+Pure. The gain's interval is Bonett and Price's for paired proportions (2012, Br J Math Stat Psychol
+65, adjusted Wald), which stays honest with few tasks. The win rate comes from pairs judged in both
+orders. Of a judge that picks the first seat unread with share `bias` and errs with share `noise`
 otherwise, the four outcomes of two orders give all three unknowns in closed form: with a = 1 -
 bias, both orders agree in a·bias + a²(1 - 2·noise(1 - noise)) of the pairs, and student-both less
 base-both is (2·rate - 1)·a·(1 - 2·noise). Half wins for every disagreement would instead pull the
@@ -17,16 +16,17 @@ from dataclasses import dataclass
 Z_95 = 1.959964
 DRAWS = 2000
 QUANTILES = (0.0125, 0.9875)
-"""Wider than 0.025 and 0.975, since the bootstrap does not know its own bias: covers in 97 to 98 %
-of 1,500 simulated runs (tests/evaluation/test_statistics.py)."""
+"""Ends of the bootstrap's interval: wider than 0.025 and 0.975, as it does not know its own bias.
+
+They cover in 97 to 98 % of 1,500 simulated runs (tests/evaluation/test_statistics.py).
+"""
 SMALLEST_SIGNAL = 0.1
 """Below this a judge's verdicts are hardly told from coin tosses, and no win rate is claimed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """Pairs by what the two orders said: the same answer, the same seat, or a tie in at least one
-    order."""
+    """Pairs counted by outcome: one answer in both orders, one seat, or a tie in an order."""
 
     student: int = 0
     base: int = 0
@@ -36,16 +36,16 @@ class Tally:
 
     @property
     def pairs(self) -> int:
-        """All that were judged in both orders."""
+        """Number of pairs that were judged in both orders."""
         return self.student + self.base + self.first_seat + self.second_seat + self.tied
 
 
 @dataclass(frozen=True, slots=True)
 class WinRate:
-    """Share of questions on which the student's answer is better, a tie counting half; None: the
-    judge cannot tell."""
+    """Share of questions on which the student's answer is better, with its 95 % interval."""
 
     rate: float | None
+    """A tie counts half; None where the judge cannot tell the sides apart."""
     low: float
     high: float
     position_bias: float
@@ -53,16 +53,20 @@ class WinRate:
 
 
 def gain_interval(won: int, lost: int, count: int) -> tuple[float, float]:
-    """95 % interval of student minus base over `count` tasks, on `won` only the student is right,
-    on `lost` only the base."""
+    """95 % interval of the gain (student minus base, as shares) over `count` tasks.
+
+    On `won` of them only the student is right, on `lost` only the base.
+    """
     up, down = (won + 1) / (count + 2), (lost + 1) / (count + 2)
     half = Z_95 * math.sqrt((up + down - (up - down) ** 2) / (count + 2))
     return max(-1.0, up - down - half), min(1.0, up - down + half)
 
 
 def win_rate(tally: Tally) -> WinRate:
-    """The rate with its 95 % interval, by a seeded bootstrap over the pairs (one more win for each
-    side, for small counts)."""
+    """The rate with its 95 % interval, by a seeded bootstrap over the pairs.
+
+    The bootstrap adds one win for each side, which keeps the interval honest with few pairs.
+    """
     import numpy as np
 
     cells = [tally.student, tally.base, tally.first_seat, tally.second_seat, tally.tied]
@@ -72,22 +76,17 @@ def win_rate(tally: Tally) -> WinRate:
     if point is None:
         return WinRate(None, 0.0, 1.0, bias)
     shares = np.array([tally.student + 1, tally.base + 1, *cells[2:]], dtype=float)
-    draws = np.random.default_rng(0).multinomial(
-        tally.pairs, shares / shares.sum(), DRAWS
-    )  # (DRAWS, 5)
+    generator = np.random.default_rng(0)
+    draws = generator.multinomial(tally.pairs, shares / shares.sum(), DRAWS)  # (DRAWS, 5)
     rates = [_rate(*map(float, draw)) for draw in draws]
     # A draw without a signal says nothing about the rate: half of them could lie at either end.
-    ends = [
-        end
-        for place, rate in enumerate(rates)
-        for end in [rate if rate is not None else float(place % 2)]
-    ]
-    low, high = np.quantile(ends, QUANTILES)
+    filled = [float(place % 2) if rate is None else rate for place, rate in enumerate(rates)]
+    low, high = np.quantile(filled, QUANTILES)
     return WinRate(point, float(low), float(high), bias)
 
 
 def _rate(student: float, base: float, first: float, second: float, tied: float) -> float | None:
-    """The rate of a judge's verdicts with his bias and noise taken out, from 0 to 1."""
+    """The rate of a judge's verdicts with its bias and noise taken out, from 0 to 1."""
     seats = student + base + first + second
     if not seats:
         return 0.5 if tied else None

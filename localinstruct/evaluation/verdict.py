@@ -1,9 +1,8 @@
-"""The answer to "did it get better", in one sentence; and where the student is weakest, with the
-command against it. Pure.
+"""Verdict on a student in one sentence; its weakest families, and commands against them.
 
-A gain is claimed only when its 95 % interval lies wholly on one side of zero. What was not measured
-is said, and the held-out loss, which every student lowers that has learnt the form of its rows, is
-never called better. Not covered: whether the tasks are the right ones to ask.
+Pure. A gain is claimed only when its 95 % interval lies wholly on one side of zero. What was not
+measured is said, and the held-out loss, which every student lowers that has learnt the form of its
+rows, is never called better. Not covered: whether the tasks are the right ones to ask.
 """
 
 import json
@@ -11,53 +10,41 @@ import re
 import shlex
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any
 
 from localinstruct.progress import duration
 from localinstruct.recipe import Recipe
+from localinstruct.records import JsonObject, StageResult
 
 FEWEST = 5
 """Tasks a family, or held-out rows a topic, needs to be called weak."""
 WEAKEST = 3
+"""Families, or topics, that are named."""
 
-Result = Mapping[str, Any]
 
-
-def verdict(evaluated: Result, generated: Result, dataset: Result, trained: Result) -> str:
-    """Whether the student is better, by how much, how sure, and at what cost."""
+def verdict(
+    evaluated: StageResult, generated: StageResult, dataset: StageResult, trained: StageResult
+) -> str:
+    """Sentences that say whether the student is better, by how much, how surely, at what cost."""
     cost = _cost(generated, dataset, trained)
     return f"{_better(evaluated)}{f' Cost: {cost}.' if cost else ''}"
 
 
-def _better(evaluated: Result) -> str:
-    tasks, judged = evaluated.get("tasks"), (evaluated.get("pairwise") or {})
-    sentences = []
+def _better(evaluated: StageResult) -> str:
+    tasks, pairwise = evaluated.get("tasks"), (evaluated.get("pairwise") or {})
+    clauses = []
     if tasks and tasks.get("interval"):
         low, high = tasks["interval"]
-        word = (
-            "better than" if low > 0 else "worse than" if high < 0 else "not shown to differ from"
+        words = _side_of(0, low, high, "better than", "worse than", "not shown to differ from")
+        clauses.append(
+            f"The student is {words} its base: {signed(tasks['gain'])} points on "
+            f"{tasks['count']:,} tasks (95% sure of {signed(low)} to {signed(high)})"
         )
-        sentences.append(
-            f"The student is {word} its base: {signed(tasks['gain'])} points on "
-            f"{tasks['count']:,} tasks "
-            f"(95% sure of {signed(low)} to {signed(high)})"
+    if pairwise.get("rate") is not None:
+        clauses.append(
+            f"{'its answers are' if clauses else 'The student is'} {_preference(pairwise)}"
         )
-    if judged.get("rate") is not None:
-        low, high = judged["interval"]
-        word = (
-            "preferred to"
-            if low > 0.5
-            else "preferred less than"
-            if high < 0.5
-            else "judged no different from"
-        )
-        sentences.append(
-            f"{'its answers are' if sentences else 'The student is'} {word} its base’s by "
-            f"{judged['judge']}: "
-            f"wins {judged['rate']:.0%} ({low:.0%} to {high:.0%}) of {judged['pairs']:,} questions"
-        )
-    if sentences:
-        return "; ".join(sentences) + "."
+    if clauses:
+        return "; ".join(clauses) + "."
     losses = evaluated.get("held_out")
     if not losses:
         return "Whether the student is better was not measured."
@@ -72,7 +59,23 @@ def signed(share: float) -> str:
     return f"{100 * share:+.1f}".replace("-", "−")
 
 
-def _cost(generated: Result, dataset: Result, trained: Result) -> str:
+def _side_of(middle: float, low: float, high: float, above: str, below: str, neither: str) -> str:
+    """The words for an interval that lies above `middle`, below it, or on both sides."""
+    return above if low > middle else below if high < middle else neither
+
+
+def _preference(pairwise: JsonObject) -> str:
+    low, high = pairwise["interval"]
+    words = _side_of(
+        0.5, low, high, "preferred to", "preferred less than", "judged no different from"
+    )
+    return (
+        f"{words} its base’s by {pairwise['judge']}: wins {pairwise['rate']:.0%} "
+        f"({low:.0%} to {high:.0%}) of {pairwise['pairs']:,} questions"
+    )
+
+
+def _cost(generated: StageResult, dataset: StageResult, trained: StageResult) -> str:
     seconds = [part["seconds"] for part in (generated, trained) if part.get("seconds") is not None]
     tokens = generated.get("output_tokens")
     parts = [
@@ -83,9 +86,8 @@ def _cost(generated: Result, dataset: Result, trained: Result) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def weakest(by_family: Mapping[str, Result]) -> list[dict[str, Any]]:
-    """The families with the smallest share of right answers, worst first; none that the student
-    masters."""
+def weakest(by_family: Mapping[str, JsonObject]) -> list[JsonObject]:
+    """The families with the smallest share of right answers, worst first; below 95 % only."""
     families = [
         {
             "family": name,
@@ -99,14 +101,13 @@ def weakest(by_family: Mapping[str, Result]) -> list[dict[str, Any]]:
     return sorted(families, key=lambda family: (family["student"], family["family"]))[:WEAKEST]
 
 
-def weakest_topics(by_topic: Mapping[str, Result]) -> list[dict[str, Any]]:
-    """The topics whose held-out rows the student predicts worst (nats per answer token), worst
-    first; two or more needed.
+def weakest_topics(by_topic: Mapping[str, JsonObject]) -> list[JsonObject]:
+    """The topics with the student's largest held-out loss (nats per answer token), worst first.
 
-    A loss is no share of right answers: it also depends on how predictable the answers of a topic
-    are.
+    None where fewer than two topics have enough rows: there is nothing to be weaker than. A loss is
+    no share of right answers: it also depends on how predictable the answers of a topic are.
     """
-    topics: list[dict[str, Any]] = [
+    topics: list[JsonObject] = [
         {
             "topic": name,
             "rows": int(part["rows"]),
@@ -120,13 +121,15 @@ def weakest_topics(by_topic: Mapping[str, Result]) -> list[dict[str, Any]]:
 
 
 def topic_remedy(recipe: Recipe, topic: str, where: str, name: str) -> str:
-    """The command that makes more rows of a topic of the recipe: a run of its own, as many rows as
-    its share of the first."""
-    found = next((one for one in recipe.coverage.topics if one.topic == topic), None)
-    if found is None:  # rows of it were mixed in from elsewhere
+    """The command that makes more rows of a topic, in a run of its own.
+
+    It asks for the topic's quota, or its share of the first run's target.
+    """
+    section = next((each for each in recipe.coverage.topics if each.topic == topic), None)
+    if section is None:  # rows of it were mixed in from elsewhere
         return remedy(recipe, topic, where, name)
-    alone = {"topic": topic, **({"seeds": found.seeds} if found.seeds else {})}
-    rows = found.quota or max(1, recipe.generate.target // len(recipe.coverage.topics))
+    alone = {"topic": topic, **({"seeds": section.seeds} if section.seeds else {})}
+    rows = section.quota or max(1, recipe.generate.target // len(recipe.coverage.topics))
     steer = shlex.quote(f"coverage.topics={json.dumps([alone], ensure_ascii=False)}")
     begin = f"localinstruct generate {where}/recipe.yaml --name {_run_name(name, topic)}"
     return f"{begin} --set generate.target={rows} --set {steer}"
@@ -137,8 +140,11 @@ def _run_name(name: str, subject: str) -> str:
 
 
 def remedy(recipe: Recipe, family: str, where: str, name: str) -> str:
-    """The command that makes more rows for a weak family: of the topic that has its seeds, of that
-    subject, else of all."""
+    """The command that makes more rows for a weak family.
+
+    Of the topic that has the family's seeds, else of that subject where the method's preamble
+    names one, else of everything.
+    """
     options, method = recipe.method.options, recipe.method.name
     for topic in recipe.coverage.topics:
         if family == topic.topic or any(fnmatchcase(family, pattern) for pattern in topic.seeds):

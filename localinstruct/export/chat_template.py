@@ -1,5 +1,4 @@
-"""The template a student was trained with, as a chat template: what other tools render before they
-ask it.
+"""The training template of a student as a Jinja chat template, which other tools render.
 
 `alpaca` and template files become a chat template that writes the same tokens for a user's last
 turn. A template without a place for earlier turns or a system prompt leaves them out, as the
@@ -8,7 +7,7 @@ written.
 """
 
 import re
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct.errors import TrainerError
 from localinstruct.records import Instance, Message
@@ -22,12 +21,17 @@ from localinstruct.templates import (
     written,
 )
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
 TURN = """\
 {%- set at = namespace(user=-1) -%}
 {%- for message in messages -%}
 {%- if message['role'] == 'user' -%}{%- set at.user = loop.index0 -%}{%- endif -%}
 {%- endfor -%}
-{%- if at.user < 0 -%}{{- raise_exception('There is no message of a user to answer.') -}}{%- endif -%}
+{%- if at.user < 0 -%}\
+{{- raise_exception('There is no message of a user to answer.') -}}\
+{%- endif -%}
 """
 """Finds the last turn of the user."""
 NAMES = """\
@@ -39,10 +43,17 @@ NAMES = """\
 """
 """Sets the names that a written template may use."""
 ANSWER = (
-    "if messages | length > at.user + 1 %}{{- messages[at.user + 1]['content'] + eos_token "
-    "-}}{% endif %}\n"
+    "if messages | length > at.user + 1 %}"
+    "{{- messages[at.user + 1]['content'] + eos_token -}}"
+    "{% endif %}\n"
 )
 """An answer that is already there, as it was trained on: closed by the end-of-text token."""
+FIELDS = {
+    "instruction": "messages[at.user]['content']",
+    "input": "''",
+    "system": "(messages[0]['content'] if messages[0]['role'] == 'system' else '')",
+}
+"""Placeholder of a plain template -> its value as a Jinja expression."""
 SAMPLES = (
     Instance("What is the opposite of hot?"),
     Instance("Sort these words:\n\n  - stone\n  - apple "),
@@ -51,7 +62,7 @@ SAMPLES = (
 )
 
 
-def chat_template(template: Template, tokenizer: Any) -> str:
+def chat_template(template: Template, tokenizer: "PreTrainedTokenizerBase") -> str:
     """Jinja for the student's tokenizer: its own for "chat", else one that renders `template`.
 
     TrainerError when a chat template cannot write the tokens of a sample row as training did.
@@ -59,69 +70,61 @@ def chat_template(template: Template, tokenizer: Any) -> str:
     if template == "chat":
         return str(tokenizer.chat_template)
     begin = "{{- bos_token -}}\n" if _begins_with_bos(tokenizer) else ""
-    made = f"{TURN}{begin}{_body(template)}{ANSWER}"
-    _require_same_tokens(made, template, tokenizer)
-    return made
+    jinja = f"{TURN}{begin}{_body(template)}{ANSWER}"
+    _require_same_tokens(jinja, template, tokenizer)
+    return jinja
 
 
 def _body(template: Template) -> str:
-    """What stands before the answer. Chat templates trim the lines of blocks, template files do
-    not: `+` keeps them."""
+    """The text before the answer, as Jinja that ends inside an opened block."""
     if written.is_written(template) and written.is_jinja(template):
+        # Chat templates trim the lines of blocks, template files do not: `+` keeps them.
         body = re.sub(r"\{%(?![-+])", "{%+", template)
         return NAMES + "{{- '' }}" + re.sub(r"(?<![-+])%\}", "+%}", body) + "{%+ "
-    return (
-        _literals(WITHOUT_INPUT if template == "alpaca" else written.without_input(template))
-        + "{%- "
-    )
+    form = WITHOUT_INPUT if template == "alpaca" else written.without_input(template)
+    return _literals(form) + "{%- "
 
 
 def _literals(form: str) -> str:
-    """A plain template as Jinja: its text as strings, so that no white space and no brace means
-    anything else."""
-    pieces = re.split("{(" + "|".join(written.FIELDS) + ")}", form)
-    names = {
-        "instruction": "messages[at.user]['content']",
-        "input": "''",
-        "system": "(messages[0]['content'] if messages[0]['role'] == 'system' else '')",
-    }
+    """A plain template as Jinja; its text becomes strings, so that blanks and braces stay text."""
+    pieces = re.split("{(" + "|".join(written.FIELDS) + ")}", form)  # every second one is a field
     return "".join(
-        f"{{{{- {names[piece] if number % 2 else ascii(piece)} -}}}}\n"
+        f"{{{{- {FIELDS[piece] if number % 2 else ascii(piece)} -}}}}\n"
         for number, piece in enumerate(pieces)
     )
 
 
-def _begins_with_bos(tokenizer: Any) -> bool:
+def _begins_with_bos(tokenizer: "PreTrainedTokenizerBase") -> bool:
     ids = tokenizer("x")["input_ids"]
     return bool(ids) and tokenizer.bos_token_id is not None and ids[0] == tokenizer.bos_token_id
 
 
-def _require_same_tokens(made: str, template: Template, tokenizer: Any) -> None:
+def _require_same_tokens(
+    jinja: str, template: Template, tokenizer: "PreTrainedTokenizerBase"
+) -> None:
     for row in SAMPLES:
         if unsupported(row, template):
             continue
-        asked = _rendered(made, row, tokenizer)
-        if tokenizer(asked, add_special_tokens=False)["input_ids"] != prompt_ids(
-            row, template, tokenizer
-        ):
+        text = _render(jinja, row, tokenizer)
+        ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+        if ids != prompt_ids(row, template, tokenizer):
+            expected, _ = render(row, template, tokenizer)
             raise TrainerError(
                 "train.template cannot be written as a chat template for other tools: for "
-                f"{row.instruction!r} it would render\n{asked!r}\ninstead "
-                f"of\n{render(row, template, tokenizer)[0]!r}",
+                f"{row.instruction!r} it would render\n{text!r}\ninstead of\n{expected!r}",
                 "Write the template file with fewer of Jinja's means (docs/templates.md), and "
                 "train again.",
             )
 
 
-def _rendered(made: str, row: Instance, tokenizer: Any) -> str:
+def _render(jinja: str, row: Instance, tokenizer: "PreTrainedTokenizerBase") -> str:
     from jinja2 import TemplateError
 
     turns = [{"role": turn.role, "content": turn.content} for turn in messages(row)]
     try:
-        return str(
-            tokenizer.apply_chat_template(
-                turns, chat_template=made, add_generation_prompt=True, tokenize=False
-            )
+        text = tokenizer.apply_chat_template(
+            turns, chat_template=jinja, add_generation_prompt=True, tokenize=False
         )
+        return str(text)
     except TemplateError as error:
         return f"({type(error).__name__}: {error})"

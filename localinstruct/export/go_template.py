@@ -1,10 +1,9 @@
-"""A chat template in Go's template language, as Ollama wants it: found by asking the Jinja one, not
-by reading it.
+"""Ollama's template: a Jinja chat template in Go's template language, found by rendering it.
 
 Most chat templates put a fixed text between two turns that depends on the two roles only. Those
 texts are found by rendering conversations of known words, and what they give together is compared
-with more renderings. A template that does more than that (a system prompt repeated in the last
-turn, for example) is refused. Not covered: tools, pictures, thoughts.
+with more renderings; the Jinja source is not read. A template that does more than that (a system
+prompt repeated in the last turn, for example) is refused. Not covered: tools, pictures, thoughts.
 """
 
 import json
@@ -15,158 +14,162 @@ from localinstruct.errors import TrainerError
 
 Turns = list[dict[str, str]]
 Render = Callable[[Turns], str]
-"""A conversation up to where the assistant speaks -> its text; raises where the template refuses
-it."""
+"""A conversation up to the assistant's turn -> its text; raises where the template refuses it."""
 
-SYSTEM, ASKED, SAID, AGAIN, MORE, LAST = (
-    "S0system",
-    "Q1asked",
-    "A1said",
-    "Q2again",
-    "A2more",
-    "Q3last",
-)
+SYSTEM = "S0system"
+QUESTION_1, ANSWER_1 = "Q1asked", "A1said"
+QUESTION_2, ANSWER_2 = "Q2again", "A2more"
+QUESTION_3 = "Q3last"
+"""Words of the probing conversations; none is part of another."""
 
 
 @dataclass(frozen=True, slots=True)
-class Between:
-    """The texts around what is said; None where the template has no place for it."""
+class Affixes:
+    """The fixed texts around the turns; None where the template has no place for such a turn."""
 
-    first: str
-    """Before a first turn of the user."""
-    asked: str
-    """After a turn of the user, up to where the assistant speaks."""
-    said: str
-    """Before an earlier answer, after that; mostly nothing."""
-    answered: str | None
+    before_first_user: str
+    after_user: str
+    """Between a turn of the user and where the assistant speaks."""
+    before_answer: str
+    """Between `after_user` and an earlier answer; mostly nothing."""
+    after_answer: str | None
     """Between an answer and the next turn of the user."""
-    system: str | None
-    """Before a system prompt, with which a conversation begins …"""
-    instructed: str
-    """… and between it and the user."""
+    before_system: str | None
+    """Before a system prompt, with which a conversation begins."""
+    after_system: str
+    """Between a system prompt and the user."""
 
 
 def go_template(render: Render) -> str:
     """The template as Go; TrainerError when it is more than fixed texts between turns."""
-    found = _find(render)
-    if found is None or any(
-        simulate(found, talk) != _attempt(render, talk) for talk in _talks(found)
+    affixes = _find_affixes(render)
+    if affixes is None or any(
+        simulate(affixes, turns) != _try_render(render, turns) for turns in _probes(affixes)
     ):
         raise TrainerError(
             "The student's chat template is more than fixed texts between turns, so it cannot be "
             "written for Ollama.",
             "Use --format merged or gguf, which carry the template as it is.",
         )
-    return _last_turn(found) if found.answered is None else _every_turn(found)
+    return _last_turn(affixes) if affixes.after_answer is None else _every_turn(affixes)
 
 
-def simulate(found: Between, talk: Turns) -> str:
-    """What the Go template writes for a conversation, in Python."""
-    if found.answered is None:
-        talk = [
-            turn for turn in talk if turn["role"] == "system" and found.system is not None
-        ] + talk[-1:]
-    before = {None: found.first, "system": found.instructed, "assistant": found.answered}
+def simulate(affixes: Affixes, turns: Turns) -> str:
+    """The text that the Go template writes for a conversation, computed in Python."""
+    if affixes.after_answer is None:
+        has_system = affixes.before_system is not None
+        turns = [turn for turn in turns if turn["role"] == "system" and has_system] + turns[-1:]
+    before_user = {
+        None: affixes.before_first_user,
+        "system": affixes.after_system,
+        "assistant": affixes.after_answer,
+    }
+    before = {"assistant": affixes.before_answer, "system": affixes.before_system}
     text, previous = "", None
-    for turn in talk:
-        if turn["role"] == "user":
-            text += f"{before[previous]}{turn['content']}{found.asked}"
+    for turn in turns:
+        role = turn["role"]
+        content = turn["content"]
+        if role == "user":
+            text += f"{before_user[previous]}{content}{affixes.after_user}"
         else:
-            text += (
-                f"{found.said if turn['role'] == 'assistant' else found.system}{turn['content']}"
-            )
-        previous = turn["role"]
+            text += f"{before[role]}{content}"
+        previous = role
     return text
 
 
 def literal(text: str) -> str:
-    """Text of a Go template; as a Go string where it holds what a template, or a Modelfile, would
-    read otherwise."""
-    if not any(mark in text for mark in ("{{", "}}", '"')) and all(
-        c.isprintable() or c == "\n" for c in text
-    ):
+    """Text of a Go template; quoted as a Go string where Go or Ollama would misread it."""
+    plain = all(c.isprintable() or c == "\n" for c in text)
+    if plain and not any(mark in text for mark in ("{{", "}}", '"')):
         return text
     quoted = json.dumps(text, ensure_ascii=False)
     return "{{ " + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in quoted) + " }}"
 
 
-def _find(render: Render) -> Between | None:
-    one = _cut(_attempt(render, _talk(ASKED)) or "", ASKED)
-    if not one:
+def _find_affixes(render: Render) -> Affixes | None:
+    """The affixes by rendering one turn, three turns, and a system prompt; None for no template."""
+    one_turn = _split(_try_render(render, _conversation(QUESTION_1)), QUESTION_1)
+    if not one_turn:
         return None
-    first, asked = one
-    two = _cut(_attempt(render, _talk(ASKED, SAID, AGAIN)) or "", ASKED, SAID, AGAIN)
-    said, answered = (two[1].removeprefix(asked), two[2]) if len(two) == 4 else ("", None)
-    with_system = _attempt(render, [_turn("system", SYSTEM), *_talk(ASKED)])
-    parts = _cut(with_system, SYSTEM, ASKED) if with_system else []
-    system, instructed = (parts[0], parts[1]) if len(parts) == 3 else (None, "")
-    return Between(first, asked, said, answered, system, instructed)
+    first, after_user = one_turn
+    words = (QUESTION_1, ANSWER_1, QUESTION_2)
+    parts = _split(_try_render(render, _conversation(*words)), *words)
+    before_answer, after_answer = "", None
+    if parts:
+        before_answer, after_answer = parts[1].removeprefix(after_user), parts[2]
+    instructed = [_turn("system", SYSTEM), *_conversation(QUESTION_1)]
+    parts = _split(_try_render(render, instructed), SYSTEM, QUESTION_1)
+    before_system, after_system = (parts[0], parts[1]) if parts else (None, "")
+    return Affixes(first, after_user, before_answer, after_answer, before_system, after_system)
 
 
-def _talks(found: Between) -> list[Turns]:
-    """Conversations that the found texts must be right for."""
-    talks = [_talk(ASKED), _talk(ASKED, SAID, AGAIN), _talk(ASKED, SAID, AGAIN, MORE, LAST)]
-    system = _turn("system", SYSTEM)
-    return talks + ([[system, *talk] for talk in talks] if found.system is not None else [])
+def _probes(affixes: Affixes) -> list[Turns]:
+    """Conversations that the affixes must be right for."""
+    words = (QUESTION_1, ANSWER_1, QUESTION_2, ANSWER_2, QUESTION_3)
+    probes = [_conversation(*words[:length]) for length in (1, 3, 5)]
+    if affixes.before_system is None:
+        return probes
+    return probes + [[_turn("system", SYSTEM), *turns] for turns in probes]
 
 
-def _cut(text: str, *said: str) -> list[str]:
-    """The texts around the things said, or [] when one of them is missing, doubled or out of
-    order."""
+def _split(text: str | None, *words: str) -> list[str]:
+    """The texts around the words, or [] when one of them is missing, doubled or out of order."""
     parts = []
-    for words in said:
-        before, found, text = text.partition(words)
-        if not found or words in text:
+    rest = text or ""
+    for word in words:
+        before, separator, rest = rest.partition(word)
+        if not separator or word in rest:
             return []
         parts.append(before)
-    return [*parts, text]
+    return [*parts, rest]
 
 
-def _talk(*said: str) -> Turns:
-    return [
-        _turn("assistant" if number % 2 else "user", words) for number, words in enumerate(said)
-    ]
+def _conversation(*texts: str) -> Turns:
+    return [_turn("assistant" if number % 2 else "user", text) for number, text in enumerate(texts)]
 
 
 def _turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def _attempt(render: Render, talk: Turns) -> str | None:
-    """What the template writes, or None where it refuses."""
+def _try_render(render: Render, turns: Turns) -> str | None:
+    """The template's text, or None where it refuses the conversation."""
     from jinja2 import TemplateError
 
     try:
-        return render(talk)
+        return render(turns)
     except TemplateError:
         return None
 
 
-def _every_turn(found: Between) -> str:
+def _every_turn(affixes: Affixes) -> str:
     """One range over the messages, which remembers who spoke last."""
-    begun = f'{{{{ if eq $last "" }}}}{literal(found.first)}'
-    if found.system is not None:
-        begun += f'{{{{ else if eq $last "system" }}}}{literal(found.instructed)}'
-    user = (
-        f"{begun}{{{{ else }}}}{literal(found.answered or '')}{{{{ end }}}}{{{{ .Content "
-        f"}}}}{literal(found.asked)}"
-    )
-    turns = {"user": user, "assistant": literal(found.said) + "{{ .Content }}"}
-    if found.system is not None:
-        turns["system"] = literal(found.system) + "{{ .Content }}"
+    before_user = f'{{{{ if eq $last "" }}}}{literal(affixes.before_first_user)}'
+    if affixes.before_system is not None:
+        before_user += f'{{{{ else if eq $last "system" }}}}{literal(affixes.after_system)}'
+    before_user += f"{{{{ else }}}}{literal(affixes.after_answer or '')}{{{{ end }}}}"
+    content = "{{ .Content }}"
+    turns = {
+        "user": before_user + content + literal(affixes.after_user),
+        "assistant": literal(affixes.before_answer) + content,
+    }
+    if affixes.before_system is not None:
+        turns["system"] = literal(affixes.before_system) + content
     cases = "{{ else ".join(
         f'if eq .Role "{role}" }}}}{text}{{{{ $last = .Role }}}}' for role, text in turns.items()
     )
     return f'{{{{ $last := "" }}}}{{{{ range .Messages }}}}{{{{ {cases}{{{{ end }}}}{{{{ end }}}}'
 
 
-def _last_turn(found: Between) -> str:
-    """Only what the user said last, and the system prompt where there is a place for it."""
-    opened = literal(found.first)
-    if found.system is not None:
-        told = f"{literal(found.system)}{{{{ .System }}}}{literal(found.instructed)}"
-        opened = f"{{{{ if .System }}}}{told}{{{{ else }}}}{opened}{{{{ end }}}}"
-    return (
-        opened + "{{ range $i, $turn := .Messages }}{{ if eq (len (slice $.Messages $i)) 1 }}{{ "
-        "$turn.Content }}{{ end }}{{ end }}" + literal(found.asked)
+def _last_turn(affixes: Affixes) -> str:
+    """The user's last turn alone, and the system prompt where there is a place for it."""
+    before = literal(affixes.before_first_user)
+    if affixes.before_system is not None:
+        system = f"{literal(affixes.before_system)}{{{{ .System }}}}{literal(affixes.after_system)}"
+        before = f"{{{{ if .System }}}}{system}{{{{ else }}}}{before}{{{{ end }}}}"
+    last = (
+        "{{ range $i, $turn := .Messages }}{{ if eq (len (slice $.Messages $i)) 1 }}"
+        "{{ $turn.Content }}"
+        "{{ end }}{{ end }}"
     )
+    return before + last + literal(affixes.after_user)

@@ -1,4 +1,4 @@
-"""What is to be exported, and what is said of it when it is there."""
+"""Export request and export result: what to write, and what to say about it afterwards."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +13,15 @@ class ExportRequest:
     """The student of a run, and what it was made from."""
 
     name: str
-    """The run's."""
+    """Name of the run."""
     template: Template
-    """It was trained with."""
+    """Template that the student was trained with."""
     base: ModelSpec
+    """The student's base, as models.yaml has it."""
     trained: Artefact
+    """Result of the training: an adapter, or a whole model."""
     log: Path
-    """Where the libraries' words go."""
+    """File for what libraries and converters write."""
     converter: str = ""
     """Path of a GGUF converter, or "" to look for one."""
 
@@ -29,9 +31,11 @@ class ExportRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class Exported:
-    """Facts about an export, in the order to show them, and the next thing to type ({} stands for
-    its folder)."""
+class ExportResult:
+    """Facts about an export, in the order to show them, and the next command.
+
+    `{}` in `next` stands for the folder of the export.
+    """
 
     facts: tuple[tuple[str, str], ...]
     next: str

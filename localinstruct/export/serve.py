@@ -1,10 +1,9 @@
-"""Serve: a run's student and its base on vLLM for other programs, until Ctrl-C; and what to type to
-talk to them.
+"""Serve a run's student and its base on vLLM for other programs, until Ctrl-C.
 
 Both speak the OpenAI protocol on a unix socket in a private folder, or on a port of 127.0.0.1,
 which every user of this machine can reach. Chat requests go through the template the student was
 trained with, as an export has it. A server that dies is started again. Not covered: passwords,
-other interfaces: whoever needs those puts a proxy of their own in front.
+other interfaces; whoever needs those puts a proxy of their own in front.
 """
 
 import json
@@ -27,7 +26,7 @@ from localinstruct.store.run import Run
 from localinstruct.training.student import artefact, load_tokenizer
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at whether the servers live."""
+"""Seconds between two checks that the servers live."""
 SAMPLE = "What is the opposite of hot?"
 
 
@@ -44,11 +43,11 @@ def serve(run: Run, port: int) -> None:
     spec = load_catalog(workspace).get(recipe.models.student)
     try:
         with console.progress() as progress:
-            asked = _as_chat(spec, recipe)
-            with serving_both(recipe, asked, run.path, "vllm-serve", progress, port) as sides:
+            chat = _as_chat(spec, recipe)
+            with serving_both(recipe, chat, run.path, "vllm-serve", progress, port) as sides:
                 progress.say(f"base and student of {run.path} answer; Ctrl-C ends them")
                 _show(sides)
-                _stay(sides)
+                _supervise(sides)
     except KeyboardInterrupt:
         console.note("stopped; nothing of it runs any more.")
 
@@ -57,43 +56,36 @@ def _as_chat(spec: ModelSpec, recipe: Recipe) -> ModelSpec:
     """The base with the template that the student was trained with as its chat template."""
     if recipe.train.template == "chat":
         return spec
-    made = chat_template(recipe.train.template, load_tokenizer(checked(spec)))
-    return spec.model_copy(update={"chat": True, "chat_template": made})
+    template = chat_template(recipe.train.template, load_tokenizer(checked(spec)))
+    return spec.model_copy(update={"chat": True, "chat_template": template})
 
 
 def _show(sides: Mapping[Which, Served]) -> None:
-    """Names, places, and a line to paste."""
-    rows = [(side, f"{one.name} at {one.server.url}") for side, one in sides.items()]
+    """Print names, places, and a command to paste."""
+    rows = [(side, f"{served.name} at {served.server.url}") for side, served in sides.items()]
     console.pairs([*rows, ("try", curl(sides["student"]))])
 
 
 def curl(side: Served) -> str:
-    """A command that asks this side something."""
-    messages = [{"role": "user", "content": SAMPLE}]
-    body = json.dumps(
-        {"model": side.name, "messages": messages, "temperature": 0, "max_tokens": 100}
-    )
-    path = side.server.url.removeprefix("unix://")
-    place = (
-        ["--unix-socket", path, "http://localhost/v1"]
-        if path != side.server.url
-        else [side.server.url]
-    )
-    words = [
-        "curl",
-        *place[:-1],
-        f"{place[-1]}/chat/completions",
-        "-H",
-        "Content-Type: application/json",
-        "-d",
-        body,
-    ]
-    return shlex.join(words)
+    """A command that asks this side a sample question."""
+    body = {
+        "model": side.name,
+        "messages": [{"role": "user", "content": SAMPLE}],
+        "temperature": 0,
+        "max_tokens": 100,
+    }
+    url = side.server.url
+    socket_option = list[str]()
+    if url.startswith("unix://"):
+        socket_option = ["--unix-socket", url.removeprefix("unix://")]
+        url = "http://localhost/v1"
+    request = [f"{url}/chat/completions", "-H", "Content-Type: application/json"]
+    return shlex.join(["curl", *socket_option, *request, "-d", json.dumps(body)])
 
 
-def _stay(sides: Mapping[Which, Served]) -> None:
-    """Look after the servers for ever; TeacherError when one dies again and again."""
-    servers = {id(one.server): one.server for one in sides.values()}
+def _supervise(sides: Mapping[Which, Served]) -> None:
+    """Restart dead servers for ever; TeacherError when one dies again and again."""
+    servers = {id(served.server): served.server for served in sides.values()}
     while True:
         time.sleep(LOOK_EVERY)
         for server in servers.values():

@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from localinstruct.errors import RunInUse
-from localinstruct.evaluation.answers import STUDENT, Contender, Which, trained_contender
+from localinstruct.evaluation.answers import STUDENT, Which, trained_contender
 from localinstruct.models.catalog import ModelSpec
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
-from localinstruct.teacher import Serve
 from localinstruct.teacher.serving import Connect, connector, server_of
 from localinstruct.teacher.vllm import Server, running
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One side that answers: by which name it is asked, and where."""
+    """A side that answers: the model name to ask for, its server, and how to connect."""
 
     name: str
     server: Server
@@ -34,37 +33,35 @@ class Served:
 def serving_both(
     recipe: Recipe, spec: ModelSpec, run_path: Path, label: str, progress: Progress, port: int = 0
 ) -> Iterator[dict[Which, Served]]:
-    """Have base and student of a run answer for as long as the context lasts; a second server has
-    the next port.
+    """Serve base and student of a run for as long as the context lasts.
 
-    `label` names the servers' logs and locks. DataError before the student is trained, ModelError
-    for a base that is missing or unsafe, TeacherError when a server does not start, RunInUse when
-    another process has them under this label.
+    `label` names the servers' logs and locks; a second server has the next port. DataError before
+    the student is trained, ModelError for a base that is missing or unsafe, TeacherError when a
+    server does not start, RunInUse when another process has them under this label.
     """
     student = trained_contender("the student", spec, recipe, run_path)
     require_free(run_path, label)
     with ExitStack() as stack:
         if student.adapter:
-            one = stack.enter_context(
-                running(_server(spec, recipe.serve, run_path, progress, label, port, student))
-            )
+            adapters = {STUDENT: student.adapter}
+            server = server_of(spec, recipe.serve, run_path, progress, adapters, label, port)
+            stack.enter_context(running(server))
             yield {
-                "base": _served(spec, spec.name, one, recipe),
-                "student": _served(spec, STUDENT, one, recipe),
+                "base": _served(spec, spec.name, server, recipe),
+                "student": _served(spec, STUDENT, server, recipe),
             }
             return
-        half = recipe.serve.model_copy(
-            update={"gpu_memory_utilization": recipe.serve.gpu_memory_utilization / 2}
-        )
-        second = port + 1 if port else 0
-        base = stack.enter_context(
-            running(_server(spec, half, run_path, progress, f"{label}-base", second))
-        )
+        memory = recipe.serve.gpu_memory_utilization
+        half = recipe.serve.model_copy(update={"gpu_memory_utilization": memory / 2})
         whole = student.spec.model_copy(update={"name": STUDENT})
-        mine = stack.enter_context(running(_server(whole, half, run_path, progress, label, port)))
+        base_port = port + 1 if port else 0
+        base = server_of(spec, half, run_path, progress, None, f"{label}-base", base_port)
+        stack.enter_context(running(base))
+        own = server_of(whole, half, run_path, progress, None, label, port)
+        stack.enter_context(running(own))
         yield {
             "base": _served(spec, spec.name, base, recipe),
-            "student": _served(whole, STUDENT, mine, recipe),
+            "student": _served(whole, STUDENT, own, recipe),
         }
 
 
@@ -78,19 +75,6 @@ def require_free(run_path: Path, label: str) -> None:
                 f"{run_path}: another process serves its student ({label}).",
                 "End that one, or wait until it has ended.",
             ) from None
-
-
-def _server(
-    spec: ModelSpec,
-    serve: Serve,
-    home: Path,
-    progress: Progress,
-    label: str,
-    port: int,
-    student: Contender | None = None,
-) -> Server:
-    adapters = {STUDENT: student.adapter} if student and student.adapter else None
-    return server_of(spec, serve, home, progress, adapters, label, port)
 
 
 def _served(spec: ModelSpec, name: str, server: Server, recipe: Recipe) -> Served:

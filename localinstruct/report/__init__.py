@@ -1,2 +1,1 @@
-"""What came of a run, for people: report.html with its charts, and the cards of student and
-dataset."""
+"""The report of a run, report.html with its charts, and the cards of student and dataset."""

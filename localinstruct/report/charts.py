@@ -3,7 +3,7 @@
 Pure functions from numbers to markup. Colours are CSS classes of report.html.j2, so light, dark and
 print share one drawing; the two styles that meet in a chart always differ in form too (filled and
 hollow, solid and dashed), so nothing is said by colour alone. Values that are not finite are left
-out before anything is drawn. Not covered: the choice of what to draw (report.py), interaction
+out before anything is drawn. Not covered: the choice of what to draw (stage.py), interaction
 beyond the browser's own tooltips.
 """
 
@@ -50,8 +50,10 @@ class Mark:
 
 
 def ticks(low: float, high: float, most: int = 5, whole: bool = False) -> list[float]:
-    """At most `most` + 2 round values, evenly spaced, that enclose low..high; steps of 1 or more
-    where `whole`."""
+    """At most `most` + 2 round values, evenly spaced, that enclose low..high.
+
+    With `whole` the steps are 1 or more.
+    """
     if not (math.isfinite(low) and math.isfinite(high)):
         low, high = 0.0, 1.0
     if low == high:
@@ -75,8 +77,10 @@ def short(value: float) -> str:
 
 
 def bar(share: float, style: str = "accent") -> Markup:
-    """A horizontal bar for a table cell, `share` (0 to 1) of its width; the number stands in the
-    table beside it."""
+    """A horizontal bar for a table cell, `share` (0 to 1) of its width.
+
+    Hidden from screen readers, as the number stands in the table beside it.
+    """
     width = _percent(share)
     return Markup(
         f'<svg class="bar" aria-hidden="true" width="100%" height="12">'
@@ -86,15 +90,14 @@ def bar(share: float, style: str = "accent") -> Markup:
 
 
 def dumbbell(before: float, after: float) -> Markup:
-    """Two shares (0 to 1) on one line for a table cell: a ring where it was, a disc where it is
-    now."""
+    """Two shares (0 to 1) on a line for a table cell: a ring for `before`, a disc for `after`."""
     start, end = _percent(before), _percent(after)
     return Markup(
-        '<svg class="bar" aria-hidden="true" width="100%" height="14"><line class="rule" '
-        'x2="100%" y1="7" y2="7"/>'
+        '<svg class="bar" aria-hidden="true" width="100%" height="14">'
+        '<line class="rule" x2="100%" y1="7" y2="7"/>'
         f'<line class="span" x1="{start}" x2="{end}" y1="7" y2="7"/>'
-        f'<circle class="accent" cx="{end}" cy="7" r="5.5"/><circle class="ring" cx="{start}" '
-        'cy="7" r="4.5"/></svg>'
+        f'<circle class="accent" cx="{end}" cy="7" r="5.5"/>'
+        f'<circle class="ring" cx="{start}" cy="7" r="4.5"/></svg>'
     )
 
 
@@ -108,23 +111,19 @@ def histogram(
 ) -> Markup:
     """Stacked bars over bins; bin i of every group lies between edges[i] and edges[i + 1]."""
     totals = [sum(group.counts[i] for group in groups) for i in range(len(edges) - 1)]
-    frame = _Frame.around(
-        (edges[0], edges[-1]), (0, max(totals, default=0)), whole_y=True, width=width
-    )
+    top = max(totals, default=0)
+    frame = _Frame.around((edges[0], edges[-1]), (0, top), whole_y=True, width=width)
     base = [0] * len(totals)
-    drawn = []
+    shapes = []
     for group in groups:
-        drawn += [
-            _column(frame, edges[i], edges[i + 1], base[i], n, group)
-            for i, n in enumerate(group.counts)
-            if n
-        ]
-        base = [b + n for b, n in zip(base, group.counts, strict=True)]
-    described = "; ".join(f"{sum(group.counts):,} {group.name}" for group in groups)
+        for i, count in enumerate(group.counts):
+            if count:
+                shapes.append(_column(frame, edges[i], edges[i + 1], base[i], count, group))
+        base = [below + count for below, count in zip(base, group.counts, strict=True)]
+    shapes += [frame.mark(mark) for mark in marks]
+    summary = "; ".join(f"{sum(group.counts):,} {group.name}" for group in groups)
     keys = [(group.name, group.style) for group in groups] if len(groups) > 1 else []
-    return _figure(
-        title, described, keys, frame, [*drawn, *(frame.mark(mark) for mark in marks)], x_label
-    )
+    return _figure(title, summary, keys, frame, shapes, x_label)
 
 
 def line_chart(
@@ -135,24 +134,18 @@ def line_chart(
     whole: bool = False,
 ) -> Markup:
     """One or more lines over common axes; both start at 0, or below it where values do."""
-    lines = [Series(line.name, thin(finite(line.points)), line.style) for line in series]
+    every = [Series(line.name, thin(finite(line.points)), line.style) for line in series]
+    lines = [line for line in every if line.points]
     points = [point for line in lines for point in line.points]
     xs, ys = [x for x, _ in points] or [1.0], [y for _, y in points] or [0.0]
     frame = _Frame.around((min(0.0, *xs), max(xs)), (min(0.0, *ys), max(0.0, *ys)), whole_y=whole)
-    drawn = [frame.mark(mark) for mark in marks] + [
-        _line(frame, line) for line in lines if line.points
-    ]
-    described = "; ".join(
+    shapes = [*(frame.mark(mark) for mark in marks), *(_line(frame, line) for line in lines)]
+    summary = "; ".join(
         f"{line.name} from {short(line.points[0][1])} to {short(line.points[-1][1])}"
         for line in lines
-        if line.points
     )
-    keys = (
-        [(line.name, f"{line.style} stroke") for line in lines if line.points]
-        if len(lines) > 1
-        else []
-    )
-    return _figure(title, described or "no values", keys, frame, drawn, x_label)
+    keys = [(line.name, f"{line.style} stroke") for line in lines] if len(every) > 1 else []
+    return _figure(title, summary or "no values", keys, frame, shapes, x_label)
 
 
 def finite(points: Sequence[Point]) -> list[Point]:
@@ -161,8 +154,7 @@ def finite(points: Sequence[Point]) -> list[Point]:
 
 
 def thin(points: Sequence[Point], most: int = MAX_POINTS) -> list[Point]:
-    """At most `most` points: neighbours averaged in equal groups; the first and the last stay as
-    they are."""
+    """At most `most` points: neighbours averaged in equal groups, the first and the last kept."""
     if len(points) <= most:
         return list(points)
     size = math.ceil((len(points) - 2) / (most - 2))
@@ -191,9 +183,8 @@ class _Frame:
         return _Frame(low, high, inside, ticks(*ys, most=4, whole=whole_y), width)
 
     def x(self, value: float) -> float:
-        return LEFT + (value - self.x_low) / (self.x_high - self.x_low) * (
-            self.width - LEFT - RIGHT
-        )
+        share = (value - self.x_low) / (self.x_high - self.x_low)
+        return LEFT + share * (self.width - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
         low, high = self.y_ticks[0], self.y_ticks[-1]
@@ -201,32 +192,27 @@ class _Frame:
 
     def axes(self, x_label: str) -> str:
         floor = HEIGHT - BOTTOM
+        end = self.width - RIGHT
         rows = "".join(
-            f'<line class="rule" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{self.y(v):.1f}" '
-            f'y2="{self.y(v):.1f}"/>'
-            f'<text class="tick end" x="{LEFT - 7}" y="{self.y(v) + 4:.1f}">{short(v)}</text>'
-            for v in self.y_ticks
+            f'<line class="rule" x1="{LEFT}" x2="{end}" y1="{y:.1f}" y2="{y:.1f}"/>'
+            f'<text class="tick end" x="{LEFT - 7}" y="{y + 4:.1f}">{short(value)}</text>'
+            for value, y in ((tick, self.y(tick)) for tick in self.y_ticks)
         )
         columns = "".join(
             f'<text class="tick centre" x="{self.x(v):.1f}" y="{floor + 17}">{short(v)}</text>'
             for v in self.x_ticks
         )
-        label = (
-            f'<text class="tick end" x="{self.width - RIGHT}" '
-            f'y="{HEIGHT - 4}">{escape(x_label)}</text>'
-        )
-        axis = (
-            f'<line class="axis" x1="{LEFT}" x2="{self.width - RIGHT}" y1="{floor}" y2="{floor}"/>'
-        )
+        label = f'<text class="tick end" x="{end}" y="{HEIGHT - 4}">{escape(x_label)}</text>'
+        axis = f'<line class="axis" x1="{LEFT}" x2="{end}" y1="{floor}" y2="{floor}"/>'
         return rows + axis + columns + label
 
     def mark(self, mark: Mark) -> str:
         x = min(max(self.x(mark.x), LEFT), self.width - RIGHT)
         side, shift = ("end", -5) if x > self.width / 2 else ("", 5)
+        text = escape(mark.text)
         return (
             f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{TOP - 12}" y2="{HEIGHT - BOTTOM}"/>'
-            f'<text class="note {side}" x="{x + shift:.1f}" '
-            f'y="{TOP - 4}">{escape(mark.text)}</text>'
+            f'<text class="note {side}" x="{x + shift:.1f}" y="{TOP - 4}">{text}</text>'
         )
 
 
@@ -234,46 +220,45 @@ def _column(frame: _Frame, left: float, right: float, base: int, count: int, gro
     x, top = frame.x(left) + 0.75, frame.y(base + count)
     width, height = max(frame.x(right) - frame.x(left) - 1.5, 0.5), frame.y(base) - top
     tip = f"{short(left)} to {short(right)}: {count:,} {escape(group.name)}"
-    return (
-        f'<rect class="{group.style}" x="{x:.1f}" y="{top:.1f}" width="{width:.1f}" '
-        f'height="{height:.1f}">'
-        f"<title>{tip}</title></rect>"
-    )
+    place = f'x="{x:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    return f'<rect class="{group.style}" {place}><title>{tip}</title></rect>'
 
 
 def _line(frame: _Frame, line: Series) -> str:
     places = [(frame.x(x), frame.y(y)) for x, y in line.points]
     path = " ".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(places))
-    drawn = f'<path class="{line.style} stroke" d="{path}"/>' if len(places) > 1 else ""
+    stroke = f'<path class="{line.style} stroke" d="{path}"/>' if len(places) > 1 else ""
     if line.style != "ink" and len(places) > 1:
-        return drawn
+        return stroke
     tips = (f"<title>{short(x)}: {short(y)}</title>" for x, y in line.points)
     dots = (
         f'<circle class="{line.style} dot" cx="{x:.1f}" cy="{y:.1f}" r="3">{tip}</circle>'
         for (x, y), tip in zip(places, tips, strict=True)
     )
-    return drawn + "".join(dots)
+    return stroke + "".join(dots)
 
 
 def _figure(
     title: str,
-    described: str,
+    summary: str,
     keys: Sequence[tuple[str, str]],
     frame: _Frame,
-    drawn: Sequence[str],
+    shapes: Sequence[str],
     x_label: str,
 ) -> Markup:
-    """Caption with its legend as text, so that it stays readable when the drawing shrinks; then the
-    drawing."""
+    """Caption and drawing; the legend is text, so that it stays readable when the drawing shrinks.
+
+    `summary` is read out in place of the drawing.
+    """
     legend = "".join(
         f'<span class="key"><i class="swatch {style}"></i>{escape(name)}</span>'
         for name, style in keys
     )
-    label = escape(f"{title}: {described}")
+    label = escape(f"{title}: {summary}")
     return Markup(
         f'<figure class="chart"><figcaption>{escape(title)}{legend}</figcaption>'
         f'<svg role="img" aria-label="{label}" viewBox="0 0 {frame.width} {HEIGHT}">'
-        f"{frame.axes(x_label)}{''.join(drawn)}</svg></figure>"
+        f"{frame.axes(x_label)}{''.join(shapes)}</svg></figure>"
     )
 
 
@@ -286,6 +271,5 @@ def _round_step(raw: float) -> float:
 
 
 def _percent(share: float) -> str:
-    """A share as an SVG length, held within 0 and 100%; nothing that is not a number gets
-    through."""
+    """A share as an SVG length within 0 and 100 %; 0 % for what is not finite."""
     return f"{100 * min(max(share, 0.0), 1.0):.2f}%" if math.isfinite(share) else "0%"

@@ -1,8 +1,8 @@
-"""What the report counts: one pass over each table of a run's store, and the training metrics.
+"""Counts for the report: one pass over each table of the store, and the training metrics.
 
 Everything is aggregated or sampled on the way, so 52,000 rows need little more memory than 300, and
 the same store gives the same numbers and the same samples. Not covered: words and layout
-(report.py, report.html.j2).
+(sections.py, report.html.j2).
 """
 
 import bisect
@@ -15,9 +15,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any
 
-from localinstruct.records import Instance, Reject
+from localinstruct.records import Instance, JsonObject, Reject
 from localinstruct.store.run import Run
 
 EXAMPLES = 3
@@ -29,17 +28,21 @@ SAMPLES = 12
 PAUSE = 30.0
 """Seconds without a completion before a gap can count as a pause."""
 STAGES = ("parse", "filter", "novelty")
-"""Where rejects come from, in the order a candidate meets them."""
+"""Stages that reject, in the order in which a candidate meets them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pair:
-    """A row, what it resembled most when it was decided on, and their cosine."""
+    """A row, its nearest row when it was decided on, and their cosine."""
 
     text: str
     neighbour: str
     score: float
     kept: bool
+
+
+RankedPair = tuple[float, int, Pair]
+"""Minus the distance to the threshold, minus the place in the store, and the pair: heap order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +56,10 @@ class Sample:
 
 @dataclass(slots=True)
 class KeptSurvey:
-    """The kept rows: lengths in words, cosines to the nearest row, the pairs just below the
-    threshold, a sample."""
+    """The kept rows: lengths in words, cosines to the nearest row, borderline pairs, a sample.
+
+    `borderline` has the pairs just below the threshold.
+    """
 
     count: int = 0
     with_input: int = 0
@@ -78,27 +83,31 @@ class Reason:
 
 @dataclass(slots=True)
 class RejectSurvey:
-    """The rejects: by reason, by stage, cosines of those too similar, the pairs just above the
-    threshold."""
+    """The rejects by reason, the cosines of those too similar, borderline pairs.
+
+    `borderline` has the pairs just above the threshold.
+    """
 
     reasons: list[Reason]
     scores: list[float] = field(default_factory=list)
     borderline: list[Pair] = field(default_factory=list)
 
     def of_stage(self, stage: str) -> int:
-        """How many were dropped there."""
+        """Number of rejects at this stage."""
         return sum(reason.count for reason in self.reasons if reason.stage == stage)
 
     @property
     def count(self) -> int:
-        """All of them."""
+        """Number of rejects at all stages."""
         return sum(reason.count for reason in self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
 class CompletionSurvey:
-    """The completion log: prompts, completions and cut-off ones of committed episodes; prompts of
-    episodes never finished."""
+    """The completion log in numbers, of committed episodes; `unfinished` counts other prompts.
+
+    `truncated` completions were cut off at the token limit.
+    """
 
     prompts: int = 0
     completions: int = 0
@@ -122,24 +131,18 @@ class Clock:
 def survey_kept(run: Run, threshold: float, rng: Random) -> KeptSurvey:
     """Read the kept rows once; a row's score is the one it was admitted with."""
     total = run.count_kept()
-    wanted = set(rng.sample(range(total), min(SAMPLES, total)))
+    sampled = set(rng.sample(range(total), min(SAMPLES, total)))
     survey = KeptSurvey()
-    nearest: list[tuple[float, int, Pair]] = []
+    nearest: list[RankedPair] = []
     for place, (instance, neighbours) in enumerate(run.kept_with_neighbours()):
         _measure(survey, instance)
         top = neighbours[0] if neighbours and neighbours[0].text else None
-        score = (
-            instance.lineage.scores.get("novelty_max", top.score if top else None) if top else None
-        )
+        score = instance.lineage.scores.get("novelty_max", top.score) if top else None
         if score is not None and top is not None and math.isfinite(score):
             survey.scores.append(score)
-            _hold(
-                nearest,
-                abs(threshold - score),
-                place,
-                Pair(instance.instruction, top.text, score, True),
-            )
-        if place in wanted:
+            pair = Pair(instance.instruction, top.text, score, True)
+            _push_nearest(nearest, abs(threshold - score), place, pair)
+        if place in sampled:
             survey.samples.append(Sample(instance, top.text if top else "", score))
     survey.borderline = _nearest_first(nearest)
     return survey
@@ -162,7 +165,7 @@ def survey_rejects(run: Run, threshold: float, rng: Random) -> RejectSurvey:
     }
     seen: Counter[tuple[str, str]] = Counter()
     survey = RejectSurvey(list(reasons.values()))
-    nearest: list[tuple[float, int, Pair]] = []
+    nearest: list[RankedPair] = []
     for place, (_, reject) in enumerate(run.rejects()):
         key = (reject.stage, reject.reason)
         if key in reasons:  # a writer may have committed a new reason since they were counted
@@ -172,34 +175,35 @@ def survey_rejects(run: Run, threshold: float, rng: Random) -> RejectSurvey:
             survey.scores.append(reject.score)
             if reject.reason == "too similar":
                 pair = Pair(reject.text, reject.detail, reject.score, False)
-                _hold(nearest, abs(reject.score - threshold), place, pair)
+                _push_nearest(nearest, abs(reject.score - threshold), place, pair)
     survey.borderline = _nearest_first(nearest)
     return survey
 
 
-def _sample(chosen: list[Reject], reject: Reject, seen: int, rng: Random) -> None:
-    """Reservoir sampling (Vitter 1985, algorithm R): each of the `seen` + 1 so far is equally
-    likely to be in."""
-    if len(chosen) < EXAMPLES:
-        chosen.append(reject)
-    elif (place := rng.randrange(seen + 1)) < EXAMPLES:
-        chosen[place] = reject
+def _sample(examples: list[Reject], reject: Reject, earlier: int, rng: Random) -> None:
+    """Reservoir sampling (Vitter 1985, algorithm R), with `earlier` rejects before this one.
+
+    Each of the rejects so far is equally likely to be among the EXAMPLES.
+    """
+    if len(examples) < EXAMPLES:
+        examples.append(reject)
+    elif (place := rng.randrange(earlier + 1)) < EXAMPLES:
+        examples[place] = reject
 
 
-def _hold(nearest: list[tuple[float, int, Pair]], distance: float, place: int, pair: Pair) -> None:
+def _push_nearest(nearest: list[RankedPair], distance: float, place: int, pair: Pair) -> None:
     """Keep the BORDERLINE pairs of the smallest distance, the earlier one of equals, in a heap."""
     heapq.heappush(nearest, (-distance, -place, pair))
     if len(nearest) > BORDERLINE:
         heapq.heappop(nearest)
 
 
-def _nearest_first(nearest: list[tuple[float, int, Pair]]) -> list[Pair]:
+def _nearest_first(nearest: list[RankedPair]) -> list[Pair]:
     return [pair for *_, pair in sorted(nearest, key=lambda entry: entry[:2], reverse=True)]
 
 
 def survey_completions(run: Run) -> CompletionSurvey:
-    """Count what was asked and answered; episodes in flight when generation stopped are counted
-    apart."""
+    """Count prompts and completions; episodes that were never committed are counted apart."""
     committed = {episode for episode, *_ in run.episodes()}
     counts: Counter[str] = Counter()
     for episode, _, _, _, completions in run.completion_log():
@@ -213,8 +217,10 @@ def survey_completions(run: Run) -> CompletionSurvey:
 
 
 def clock(moments: Sequence[float]) -> Clock:
-    """A clock over unix times. A pause is a gap above PAUSE and five times the usual wait between
-    two bursts."""
+    """A clock over unix times.
+
+    A pause is a gap above PAUSE and above five times the usual wait between two bursts.
+    """
     ordered = sorted(moments)
     gaps = [(a, b) for a, b in itertools.pairwise(ordered) if b - a > 1]
     usual = sorted(b - a for a, b in gaps)[len(gaps) // 2] if len(gaps) >= 2 * EXAMPLES else 0.0
@@ -223,8 +229,7 @@ def clock(moments: Sequence[float]) -> Clock:
 
 
 def rate(arrivals: Sequence[tuple[float, float]], most: int = 60) -> list[tuple[float, float]]:
-    """(middle of the interval, amount per second) from (seconds, amount), over at most `most` equal
-    intervals."""
+    """(middle, amount per second) of at most `most` equal intervals, from (seconds, amount)."""
     if not arrivals or arrivals[-1][0] <= 0:
         return []
     end = arrivals[-1][0]
@@ -237,23 +242,20 @@ def rate(arrivals: Sequence[tuple[float, float]], most: int = 60) -> list[tuple[
 
 
 def bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
-    """How many values lie in each [edges[i], edges[i + 1]); those outside go to the first and the
-    last."""
+    """Values counted by bin [edges[i], edges[i + 1]); those outside go to the first or the last."""
     counts = [0] * (len(edges) - 1)
     for value in values:
         counts[min(max(bisect.bisect_right(edges, value) - 1, 0), len(counts) - 1)] += 1
     return counts
 
 
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The lines of train/metrics.jsonl; a torn or foreign line is skipped, a missing file is no
-    lines."""
+def read_metrics(path: Path) -> list[JsonObject]:
+    """The lines of train/metrics.jsonl without torn or foreign ones; none for a missing file."""
     return list(_json_lines(path)) if path.is_file() else []
 
 
-def curve(metrics: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
-    """(step, value) in order of steps. A step repeated by a resumed training counts once, as it
-    went last."""
+def curve(metrics: Sequence[JsonObject], name: str) -> list[tuple[float, float]]:
+    """(step, value) in order of steps; of a step that a resumed training repeated, the last."""
     points = {
         line["step"]: line[name]
         for line in metrics
@@ -262,7 +264,7 @@ def curve(metrics: Sequence[dict[str, Any]], name: str) -> list[tuple[float, flo
     return sorted(points.items())
 
 
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
+def _json_lines(path: Path) -> Iterator[JsonObject]:
     with path.open(encoding="utf-8", errors="replace") as lines:
         for line in lines:
             try:
@@ -273,5 +275,5 @@ def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
                 yield value
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

@@ -1,30 +1,31 @@
-"""A run in numbers: data, cost and scores, as far as it has come. What `compare` and the cards say.
+"""A run in numbers, for `compare` and the cards: data, cost, scores, as far as it came.
 
-What has not run or was not measured is None, never 0. Not covered: the curves and samples of the
-report (report_data.py), and words (cli/compare.py, report/cards/).
+A stage that has not run and a measure that was not taken are None, never 0. Not covered: the curves
+and samples of the report (data.py), and words (cli/compare.py, report/cards/).
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from random import Random
 from statistics import median
-from typing import Any
 
 from localinstruct.evaluation.verdict import verdict
 from localinstruct.recipe import Recipe
-from localinstruct.records import StageResult
-from localinstruct.report import data as data
+from localinstruct.records import JsonObject, StageResult
+from localinstruct.report import data
 from localinstruct.report.evaluation import read_comparisons
 from localinstruct.report.sections import Results
 from localinstruct.store.run import Run
 
 STAGES = ("generate", "dataset", "train", "evaluate")
-"""Whose results are told."""
+"""Stages whose results become facts."""
 
 
-def run_facts(run: Run, recipe: Recipe) -> dict[str, Any]:
-    """{"stages": name -> done, begun or not run, "data", "cost" (seconds, tokens), "scores"
-    (shares, nats)}."""
+def run_facts(run: Run, recipe: Recipe) -> JsonObject:
+    """A run's "stages" (name -> done, begun or not run), "data", "cost" and "scores".
+
+    Costs are in seconds, tokens and GiB, scores in shares (0 to 1) and nats per answer token.
+    """
     results = finished_results(run)
     return {
         "stages": {name: _state(run, name) for name in STAGES},
@@ -43,20 +44,14 @@ def finished_results(run: Run) -> dict[str, StageResult | None]:
     }
 
 
-def judged_verdict(results: Results, compared: Sequence[Mapping[str, Any]]) -> str:
-    """One sentence; a judge's word on base and student belongs into it where one was asked."""
+def judged_verdict(results: Results, comparisons: Sequence[JsonObject]) -> str:
+    """The verdict, with a judge's win rate against the base where one was asked."""
     generated, dataset, trained, evaluated = (results[name] or {} for name in STAGES)
     if not evaluated:
         return ""
-    judged = next(
-        (
-            one["pairwise"]
-            for one in compared
-            if one.get("against") == "base" and one.get("pairwise")
-        ),
-        None,
-    )
-    return verdict({**evaluated, "pairwise": judged}, generated, dataset, trained)
+    of_base = [each.get("pairwise") for each in comparisons if each.get("against") == "base"]
+    pairwise = next(filter(None, of_base), None)
+    return verdict({**evaluated, "pairwise": pairwise}, generated, dataset, trained)
 
 
 def _state(run: Run, name: str) -> str:
@@ -64,22 +59,22 @@ def _state(run: Run, name: str) -> str:
     return "not run" if entry is None else "begun" if entry.finished is None else "done"
 
 
-def _data(run: Run, recipe: Recipe, results: Results) -> dict[str, Any]:
-    """Rows asked, kept, rejected by stage; similarities of kept rows to what they resemble most;
-    answers known to be right."""
+def _data(run: Run, recipe: Recipe, results: Results) -> JsonObject:
+    """Rows asked for, kept and rejected by stage; similarity to the nearest row; right answers."""
     generated, dataset = results["generate"] or {}, results["dataset"] or {}
     kept, rejected = run.count_kept(), Counter[str]()
     begun = kept > 0 or run.stage("generate") is not None
     for stage, _, count in run.reject_counts():
         rejected[stage] += count
     candidates = kept + rejected.total()
+    kept_rate = kept / candidates if candidates else None
     similarities = data.survey_kept(run, recipe.novelty.threshold, Random(0)).scores
     return {
         "asked": recipe.generate.target,
         "kept": kept if begun else None,
         "rejected": rejected.total() if begun else None,
         "rejected_by_stage": dict(rejected),
-        "share_kept": kept / candidates if candidates else None,
+        "share_kept": kept_rate,
         "median_similarity": median(similarities) if similarities else None,
         "threshold": recipe.novelty.threshold,
         "checked": generated.get("checked"),
@@ -88,20 +83,18 @@ def _data(run: Run, recipe: Recipe, results: Results) -> dict[str, Any]:
     }
 
 
-def _cost(run: Run, results: Results) -> dict[str, Any]:
-    """Seconds at work by stage (pauses of a resumed run left out), tokens, tokens per second,
-    GiB."""
+def _cost(run: Run, results: Results) -> JsonObject:
+    """Seconds at work by stage (without a resumed run's pauses), tokens, tokens per second, GiB."""
     generated, trained = results["generate"] or {}, results["train"] or {}
     seconds = {name: _seconds(run, name, results[name]) for name in STAGES}
     known = [part for part in seconds.values() if part is not None]
     tokens = generated.get("output_tokens")
+    generating = seconds["generate"]
     return {
         "seconds": seconds,
         "total_seconds": sum(known) if known else None,
         "teacher_tokens": tokens,
-        "teacher_tokens_per_second": tokens / seconds["generate"]
-        if tokens and seconds["generate"]
-        else None,
+        "teacher_tokens_per_second": tokens / generating if tokens and generating else None,
         "training_tokens": trained.get("tokens"),
         "training_tokens_per_second": trained.get("tokens_per_second"),
         "peak_memory_gib": trained.get("peak_memory_gib"),
@@ -109,45 +102,41 @@ def _cost(run: Run, results: Results) -> dict[str, Any]:
 
 
 def _seconds(run: Run, name: str, result: StageResult | None) -> float | None:
-    """What a stage says of itself, else its wall time. Generate says it of its last session only,
-    so the completion log is asked."""
+    """The seconds in a finished stage's result, else its wall time."""
     entry = run.stage(name)
     if result is None or entry is None or entry.finished is None:
         return None
-    said = result.get("seconds")
+    seconds = result.get("seconds")
     if name != "generate":
-        return float(said if said is not None else entry.finished - entry.started)
-    moments = [arrived for arrived, _ in run.completion_usage()[1]] + [
-        committed for *_, committed in run.episodes()
-    ]
-    return max(float(said or 0), data.clock(moments).at(max(moments)) if moments else 0.0)
+        return float(seconds if seconds is not None else entry.finished - entry.started)
+    # Generate counts its last session only; the completion log and the commits cover all of them.
+    moments = [arrived for arrived, _ in run.completion_usage()[1]]
+    moments += [committed for *_, committed in run.episodes()]
+    return max(float(seconds or 0), data.clock(moments).at(max(moments)) if moments else 0.0)
 
 
-def _scores(results: Results, compared: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _scores(results: Results, comparisons: Sequence[JsonObject]) -> JsonObject:
     evaluated = results["evaluate"] or {}
-    held_out, forgot = evaluated.get("held_out") or {}, evaluated.get("forgetting") or {}
-    tasks = evaluated.get("tasks") or {}
+    held_out, forgetting = evaluated.get("held_out") or {}, evaluated.get("forgetting") or {}
+    tasks = evaluated.get("tasks")
+    keys = ("file", "count", "base", "student", "gain", "interval")
     return {
         "held_out_loss": _both(held_out, "loss"),
         "held_out_rows": held_out.get("rows"),
-        "tasks": {
-            key: tasks.get(key) for key in ("file", "count", "base", "student", "gain", "interval")
-        }
-        if tasks
-        else None,
+        "tasks": {key: tasks.get(key) for key in keys} if tasks else None,
         "judged": [
-            {"against": one.get("against"), **one["pairwise"]}
-            for one in compared
-            if one.get("pairwise")
+            {"against": each.get("against"), **each["pairwise"]}
+            for each in comparisons
+            if each.get("pairwise")
         ],
-        "text_perplexity": _both(forgot, "perplexity"),
-        "text": forgot.get("text"),
-        "lost_answers": forgot.get("lost"),
-        "verdict": judged_verdict(results, compared) or None,
+        "text_perplexity": _both(forgetting, "perplexity"),
+        "text": forgetting.get("text"),
+        "lost_answers": forgetting.get("lost"),
+        "verdict": judged_verdict(results, comparisons) or None,
     }
 
 
-def _both(measured: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+def _both(measures: JsonObject, name: str) -> JsonObject | None:
     """{"base", "student"} of one measure, or None unless both have it."""
-    found = {who: (measured.get(who) or {}).get(name) for who in ("base", "student")}
-    return found if None not in found.values() else None
+    pair = {who: (measures.get(who) or {}).get(name) for who in ("base", "student")}
+    return pair if None not in pair.values() else None

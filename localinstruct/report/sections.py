@@ -1,21 +1,21 @@
-"""The words of the report: headline, key figures, funnel, training, evaluation, provenance, as
-values for the template.
+"""Words of the report: headline, figures, funnel, training, evaluation, provenance.
 
-Stage results are read with `.get` throughout: an older or interrupted run may lack any key, and a
-report that says less is better than none. Not covered: what is counted from the store
-(report_data.py).
+All are values for the template. Stage results are read with `.get` throughout: an older or
+interrupted run may lack any key, and a report that says less is better than none. Not covered: what
+is counted from the store (data.py).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+
+from markupsafe import Markup
 
 from localinstruct import __version__
 from localinstruct.formats.tasks import is_right
 from localinstruct.progress import duration, percent
 from localinstruct.recipe import Recipe
-from localinstruct.records import StageResult
+from localinstruct.records import Json, JsonObject, StageResult
 from localinstruct.report import charts
 from localinstruct.report.data import STAGES, CompletionSurvey, KeptSurvey, RejectSurvey, curve
 from localinstruct.store.run import Run
@@ -36,8 +36,7 @@ class Figure:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A step of the funnel. `share` is of the candidates; None for prompts and completions, which
-    are not rows."""
+    """A step of the funnel; `share` of the candidates is None for what are not rows."""
 
     label: str
     count: int
@@ -56,14 +55,11 @@ def headline(kept: KeptSurvey, rejects: RejectSurvey, results: Results) -> str:
     if tasks.get("count") and None not in (tasks.get("student"), tasks.get("base")):
         return (
             f"{rows}; the student answers {percent(tasks['student'])} of {tasks['count']:,} "
-            "held-out tasks, "
-            f"its base {percent(tasks['base'])}."
+            f"held-out tasks, its base {percent(tasks['base'])}."
         )
-    losses = [(held_out.get(who) or {}).get("loss") for who in ("base", "student")]
-    if None not in losses:
-        return (
-            f"{rows}; the student’s held-out loss is {losses[1]:.2f}, its base’s {losses[0]:.2f}."
-        )
+    base, student = ((held_out.get(who) or {}).get("loss") for who in ("base", "student"))
+    if base is not None and student is not None:
+        return f"{rows}; the student’s held-out loss is {student:.2f}, its base’s {base:.2f}."
     return f"{rows}; the student is trained." if results.get("train") else f"{rows}."
 
 
@@ -74,81 +70,81 @@ def _plural(count: int, word: str) -> str:
 def figures(
     recipe: Recipe, kept: KeptSurvey, rejects: RejectSurvey, results: Results
 ) -> list[Figure]:
-    """At most six, the most telling first; none for what has not been measured."""
-    generate, train, evaluate = (
-        results.get(name) or {} for name in ("generate", "train", "evaluate")
-    )
+    """At most six key figures, the most telling first; none for what was not measured."""
+    generate = results.get("generate") or {}
+    train = results.get("train") or {}
+    every = [
+        Figure(f"{kept.count:,}", "rows kept", f"of {recipe.generate.target:,} wanted"),
+        *_kept_rate_figure(kept, rejects),
+        *_checked_figure(generate),
+        *_gain_figure(results.get("evaluate") or {}),
+        *_speed_figure(generate),
+        *_training_figure(train),
+    ]
+    return every[:6]
+
+
+def _kept_rate_figure(kept: KeptSurvey, rejects: RejectSurvey) -> list[Figure]:
     candidates = kept.count + rejects.count
-    found = [Figure(f"{kept.count:,}", "rows kept", f"of {recipe.generate.target:,} wanted")]
-    if candidates:
-        found.append(
-            Figure(
-                percent(kept.count / candidates), "of candidates kept", f"{candidates:,} candidates"
-            )
-        )
+    if not candidates:
+        return []
+    kept_rate = percent(kept.count / candidates)
+    return [Figure(kept_rate, "of candidates kept", f"{candidates:,} candidates")]
+
+
+def _checked_figure(generate: StageResult) -> list[Figure]:
     checked = generate.get("checked") or {}
-    if known := (checked.get("right") or 0) + (checked.get("wrong") or 0):
-        note = f"of {known:,} that can be checked"
-        found.append(
-            Figure(percent((checked.get("right") or 0) / known), "of kept answers right", note)
-        )
-    found += _gain_figure(evaluate)
-    if generate.get("tokens_per_second") is not None:
-        note = (
-            f"{generate['in_flight']:,} episodes in flight"
-            if generate.get("in_flight")
-            else "while generating"
-        )
-        found.append(
-            Figure(f"{generate['tokens_per_second']:,.0f}", "output tokens per second", note)
-        )
-    if train.get("seconds") is not None:
-        steps = f"{train['steps']:,} steps" if train.get("steps") else ""
-        found.append(Figure(duration(train["seconds"]), "training", steps))
-    return found[:6]
+    right = checked.get("right") or 0
+    checkable = right + (checked.get("wrong") or 0)
+    if not checkable:
+        return []
+    note = f"of {checkable:,} that can be checked"
+    return [Figure(percent(right / checkable), "of kept answers right", note)]
+
+
+def _speed_figure(generate: StageResult) -> list[Figure]:
+    speed = generate.get("tokens_per_second")
+    in_flight = generate.get("in_flight")
+    if speed is None:
+        return []
+    note = f"{in_flight:,} episodes in flight" if in_flight else "while generating"
+    return [Figure(f"{speed:,.0f}", "output tokens per second", note)]
+
+
+def _training_figure(train: StageResult) -> list[Figure]:
+    if train.get("seconds") is None:
+        return []
+    steps = f"{train['steps']:,} steps" if train.get("steps") else ""
+    return [Figure(duration(train["seconds"]), "training", steps)]
 
 
 def _gain_figure(evaluate: StageResult) -> list[Figure]:
     tasks, held_out = evaluate.get("tasks") or {}, evaluate.get("held_out") or {}
     if tasks.get("gain") is not None:
-        return [
-            Figure(
-                f"{100 * tasks['gain']:+.0f}".replace("-", "−"),
-                "points on held-out tasks",
-                _interval(tasks),
-            )
-        ]
-    losses = [(held_out.get(who) or {}).get("loss") for who in ("base", "student")]
-    return (
-        [Figure(f"{losses[1]:.2f}", "held-out loss", f"base {losses[0]:.2f}")]
-        if None not in losses
-        else []
-    )
+        points = f"{100 * tasks['gain']:+.0f}".replace("-", "−")
+        return [Figure(points, "points on held-out tasks", _interval(tasks))]
+    base, student = ((held_out.get(who) or {}).get("loss") for who in ("base", "student"))
+    if base is None or student is None:
+        return []
+    return [Figure(f"{student:.2f}", "held-out loss", f"base {base:.2f}")]
 
 
-def _interval(tasks: Mapping[str, Any]) -> str:
+def _interval(tasks: JsonObject) -> str:
     low, high = tasks.get("interval") or (None, None)
-    return (
-        ""
-        if low is None or high is None
-        else f"95% interval {100 * low:.0f} to {100 * high:.0f}".replace("-", "−")
-    )
+    if low is None or high is None:
+        return ""
+    return f"95% interval {100 * low:.0f} to {100 * high:.0f}".replace("-", "−")
 
 
 def funnel(
-    kept: KeptSurvey, rejects: RejectSurvey, asked: CompletionSurvey, results: Results
+    kept: KeptSurvey, rejects: RejectSurvey, log: CompletionSurvey, results: Results
 ) -> list[Step]:
-    """From prompts to training rows. Each step is the one before less the rejects of its stage."""
+    """Steps from prompts to training rows, each the one before less its stage's rejects."""
     candidates = kept.count + rejects.count
     dropped = {stage: rejects.of_stage(stage) for stage in STAGES}
     parsed = candidates - dropped["parse"]
     passed = parsed - dropped["filter"]
     new = passed - dropped["novelty"]
-    each = f"{candidates / asked.completions:.1f} candidates each" if asked.completions else ""
-    cut = f"{asked.truncated:,} cut off at the token limit" if asked.truncated else ""
-    unfinished = (
-        f"{asked.unfinished:,} more in episodes that were not finished" if asked.unfinished else ""
-    )
     rows = [
         ("candidates", candidates, ""),
         ("parsed", parsed, _less(dropped["parse"], "could not be read")),
@@ -157,14 +153,23 @@ def funnel(
         ("kept", kept.count, _less(new - kept.count, "rejected later")),
         *_trained(results),
     ]
-    share = [count / candidates if candidates else 0.0 for _, count, _ in rows]
+    steps = [
+        Step(label, count, count / candidates if candidates else 0.0, note)
+        for label, count, note in rows
+    ]
+    return [*_log_steps(log, candidates), *steps]
+
+
+def _log_steps(log: CompletionSurvey, candidates: int) -> list[Step]:
+    notes = []
+    if log.completions:
+        notes.append(f"{candidates / log.completions:.1f} candidates each")
+    if log.truncated:
+        notes.append(f"{log.truncated:,} cut off at the token limit")
+    unfinished = f"{log.unfinished:,} more in episodes that were not finished"
     return [
-        Step("prompts", asked.prompts, note=unfinished),
-        Step("completions", asked.completions, note=", ".join(filter(None, (each, cut)))),
-        *(
-            Step(label, count, part, note)
-            for (label, count, note), part in zip(rows, share, strict=True)
-        ),
+        Step("prompts", log.prompts, note=unfinished if log.unfinished else ""),
+        Step("completions", log.completions, note=", ".join(notes)),
     ]
 
 
@@ -177,29 +182,31 @@ def _trained(results: Results) -> list[tuple[str, int, str]]:
     if dataset.get("train") is None:
         return []
     notes = [f"{dataset['held_out']:,} held out"] if dataset.get("held_out") else []
-    notes += [
-        f"{count:,} dropped: {reason}"
-        for reason, count in (dataset.get("dropped") or {}).items()
-        if count
-    ]
-    return [
-        (
-            "trained on" if results.get("train") else "ready to train on",
-            dataset["train"],
-            ", ".join(notes),
-        )
-    ]
+    dropped = (dataset.get("dropped") or {}).items()
+    notes += [f"{count:,} dropped: {reason}" for reason, count in dropped if count]
+    label = "trained on" if results.get("train") else "ready to train on"
+    return [(label, dataset["train"], ", ".join(notes))]
 
 
-def training(metrics: Sequence[dict[str, Any]], train: StageResult) -> dict[str, Any]:
-    """Curves and a few facts; empty parts where nothing was measured."""
-    loss, held_out, rate = (
-        curve(metrics, name) for name in ("loss", "held_out_loss", "learning_rate")
-    )
-    lines = [charts.Series("training", loss), charts.Series("held-out", held_out, "ink")]
+def training(metrics: Sequence[JsonObject], train: StageResult) -> JsonObject:
+    """Loss and learning rate as charts, and facts; empty where nothing was measured."""
+    loss, held_out = curve(metrics, "loss"), curve(metrics, "held_out_loss")
+    rate = curve(metrics, "learning_rate")
+    losses = [charts.Series("training", loss), charts.Series("held-out", held_out, "ink")]
+    rates = [charts.Series("rate", rate)]
+    step = "optimizer step"
+    return {
+        "loss": charts.line_chart("Loss", losses, step) if loss or held_out else None,
+        "rate": charts.line_chart("Learning rate", rates, step) if rate else None,
+        "facts": _training_facts(train),
+    }
+
+
+def _training_facts(train: StageResult) -> list[tuple[str, str]]:
+    device = " ".join(str(train[key]) for key in ("device", "dtype") if train.get(key))
     facts = [
         ("student", train.get("student")),
-        ("trainable parameters", _of(train.get("trainable_parameters"), train.get("parameters"))),
+        ("trainable parameters", _trainable(train)),
         ("epochs", _short(train.get("epochs"))),
         ("training loss at the end", _fixed(train.get("train_loss"))),
         ("held-out loss at the end", _fixed(train.get("held_out_loss"))),
@@ -207,74 +214,89 @@ def training(metrics: Sequence[dict[str, Any]], train: StageResult) -> dict[str,
         ("tokens per second", _count(train.get("tokens_per_second"))),
         ("rows cut at max_length", _count(train.get("truncated"))),
         ("rows too long to train on", _count(train.get("dropped_too_long"))),
-        ("device", " ".join(str(train[key]) for key in ("device", "dtype") if train.get(key))),
+        ("device", device),
         ("peak memory, GiB", _fixed(train.get("peak_memory_gib"))),
     ]
-    return {
-        "loss": charts.line_chart("Loss", lines, "optimizer step") if loss or held_out else None,
-        "rate": charts.line_chart("Learning rate", [charts.Series("rate", rate)], "optimizer step")
-        if rate
-        else None,
-        "facts": [(name, value) for name, value in facts if value not in (None, "")],
-    }
+    return [(name, value) for name, value in facts if value not in (None, "")]
 
 
-def evaluation(evaluate: StageResult) -> dict[str, Any]:
+def _trainable(train: StageResult) -> str:
+    part = train.get("trainable_parameters")
+    whole = train.get("parameters")
+    if not part:
+        return ""
+    return f"{part:,} ({percent(part / whole)} of the base’s {whole:,})" if whole else f"{part:,}"
+
+
+def evaluation(evaluate: StageResult) -> JsonObject:
     """Losses of both, tasks overall and by family (largest gain first), answers side by side."""
     held_out, tasks = evaluate.get("held_out") or {}, evaluate.get("tasks") or {}
-    losses = [
-        (
-            who,
-            _fixed((held_out.get(key) or {}).get("loss")),
-            _fixed((held_out.get(key) or {}).get("perplexity")),
-        )
-        for who, key in (("base", "base"), ("student", "student"))
-    ]
-    families = [(name, *_scores(values)) for name, values in (tasks.get("by_family") or {}).items()]
-    families.sort(key=lambda family: (family[2] - family[3], family[0]))
     begins = tasks.get("begins_right") or {}
-    overall = [("all tasks", *_scores(tasks))] if tasks.get("count") else []
+    gain = tasks.get("gain")
+    answers = evaluate.get("side_by_side") or []
     return {
         "rows": _count(held_out.get("rows")),
         "begins": [percent(begins[who]) for who in ("base", "student")] if len(begins) == 2 else [],
-        "losses": losses if any(loss for _, loss, _ in losses) else [],
-        "tasks": [
-            (*row, charts.dumbbell(row[2], row[3]), percent(row[2]), percent(row[3]))
-            for row in overall + families
-        ],
+        "losses": _loss_rows(held_out),
+        "tasks": _task_rows(tasks),
         "file": tasks.get("file"),
-        "gain": f"{100 * tasks['gain']:.1f}".replace("-", "−")
-        if tasks.get("gain") is not None
-        else "",
+        "gain": "" if gain is None else f"{100 * gain:.1f}".replace("-", "−"),
         "interval": _interval(tasks),
-        "answers": [_answers(item) for item in (evaluate.get("side_by_side") or [])[:SIDE_BY_SIDE]],
+        "answers": [_answers(item) for item in answers[:SIDE_BY_SIDE]],
     }
 
 
-def _scores(values: Mapping[str, Any]) -> tuple[int, float, float]:
-    return (
-        int(values.get("count") or 0),
-        float(values.get("base") or 0),
-        float(values.get("student") or 0),
-    )
+def _loss_rows(held_out: JsonObject) -> list[tuple[str, str, str]]:
+    """(who, loss, perplexity) of base and student; none where no loss was measured."""
+    losses = {who: held_out.get(who) or {} for who in ("base", "student")}
+    rows = [
+        (who, _fixed(loss.get("loss")), _fixed(loss.get("perplexity")))
+        for who, loss in losses.items()
+    ]
+    return rows if any(loss for _, loss, _ in rows) else []
 
 
-def _answers(item: Mapping[str, Any]) -> dict[str, Any]:
-    """Task, expected answer, and (who, answer, right) of both; right is None where nothing was
-    expected."""
+def _task_rows(tasks: JsonObject) -> list[tuple[str, int, float, float, Markup, str, str]]:
+    """(family, tasks, shares right of base and student, their chart, both shares in words)."""
+    families = [(name, *_scores(values)) for name, values in (tasks.get("by_family") or {}).items()]
+    families.sort(key=lambda family: (family[2] - family[3], family[0]))
+    overall = [("all tasks", *_scores(tasks))] if tasks.get("count") else []
+    return [
+        (
+            name,
+            count,
+            base,
+            student,
+            charts.dumbbell(base, student),
+            percent(base),
+            percent(student),
+        )
+        for name, count, base, student in overall + families
+    ]
+
+
+def _scores(values: JsonObject) -> tuple[int, float, float]:
+    count, base, student = (values.get(key) or 0 for key in ("count", "base", "student"))
+    return int(count), float(base), float(student)
+
+
+def _answers(item: JsonObject) -> JsonObject:
+    """A task, its expected answer, and (who, answer, right) of both.
+
+    `right` is None where no answer was expected.
+    """
     expected = str(item.get("expected") or "")
     answers = []
     for who in ("base", "student"):
         text = str(item.get(who) or "")
         right = item.get(f"{who}_right", is_right(text, expected)) if expected.strip() else None
         answers.append((who, text, right))
-    shown = {key: item.get(key) or "" for key in ("instruction", "input", "from")}
-    return {**shown, "expected": expected, "answers": answers}
+    texts = {key: item.get(key) or "" for key in ("instruction", "input", "from")}
+    return {**texts, "expected": expected, "answers": answers}
 
 
-def provenance(recipe: Recipe, run: Run, results: Results, where: str) -> dict[str, Any]:
-    """What one needs to make the same again: commands, recipe, models, digests, versions, machine,
-    times."""
+def provenance(recipe: Recipe, run: Run, results: Results, where: str) -> JsonObject:
+    """Everything to repeat the run: commands, recipe, models, digests, versions, machine, times."""
     generate, dataset, train = (
         results.get(name) or {} for name in ("generate", "dataset", "train")
     )
@@ -290,7 +312,7 @@ def provenance(recipe: Recipe, run: Run, results: Results, where: str) -> dict[s
         ],
         "recipe": recipe.to_yaml(),
         "recipe_digest": recipe.digest,
-        "models": _models(recipe, generate, train),
+        "models": _models(recipe, generate),
         "files": files,
         "versions": {"localinstruct": __version__} | dict(generate.get("versions") or {}),
         "machine": _flat(generate.get("machine") or {}),
@@ -298,17 +320,14 @@ def provenance(recipe: Recipe, run: Run, results: Results, where: str) -> dict[s
     }
 
 
-def _models(recipe: Recipe, generate: StageResult, train: StageResult) -> list[dict[str, Any]]:
-    """Role, name, digest, licence, obligations of each model; the names alone come from the
-    recipe."""
-    known = dict(generate.get("models") or {})
-    named = {
-        role: {"name": name}
-        for role, name in recipe.models.model_dump().items()
-        if isinstance(name, str)
-    }
+def _models(recipe: Recipe, generate: StageResult) -> list[dict[str, str]]:
+    """Role, name, digest, licence and obligations of each model; the recipe has only names."""
+    stored = dict(generate.get("models") or {})
+    names = recipe.models.model_dump().items()
+    recipe_models = {role: {"name": name} for role, name in names if isinstance(name, str)}
     merged = {
-        role: named.get(role, {}) | _as_mapping(known.get(role)) for role in {**named, **known}
+        role: recipe_models.get(role, {}) | _as_object(stored.get(role))
+        for role in {**recipe_models, **stored}
     }
     keys = ("name", "digest", "licence", "obligations")
     return [
@@ -317,68 +336,51 @@ def _models(recipe: Recipe, generate: StageResult, train: StageResult) -> list[d
     ]
 
 
-def _as_mapping(value: Any) -> dict[str, Any]:
-    return (
-        {key: v for key, v in value.items() if v}
-        if isinstance(value, Mapping)
-        else {"name": value}
-        if value
-        else {}
-    )
+def _as_object(value: Json) -> JsonObject:
+    """A model in a result: an object, or the name alone."""
+    if isinstance(value, Mapping):
+        return {key: part for key, part in value.items() if part}
+    return {"name": value} if value else {}
 
 
-def _words(value: Any) -> str:
-    return (
-        "; ".join(map(str, value)) or "none"
-        if isinstance(value, list | tuple)
-        else ""
-        if value is None
-        else str(value)
-    )
+def _words(value: Json) -> str:
+    if isinstance(value, list | tuple):
+        return "; ".join(map(str, value)) or "none"
+    return "" if value is None else str(value)
 
 
-def _flat(values: Any, prefix: str = "") -> dict[str, str]:
+def _flat(values: Json, prefix: str = "") -> dict[str, str]:
     """Nested values as 'memory.total' -> text, for a two-column table."""
     if not isinstance(values, Mapping):
         return {prefix.rstrip(".") or "machine": _words(values)}
     flat: dict[str, str] = {}
     for key, value in values.items():
-        flat |= (
-            _flat(value, f"{prefix}{key}.")
-            if isinstance(value, Mapping)
-            else {f"{prefix}{key}": _words(value)}
-        )
+        is_nested = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{key}.") if is_nested else {f"{prefix}{key}": _words(value)}
     return flat
 
 
 def _time(run: Run, name: str) -> tuple[str, str, str, str]:
-    """Stage, when it began, wall time from first start to end (pauses included), and that of its
-    last session."""
+    """(stage, begin, wall time, time of its last session); the wall time includes pauses."""
     entry = run.stage(name)
     assert entry is not None
     began = datetime.fromtimestamp(entry.started, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    wall = (
-        duration(entry.finished - entry.started) if entry.finished is not None else "not finished"
-    )
+    wall = "not finished"
+    if entry.finished is not None:
+        wall = duration(entry.finished - entry.started)
     seconds = entry.result.get("seconds")
     return name, began, wall, duration(seconds) if seconds is not None else ""
 
 
-def _fixed(value: Any) -> str:
+def _fixed(value: object) -> str:
     if not isinstance(value, int | float):
         return ""
     return f"{value:,.2f}" if abs(value) < 1e6 else f"{value:.1e}"
 
 
-def _count(value: Any) -> str:
+def _count(value: object) -> str:
     return f"{value:,.0f}" if isinstance(value, int | float) else ""
 
 
-def _short(value: Any) -> str:
+def _short(value: object) -> str:
     return charts.short(value) if isinstance(value, int | float) else ""
-
-
-def _of(part: Any, whole: Any) -> str:
-    if not part:
-        return ""
-    return f"{part:,} ({percent(part / whole)} of the base’s {whole:,})" if whole else f"{part:,}"

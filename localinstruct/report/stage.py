@@ -1,20 +1,19 @@
-"""The report: runs/NAME/report.html, one file that a person can read, print and pass on without any
-network.
+"""The report: runs/NAME/report.html, one file to read, print and pass on without a network.
 
 Reads the store and the stage results, never a model. A stage that has not run, a missing key, a run
 with no rows: each becomes a sentence, never an error. Everything a model wrote is clipped, has its
 control and bidirectional characters made visible, and is escaped; the page's own policy forbids
-scripts and every request. Numbers come from report_data.py, words from report_sections.py, drawings
-from charts.py, layout from report.html.j2. Not covered: several runs in one.
+scripts and every request. Numbers come from data.py, words from sections.py and evaluation.py,
+drawings from charts.py, layout from report.html.j2. Not covered: several runs in one.
 """
 
 import hashlib
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from markupsafe import Markup
 
@@ -22,13 +21,13 @@ from localinstruct.curate.novelty import Novelty
 from localinstruct.nano import LABEL, is_nano
 from localinstruct.progress import Progress, duration, percent
 from localinstruct.recipe import Recipe
-from localinstruct.records import StageResult
-from localinstruct.report import charts
-from localinstruct.report import data as data
+from localinstruct.records import JsonObject, StageResult
+from localinstruct.report import charts, data
 from localinstruct.report import evaluation as about
 from localinstruct.report.cards import write_cards
 from localinstruct.report.facts import finished_results, judged_verdict
 from localinstruct.report.sections import (
+    Results,
     evaluation,
     figures,
     funnel,
@@ -55,8 +54,7 @@ HIDDEN = re.compile(
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
-    """Write report.html whole and return its name in the run directory, its size and its digest;
-    and the cards.
+    """Write report.html and the cards; return the report's name in the run, its size and digest.
 
     The commands in the report are meant to be typed in `workspace`.
     """
@@ -68,15 +66,17 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
 
 
 def render(recipe: Recipe, run: Run, where: str) -> str:
-    """The whole page; `where` is how a command names this run. No clock, no environment: same
-    store, same bytes."""
+    """The whole page; `where` is how a command names this run.
+
+    It depends on no clock and no environment: the same store gives the same bytes.
+    """
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
         loader=PackageLoader("localinstruct", "report"),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=shown,
+        finalize=visible,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -84,32 +84,43 @@ def render(recipe: Recipe, run: Run, where: str) -> str:
     return environment.get_template("report.html.j2").render(content(recipe, run, where)) + "\n"
 
 
-def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
-    """Everything the template places, by section."""
+def content(recipe: Recipe, run: Run, where: str) -> JsonObject:
+    """The template's values, by section."""
     results = finished_results(run)
-    threshold = recipe.novelty.threshold
-    kept = data.survey_kept(run, threshold, Random(f"{recipe.seed}:kept"))
-    rejects = data.survey_rejects(run, threshold, Random(f"{recipe.seed}:rejects"))
-    asked = data.survey_completions(run)
-    timing = _timing(run)
-    evaluate = results["evaluate"] or {}
-    compared = about.read_comparisons(run.path)
+    metrics = data.read_metrics(run.path / "train" / "metrics.jsonl")
     return {
-        "verdict": judged_verdict(results, compared),
-        "comparisons": [about.comparison(one) for one in compared],
-        "forgetting": about.forgetting(evaluate),
-        **about.weak_sides(recipe, evaluate, where, run.path.name),
-        "counts": about.counted(results),
+        **_head(recipe, run, where, results),
+        **_rows(recipe, run, results),
+        "timing": _timing(run),
+        "training": training(metrics, results["train"] or {}),
+        "evaluation": evaluation(results["evaluate"] or {}),
+        **_comparisons(recipe, run, where, results),
+        "provenance": provenance(recipe, run, results, where),
+    }
+
+
+def _head(recipe: Recipe, run: Run, where: str, results: Results) -> JsonObject:
+    return {
         "name": run.path.name,
         "where": where,
         "about": recipe.about,
         "nano": any(map(is_nano, (recipe.models.teacher, recipe.models.student))),
         "nano_label": LABEL,
-        "headline": headline(kept, rejects, results),
-        "figures": figures(recipe, kept, rejects, results),
+        "date": _date(run),
         "done": {name: result is not None for name, result in results.items()},
         "stopped": (results["generate"] or {}).get("stopped"),
-        "funnel": funnel(kept, rejects, asked, results),
+    }
+
+
+def _rows(recipe: Recipe, run: Run, results: Results) -> JsonObject:
+    """Headline, figures, funnel, rejects, similarities, lengths and samples."""
+    threshold = recipe.novelty.threshold
+    kept = data.survey_kept(run, threshold, Random(f"{recipe.seed}:kept"))
+    rejects = data.survey_rejects(run, threshold, Random(f"{recipe.seed}:rejects"))
+    return {
+        "headline": headline(kept, rejects, results),
+        "figures": figures(recipe, kept, rejects, results),
+        "funnel": funnel(kept, rejects, data.survey_completions(run), results),
         "reasons": rejects.reasons[:REASONS],
         "reasons_left": len(rejects.reasons[REASONS:]),
         "candidates": kept.count + rejects.count,
@@ -121,57 +132,56 @@ def content(recipe: Recipe, run: Run, where: str) -> dict[str, Any]:
         "borderline": rejects.borderline[::-1] + kept.borderline,
         "lengths": _lengths(kept),
         "kept": kept,
-        "timing": timing,
-        "training": training(
-            data.read_metrics(run.path / "train" / "metrics.jsonl"), results["train"] or {}
-        ),
-        "evaluation": evaluation(results["evaluate"] or {}),
-        "provenance": provenance(recipe, run, results, where),
-        "date": _date(run),
     }
 
 
-def shown(value: Any) -> Any:
-    """What the template prints for a value: markup of ours as it is, anything else with hidden
-    characters named."""
+def _comparisons(recipe: Recipe, run: Run, where: str, results: Results) -> JsonObject:
+    """Verdict, comparisons, forgetting, weak families with commands, counts by topic or source."""
+    evaluate = results["evaluate"] or {}
+    comparisons = about.read_comparisons(run.path)
+    return {
+        "verdict": judged_verdict(results, comparisons),
+        "comparisons": [about.comparison(stored) for stored in comparisons],
+        "forgetting": about.forgetting(evaluate),
+        **about.weak_sides(recipe, evaluate, where, run.path.name),
+        "counts": about.count_tables(results),
+    }
+
+
+def visible(value: object) -> str:
+    """A value as the template prints it: our markup as it is, hidden characters of others named."""
     if isinstance(value, Markup):
         return value
     text = str(value).replace("\r\n", "\n")
-    return HIDDEN.sub(lambda found: f"⟨U+{ord(found[0]):04X}⟩", text)
+    return HIDDEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
 def clip(text: str, limit: int = CLIP) -> str:
-    """The beginning of a long text, with how long it is."""
-    return (
-        text
-        if len(text) <= limit
-        else f"{text[:limit].rstrip()} … ({len(text):,} characters in all)"
-    )
+    """The beginning of a text longer than `limit`, with its length in characters."""
+    if len(text) <= limit:
+        return text
+    return f"{text[:limit].rstrip()} … ({len(text):,} characters in all)"
 
 
 def _where(path: Path, workspace: Path) -> str:
-    """The run as seen from the workspace; elsewhere its last two names, because a report may be
-    passed on."""
+    """The run as seen from the workspace; its last two names where it lies elsewhere."""
     inside, root = path.resolve(), workspace.resolve()
-    return (
-        str(inside.relative_to(root))
-        if inside.is_relative_to(root)
-        else f"{inside.parent.name}/{inside.name}"
-    )
+    if inside.is_relative_to(root):
+        return str(inside.relative_to(root))
+    return f"{inside.parent.name}/{inside.name}"  # a report is passed on: no more of the path
 
 
 def _date(run: Run) -> str:
     entry = run.stage("generate")
-    return (
-        datetime.fromtimestamp(entry.started, UTC).strftime("%-d %B %Y, %H:%M UTC") if entry else ""
-    )
+    if entry is None:
+        return ""
+    return datetime.fromtimestamp(entry.started, UTC).strftime("%-d %B %Y, %H:%M UTC")
 
 
 def _similarity(
     kept: data.KeptSurvey, rejects: data.RejectSurvey, novelty: Novelty
 ) -> Markup | None:
-    """Similarities of both sides over bins that meet at the threshold, so that no bin mixes
-    them."""
+    """Similarities of kept and rejected rows, over bins that meet at the threshold: none mixes."""
     scores, threshold = kept.scores + rejects.scores, novelty.threshold
     if not scores:
         return None
@@ -180,8 +190,7 @@ def _similarity(
     below = int((threshold - low) / width) + 1
     edges = [threshold + k * width for k in range(-below, int((1 - threshold) / width + 0.999) + 1)]
     edges = [max(edges[0], low), *edges[1:], *([1.0] if edges[-1] < 1 else [])]
-    # The threshold itself passes: nudge the edge so that a row exactly on it counts on the kept
-    # side.
+    # The threshold itself passes: nudge the edge, so that a row exactly on it counts as kept.
     at = [edge + 1e-9 if abs(edge - threshold) < 1e-12 else edge for edge in edges]
     groups = [
         charts.Bars("kept", data.bins(kept.scores, at)),
@@ -193,57 +202,47 @@ def _similarity(
 
 
 def _lengths(kept: data.KeptSurvey) -> list[Markup]:
-    """One small histogram each for instruction, input and output; the last bin takes all that are
-    longer."""
+    """A small histogram each for instruction, input and output, in words."""
     return [_length_chart(part, sorted(words)) for part, words in kept.words.items() if words]
 
 
 def _length_chart(part: str, words: Sequence[int]) -> Markup:
+    """A histogram of sorted lengths up to the 99th percentile; the last bin has the rest."""
     top = words[int(0.99 * (len(words) - 1))] + 1
-    width = next(
-        w * 10**power for power in range(9) for w in (1, 2, 5) if top / (w * 10**power) <= 20
-    )
+    round_widths = (w * 10**power for power in range(9) for w in (1, 2, 5))
+    width = next(w for w in round_widths if top / w <= 20)
     edges = [float(k * width) for k in range(-(-top // width) + 1)]
-    beyond = sum(value >= edges[-1] for value in words)
-    middle = words[len(words) // 2]
-    title = f"{part.capitalize()}, median {middle:,} word{'' if middle == 1 else 's'}"
-    label = f"words ({beyond:,} longer, in the last bar)" if beyond else "words"
-    return charts.histogram(
-        title, edges, [charts.Bars("rows", data.bins(words, edges))], label, width=charts.NARROW
-    )
+    longer = sum(value >= edges[-1] for value in words)
+    median = words[len(words) // 2]
+    title = f"{part.capitalize()}, median {median:,} word{'' if median == 1 else 's'}"
+    label = f"words ({longer:,} longer, in the last bar)" if longer else "words"
+    bars = charts.Bars("rows", data.bins(words, edges))
+    return charts.histogram(title, edges, [bars], label, width=charts.NARROW)
 
 
-def _timing(run: Run) -> dict[str, Any] | None:
-    """Kept rows and tokens per second over the time at work; pauses take no width and are
-    marked."""
+def _timing(run: Run) -> JsonObject | None:
+    """Kept rows and tokens per second over the time at work; pauses have a mark and no width."""
     episodes, (_, usage) = run.episodes(), run.completion_usage()
-    clock = data.clock(
-        [arrived for arrived, _ in usage] + [committed for *_, committed in episodes]
-    )
-    commits = sorted((clock.at(committed), kept) for _, kept, _, _, committed in episodes)
-    arrivals = [(clock.at(arrived), float(tokens)) for arrived, tokens in usage]
+    arrived = [moment for moment, _ in usage]
+    committed = [moment for *_, moment in episodes]
+    clock = data.clock(arrived + committed)
+    commits = sorted((clock.at(moment), kept) for _, kept, _, _, moment in episodes)
+    arrivals = [(clock.at(moment), float(tokens)) for moment, tokens in usage]
     if not commits or not arrivals:
         return None
-    total, end = 0, max(commits[-1][0], arrivals[-1][0])
-    unit, size = next(
-        (u, s)
-        for u, s, most in (("s", 1, 180), ("min", 60, 10_800), ("h", 3600, float("inf")))
-        if end < most
-    )
+    end = max(commits[-1][0], arrivals[-1][0])
+    unit, size = ("s", 1) if end < 180 else ("min", 60) if end < 10_800 else ("h", 3600)
+    totals = accumulate(kept for _, kept in commits)
     growth = [(0.0, 0.0)]
-    for seconds, kept in commits:
-        total += kept
-        growth.append((seconds / size, float(total)))
+    growth += [(seconds / size, float(n)) for (seconds, _), n in zip(commits, totals, strict=True)]
     speed = [(seconds / size, tokens) for seconds, tokens in data.rate(arrivals)]
     marks = [charts.Mark(clock.at(begin) / size, "paused") for begin, _ in clock.pauses]
     label = f"time at work, {unit}"
+    rows = charts.Series("rows kept", growth)
+    rates = charts.Series("tokens per second", speed)
     return {
-        "kept": charts.line_chart(
-            "Rows kept", [charts.Series("rows kept", growth)], label, marks, whole=True
-        ),
-        "speed": charts.line_chart(
-            "Output tokens per second", [charts.Series("tokens per second", speed)], label, marks
-        ),
+        "kept": charts.line_chart("Rows kept", [rows], label, marks, whole=True),
+        "speed": charts.line_chart("Output tokens per second", [rates], label, marks),
         "pauses": [end - begin for begin, end in clock.pauses],
         "seconds": end,
         "tokens": sum(tokens for _, tokens in usage),

@@ -11,7 +11,7 @@ import pytest
 
 from localinstruct import console
 from localinstruct.cli import chat as chat_module
-from localinstruct.cli.chat import Shown, Talk, _converse
+from localinstruct.cli.chat import GrowingAnswer, Talk, _converse
 from localinstruct.errors import DataError, RunInUse, TeacherError
 from localinstruct.evaluation.answers import question_in
 from localinstruct.export.served import Served, require_free
@@ -165,8 +165,8 @@ def test_thoughts_are_not_shown_and_not_remembered(
         tmp_path / "s", lambda *_: (200, streamed("<thi", "nk>hm, ", "2?</think>", "Two", "."))
     ):
         said = talk(tmp_path / "s")
-        assert said.ask("1 + 1?", [Shown().grow]) == {"student": "Two."}
-    assert [turn.content for turn in said.said["student"]] == ["1 + 1?", "Two."]
+        assert said.ask("1 + 1?", [GrowingAnswer().grow]) == {"student": "Two."}
+    assert [turn.content for turn in said.history["student"]] == ["1 + 1?", "Two."]
     assert capsys.readouterr().out.endswith("Two.")
 
 

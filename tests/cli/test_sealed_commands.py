@@ -70,7 +70,8 @@ from localinstruct.offline import seal
 {before}
 sys.argv = ["localinstruct", *{list(words)!r}]
 try: app.main()
-except SystemExit as end: print("STATE", json.dumps({{"sealed": seal.status().sealed, "code": end.code}}))
+except SystemExit as end:
+    print("STATE", json.dumps({{"sealed": seal.status().sealed, "code": end.code}}))
 """
     done = python(code)
     said = done.stdout + done.stderr

@@ -12,7 +12,12 @@ from typer.testing import CliRunner
 from localinstruct.cli.app import app
 from localinstruct.errors import UsageError
 from localinstruct.evaluation.answers import Contender, SavedAnswers, Which
-from localinstruct.evaluation.comparison import Comparison, ask_judge, compared, require_chat_model
+from localinstruct.evaluation.comparison import (
+    Comparison,
+    ask_judge,
+    compare_answers,
+    require_chat_model,
+)
 from localinstruct.evaluation.judged import judge_rows, outcome
 from localinstruct.evaluation.scores import Row
 from localinstruct.formats import write
@@ -172,11 +177,11 @@ def test_another_judge_costs_no_generation_and_the_same_judge_nothing(
     run: Run, tmp_path: Path
 ) -> None:
     one, two = (Comparison("other", judge=spec(name)) for name in ("first", "second"))
-    made = compared(RECIPE, run, tmp_path, one, sides(run), says, longer)
-    again = compared(RECIPE, run, tmp_path, one, sides(run), nobody_answers, nobody)
+    made = compare_answers(RECIPE, run, tmp_path, one, sides(run), says, longer)
+    again = compare_answers(RECIPE, run, tmp_path, one, sides(run), nobody_answers, nobody)
     assert {**again, "seconds": 0} == {**made, "seconds": 0}
     asked: list[int] = []
-    compared(
+    compare_answers(
         RECIPE,
         run,
         tmp_path,
@@ -188,7 +193,7 @@ def test_another_judge_costs_no_generation_and_the_same_judge_nothing(
     assert asked == [12]
     (run.path / "adapter" / "adapter_model.safetensors").write_bytes(b"other weights")
     with pytest.raises(AssertionError, match="generated again"):
-        compared(RECIPE, run, tmp_path, one, sides(run), nobody_answers, nobody)
+        compare_answers(RECIPE, run, tmp_path, one, sides(run), nobody_answers, nobody)
 
 
 def test_comparisons_have_names_and_do_not_touch_each_other(run: Run, tmp_path: Path) -> None:
@@ -199,8 +204,8 @@ def test_comparisons_have_names_and_do_not_touch_each_other(run: Run, tmp_path: 
     )
     (run.path / "evaluation").mkdir()
     (run.path / "evaluation" / "answers.jsonl").write_text("the stage's own")
-    plain = compared(RECIPE, run, tmp_path, Comparison("runs/other"), sides(run), says, None)
-    ruled = compared(
+    plain = compare_answers(RECIPE, run, tmp_path, Comparison("runs/other"), sides(run), says, None)
+    ruled = compare_answers(
         RECIPE, run, tmp_path, Comparison("base", (tasks,), spec("j")), sides(run), says, longer
     )
     assert (plain["name"], plain["tasks"], plain["pairwise"], plain["questions"]) == (

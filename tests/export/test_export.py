@@ -21,7 +21,7 @@ from localinstruct.errors import (
     UsageError,
 )
 from localinstruct.evaluation.answers import trained_contender
-from localinstruct.export import Exported, export_request, export_student, merged
+from localinstruct.export import ExportResult, export_request, export_student, merged
 from localinstruct.export.chat_template import chat_template
 from localinstruct.models.catalog import add_model, load_catalog
 from localinstruct.models.preflight import inspect
@@ -47,7 +47,7 @@ def run_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return train_tiny(workspace(tmp_path_factory.mktemp("lab")))
 
 
-def shipped(run_path: Path, format: str, output: Path) -> Exported:
+def shipped(run_path: Path, format: str, output: Path) -> ExportResult:
     with read_run(run_path) as run:
         recipe, home = recipe_of(run)
     return export_student(

@@ -316,8 +316,8 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
 
 def test_persian_and_emoji_keep_their_joiners() -> None:
     text = "می\u200cخواهم 👩\u200d💻\tx\n"
-    assert stage.shown(text) == text
-    assert stage.shown("\ud800\r\n\rx") == "⟨U+D800⟩\n⟨U+000D⟩x"
+    assert stage.visible(text) == text
+    assert stage.visible("\ud800\r\n\rx") == "⟨U+D800⟩\n⟨U+000D⟩x"
 
 
 def test_a_big_run_stays_small_and_quick(tmp_path: Path) -> None:
@@ -457,7 +457,7 @@ def test_rows_are_counted_by_topic_and_source_where_a_stage_has_counted_them() -
             {"topic": "knots", "kept": 9, "quota": None},
         ]
     }
-    topics, sources = about.counted(
+    topics, sources = about.count_tables(
         {"generate": covered, "dataset": {"by_source": {"own": 8, "theirs": 2}}, "train": None}
     )
     assert topics == {
@@ -473,10 +473,10 @@ def test_rows_are_counted_by_topic_and_source_where_a_stage_has_counted_them() -
         "left": 0,
     }
     many = [{"topic": f"t{n}", "kept": n, "quota": 100} for n in range(50)]
-    [table] = about.counted({"generate": {"coverage": many}})
+    [table] = about.count_tables({"generate": {"coverage": many}})
     assert [row[0] for row in table["rows"]] == [f"t{n}" for n in range(20)]
     assert table["left"] == 30
-    assert about.counted({"generate": {"coverage": [], "topics": {"a": "many"}}}) == []
+    assert about.count_tables({"generate": {"coverage": [], "topics": {"a": "many"}}}) == []
 
 
 def test_topics_are_shown_with_what_was_asked_and_what_is_missing_most_first(

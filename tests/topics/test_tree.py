@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 from typer.testing import CliRunner
 
 from localinstruct.cli.app import app
-from localinstruct.cli.topics import begun, grow
+from localinstruct.cli.topics import grow, initial_text
 from localinstruct.errors import RecipeError, TeacherError, UsageError
 from localinstruct.records import Completion, Prompt
 from localinstruct.topics.coverage import Coverage, leaves
@@ -215,7 +215,7 @@ def test_a_new_file_grows_level_by_level_and_a_second_time_only_where_something_
 ) -> None:
     file = tmp_path / "topics.yaml"
     asked: list[str] = []
-    added, why = grow(file, begun(file, "Gardening"), 3, 2, asker(asked))
+    added, why = grow(file, initial_text(file, "Gardening"), 3, 2, asker(asked))
     assert (added, len(asked), why) == (3 + 9, 1 + 3, {"more than asked for": 4 * 6})
     assert len(names_of(file.read_text())) == 9
     assert (
@@ -228,7 +228,7 @@ def test_a_new_file_grows_level_by_level_and_a_second_time_only_where_something_
         .replace("      - t4 2\n", "", 1)
     )
     file.write_text(edited)
-    assert grow(file, begun(file, ""), 3, 2, asker(asked))[0] == 1
+    assert grow(file, initial_text(file, ""), 3, 2, asker(asked))[0] == 1
     assert "Gardening > t1 0\n" in asked[4]
     assert "Already named: t4 0; t4 1." in asked[4]
     assert file.read_text() == edited.replace("      - t4 1\n", "      - t4 1\n      - t5 0\n", 1)
@@ -259,11 +259,11 @@ def test_a_file_that_somebody_changed_meanwhile_is_left_to_them(tmp_path: Path) 
 
 def test_a_missing_file_needs_about_and_a_file_that_is_there_does_not(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"t\.yaml: no such file") as refused:
-        begun(tmp_path / "t.yaml", "")
+        initial_text(tmp_path / "t.yaml", "")
     assert "--about" in refused.value.hint
     (tmp_path / "t.yaml").write_text("a:\n")
     with pytest.raises(UsageError, match="is there already"):
-        begun(tmp_path / "t.yaml", "tea")
+        initial_text(tmp_path / "t.yaml", "tea")
 
 
 def test_the_command_asks_freely_where_a_server_refuses_schemas(

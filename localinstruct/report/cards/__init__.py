@@ -1,5 +1,4 @@
-"""Model card and dataset card, written from a run, in the form that model hubs read: README.md with
-YAML front matter.
+"""Model card and dataset card of a run: README.md with YAML front matter, as hubs read it.
 
 A card says what the run says: who made it of what, what the licences ask, digests, and numbers with
 their conditions. A number that was not measured is not there. No text of a teacher and no path of
@@ -10,7 +9,6 @@ licence of the seeds, which nobody has told us.
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -22,6 +20,7 @@ from localinstruct.models.catalog import ModelSpec, load_catalog
 from localinstruct.nano import is_nano
 from localinstruct.progress import duration, percent
 from localinstruct.recipe import Recipe
+from localinstruct.records import JsonObject
 from localinstruct.report.facts import finished_results, run_facts
 from localinstruct.report.sections import Results
 from localinstruct.store.durable import sha256, write_text
@@ -31,34 +30,37 @@ from localinstruct.training.student import ARTEFACTS
 
 CARD = "README.md"
 WRITERS = ("teacher", "answerer", "rival")
-"""Roles whose words are in the rows; what their licences ask of a student reaches it through
-them."""
+"""Roles whose words are in the rows, and whose licences therefore reach the student."""
 PERMISSIVE = ("apache-2.0", "mit")
+"""Licences that ask nothing of a student."""
+HUB_LICENCES = {
+    "apache-2.0": "apache-2.0",
+    "mit": "mit",
+    "gemma": "gemma",
+    "unknown": "unknown",
+    "": "unknown",
+}
+"""First word of a licence in models.yaml -> the Hub's identifier."""
 SIZES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 REASONS = 12
 """Reasons for rejects that are listed."""
 
 
 def write_cards(run: Run, recipe: Recipe, workspace: Path) -> None:
-    """README.md beside the student and beside the dataset's files, for what of them is there."""
+    """Write README.md beside the student and beside the dataset's files, where there are any."""
     for kind, (name, file) in ARTEFACTS.items():
-        if (run.path / name / file).is_file():
+        folder = run.path / name
+        if (folder / file).is_file():
             form = "adapter" if kind == "adapter" else "merged"
-            write_text(
-                run.path / name / CARD, model_card(run, recipe, workspace, form, run.path / name)
-            )
-    files = {
-        split: run.path / "dataset" / name for split, name in (("train", TRAIN), ("test", HELD_OUT))
-    }
+            write_text(folder / CARD, model_card(run, recipe, workspace, form, folder))
+    folder = run.path / "dataset"
+    files = {"train": folder / TRAIN, "test": folder / HELD_OUT}
     if all(path.is_file() for path in files.values()):
-        write_text(
-            run.path / "dataset" / CARD, dataset_card(run, recipe, workspace, "jsonl", files)
-        )
+        write_text(folder / CARD, dataset_card(run, recipe, workspace, "jsonl", files))
 
 
 def model_card(run: Run, recipe: Recipe, workspace: Path, form: str, folder: Path) -> str:
-    """README.md for the student as it lies in `folder`, written as `form` (adapter, merged, ollama,
-    gguf)."""
+    """The card of the student in `folder`, where it is written as `form` (a --format)."""
     results = finished_results(run)
     models = models_of(recipe, results, workspace)
     common = _common(run, recipe, results, models)
@@ -70,154 +72,117 @@ def model_card(run: Run, recipe: Recipe, workspace: Path, form: str, folder: Pat
         "pipeline_tag": "text-generation",
         "tags": ["localinstruct", *_method_tags(recipe), "trl", *_training_tags(recipe)],
     }
-    return _fill(
-        "model_card.md.j2",
-        head,
-        common
-        | {
-            "form": form,
-            "train": recipe.train,
-            "trained": results["train"] or {},
-            "how": _how(recipe),
-            "weights": _weights(folder),
-            "template": "a template file of the run's own"
-            if "/" in recipe.train.template
-            else recipe.train.template,
-            "judge_rows": [_judge_row(one) for one in common["scores"]["judged"]],
-        },
-    )
+    has_own_template = "/" in recipe.train.template
+    values = {
+        "form": form,
+        "train": recipe.train,
+        "trained": results["train"] or {},
+        "how": _how(recipe),
+        "weights": _weights(folder),
+        "template": "a template file of the run's own"
+        if has_own_template
+        else recipe.train.template,
+        "judge_rows": [_judge_row(judged) for judged in common["scores"]["judged"]],
+    }
+    return _fill("model_card.md.j2", head, common | values)
 
 
 def dataset_card(
     run: Run, recipe: Recipe, workspace: Path, format: str, files: Mapping[str, Path]
 ) -> str:
-    """The card of rows written as `format`, split -> file ("train" ->
-    runs/NAME/dataset/train.jsonl)."""
+    """The card of rows written as `format`; `files` has the file of each split (train, test)."""
     results = finished_results(run)
-    models = {
-        role: one
-        for role, one in models_of(recipe, results, workspace).items()
-        if role != "student"
-    }
+    models = models_of(recipe, results, workspace)
+    del models["student"]
     common = _common(run, recipe, results, models)
-    written = common["dataset"] if "test" in files else {}
-    rows = written["train"] + written["held_out"] if written else run.count_kept()
+    dataset = common["dataset"] if "test" in files else {}
+    rows = dataset["train"] + dataset["held_out"] if dataset else run.count_kept()
+    splits = [{"split": split, "path": path.name} for split, path in files.items()]
     head = {
         "license": "unknown",
         "task_categories": ["text-generation"],
         "size_categories": [next((name for most, name in SIZES if rows < most), "1M<n<10M")],
         "pretty_name": run.path.name,
         "tags": ["localinstruct", "synthetic", *_method_tags(recipe)],
-        "configs": [
-            {
-                "config_name": "default",
-                "data_files": [
-                    {"split": split, "path": path.name} for split, path in files.items()
-                ],
-            }
-        ],
+        "configs": [{"config_name": "default", "data_files": splits}],
     }
-    digests = {path.name: sha256(path) for path in files.values()}
-    return _fill(
-        "dataset_card.md.j2",
-        head,
-        common
-        | {
-            "format": format,
-            "files": files,
-            "rows": rows,
-            "mixed": bool(written and common["sources"]),
-            "digests": digests,
-            "rejects": run.reject_counts()[:REASONS],
-            "novelty": recipe.novelty,
-            "coverage": (results["generate"] or {}).get("coverage") or [],
-        },
-    )
+    values = {
+        "format": format,
+        "files": files,
+        "rows": rows,
+        "mixed": bool(dataset and common["sources"]),
+        "digests": {path.name: sha256(path) for path in files.values()},
+        "rejects": run.reject_counts()[:REASONS],
+        "novelty": recipe.novelty,
+        "coverage": (results["generate"] or {}).get("coverage") or [],
+    }
+    return _fill("dataset_card.md.j2", head, common | values)
 
 
 def models_of(recipe: Recipe, results: Results, workspace: Path) -> dict[str, dict[str, str]]:
-    """Role -> name, digest, licence, obligations and the publisher's name: as the run noted them,
-    else from models.yaml."""
-    noted = (results["generate"] or {}).get("models") or {}
+    """Role -> name, digest, licence, obligations and source (the publisher's name) of its model.
+
+    As the run's result has them, else from models.yaml. A role that the teacher fills is left out.
+    """
+    stored = (results["generate"] or {}).get("models") or {}
+    teacher = recipe.models.asked["teacher"]
     names = {
-        **recipe.models.asked,
-        "student": recipe.models.student,
-        "encoder": recipe.models.encoder,
+        role: name
+        for role, name in recipe.models.asked.items()
+        if role == "teacher" or name != teacher
     }
-    names = {
-        r: n
-        for r, n in names.items()
-        if r in ("teacher", "student", "encoder") or n != names["teacher"]
-    }
+    names |= {"student": recipe.models.student, "encoder": recipe.models.encoder}
     try:
         catalog: Mapping[str, ModelSpec] = load_catalog(workspace).models
     except LocalInstructError:
         catalog = {}
     return {
-        role: _model(name, noted.get(role) or {}, catalog.get(name)) for role, name in names.items()
+        role: _model(name, stored.get(role) or {}, catalog.get(name))
+        for role, name in names.items()
     }
 
 
-def _model(name: str, noted: Mapping[str, str], spec: ModelSpec | None) -> dict[str, str]:
-    """What is known of a model; what the run noted of another one in this role does not count."""
-    known = noted if noted.get("name") == name else {}
-    said = {key: known.get(key) or getattr(spec, key, "") for key in ("licence", "obligations")}
+def _model(name: str, stored: Mapping[str, str], spec: ModelSpec | None) -> dict[str, str]:
+    """Facts about a model; those that the run stored of another model in this role do not count."""
+    facts = stored if stored.get("name") == name else {}
     return {
         "name": name,
-        "digest": known.get("digest") or "",
-        **said,
+        "digest": facts.get("digest") or "",
+        "licence": facts.get("licence") or (spec.licence if spec else ""),
+        "obligations": facts.get("obligations") or (spec.obligations if spec else ""),
         "source": spec.source if spec else "",
     }
 
 
 def hub_licence(licence: str) -> str:
-    """The Hub's identifier of a licence by the name it has in models.yaml; "other" for one the Hub
-    has none for."""
+    """The Hub's identifier of a licence in models.yaml; "other" where the Hub has none."""
     if llama := re.match(r"Llama (\d\.\d)\b", licence):
         return f"llama{llama[1]}"
-    word = licence.split(" ")[0].lower()
-    known = {
-        "apache-2.0": "apache-2.0",
-        "mit": "mit",
-        "gemma": "gemma",
-        "unknown": "unknown",
-        "": "unknown",
-    }
-    return known.get(word, "other")
+    return HUB_LICENCES.get(licence.split(" ")[0].lower(), "other")
 
 
 def _student_licence(models: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
-    """The base's licence; "other", with all names, where a writer of the rows has one that asks
-    more of a student.
+    """The student's licence as the Hub's front matter names it.
 
-    "unknown" as soon as one of them is.
+    The base's; "other", with all names, where a writer of the rows has a licence that asks more of
+    a student; "unknown" as soon as one of them is.
     """
-    base = hub_licence(models["student"]["licence"])
-    writers = [
-        hub_licence(one["licence"]) for role, one in models.items() if role.startswith(WRITERS)
-    ]
-    more = [one for one in dict.fromkeys(writers) if one not in (*PERMISSIVE, base)]
+    own = models["student"]["licence"]
+    writers = [model["licence"] for role, model in models.items() if role.startswith(WRITERS)]
+    base = hub_licence(own)
+    others = dict.fromkeys(map(hub_licence, writers))
+    more = [licence for licence in others if licence not in (*PERMISSIVE, base)]
     if "unknown" in more:
         return {"license": "unknown"}
     if base != "other" and not more:
         return {"license": base}
-    named = [
-        models["student"]["licence"],
-        *(m["licence"] for r, m in models.items() if r.startswith(WRITERS)),
-    ]
-    words = "-and-".join(dict.fromkeys(named))
-    return {
-        "license": "other",
-        "license_name": re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-"),
-    }
+    words = "-and-".join(dict.fromkeys([own, *writers])).lower()
+    return {"license": "other", "license_name": re.sub(r"[^a-z0-9.]+", "-", words).strip("-")}
 
 
 def _method_tags(recipe: Recipe) -> list[str]:
-    return (
-        ["self-instruct"]
-        if recipe.method.name == "self_instruct"
-        else ["self-instruct", recipe.method.name]
-    )
+    method = recipe.method.name
+    return ["self-instruct"] if method == "self_instruct" else ["self-instruct", method]
 
 
 def _training_tags(recipe: Recipe) -> list[str]:
@@ -229,28 +194,22 @@ def _how(recipe: Recipe) -> str:
     train, lora = recipe.train, recipe.train.lora
     kinds = {"lora": "LoRA", "qlora": "QLoRA on a base in 4 bits", "full": "all weights"}
     variant = " with DoRA" if lora.use_dora else " with rsLoRA" if lora.use_rslora else ""
-    size = (
-        ""
-        if train.mode == "full"
-        else f"{variant} (r {lora.r}, alpha {lora.alpha}, dropout {lora.dropout:g})"
-    )
-    objective = (
-        "on answers (SFT)"
-        if train.objective == "sft"
-        else f"on preference pairs (DPO, beta {train.beta:g})"
-    )
-    return f"{kinds[train.mode]}{size}, {objective}"
+    size = f"{variant} (r {lora.r}, alpha {lora.alpha}, dropout {lora.dropout:g})"
+    objective = "on answers (SFT)"
+    if train.objective != "sft":
+        objective = f"on preference pairs (DPO, beta {train.beta:g})"
+    return f"{kinds[train.mode]}{'' if train.mode == 'full' else size}, {objective}"
 
 
-def _judge_row(one: Mapping[str, Any]) -> str:
+def _judge_row(judged: JsonObject) -> str:
     against = (
-        f"against {Path(str(one['against'])).name}, {one['pairs']:,} pairs read by "
-        f"{one['judge']} in both orders"
+        f"against {Path(str(judged['against'])).name}, {judged['pairs']:,} pairs read by "
+        f"{judged['judge']} in both orders"
     )
-    if one["rate"] is None:
+    if judged["rate"] is None:
         return f"the judge cannot tell them apart ({against})"
-    low, high = one["interval"]
-    return f"wins {one['rate']:.0%} (95 % interval {low:.0%} to {high:.0%}; {against})"
+    low, high = judged["interval"]
+    return f"wins {judged['rate']:.0%} (95 % interval {low:.0%} to {high:.0%}; {against})"
 
 
 def _weights(folder: Path) -> dict[str, str]:
@@ -264,26 +223,24 @@ def _weights(folder: Path) -> dict[str, str]:
 
 def _common(
     run: Run, recipe: Recipe, results: Results, models: Mapping[str, Mapping[str, str]]
-) -> dict[str, Any]:
-    """What both cards say."""
+) -> JsonObject:
+    """The values that both cards take."""
     facts = run_facts(run, recipe)
     generated, dataset = results["generate"] or {}, results["dataset"] or {}
+    is_judged = "judge" in asked_in_chats(recipe.method, recipe.then)
+    sources = dataset.get("sources") or []
     return {
         "name": run.path.name,
         "nano": any(map(is_nano, (recipe.models.teacher, recipe.models.student))),
         "models": models,
-        "obligations": [(role, one) for role, one in models.items() if role != "encoder"],
+        "obligations": [(role, model) for role, model in models.items() if role != "encoder"],
         "method": recipe.method.name,
         "then": [name for name, options in recipe.then if options],
         "seeds": Path(recipe.seeds).name,
         "seeds_digest": run.get("seeds") or "",
         "documents": generated.get("documents"),
-        "judge": recipe.models.asked["judge"]
-        if "judge" in asked_in_chats(recipe.method, recipe.then)
-        else "",
-        "sources": [
-            one | {"source": Path(one["source"]).name} for one in dataset.get("sources") or []
-        ],
+        "judge": recipe.models.asked["judge"] if is_judged else "",
+        "sources": [source | {"source": Path(source["source"]).name} for source in sources],
         "recipe_digest": recipe.digest,
         "seed": recipe.seed,
         "version": run.get("version") or __version__,
@@ -293,7 +250,7 @@ def _common(
     }
 
 
-def _fill(name: str, head: Mapping[str, Any], values: Mapping[str, Any]) -> str:
+def _fill(name: str, head: JsonObject, values: JsonObject) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
@@ -304,22 +261,18 @@ def _fill(name: str, head: Mapping[str, Any], values: Mapping[str, Any]) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters |= {
-        "percent": percent,
-        "duration": duration,
-        "cell": _cell,
-        "points": _points,
-    }
-    front = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True, width=110)
+    filters = {"percent": percent, "duration": duration, "cell": _cell, "points": _points}
+    environment.filters |= filters
+    front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=110)
     return environment.get_template(name).render(front=front, **values)
 
 
-def _cell(value: Any) -> str:
-    """A value inside a Markdown table."""
+def _cell(value: object) -> str:
+    """A value inside a Markdown table: on one line, bars escaped."""
     return " ".join(str(value).split()).replace("|", "\\|")
 
 
-def _points(tasks: Mapping[str, Any]) -> str:
+def _points(tasks: JsonObject) -> str:
     """'+38.9 points (95 % interval +31.2 to +45.9)'."""
     gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
     return f"{gain} points (95 % interval {low} to {high})"
