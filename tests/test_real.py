@@ -179,17 +179,17 @@ def test_the_readmes_commands_do_what_they_say(folder: Path) -> None:
         assert shown.stdout.strip(), words
 
 
-def test_bring_your_own_model(folder: Path) -> None:
+@pytest.mark.exhaustive
+def test_bring_your_own_model(tmp_path: Path) -> None:
     """The five lines of the README, with the nano models' directories in place of real ones."""
     block = re.search(r"## Bring your own model.*?```sh\n(.*?)```", README, re.DOTALL)
     assert block
     lines = [line.split(" #")[0].strip() for line in block[1].splitlines()]
     assert len(lines) == 5
     weights = ROOT / "localinstruct/nano/weights"
-    lab = folder / "lab"
-    shutil.rmtree(lab, ignore_errors=True)
+    lab = tmp_path / "lab"
     words = [shlex.split(line.split("&&")[0])[1:] for line in lines]
-    assert localinstruct(folder, *words[0]).returncode == 0
+    assert localinstruct(tmp_path, *words[0]).returncode == 0
     for line, model in ((words[1], "teacher"), (words[2], "student")):
         here = [str(weights / model) if word.startswith("/data") else word for word in line]
         assert localinstruct(lab, *here).returncode == 0
@@ -245,6 +245,7 @@ def wait_until_gone(folder: Path, seconds: float) -> list[int]:
     return servers_of(folder)
 
 
+@pytest.mark.exhaustive
 def test_kills_against_the_real_vllm(tmp_path: Path) -> None:
     """SIGKILL five times, from the start of vLLM to the middle of generating: nothing lost, doubled
     or left behind."""
@@ -276,6 +277,7 @@ def test_kills_against_the_real_vllm(tmp_path: Path) -> None:
     assert wait_until_gone(tmp_path, 10) == []
 
 
+@pytest.mark.exhaustive
 def test_ctrl_c_ends_within_five_seconds_and_says_how_to_go_on(tmp_path: Path) -> None:
     """Ctrl-C while `run` generates; meanwhile a second process on the same run is refused."""
     with start(tmp_path, "run", "nano", "--set", "generate.target=5000") as process:

@@ -45,15 +45,17 @@ def packed(made_once: Path, tmp_path: Path) -> Path:
     return shutil.copytree(made_once / "bundle", tmp_path / "bundle")
 
 
-def test_a_thousand_flipped_bits(packed: Path, made_once: Path) -> None:
+@pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.mark.exhaustive)])
+def test_flipped_bits(packed: Path, made_once: Path, count: int) -> None:
     before = tree(packed)
-    assert flips(packed, 1000, seed=5, key=made_once / "key.pub") == []
+    assert flips(packed, count, seed=5, key=made_once / "key.pub") == []
     assert tree(packed) == before
     assert verify(packed, Silent(), key=made_once / "key.pub", full=True).exit_code == 0
 
 
-def test_two_hundred_harmed_parts(packed: Path) -> None:
-    assert part_faults(packed, 210, seed=6) == []
+@pytest.mark.parametrize("count", [42, pytest.param(210, marks=pytest.mark.exhaustive)])
+def test_harmed_parts(packed: Path, count: int) -> None:
+    assert part_faults(packed, count, seed=6) == []
     assert len(FAULTS) == 6
 
 

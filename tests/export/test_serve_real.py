@@ -125,6 +125,7 @@ def test_serve_answers_on_its_socket_and_ends_clean(tmp_path: Path) -> None:
     assert not Path(url.removeprefix("unix://")).parent.exists()
 
 
+@pytest.mark.exhaustive
 def test_serve_on_a_port_of_loopback(tmp_path: Path) -> None:
     train_nano(tmp_path)
     with socket.socket() as free:
@@ -147,6 +148,7 @@ def test_serve_on_a_port_of_loopback(tmp_path: Path) -> None:
         assert process.wait(timeout=30) == 0
 
 
+@pytest.mark.exhaustive
 def test_chat_through_a_pipe_keeps_its_turns_and_compares(tmp_path: Path) -> None:
     train_nano(tmp_path, template="chat")
     lines = [

@@ -71,7 +71,7 @@ def nano(_: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("student", [tiny, nano])
+@pytest.mark.parametrize("student", [tiny, pytest.param(nano, marks=pytest.mark.exhaustive)])
 def test_a_killed_training_ends_with_the_same_curve(
     tmp_path: Path, student: Callable[[Path], Path]
 ) -> None:

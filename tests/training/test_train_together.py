@@ -20,7 +20,7 @@ from localinstruct.training import checkpoints, metrics
 from tests.support.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
 from tests.training.test_train import assert_same_training
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.exhaustive]
 STEPS = 50
 ENTRY = "tiny:\n  path: {}\n  roles: [student]\n  context: 256\n  licence: Apache-2.0\n"
 
