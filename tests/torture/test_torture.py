@@ -40,7 +40,7 @@ def marked(row: Row) -> ParameterSet:
     return pytest.param(row, marks=marks, id=row.name)
 
 
-@pytest.mark.parametrize("row", map(marked, ROWS))
+@pytest.mark.parametrize("row", [*map(marked, ROWS)])
 def test_row_holds(row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(several, "SECONDS_TO_END", BUSY_SECONDS)
     if row.name in NEEDS_STRACE and not shutil.which("strace"):
