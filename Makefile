@@ -6,7 +6,7 @@ BIN    := $(VENV)/bin
 EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
 # Two workers; each may have a vLLM of 2 to 4 GiB. Tests of one group stay on one worker, long ones come first.
 JOBS   ?= 2
-PYTEST  = $(BIN)/python -m pytest -q -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
 
 .PHONY: help setup demo check test test-all test-gpu torture sealed-demo bench golden docs
 help:
