@@ -4,9 +4,9 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # vLLM for the GPU that is there, or its CPU build. Override: make setup EXTRA=cpu
 EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
-# Two workers; each may have a vLLM of 2 to 4 GiB. Tests of one group stay on one worker, long ones come first.
+# Two workers; each may have a vLLM of 2 to 4 GiB. tests/support/order.py says which tests stay together.
 JOBS   ?= 2
-PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder
+PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
 .PHONY: help setup demo check test test-all test-gpu torture sealed-demo bench golden docs
 help:
