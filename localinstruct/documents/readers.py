@@ -147,8 +147,7 @@ def _table(table: Any) -> str:
 
 
 def _require_harmless(archive: zipfile.ZipFile) -> None:
-    """Unreadable for an archive that unpacks to too much (a bomb), is encrypted, or declares
-    entities."""
+    """Unreadable for an archive that unpacks to too much, is encrypted, or declares entities."""
     parts = archive.infolist()
     unpacked = sum(
         part.file_size for part in parts

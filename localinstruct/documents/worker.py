@@ -1,5 +1,5 @@
-"""The reader of documents as a process of its own: a bomb, a crash or an endless loop in one costs
-that one only.
+"""The reader of documents as a process of its own: one that takes too much, crashes or never ends
+costs that one only.
 
 It reads orders as lines of JSON and answers each with a line. The kernel ends it when a file takes
 too long (an alarm) or too much memory, also where the parent is gone; for the next file a new one
@@ -20,7 +20,7 @@ from typing import Any
 from localinstruct.documents.readers import Unreadable, text_of
 from localinstruct.offline.switches import child_environment
 
-MEMORY_GIB = 2
+MEMORY_MIB = 2048
 SECONDS = 120
 """What one file may take."""
 
@@ -29,7 +29,8 @@ SECONDS = 120
 class Worker:
     """The process while there is one; a context manager, so that none is left."""
 
-    seconds: int = SECONDS
+    seconds: float = SECONDS
+    memory_mib: int = MEMORY_MIB
     _process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "Worker":
@@ -40,7 +41,7 @@ class Worker:
 
     def read(self, path: Path) -> dict[str, str]:
         """{"text": …} of a document, or {"problem": why there is none}."""
-        process = self._process = self._process or _started()
+        process = self._process = self._process or _started(self.memory_mib)
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -67,8 +68,8 @@ class Worker:
         return process.returncode
 
 
-def _started() -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", f"from {__name__} import main; main()"]
+def _started(memory_mib: int) -> "subprocess.Popen[str]":
+    command = [sys.executable, "-c", f"from {__name__} import main; main({memory_mib})"]
     return subprocess.Popen(
         command,
         stdin=subprocess.PIPE,
@@ -89,7 +90,8 @@ def read(path: Path) -> dict[str, str]:
     except Unreadable as reason:
         return {"problem": str(reason)}
     except MemoryError:
-        return {"problem": f"needs more than {MEMORY_GIB} GiB of memory to be read"}
+        limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+        return {"problem": f"needs more than {limit / 2**30:.2g} GiB of memory to be read"}
     except OSError as error:
         return {"problem": f"cannot be opened: {error.strerror or error}"}
     except Exception as error:
@@ -98,16 +100,16 @@ def read(path: Path) -> dict[str, str]:
         }
 
 
-def main() -> None:
+def main(memory_mib: int) -> None:
     """Answer orders until there are no more; what libraries print goes nowhere."""
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
-    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_GIB * 2**30, MEMORY_GIB * 2**30))
+    resource.setrlimit(resource.RLIMIT_AS, (memory_mib * 2**20, memory_mib * 2**20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
         order: dict[str, Any] = json.loads(line)
-        signal.alarm(order["seconds"])
+        signal.setitimer(signal.ITIMER_REAL, order["seconds"])
         answer = json.dumps(read(Path(order["path"])))
-        signal.alarm(0)
+        signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(answer + "\n")
         answers.flush()

@@ -1,10 +1,10 @@
 """Does a chat template end? One with loops or calls is rendered once, in a child with little time
 and memory.
 
-A template is a program, and a hostile one keeps the server busy for ever with the first request
+A template is a program, and one that does not end keeps the server busy with the first request
 (CVE-2026-115911 was a way to do that), or fills its memory. The trial renders two turns in Jinja's
 sandbox, as a server does. A template that raises is not refused: many refuse conversations of a
-form they do not know. Not covered: a bomb that waits for certain words in a conversation.
+form they do not know. Not covered: one that ends in the trial and not in some conversation.
 """
 
 import re
@@ -13,16 +13,19 @@ import sys
 from functools import lru_cache
 from typing import Any
 
-SECONDS, MEMORY_BYTES, OUTPUT_BYTES = 2, 2**30, 2**20
+SECONDS, MEMORY_BYTES, OUTPUT_BYTES = 2.0, 2**30, 2**20
 """CPU time, address space and rendered text of the trial; an honest template takes milliseconds and
 a few hundred bytes."""
+PATIENCE = 20
+"""Seconds by the clock, on a machine that has other work."""
 WORDS_OF_TRANSFORMERS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")
 """A tag that transformers adds to Jinja; it only marks a stretch of text."""
 SPENT, TOO_LONG = 61, 62
 CHILD = f"""
-import resource, sys
-resource.setrlimit(resource.RLIMIT_AS, ({MEMORY_BYTES}, {MEMORY_BYTES}))
-resource.setrlimit(resource.RLIMIT_CPU, ({SECONDS}, {SECONDS}))
+import resource, signal, sys
+seconds, memory, output = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 try:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -32,9 +35,10 @@ try:
     turns = [dict(role="user", content="Hello"), dict(role="assistant", content="Hello."), dict(role="user", content="Why?")]
     given = dict(messages=turns, add_generation_prompt=True, tools=None, documents=None, bos_token="<s>", eos_token="</s>")
     length = 0
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     for piece in environment.from_string(sys.stdin.read()).generate(**given):
         length += len(piece)
-        if length > {OUTPUT_BYTES}: sys.exit({TOO_LONG})
+        if length > output: sys.exit({TOO_LONG})
 except (MemoryError, OverflowError):
     sys.exit({SPENT})
 except Exception:
@@ -46,7 +50,7 @@ def bomb_problem(template: str) -> str:
     """Why a server should not get this template, "" when it renders, or fails, within the
     limits."""
     text = WORDS_OF_TRANSFORMERS.sub("", template)
-    return _trial(text) if _can_grow(text) else ""
+    return _trial(text, SECONDS, MEMORY_BYTES, OUTPUT_BYTES) if _can_grow(text) else ""
 
 
 def templates_in(value: Any) -> list[str]:
@@ -81,22 +85,22 @@ def _can_grow(text: str) -> bool:
 
 
 @lru_cache(maxsize=64)
-def _trial(text: str) -> str:
-    command = [sys.executable, "-I", "-c", CHILD]
+def _trial(text: str, seconds: float, memory: int, output: int) -> str:
+    command = [sys.executable, "-I", "-c", CHILD, str(seconds), str(memory), str(output)]
     try:
         done = subprocess.run(
             command,
             input=text.encode("utf-8", "replace"),
             capture_output=True,
-            timeout=10 * SECONDS,
+            timeout=PATIENCE,
         )
     except subprocess.TimeoutExpired:
-        return f"a chat template that does not end (stopped after {10 * SECONDS} s)"
+        return f"a chat template that does not end (stopped after {PATIENCE} s)"
     if done.returncode == TOO_LONG:
-        return f"a chat template that writes more than {OUTPUT_BYTES:,} bytes for three short turns"
+        return f"a chat template that writes more than {output:,} bytes for three short turns"
     if done.returncode == SPENT or done.returncode < 0:
         return (
-            f"a chat template that does not end within {SECONDS} s and "
-            f"{MEMORY_BYTES // 2**20:,} MiB for three short turns"
+            f"a chat template that does not end within {seconds:g} s and "
+            f"{memory // 2**20:,} MiB for three short turns"
         )
     return ""

@@ -3,9 +3,9 @@ is gone for good.
 
 Whoever serves (vLLM, llama.cpp, `transformers serve`, Ollama, SGLang) is asked in the same two
 ways: /v1/completions for a base model, /v1/chat/completions for a chat model. base_url and
-transport are always given, so neither OPENAI_* variables nor proxies are looked at. No per-request
-seed is sent: vLLM on a CPU dies of it, and repeatability comes from the completion log. JSON of a
-form is `structured.py`, thoughts of reasoning models are `thinking.py`.
+transport are always given, so neither OPENAI_* variables nor proxies are looked at. No
+sampling seed is sent: repeatability comes from the completion log. JSON of a form is
+`structured.py`, thoughts of reasoning models are `thinking.py`.
 """
 
 import asyncio

@@ -42,7 +42,7 @@ def seen(tmp_path: Path) -> Iterator[Seen]:
 def talk(socket: Path, template: str = "chat", who: str = "student") -> Talk:
     def connect(name: str, sampling: Sampling) -> Client:
         return Client(
-            f"unix://{socket}", name, chat=template == "chat", sampling=sampling, timeout=5
+            f"unix://{socket}", name, chat=template == "chat", sampling=sampling, timeout=60
         )
 
     sides: Any = {side: Served(f"nano-{side}", None, connect) for side in ("base", "student")}  # type: ignore[arg-type]
@@ -201,7 +201,7 @@ def test_a_chat_model_trained_on_alpacas_template_is_asked_in_that(
     import asyncio
 
     async def ask(prompt: Prompt) -> None:
-        client = Client(f"unix://{tmp_path / 's'}", "m", chat=True, sampling=SAMPLING, timeout=5)
+        client = Client(f"unix://{tmp_path / 's'}", "m", chat=True, sampling=SAMPLING, timeout=60)
         _ = [piece async for piece in client.stream(prompt)]
         await client.close()
 

@@ -38,16 +38,22 @@ def test_version_imports_nothing_heavy() -> None:
     assert shown.splitlines() == [f"localinstruct {__version__}", "LOADED []"]
 
 
+def cpu_seconds(*words: str) -> float:
+    """User and system time of one Python."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, *words], capture_output=True, check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def test_help_takes_little_cpu_time() -> None:
-    spent = []
-    for _ in range(3):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, "-m", "localinstruct", "--help"], capture_output=True, check=True
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        spent.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert min(spent) < 0.4, spent
+    """Measured against what it is built of, in turn, because a busy machine computes slower."""
+    parts = "import pydantic, rich.console, typer, yaml"
+    turns = [
+        (cpu_seconds("-m", "localinstruct", "--help"), cpu_seconds("-c", parts)) for _ in "123"
+    ]
+    ours, theirs = (min(column) for column in zip(*turns, strict=True))
+    assert ours < 4 * theirs, turns
 
 
 INTERRUPTED = """

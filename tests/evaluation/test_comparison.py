@@ -53,7 +53,7 @@ def test_the_judge_sees_task_and_both_answers_and_a_form() -> None:
         "I prefer A",
         '"A"',
         "null",
-        "[" * 100_000,
+        "[" * 3_000,
     ],
 )
 def test_what_is_not_in_form_is_no_verdict(reply: str) -> None:

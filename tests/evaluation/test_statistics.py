@@ -1,5 +1,5 @@
-"""Intervals against judges whose faults are known. Run: pytest
-tests/evaluation/test_statistics.py"""
+"""Intervals against judges whose faults are known: 100 runs of each in `make test`, 400 in
+`make test-all`."""
 
 from collections import Counter
 from math import comb, exp, log
@@ -63,11 +63,11 @@ def coverage_bound(runs: int, chance: float) -> int:
     raise AssertionError
 
 
-def simulated(case: Case) -> list[tuple[WinRate, float]]:
-    """RUNS runs of the named seed, MORE of one that no other case shares: what was found, and what
-    a single order said."""
+def simulated(case: Case, more: int) -> list[tuple[WinRate, float]]:
+    """RUNS runs of the named seed, `more` of one that no other case shares: what was found, and
+    what a single order said."""
     rng, other = Random(NAMED_SEED), Random(str(case))
-    found = [judged(rng, *case) for _ in range(RUNS)] + [judged(other, *case) for _ in range(MORE)]
+    found = [judged(rng, *case) for _ in range(RUNS)] + [judged(other, *case) for _ in range(more)]
     return [(win_rate(tally), one) for tally, one in found]
 
 
@@ -76,9 +76,9 @@ def truth(case: Case) -> float:
     return ties / 2 + (1 - ties) * rate
 
 
-@pytest.fixture(scope="module")
-def found() -> dict[Case, list[tuple[WinRate, float]]]:
-    return {case: simulated(case) for case in CASES}
+@pytest.fixture(scope="module", params=[0, pytest.param(MORE, marks=pytest.mark.exhaustive)])
+def found(request: pytest.FixtureRequest) -> dict[Case, list[tuple[WinRate, float]]]:
+    return {case: simulated(case, request.param) for case in CASES}
 
 
 def covered(case: Case, runs: list[tuple[WinRate, float]]) -> int:
@@ -89,7 +89,7 @@ def covered(case: Case, runs: list[tuple[WinRate, float]]) -> int:
 def test_a_biased_noisy_judge_recovers_the_true_win_rate_in_95_of_100_runs(
     found: Any, case: Case
 ) -> None:
-    """95 of the named seed's 100 runs; of all 400, no fewer than chance explains if the interval is
+    """95 of the named seed's 100 runs; of all, no fewer than chance explains if the interval is
     one of 95 %."""
     rate, _, bias, _ = case
     runs, true = found[case], truth(case)
@@ -112,6 +112,8 @@ def test_a_biased_noisy_judge_recovers_the_true_win_rate_in_95_of_100_runs(
         assert sum(abs(one - true) <= half for _, one in runs) < 0.85 * len(runs)
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("found", [MORE], indirect=True)
 def test_over_all_judges_the_intervals_cover_in_more_than_95_of_100(found: Any) -> None:
     """So often that an interval of 95 % would do it once in a thousand times: 95 of 100 is no luck
     of the seed."""

@@ -1,9 +1,9 @@
 """Each of the doctor's checks, well and unwell, on made-up machines."""
 # ruff: noqa: E501 (tables: one case per line)
 
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,19 +150,21 @@ def test_a_broken_models_yaml_is_a_fact(tmp_path: Path) -> None:
     assert "models.yaml" in fact.value
 
 
-def test_all_facts_within_two_seconds_and_without_torch(tmp_path: Path) -> None:
+def test_all_facts_for_little_cpu_time_and_without_torch(tmp_path: Path) -> None:
     code = (
         "import sys; from pathlib import Path; from localinstruct.fit.doctor import doctor_facts;"
         f"facts = doctor_facts(Path({str(ROOT)!r}), Path({str(tmp_path)!r}));"
         "print(len(facts) > 12, sorted({'torch', 'vllm', 'transformers', 'pyarrow'} & set(sys.modules)))"
     )
     doctor_facts(ROOT, tmp_path)  # the first look hashes the encoder and remembers its digest
-    started = time.monotonic()
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
     result = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=60
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, timeout=300
     )
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     assert result.stdout == "True []\n", result.stderr
-    assert time.monotonic() - started < 6  # 0.3 s alone; the test machine may be busy
+    spent = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    assert spent < 3  # 0.3 s alone; on a busy machine all work takes more
 
 
 def test_every_unwell_fact_says_what_to_do(tmp_path: Path) -> None:

@@ -98,6 +98,7 @@ def test_calibrate_runs_the_real_stages(tmp_path: Path, monkeypatch: pytest.Monk
     assert not (tmp_path / "here" / "runs").exists()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_two_trainings_take_the_memory_that_was_calculated() -> None:
     cases = (memory.Case("30M", 4, 128, {"mode": "full"}), memory.Case("30M", 4, 128))

@@ -3,12 +3,21 @@ runs the whole program on it."""
 
 from pathlib import Path
 
-from tests.torture.inputs import CORPUS, HUGE, cases, read
+import pytest
 
-KEPT = [case for case in cases() if case not in HUGE]
+from localinstruct.config import load_yaml
+from localinstruct.errors import RecipeError
+from localinstruct.formats import read as read_module
+from localinstruct.recipe import load_recipe
+from tests.torture.inputs import CORPUS, LINE_BYTES, MADE, cases, read
+
+KEPT = [case for case in cases() if case not in MADE]
 
 
-def test_every_file_is_read_or_refused_as_its_index_says(tmp_path: Path) -> None:
+def test_every_file_is_read_or_refused_as_its_index_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_module, "MAX_LINE_BYTES", LINE_BYTES)
     wrong = []
     for case in cases():
         path = tmp_path / case.called
@@ -35,3 +44,13 @@ def test_a_line_that_is_not_named_is_noticed(tmp_path: Path) -> None:
     path = tmp_path / case.called
     path.write_bytes(b"\n" + case.data)
     assert "line 3 is not in" in read(case, path)[0]
+
+
+def test_a_value_of_many_parts_is_shown_in_short(tmp_path: Path) -> None:
+    lists = ["a: &a [x, x, x, x, x, x, x, x]", "b: &b [*a, *a, *a, *a, *a, *a, *a, *a]"]
+    (tmp_path / "recipe.yaml").write_text("\n".join([*lists, "name: [*b, *b, *b, *b, *b, *b, *b]"]))
+    assert len(str(load_yaml(tmp_path / "recipe.yaml")["name"])) > 2000
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(tmp_path / "recipe.yaml")
+    assert "found [[['x', 'x'" in caught.value.message
+    assert caught.value.message.count("'x'") <= 6**3

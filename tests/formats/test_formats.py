@@ -13,8 +13,9 @@ import pyarrow.parquet
 import pytest
 
 from localinstruct.errors import DataError
+from localinstruct.formats import read as read_module
 from localinstruct.formats import read_instances, write
-from localinstruct.formats.read import MAX_LINE_BYTES, SHOWN_PROBLEMS
+from localinstruct.formats.read import SHOWN_PROBLEMS
 from localinstruct.records import Instance, Lineage, Message
 
 ROW = '{"instruction": "Add.", "input": "2 3", "output": "5"}'
@@ -105,10 +106,10 @@ BAD: dict[str, tuple[str | bytes, list[tuple[int, str]]]] = {
     "not a number": ('{"instruction": "x", "output": "y", "score": NaN}', [(1, "found NaN")]),
     "infinity": (f"[{ROW},\n{{\"instruction\": -Infinity}}]", [(2, "found -Infinity")]),
     "a key twice": ('{"instruction": "x", "instruction": "z", "output": "y"}', [(1, "found 'instruction' twice")]),
-    "too deep": (f"{ROW}\n{_deep(100_000)}\n", [(2, "levels of nesting")]),
-    "too deep in a list": (f"[{ROW},\n{_deep(100_000)}]", [(2, "levels of nesting")]),
+    "too deep": (f"{ROW}\n{_deep(20_000)}\n", [(2, "levels of nesting")]),
+    "too deep in a list": (f"[{ROW},\n{_deep(20_000)}]", [(2, "levels of nesting")]),
     "a number of 10,000 digits": (f'{ROW}\n{{"instruction": "x", "n": {"9" * 10_000}}}', [(2, "expected JSON")]),
-    "a long line": (f'{ROW}\n"{"x" * MAX_LINE_BYTES}"\nnot json\n', [(2, "16 MiB"), (3, "expected JSON")]),
+    "a long line": (f'{ROW}\n"{"x" * 2**20}"\nnot json\n', [(2, "1 MiB"), (3, "expected JSON")]),
     "list not closed": (f"[{ROW},\n{ROW}", [(2, "expected , or ] after a row, found the end of the file")]),
     "list without comma": (f"[{ROW}\n\n{ROW}]", [(3, "expected , or ] after a row, found '{'")]),
     "list with a comma too many": (f"[{ROW},\n]", [(2, "expected JSON")]),
@@ -145,7 +146,8 @@ BAD: dict[str, tuple[str | bytes, list[tuple[int, str]]]] = {
 
 
 @pytest.mark.parametrize("kind", BAD)
-def test_bad_lines_are_named(kind: str, tmp_path: Path) -> None:
+def test_bad_lines_are_named(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(read_module, "MAX_LINE_BYTES", 2**20)
     content, expected = BAD[kind]
     path = _file(tmp_path, content)
     with pytest.raises(DataError) as caught:
@@ -155,6 +157,10 @@ def test_bad_lines_are_named(kind: str, tmp_path: Path) -> None:
     for (number, words), line in zip(expected, named, strict=True):
         assert line.startswith(f"  {path}:{number}: ")
         assert words in line
+
+
+def test_a_line_may_have_16_mib() -> None:
+    assert read_module.MAX_LINE_BYTES == 16 * 2**20
 
 
 def test_there_are_enough_cases() -> None:

@@ -47,6 +47,7 @@ def run_and_kill(path: Path, delay: float) -> tuple[int, bool]:
     return (announced[-1] if announced else 0), code != 0
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_random_kills_lose_nothing(tmp_path: Path) -> None:
     reference = tmp_path / "reference"

@@ -29,8 +29,15 @@ def killed_after(path: Path, method: str, delay: float) -> bool:
     return code != 0
 
 
+QUICK = {"self_instruct", "grounded"}
+"""Methods killed in `make test`: one whose prompts are texts, one that asks in chats and forms."""
+EVERY = [
+    pytest.param(name, marks=() if name in QUICK else (pytest.mark.exhaustive,)) for name in OPTIONS
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("method", OPTIONS)
+@pytest.mark.parametrize("method", EVERY)
 def test_kills_lose_nothing(method: str, tmp_path: Path) -> None:
     path, rng, rows, struck = tmp_path / "killed", Random(method), list[str](), 0
     for _ in range(3):

@@ -93,6 +93,7 @@ def test_grounded(nano_server: str, tmp_path: Path) -> None:
     assert {reply.decoding for reply in asked} == {"constrained"}
 
 
+@pytest.mark.exhaustive
 def test_grounded_on_documents_with_orders(nano_server: str, tmp_path: Path) -> None:
     workspace = nano_workspace(tmp_path / "workspace", nano_server)
     for n, order in enumerate(ORDERS):
@@ -114,6 +115,7 @@ def test_grounded_on_documents_with_orders(nano_server: str, tmp_path: Path) -> 
     assert any(row.lineage.source.startswith("order-") for row in rows)
 
 
+@pytest.mark.exhaustive
 def test_judged(nano_server: str, tmp_path: Path) -> None:
     rows = rows_from("judged", nano_server, tmp_path)
     assert all(row.lineage.scores["alpaca-5-point"] >= 2.5 for row in rows)

@@ -31,8 +31,8 @@ def arrived() -> list[str]:
 
 
 def wait_for_arrivals(there: int) -> list[str]:
-    """What has come since `there`; the world is another process, so it is given a second."""
-    for _ in range(20):
+    """What has come since `there`; the world is another process, so it is given ten seconds."""
+    for _ in range(200):
         if not Path(os.environ["TMPDIR"], WORLD).exists() or len(arrived()) > there:
             break
         REAL_SLEEP(0.05)

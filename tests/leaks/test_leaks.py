@@ -121,6 +121,7 @@ def test_way_out(leak: leaks.Leak, light: Fired) -> None:
     check(leak, light)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.parametrize("leak", leaks.HEAVY, ids=lambda leak: leak.name)
 def test_way_out_of_a_model_library(leak: leaks.Leak, heavy: Fired) -> None:
@@ -184,6 +185,7 @@ def test_every_attempt_is_reported(light: Fired) -> None:
     assert sum(bool(found["programs"]) for found in light.measured.values()) >= 5
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_every_attempt_of_the_model_libraries_is_reported(heavy: Fired) -> None:
     check_report(heavy)
@@ -207,6 +209,7 @@ def test_switches_alone_keep_the_hub_quiet_and_what_no_switch_stops_is_known(
     assert len(switched.measured) == len(leaks.LIBRARIES)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_switches_alone_keep_the_model_libraries_quiet(tmp_path: Path) -> None:
     switched = fire("switched", "heavy", folder=tmp_path)
@@ -232,6 +235,7 @@ def test_control_where_there_is_a_way_out_the_detectors_see_packets(
         assert (light.measured[name]["sent"], light.measured[name]["counted"]) == (0, 1)
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 def test_control_where_there_is_a_way_out_every_library_reaches_the_world(tmp_path: Path) -> None:
     """The leaks are leaks: without the seal and the switches each one gets to the world that a
@@ -289,6 +293,7 @@ def test_strace_sees_every_attempt_fail(light: Fired) -> None:
     assert sum("IPPROTO_ICMP" in text for text in kinds) >= 2
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @needs_strace
 def test_strace_sees_every_attempt_of_the_model_libraries_fail(heavy: Fired) -> None:
@@ -315,6 +320,7 @@ def test_blind_log_is_no_evidence(tmp_path: Path) -> None:
     assert verdict(log)[0] is False
 
 
+@pytest.mark.exhaustive
 @pytest.mark.vllm
 @pytest.mark.slow
 @needs_strace

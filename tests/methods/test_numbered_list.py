@@ -271,7 +271,7 @@ def test_hostile_text_takes_no_time(line: str) -> None:
     began = time.process_time()
     found = parse_list(f"Task.\n4. Input:\n{text}\n4. Output:\n{text}", 4, 20)
     assert len(found) >= 1
-    assert time.process_time() - began < 5
+    assert time.process_time() - began < 30
 
 
 def test_clean_takes_only_what_cannot_be_seen() -> None:

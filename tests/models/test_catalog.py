@@ -201,7 +201,7 @@ def test_memory_is_computed_from_parameters_unless_given(tmp_path: Path) -> None
 
 
 # --- digests
-# ---------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_altered_missing_and_added_files_are_named(model: Path, tmp_path: Path) -> None:
@@ -277,7 +277,7 @@ def test_a_broken_or_unwritable_cache_only_costs_time(
 
 
 # --- add
-# -------------------------------------------------------------------------------------------------------------
+# --------------------------------------------------------------------------------------------------
 
 
 def test_add_appends_an_entry_and_keeps_the_rest(model: Path, tmp_path: Path) -> None:

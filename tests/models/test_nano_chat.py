@@ -103,7 +103,7 @@ def test_stop_strings_of_the_model_end_answers_and_raw_text_is_continued(tmp_pat
         return 200, chat("a") if path.endswith("chat/completions") else completion("b")
 
     async def ask() -> list[str]:
-        client = Client(url, "m", chat=True, sampling=Sampling(), timeout=5, stop=["\n###"])
+        client = Client(url, "m", chat=True, sampling=Sampling(), timeout=60, stop=["\n###"])
         prompts = [Prompt(text="x", stop=("y",)), Prompt(text="x", raw=True)]
         texts = [(await client.complete(prompt))[0].text for prompt in prompts]
         await client.close()

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from localinstruct.errors import ModelError
-from localinstruct.models import catalog
+from localinstruct.models import catalog, json_files, preflight, template_trial
 from localinstruct.models.catalog import checked, verify
 from localinstruct.models.preflight import inspect
 from localinstruct.models.safetensors import MAX_HEADER_BYTES, read_header
@@ -36,19 +36,31 @@ def link(folder: Path, name: str, target: str) -> None:
     (folder / name).symlink_to(target)
 
 
-BOMBS = {
-    "loops": "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}{% endfor %}{% endfor %}{% endfor %}",
-    "memory": "{% set a = 'x' * 999999999999 %}{{ messages }}",
-    "flood": "{% for a in range(99999) %}{{ messages }}{% endfor %}",
-    "macro": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
-    "power": "{{ (9 ** 999999999) ** 9 }}",
+LONG = {
+    "loops": "{% for a in range(900) %}{% for b in range(900) %}{% set c = a * b %}{% endfor %}{% endfor %}",
+    "memory": "{% set a = 'x' * 90000000 %}{{ messages }}",
+    "output": "{% for a in range(20) %}{{ messages }}{% endfor %}",
+    "macro": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(15) }}",
+    "power": "{{ 9 ** 1000000 > 1 }}",
 }
+"""Templates that end within a second; `low_limits` are lower."""
+
+
+@pytest.fixture
+def low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(template_trial, "SECONDS", 0.01)
+    monkeypatch.setattr(template_trial, "MEMORY_BYTES", 64 * 2**20)
+    monkeypatch.setattr(template_trial, "OUTPUT_BYTES", 1000)
+    for module in (json_files, preflight):
+        monkeypatch.setattr(module, "MAX_TEMPLATE_BYTES", 1000)
+
+
 BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "no config": (lambda m: (m / "config.json").unlink(), "config.json: missing"),
     "config without type": (lambda m: dump(m / "config.json", {"a": 1}), "config.json: expected an object with model_type"),
     "config a list": (lambda m: dump(m / "config.json", []), "config.json: expected an object with model_type"),
     "config broken": (lambda m: (m / "config.json").write_text("{"), "config.json: not valid JSON"),
-    "config too deep": (lambda m: (m / "config.json").write_text("[" * 99_999), "config.json: not valid JSON"),
+    "config too deep": (lambda m: (m / "config.json").write_text("[" * 3_000), "config.json: not valid JSON"),
     "no tokenizer": (lambda m: (m / "tokenizer.json").unlink(), "tokenizer.json (or tokenizer.model"),
     "half a tokenizer": (lambda m: (m / "tokenizer.json").rename(m / "vocab.json"), "tokenizer.json (or tokenizer.model"),
     "no weights": (lambda m: (m / "model.safetensors").unlink(), "model.safetensors: missing"),
@@ -76,15 +88,15 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a folder linked out": (lambda m: link(m, "sub", "/etc"), "sub: a link that leaves the directory"),
     "a link to nowhere": (lambda m: link(m, "x.json", "y.json"), "x.json: a link to y.json, which does not exist"),
     "a pipe": (lambda m: os.mkfifo(m / "x.json"), "x.json: not a regular file"),
-    "a huge template": (lambda m: (m / "chat_template.jinja").write_text(" " * 2_000_000), "chat_template.jinja: a chat template of at most"),
-    "a template that never ends": (lambda m: (m / "chat_template.jinja").write_text(BOMBS["loops"]), "chat_template.jinja: a chat template that does not end"),
-    "a template that fills memory": (lambda m: (m / "chat_template.jinja").write_text(BOMBS["memory"]), "chat_template.jinja: a chat template that does not end"),
-    "a template that writes for ever": (lambda m: (m / "chat_template.jinja").write_text(BOMBS["flood"]), "chat_template.jinja: a chat template that writes more than"),
-    "a template that calls itself": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": BOMBS["macro"]}), "tokenizer_config.json: a chat template that does not end"),
-    "a template that is a huge number": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": BOMBS["power"]}), "tokenizer_config.json: a chat template that does not end"),
-    "one bomb among named templates": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": [{"name": "default", "template": "{{ messages }}"}, {"name": "tool_use", "template": BOMBS["loops"]}]}), "tokenizer_config.json: a chat template that does not end"),
-    "a bomb behind a tag of transformers": (lambda m: dump(m / "chat_template.json", {"chat_template": "{% generation %}" + BOMBS["loops"] + "{% endgeneration %}"}), "chat_template.json: a chat template that does not end"),
-    "a huge template in a config": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": " " * 2_000_000}), "tokenizer_config.json: a chat template of at most"),
+    "a large template": (lambda m: (m / "chat_template.jinja").write_text(" " * 2_000), "chat_template.jinja: a chat template of at most 1,000 bytes"),
+    "a template that takes too long": (lambda m: (m / "chat_template.jinja").write_text(LONG["loops"]), "chat_template.jinja: a chat template that does not end within 0.01 s"),
+    "a template that takes too much memory": (lambda m: (m / "chat_template.jinja").write_text(LONG["memory"]), "chat_template.jinja: a chat template that does not end within 0.01 s and 64 MiB"),
+    "a template that writes too much": (lambda m: (m / "chat_template.jinja").write_text(LONG["output"]), "chat_template.jinja: a chat template that writes more than 1,000 bytes"),
+    "a template that calls itself too often": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": LONG["macro"]}), "tokenizer_config.json: a chat template that does not end within"),
+    "a template with too large a number": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": LONG["power"]}), "tokenizer_config.json: a chat template that does not end within"),
+    "a long one among named templates": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": [{"name": "default", "template": "{{ messages }}"}, {"name": "tool_use", "template": LONG["loops"]}]}), "tokenizer_config.json: a chat template that does not end within"),
+    "a long one behind a tag of transformers": (lambda m: dump(m / "chat_template.json", {"chat_template": "{% generation %}" + LONG["loops"] + "{% endgeneration %}"}), "chat_template.json: a chat template that does not end within"),
+    "a large template in a config": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": " " * 2_000}), "tokenizer_config.json: a chat template of at most 1,000 bytes"),
     "weights cut off": (lambda m: weights(m / "model.safetensors", TWO, 10), "cut off or a false header"),
     "weights with a tail": (lambda m: weights(m / "model.safetensors", TWO, 99), "77 bytes after the last tensor"),
     "weights of four bytes": (lambda m: (m / "model.safetensors").write_bytes(b"abcd"), "found a file of 4 bytes"),
@@ -93,7 +105,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "header of 2^63 bytes": (lambda m: weights(m / "model.safetensors", TWO, 22, 2**63), "a header of at most"),
     "header not json": (lambda m: weights(m / "model.safetensors", b"\x80\x04pickle", 0), "expected a header in JSON"),
     "header a list": (lambda m: weights(m / "model.safetensors", b"[1]", 0), "expected a header that is a JSON object"),
-    "header too deep": (lambda m: weights(m / "model.safetensors", b"[" * 99_999, 0), "expected a header in JSON"),
+    "header too deep": (lambda m: weights(m / "model.safetensors", b"[" * 3_000, 0), "expected a header in JSON"),
     "header without tensors": (lambda m: weights(m / "model.safetensors", {"__metadata__": {}}, 0), "expected at least one tensor"),
     "a tensor twice": (lambda m: weights(m / "model.safetensors", b'{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}', 1), "a name twice"),
     "unknown dtype": (lambda m: weights(m / "model.safetensors", entry(dtype="PICKLE"), 16), "unknown dtype 'PICKLE'"),
@@ -110,6 +122,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
 }  # fmt: skip
 
 
+@pytest.mark.usefixtures("low_limits")
 @pytest.mark.parametrize("kind", BAD)
 def test_unsound_models_are_refused_with_the_reason(kind: str, model: Path) -> None:
     spoil, reason = BAD[kind]
@@ -157,14 +170,23 @@ def test_honest_templates_pass_the_trial() -> None:
         "{% for m in messages %}{% if loop.first %}{% continue %}{% endif %}{{ m.content * 3 }}{% endfor %}",
     ]
     assert [bomb_problem(text) for text in honest] == [""] * 5
-    assert bomb_problem(BOMBS["flood"])
 
 
-def test_oversized_json_is_refused_unread(model: Path) -> None:
+def test_what_low_limits_refuse_passes_the_real_ones() -> None:
+    assert [bomb_problem(text) for text in LONG.values()] == [""] * 5
+
+
+def test_the_real_limits() -> None:
+    assert (template_trial.SECONDS, template_trial.MEMORY_BYTES) == (2, 2**30)
+    assert template_trial.OUTPUT_BYTES == json_files.MAX_TEMPLATE_BYTES == 2**20
+
+
+def test_oversized_json_is_refused_unread(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(json_files, "MAX_JSON_BYTES", 2**20)
     with (model / "tokenizer.json").open("r+b") as file:
-        file.truncate(2**30)  # sparse
+        file.truncate(2**20 + 1)
     assert inspect(model) == [
-        "tokenizer.json: expected at most 64 MiB of JSON, found 1,073,741,824 bytes"
+        "tokenizer.json: expected at most 1 MiB of JSON, found 1,048,577 bytes"
     ]
 
 

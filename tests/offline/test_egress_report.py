@@ -183,10 +183,11 @@ def unnoticed(path: Path, raw: bytes, places: range) -> list[tuple[int, bytes]]:
     return found
 
 
-def test_every_changed_byte_of_a_report_is_found(own: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [17, pytest.param(1, marks=pytest.mark.exhaustive)])
+def test_every_changed_byte_of_a_report_is_found(own: Path, tmp_path: Path, step: int) -> None:
     egress_report.write(own, {})
     raw = (own / egress_report.JSON).read_bytes()
-    assert unnoticed(tmp_path / egress_report.JSON, raw, range(len(raw))) == []
+    assert unnoticed(tmp_path / egress_report.JSON, raw, range(0, len(raw), step)) == []
     assert len(raw) > 1000
     for extra in (b" ", b"\n", b"\0", b"{}"):
         (tmp_path / egress_report.JSON).write_bytes(raw + extra)
@@ -329,7 +330,7 @@ def test_stripped_signature_is_noticed(own: Path) -> None:
         b"[]",
         b"null",
         b"\xff\xfe",
-        b"{" * 100_000,
+        b"{" * 3_000,
         b'{"body": [], "sha256": "", "signature": null}',
         b'{"body": {"format": 1}, "sha256": "", "signature": null}',
         b'{"body": {"format": 9}, "sha256": 1, "signature": 1}',

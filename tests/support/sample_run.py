@@ -107,8 +107,9 @@ def make(path: Path, upto: str = "evaluate") -> Recipe:
     return recipe()
 
 
-def big(path: Path) -> None:
-    """5,200 rows and 5,720 rejects through the API, then each of them ten times in the store."""
+def big(path: Path, times: int) -> None:
+    """5,200 rows and 5,720 rejects through the API; in the end each of them lies `times` times in
+    the store."""
     near, vector = (
         tuple(Neighbour("s", f"seed {k}", 0.3) for k in range(10)),
         np.zeros(384, np.float32),
@@ -140,8 +141,8 @@ def big(path: Path) -> None:
             run.commit_episode(episode, kept, rejects, 36_000)
         run._db.create_function("row_sum", -1, lambda *values: checksum(values))
         copies = (
-            "(WITH RECURSIVE t(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM t WHERE k < 9) "
-            "SELECT k FROM t)"
+            f"(WITH RECURSIVE t(k) AS (SELECT 1 UNION ALL SELECT k + 1 FROM t WHERE k < {times}) "
+            f"SELECT k FROM t WHERE k < {times})"
         )
         for table, columns in (
             (

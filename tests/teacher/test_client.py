@@ -2,10 +2,11 @@
 asked for."""
 
 import asyncio
-import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
+import openai
 import pytest
 
 from localinstruct.errors import RecipeError, TeacherError
@@ -26,7 +27,7 @@ def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def ask(
-    socket: Path, prompt: Prompt, *, chat_model: bool = False, timeout: float = 5, **more: Any
+    socket: Path, prompt: Prompt, *, chat_model: bool = False, timeout: float = 60, **more: Any
 ) -> list[Completion]:
     async def go() -> list[Completion]:
         settings: dict[str, Any] = {
@@ -203,7 +204,9 @@ def test_a_prompt_that_always_fails_is_given_up_while_others_are_answered(tmp_pa
         )
 
     async def go() -> list[list[Completion]]:
-        client = Client(f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=5)
+        client = Client(
+            f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=60
+        )
         poisoned = asyncio.create_task(client.complete(Prompt(text="poison")))
         answers = [await client.complete(Prompt(text=f"good {number}")) for number in range(30)]
         answers.append(await poisoned)
@@ -224,7 +227,9 @@ def test_a_server_that_answered_before_is_waited_for(
     over."""
 
     async def go() -> str:
-        client = Client(f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=5)
+        client = Client(
+            f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=60
+        )
         try:
             await client.complete(Prompt(text="first"))
             [answer] = await client.complete(Prompt(text="second"))
@@ -257,7 +262,9 @@ def test_a_prompt_does_not_pay_for_a_server_that_was_away(tmp_path: Path) -> Non
         return (500, failure("cannot")) if seen["poison"] <= 14 else (200, completion("at last"))
 
     async def go() -> Completion:
-        client = Client(f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=5)
+        client = Client(
+            f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=60
+        )
         await client.complete(Prompt(text="good"))
         poisoned = asyncio.create_task(client.complete(Prompt(text="poison")))
         while not poisoned.done():
@@ -270,22 +277,20 @@ def test_a_prompt_does_not_pay_for_a_server_that_was_away(tmp_path: Path) -> Non
         assert asyncio.run(go()).text == "at last"
 
 
-def test_a_slow_answer_gets_more_time_each_second_try(tmp_path: Path) -> None:
-    tries: list[float] = []
+def test_a_slow_answer_gets_more_time_each_second_try(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer that needs half a minute, from a client that waits ten seconds at first."""
+    given: list[float] = []
+    really_ask = Client._ask
 
-    def reply(path: str, request: dict[str, Any], count: int) -> Reply:
-        tries.append(0.0)
-        time.sleep(0.5)
-        return 200, completion("slow")
+    async def slowly(self: Client, prompt: Prompt, timeout: float) -> list[Completion]:
+        given.append(timeout)
+        if timeout < 30:
+            raise openai.APITimeoutError(httpx2.Request("POST", "http://localhost"))
+        return await really_ask(self, prompt, timeout)
 
-    async def go() -> Completion:
-        client = Client(
-            f"unix://{tmp_path / 's'}", "m", chat=False, sampling=Sampling(), timeout=0.2
-        )
-        [answer] = await client.complete(Prompt(text="x"))
-        await client.close()
-        return answer
-
-    with serving_script(tmp_path / "s", reply):
-        assert asyncio.run(go()).text == "slow"
-    assert len(tries) == 5
+    monkeypatch.setattr(Client, "_ask", slowly)
+    with serving_script(tmp_path / "s", lambda *_: (200, completion("slow"))):
+        [answer] = ask(tmp_path / "s", Prompt(text="x"), timeout=10)
+    assert (answer.text, given) == ("slow", [10, 10, 20, 20, 40])

@@ -50,7 +50,7 @@ class Row:
     """In a full run; what is counted is in `unit`."""
     unit: str
     small: int
-    """In `make test`."""
+    """In `make test` or `make test-all`."""
     work: Callable[[int, Random, Path, kills.Tick], list[str]]
     must: str
 

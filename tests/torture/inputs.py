@@ -8,11 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
+from unittest.mock import patch
 
 import yaml
 
 from localinstruct.curate.filters import Filters, first_reason
 from localinstruct.errors import LocalInstructError
+from localinstruct.formats import read as read_module
 from localinstruct.formats import read_instances
 from localinstruct.methods.numbered_list import parse_list
 from localinstruct.models.catalog import load_catalog
@@ -38,13 +40,13 @@ class Case:
     """A file that a reader is given, and what must come of it."""
 
     name: str
-    """Its place below tests/data/bad_inputs, or of a huge one what it would be called there."""
+    """Its place below tests/data/bad_inputs, or of a made one what it would be called there."""
     exit: int
     """0: read well."""
     line: int | None = None
     """The line that the message must name."""
     make: Callable[[], bytes] | None = None
-    """Of a huge one, which is not kept."""
+    """Of a made one, which is not kept."""
 
     @property
     def data(self) -> bytes:
@@ -59,28 +61,28 @@ class Case:
         )
 
 
-HUGE = (
-    Case("seeds/long-line.jsonl", 2, 1, lambda: b'{"instruction": "' + b"x" * (17 * 2**20) + b'"}'),
+LINE_BYTES = 2**16
+"""What a line may have while the files are read: it is lowered, so that they are small."""
+MADE = (
+    Case("seeds/long-line.jsonl", 2, 1, lambda: b'{"instruction": "' + b"x" * LINE_BYTES + b'"}'),
     Case(
-        "seeds/100-MB-line.jsonl",
+        "seeds/longer-line.jsonl",
         2,
         2,
-        lambda: ROW.encode() + b'\n{"instruction": "' + b"x" * 100_000_000 + b'"}',
+        lambda: ROW.encode() + b'\n{"instruction": "' + b"x" * (5 * LINE_BYTES) + b'"}',
     ),
-    Case("seeds/deep-list.json", 2, 1, lambda: b"[" * 100_000 + b"]" * 100_000),
-    Case(
-        "seeds/deep-object.jsonl", 2, 1, lambda: b'{"instruction":' * 50_000 + b"1" + b"}" * 50_000
-    ),
-    Case("recipes/long-number.yaml", 2, None, lambda: b"name: " + b"9" * 1_000_000),
-    Case("models/many-entries.yaml", 2, 1, lambda: b"".join(b"m%d: x\n" % n for n in range(5_000))),
+    Case("seeds/deep-list.json", 2, 1, lambda: b"[" * 2_000 + b"]" * 2_000),
+    Case("seeds/deep-object.jsonl", 2, 1, lambda: b'{"instruction":' * 2_000 + b"1" + b"}" * 2_000),
+    Case("recipes/long-number.yaml", 2, None, lambda: b"name: " + b"9" * 5_000),
+    Case("models/many-entries.yaml", 2, 1, lambda: b"".join(b"m%d: x\n" % n for n in range(500))),
 )
-"""Files that are too large to be kept."""
+"""Files that are easier made than kept."""
 
 
 def cases() -> list[Case]:
     """All of them, with what `index.yaml` says of each."""
     index = yaml.safe_load((CORPUS / "index.yaml").read_text())
-    return [Case(name, said["exit"], said.get("line")) for name, said in index.items()] + list(HUGE)
+    return [Case(name, said["exit"], said.get("line")) for name, said in index.items()] + list(MADE)
 
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -90,6 +92,7 @@ READERS: dict[str, Callable[[Path], object]] = {
 }
 
 
+@patch.object(read_module, "MAX_LINE_BYTES", LINE_BYTES)
 def bad_files(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """Each file through its reader and through the whole program: the exit code, the file's name,
     the line, no traceback."""

@@ -86,7 +86,7 @@ def server(
     pid = os.fork()
     if pid == 0:
         _serve(socket, reply)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 120
     while not socket.exists() and time.monotonic() < deadline:
         time.sleep(0.005)
     try:
