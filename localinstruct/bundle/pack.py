@@ -10,7 +10,6 @@ covered: files that change while they are packed, which is noticed and refused.
 import contextlib
 import errno
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,7 +20,7 @@ from typing import Any
 from localinstruct import __version__
 from localinstruct.bundle import ed25519, guard, takeout
 from localinstruct.bundle.contents import Contents, Item
-from localinstruct.bundle.journal import Journal, first_job, only_one, stamp, sync_folder
+from localinstruct.bundle.journal import Journal, first_job, only_one, stamp
 from localinstruct.bundle.media import DEFAULT_PART_SIZE
 from localinstruct.bundle.sbom import sbom
 from localinstruct.bundle.signing import load_private, public_of, sign
@@ -29,7 +28,7 @@ from localinstruct.bundle.stream import Digests, Slice, changed, layout, ranges_
 from localinstruct.errors import BundleError
 from localinstruct.progress import Progress
 from localinstruct.records import digest
-from localinstruct.store.durable import sha256
+from localinstruct.store.durable import rename_synced, sha256, sync, sync_folder
 
 JOURNAL = ".packing.jsonl"
 MARGIN = 16 * 2**20
@@ -171,10 +170,8 @@ def _write_part(
                 digests.feed(piece.item.path, offset, piece.item.size, chunk)
                 size += len(chunk)
                 tick(before + size)
-        target.flush()
-        os.fsync(target.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+        sync(target)
+    rename_synced(temporary, path)
     files = {name: found for name, found in digests.whole.items() if name not in known}
     return {
         "n": number,
@@ -329,10 +326,8 @@ def _write(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     with temporary.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+        sync(file)
+    rename_synced(temporary, path)
 
 
 @contextlib.contextmanager

@@ -6,12 +6,12 @@ and makes the same files. Not covered: keys on a token (PKCS 11): sign MANIFEST.
 the 64 bytes into MANIFEST.sig; and model-signing, whose key mode knows the curves of NIST only.
 """
 
-import os
 from pathlib import Path
 from typing import Any
 
 from localinstruct.bundle.ed25519 import fingerprint, read_key
 from localinstruct.errors import BundleError
+from localinstruct.store.durable import create_file
 
 BY_HAND = (
     "pip install cryptography, or use OpenSSL 3:\n"
@@ -89,7 +89,7 @@ def _library() -> tuple[Any, Any]:
 
 def _create(path: Path, content: bytes, mode: int) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        create_file(path, content, mode)
     except FileExistsError:
         raise BundleError(
             f"{path}: already there; a key is never replaced.", "Choose another name."
@@ -98,10 +98,6 @@ def _create(path: Path, content: bytes, mode: int) -> None:
         raise BundleError(
             f"{path}: cannot be written: {error.strerror}.", "Choose another place."
         ) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _reason(error: Exception) -> str:

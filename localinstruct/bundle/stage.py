@@ -14,9 +14,10 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.bundle import guard
-from localinstruct.bundle.journal import Journal, sync_folder
+from localinstruct.bundle.journal import Journal
 from localinstruct.bundle.stream import Digests
 from localinstruct.errors import BundleError
+from localinstruct.store.durable import sync, sync_folder
 
 Row = Mapping[str, Any]
 """One entry of `files` in a manifest."""
@@ -131,8 +132,7 @@ class Stage:
                 self._digests.feed(row["path"], at, row["size"], chunk)
                 at, length = at + len(chunk), length - len(chunk)
                 tick(len(chunk))
-            target.flush()
-            os.fsync(target.fileno())
+            sync(target)
         return place
 
 

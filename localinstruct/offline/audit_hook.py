@@ -20,6 +20,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from localinstruct.store.durable import read_json_lines
+
 FILE = "LOCALINSTRUCT_TRIPWIRE"
 """Environment variable: the file that all our processes of one run append to."""
 MOST = 1000
@@ -125,15 +127,7 @@ def entries() -> list[dict[str, Any]]:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The entries of all our processes; a last line torn by a kill is left out."""
-    found = []
-    for line in (
-        path.read_text(encoding="utf-8", errors="replace").splitlines() if path.exists() else []
-    ):
-        try:
-            found.append(json.loads(line))
-        except ValueError:
-            continue
-    return found
+    return read_json_lines(path)
 
 
 def _hook(event: str, arguments: tuple[Any, ...]) -> None:

@@ -19,7 +19,7 @@ from typing import Any
 
 from localinstruct.errors import LocalInstructError
 from localinstruct.offline import audit_hook, backends, proof, sessions, signing
-from localinstruct.records import digest
+from localinstruct.records import canonical_json, digest
 from localinstruct.store import durable
 
 JSON, TEXT = "egress.json", "egress.txt"
@@ -55,7 +55,7 @@ def write(run: Path, stages: Stages) -> list[str]:
     """Write egress.json and egress.txt into the run directory and return the text's lines; call it
     after the session."""
     body = json.loads(
-        signing.canonical(build(run, stages))
+        canonical_json(build(run, stages), strict=True)
     )  # as a reader will have it, keys in order
     signing.seal_file(run / JSON, body)
     lines = render(body, signing.public_key(run / JSON))

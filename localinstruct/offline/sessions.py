@@ -20,6 +20,7 @@ from typing import Any
 
 from localinstruct.offline import audit_hook, evidence
 from localinstruct.offline.seal import Seal, status
+from localinstruct.store.durable import append_lines, read_json_lines
 
 FOLDER, SESSIONS, ATTEMPTS = "egress", "sessions.jsonl", "attempts.jsonl"
 
@@ -37,7 +38,7 @@ def session(run: Path) -> Iterator[None]:
     seal = status()
     if seal.sealed or seal.checks:
         audit_hook.keep_in(folder / ATTEMPTS)
-    number = len(_read(folder / SESSIONS))
+    number = len(read_json_lines(folder / SESSIONS))
     _append(
         folder / SESSIONS,
         {"event": "begin", "number": number, "time": time.time(), **_beginning(seal)},
@@ -55,7 +56,7 @@ def sessions(run: Path) -> list[dict[str, Any]]:
     """Every session in order, with "ended" (unix seconds, None after a kill) and "after" (counters
     at the end)."""
     found: dict[int, dict[str, Any]] = {}
-    for line in _read(run / FOLDER / SESSIONS):
+    for line in read_json_lines(run / FOLDER / SESSIONS):
         if line.get("event") == "begin":
             content = {
                 key: value for key, value in line.items() if key not in ("event", "time", "number")
@@ -106,15 +107,4 @@ def _beginning(seal: Seal) -> dict[str, Any]:
 def _append(path: Path, line: dict[str, Any]) -> None:
     """One line, on disk before the work goes on; a line torn by a kill before it is closed
     first."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        size = os.fstat(descriptor).st_size
-        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, (b"\n" if torn else b"") + json.dumps(line).encode() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [line for line in audit_hook.read(path) if isinstance(line, dict)]
+    append_lines(path, [json.dumps(line)], 0o600)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.errors import UsageError
+from localinstruct.records import canonical_json
 from localinstruct.store import durable
 
 HEX_KEY, MOST_KEY_BYTES = re.compile("[0-9a-fA-F]{64}"), 100
@@ -28,7 +29,7 @@ MOST_BYTES = 64 * 2**20
 def seal_file(path: Path, body: dict[str, Any]) -> str:
     """Write `body` with digest and signature, whole or not at all; returns why it is unsigned, ""
     when it is signed."""
-    text = canonical(body)
+    text = canonical_json(body, strict=True)
     signature, reason = _sign(text)
     document = {"body": body, "sha256": hashlib.sha256(text).hexdigest(), "signature": signature}
     with durable.atomic_write(path) as file:
@@ -46,7 +47,7 @@ def unseal_file(path: Path, key: str = "") -> tuple[dict[str, Any], list[str]]:
         raw = _read(path)
         document = json.loads(raw)
         body, digest, signature = document["body"], document["sha256"], document["signature"]
-        text = canonical(body)
+        text = canonical_json(body, strict=True)
         rendered = _render(document)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
         return {}, [f"{path}: not a readable report ({type(problem).__name__}: {problem})"]
@@ -103,11 +104,6 @@ def read_public_key(text: str) -> str:
         "and nothing else.",
         "Whoever made the report prints it with: localinstruct verify-report --own-key",
     )
-
-
-def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces; ValueError for numbers JSON does not have."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
 
 
 def key_file() -> Path:
@@ -188,16 +184,13 @@ def _make_key(path: Path) -> None:
     stays."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_bytes(32).hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        durable.create_file(temporary, f"{secrets.token_bytes(32).hex()}\n".encode("ascii"), 0o600)
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
+            durable.sync_folder(path.parent)
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
 def _public_hex(key: Any) -> str:

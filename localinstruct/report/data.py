@@ -8,16 +8,16 @@ the same store gives the same numbers and the same samples. Not covered: words a
 import bisect
 import heapq
 import itertools
-import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from typing import Any
 
 from localinstruct.records import Instance, Reject
+from localinstruct.store.durable import read_json_lines
 from localinstruct.store.run import Run
 
 EXAMPLES = 3
@@ -248,7 +248,7 @@ def bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """The lines of train/metrics.jsonl; a torn or foreign line is skipped, a missing file is no
     lines."""
-    return list(_json_lines(path)) if path.is_file() else []
+    return read_json_lines(path)
 
 
 def curve(metrics: Sequence[dict[str, Any]], name: str) -> list[tuple[float, float]]:
@@ -260,17 +260,6 @@ def curve(metrics: Sequence[dict[str, Any]], name: str) -> list[tuple[float, flo
         if _is_number(line.get("step")) and _is_number(line.get(name))
     }
     return sorted(points.items())
-
-
-def _json_lines(path: Path) -> Iterator[dict[str, Any]]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(value, dict):
-                yield value
 
 
 def _is_number(value: Any) -> bool:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.errors import LocalInstructError, StoreError
+from localinstruct.store.durable import sync
 
 RESERVE = 64 * 2**20
 """Bytes left free on the run's disk, so that it can still be closed, shown and reported on."""
@@ -179,7 +180,7 @@ def ask_disk(path: Path) -> int:
         try:
             while left:
                 left -= os.pwrite(descriptor, bytes(left), PROBE_BYTES - left)
-            os.fsync(descriptor)
+            sync(descriptor)
         finally:
             os.close(descriptor)
         return _size_limit(folder)

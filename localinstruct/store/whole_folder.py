@@ -11,7 +11,7 @@ from pathlib import Path
 
 from localinstruct.errors import NO_ROOM, StoreError, UsageError
 from localinstruct.machine import GIB, disk_free
-from localinstruct.store.durable import sync_tree
+from localinstruct.store.durable import rename_synced, sync_tree
 from localinstruct.store.integrity import plain_words
 
 SPARE_BYTES = 64 * 2**20
@@ -35,8 +35,7 @@ def new_folder(output: Path, needed: int) -> Iterator[Path]:
             part.mkdir()
             yield part
             sync_tree(part)
-            part.rename(output)
-            sync_tree(output)  # its new name
+            rename_synced(part, output)
     except OSError as error:
         raise UsageError(
             f"{output}: cannot be written: {error.strerror or error}.",
