@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.documents.readers import Unreadable, text_of
+from localinstruct.interrupt import reset_signals
 from localinstruct.offline.switches import child_environment
 
 MEMORY_GIB = 2
@@ -100,6 +101,7 @@ def read(path: Path) -> dict[str, str]:
 
 def main() -> None:
     """Answer orders until there are no more; what libraries print goes nowhere."""
+    reset_signals()  # the alarm must come
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_GIB * 2**30, MEMORY_GIB * 2**30))
