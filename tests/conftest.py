@@ -4,7 +4,14 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.foreground import begin_in_foreground
 from tests.support.nano_server import serving_nano
+
+
+@pytest.fixture(scope="session", autouse=True)
+def foreground() -> None:
+    """Signals as in the foreground, also under `nohup make test &`."""
+    begin_in_foreground()
 
 
 @pytest.fixture(scope="session")

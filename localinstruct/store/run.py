@@ -324,10 +324,8 @@ def read_run(path: Path) -> Iterator[Run]:
     if not (path / "run.sqlite").is_file():
         raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
     store = path / "run.sqlite"
-    run = Run(
-        path,
-        _connect(store, create=False) if os.access(path, os.W_OK) else _connect_read_only(store),
-    )
+    writable = os.access(path, os.W_OK)  # then SQLite keeps its index of the log beside the store
+    run = Run(path, _connect(store, create=False) if writable else _connect_read_only(store))
     try:
         run.require_sound()
         yield run
@@ -350,11 +348,12 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
             path, isolation_level=None, check_same_thread=False, timeout=30
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            if create:  # a reader that does so beside the writer of a new run makes both fail
+                connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
         except UnicodeDecodeError as error:  # SQLite quotes what it cannot parse
             raise damaged(path, [f"its schema cannot be read ({error})"]) from None
-        connection.execute("PRAGMA synchronous = FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and create:
             connection.executescript(
                 f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
