@@ -79,36 +79,20 @@ def test_a_stage_takes_over_its_parents_lock(tmp_path: Path) -> None:
     assert LOCK_FD not in os.environ
 
 
-LOOK = """
-import sys
-from pathlib import Path
-from localinstruct.errors import LocalInstructError, UsageError
-from localinstruct.store.run import read_run
-print("looking", flush=True)
-for number in range(int(sys.argv[2])):
-    while True:
-        try:
-            with read_run(Path(sys.argv[1], str(number))):
-                break
-        except UsageError:  # not there yet
-            continue
-"""
-
-
-def test_looking_at_a_run_that_is_just_being_made_disturbs_nobody(tmp_path: Path) -> None:
-    count = 150
-    command = [sys.executable, "-c", LOOK, str(tmp_path), str(count)]
-    lookers = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    for looker in lookers:
-        assert looker.stdout is not None
-        assert looker.stdout.readline() == "looking\n"
-    for number in range(count):
-        with open_run(tmp_path / str(number)):
-            pass
-    assert [looker.communicate(timeout=60)[1] for looker in lookers] == ["", "", ""]
+def test_looking_does_not_set_the_journal_mode(tmp_path: Path) -> None:
+    """A reader that did so in the moment a run is made had its writer fail."""
+    with open_run(tmp_path) as run:
+        run.put("key", "value")
+    store = tmp_path / "run.sqlite"
+    with sqlite3.connect(store) as database:
+        database.execute("PRAGMA journal_mode = DELETE")
+    database.close()
+    with read_run(tmp_path) as run:
+        assert run.get("key") == "value"
+    assert store.read_bytes()[18:20] == b"\x01\x01"  # 2, 2 for a log
+    with open_run(tmp_path):
+        pass
+    assert store.read_bytes()[18:20] == b"\x02\x02"
 
 
 def test_what_was_committed_is_read_back(tmp_path: Path) -> None:
