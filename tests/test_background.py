@@ -43,6 +43,7 @@ class Background:
     """A program in the background of a script, and the folder it works in."""
 
     folder: Path
+    run: str
     pid: int
     script: "subprocess.Popen[str]"
 
@@ -59,7 +60,7 @@ class Background:
     def kept(self) -> int:
         """Rows in its run, 0 before there is one."""
         try:
-            with read_run(self.folder / "runs/tortured") as run:
+            with read_run(self.folder / "runs" / self.run) as run:
                 return run.count_kept()
         except UsageError:
             return 0
@@ -85,8 +86,8 @@ def _target(link: Path) -> Path | None:
         return None
 
 
-def wait_until(true: Callable[[], object], program: Background) -> None:
-    deadline = time.monotonic() + SECONDS
+def wait_until(true: Callable[[], object], program: Background, seconds: float = SECONDS) -> None:
+    deadline = time.monotonic() + seconds
     while not true():
         assert time.monotonic() < deadline, program.said()
         time.sleep(0.01)
@@ -94,10 +95,15 @@ def wait_until(true: Callable[[], object], program: Background) -> None:
 
 @contextmanager
 def started(folder: Path, starter: Sequence[str], words: Sequence[str]) -> Iterator[Background]:
-    folder = folder.resolve()
     workspace(folder)
     module = "tests.support.played_run" if words[0] == "run" else "tests.torture.program"
-    command = [*starter, sys.executable, "-m", module, *words]
+    with in_script(folder, "tortured", [*starter, sys.executable, "-m", module, *words]) as program:
+        yield program
+
+
+@contextmanager
+def in_script(folder: Path, run: str, command: Sequence[str]) -> Iterator[Background]:
+    folder = folder.resolve()
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
         ["sh", "-c", SCRIPT, "sh", *command],
@@ -107,7 +113,7 @@ def started(folder: Path, starter: Sequence[str], words: Sequence[str]) -> Itera
         text=True,
     ) as script:
         assert script.stdout
-        program = Background(folder, int(script.stdout.readline()), script)
+        program = Background(folder, run, int(script.stdout.readline()), script)
         try:
             yield program
         finally:
@@ -176,6 +182,28 @@ def test_a_stage_that_was_killed_is_not_taken_for_finished(tmp_path: Path) -> No
         os.kill(program.child(), signal.SIGKILL)
         assert program.exit_code() == 4
         assert "generate was ended by SIGKILL" in program.said()
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+@pytest.mark.parametrize("starter", [AMPERSAND, NOHUP], ids=["&", "nohup"])
+def test_no_vllm_is_left(tmp_path: Path, starter: list[str]) -> None:
+    words = ["run", "nano", "--set", "generate.target=5000"]
+    command = [*starter, sys.executable, "-m", "localinstruct", *words]
+    with in_script(tmp_path, "nano", command) as program:
+        wait_until(lambda: program.kept() >= 10, program, 180)
+        servers = [pid for pid in program.left() if b"vllm.entrypoints" in _command(pid)]
+        assert servers
+        began = time.monotonic()
+        os.kill(program.pid, signal.SIGTERM)
+        assert program.exit_code() == 130
+        assert time.monotonic() - began < 8
+        assert f"stopped: {program.kept()} rows are kept in runs/nano" in program.said()
+        assert program.left() == []
+
+
+def _command(pid: int) -> bytes:
+    return Path(f"/proc/{pid}/cmdline").read_bytes()
 
 
 def signal_state(status: Path) -> dict[str, set[int]]:
