@@ -1,7 +1,8 @@
 """Journals: finished steps, one JSON line each, on the disk before they count.
 
-A torn last line is ignored. A journal belongs to one job, named in its first line; a journal of another job is started anew. Not
-covered: two writers, which their callers exclude with a lock on the folder.
+A torn last line is ignored. A journal belongs to one job, named in its first line; a journal of
+another job is started anew. Not covered: two writers, which their callers exclude with a lock on
+the folder.
 """
 
 import json
@@ -44,7 +45,10 @@ def first_job(path: Path) -> str:
 
 @contextmanager
 def only_one(folder: Path, work: str) -> Iterator[None]:
-    """Hold a lock on a folder; RunInUse, naming the `work` in progress, when another process does."""
+    """Hold the lock of a folder; RunInUse when another process does.
+
+    `work` is the verb for its message, such as "packs here".
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if not lock(descriptor):

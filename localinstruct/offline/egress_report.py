@@ -57,7 +57,7 @@ def write(run: Path, stages: Stages) -> list[str]:
     body = json.loads(
         canonical_json(build(run, stages), strict=True)
     )  # as a reader will have it, keys in order
-    signing.seal_file(run / JSON, body)
+    signing.sign_file(run / JSON, body)
     lines = render(body, signing.public_key(run / JSON))
     durable.write_text(run / TEXT, "\n".join(lines) + "\n")
     return lines
@@ -106,7 +106,7 @@ def verify(path: Path, key: str = "") -> list[str]:
     `path` is egress.json, with the files of the run beside it. `key`, 64 hex digits, is the only
     signer accepted.
     """
-    body, problems = signing.unseal_file(path, key)
+    body, problems = signing.read_signed(path, key)
     if not body:
         return problems or [f"{path}: holds no report"]
     try:
@@ -121,7 +121,7 @@ def verify(path: Path, key: str = "") -> list[str]:
 def conclusion(path: Path, key: str, problems: list[str]) -> list[str]:
     """What a report comes to, after `verify` found `problems`: its verdict, and who signed it; []
     when it is not one."""
-    body, _ = signing.unseal_file(path, key)
+    body, _ = signing.read_signed(path, key)
     if not body:
         return []
     if problems:

@@ -1,5 +1,4 @@
-"""One writer per run: an flock on run.lock that the kernel frees when its owner dies, however it
-dies.
+"""The lock of a run: one writer, and the kernel frees it when that one dies, however it dies.
 
 A stage that `run` starts works under its parent's lock, handed down as an open descriptor. Not
 covered: network file systems, where flock may mean nothing.
@@ -19,8 +18,7 @@ LOCK_FD = "LOCALINSTRUCT_LOCK_FD"
 
 @contextmanager
 def only_writer(path: Path) -> Iterator[bool]:
-    """Hold the lock of the run directory `path`: our own (True), or the one our parent holds and
-    handed down (False).
+    """Hold the lock of a run: our own (True), or the one that our parent handed down (False).
 
     RunInUse with the owner's pid when another process has it.
     """

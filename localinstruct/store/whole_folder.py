@@ -1,4 +1,4 @@
-"""A folder that is written whole or not at all: beside its place, synced, renamed to it.
+"""Folders written whole or not at all: beside their place, synced, renamed to it.
 
 A kill leaves at most `.NAME.part`, which the next export to the same place removes. Not covered:
 two exports to the same place at the same time.
@@ -20,8 +20,7 @@ SPARE_BYTES = 64 * 2**20
 
 @contextmanager
 def new_folder(output: Path, needed: int) -> Iterator[Path]:
-    """Give an empty folder that becomes `output` when the block ends well and leaves no trace when
-    it does not.
+    """Give an empty folder that becomes `output` when the block ends well, else leaves no trace.
 
     UsageError when something is at `output` already, or its parent is missing or may not be
     written; StoreError when fewer than `needed` bytes are free, or the disk fills up or fails on
