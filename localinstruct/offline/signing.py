@@ -41,7 +41,8 @@ def sign_file(path: Path, body: JsonObject) -> str:
 def read_signed(path: Path, key: str = "") -> tuple[JsonObject, list[str]]:
     """The body of a signed file, and everything that is wrong with the file.
 
-    `key` (hex) is the only public key accepted, "" for any. The body is {} when the file cannot be read at all.
+    `key` (hex) is the only public key accepted, "" for any. The body is {} when the file cannot be
+    read at all.
     """
     try:
         raw = _read(path)

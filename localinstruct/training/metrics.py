@@ -1,4 +1,5 @@
-"""The loss curve of a training, kept in step with its checkpoints: train/metrics.jsonl.
+"""runs/NAME/train/metrics.jsonl: the loss curve as lines, kept in step with the checkpoints. Not a
+stage.
 
 Two kinds of lines: {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds"}
 while training (tokens and seconds since the first step, resumed or not, without the held-out
@@ -8,20 +9,19 @@ lost to a kill and done again.
 """
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from localinstruct.records import Json, JsonObject
 from localinstruct.store.durable import read_json_lines, write_text
 
 
-def append(path: Path, line: Mapping[str, Json]) -> None:
+def append(path: Path, line: dict[str, Any]) -> None:
     """Add one line."""
     with path.open("a", encoding="utf-8") as file:
         file.write(json.dumps(line) + "\n")
 
 
-def read(path: Path) -> list[JsonObject]:
+def read(path: Path) -> list[dict[str, Any]]:
     """All whole lines, in order; a torn last line (the program was killed) is left out."""
     return read_json_lines(path)
 
@@ -35,12 +35,12 @@ def rewind(path: Path, step: int) -> None:
 
 def held_out_loss(path: Path, step: int) -> float | None:
     """The held-out loss measured at `step`, or None."""
-    losses = [
+    found = [
         line["held_out_loss"]
         for line in read(path)
-        if "held_out_loss" in line and line["step"] == step
+        if line["step"] == step and "held_out_loss" in line
     ]
-    return float(losses[-1]) if losses else None
+    return float(found[-1]) if found else None
 
 
 def last_epoch_loss(path: Path, epochs: float) -> float | None:
