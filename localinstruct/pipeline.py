@@ -333,15 +333,19 @@ class StageFailed(LocalInstructError):
 
 
 def _in_own_process(stage: Stage, path: Path) -> None:
-    """Run `localinstruct STAGE PATH` as a child with our lock and terminal, but not our Ctrl-C."""
+    """Run `localinstruct STAGE PATH` as a child with our lock and terminal, but not our Ctrl-C.
+
+    It is stopped by SIGTERM, which also reaches a child that has not come to its `main` yet: until
+    then SIGINT is ignored in it when whoever started us had it ignored.
+    """
     command = [sys.executable, "-m", "localinstruct", stage.name, str(path)]
     lock = int(os.environ[LOCK_FD])
-    environment = child_environment(**{LOCK_FD: str(lock), CHILD: "1"})
+    environment = child_environment(**{LOCK_FD: str(lock), CHILD: str(os.getpid())})
     child = subprocess.Popen(command, env=environment, pass_fds=(lock,), process_group=0)
     try:
         code = child.wait()
     except KeyboardInterrupt:
-        child.send_signal(signal.SIGINT)
+        child.terminate()
         child.wait()
         raise Interrupted("") from None
     if code:

@@ -227,7 +227,21 @@ Episode = Generator[list[Prompt], list[list[Completion]], list[Instance | Reject
 rejects."""
 
 
-def digest(value: Any) -> str:
-    """SHA-256 (hex) of a JSON value in canonical form: sorted keys, no spaces, UTF-8."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+def canonical_json(value: object, *, strict: bool = False) -> bytes:
+    """A JSON value as the bytes that digests and signatures are made of: sorted keys, no spaces.
+
+    UTF-8; with `strict`, for signed files, ASCII, and ValueError for numbers that JSON has not.
+    """
+    text = json.dumps(
+        value,
+        sort_keys=True,
+        separators=(",", ":"),
+        ensure_ascii=strict,
+        allow_nan=not strict,
+    )
+    return text.encode("utf-8", "surrogatepass")
+
+
+def digest(value: object) -> str:
+    """SHA-256 (hex) of a JSON value in canonical form."""
+    return hashlib.sha256(canonical_json(value)).hexdigest()

@@ -19,36 +19,42 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import FrameType
+
+from localinstruct.interrupt import reset_signals
+from localinstruct.store.durable import lock
 
 GRACE = 2.0
-"""Seconds between SIGTERM and SIGKILL: vLLM alone needs 1.5 to 2.5 and has nothing to save; Ctrl-C
-must be over within 5."""
+"""Seconds between SIGTERM and SIGKILL.
+
+vLLM alone needs 1.5 to 2.5 and has nothing to save; Ctrl-C must be over within 5.
+"""
 CHILD = "LOCALINSTRUCT_STAGE"
-"""Set in the environment of a stage that `run` started: it dies with its parent and leaves the last
-words to it."""
+"""Environment variable of a stage that `run` started: the process id of its parent.
+
+Such a stage dies with its parent and leaves the last words to it.
+"""
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 
 
 class Ward:
-    """A guarded server process; `folder` is its private directory (mode 0700), removed when it
-    ends."""
+    """A guarded server process; `folder` is its private directory (0700), removed when it ends."""
 
     def __init__(
-        self, command: list[str], folder: Path, log: Path, environment: dict[str, str], lock: Path
+        self,
+        command: list[str],
+        folder: Path,
+        log: Path,
+        environment: dict[str, str],
+        lock_file: Path,
     ) -> None:
-        held = _take_over(lock)
+        held = _take_over(lock_file)
         reading, self._lifeline = os.pipe()
+        guarded = [sys.executable, "-m", __name__, str(reading), str(folder), *command]
         try:
             with log.open("ab") as output:
                 self.process = subprocess.Popen(
-                    [
-                        sys.executable,
-                        "-m",
-                        "localinstruct.supervisor",
-                        str(reading),
-                        str(folder),
-                        *command,
-                    ],
+                    guarded,
                     stdin=subprocess.DEVNULL,
                     stdout=output,
                     stderr=output,
@@ -62,7 +68,7 @@ class Ward:
             os.close(held)
 
     def alive(self) -> bool:
-        """Whether the server still runs."""
+        """True while the server runs."""
         return self.process.poll() is None
 
     def stop(self) -> None:
@@ -73,33 +79,40 @@ class Ward:
         self.process.wait()
 
 
-def die_with_parent(number: int = signal.SIGTERM) -> None:
-    """Ask the kernel to send us this signal when our parent ends, however it ends."""
+def die_with_parent(number: int = signal.SIGTERM, parent: int | None = None) -> None:
+    """Ask the kernel to send us this signal when our parent ends, however it ends.
+
+    With the process id of `parent`, the signal comes at once when it has ended already.
+    """
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
+    if parent is not None and os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
-def _take_over(lock: Path) -> int:
-    """A descriptor with the lock that the previous supervisor of this run held until its server was
-    gone."""
-    import fcntl
-
-    descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
+def _take_over(path: Path) -> int:
+    """A descriptor with the lock that the last supervisor held until its server was gone."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    lock(descriptor, wait=True)
     return descriptor
 
 
 def guard(lifeline: int, folder: Path, command: list[str]) -> int:
-    """Run `command` until it ends or `lifeline` closes; stop all of its descendants, remove
-    `folder`."""
+    """Run `command` until it ends or `lifeline` closes, stop its descendants, remove `folder`."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+    reset_signals()
     for number in (signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, signal.SIG_IGN)
+        signal.signal(number, _pass_over)  # not SIG_IGN, which the server would inherit
     signal.signal(signal.SIGTERM, lambda *_: os.close(lifeline))
-    child = subprocess.Popen(command, preexec_fn=lambda: die_with_parent(signal.SIGKILL))
+    ours = os.getpid()
+    child = subprocess.Popen(command, preexec_fn=lambda: die_with_parent(signal.SIGKILL, ours))
     _wait_for_either(child.pid, lifeline)
     _stop_descendants()
     shutil.rmtree(folder, ignore_errors=True)
     return child.poll() or 0
+
+
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    """Do nothing: it is for our parent to say when the server stops."""
 
 
 def _wait_for_either(pid: int, lifeline: int) -> None:

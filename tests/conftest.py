@@ -5,6 +5,7 @@ from contextlib import ExitStack
 
 import pytest
 
+from tests.support.foreground import begin_in_foreground
 from tests.support.nano_server import serving_nano
 from tests.support.order import NANO_SERVER, scheduler, sort
 
@@ -20,6 +21,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
     return scheduler(config, log) if config.getoption("dist") == "loadscope" else None
+
+
+@pytest.fixture(scope="session", autouse=True)
+def foreground() -> None:
+    """Signals as in the foreground, also under `nohup make test &`."""
+    begin_in_foreground()
 
 
 @pytest.fixture(scope="session", params=[NANO_SERVER])

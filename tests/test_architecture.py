@@ -21,9 +21,9 @@ ROWS = (
     ("recipe", "documents"),
     ("methods", "teacher", "topics"),
     ("judge", "models"),
-    ("curate", "formats", "offline"),
+    ("curate", "formats", "offline", "supervisor"),
     ("config", "console", "nano", "store", "templates"),
-    ("errors", "interrupt", "machine", "progress", "records", "supervisor"),
+    ("errors", "interrupt", "machine", "progress", "records"),
 )
 """Top to bottom. A room may import rooms of lower rows, and itself; rooms of one row do not know
 each other."""
@@ -95,6 +95,57 @@ def test_imports_point_down() -> None:
                 wrong.append(f"{module_of(path)} -> {target}")
     assert wrong == []
     assert arrows > 60
+
+
+DURABLE = "localinstruct.store.durable"
+TRAVELLING = {f"localinstruct.bundle.{name}" for name in ("takeout", "guard", "ed25519")}
+"""Programs that lie in a bundle and run alone, with nothing of ours beside them."""
+DURABLE_CALLS = {"fsync", "fdatasync", "flock", "lockf"}
+
+
+def calls(path: Path) -> list[ast.Call]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+
+
+def test_one_module_syncs_and_locks_and_one_function_makes_canonical_json() -> None:
+    syncing, canonical, calls_seen = set[str](), list[str](), 0
+    ours = [path for path in FILES if module_of(path) not in TRAVELLING]
+    for path in ours:
+        for call in calls(path):
+            name = ast.unparse(call.func).rpartition(".")[2]
+            if name in DURABLE_CALLS:
+                syncing.add(module_of(path))
+            if name == "dumps" and {"sort_keys", "separators"} <= {w.arg for w in call.keywords}:
+                canonical.append(module_of(path))
+            calls_seen += 1
+    assert syncing == {DURABLE}
+    assert canonical == ["localinstruct.records"]
+    assert len(ours) == len(FILES) - len(TRAVELLING) > 200
+    assert calls_seen > 5000
+
+
+def skips_what_is_no_json(attempt: ast.Try) -> bool:
+    """Parse a name, such as `line`, and go on after what is no JSON."""
+    parsed = [
+        node.args[0]
+        for node in ast.walk(attempt)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "json.loads"
+    ]
+    steps = [step for handler in attempt.handlers for step in handler.body]
+    goes_on = any(isinstance(step, ast.Continue | ast.Pass) for step in steps)
+    return goes_on and any(isinstance(argument, ast.Name) for argument in parsed)
+
+
+def test_no_loop_skips_lines_that_are_no_json() -> None:
+    """A file of ours with torn lines is read by `read_json_lines`; people's files are refused."""
+    attempts = [
+        (module_of(path), node)
+        for path in FILES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Try)
+    ]
+    assert [name for name, attempt in attempts if skips_what_is_no_json(attempt)] == []
+    assert len(attempts) > 100
 
 
 def test_every_file_is_in_a_row() -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from localinstruct.interrupt import run_async
+from localinstruct.interrupt import reset_signals, run_async, stop_as_ctrl_c_does, stop_request
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -73,3 +73,48 @@ def test_a_cancellation_of_its_own_stays_one() -> None:
 
     with pytest.raises(asyncio.CancelledError):
         run_async(work())
+
+
+@pytest.mark.usefixtures("handlers")
+@pytest.mark.parametrize("number", NUMBERS)
+def test_training_hears_a_signal_at_the_end_of_its_step(number: int) -> None:
+    with stop_request() as stop:
+        assert not stop.asked
+        os.kill(os.getpid(), number)
+        assert stop.asked
+    assert signal.getsignal(number) is raising
+
+
+@pytest.mark.usefixtures("handlers")
+def test_training_hears_none_that_is_ignored() -> None:
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    with stop_request() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGHUP)
+        assert not stop.asked
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert stop.asked
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_closed_terminal_stays_ignored_under_nohup() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    reset_signals()
+    stop_as_ctrl_c_does()
+    assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.usefixtures("handlers")
+def test_a_child_that_is_stopped_by_its_parent_hears_sigint_again() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_BLOCK, NUMBERS)
+    reset_signals()
+    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # who started us with `&` meant it
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == set()
+    reset_signals(interruptible=True)
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)

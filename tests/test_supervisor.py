@@ -24,10 +24,13 @@ time.sleep(300)
 OWNER = """
 import sys, time
 from pathlib import Path
+from localinstruct.interrupt import reset_signals
 from localinstruct.offline.switches import child_environment
 from localinstruct.supervisor import Ward
+reset_signals(interruptible=True)
 home, folder = Path(sys.argv[1]), Path(sys.argv[2])
-ward = Ward([sys.executable, "-c", sys.argv[3], str(home)], folder, home / "log", child_environment(), home / "lock")
+server = [sys.executable, "-c", sys.argv[3], str(home)]
+ward = Ward(server, folder, home / "log", child_environment(), home / "lock")
 print(ward.process.pid, flush=True)
 if sys.argv[4] == "wait":
     time.sleep(300)
@@ -69,7 +72,7 @@ def test_all_descendants_end_with_their_owner(tmp_path: Path, number: int) -> No
         pids = [wait_for(home / "child"), wait_for(home / "grandchild"), supervisor]
         assert all(is_running(pid) for pid in pids)
         os.kill(owner.pid, number)
-        owner.wait()
+        owner.wait(timeout=20)
     deadline = time.monotonic() + 8
     while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)

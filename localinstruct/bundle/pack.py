@@ -7,7 +7,6 @@ covered: files that change while they are packed, which is noticed and refused.
 """
 
 import hashlib
-import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING
 from localinstruct import __version__
 from localinstruct.bundle import ed25519, guard, takeout
 from localinstruct.bundle.contents import Contents, Item
-from localinstruct.bundle.journal import Journal, first_job, only_one, stamp, sync_folder
+from localinstruct.bundle.journal import Journal, first_job, only_one, stamp
 from localinstruct.bundle.media import DEFAULT_PART_SIZE, disk_errors
 from localinstruct.bundle.sbom import sbom
 from localinstruct.bundle.signing import load_private, public_of, sign
@@ -26,7 +25,7 @@ from localinstruct.bundle.stream import Digests, Slice, change_error, layout, ra
 from localinstruct.errors import BundleError
 from localinstruct.progress import Progress
 from localinstruct.records import JsonObject, digest
-from localinstruct.store.durable import sha256
+from localinstruct.store.durable import rename_synced, sha256, sync, sync_folder
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -188,10 +187,8 @@ def _write_part(
                 digests.feed(piece.item.path, offset, piece.item.size, chunk)
                 size += len(chunk)
                 tick(before + size)
-        target.flush()
-        os.fsync(target.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+        sync(target)
+    rename_synced(temporary, path)
     files = {name: hex for name, hex in digests.whole.items() if name not in hashed_before}
     return {
         "n": number,
@@ -329,7 +326,5 @@ def _write(path: Path, content: bytes) -> None:
     temporary = path.with_name(f"{path.name}.tmp")
     with temporary.open("wb") as file:
         file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-    sync_folder(path.parent)
+        sync(file)
+    rename_synced(temporary, path)

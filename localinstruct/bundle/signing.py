@@ -1,17 +1,20 @@
-"""Keys and signatures (Ed25519) for those who pack; checking needs only ed25519.py, which has no
-dependencies.
+"""Keys and signatures (Ed25519) for those who pack; `ed25519` checks without any dependency.
 
 Keys are PEM (PKCS 8 and SubjectPublicKeyInfo) and a signature is its 64 bytes, so OpenSSL 3 reads
 and makes the same files. Not covered: keys on a token (PKCS 11): sign MANIFEST.json there and put
 the 64 bytes into MANIFEST.sig; and model-signing, whose key mode knows the curves of NIST only.
 """
 
-import os
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 from localinstruct.bundle.ed25519 import fingerprint, read_key
 from localinstruct.errors import BundleError
+from localinstruct.store.durable import create_file
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 BY_HAND = (
     "pip install cryptography, or use OpenSSL 3:\n"
@@ -49,7 +52,7 @@ def load_public(path: Path) -> bytes:
         ) from None
 
 
-def load_private(path: Path) -> Any:
+def load_private(path: Path) -> "Ed25519PrivateKey":
     """The private key of a file, to be given to `sign`; BundleError for anything else."""
     serialization, ed25519 = _library()
     try:
@@ -66,17 +69,17 @@ def load_private(path: Path) -> Any:
     return key
 
 
-def public_of(key: Any) -> bytes:
+def public_of(key: "Ed25519PrivateKey") -> bytes:
     """The 32 bytes of the public half of a private key."""
-    return bytes(key.public_key().public_bytes_raw())
+    return key.public_key().public_bytes_raw()
 
 
-def sign(message: bytes, key: Any) -> bytes:
+def sign(message: bytes, key: "Ed25519PrivateKey") -> bytes:
     """The 64 bytes of a signature over `message`."""
-    return bytes(key.sign(message))
+    return key.sign(message)
 
 
-def _library() -> tuple[Any, Any]:
+def _library() -> tuple[ModuleType, ModuleType]:
     try:
         from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric import ed25519
@@ -89,7 +92,7 @@ def _library() -> tuple[Any, Any]:
 
 def _create(path: Path, content: bytes, mode: int) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+        create_file(path, content, mode)
     except FileExistsError:
         raise BundleError(
             f"{path}: already there; a key is never replaced.", "Choose another name."
@@ -98,15 +101,9 @@ def _create(path: Path, content: bytes, mode: int) -> None:
         raise BundleError(
             f"{path}: cannot be written: {error.strerror}.", "Choose another place."
         ) from None
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _reason(error: Exception) -> str:
-    return (
-        error.strerror or "cannot be read"
-        if isinstance(error, OSError)
-        else str(error).splitlines()[0][:120]
-    )
+    if isinstance(error, OSError):
+        return error.strerror or "cannot be read"
+    return str(error).splitlines()[0][:120]

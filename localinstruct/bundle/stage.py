@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from localinstruct.bundle import guard
-from localinstruct.bundle.journal import Journal, sync_folder
+from localinstruct.bundle.journal import Journal
 from localinstruct.bundle.stream import Digests, Hash
 from localinstruct.errors import BundleError
 from localinstruct.records import JsonObject
+from localinstruct.store.durable import sync, sync_folder
 
 Row = JsonObject
 """An entry of `files` in a manifest: path, size, sha256, ranges …"""
@@ -125,8 +126,7 @@ class Stage:
                 self._digests.feed(row["path"], at, row["size"], chunk)
                 at, length = at + len(chunk), length - len(chunk)
                 tick(len(chunk))
-            target.flush()
-            os.fsync(target.fileno())
+            sync(target)
         return place
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from localinstruct.bundle import ed25519, guard
 from localinstruct.bundle.catalog import MAX_BYTES, Merge, bundled_entries, merge
-from localinstruct.bundle.journal import only_one, sync_folder
+from localinstruct.bundle.journal import only_one
 from localinstruct.bundle.media import disk_errors
 from localinstruct.bundle.signing import load_public
 from localinstruct.bundle.stage import Row, Stage
@@ -29,7 +29,7 @@ from localinstruct.models.catalog import file_digests
 from localinstruct.models.preflight import inspect
 from localinstruct.progress import Progress
 from localinstruct.records import JsonObject
-from localinstruct.store.durable import sha256, step_into, write_text
+from localinstruct.store.durable import sha256, step_into, sync_folder, write_text
 
 WHOLE_FOLDERS = ("models", "runs", "wheelhouse", "program")
 """Roots whose folders are one unit each; files of other roots are units of their own."""

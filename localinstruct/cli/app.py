@@ -5,11 +5,9 @@ needs when it runs. All of our errors end in `main`, with the exit codes of erro
 """
 
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -34,8 +32,9 @@ from localinstruct.cli.options import (
 )
 from localinstruct.cli.preview import preview
 from localinstruct.errors import Interrupted, LocalInstructError
+from localinstruct.interrupt import reset_signals, stop_as_ctrl_c_does
 from localinstruct.store.integrity import plain_words
-from localinstruct.supervisor import CHILD
+from localinstruct.supervisor import CHILD, die_with_parent
 
 if TYPE_CHECKING:
     from localinstruct.recipe import Recipe
@@ -302,12 +301,9 @@ def _run_stage(
 ) -> dict[str, Any]:
     from localinstruct import pipeline
     from localinstruct.cli import display
-    from localinstruct.supervisor import die_with_parent
     from localinstruct.workspace import opened_run
 
     started_by_run = CHILD in os.environ
-    if started_by_run:
-        die_with_parent()
     chosen = pipeline.STAGES[pipeline.NAMES.index(stage)]
     check = _checks([stage]) if fresh else None
     with (
@@ -336,19 +332,15 @@ def _checks(stages: Sequence[str]) -> "Check":
     return check
 
 
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """SIGTERM and SIGHUP end us as Ctrl-C does: what is kept is kept, and no child stays."""
-    raise KeyboardInterrupt
-
-
 def main() -> NoReturn:
     """Run the command line and end the process with the right exit code."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
+    reset_signals(interruptible=CHILD in os.environ)
+    stop_as_ctrl_c_does()
     try:
         if CHILD in os.environ:
             from localinstruct.offline import seal
 
+            die_with_parent(parent=int(os.environ[CHILD]))
             seal.begin(False)  # sealed if our parent is, and checked against the kernel
         with plain_words(Path.cwd()):
             code = app(standalone_mode=False) or 0

@@ -41,7 +41,7 @@ def egress_report(run: Path) -> None:
     if not seal.status().sealed:
         return
     path = run / egress_report.JSON
-    body, _ = signing.unseal_file(path)
+    body, _ = signing.read_signed(path)
     signer = signing.public_key(path)
     console.note(f"egress report: {path}: {egress_report.verdict(body)}")
     unsigned = "not signed: the library cryptography is not installed"

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.documents.readers import Unreadable, text_of
+from localinstruct.interrupt import reset_signals
 from localinstruct.offline.switches import child_environment
 
 MEMORY_MIB = 2048
@@ -102,6 +103,7 @@ def read(path: Path) -> dict[str, str]:
 
 def main(memory_mib: int) -> None:
     """Answer orders until there are no more; what libraries print goes nowhere."""
+    reset_signals()  # the alarm must come
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_AS, (memory_mib * 2**20, memory_mib * 2**20))

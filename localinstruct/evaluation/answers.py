@@ -18,7 +18,7 @@ from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, JsonObject, Prompt, digest
-from localinstruct.store.durable import sha256
+from localinstruct.store.durable import append_lines, read_json_lines, sha256
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.serving import answer_all, serving
 from localinstruct.teacher.vllm import adapter_fault
@@ -81,14 +81,11 @@ class SavedAnswers:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._texts: dict[str, str] = {}
-        if path.is_file():
-            for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-                try:
-                    saved = json.loads(line)
-                    self._texts[saved["key"]] = saved["text"]
-                except (ValueError, KeyError, TypeError):
-                    continue
+        self._texts: dict[str, str] = {
+            saved["key"]: saved["text"]
+            for saved in read_json_lines(path)
+            if isinstance(saved.get("key"), str) and isinstance(saved.get("text"), str)
+        }
 
     def get(self, model: str, prompt: Prompt) -> str | None:
         """The answer of the model with this digest, or None when it was never asked."""
@@ -97,13 +94,11 @@ class SavedAnswers:
     def add(self, model: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> None:
         """Append answers to the file."""
         self._path.parent.mkdir(exist_ok=True, mode=0o700)
-        torn = self._path.is_file() and not self._path.read_bytes().endswith(b"\n")
-        with self._path.open("a", encoding="utf-8") as file:
-            file.write("\n" if torn else "")
-            for prompt, text in zip(prompts, texts, strict=True):
-                key = digest([model, prompt.digest])
-                self._texts[key] = text
-                file.write(json.dumps({"key": key, "text": text}, ensure_ascii=False) + "\n")
+        keys = [digest([model, prompt.digest]) for prompt in prompts]
+        answers = dict(zip(keys, texts, strict=True))
+        lines = ({"key": key, "text": text} for key, text in answers.items())
+        append_lines(self._path, (json.dumps(line, ensure_ascii=False) for line in lines))
+        self._texts |= answers
 
 
 def answers_of_sides(

@@ -5,7 +5,6 @@ process at a time serves a run's student under one label; others are told so. No
 that is served elsewhere, as a student is trained from a directory.
 """
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from localinstruct.evaluation.answers import STUDENT, Which, trained_contender
 from localinstruct.models.catalog import ModelSpec
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
+from localinstruct.store.durable import lock
 from localinstruct.teacher.serving import Connect, connector, server_of
 from localinstruct.teacher.vllm import Server, running
 
@@ -67,14 +67,12 @@ def serving_both(
 
 def require_free(run_path: Path, label: str) -> None:
     """RunInUse when another process serves this run's student under this label."""
-    with (run_path / f"{label}.lock").open("a") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+    with (run_path / f"{label}.lock").open("a") as file:
+        if not lock(file.fileno()):
             raise RunInUse(
                 f"{run_path}: another process serves its student ({label}).",
                 "End that one, or wait until it has ended.",
-            ) from None
+            )
 
 
 def _served(spec: ModelSpec, name: str, server: Server, recipe: Recipe) -> Served:

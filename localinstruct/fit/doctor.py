@@ -5,7 +5,6 @@ without hashing large files. Not covered: whether the driver and the GPU build o
 only a first run shows.
 """
 
-import fcntl
 import os
 import subprocess
 import sys
@@ -22,6 +21,7 @@ from localinstruct.machine import GIB, Machine, disk_free, file_system, fits, lo
 from localinstruct.models.catalog import ModelSpec, checked, load_catalog
 from localinstruct.models.preflight import inspect
 from localinstruct.offline import switches
+from localinstruct.store.durable import lock
 from localinstruct.teacher.vllm import socket_place
 
 VLLM_FLOOR = (0, 32, 0)
@@ -210,7 +210,7 @@ def locks(place: Path) -> Fact:
         )
     try:
         with tempfile.TemporaryFile(dir=place) as file:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock(file.fileno())
     except OSError as error:
         return Fact(
             "file system",

@@ -21,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 from localinstruct.records import JsonObject
+from localinstruct.store.durable import read_json_lines
 
 FILE = "LOCALINSTRUCT_TRIPWIRE"
 """Environment variable: the file that all our processes of one run append to."""
@@ -121,15 +122,7 @@ def entries() -> list[JsonObject]:
 
 def read(path: Path) -> list[JsonObject]:
     """Entries of all our processes; a last line torn by a kill is left out."""
-    if not path.exists():
-        return []
-    entries = []
-    for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
-            entries.append(json.loads(line))
-        except ValueError:
-            continue
-    return entries
+    return read_json_lines(path)
 
 
 def _hook(event: str, arguments: Arguments) -> None:

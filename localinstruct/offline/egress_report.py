@@ -18,7 +18,7 @@ from pathlib import Path
 
 from localinstruct.errors import LocalInstructError
 from localinstruct.offline import audit_hook, backends, proof, sessions, signing
-from localinstruct.records import JsonObject, digest
+from localinstruct.records import JsonObject, canonical_json, digest
 from localinstruct.store import durable
 
 JSON, TEXT = "egress.json", "egress.txt"
@@ -58,8 +58,9 @@ def write(run: Path, stages: Stages) -> list[str]:
 
     To be called after the session.
     """
-    body = json.loads(signing.canonical(build(run, stages)))  # keys in order, as readers have it
-    signing.seal_file(run / JSON, body)
+    # keys in order, as readers have it
+    body = json.loads(canonical_json(build(run, stages), strict=True))
+    signing.sign_file(run / JSON, body)
     lines = render(body, signing.public_key(run / JSON))
     durable.write_text(run / TEXT, "\n".join(lines) + "\n")
     return lines
@@ -109,7 +110,7 @@ def verify(path: Path, key: str = "") -> list[str]:
     `path` is egress.json, with the files of the run beside it. `key`, 64 hex digits, is the only
     signer accepted.
     """
-    body, problems = signing.unseal_file(path, key)
+    body, problems = signing.read_signed(path, key)
     if not body:
         return problems or [f"{path}: holds no report"]
     try:
@@ -121,7 +122,7 @@ def verify(path: Path, key: str = "") -> list[str]:
 
 def conclusion(path: Path, key: str, problems: list[str]) -> list[str]:
     """Verdict and signer of a report in which `verify` found `problems`; [] where none is."""
-    body, _ = signing.unseal_file(path, key)
+    body, _ = signing.read_signed(path, key)
     if not body:
         return []
     if problems:

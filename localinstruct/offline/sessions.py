@@ -1,5 +1,4 @@
-"""Which programs wrote to a run, and whether they were sealed: egress/sessions.jsonl in the run
-directory.
+"""Sessions: the programs that wrote to a run, sealed or not (egress/sessions.jsonl).
 
 A report that only knew its own process could not say that another one, without the seal, had not
 written half of the rows before. So every command that writes to a run notes its beginning and its
@@ -15,18 +14,18 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from localinstruct.offline import audit_hook, evidence
 from localinstruct.offline.seal import Seal, status
+from localinstruct.records import JsonObject
+from localinstruct.store.durable import append_lines, read_json_lines
 
 FOLDER, SESSIONS, ATTEMPTS = "egress", "sessions.jsonl", "attempts.jsonl"
 
 
 @contextmanager
 def session(run: Path) -> Iterator[None]:
-    """Note that this process writes to the run `run`, from now until the block ends; attempts to
-    leave are kept there.
+    """Note that this process writes to `run` until the block ends, and keep its attempts to leave.
 
     For the program a person started; the stages it starts are its children and belong to its
     session.
@@ -36,62 +35,55 @@ def session(run: Path) -> Iterator[None]:
     seal = status()
     if seal.sealed or seal.checks:
         audit_hook.keep_in(folder / ATTEMPTS)
-    number = len(_read(folder / SESSIONS))
-    _append(
-        folder / SESSIONS,
-        {"event": "begin", "number": number, "time": time.time(), **_beginning(seal)},
-    )
+    number = len(read_json_lines(folder / SESSIONS))
+    _note(folder / SESSIONS, "begin", number, _beginning(seal))
     try:
         yield
     finally:
-        _append(
-            folder / SESSIONS,
-            {"event": "end", "number": number, "time": time.time(), "after": evidence.snapshot()},
-        )
+        _note(folder / SESSIONS, "end", number, {"after": evidence.snapshot()})
 
 
-def sessions(run: Path) -> list[dict[str, Any]]:
-    """Every session in order, with "ended" (unix seconds, None after a kill) and "after" (counters
-    at the end)."""
-    found: dict[int, dict[str, Any]] = {}
-    for line in _read(run / FOLDER / SESSIONS):
-        if line.get("event") == "begin":
-            content = {
-                key: value for key, value in line.items() if key not in ("event", "time", "number")
-            }
-            found[line["number"]] = {"began": line["time"], "ended": None, "after": None, **content}
-        elif line.get("number") in found:
-            found[line["number"]] |= {"ended": line["time"], "after": line["after"]}
-    return list(found.values())
+def sessions(run: Path) -> list[JsonObject]:
+    """Every session in order, with the times it "began" and "ended" (unix seconds).
+
+    "ended" and "after", the counters at the end, are None after a kill.
+    """
+    by_number: dict[int, JsonObject] = {}
+    for line in read_json_lines(run / FOLDER / SESSIONS):
+        event, number = line.pop("event", ""), line.pop("number", None)
+        if event == "begin":
+            began = line.pop("time")
+            by_number[number] = {"began": began, "ended": None, "after": None, **line}
+        elif number in by_number:
+            by_number[number] |= {"ended": line["time"], "after": line["after"]}
+    return list(by_number.values())
 
 
-def attempts(run: Path) -> list[dict[str, Any]]:
-    """What the audit hooks of all sealed processes of the run noted: processes, children,
-    attempts."""
+def attempts(run: Path) -> list[JsonObject]:
+    """The notes of the audit hooks in all sealed processes of the run."""
     return audit_hook.read(run / FOLDER / ATTEMPTS)
 
 
-def is_covered(began: float, finished: float, sessions: list[dict[str, Any]]) -> bool:
-    """Whether work between these two times (unix seconds) began and finished in sessions, and every
-    one was sealed."""
+def is_covered(began: float, finished: float, sessions: list[JsonObject]) -> bool:
+    """True when work between these times (unix seconds) lies in sessions that were all sealed."""
     spans = [
-        (s["began"], s["ended"] or until, s["seal"]["sealed"])
-        for s, until in zip(sessions, _next_beginnings(sessions), strict=True)
+        (session["began"], session["ended"] or until, session["seal"]["sealed"])
+        for session, until in zip(sessions, _next_beginnings(sessions), strict=True)
     ]
-    noted = all(
-        any(first <= moment <= last for first, last, _ in spans) for moment in (began, finished)
-    )
-    return noted and all(
-        sealed for first, last, sealed in spans if first <= finished and last >= began
-    )
+
+    def in_a_session(moment: float) -> bool:
+        return any(first <= moment <= last for first, last, _ in spans)
+
+    beside = [sealed for first, last, sealed in spans if first <= finished and last >= began]
+    return in_a_session(began) and in_a_session(finished) and all(beside)
 
 
-def _next_beginnings(sessions: list[dict[str, Any]]) -> list[float]:
-    """When the session after each one began: a killed one may have worked until then."""
+def _next_beginnings(sessions: list[JsonObject]) -> list[float]:
+    """The time at which the next session began: a killed one may have worked until then."""
     return [*(session["began"] for session in sessions[1:]), float("inf")][: len(sessions)]
 
 
-def _beginning(seal: Seal) -> dict[str, Any]:
+def _beginning(seal: Seal) -> JsonObject:
     return {
         "pid": os.getpid(),
         "command": [word[:200] for word in sys.argv[:12]],
@@ -102,18 +94,6 @@ def _beginning(seal: Seal) -> dict[str, Any]:
     }
 
 
-def _append(path: Path, line: dict[str, Any]) -> None:
-    """One line, on disk before the work goes on; a line torn by a kill before it is closed
-    first."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-    try:
-        size = os.fstat(descriptor).st_size
-        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, (b"\n" if torn else b"") + json.dumps(line).encode() + b"\n")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _read(path: Path) -> list[dict[str, Any]]:
-    return [line for line in audit_hook.read(path) if isinstance(line, dict)]
+def _note(path: Path, event: str, number: int, facts: JsonObject) -> None:
+    line = {"event": event, "number": number, "time": time.time(), **facts}
+    append_lines(path, [json.dumps(line)], 0o600)

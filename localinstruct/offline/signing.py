@@ -1,5 +1,4 @@
-"""A file that cannot change unnoticed: canonical JSON, its digest, and an Ed25519 signature by a
-key of this user.
+"""Signed files: canonical JSON, its digest, and an Ed25519 signature by a key of this user.
 
 The file must be byte for byte what its content renders to, so a changed space is found as surely as
 a changed number. The private key lies in the user's data folder (mode 0600) and is made on first
@@ -15,20 +14,23 @@ import os
 import re
 import secrets
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct.errors import UsageError
+from localinstruct.records import Json, JsonObject, canonical_json
 from localinstruct.store import durable
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 HEX_KEY, MOST_KEY_BYTES = re.compile("[0-9a-fA-F]{64}"), 100
 MOST_BYTES = 64 * 2**20
 """A larger report is not read."""
 
 
-def seal_file(path: Path, body: dict[str, Any]) -> str:
-    """Write `body` with digest and signature, whole or not at all; returns why it is unsigned, ""
-    when it is signed."""
-    text = canonical(body)
+def sign_file(path: Path, body: JsonObject) -> str:
+    """Write `body` with digest and signature, whole or not at all; why it is unsigned, or ""."""
+    text = canonical_json(body, strict=True)
     signature, reason = _sign(text)
     document = {"body": body, "sha256": hashlib.sha256(text).hexdigest(), "signature": signature}
     with durable.atomic_write(path) as file:
@@ -36,17 +38,17 @@ def seal_file(path: Path, body: dict[str, Any]) -> str:
     return reason
 
 
-def unseal_file(path: Path, key: str = "") -> tuple[dict[str, Any], list[str]]:
-    """The body of a file and everything that is wrong with it; `key` (hex) is the only public key
-    accepted.
+def read_signed(path: Path, key: str = "") -> tuple[JsonObject, list[str]]:
+    """The body of a signed file, and everything that is wrong with the file.
 
-    The body is {} when the file cannot be read at all.
+    `key` (hex) is the only public key accepted, "" for any. The body is {} when the file cannot be
+    read at all.
     """
     try:
         raw = _read(path)
         document = json.loads(raw)
         body, digest, signature = document["body"], document["sha256"], document["signature"]
-        text = canonical(body)
+        text = canonical_json(body, strict=True)
         rendered = _render(document)
     except (OSError, ValueError, TypeError, KeyError, RecursionError) as problem:
         return {}, [f"{path}: not a readable report ({type(problem).__name__}: {problem})"]
@@ -60,8 +62,7 @@ def unseal_file(path: Path, key: str = "") -> tuple[dict[str, Any], list[str]]:
 
 
 def public_key(path: Path) -> str:
-    """The public key (64 hex digits) that a file says it was signed with, "" when it is
-    unsigned."""
+    """The public key (64 hex digits) that a file names as its signer's, "" when it is unsigned."""
     try:
         signature = json.loads(_read(path))["signature"]
         return str(signature["public_key"]) if signature else ""
@@ -70,8 +71,7 @@ def public_key(path: Path) -> str:
 
 
 def own_public_key() -> str:
-    """The public key of this user, made if there is none yet; "" without `cryptography` or a
-    home."""
+    """The public key of this user, made if missing; "" without `cryptography` or a home."""
     try:
         return _public_hex(_private_key())
     except (ImportError, OSError, RuntimeError, ValueError):
@@ -90,14 +90,13 @@ def require_own_public_key() -> str:
 
 
 def read_public_key(text: str) -> str:
-    """The 64 hex digits of a public key, given as they are or as a file that holds them; UsageError
-    for anything else."""
-    found = text.strip()
-    if not HEX_KEY.fullmatch(found):
+    """The 64 hex digits of a public key, given as they are or as a file; UsageError for others."""
+    digits = text.strip()
+    if not HEX_KEY.fullmatch(digits):
         with contextlib.suppress(OSError, ValueError), Path(text).open(encoding="ascii") as file:
-            found = file.read(MOST_KEY_BYTES).strip()
-    if HEX_KEY.fullmatch(found):
-        return found.lower()
+            digits = file.read(MOST_KEY_BYTES).strip()
+    if HEX_KEY.fullmatch(digits):
+        return digits.lower()
     raise UsageError(
         f"--key {text}: expected the 64 hex digits of a public key, or a file that holds them "
         "and nothing else.",
@@ -105,20 +104,14 @@ def read_public_key(text: str) -> str:
     )
 
 
-def canonical(value: Any) -> bytes:
-    """JSON with sorted keys and no spaces; ValueError for numbers JSON does not have."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode("ascii")
-
-
 def key_file() -> Path:
-    """Where the private key lies: $XDG_DATA_HOME/localinstruct/egress.key, or below
-    ~/.local/share."""
+    """The private key's file: localinstruct/egress.key in $XDG_DATA_HOME or ~/.local/share."""
     root = os.environ.get("XDG_DATA_HOME", "")
     base = Path(root) if root.startswith("/") else Path("~/.local/share").expanduser()
     return base / "localinstruct" / "egress.key"
 
 
-def _render(document: Any) -> bytes:
+def _render(document: Json) -> bytes:
     return (json.dumps(document, sort_keys=True, indent=1, allow_nan=False) + "\n").encode("ascii")
 
 
@@ -144,7 +137,7 @@ def _sign(text: bytes) -> tuple[dict[str, str] | None, str]:
     }, ""
 
 
-def _signature_problems(text: bytes, signature: Any, key: str) -> list[str]:
+def _signature_problems(text: bytes, signature: object, key: str) -> list[str]:
     if signature is None:
         return ["unsigned: whoever may write the file may have changed it"]
     if not isinstance(signature, dict) or set(signature) != {"algorithm", "public_key", "value"}:
@@ -159,11 +152,9 @@ def _signature_problems(text: bytes, signature: Any, key: str) -> list[str]:
         Ed25519PublicKey.from_public_bytes(public).verify(value, text)
     except (InvalidSignature, ValueError, TypeError):
         return ["its signature is wrong"]
-    wrong = (
-        []
-        if signature["algorithm"] == "Ed25519"
-        else [f"unknown algorithm {signature['algorithm']!r}"]
-    )
+    wrong = []
+    if signature["algorithm"] != "Ed25519":
+        wrong.append(f"unknown algorithm {signature['algorithm']!r}")
     if (public.hex(), value.hex()) != (signature["public_key"], signature["value"]):
         wrong.append("its signature is written in another way than we write it")
     if key and public.hex() != key.lower():
@@ -171,7 +162,7 @@ def _signature_problems(text: bytes, signature: Any, key: str) -> list[str]:
     return wrong
 
 
-def _private_key() -> Any:
+def _private_key() -> "Ed25519PrivateKey":
     """Ed25519PrivateKey of this user: 32 bytes as hex in `key_file`, made on first use."""
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -184,21 +175,17 @@ def _private_key() -> Any:
 
 
 def _make_key(path: Path) -> None:
-    """32 random bytes, 0600 from the first moment; when two processes race, the first one's key
-    stays."""
+    """Write 32 random bytes, 0600 from the first moment; of two processes the first one's stay."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write(secrets.token_bytes(32).hex() + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        durable.create_file(temporary, f"{secrets.token_bytes(32).hex()}\n".encode("ascii"), 0o600)
         with contextlib.suppress(FileExistsError):
             os.link(temporary, path)
+            durable.sync_folder(path.parent)
     finally:
-        temporary.unlink()
+        temporary.unlink(missing_ok=True)
 
 
-def _public_hex(key: Any) -> str:
-    return str(key.public_key().public_bytes_raw().hex())
+def _public_hex(key: "Ed25519PrivateKey") -> str:
+    return key.public_key().public_bytes_raw().hex()

@@ -8,15 +8,15 @@ the same store gives the same numbers and the same samples. Not covered: words a
 import bisect
 import heapq
 import itertools
-import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
 from localinstruct.records import Instance, JsonObject, Reject
+from localinstruct.store.durable import read_json_lines
 from localinstruct.store.run import Run
 
 EXAMPLES = 3
@@ -251,7 +251,7 @@ def bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:
 
 def read_metrics(path: Path) -> list[JsonObject]:
     """The lines of train/metrics.jsonl without torn or foreign ones; none for a missing file."""
-    return list(_json_lines(path)) if path.is_file() else []
+    return read_json_lines(path)
 
 
 def curve(metrics: Sequence[JsonObject], name: str) -> list[tuple[float, float]]:
@@ -262,17 +262,6 @@ def curve(metrics: Sequence[JsonObject], name: str) -> list[tuple[float, float]]
         if _is_number(line.get("step")) and _is_number(line.get(name))
     }
     return sorted(points.items())
-
-
-def _json_lines(path: Path) -> Iterator[JsonObject]:
-    with path.open(encoding="utf-8", errors="replace") as lines:
-        for line in lines:
-            try:
-                value = json.loads(line)
-            except (ValueError, RecursionError):
-                continue
-            if isinstance(value, dict):
-                yield value
 
 
 def _is_number(value: object) -> bool:

@@ -1,4 +1,4 @@
-"""The folder of a run: made, told from folders of other things, and emptied for --fresh.
+"""The folder of a run: making it, knowing it from other folders, emptying it for --fresh.
 
 Whatever has no run.sqlite and no run.lock was not begun by us, and is neither written to nor
 deleted. Not covered: somebody who puts a file of such a name among things of their own.
@@ -19,20 +19,17 @@ COMPARISONS = "comparisons"
 
 
 def require_run_or_room(path: Path) -> None:
-    """RunConflict when something that is no run has the place of one; nothing is opened or
-    written."""
+    """RunConflict when something that is no run has the place of one; nothing is opened there."""
     if not os.path.lexists(path):
         return
     names = {entry.name for entry in path.iterdir()} if path.is_dir() else {path.name}
     if names and not names & {STORE, LOCK}:
-        found = (
-            f"a folder without {STORE} and with other things"
-            if path.is_dir()
-            else "something that is no folder"
-        )
+        what = "something that is no folder"
+        if path.is_dir():
+            what = f"a folder without {STORE} and with other things"
         raise RunConflict(
-            f"{path}: expected a run, or nothing of this name; found {found}. Nothing was "
-            "changed there.",
+            f"{path}: expected a run, or nothing of this name; found {what}. "
+            "Nothing was changed there.",
             f"Use another --name, or move it away: mv {path} ELSEWHERE",
         )
 
@@ -61,9 +58,11 @@ def make_folder(path: Path) -> None:
 
 
 def empty_run(path: Path) -> None:
-    """Delete all of a run but its lock, which the caller holds: the store first, so that it is no
-    run any more."""
-    for entry in sorted(path.iterdir(), key=lambda one: one.name != STORE):
+    """Delete all of a run but its lock, which the caller holds.
+
+    The store goes first, so that what a kill leaves is no run any more.
+    """
+    for entry in sorted(path.iterdir(), key=lambda entry: entry.name != STORE):
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry.name != LOCK:

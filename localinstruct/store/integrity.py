@@ -1,11 +1,11 @@
-"""Every row of the store carries a checksum of itself, because SQLite does not notice a flipped bit
-inside a value.
+"""Checksums of the store's rows, and what a disk refuses in plain words.
 
-`checksum` is written with each row; `damage` reads the whole store, once, when a run is opened for
-writing or exported: SQLite's own structure, every row's checksum, and that each committed episode
-still has all the rows it was committed with. What the disk itself refuses (full, read-only,
-failing) is put into one sentence by `plain_words`. Not covered: the write-ahead log of a killed
-run, where SQLite drops everything behind a damaged place, as it must after a power cut.
+SQLite does not notice a flipped bit inside a value, so `checksum` is written with each row;
+`damage` reads the whole store, once, when a run is opened for writing or exported: SQLite's own
+structure, every row's checksum, and that each committed episode still has all the rows it was
+committed with. What the disk itself refuses (full, read-only, failing) is put into one sentence by
+`plain_words`. Not covered: the write-ahead log of a killed run, where SQLite drops everything
+behind a damaged place, as it must after a power cut.
 """
 
 import errno
@@ -18,10 +18,12 @@ import sqlite3
 from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 from localinstruct.errors import LocalInstructError, StoreError
+from localinstruct.store.durable import sync
 
+Value = int | float | str | bytes | None
+"""A value in SQLite."""
 RESERVE = 64 * 2**20
 """Bytes left free on the run's disk, so that it can still be closed, shown and reported on."""
 TABLES = ("meta", "tape", "episodes", "kept", "rejects", "stages")
@@ -47,36 +49,25 @@ SQLITE_REFUSALS = {
 }
 """Beginning of SQLite's error name -> what it means."""
 VAGUE = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
-"""Behind these are many causes (SQLite keeps the system's error to itself), so the disk is asked
-which."""
-
-
+"""Errors with many causes, of which SQLite keeps the system's to itself: the disk is asked."""
 PROBE_BYTES = 2**20
 TORCH_WRITES = ("unexpected pos", "PytorchStreamWriter", "basic_ios::clear")
-"""In the text of the RuntimeError that torch raises, whatever the cause, when a file of its could
-not be written."""
+"""Words in torch's RuntimeError, whatever the cause, when it could not write a file."""
 
 
-def checksum(values: tuple[Any, ...]) -> str:
-    """16 hex digits over the values of a row as SQLite gives them back: int, float, str, bytes,
-    None."""
+def checksum(values: tuple[Value, ...]) -> str:
+    """16 hex digits over the values of a row, as SQLite gives them back."""
     return hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def damage(database: sqlite3.Connection, schema: str) -> list[str]:
-    """What is wrong with a store of this `schema`, in sentences; empty when every row is as it was
-    written."""
+    """Damage of a store of this `schema`, in sentences; none when all is as it was written."""
     try:
         database.execute("BEGIN")  # one snapshot, whoever writes meanwhile
         try:
-            structure = [
-                text for (text,) in database.execute("PRAGMA integrity_check(5)") if text != "ok"
-            ]
-            return (
-                structure
-                or _other_schema(database, schema)
-                or [*_altered(database), *_missing(database)]
-            )
+            lines = [text for (text,) in database.execute("PRAGMA integrity_check(5)")]
+            structure = [text for text in lines if text != "ok"] or _other_schema(database, schema)
+            return structure or [*_altered(database), *_missing(database)]
         finally:
             database.execute("ROLLBACK")
     except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
@@ -88,28 +79,23 @@ def _other_schema(database: sqlite3.Connection, schema: str) -> list[str]:
     query = "SELECT sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY sql"
     with closing(sqlite3.connect(":memory:")) as fresh:
         fresh.executescript(schema)
-        wanted = fresh.execute(query).fetchall()
-    return (
-        []
-        if database.execute(query).fetchall() == wanted
-        else ["its tables are not those that were made"]
-    )
+        expected = fresh.execute(query).fetchall()
+    if database.execute(query).fetchall() == expected:
+        return []
+    return ["its tables are not those that were made"]
 
 
 def _altered(database: sqlite3.Connection) -> Iterator[str]:
     """One sentence per table with rows that do not fit their checksum."""
     for table in TABLES:
-        bad = [
-            row[0]
-            for row in database.execute(f"SELECT * FROM {table}")
-            if checksum(row[:-1]) != row[-1]
-        ]
+        rows = database.execute(f"SELECT * FROM {table}")
+        bad = [row[0] for row in rows if checksum(row[:-1]) != row[-1]]
         if bad:
             yield f"{len(bad)} altered row(s) in {table}, the first is {str(bad[0])[:40]!r}"
 
 
 def _missing(database: sqlite3.Connection) -> Iterator[str]:
-    """Whether committed episodes are complete and without a gap."""
+    """One sentence for each way in which committed episodes are incomplete, or have a gap."""
     for table, column in (("kept", "kept"), ("rejects", "rejected")):
         counted = f"SELECT episode, count(*) AS rows FROM {table} GROUP BY episode"
         query = f"""SELECT count(*) FROM episodes e LEFT JOIN ({counted}) r ON r.episode = e.episode
@@ -126,8 +112,7 @@ def _missing(database: sqlite3.Connection) -> Iterator[str]:
 
 @contextmanager
 def plain_words(path: Path, numbers: Collection[int] = REFUSALS.keys()) -> Iterator[None]:
-    """Turn what the disk or SQLite refuses inside the block into a StoreError with one sentence and
-    a way on.
+    """Turn what the disk or SQLite refuses into a StoreError with one sentence and a way on.
 
     `path` is named where the error names no file; `numbers` are the system's errors that are meant.
     """
@@ -135,9 +120,8 @@ def plain_words(path: Path, numbers: Collection[int] = REFUSALS.keys()) -> Itera
         yield
     except sqlite3.Error as error:
         name = getattr(error, "sqlite_errorname", "") or ""
-        meaning = next(
-            (text for start, text in SQLITE_REFUSALS.items() if name.startswith(start)), ""
-        )
+        meanings = (text for start, text in SQLITE_REFUSALS.items() if name.startswith(start))
+        meaning = next(meanings, "")
         if name.startswith(VAGUE):
             meaning = REFUSALS.get(ask_disk(path), meaning)
         if not meaning and not name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
@@ -162,16 +146,15 @@ def _system_error(error: Exception, path: Path) -> int:
     Rust's (safetensors, tokenizers) say it in their text; torch only says that it could not write,
     so the disk is asked.
     """
-    if said := re.search(r"\(os error (\d+)\)", str(error)):
-        return int(said[1])
+    if number := re.search(r"\(os error (\d+)\)", str(error)):
+        return int(number[1])
     if isinstance(error, RuntimeError) and any(word in str(error) for word in TORCH_WRITES):
         return ask_disk(path)
     return 0
 
 
 def ask_disk(path: Path) -> int:
-    """What the disk answers to a small file in the folder `path`, or beside the file `path`: errno,
-    0 when it takes it."""
+    """The disk's answer (errno; 0 when it takes it) to a small file in, or beside, `path`."""
     folder = path if path.is_dir() else path.parent
     probe, left = folder / ".probe", PROBE_BYTES
     try:
@@ -179,7 +162,7 @@ def ask_disk(path: Path) -> int:
         try:
             while left:
                 left -= os.pwrite(descriptor, bytes(left), PROBE_BYTES - left)
-            os.fsync(descriptor)
+            sync(descriptor)
         finally:
             os.close(descriptor)
         return _size_limit(folder)
@@ -191,8 +174,7 @@ def ask_disk(path: Path) -> int:
 
 
 def _size_limit(folder: Path) -> int:
-    """EFBIG when the largest file of a folder has come to the process's limit (ulimit -f), else
-    0."""
+    """EFBIG when a file of the folder has come to this process's limit (ulimit -f), else 0."""
     limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
     largest = max((entry.stat().st_size for entry in folder.iterdir()), default=0)
     return errno.EFBIG if 0 <= limit < largest + PROBE_BYTES else 0
@@ -216,8 +198,7 @@ def read_only(store: Path) -> str:
 
 
 def require_space(folder: Path, bytes_needed: int) -> None:
-    """StoreError when the disk that holds `folder` has less free than this work needs, and RESERVE
-    besides."""
+    """StoreError when the disk of `folder` has less free than this work and RESERVE need."""
     free = shutil.disk_usage(folder).free
     if free < bytes_needed + RESERVE:
         raise StoreError(

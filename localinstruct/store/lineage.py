@@ -1,5 +1,4 @@
-"""`show RUN --lineage ID`: one row with what it was made from, back to the seeds, and what was made
-from it."""
+"""Lineage of one row: its parents back to the seeds, and its children (`show RUN --lineage ID`)."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +11,7 @@ SHOWN_MATCHES = 5
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """The rows around one row: parents in generations, nearest first, each row once; and its
-    children."""
+    """The rows around one row: parents in generations, nearest first, each once; and children."""
 
     row: Instance
     ancestors: list[list[Instance]]
@@ -23,16 +21,15 @@ class Family:
 
 
 def family(prefix: str, kept: Sequence[Instance], seeds: Sequence[Instance]) -> Family:
-    """The family of the row whose id begins with `prefix`; UsageError when there is none, or more
-    than one."""
+    """The family of the one row whose id begins with `prefix`; UsageError when it is not one."""
     known = {row.id: row for row in (*kept, *seeds)}
-    row = _found(prefix, known)
+    row = _only_match(prefix, known)
     children = [child for child in kept if row.id in child.lineage.parents]
     ancestors, unknown = _ancestors(row, known)
     return Family(row, ancestors, children, unknown)
 
 
-def _found(prefix: str, known: Mapping[str, Instance]) -> Instance:
+def _only_match(prefix: str, known: Mapping[str, Instance]) -> Instance:
     matches = [row for row_id, row in known.items() if prefix and row_id.startswith(prefix)]
     if len(matches) == 1:
         return matches[0]
@@ -62,5 +59,5 @@ def _ancestors(
         generation = [known[name] for name in new if name in known]
         if generation:
             generations.append(generation)
-        parents = [name for one in generation for name in one.lineage.parents]
+        parents = [name for parent in generation for name in parent.lineage.parents]
     return generations, unknown

@@ -1,17 +1,16 @@
-"""One writer per run: an flock on run.lock that the kernel frees when its owner dies, however it
-dies.
+"""The lock of a run: one writer, and the kernel frees it when that one dies, however it dies.
 
 A stage that `run` starts works under its parent's lock, handed down as an open descriptor. Not
 covered: network file systems, where flock may mean nothing.
 """
 
-import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from localinstruct.errors import RunInUse
+from localinstruct.errors import RunInUse, StoreError
+from localinstruct.store.durable import lock
 
 LOCK_FD = "LOCALINSTRUCT_LOCK_FD"
 """Environment variable by which a parent hands its lock to the stage it starts."""
@@ -19,8 +18,7 @@ LOCK_FD = "LOCALINSTRUCT_LOCK_FD"
 
 @contextmanager
 def only_writer(path: Path) -> Iterator[bool]:
-    """Hold the lock of the run directory `path`: our own (True), or the one our parent holds and
-    handed down (False).
+    """Hold the lock of a run: our own (True), or the one that our parent handed down (False).
 
     RunInUse with the owner's pid when another process has it.
     """
@@ -41,13 +39,18 @@ def only_writer(path: Path) -> Iterator[bool]:
 
 def _claim(descriptor: int, path: Path) -> None:
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+        free = lock(descriptor)
+    except OSError as error:
+        raise StoreError(
+            f"{path}: cannot be locked: {error.strerror or error}.",
+            "A run needs a disk of this machine: localinstruct doctor",
+        ) from None
+    if not free:
         owner = os.read(descriptor, 20).decode() or "unknown"
         raise RunInUse(
             f"{path}: in use by process {owner}.",
-            f"Wait for it, stop it (kill -INT {owner}), or use another --name.",
-        ) from None
+            f"Wait for it, stop it (kill {owner}), or use another --name.",
+        )
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)
 

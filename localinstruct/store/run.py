@@ -1,4 +1,4 @@
-"""The run directory runs/NAME/ and its SQLite store: lock, tape, kept rows, rejects, stage entries.
+"""The run directory runs/NAME/: the store of completion log, kept rows, rejects and results.
 
 One file, run.sqlite, is the truth (WAL, synchronous=FULL); everything else in the directory can be
 made again from it. "Kept" means committed here before it is counted on the screen. One writer at a
@@ -6,9 +6,13 @@ time holds the lock (flock, so the kernel frees it when the owner dies); readers
 episode is committed in one transaction, in order, so after a kill the store holds a whole number of
 episodes and the completion log holds every completion that had arrived.
 
-    run.sqlite   completion log, kept, rejects, episodes, stages, meta      logs/      what vLLM said
-    recipe.yaml  the resolved recipe, for people                  dataset/   train.jsonl, held_out.jsonl
-    run.lock     pid of the writer                                adapter/   the LoRA adapter      report.html
+    run.sqlite   completion log, kept, rejects, episodes, stages, meta
+    run.lock     pid of the writer
+    recipe.yaml  the resolved recipe, for people
+    logs/        what vLLM said
+    dataset/     train.jsonl, held_out.jsonl, rejects.jsonl
+    adapter/     the LoRA adapter
+    report.html
 
 Where the directory cannot be written it can still be read. Not covered: network file systems (flock
 and WAL need a local disk); and reading, where nothing may be written, a run that another machine
@@ -23,12 +27,21 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localinstruct.errors import RunConflict, UsageError
-from localinstruct.records import Completion, Instance, Kept, Neighbour, Reject
+from localinstruct.records import (
+    Completion,
+    Instance,
+    Json,
+    JsonObject,
+    Kept,
+    Neighbour,
+    Reject,
+    StageResult,
+)
 from localinstruct.store.folder import make_folder
-from localinstruct.store.integrity import checksum, damage, damaged, plain_words, read_only
+from localinstruct.store.integrity import Value, checksum, damage, damaged, plain_words, read_only
 from localinstruct.store.lock import only_writer
 
 if TYPE_CHECKING:
@@ -48,7 +61,7 @@ CREATE TABLE rejects(seq INTEGER PRIMARY KEY, episode INTEGER NOT NULL, stage TE
                      text TEXT NOT NULL, detail TEXT NOT NULL, score REAL, checksum TEXT NOT NULL);
 CREATE TABLE stages(name TEXT PRIMARY KEY, inputs TEXT NOT NULL, started REAL NOT NULL, finished REAL,
                     result TEXT NOT NULL, checksum TEXT NOT NULL);
-"""
+"""  # noqa: E501 - SQLite keeps this text letter by letter, and a run with another is refused
 
 
 class Run:
@@ -63,7 +76,6 @@ class Run:
         self._db.close()
 
     # -- meta
-    # -------------------------------------------------------------------------------------------------------
 
     def get(self, key: str) -> str | None:
         """A stored text ("recipe", "version", …), or None."""
@@ -76,11 +88,9 @@ class Run:
             self._insert("meta", key, value)
 
     # -- completion log
-    # -------------------------------------------------------------------------------------------------------
 
     def recall(self, episode: int, call: int, index: int, digest: str) -> list[Completion] | None:
-        """The completions in the completion log for this place, or None when they were never asked
-        for.
+        """The completions in the log for this place, or None when they were never asked for.
 
         A log that answers another prompt than `digest` means the method or its prompts changed:
         RunConflict.
@@ -105,7 +115,7 @@ class Run:
         episode: int,
         call: int,
         index: int,
-        prompt: dict[str, Any],
+        prompt: JsonObject,
         digest: str,
         answers: Sequence[Completion],
     ) -> None:
@@ -114,42 +124,31 @@ class Run:
         with self._transaction():
             self._insert("tape", *row, sum(a.tokens for a in answers), time.time())
 
-    def completion_log(self) -> Iterator[tuple[int, int, int, dict[str, Any], list[Completion]]]:
-        """Everything the teacher was asked and said: (episode, call, index, prompt,
-        completions)."""
+    def completion_log(self) -> Iterator[tuple[int, int, int, JsonObject, list[Completion]]]:
+        """Everything asked and answered: (episode, call, index, prompt, completions)."""
         query = (
             "SELECT episode, call, idx, prompt, completions FROM tape ORDER BY episode, call, idx"
         )
         for episode, call, index, prompt, completions in self._db.execute(query):
-            yield (
-                episode,
-                call,
-                index,
-                json.loads(prompt),
-                [Completion(**c) for c in json.loads(completions)],
-            )
+            answers = [Completion(**answer) for answer in json.loads(completions)]
+            yield episode, call, index, json.loads(prompt), answers
 
     def completion_usage(self) -> tuple[int, list[tuple[float, int]]]:
-        """Prompts in the completion log, and (arrival time, output tokens) of each in order of
-        arrival."""
+        """The number of prompts in the log, and (arrival time, output tokens) of each, in order."""
         rows = self._db.execute("SELECT arrived, tokens FROM tape ORDER BY arrived").fetchall()
         return len(rows), rows
 
     # -- episodes
-    # ---------------------------------------------------------------------------------------------------
 
     def commit_episode(
         self, episode: int, kept: Sequence[Kept], rejects: Sequence[Reject], tokens: int
     ) -> None:
-        """Commit one episode whole: its kept rows, its rejects and its own entry, in one durable
-        transaction."""
+        """Commit one episode whole (kept rows, rejects, its own entry), in one transaction."""
         with self._transaction():
             for seq, row in enumerate(kept, self._next("kept")):
-                similar, vector = (
-                    _json([asdict(n) for n in row.most_similar]),
-                    row.vector.astype("<f4").tobytes(),
-                )
                 text = _json(row.instance.to_dict())
+                similar = _json([asdict(neighbour) for neighbour in row.most_similar])
+                vector = row.vector.astype("<f4").tobytes()
                 self._insert("kept", seq, row.instance.id, episode, text, similar, vector)
             for seq, reject in enumerate(rejects, self._next("rejects")):
                 fields = (reject.stage, reject.reason, reject.text, reject.detail, reject.score)
@@ -159,25 +158,23 @@ class Run:
     def _next(self, table: str) -> int:
         return int(self._db.execute(f"SELECT coalesce(max(seq), 0) + 1 FROM {table}").fetchone()[0])
 
-    def _insert(self, table: str, *values: Any) -> None:
+    def _insert(self, table: str, *values: Value) -> None:
         """Write one row with its checksum; a row of meta and stages replaces the one before it."""
         verb = "INSERT OR REPLACE" if table in ("meta", "stages") else "INSERT"
         places = ", ".join("?" * (len(values) + 1))
         self._db.execute(f"{verb} INTO {table} VALUES ({places})", (*values, checksum(values)))
 
     def episodes(self) -> list[tuple[int, int, int, int, float]]:
-        """(episode, kept, rejected, output tokens, time of commit) of every committed episode, in
-        order."""
+        """(episode, kept, rejected, output tokens, unix time) of every commit, in order."""
         query = "SELECT episode, kept, rejected, tokens, committed FROM episodes ORDER BY episode"
         return self._db.execute(query).fetchall()
 
     def count_kept(self) -> int:
-        """How many rows are kept."""
+        """The number of kept rows."""
         return int(self._db.execute("SELECT count(*) FROM kept").fetchone()[0])
 
     def is_blank(self) -> bool:
-        """Whether nothing has been asked or kept yet, so that the run can still become any
-        other."""
+        """True while nothing was asked or kept, so that the run can still become any other."""
         return not self._db.execute(
             "SELECT EXISTS(SELECT 1 FROM tape) OR EXISTS(SELECT 1 FROM episodes)"
         ).fetchone()[0]
@@ -189,17 +186,13 @@ class Run:
 
     def kept_with_neighbours(self) -> Iterator[tuple[Instance, list[Neighbour]]]:
         """Kept instances with the rows they resemble most, nearest first."""
-        for instance, similar in self._db.execute(
-            "SELECT instance, most_similar FROM kept ORDER BY seq"
-        ):
-            yield (
-                Instance.from_dict(json.loads(instance)),
-                [Neighbour(**n) for n in json.loads(similar)],
-            )
+        query = "SELECT instance, most_similar FROM kept ORDER BY seq"
+        for instance, similar in self._db.execute(query):
+            neighbours = [Neighbour(**neighbour) for neighbour in json.loads(similar)]
+            yield Instance.from_dict(json.loads(instance)), neighbours
 
     def vectors(self) -> "np.ndarray":
-        """Embeddings of the kept rows, (n, d) float32, in kept order; (0, 0) when there are
-        none."""
+        """Embeddings of the kept rows in their order, (n, d) float32; (0, 0) without any."""
         import numpy as np
 
         blobs = [blob for (blob,) in self._db.execute("SELECT vector FROM kept ORDER BY seq")]
@@ -223,11 +216,12 @@ class Run:
         return self._db.execute(query).fetchall()
 
     # -- stages
-    # -----------------------------------------------------------------------------------------------------
 
     def start_stage(self, name: str, inputs: str) -> None:
-        """Note that a stage begins; `inputs` is the digest of all that shapes its result. Keeps an
-        earlier start time."""
+        """Note that a stage begins; `inputs` is the digest of all that shapes its result.
+
+        A stage that goes on with the same inputs keeps its first start time.
+        """
         with self._transaction():
             row = self._db.execute(
                 "SELECT started FROM stages WHERE name = ? AND inputs = ?", (name, inputs)
@@ -235,7 +229,7 @@ class Run:
             started = row[0] if row else time.time()
             self._insert("stages", name, inputs, started, None, "{}")
 
-    def finish_stage(self, name: str, result: dict[str, Any]) -> None:
+    def finish_stage(self, name: str, result: StageResult) -> None:
         """Store a stage's result; from now on it is skipped while its inputs stay the same."""
         entry = self.stage(name)
         if entry is None:
@@ -255,22 +249,20 @@ class Run:
             self._insert("stages", entry.name, entry.inputs, entry.started, entry.finished, result)
 
     def stage(self, name: str) -> "StageEntry | None":
-        """What is known about a stage, or None when it was never started."""
+        """The entry of a stage, or None when it was never started."""
         query = "SELECT name, inputs, started, finished, result FROM stages WHERE name = ?"
         row = self._db.execute(query, (name,)).fetchone()
         return StageEntry(row[0], row[1], row[2], row[3], json.loads(row[4])) if row else None
 
     def require_sound(self) -> None:
-        """Read the whole store once; StoreError that names the damage when a row is not as it was
-        written."""
+        """Read the whole store once; StoreError, with the damage, when a row has changed."""
         problems = damage(self._db, SCHEMA)
         if problems:
             raise damaged(self.path / "run.sqlite", problems)
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """Committed and synced when the block ends well; StoreError, with nothing changed, when the
-        disk refuses."""
+        """Commit and sync what the block wrote; StoreError, and no change, if the disk refuses."""
         with plain_words(self.path / "run.sqlite"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -284,20 +276,18 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class StageEntry:
-    """A stage of a run: digest of its inputs, unix times in seconds, and its result once
-    finished."""
+    """A stage of a run: digest of its inputs, unix times in seconds, its result once finished."""
 
     name: str
     inputs: str
     started: float
     finished: float | None
-    result: dict[str, Any]
+    result: StageResult
 
 
 @contextmanager
 def open_run(path: Path) -> Iterator[Run]:
-    """Open a run for writing, made if missing; RunInUse (with the owner's pid) when another process
-    has it.
+    """Open a run for writing, made if missing; RunInUse, with its pid, when another process has it.
 
     StoreError when the disk refuses or the store is damaged; a stage started by `run` relies on its
     parent's check.
@@ -316,18 +306,16 @@ def open_run(path: Path) -> Iterator[Run]:
 
 @contextmanager
 def read_run(path: Path) -> Iterator[Run]:
-    """Open an existing run to look at it, also while another process writes to it; StoreError when
-    it is damaged.
+    """Open an existing run to look at it, also while another process writes to it.
 
-    Nothing is written where the folder may not be written (a read-only disk, another user's run).
+    StoreError when it is damaged. Nothing is written where the folder may not be written (a read-
+    only disk, another user's run).
     """
     if not (path / "run.sqlite").is_file():
         raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
     store = path / "run.sqlite"
-    run = Run(
-        path,
-        _connect(store, create=False) if os.access(path, os.W_OK) else _connect_read_only(store),
-    )
+    writable = os.access(path, os.W_OK)  # then SQLite keeps its index of the log beside the store
+    run = Run(path, _connect(store, create=False) if writable else _connect_read_only(store))
     try:
         run.require_sound()
         yield run
@@ -350,11 +338,12 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
             path, isolation_level=None, check_same_thread=False, timeout=30
         )
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
+            if create:  # a reader that does so beside the writer of a new run makes both fail
+                connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
         except UnicodeDecodeError as error:  # SQLite quotes what it cannot parse
             raise damaged(path, [f"its schema cannot be read ({error})"]) from None
-        connection.execute("PRAGMA synchronous = FULL")
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
         if version == 0 and create:
             connection.executescript(
                 f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
@@ -388,5 +377,5 @@ def _of_this_version(
     return connection
 
 
-def _json(value: Any) -> str:
+def _json(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -1,4 +1,4 @@
-"""A folder that is written whole or not at all: beside its place, synced, renamed to it.
+"""Folders written whole or not at all: beside their place, synced, renamed to it.
 
 A kill leaves at most `.NAME.part`, which the next export to the same place removes. Not covered:
 two exports to the same place at the same time.
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from localinstruct.errors import NO_ROOM, StoreError, UsageError
 from localinstruct.machine import GIB, disk_free
-from localinstruct.store.durable import sync_tree
+from localinstruct.store.durable import rename_synced, sync_tree
 from localinstruct.store.integrity import plain_words
 
 SPARE_BYTES = 64 * 2**20
@@ -20,8 +20,7 @@ SPARE_BYTES = 64 * 2**20
 
 @contextmanager
 def new_folder(output: Path, needed: int) -> Iterator[Path]:
-    """Give an empty folder that becomes `output` when the block ends well and leaves no trace when
-    it does not.
+    """Give an empty folder that becomes `output` when the block ends well, else leaves no trace.
 
     UsageError when something is at `output` already, or its parent is missing or may not be
     written; StoreError when fewer than `needed` bytes are free, or the disk fills up or fails on
@@ -35,8 +34,7 @@ def new_folder(output: Path, needed: int) -> Iterator[Path]:
             part.mkdir()
             yield part
             sync_tree(part)
-            part.rename(output)
-            sync_tree(output)  # its new name
+            rename_synced(part, output)
     except OSError as error:
         raise UsageError(
             f"{output}: cannot be written: {error.strerror or error}.",

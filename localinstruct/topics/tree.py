@@ -240,7 +240,7 @@ def _settings(text: str) -> list[str]:
 
     def walk(value: Any) -> Iterator[str]:
         if isinstance(value, dict) and _TOPIC in value:
-            yield json.dumps(value, sort_keys=True, default=str)
+            yield yaml.safe_dump(value)  # its keys are sorted
         elif isinstance(value, dict | list):
             for one in value.values() if isinstance(value, dict) else value:
                 yield from walk(one)

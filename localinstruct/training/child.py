@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.errors import LocalInstructError
+from localinstruct.interrupt import reset_signals
 from localinstruct.recipe import recipe_from_text
 from localinstruct.supervisor import die_with_parent
 from localinstruct.training import ranks
@@ -42,9 +43,10 @@ def speak(words: dict[str, Any]) -> None:
 
 def main(job: Path) -> int:
     """Train as this process's rank; the exit code."""
+    reset_signals(interruptible=True)
+    die_with_parent(signal.SIGKILL)
     from localinstruct.training import stage
 
-    die_with_parent(signal.SIGKILL)
     facts = json.loads(job.read_text(encoding="utf-8"))
     recipe = recipe_from_text(facts["recipe"], str(job))
     try:

@@ -12,7 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from localinstruct.store.durable import write_text
+from localinstruct.store.durable import read_json_lines, write_text
 
 
 def append(path: Path, line: dict[str, Any]) -> None:
@@ -23,8 +23,7 @@ def append(path: Path, line: dict[str, Any]) -> None:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """All whole lines, in order; a torn last line (the program was killed) is left out."""
-    lines = path.read_text(encoding="utf-8").split("\n")[:-1] if path.is_file() else []
-    return [json.loads(line) for line in lines]
+    return read_json_lines(path)
 
 
 def rewind(path: Path, step: int) -> None:

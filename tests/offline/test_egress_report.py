@@ -167,7 +167,7 @@ def test_text_says_the_same(sealed: Path) -> None:
 
 
 def unnoticed(path: Path, raw: bytes, places: range) -> list[tuple[int, bytes]]:
-    """Damage at these places that `unseal_file` does not find: a flipped bit, another case, a byte
+    """Damage at these places that `read_signed` does not find: a flipped bit, another case, a byte
     lost or doubled."""
     found = []
     for place in places:
@@ -178,7 +178,7 @@ def unnoticed(path: Path, raw: bytes, places: range) -> list[tuple[int, bytes]]:
             raw[place : place + 1] * 2,
         ):
             path.write_bytes(raw[:place] + other + raw[place + 1 :])
-            if not signing.unseal_file(path)[1]:
+            if not signing.read_signed(path)[1]:
                 found.append((place, other))
     return found
 
@@ -191,7 +191,7 @@ def test_every_changed_byte_of_a_report_is_found(own: Path, tmp_path: Path, step
     assert len(raw) > 1000
     for extra in (b" ", b"\n", b"\0", b"{}"):
         (tmp_path / egress_report.JSON).write_bytes(raw + extra)
-        assert signing.unseal_file(tmp_path / egress_report.JSON)[1]
+        assert signing.read_signed(tmp_path / egress_report.JSON)[1]
 
 
 @needs_namespaces
@@ -281,7 +281,7 @@ def test_another_signer_is_noticed_when_the_key_is_known(
     assert egress_report.verify(own / egress_report.JSON, honest) == []
     body = body_of(own) | {"run": "forged"}
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "forger"))
-    assert signing.seal_file(own / egress_report.JSON, body) == ""
+    assert signing.sign_file(own / egress_report.JSON, body) == ""
     (own / egress_report.TEXT).unlink()
     assert egress_report.verify(own / egress_report.JSON) == []
     forger = signing.own_public_key()
@@ -354,7 +354,7 @@ def test_path_that_leads_out_is_refused(own: Path) -> None:
     egress_report.write(own, {})
     body = body_of(own)
     body["files"].append({"path": "../../../etc/hostname", "bytes": 1, "sha256": "0"})
-    signing.seal_file(own / egress_report.JSON, body)
+    signing.sign_file(own / egress_report.JSON, body)
     assert any(
         "leads out of the run" in problem
         for problem in egress_report.verify(own / egress_report.JSON)
@@ -368,7 +368,7 @@ def test_lies_of_a_signed_report_about_its_own_facts_are_found(own: Path) -> Non
     body = body_of(own)
     assert body["stages"]["generate"]["sealed"] is False
     body["stages"]["generate"]["sealed"] = True
-    signing.seal_file(own / egress_report.JSON, body)
+    signing.sign_file(own / egress_report.JSON, body)
     assert any(
         "does not follow from the sessions" in problem
         for problem in egress_report.verify(own / egress_report.JSON)
@@ -434,7 +434,7 @@ def test_a_session_that_contradicts_its_claim_is_never_called_sealed(
     forge(body["sessions"][0])
     for stage in body["stages"].values():
         stage["sealed"] = sessions.is_covered(stage["began"], stage["finished"], body["sessions"])
-    signing.seal_file(run / egress_report.JSON, body)
+    signing.sign_file(run / egress_report.JSON, body)
     text = (
         "\n".join(egress_report.render(body_of(run), signing.public_key(run / egress_report.JSON)))
         + "\n"
@@ -461,7 +461,7 @@ def test_an_open_run_dressed_up_as_a_sealed_one_is_found(own: Path, tmp_path: Pa
         session["after"]["interfaces"]["eth0"] = OUT
     for stage in body["stages"].values():
         stage["sealed"] = True
-    signing.seal_file(own / egress_report.JSON, body)
+    signing.sign_file(own / egress_report.JSON, body)
     (own / egress_report.TEXT).unlink()
     code, said = verify_report(str(own / egress_report.JSON))
     assert code == 1

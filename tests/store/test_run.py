@@ -79,6 +79,22 @@ def test_a_stage_takes_over_its_parents_lock(tmp_path: Path) -> None:
     assert LOCK_FD not in os.environ
 
 
+def test_looking_does_not_set_the_journal_mode(tmp_path: Path) -> None:
+    """A reader that did so in the moment a run is made had its writer fail."""
+    with open_run(tmp_path) as run:
+        run.put("key", "value")
+    store = tmp_path / "run.sqlite"
+    with sqlite3.connect(store) as database:
+        database.execute("PRAGMA journal_mode = DELETE")
+    database.close()
+    with read_run(tmp_path) as run:
+        assert run.get("key") == "value"
+    assert store.read_bytes()[18:20] == b"\x01\x01"  # 2, 2 for a log
+    with open_run(tmp_path):
+        pass
+    assert store.read_bytes()[18:20] == b"\x02\x02"
+
+
 def test_what_was_committed_is_read_back(tmp_path: Path) -> None:
     reject = Reject("novelty", "too similar", "text", "nearest", 0.93)
     with open_run(tmp_path) as run:

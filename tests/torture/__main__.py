@@ -19,6 +19,7 @@ from typing import Any
 from localinstruct import machine
 from localinstruct.console import progress
 from localinstruct.store.durable import write_text
+from tests.support.foreground import begin_in_foreground
 from tests.torture import (
     bundles,
     damage,
@@ -419,6 +420,7 @@ def write_page(text: str) -> None:
 
 def main() -> int:
     """The exit code: 0 when every row holds."""
+    begin_in_foreground()
     parser = argparse.ArgumentParser(prog="make torture", description=__doc__.splitlines()[0])
     parser.add_argument(
         "--scale", type=float, default=1.0, help="every count times this (at least the small count)"
