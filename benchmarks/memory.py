@@ -23,7 +23,7 @@ from localinstruct.fit import training
 from localinstruct.fit.shape import read_shape
 from localinstruct.offline.switches import child_environment
 from localinstruct.recipe.train import Train
-from localinstruct.training import choices
+from localinstruct.training.setup import choose_setup
 from localinstruct.training.student import Device
 
 BOUND = 0.2
@@ -155,7 +155,7 @@ def compared(case: Case, folder: Path, found: dict[str, Any]) -> dict[str, Any]:
     shape = read_shape(folder, case.model)
     assert shape
     section = case.section()
-    setup = choices.choose(section, Device("cpu", "float32", "the benchmark's"))
+    setup = choose_setup(section, Device("cpu", "float32", "the benchmark's"))
     moment, parts = training.peak(shape, training.plan(section, setup, shape, held_out=True))
     calculated = sum(parts.values())
     return {

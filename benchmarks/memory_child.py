@@ -21,9 +21,10 @@ from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.train import Train
 from localinstruct.templates import IGNORED, Encoded, EncodedPair
-from localinstruct.training import choices, modes, student, trainers
-from localinstruct.training.best import Best
-from localinstruct.training.watch import Watch
+from localinstruct.training import modes, student, trainers
+from localinstruct.training.best_student import BestStudent
+from localinstruct.training.callbacks import Callbacks
+from localinstruct.training.setup import choose_setup
 
 NANO = Path(str(nano.__file__)).parent / "weights" / "student"
 PROMPT = 8
@@ -83,7 +84,7 @@ def trained(train: Train, folder: Path, length: int, home: Path) -> dict[str, in
         {"name": "m", "models": {"teacher": "m", "student": "m"}, "method": {"alpaca": {}}}
     )
     recipe = recipe.model_copy(update={"train": train})
-    setup = choices.choose(train, student.choose_device())
+    setup = choose_setup(train, student.choose_device())
     home.mkdir(exist_ok=True)
     model, tokenizer = modes.load(train, folder, setup), student.load_tokenizer(folder)
     loaded = _status("VmHWM")
@@ -94,15 +95,15 @@ def trained(train: Train, folder: Path, length: int, home: Path) -> dict[str, in
         losses.append(student.mean_loss(trained, held_out, 0, setup.device_batch)[0])
         return losses[-1]
 
-    watch = Watch(
+    callbacks = Callbacks(
         home / "metrics.jsonl",
         Silent(),
         measured,
         "memory",
         setup.device,
-        Best(home, "memory", None, None),
+        BestStudent(home, "memory", None, None),
     )
-    trainer = trainers.make(recipe, setup, model, tokenizer, rows, watch)
+    trainer = trainers.make(recipe, setup, model, tokenizer, rows, callbacks)
     trainer.train()
     return {"loaded": loaded, "steps": trainer.state.global_step, "held_out_passes": len(losses)}
 

@@ -17,7 +17,7 @@ from localinstruct.fit.training import Parts
 from localinstruct.machine import GIB, Machine, cpu_has_bf16, disk_free, look
 from localinstruct.models.catalog import Catalog, ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
-from localinstruct.training import choices
+from localinstruct.training.setup import choose_setup
 from localinstruct.training.student import Device
 
 CUDA_CONTEXT = 0.5 * GIB
@@ -253,7 +253,7 @@ def _plan(work: _Work, shape: Shape) -> training.Plan | None:
     """How the recipe would train on the machine; None, with a problem noted, where it cannot."""
     train = work.recipe.train
     try:
-        setup = choices.choose(
+        setup = choose_setup(
             train, device_of(work.machine), lambda package: package == "bitsandbytes"
         )
     except LocalInstructError as problem:

@@ -24,9 +24,10 @@ from localinstruct.recipe.train import Train
 from localinstruct.records import Instance
 from localinstruct.store.run import Run, open_run
 from localinstruct.templates import Encoded, EncodedPair, encode_all, encode_pairs
-from localinstruct.training import choices, modes, student, trainers
-from localinstruct.training.best import Best
-from localinstruct.training.watch import Watch
+from localinstruct.training import modes, student, trainers
+from localinstruct.training.best_student import BestStudent
+from localinstruct.training.callbacks import Callbacks
+from localinstruct.training.setup import choose_setup
 
 SECONDS = 30.0
 ROWS, EPOCHS = 20_000, 1e6
@@ -115,7 +116,7 @@ def _trained(
     """The student's pace on these rows, repeated as often as it takes."""
     train = recipe.train.model_copy(update={"epochs": EPOCHS, "save_steps": 10**9, "devices": 1})
     folder = checked(load_catalog(workspace).get(recipe.models.student))
-    setup = choices.choose(train, student.choose_device())
+    setup = choose_setup(train, student.choose_device())
     clock = _Clock(progress, "training", seconds)
     with student.quiet(home / "logs" / "train.log"):
         model, tokenizer = modes.load(train, folder, setup), student.load_tokenizer(folder)
@@ -123,16 +124,16 @@ def _trained(
         if not encoded:
             return None
         needed = -(-train.batch_size // len(encoded)) * encoded
-        watch = Watch(
+        callbacks = Callbacks(
             home / "metrics.jsonl",
             clock,
             lambda _: None,
             "calibrate",
             setup.device,
-            Best(home, "", None, None),
+            BestStudent(home, "", None, None),
         )
         trainer = trainers.make(
-            recipe.model_copy(update={"train": train}), setup, model, tokenizer, needed, watch
+            recipe.model_copy(update={"train": train}), setup, model, tokenizer, needed, callbacks
         )
         clock.before = time.time()
         _until_enough(trainer.train)

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 
 from localinstruct.fit.shape import Linear, Shape
 from localinstruct.recipe.train import Train
-from localinstruct.training.choices import FLASH, Setup
 from localinstruct.training.loss import LOGITS_MIB
+from localinstruct.training.setup import FLASH, Setup
 
 Parts = dict[str, float]
 """What -> bytes."""

@@ -19,7 +19,7 @@ from localinstruct.models.catalog import load_catalog
 from localinstruct.recipe import Recipe, load_recipe
 from localinstruct.recipe.train import Train
 from localinstruct.teacher import Serve
-from localinstruct.training.choices import choose
+from localinstruct.training.setup import choose_setup
 from localinstruct.training.student import Device
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ def card(gib: float, count: int = 1) -> Machine:
 
 def made(shape: Shape, device: Device = CPU, held_out: bool = False, **train: Any) -> training.Plan:
     section = Train.model_validate({"batch_size": 4, "device_batch_size": 4, **train})
-    return training.plan(section, choose(section, device, lambda _: True), shape, held_out)
+    return training.plan(section, choose_setup(section, device, lambda _: True), shape, held_out)
 
 
 # -- figures that others have published

@@ -21,9 +21,9 @@ from localinstruct.records import StageResult
 from localinstruct.store import integrity
 from localinstruct.store.run import Run, open_run
 from localinstruct.templates import encode_all
-from localinstruct.training import checkpoints, metrics, student, watch
+from localinstruct.training import callbacks, checkpoints, metrics, student
 from localinstruct.training import stage as training_stage
-from localinstruct.training.watch import Watch
+from localinstruct.training.callbacks import Callbacks
 from tests.support.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
 
 CPU = student.Device("cpu", "float32", "test")
@@ -275,7 +275,7 @@ def test_killed_between_an_epochs_last_checkpoint_and_its_held_out_loss(
 ) -> None:
     path = tmp_path / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Watch, "on_epoch_end", lambda *_, **__: interrupt())
+        patch.setattr(Callbacks, "on_epoch_end", lambda *_, **__: interrupt())
         with pytest.raises(Interrupted, match="checkpoint of step 5 of 10 kept"):
             trained(path, base, train={"save_steps": 5})
     trained(path, base, train={"save_steps": 5})
@@ -335,7 +335,7 @@ def sealed(parent: Path, step: int, inputs: str = "x") -> Path:
     (folder / "deep").mkdir(parents=True)
     (folder / "weights").write_bytes(b"w" * step)
     (folder / "deep" / "state").write_text("s")
-    checkpoints.seal(folder, inputs, {"seconds": step})
+    checkpoints.mark_complete(folder, inputs, {"seconds": step})
     return folder
 
 
@@ -513,10 +513,10 @@ def test_a_disk_that_fills_up_stops_before_the_checkpoint_and_the_same_command_g
         asked.append(needed)
         integrity.require_space(folder, needed + (len(asked) == 2) * 2**60)
 
-    monkeypatch.setattr(watch, "require_space", filling)
+    monkeypatch.setattr(callbacks, "require_space", filling)
     with pytest.raises(StoreError, match="Stopped before the disk is full"):
         trained(tmp_path, base)
-    assert [step for step, _ in checkpoints.sealed(tmp_path / "train")] == [3]
+    assert [step for step, _ in checkpoints.completed(tmp_path / "train")] == [3]
     (tmp_path / "train" / "checkpoint-6").mkdir()  # what a full disk leaves of one
     (tmp_path / "train" / "checkpoint-6" / "optimizer.pt").write_bytes(b"half")
     progress = Recorded()
