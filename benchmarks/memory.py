@@ -156,7 +156,7 @@ def compared(case: Case, folder: Path, found: dict[str, Any]) -> dict[str, Any]:
     assert shape
     section = case.section()
     setup = choose_setup(section, Device("cpu", "float32", "the benchmark's"))
-    moment, parts = training.peak(shape, training.plan(section, setup, shape, held_out=True))
+    moment, parts = training.peak(shape, training.plan_of(section, setup, shape, held_out=True))
     calculated = sum(parts.values())
     return {
         "case": case.name,

@@ -50,7 +50,7 @@ def card(gib: float, count: int = 1) -> Machine:
 
 def made(shape: Shape, device: Device = CPU, held_out: bool = False, **train: Any) -> training.Plan:
     section = Train.model_validate({"batch_size": 4, "device_batch_size": 4, **train})
-    return training.plan(section, choose_setup(section, device, lambda _: True), shape, held_out)
+    return training.plan_of(section, choose_setup(section, device, lambda _: True), shape, held_out)
 
 
 # -- figures that others have published
@@ -386,7 +386,7 @@ def test_fewer_rows_at_once_come_before_anything_that_costs_quality() -> None:
     ) == ["train.device_batch_size=8"]
 
 
-def test_a_ladder_is_climbed_as_far_as_it_must() -> None:
+def test_as_many_changes_as_are_needed() -> None:
     found = advised(
         "alpaca",
         card(24),
