@@ -25,6 +25,7 @@ from localinstruct.config import (
     load_yaml,
 )
 from localinstruct.errors import LocalInstructError, ModelError, RecipeError
+from localinstruct.machine import Precision
 from localinstruct.models import digests
 from localinstruct.models.chat_template import is_file_name, template_problems, template_text
 from localinstruct.models.preflight import (
@@ -40,7 +41,6 @@ from localinstruct.records import JsonObject, digest
 from localinstruct.store.durable import write_text
 
 ModelRole = Literal["teacher", "student", "encoder", "judge"]
-Precision = Literal["bf16", "fp8", "int4"]
 
 BYTES_PER_PARAMETER: dict[Precision, float] = {"bf16": 2.0, "fp8": 1.0, "int4": 0.5625}
 """Bytes of one weight; int4 with one 16-bit scale per group of 32."""

@@ -14,7 +14,7 @@ from localinstruct.fit import serving, training
 from localinstruct.fit.advice import advise
 from localinstruct.fit.assess import Assessment, assess, shortfall
 from localinstruct.fit.shape import PUBLISHED, Shape, count, guessed, read_shape
-from localinstruct.machine import GIB, Gpu, Machine, imagined
+from localinstruct.machine import GIB, Gpu, Machine, parse_machine
 from localinstruct.models.catalog import load_catalog
 from localinstruct.recipe import Recipe, load_recipe
 from localinstruct.recipe.train import Train
@@ -339,17 +339,17 @@ def test_processes_on_a_cpu_share_its_memory() -> None:
 
 
 def test_another_machine_is_imagined() -> None:
-    other, disk = imagined("vram=24,ram=64,disk=200,gpus=2", MACHINE)
+    other, disk = parse_machine("vram=24,ram=64,disk=200,gpus=2", MACHINE)
     assert ([gpu.free_gib for gpu in other.gpus], other.available_gib, disk) == (
         [24.0, 24.0],
         64.0,
         200.0,
     )
-    assert imagined("vram=0", card(24))[0].gpus == ()
-    assert imagined("ram=8", card(24))[0].gpus == card(24).gpus
+    assert parse_machine("vram=0", card(24))[0].gpus == ()
+    assert parse_machine("ram=8", card(24))[0].gpus == card(24).gpus
     for wrong in ("vram", "cores=3", "ram=many", ""):
         with pytest.raises(ValueError, match="expected vram=NUMBER"):
-            imagined(wrong, MACHINE)
+            parse_machine(wrong, MACHINE)
 
 
 # -- advice
