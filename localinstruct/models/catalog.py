@@ -113,13 +113,13 @@ class ModelSpec(Section):
     def _compute_memory(cls, data: object) -> object:
         if not isinstance(data, dict):
             return data
-        parameters, given = data.get("parameters"), data.get("memory_gib", {})
-        if not isinstance(parameters, int) or not isinstance(given, dict):
+        parameters, sizes = data.get("parameters"), data.get("memory_gib", {})
+        if not isinstance(parameters, int) or not isinstance(sizes, dict):
             return data
         computed = {
             key: round(parameters * size / 2**30, 3) for key, size in BYTES_PER_PARAMETER.items()
         }
-        return data | {"memory_gib": computed | given}
+        return data | {"memory_gib": computed | sizes}
 
     @field_validator("endpoint")
     @classmethod
@@ -141,10 +141,10 @@ class ModelSpec(Section):
 
     @model_validator(mode="after")
     def _one_place(self) -> "ModelSpec":
-        given = [key for key in ("path", "package", "endpoint") if getattr(self, key)]
-        if len(given) != 1:
+        places = [key for key in ("path", "package", "endpoint") if getattr(self, key)]
+        if len(places) != 1:
             raise ValueError(
-                f"expected one of path, package, endpoint; found {', '.join(given) or 'none'}"
+                f"expected one of path, package, endpoint; found {', '.join(places) or 'none'}"
             )
         if self.endpoint and not self.served_name:
             raise ValueError(

@@ -29,7 +29,7 @@ def summed(model: "PreTrainedModel", head: "Module", inputs: "dict[str, Tensor]"
     """Sum of the answer tokens' losses in nats; `head` is the layer that makes the logits."""
     from torch.nn.functional import cross_entropy
 
-    given = {name: value for name, value in inputs.items() if name != "labels"}
+    others = {name: value for name, value in inputs.items() if name != "labels"}
     targets = inputs["labels"][:, 1:]  # (rows, width - 1): position t predicts token t + 1
     learnt = targets != IGNORED
 
@@ -38,7 +38,7 @@ def summed(model: "PreTrainedModel", head: "Module", inputs: "dict[str, Tensor]"
 
     hook = head.register_forward_pre_hook(only_learnt)
     try:
-        logits = model(**given | {"use_cache": False}).logits  # (answer tokens, vocabulary)
+        logits = model(**others | {"use_cache": False}).logits  # (answer tokens, vocabulary)
     finally:
         hook.remove()
     return cross_entropy(logits.float(), targets[learnt], reduction="sum")

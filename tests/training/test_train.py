@@ -148,7 +148,7 @@ def test_the_curve_has_every_step_and_a_held_out_loss_per_epoch_that_falls(
     assert set(line) == {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds"}
 
 
-def test_the_adapter_stands_alone_and_checkpoints_are_sealed(
+def test_the_adapter_stands_alone_and_checkpoints_are_marked_complete(
     whole: tuple[Path, StageResult, Recorded],
 ) -> None:
     path, _, _ = whole
@@ -330,7 +330,7 @@ def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
 # ------------------------------------------------------------------------------------------
 
 
-def sealed(parent: Path, step: int, inputs: str = "x") -> Path:
+def completed(parent: Path, step: int, inputs: str = "x") -> Path:
     folder = parent / f"checkpoint-{step}"
     (folder / "deep").mkdir(parents=True)
     (folder / "weights").write_bytes(b"w" * step)
@@ -365,8 +365,8 @@ def flip(folder: Path) -> None:
     ],
 )
 def test_only_a_complete_checkpoint_counts(tmp_path: Path, damage: Any, reason: str) -> None:
-    sealed(tmp_path, 5)
-    damage(sealed(tmp_path, 20))
+    completed(tmp_path, 5)
+    damage(completed(tmp_path, 20))
     (tmp_path / "checkpoint-best").mkdir()
     found, faults = checkpoints.newest(tmp_path, "x")
     assert found == checkpoints.Checkpoint(tmp_path / "checkpoint-5", 5, {"seconds": 5})
@@ -374,7 +374,7 @@ def test_only_a_complete_checkpoint_counts(tmp_path: Path, damage: Any, reason: 
 
 
 def test_a_checkpoint_of_another_training_does_not_count(tmp_path: Path) -> None:
-    sealed(tmp_path, 5)
+    completed(tmp_path, 5)
     assert checkpoints.newest(tmp_path, "other") == (
         None,
         {"checkpoint-5": "it belongs to other rows or settings"},
@@ -384,7 +384,7 @@ def test_a_checkpoint_of_another_training_does_not_count(tmp_path: Path) -> None
 
 def test_the_two_newest_stay(tmp_path: Path) -> None:
     for step in (9, 10, 100):
-        sealed(tmp_path, step)
+        completed(tmp_path, step)
     checkpoints.prune(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-10", "checkpoint-100"}
 

@@ -82,7 +82,7 @@ def test_a_killed_training_ends_with_the_same_curve(
     line = metrics.read(calm / "train" / "metrics.jsonl")[
         -2
     ]  # the last step; the held-out loss stands behind it
-    draw, pace, kills, unsealed = random.Random(SEED), line["seconds"] / line["step"], 0, 0
+    draw, pace, kills, incomplete = random.Random(SEED), line["seconds"] / line["step"], 0, 0
     reached: set[int] = set()
     while kills < KILLS:
         word = "saving" if kills % 2 else "step"
@@ -94,7 +94,7 @@ def test_a_killed_training_ends_with_the_same_curve(
             key=lambda found: int(found.name.split("-")[1]),
             default=None,
         )
-        unsealed += newest is not None and not (newest / "complete.json").is_file()
+        incomplete += newest is not None and not (newest / "complete.json").is_file()
         reached |= {step for step, _ in checkpoints.completed(torn / "train")[:1]}
         assert last != "done", "it ended before it was killed"
         assert not (torn / "adapter").exists()
@@ -103,8 +103,8 @@ def test_a_killed_training_ends_with_the_same_curve(
     assert_same_training(torn, calm)
     assert kills == KILLS
     print(
-        f"{kills} kills, {unsealed} of them in the middle of saving; resumed from steps "
+        f"{kills} kills, {incomplete} of them in the middle of saving; resumed from steps "
         f"{sorted(reached)}"
     )
     assert len(reached) >= KILLS // 2, "kills that always strike the first step show no resuming"
-    assert unsealed >= KILLS // 5
+    assert incomplete >= KILLS // 5
