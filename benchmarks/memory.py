@@ -22,7 +22,7 @@ from localinstruct.fit.shape import read_shape
 from localinstruct.offline.switches import child_environment
 from localinstruct.recipe.train import Train
 from localinstruct.records import JsonObject
-from localinstruct.training import choices
+from localinstruct.training.setup import choose_setup
 from localinstruct.training.student import Device
 
 BOUND = 0.2
@@ -138,8 +138,8 @@ def compared(case: Case, folder: Path, measurement: JsonObject) -> JsonObject:
     shape = read_shape(folder, case.model)
     assert shape
     section = case.section()
-    setup = choices.choose(section, Device("cpu", "float32", "the benchmark's"))
-    moment, parts = training.peak(shape, training.plan(section, setup, shape, held_out=True))
+    setup = choose_setup(section, Device("cpu", "float32", "the benchmark's"))
+    moment, parts = training.peak(shape, training.plan_of(section, setup, shape, held_out=True))
     calculated = sum(parts.values())
     return {
         "case": case.name,

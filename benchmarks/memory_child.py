@@ -23,9 +23,10 @@ from localinstruct.recipe import Recipe
 from localinstruct.recipe.train import Train
 from localinstruct.records import JsonObject
 from localinstruct.templates import IGNORED, Encoded, EncodedPair
-from localinstruct.training import choices, modes, student, trainers
-from localinstruct.training.best import Best
-from localinstruct.training.watch import Watch
+from localinstruct.training import modes, student, trainers
+from localinstruct.training.best_student import BestStudent
+from localinstruct.training.callbacks import Callbacks
+from localinstruct.training.setup import choose_setup
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -88,7 +89,7 @@ def trained(train: Train, folder: Path, length: int, home: Path) -> tuple[int, d
     names = {"teacher": "m", "student": "m"}
     recipe = Recipe.model_validate({"name": "m", "models": names, "method": {"alpaca": {}}})
     recipe = recipe.model_copy(update={"train": train})
-    setup = choices.choose(train, student.choose_device())
+    setup = choose_setup(train, student.choose_device())
     home.mkdir(exist_ok=True)
     model, tokenizer = modes.load(train, folder, setup), student.load_tokenizer(folder)
     loaded = _status("VmHWM")
@@ -99,9 +100,9 @@ def trained(train: Train, folder: Path, length: int, home: Path) -> tuple[int, d
         losses.append(student.mean_loss(model, held_out, 0, setup.device_batch)[0])
         return losses[-1]
 
-    metrics, best = home / "metrics.jsonl", Best(home, "memory", None, None)
-    watch = Watch(metrics, Silent(), held_out_loss, "memory", setup.device, best)
-    trainer = trainers.make(recipe, setup, model, tokenizer, rows, watch)
+    metrics, best = home / "metrics.jsonl", BestStudent(home, "memory", None, None)
+    callbacks = Callbacks(metrics, Silent(), held_out_loss, "memory", setup.device, best)
+    trainer = trainers.make(recipe, setup, model, tokenizer, rows, callbacks)
     trainer.train()
     return loaded, {"steps": trainer.state.global_step, "held_out_passes": len(losses)}
 

@@ -24,9 +24,10 @@ from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject
 from localinstruct.templates import IGNORED, Encoded
-from localinstruct.training import choices, modes, student, trainers
-from localinstruct.training.best import Best
-from localinstruct.training.watch import Watch
+from localinstruct.training import modes, student, trainers
+from localinstruct.training.best_student import BestStudent
+from localinstruct.training.callbacks import Callbacks
+from localinstruct.training.setup import choose_setup
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -123,12 +124,13 @@ def _ours(recipe: Recipe, folder: Path, rows: list[Encoded], home: Path, mode: s
     }
     train = recipe.train.model_copy(update=settings)
     recipe = recipe.model_copy(update={"train": train})
-    setup = choices.choose(train, student.choose_device())
+    setup = choose_setup(train, student.choose_device())
     with student.quiet(home / "logs" / "train.log"):
         model, tokenizer = modes.load(train, folder, setup), student.load_tokenizer(folder)
-        best = Best(home / "best", "bench", None, None)
-        watch = Watch(home / "metrics.jsonl", Silent(), lambda _: None, "bench", setup.device, best)
-        trainer = trainers.make(recipe, setup, model, tokenizer, rows, watch)
+        best = BestStudent(home / "best", "bench", None, None)
+        lines = home / "metrics.jsonl"
+        callbacks = Callbacks(lines, Silent(), lambda _: None, "bench", setup.device, best)
+        trainer = trainers.make(recipe, setup, model, tokenizer, rows, callbacks)
         return _timed(trainer)
 
 

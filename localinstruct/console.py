@@ -1,8 +1,8 @@
-"""All output: the only module that prints. Results go to stdout, progress and errors to stderr.
+"""Output on the terminal: results on stdout, progress and errors on stderr.
 
-On a terminal, progress is one moving line with an estimate of the time left; without one, plain
-lines at most every ten seconds, so that a log stays readable. Everything that came from a model or
-a file is shown without its escape sequences.
+No other module prints. On a terminal, progress is one moving line with an estimate of the time
+left; without one, plain lines at most every ten seconds, so that a log stays readable. Everything
+that came from a model or a file is shown without its escape sequences.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Literal
 
 import typer
 from rich.cells import cell_len, set_cell_size
@@ -58,7 +58,7 @@ class LiveProgress:
         self._pace = Pace()
 
     def say(self, text: str) -> None:
-        """A lasting line above the moving one."""
+        """Print a lasting line above the moving one."""
         self._bars.console.print(f"  {escape(plain(text))}")
 
     def update(self, label: str, done: float, total: float, note: str = "") -> None:
@@ -84,11 +84,11 @@ class PlainProgress:
         self._printed = 0.0
 
     def say(self, text: str) -> None:
-        """A line."""
+        """Print a line."""
         err.print(f"  {escape(plain(text))}")
 
     def update(self, label: str, done: float, total: float, note: str = "") -> None:
-        """A line when it is time for one."""
+        """Print a line when it is time for one."""
         left = self._pace.left(label, done, total)
         finished = bool(total) and done >= total
         if label == self._label and not finished and time.monotonic() - self._printed < PLAIN_EVERY:
@@ -99,14 +99,14 @@ class PlainProgress:
 
 
 class Pace:
-    """Estimates the time left of a phase from its speed since it began here."""
+    """Estimate of the time left of a phase, from its speed since it began here."""
 
     def __init__(self) -> None:
         self._label = ""
         self._began = self._start = 0.0
 
     def left(self, label: str, done: float, total: float) -> str:
-        """'3 min left', or '' while nothing can be said."""
+        """The time left, as '3 min left', or '' while it cannot be estimated."""
         now = time.monotonic()
         if label != self._label:
             self._label, self._began, self._start = label, now, done
@@ -117,7 +117,7 @@ class Pace:
 
 
 def duration(seconds: float) -> str:
-    """'42 s', '3 min 10 s', '2 h 05 min', '3 d 4 h'."""
+    """A time as '42 s', '3 min 10 s', '2 h 05 min' or '3 d 4 h'."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole} s"
@@ -128,17 +128,15 @@ def duration(seconds: float) -> str:
     return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
+ESCAPES = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
+BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F}
+HIDDEN = ESCAPES | BIDI | {0x200B, 0xFEFF}
+"""Code points that are not shown: terminal escapes, overrides of direction, zero-width blanks."""
+
+
 def plain(text: str) -> str:
-    """The text without control characters (terminal escapes, bidi overrides); newlines and tabs
-    stay."""
-    hidden = (
-        set(range(0x202A, 0x202F)) | set(range(0x2066, 0x206A)) | {0x200B, 0x200E, 0x200F, 0xFEFF}
-    )
-    return "".join(
-        c
-        for c in text
-        if c in "\n\t" or (ord(c) >= 32 and not 127 <= ord(c) < 160 and ord(c) not in hidden)
-    )
+    """The text without control characters; newlines and tabs stay."""
+    return "".join(letter for letter in text if ord(letter) not in HIDDEN)
 
 
 def line(text: str = "") -> None:
@@ -165,21 +163,24 @@ def pairs(rows: Iterable[tuple[str, str]]) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """A table on stdout. Columns of numbers are flush right; only the last one folds when the
-    terminal is narrow."""
+    """A table on stdout.
+
+    Columns of numbers are flush right; only the last one folds when the terminal is narrow.
+    """
     rows = [[plain(cell) for cell in row] for row in rows]
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for position, name in enumerate(columns):
-        numeric = bool(rows) and all(
-            row[position].replace(",", "").replace(".", "").strip("%-").isdigit() for row in rows
-        )
+        numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
+        side: Literal["left", "right"] = "right" if numeric else "left"
         last = position == len(columns) - 1
-        grid.add_column(
-            name, justify="right" if numeric else "left", overflow="fold", no_wrap=not last
-        )
+        grid.add_column(name, justify=side, overflow="fold", no_wrap=not last)
     for row in rows:
         grid.add_row(*(escape(cell) for cell in row))
     out.print(grid, soft_wrap=False)
+
+
+def _is_number(cell: str) -> bool:
+    return cell.replace(",", "").replace(".", "").strip("%-").isdigit()
 
 
 def columns(names: Sequence[str], groups: Iterable[tuple[str, Sequence[Sequence[str]]]]) -> None:
@@ -206,12 +207,11 @@ def columns(names: Sequence[str], groups: Iterable[tuple[str, Sequence[Sequence[
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    return "  ".join(
-        set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)
-    ).rstrip()
+    cells = [set_cell_size(cell, width) for cell, width in zip(row, widths, strict=True)]
+    return "  ".join(cells).rstrip()
 
 
-def as_json(value: Any, indent: int | None = 2) -> None:
+def as_json(value: object, indent: int | None = 2) -> None:
     """A JSON value on stdout, unstyled; on one line, and at once, with `indent` None."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
     if indent is None:
@@ -225,13 +225,15 @@ def write(text: str) -> None:
 
 
 def is_typed() -> bool:
-    """Whether a person types what we read, rather than a file or a pipe."""
+    """Tell whether stdin is a person at a terminal, rather than a file or a pipe."""
     return sys.stdin.isatty()
 
 
 def ask(prompt: str) -> str | None:
-    """A line typed by the person, or the next line of a pipe, which gets no prompt; None at the end
-    of input."""
+    """A line typed by the person, or the next line of a pipe; None at the end of input.
+
+    A pipe gets no prompt.
+    """
     if not is_typed():
         typed = sys.stdin.readline()
         return typed.rstrip("\r\n") if typed else None
@@ -246,9 +248,9 @@ def ask(prompt: str) -> str | None:
 
 @contextmanager
 def side_by_side(names: Sequence[str]) -> Iterator[Callable[[int, str], None]]:
-    """Texts that grow beside each other: call it with a column's number and its text so far.
+    """Texts that grow beside each other; gives a function of (column number, its text so far).
 
-    On a terminal one table that moves; else every text whole, under its name, at the end.
+    On a terminal it is one table that moves; else every text is printed at the end, after its name.
     """
     texts = ["" for _ in names]
     if not out.is_terminal:
@@ -270,10 +272,9 @@ def side_by_side(names: Sequence[str]) -> Iterator[Callable[[int, str], None]]:
 
 
 def error(problem: LocalInstructError) -> None:
-    """An error as a person should see it: what was wrong, then what to type next."""
-    label = (
-        "[bold yellow]stopped:[/]" if isinstance(problem, Interrupted) else "[bold red]error:[/]"
-    )
+    """An error as a person should see it: the problem, then what to type next."""
+    stopped = isinstance(problem, Interrupted)
+    label = "[bold yellow]stopped:[/]" if stopped else "[bold red]error:[/]"
     if problem.message:
         err.print(f"{label} {escape(plain(problem.message))}")
     if problem.hint:

@@ -1,4 +1,4 @@
-"""Everything localinstruct raises on purpose, and the exit code each becomes.
+"""Errors that localinstruct raises on purpose, and their exit codes.
 
     LocalInstructError
     ├── UsageError          2   a command, option or file the person can mend
@@ -16,16 +16,15 @@
     ├── RunInUse           75   another process writes to this run
     └── Interrupted       130   Ctrl-C or SIGTERM, after everything kept was committed
 
-What a teacher writes never raises: an unusable completion is a `records.Reject` with a reason.
-Every error says what was expected and what was found (`message`) and what to type next (`hint`);
+A teacher's text never raises: an unusable completion is a `records.Reject` with a reason. Every
+error says what was expected and what was found (`message`) and what to type next (`hint`);
 `cli.main` is the only place that renders them.
 """
 
 import errno
 
 NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO})
-"""What a disk answers that would not take a write wherever on it the file stands: a StoreError, not
-wrong usage."""
+"""Error numbers of a disk that takes no write anywhere: a StoreError, not wrong usage."""
 
 
 class LocalInstructError(Exception):
@@ -61,8 +60,7 @@ class RunConflict(UsageError):
 
 
 class BundleError(UsageError):
-    """A bundle that cannot be packed, or one that is damaged, incomplete, altered or refused; the
-    message names it."""
+    """A bundle that cannot be packed, or is damaged, incomplete, altered or refused."""
 
 
 class ModelError(LocalInstructError):

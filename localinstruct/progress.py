@@ -1,22 +1,20 @@
-"""How a long step says what it is doing: a lasting line, or a moving one with how much is done of
-how much."""
+"""Progress of a long step: lasting lines, and a moving one with the share that is done."""
 
 from typing import Protocol
 
 
 class Progress(Protocol):
-    """What a long step is given to speak with; `console.py` draws it, tests record it."""
+    """Display that a long step is given; `console.py` draws it, tests record it."""
 
     def say(self, text: str) -> None:
-        """One lasting line: a choice and its reason, a phase that begins, a warning."""
+        """Show a lasting line: a choice and its reason, a phase that begins, a warning."""
 
     def update(self, label: str, done: float, total: float, note: str = "") -> None:
-        """Replace the moving line: `done` of `total`, with an estimate of the time left, and `note`
-        after it."""
+        """Replace the moving line: `done` of `total`, the time left, and `note` after it."""
 
 
 class Silent:
-    """A Progress that says nothing, for callers that only want the result."""
+    """A Progress that shows nothing, for callers that only want the result."""
 
     def say(self, text: str) -> None:
         """Drop the line."""
@@ -34,7 +32,7 @@ def percent(share: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """48 s, 4 min 10 s, 3 h 12 min."""
+    """A time as people read it: 48 s, 4 min 10 s, 3 h 12 min."""
     whole = round(seconds)
     if whole < 60:
         return f"{seconds:.1f} s" if seconds < 10 else f"{whole} s"

@@ -1,15 +1,13 @@
-"""What is known to be wrong before a stage starts: seeds, files, and models with their roles and
-sizes. Not a stage.
+"""Checks before the first stage starts: seeds, files, and models with their roles and sizes.
 
 Everything that can be seen without starting a server or loading a model is looked at, for the
-stages that will run, and all that is wrong is one error. Not covered: what only a loader finds, and
-how many documents of a folder can be read.
+stages that will run, and all problems are one error. Not covered: problems that only a loader
+meets, and how many documents of a folder can be read.
 """
 
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from localinstruct.config import raise_together
 from localinstruct.dataset.mixing import require_sources
@@ -43,20 +41,20 @@ class Part:
 
 
 def require(recipe: Recipe, stages: Collection[str], workspace: Path, progress: Progress) -> None:
-    """Look at everything that these stages will need; one error with all that is wrong.
+    """Look at everything that these stages will need; one error with all problems.
 
     Its kind is that of a single problem; of several, RecipeError or DataError if one of them is in
     recipe, seeds or files, else ModelError.
     """
-    found = [*_seeds(recipe, stages, workspace), *_files(recipe, stages, workspace)]
+    problems = [*_seeds(recipe, stages, workspace), *_files(recipe, stages, workspace)]
     parts = parts_of(recipe, stages)
     try:
         catalog = load_catalog(workspace) if parts else None
     except RecipeError as problem:
-        found.append(problem)
+        problems.append(problem)
     else:
-        found += _models(recipe, stages, parts, catalog, progress) if catalog else []
-    raise_together(found)
+        problems += _models(recipe, stages, parts, catalog, progress) if catalog else []
+    raise_together(problems)
 
 
 def parts_of(recipe: Recipe, stages: Collection[str]) -> list[Part]:
@@ -64,12 +62,12 @@ def parts_of(recipe: Recipe, stages: Collection[str]) -> list[Part]:
     models, parts = recipe.models, list[Part]()
     if asks(recipe, stages):
         parts.append(Part("models.teacher", models.teacher, "teacher"))
-        parts += [Part("models.answerer", models.answerer, "teacher")] if models.answerer else []
-        parts += [
-            Part(f"models.rivals.{number}", name, "teacher")
-            for number, name in enumerate(models.rivals)
-        ]
-        parts += [Part("models.judge", models.judge, "judge")] if models.judge else []
+        if models.answerer:
+            parts.append(Part("models.answerer", models.answerer, "teacher"))
+        for number, name in enumerate(models.rivals):
+            parts.append(Part(f"models.rivals.{number}", name, "teacher"))
+        if models.judge:
+            parts.append(Part("models.judge", models.judge, "judge"))
     if any(stage in STUDIES for stage in stages):
         parts.append(Part("models.student", models.student, "student"))
     mixes = "dataset" in stages and recipe.dataset.sources and recipe.dataset.similar is not None
@@ -79,7 +77,7 @@ def parts_of(recipe: Recipe, stages: Collection[str]) -> list[Part]:
 
 
 def asks(recipe: Recipe, stages: Collection[str]) -> bool:
-    """Whether a teacher will be asked: not where the target is 0, for a recipe that only mixes."""
+    """Tell whether a teacher will be asked; not where the target is 0, as when only mixing."""
     return "generate" in stages and recipe.generate.target > 0
 
 
@@ -88,22 +86,22 @@ def _seeds(recipe: Recipe, stages: Collection[str], workspace: Path) -> Problems
     if not asked and not ("dataset" in stages and recipe.dataset.include_seeds):
         return
     if recipe.method.name in OVER_DOCUMENTS:
-        yield from _said("seeds: ", require_folder, workspace / recipe.seeds)
+        yield from _raised("seeds: ", require_folder, workspace / recipe.seeds)
         return
     seeds: list[Instance] = []
-    yield from _said("seeds: ", lambda: seeds.extend(seeds_of(recipe, workspace)))
+    yield from _raised("seeds: ", lambda: seeds.extend(seeds_of(recipe, workspace)))
     if seeds and asked:
-        yield from _said("", require_seeds, recipe.coverage, seeds)
+        yield from _raised("", require_seeds, recipe.coverage, seeds)
 
 
 def _files(recipe: Recipe, stages: Collection[str], workspace: Path) -> Problems:
     tasks = recipe.evaluate.tasks
     if "dataset" in stages:
-        yield from _said("", require_sources, recipe.dataset, workspace)
+        yield from _raised("", require_sources, recipe.dataset, workspace)
     if "evaluate" in stages:
-        yield from _said("", general_text, recipe.evaluate.text, workspace)
+        yield from _raised("", general_text, recipe.evaluate.text, workspace)
     if tasks and ("evaluate" in stages or ("dataset" in stages and recipe.dataset.decontaminate)):
-        yield from _said("", lambda: read_tasks(task_file(tasks, workspace)))
+        yield from _raised("", lambda: read_tasks(task_file(tasks, workspace)))
 
 
 def _models(
@@ -120,7 +118,7 @@ def _models(
         if not spec.endpoint and spec.name not in looked_at:
             looked_at.add(spec.name)
             progress.say(f"checking {spec.name}")
-            yield from _said(f"{part.key}: ", checked, spec)
+            yield from _raised(f"{part.key}: ", checked, spec)
     if asks(recipe, stages):
         yield from _teachers(recipe, catalog, specs)
     if "models.student" in specs:
@@ -128,62 +126,54 @@ def _models(
 
 
 def _role(part: Part, spec: ModelSpec, catalog: Catalog) -> Problems:
-    """A model that is not meant for this part, or is somebody else's server where it must be
-    loaded."""
+    """Problems of a model that is not meant for this part, or is served where it must be loaded."""
     if part.role not in spec.roles:
         known = catalog.names(part.role)
-        here = [
-            name for name in known if catalog.models[name].endpoint or catalog.models[name].present
-        ]
+        models = [catalog.models[name] for name in known]
+        here = [model.name for model in models if model.endpoint or model.present]
         others = ", ".join((here or known)[:6]) or "none yet"
         yield RecipeError(
             f"{part.key}: expected a model with the role {part.role}, found {spec.name}, whose "
-            "roles are "
-            f"{', '.join(spec.roles)}.",
+            f"roles are {', '.join(spec.roles)}.",
             f"With the role {part.role}: {others} (localinstruct models list). If {spec.name} "
-            f"can play it, add {part.role} "
-            f"to its `roles` in {catalog.path}.",
+            f"can play it, add {part.role} to its `roles` in {catalog.path}.",
         )
     if part.role in LOADED and spec.endpoint:
-        what = "fine-tuned" if part.role == "student" else "loaded beside the teacher"
+        use = "fine-tuned" if part.role == "student" else "loaded beside the teacher"
         yield RecipeError(
-            f"{part.key}: expected a directory on this disk, as the {part.role} is {what}; found "
-            f"{spec.name}, which is "
-            f"served at {spec.endpoint}.",
+            f"{part.key}: expected a directory on this disk, as the {part.role} is {use}; found "
+            f"{spec.name}, which is served at {spec.endpoint}.",
             "Name a model that has a path in models.yaml: localinstruct models list",
         )
 
 
 def _teachers(recipe: Recipe, catalog: Catalog, specs: dict[str, ModelSpec]) -> Problems:
-    """Base models that are asked in chats, and answers that cannot fit the context of who gives
-    them."""
+    """Problems of base models that are asked in chats, and of answers too long for a context."""
     asked = {
         role: catalog.models[name]
         for role, name in recipe.models.asked.items()
         if name in catalog.models
     }
     if len(asked) == len(recipe.models.asked):
-        yield from _said("", require_chats, recipe, asked)
+        yield from _raised("", require_chats, recipe, asked)
     if recipe.method.name == "magpie" and "teacher" in asked:
-        yield from _said("", require_talker, asked["teacher"])
-    writers = {role for role in asked_in_chats(recipe.method, recipe.then) if role != "judge"}
-    writers |= set() if recipe.method.name in OVER_SEEDS else {"teacher"}
-    for spec in {
-        asked[role].name: asked[role] for role in sorted(writers) if role in asked
-    }.values():
+        yield from _raised("", require_talker, asked["teacher"])
+    roles = {role for role in asked_in_chats(recipe.method, recipe.then) if role != "judge"}
+    roles |= set() if recipe.method.name in OVER_SEEDS else {"teacher"}
+    writers = {asked[role].name: asked[role] for role in sorted(roles) if role in asked}
+    for spec in writers.values():
         yield from _room("sampling.max_tokens", recipe.sampling.max_tokens, spec, recipe)
-    for key, options in _gradings(recipe):
+    for key, tokens in _gradings(recipe):
         if "judge" in asked:
-            yield from _room(
-                f"{key}.grading.max_tokens", options.grading.max_tokens, asked["judge"], recipe
-            )
+            yield from _room(f"{key}.grading.max_tokens", tokens, asked["judge"], recipe)
 
 
-def _gradings(recipe: Recipe) -> list[tuple[str, Any]]:
-    """(key, options) of the method and of every step that has a judge grade."""
+def _gradings(recipe: Recipe) -> Iterator[tuple[str, int]]:
+    """(key, max_tokens of its grading) of the method and every step that has a judge grade."""
     steps = [(f"then.{name}", getattr(recipe.then, name)) for name in STEPS]
-    found = [(f"method.{recipe.method.name}", recipe.method.options), *steps]
-    return [(key, options) for key, options in found if "judge" in getattr(options, "chats", ())]
+    for key, options in [(f"method.{recipe.method.name}", recipe.method.options), *steps]:
+        if "judge" in getattr(options, "chats", ()):
+            yield key, options.grading.max_tokens
 
 
 def _student(recipe: Recipe, stages: Collection[str], spec: ModelSpec) -> Problems:
@@ -199,25 +189,25 @@ def _student(recipe: Recipe, stages: Collection[str], spec: ModelSpec) -> Proble
 
 
 def _room(key: str, tokens: int, spec: ModelSpec, recipe: Recipe) -> Problems:
-    """An answer of `tokens` that leaves no token of the context to its prompt: the server refuses
-    each request."""
+    """The problem of an answer of `tokens` that leaves no token of the context to its prompt.
+
+    The server would refuse each request.
+    """
     served = None if spec.endpoint else recipe.serve.max_model_len
     context = served or spec.context
     if tokens >= context:
         where = "serve.max_model_len" if served else f"the context of {spec.name} in models.yaml"
         yield RecipeError(
             f"{key}: expected fewer tokens than {where}, {context:,}, as a prompt stands there "
-            "beside its answer; found "
-            f"{tokens:,}.",
+            f"beside its answer; found {tokens:,}.",
             f"For example: --set {key}={max(context // 2, 1)}",
         )
 
 
-def _said(before: str, look: Callable[..., object], *given: Any) -> Problems:
-    """The problem that `look` raises, `before` in front of its words; nothing where it finds
-    none."""
+def _raised(before: str, look: Callable[..., object], *arguments: object) -> Problems:
+    """The problem that `look` raises, with `before` in front of its message."""
     try:
-        look(*given)
+        look(*arguments)
     except LocalInstructError as problem:
         problem.message = before + problem.message
         yield problem

@@ -1,4 +1,4 @@
-"""The records that travel from seeds to dataset: Instance, Reject, Prompt, Completion.
+"""Records that travel from seeds to dataset: Instance, Reject, Prompt, Completion.
 
 All are frozen values. An `Instance` is a seed task, a kept row, a passage or a preference pair; its
 id is a hash of its content, so the same row has the same id in every run and on every machine. A
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 Role = Literal["system", "user", "assistant"]
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
-"""A value that `json.dumps` takes: what is written."""
+"""JSON value as it is written: everything that `json.dumps` takes."""
 JsonObject = dict[str, Any]
-"""A JSON object as a file, a server or a stage gave it; whoever reads a key knows its type, or looks."""
+"""JSON object as a file, a server or a stage gave it; whoever reads a key knows its type."""
 StageResult = JsonObject
-"""What a stage found: plain JSON values, stored in the run and shown in the report."""
+"""Result of a stage: plain JSON values, stored in the run and shown in the report."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """Where an instance comes from: how it was made, by whom, out of what.
+    """Origin of an instance: its method, its models, and the instances it was made from.
 
     `parents` are ids of the instances shown to the teacher; `teacher` is the digest of its weights;
     `topic` is what its episode was steered to (recipe: coverage); `scores` are numbers measured on
@@ -83,43 +83,40 @@ class Instance:
 
     @property
     def id(self) -> str:
-        """First 16 hex digits of the SHA-256 of the content (64 bits: 52,000 rows collide with odds
-        of 1 in 10^10)."""
+        """First 16 hex digits of the SHA-256 of the content.
+
+        64 bits: 52,000 rows collide with odds of 1 in 10^10.
+        """
         turns = [[turn.role, turn.content] for turn in self.history]
-        return digest(
-            [self.instruction, self.input, self.output, self.system, turns, self.rejected]
-        )[:16]
+        texts = [self.instruction, self.input, self.output, self.system, turns, self.rejected]
+        return digest(texts)[:16]
 
     def with_scores(self, **scores: float) -> "Instance":
-        """The same instance with these scores added to its lineage."""
-        return replace(
-            self, lineage=replace(self.lineage, scores={**self.lineage.scores, **scores})
-        )
+        """A copy with these scores added to its lineage."""
+        lineage = replace(self.lineage, scores={**self.lineage.scores, **scores})
+        return replace(self, lineage=lineage)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain JSON values, with the id; `from_dict` is its inverse."""
         return {"id": self.id, **asdict(self)}
 
     @staticmethod
-    def from_dict(data: dict[str, Any]) -> "Instance":
+    def from_dict(data: JsonObject) -> "Instance":
         """Rebuild an instance stored by `to_dict`."""
-        content = {
-            key: value for key, value in data.items() if key not in ("id", "history", "lineage")
-        }
-        history = tuple(Message(**turn) for turn in data["history"])
-        made = data["lineage"]
-        lists = {key: tuple(made.get(key, ())) for key in ("parents", "evidence")}
-        lineage = Lineage(**{**made, **lists})
+        content = dict(data)
+        stored, turns, _ = content.pop("lineage"), content.pop("history"), content.pop("id", None)
+        lists = {key: tuple(stored.get(key, ())) for key in ("parents", "evidence")}
+        lineage = Lineage(**{**stored, **lists})
+        history = tuple(Message(**turn) for turn in turns)
         return Instance(**content, history=history, lineage=lineage)
 
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """A row that was dropped: at which stage ("parse", "filter", "novelty"), why, and the text it
-    was about.
+    """A row that was dropped, with its text, the reason, and the stage that dropped it.
 
-    `reason` is a short fixed word people count by ("truncated", "too similar"); `detail` explains
-    this one case.
+    Stages are "parse", "filter", "novelty" and others. `reason` is a short fixed word people count
+    by ("truncated", "too similar"); `detail` explains this one case.
     """
 
     stage: str
@@ -140,7 +137,7 @@ class Neighbour:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """A row that was kept, with what it resembles most and its embedding (d,) float32."""
+    """A row that was kept, with its nearest neighbours and its embedding (d,) float32."""
 
     instance: Instance
     most_similar: tuple[Neighbour, ...]
@@ -149,12 +146,11 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One request to a model: either `text` (continued as it stands) or `messages` (through its
-    chat template).
+    """One request to a model: `text`, continued as it stands, or `messages` of a chat.
 
-    `role` says who is asked: "teacher", or another key of the recipe's `models` ("answerer",
-    "judge", "rival-1" …). `n` completions are wanted. Sampling values left at None are the
-    recipe's. `schema` asks for JSON of that form.
+    Messages go through the model's chat template. `role` names the model: "teacher", or another key
+    of the recipe's `models` ("answerer", "judge", "rival-1" …). `n` completions are wanted.
+    Sampling values left at None are the recipe's. `schema` asks for JSON of that form.
     """
 
     text: str = ""
@@ -165,9 +161,9 @@ class Prompt:
     max_tokens: int | None = None
     temperature: float | None = None
     top_p: float | None = None
-    schema: dict[str, Any] | None = None
+    schema: JsonObject | None = None
     raw: bool = False
-    """`text` is continued as it stands also by a chat model, in place of being a user's turn."""
+    """A chat model too continues `text` as it stands, in place of taking it as a user's turn."""
 
     @property
     def digest(self) -> str:
@@ -177,9 +173,9 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """One answer. `finish_reason` is "stop", "length" (cut off), or why there is none; `tokens`
-    counts the output.
+    """One answer of a model.
 
+    `finish_reason` is "stop", "length" (cut off), or why there is none; `tokens` counts the output.
     `thinking` is what a reasoning model thought before it, where the recipe keeps that; `decoding`
     is set where JSON of a form was asked for: under its schema, or freely and read strictly.
     """
@@ -193,11 +189,10 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class PoolView:
-    """What a method may look at: seeds, the rows kept before its episode, and which episode it is
-    (from 0).
+    """The pool as a method sees it: seeds, the rows kept before its episode, its number (from 0).
 
-    `topic` and `persona` are what the episode is steered to; a method that has a place for it says
-    `steer`.
+    `topic` and `persona` steer the episode; a method that has a place for them in its prompt puts
+    `steer` there.
     """
 
     seeds: Sequence[Instance]
@@ -209,22 +204,20 @@ class PoolView:
     @property
     def steer(self) -> str:
         """Sentences for a prompt, each after a blank; "" when the episode is not steered."""
-        topic = (
-            f" Every task must belong to this domain: {self.topic.rstrip('.')}."
-            if self.topic
-            else ""
-        )
-        persona = (
-            f" Every task is one that this person would ask for: {self.persona.rstrip('.')}."
-            if self.persona
-            else ""
-        )
-        return topic + persona
+        text = ""
+        if self.topic:
+            text += f" Every task must belong to this domain: {self.topic.rstrip('.')}."
+        if self.persona:
+            person = self.persona.rstrip(".")
+            text += f" Every task is one that this person would ask for: {person}."
+        return text
 
 
 Episode = Generator[list[Prompt], list[list[Completion]], list[Instance | Reject]]
-"""A method at work: yields prompts, receives for each its list of completions, returns rows and
-rejects."""
+"""A method at work: it yields prompts and returns rows and rejects.
+
+For each prompt it is sent a list of completions.
+"""
 
 
 def canonical_json(value: object, *, strict: bool = False) -> bytes:

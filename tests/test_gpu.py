@@ -62,7 +62,7 @@ def test_the_student_trains_in_every_mode_of_a_gpu(
     from localinstruct.recipe import find_recipe, load_recipe, packaged_workspace
     from localinstruct.store.run import open_run
     from localinstruct.training import stage as training_stage
-    from localinstruct.training.choices import installed
+    from localinstruct.training.setup import installed
     from tests.support.tiny_student import Recorded, keep
 
     if "train.mode=qlora" in settings and not installed("bitsandbytes"):
@@ -87,9 +87,10 @@ def test_the_student_trains_in_every_mode_of_a_gpu(
 @pytest.mark.parametrize("package", ["flash", "liger"])
 def test_what_is_installed_is_used(package: str) -> None:
     from localinstruct.recipe.train import Train
-    from localinstruct.training import choices, student
+    from localinstruct.training import student
+    from localinstruct.training.setup import FLASH, choose_setup, installed
 
-    if not choices.installed(package):
+    if not installed(package):
         pytest.skip(f"{package} is not installed")
-    setup = choices.choose(Train(), student.choose_device())
-    assert setup.liger if package == "liger" else setup.attention == choices.FLASH
+    setup = choose_setup(Train(), student.choose_device())
+    assert setup.liger if package == "liger" else setup.attention == FLASH

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from localinstruct import machine
-from localinstruct.machine import GIB, Gpu, Machine, fits, look, parse_gpus
+from localinstruct.machine import GIB, Gpu, Machine, Precision, fits, look, parse_gpus
 
 MEMINFO = "MemTotal:       16777216 kB\nMemFree: 1 kB\nMemAvailable:    8388608 kB\nHugePages_Total:       0\n"
 BOX = Machine("Linux", "A CPU", 8, 16.0, 8.0, (), "3.11.7", {})
@@ -117,7 +117,7 @@ def test_without_nvidia_smi_there_are_no_gpus(
 @dataclass
 class Model:
     name: str = "m"
-    memory_gib: dict[str, float] = field(
+    memory_gib: dict[Precision, float] = field(
         default_factory=lambda: {"bf16": 15.0, "fp8": 7.5, "int4": 4.2}
     )
 

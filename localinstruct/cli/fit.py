@@ -79,13 +79,13 @@ def fit(
 
 def _machine(words: str | None) -> tuple[Machine, float]:
     """(machine, free disk in bytes) of this machine, or of the one that is described."""
-    from localinstruct.machine import disk_free, imagined, look
+    from localinstruct.machine import disk_free, look, parse_machine
 
     here, disk = look(), float(disk_free(Path.cwd()))
     if words is None:
         return here, disk
     try:
-        other, gib = imagined(words, here)
+        other, gib = parse_machine(words, here)
     except ValueError as problem:
         raise UsageError(
             f"--machine {words}: {problem}.", "For example: --machine vram=24,ram=64,disk=200"

@@ -1,1 +1,1 @@
-"""Does it fit, and if not what would: memory and disk of a recipe's phases, against a machine."""
+"""Memory, disk and time of a recipe on this machine, and changes that make it fit."""

@@ -1,4 +1,4 @@
-"""Every phase of a recipe against a machine: what it needs at its worst moment, and what is there.
+"""Phases of a recipe on a machine: the memory each needs at its worst moment, and has.
 
 The phases are processes that follow each other, so each has the whole machine. Sizes come from
 files and models.yaml; nothing is loaded, and torch is not imported. Not covered: other programs
@@ -8,7 +8,6 @@ that start in the meantime.
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from localinstruct.errors import LocalInstructError
 from localinstruct.fit import disk, serving, training
@@ -17,17 +16,16 @@ from localinstruct.fit.training import Parts
 from localinstruct.machine import GIB, Machine, cpu_has_bf16, disk_free, look
 from localinstruct.models.catalog import Catalog, ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
-from localinstruct.training import choices
+from localinstruct.records import JsonObject
+from localinstruct.training.setup import choose_setup
 from localinstruct.training.student import Device
 
 CUDA_CONTEXT = 0.5 * GIB
-"""Of a process that uses a GPU; an allowance, not measured here."""
-GPU_CRUMBS = 0.05
-"""Share of tensors that the allocator of a GPU keeps unused between them; an allowance, not
-measured here."""
+"""GPU memory of a process before its first tensor; an allowance, not measured here."""
+GPU_FRAGMENTATION = 0.05
+"""Unused GPU memory between tensors, as a share of them; an allowance, not measured here."""
 LIBRARIES = 0.65 * GIB
-"""torch, transformers, trl and peft in memory before a model is loaded; measured (benchmarks,
-section f)."""
+"""torch, transformers, trl and peft in memory without a model; measured (benchmarks, section f)."""
 OLD_GPUS = ("V100", "P100", "P40", "T4", "GTX", "RTX 20", "TITAN")
 """Names of GPUs without bfloat16 units."""
 
@@ -49,10 +47,10 @@ class Phase:
 
     @property
     def fits(self) -> bool:
-        """Whether it does."""
+        """True when the bytes it needs are there."""
         return self.needs <= self.room
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain JSON values."""
         parts = {key: round(size) for key, size in self.parts.items()}
         return {
@@ -68,31 +66,31 @@ class Phase:
 
 @dataclass(frozen=True, slots=True)
 class Assessment:
-    """What a recipe needs of a machine."""
+    """The needs of a recipe, beside the room of a machine."""
 
     phases: tuple[Phase, ...]
     problems: tuple[str, ...] = ()
-    """What no amount of memory would mend."""
+    """Obstacles that no amount of memory would remove."""
     assumed: tuple[str, ...] = ()
-    """What was taken for granted."""
+    """Sentences about what could not be looked up and was assumed."""
 
     @property
     def fits(self) -> bool:
-        """Whether every phase fits."""
+        """True when every phase fits and there is no other problem."""
         return not self.problems and all(phase.fits for phase in self.phases)
 
     @property
     def why(self) -> str:
-        """What does not fit, by how much."""
+        """The phases that do not fit, with the sizes, and the other problems."""
         short = [
-            f"{one.name} needs {one.needs / GIB:.1f} GiB of {one.place}, {one.room / GIB:.1f} "
-            "are there"
-            for one in self.phases
-            if not one.fits
+            f"{phase.name} needs {phase.needs / GIB:.1f} GiB of {phase.place}, "
+            f"{phase.room / GIB:.1f} are there"
+            for phase in self.phases
+            if not phase.fits
         ]
         return "; ".join([*short, *(problem.rstrip(".") for problem in self.problems)])
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain JSON values."""
         return {
             "fits": self.fits,
@@ -112,25 +110,21 @@ class _Work:
     assumed: list[str] = field(default_factory=list)
 
     def shape(self, name: str) -> Shape | None:
-        """The shape of a model, with what had to be assumed noted once; None, with a note, where
-        nothing is known."""
+        """The shape of a model, or None where nothing is known; assumptions are noted once."""
         spec = self.catalog.get(name)
-        found = shape_of(spec)
-        if found is None:
-            where = (
-                f"served at {spec.endpoint}"
-                if spec.endpoint
-                else "neither its files nor its parameters are known"
-            )
+        shape = shape_of(spec)
+        if shape is None:
+            unknown = "neither its files nor its parameters are known"
+            where = f"served at {spec.endpoint}" if spec.endpoint else unknown
             self._assume(f"{name}: not counted, {where}")
-        elif found.guessed:
-            self._assume(f"{name} is not on this disk; taken from {found.source}")
-        elif found.experts:
+        elif shape.guessed:
+            self._assume(f"{name} is not on this disk; taken from {shape.source}")
+        elif shape.experts:
             self._assume(
                 f"{name} has experts: adapters on its attention alone, activations of those that "
                 "are active"
             )
-        return found
+        return shape
 
     def refuse(self, text: str) -> None:
         """Note a problem, once."""
@@ -145,37 +139,36 @@ class _Work:
 def assess(
     recipe: Recipe, catalog: Catalog, machine: Machine, disk_room: float, bf16: bool | None = None
 ) -> Assessment:
-    """Every phase of the recipe on this machine; `bf16`: whether its CPU multiplies bfloat16 (None
-    looks at this one).
+    """Assess every phase of the recipe on this machine.
 
+    `bf16` says that its CPU multiplies bfloat16; with None this machine's CPU is looked at.
     ModelError for a model that models.yaml does not have.
     """
     work = _Work(recipe, catalog, machine, cpu_has_bf16() if bf16 is None else bf16)
     student = work.shape(recipe.models.student)
-    made = _plan(work, student) if student else None
+    plan = _plan(work, student) if student else None
     phases = [*_generate(work)]
-    if student and made:
-        phases.append(_train(work, student, made))
+    if student and plan:
+        phases.append(_train(work, student, plan))
     if student:
         phases += _evaluate(work, student)
-    phases.append(_disk(work, student, made, disk_room))
+    phases.append(_disk(work, student, plan, disk_room))
     return Assessment(tuple(phases), tuple(work.problems), tuple(work.assumed))
 
 
 def shortfall(recipe: Recipe, workspace: Path, folder: Path) -> str:
-    """One sentence when the recipe does not fit this machine as it is now, else ""; for `run`,
-    which goes on all the same."""
-    found = assess(recipe, load_catalog(workspace), look(), float(disk_free(folder)))
-    return (
-        ""
-        if found.fits
-        else f"This may not fit: {found.why}. What would: localinstruct fit {recipe.name}"
-    )
+    """One sentence when the recipe does not fit this machine as it is now, else "".
+
+    For `run`, which goes on all the same.
+    """
+    assessment = assess(recipe, load_catalog(workspace), look(), float(disk_free(folder)))
+    if assessment.fits:
+        return ""
+    return f"This may not fit: {assessment.why}. What would: localinstruct fit {recipe.name}"
 
 
 def device_of(machine: Machine) -> Device:
-    """Where a student would be trained, as `student.choose_device` decides on the machine itself,
-    told without torch."""
+    """The device that `student.choose_device` would choose on the machine, without torch."""
     if not machine.gpus:
         return Device("cpu", "float32", "no GPU")
     old = any(name in machine.gpus[0].name for name in OLD_GPUS)
@@ -197,48 +190,31 @@ def _generate(work: _Work) -> Iterator[Phase]:
     encoding = _encoder(work)
     if not machine.gpus:
         parts = _sum(*(server.parts for server in servers.values()), encoding)
-        yield Phase(
-            "generate",
-            "memory",
-            parts,
-            machine.available_gib * GIB,
-            " + ".join([*servers, "encoder"]),
-        )
+        note = " + ".join([*servers, "encoder"])
+        yield Phase("generate", "memory", parts, machine.available_gib * GIB, note)
         return
     yield from _gpu_servers(work, servers, len(own), "generate")
     used = max(1, recipe.serve.tensor_parallel_size)
     free = min((gpu.free_gib for gpu in machine.gpus[:used]), default=0.0) * GIB
     claimed = recipe.serve.gpu_memory_utilization * machine.gpus[0].total_gib * GIB if own else 0.0
-    yield Phase(
-        "generate",
-        "GPU",
-        {"vLLM's share": claimed, **_named("encoder", encoding)},
-        free,
-        "servers and encoder",
-    )
+    parts = {"vLLM's share": claimed, "encoder": sum(encoding.values())}
+    yield Phase("generate", "GPU", parts, free, "servers and encoder")
 
 
 def _gpu_servers(
     work: _Work, servers: dict[str, serving.Served], sharing: int, phase: str
 ) -> Iterator[Phase]:
-    """Each server within its share of the GPU."""
+    """The phase of each server within its share of the GPU; `sharing` servers of ours share it."""
     serve, gpus = work.recipe.serve, work.machine.gpus
-    if serve.tensor_parallel_size > len(gpus):
-        work.refuse(
-            f"serve.tensor_parallel_size: {serve.tensor_parallel_size} GPUs wanted, {len(gpus)} "
-            "there"
-        )
-    share = (
-        serve.gpu_memory_utilization * min(gpu.total_gib for gpu in gpus) * GIB / max(1, sharing)
-    )
+    size = serve.tensor_parallel_size
+    if size > len(gpus):
+        work.refuse(f"serve.tensor_parallel_size: {size} GPUs wanted, {len(gpus)} there")
+    smallest = min(gpu.total_gib for gpu in gpus) * GIB
+    share = serve.gpu_memory_utilization * smallest / max(1, sharing)
     for name, server in servers.items():
         many = server.sequences(share)
-        said = (
-            f"{name}, room for {many:.1f} sequences of {server.context:,} tokens"
-            if many >= 1
-            else name
-        )
-        yield Phase(f"{phase}: vLLM", "GPU share", server.parts, share, said)
+        room = f", room for {many:.1f} sequences of {server.context:,} tokens" if many >= 1 else ""
+        yield Phase(f"{phase}: vLLM", "GPU share", server.parts, share, name + room)
 
 
 def _encoder(work: _Work) -> Parts:
@@ -250,32 +226,27 @@ def _encoder(work: _Work) -> Parts:
 
 
 def _plan(work: _Work, shape: Shape) -> training.Plan | None:
-    """How the recipe would train on the machine; None, with a problem noted, where it cannot."""
-    train = work.recipe.train
+    """The plan of the training on the machine; None, with a problem noted, where it cannot be."""
+    train, device = work.recipe.train, device_of(work.machine)
     try:
-        setup = choices.choose(
-            train, device_of(work.machine), lambda package: package == "bitsandbytes"
-        )
+        setup = choose_setup(train, device, lambda package: package == "bitsandbytes")
     except LocalInstructError as problem:
         work.problems.append(f"{problem.message} {problem.hint}".strip())
         return None
-    return training.plan(train, setup, shape, work.recipe.dataset.held_out > 0)
+    return training.plan_of(train, setup, shape, work.recipe.dataset.held_out > 0)
 
 
-def _train(work: _Work, shape: Shape, made: training.Plan) -> Phase:
+def _train(work: _Work, shape: Shape, plan: training.Plan) -> Phase:
     """The worst moment of the training, on each device."""
-    moment, parts = training.peak(shape, made)
-    devices = work.recipe.train.devices
-    if made.on_gpu and devices > len(work.machine.gpus):
-        work.problems.append(
-            f"train.devices: {devices} GPUs wanted, {len(work.machine.gpus)} there"
-        )
-    crowd = 1 if made.on_gpu else devices  # processes that share the memory
-    parts = {key: crowd * size for key, size in _with_libraries(parts, made.on_gpu).items()}
-    said = f"{shape.name}, {moment}: {made.rows} rows of {made.length} tokens at once"
-    return Phase(
-        "train", "GPU" if made.on_gpu else "memory", parts, _room(work.machine, devices), said
-    )
+    moment, parts = training.peak(shape, plan)
+    devices, gpus = work.recipe.train.devices, len(work.machine.gpus)
+    if plan.on_gpu and devices > gpus:
+        work.problems.append(f"train.devices: {devices} GPUs wanted, {gpus} there")
+    processes = 1 if plan.on_gpu else devices  # that share the memory
+    parts = {key: processes * size for key, size in _with_libraries(parts, plan.on_gpu).items()}
+    note = f"{shape.name}, {moment}: {plan.rows} rows of {plan.length} tokens at once"
+    place = "GPU" if plan.on_gpu else "memory"
+    return Phase("train", place, parts, _room(work.machine, devices), note)
 
 
 def _evaluate(work: _Work, shape: Shape) -> Iterator[Phase]:
@@ -286,39 +257,26 @@ def _evaluate(work: _Work, shape: Shape) -> Iterator[Phase]:
     length = min(train.max_length, shape.context or train.max_length)
     logits = float(training.LOGIT_BYTES * train.device_batch_size * length * shape.vocab)
     parts = _with_libraries({"weights": float(number * shape.parameters), "loss": logits}, on_gpu)
-    place = "GPU" if on_gpu else "memory"
-    yield Phase(
-        "evaluate: losses",
-        place,
-        parts,
-        _room(machine, 1),
-        f"{shape.name}, base and student after each other",
-    )
+    place, room = "GPU" if on_gpu else "memory", _room(machine, 1)
+    note = f"{shape.name}, base and student after each other"
+    yield Phase("evaluate: losses", place, parts, room, note)
     server = serving.served(shape, work.recipe.serve, on_gpu, work.bf16)
     if on_gpu:
         yield from _gpu_servers(work, {shape.name: server}, 1, "evaluate")
     else:
-        yield Phase(
-            "evaluate: vLLM",
-            place,
-            _sum(server.parts, {"libraries": LIBRARIES}),
-            _room(machine, 1),
-            shape.name,
-        )
+        parts = _sum(server.parts, {"libraries": LIBRARIES})
+        yield Phase("evaluate: vLLM", place, parts, room, shape.name)
 
 
-def _disk(work: _Work, shape: Shape | None, made: training.Plan | None, room: float) -> Phase:
+def _disk(work: _Work, shape: Shape | None, plan: training.Plan | None, room: float) -> Phase:
     models = dict.fromkeys([*work.recipe.models.asked.values(), work.recipe.models.student])
     absent = sum(_to_bring(work.catalog.get(name)) for name in models)
-    merged = (
-        f"; an export as one merged model needs {shape.file_bytes / GIB:.1f} GiB more"
-        if shape
-        else ""
-    )
-    parts = disk.needs(work.recipe, shape, made, absent)
-    return Phase(
-        "disk", "disk", parts, room, f"{work.recipe.generate.target:,} rows, checkpoints{merged}"
-    )
+    parts = disk.needs(work.recipe, shape, plan, absent)
+    note = f"{work.recipe.generate.target:,} rows, checkpoints"
+    if shape:
+        merged = f"{shape.file_bytes / GIB:.1f} GiB"
+        note += f"; an export as one merged model needs {merged} more"
+    return Phase("disk", "disk", parts, room, note)
 
 
 def _to_bring(spec: ModelSpec) -> float:
@@ -326,25 +284,20 @@ def _to_bring(spec: ModelSpec) -> float:
 
 
 def _with_libraries(parts: Parts, on_gpu: bool) -> Parts:
-    """The process around the tensors: libraries in memory, or the context and crumbs of a GPU."""
-    around = CUDA_CONTEXT + GPU_CRUMBS * sum(parts.values()) if on_gpu else LIBRARIES
+    """The parts with the process around them: libraries in memory, or a GPU's own overhead."""
+    around = CUDA_CONTEXT + GPU_FRAGMENTATION * sum(parts.values()) if on_gpu else LIBRARIES
     return {**parts, "libraries": around}
 
 
 def _room(machine: Machine, devices: int) -> float:
     """Free bytes of the fullest GPU that is used, or of memory."""
-    return (
-        min((gpu.free_gib for gpu in machine.gpus[:devices]), default=machine.available_gib) * GIB
-    )
+    free = [gpu.free_gib for gpu in machine.gpus[:devices]]
+    return min(free, default=machine.available_gib) * GIB
 
 
 def _sum(*all_parts: Parts) -> Parts:
-    found: Parts = {}
+    total: Parts = {}
     for parts in all_parts:
         for key, size in parts.items():
-            found[key] = found.get(key, 0.0) + size
-    return found
-
-
-def _named(name: str, parts: Parts) -> Parts:
-    return {name: sum(parts.values())}
+            total[key] = total.get(key, 0.0) + size
+    return total

@@ -1,10 +1,10 @@
-"""Half a minute of the real thing: the recipe's teacher writes rows, then its student trains on
-them, in a folder that goes.
+"""Pace of a recipe, measured: half a minute of its teacher, then of its student.
 
-The stages' own code runs with a progress that ends them when the time is over, so what is measured
-is what a run does: loading and starting are outside the clock. At least one episode is committed
-and two optimizer steps are made, however long they take. Not covered: how the share of new rows
-falls as the pool grows.
+The teacher writes rows, the student trains on them. All of it lies in a temporary folder. The
+stages' own code runs with a progress that ends them when the time is over, so what is measured is
+what a run does: loading and starting are outside the clock. At least one episode is committed and
+two optimizer steps are made, however long they take. Not covered: how the share of new rows falls
+as the pool grows.
 """
 
 import tempfile
@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct.errors import DataError
 from localinstruct.fit.pace import Pace
@@ -24,29 +24,35 @@ from localinstruct.recipe.train import Train
 from localinstruct.records import Instance
 from localinstruct.store.run import Run, open_run
 from localinstruct.templates import Encoded, EncodedPair, encode_all, encode_pairs
-from localinstruct.training import choices, modes, student, trainers
-from localinstruct.training.best import Best
-from localinstruct.training.watch import Watch
+from localinstruct.training import modes, student, trainers
+from localinstruct.training.best_student import BestStudent
+from localinstruct.training.callbacks import Callbacks
+from localinstruct.training.setup import choose_setup
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 SECONDS = 30.0
 ROWS, EPOCHS = 20_000, 1e6
-"""More than are reached in the time."""
+"""Targets that are not reached in the time."""
 
 
-class _Enough(Exception):
-    """The time is over."""
+class _TimeOver(Exception):
+    """Raised by the clock to end the work."""
 
 
 @dataclass
 class _Clock:
-    """A Progress that starts its clock at the first of `label`'s updates, or before it, and ends
-    the work in time."""
+    """A Progress that ends the work in time.
+
+    Its clock starts with the first of `label`'s updates, or at `before`.
+    """
 
     progress: Progress
     label: str
     seconds: float
     before: float = 0.0
-    """When the last other update came."""
+    """Unix time of the last update with another label, or 0."""
     times: list[float] = field(default_factory=list)
 
     def say(self, text: str) -> None:
@@ -54,7 +60,7 @@ class _Clock:
         self.progress.say(text)
 
     def update(self, label: str, done: float, total: float, note: str = "") -> None:
-        """Pass the time that is used on; raise _Enough when it is over."""
+        """Pass on the time that is used; raise _TimeOver when it is over."""
         now = time.time()
         if label != self.label:
             self.before = now
@@ -64,14 +70,16 @@ class _Clock:
         spent = now - (self.before or self.times[0])
         self.progress.update(f"measuring {label}", min(spent, self.seconds), self.seconds, note)
         if spent >= self.seconds and len(self.times) >= 2:
-            raise _Enough
+            raise _TimeOver
 
 
 def calibrate(
     recipe: Recipe, workspace: Path, progress: Progress, seconds: float = SECONDS
 ) -> tuple[Pace, Pace | None]:
-    """The paces of generate and train on this machine; the second is None where no kept row can be
-    trained on."""
+    """The paces of generate and train on this machine, measured.
+
+    The second is None where no kept row can be trained on.
+    """
     with (
         tempfile.TemporaryDirectory(prefix="calibrate-") as place,
         open_run(Path(place, "run")) as run,
@@ -88,20 +96,19 @@ def _generated(
     clock = _Clock(progress, "kept rows", seconds)
     target = {"target": ROWS, "stop_below": 0.0}
     many = recipe.model_copy(update={"generate": recipe.generate.model_copy(update=target)})
-    _until_enough(lambda: stage.run(many, run, clock, workspace=workspace))
+    _until_time_is_over(lambda: stage.run(many, run, clock, workspace=workspace))
     kept = run.count_kept()
     if not kept:
         raise DataError(
             f"No row was kept in {seconds:.0f} s.", f"See why: localinstruct preview {recipe.name}"
         )
     _, usage = run.completion_usage()
-    spent, tokens = (
-        clock.times[-1] - clock.before,
-        sum(count for arrived, count in usage if arrived <= clock.times[-1]),
-    )
+    end = clock.times[-1]
+    spent = end - clock.before
+    tokens = sum(count for arrived, count in usage if arrived <= end)
     committed = sum(entry[3] for entry in run.episodes())
-    said = f"{kept} rows kept in {spent:.0f} s of {recipe.models.teacher}"
-    return Pace(said, tokens / spent, committed / kept, spent), list(run.kept())
+    source = f"{kept} rows kept in {spent:.0f} s of {recipe.models.teacher}"
+    return Pace(source, tokens / spent, committed / kept, spent), list(run.kept())
 
 
 def _trained(
@@ -115,7 +122,7 @@ def _trained(
     """The student's pace on these rows, repeated as often as it takes."""
     train = recipe.train.model_copy(update={"epochs": EPOCHS, "save_steps": 10**9, "devices": 1})
     folder = checked(load_catalog(workspace).get(recipe.models.student))
-    setup = choices.choose(train, student.choose_device())
+    setup = choose_setup(train, student.choose_device())
     clock = _Clock(progress, "training", seconds)
     with student.quiet(home / "logs" / "train.log"):
         model, tokenizer = modes.load(train, folder, setup), student.load_tokenizer(folder)
@@ -123,45 +130,35 @@ def _trained(
         if not encoded:
             return None
         needed = -(-train.batch_size // len(encoded)) * encoded
-        watch = Watch(
-            home / "metrics.jsonl",
-            clock,
-            lambda _: None,
-            "calibrate",
-            setup.device,
-            Best(home, "", None, None),
-        )
-        trainer = trainers.make(
-            recipe.model_copy(update={"train": train}), setup, model, tokenizer, needed, watch
-        )
+        lines, best = home / "metrics.jsonl", BestStudent(home, "", None, None)
+        callbacks = Callbacks(lines, clock, lambda _: None, "calibrate", setup.device, best)
+        changed = recipe.model_copy(update={"train": train})
+        trainer = trainers.make(changed, setup, model, tokenizer, needed, callbacks)
         clock.before = time.time()
-        _until_enough(trainer.train)
+        _until_time_is_over(trainer.train)
     steps, spent = trainer.state.global_step, clock.times[-1] - clock.times[0]
     tokens = float(trainer.state.num_input_tokens_seen)
-    said = (
+    source = (
         f"{steps} steps of {train.batch_size} rows with {recipe.models.student}, the first "
         f"left out, in {spent:.0f} s"
     )
     per_row = sum(row.length for row in encoded) / len(encoded)
-    return Pace(said, tokens * (steps - 1) / steps / spent, per_row, spent)
+    return Pace(source, tokens * (steps - 1) / steps / spent, per_row, spent)
 
 
 def _encoded(
-    train: Train, rows: list[Instance], tokenizer: Any, length: int
+    train: Train, rows: list[Instance], tokenizer: "PreTrainedTokenizerBase", length: int
 ) -> list[Encoded | EncodedPair]:
     """The rows as the objective wants them."""
     if train.objective == "dpo":
-        return list(
-            encode_pairs(
-                [row for row in rows if row.rejected], train.template, tokenizer, length
-            ).examples
-        )
+        pairs = [row for row in rows if row.rejected]
+        return list(encode_pairs(pairs, train.template, tokenizer, length).examples)
     return list(encode_all(rows, train.template, tokenizer, length, train.loss_on).examples)
 
 
-def _until_enough(work: Callable[[], object]) -> None:
+def _until_time_is_over(work: Callable[[], object]) -> None:
     """Do the work until the clock ends it."""
     try:
         work()
-    except _Enough:
+    except _TimeOver:
         return

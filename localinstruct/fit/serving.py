@@ -1,10 +1,9 @@
-"""Memory of a model that vLLM serves, in bytes: weights, KV cache, the rest. Calculated; GPU
-figures are not measured.
+"""Memory of a model that vLLM serves, in bytes: weights, KV cache, activations, libraries.
 
-On a GPU vLLM takes the share it is given and fills what is left with KV cache; it starts when
-weights, one profiling pass and the cache of a single longest sequence have room. On a CPU the cache
-is as large as `serve.kv_cache_gib` says. Not covered: attention that keeps less than every token,
-quantised KV caches.
+The figures are calculated; those of GPUs are not measured. On a GPU vLLM takes the share it is
+given and fills what is left with KV cache; it starts when weights, one profiling pass and the cache
+of a single longest sequence have room. On a CPU the cache is as large as `serve.kv_cache_gib` says.
+Not covered: attention that keeps less than every token, quantised KV caches.
 """
 
 from dataclasses import dataclass
@@ -15,19 +14,17 @@ from localinstruct.machine import GIB
 from localinstruct.teacher import Serve
 
 BATCHED_TOKENS = 8192
-"""Tokens of vLLM's profiling pass on a GPU (max_num_batched_tokens of its server); 2,048 on smaller
-cards."""
+"""Tokens of vLLM's profiling pass on a GPU (its max_num_batched_tokens); 2,048 on small cards."""
 GPU_RESERVE = 1.0 * GIB
 """CUDA context, CUDA graphs and NCCL of a server; an allowance, not measured here."""
 CPU_PROCESSES = 1.5 * GIB
-"""Python, torch and vLLM in the processes of a server on a CPU, without weights and cache; an
-allowance, not measured."""
+"""Python, torch and vLLM in a CPU server's processes, without its model; an allowance."""
 DTYPES = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """One server: what it needs to start, and what the cache holds beyond that."""
+    """Memory of one server: its parts, and the KV cache of a token."""
 
     parts: Parts
     context: int
@@ -41,18 +38,20 @@ class Served:
         return sum(self.parts.values())
 
     def sequences(self, room: float) -> float:
-        """How many longest sequences fit into the cache when the server has `room` bytes."""
+        """Longest sequences that fit into the cache when the server has `room` bytes."""
         return (room - self.needs) / (self.kv_token * self.context) + 1
 
 
 def kv_bytes_per_token(shape: Shape, number: int) -> int:
-    """2 (key and value) · layers · width of the key heads · bytes of a number (Kwon et al. 2023,
-    arXiv 2309.06180, §3)."""
+    """2 (key and value) · layers · width of the key heads · bytes of a number.
+
+    Kwon et al. 2023 (arXiv 2309.06180, §3).
+    """
     return 2 * shape.layers * shape.kv * number
 
 
 def served(shape: Shape, serve: Serve, on_gpu: bool, cpu_bf16: bool) -> Served:
-    """What a server of this model needs on each of its GPUs, or in memory."""
+    """The memory of a server of this model, on each of its GPUs, or in main memory."""
     number = DTYPES.get(serve.dtype) or (2 if on_gpu or cpu_bf16 else 4)
     stored = shape.file_bytes if on_gpu and serve.dtype == "auto" else number * shape.parameters
     share = serve.tensor_parallel_size if on_gpu else 1
@@ -64,28 +63,31 @@ def served(shape: Shape, serve: Serve, on_gpu: bool, cpu_bf16: bool) -> Served:
         "KV cache": cache,
         "activations": _pass(shape, serve, number, context),
     }
-    return Served(
-        parts | {"libraries": GPU_RESERVE if on_gpu else CPU_PROCESSES}, context, kv_token
-    )
+    parts["libraries"] = GPU_RESERVE if on_gpu else CPU_PROCESSES
+    return Served(parts, context, kv_token)
 
 
 def _pass(shape: Shape, serve: Serve, number: int, context: int) -> float:
-    """The largest forward pass: the MLP of one layer for all batched tokens, and a logit per
-    sequence, in float32, twice."""
+    """Bytes of the largest forward pass.
+
+    The MLP of one layer for all batched tokens, and the logits of each sequence, in float32 twice.
+    """
     tokens = min(BATCHED_TOKENS, context * serve.max_num_seqs)
     layer = tokens * number * (3 * shape.mlp + 4 * shape.hidden)
     return float(layer + serve.max_num_seqs * shape.vocab * (number + 2 * 4))
 
 
 def encoder(shape: Shape, on_gpu: bool, cpu_bf16: bool, rows: int) -> Parts:
-    """A sentence encoder, one batch of its longest texts, and the float32 vectors of all kept rows
-    (in memory, not on a GPU)."""
+    """A sentence encoder, one batch of its longest texts, and the vectors of all kept rows.
+
+    The vectors are float32 in main memory; they take nothing of a GPU.
+    """
     number = 4 if on_gpu or not cpu_bf16 else 2
     batch = 128 if on_gpu else 16
-    one = batch * shape.context * number * (2 * shape.mlp + 2 * shape.hidden)
+    activations = batch * shape.context * number * (2 * shape.mlp + 2 * shape.hidden)
     vectors = 0 if on_gpu else rows * shape.hidden * 4
     return {
         "weights": float(number * shape.parameters),
-        "activations": float(one),
+        "activations": float(activations),
         "vectors": float(vectors),
     }

@@ -1,21 +1,20 @@
-"""A model's size and shape, from config.json and the headers of its safetensors files; the weights
-are never read.
+"""A model's size and shape, from config.json and the headers of its safetensors files.
 
-Of a model that is not on this disk only what models.yaml says is known: its parameters and its
-context. Then the shape is that of the published dense model nearest in size, and `source` says so.
-Not covered: attention that keeps less than every token (sliding windows, latent or linear
-attention): for those the numbers are upper bounds.
+The weights are never read. Where a model is not on this disk, only its entry in models.yaml is
+known, with parameters and context. Then the shape is that of the published dense model nearest in
+size, and `source` says so. Not covered: attention that keeps less than every token (sliding
+windows, latent or linear attention): for those the numbers are upper bounds.
 """
 
 import math
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from localinstruct.models.catalog import BYTES_PER_PARAMETER, ModelSpec, Precision
 from localinstruct.models.completeness import transformer_folder, weight_files
 from localinstruct.models.json_files import load_object
 from localinstruct.models.safetensors import read_header
+from localinstruct.records import JsonObject
 
 PLAIN_MLP = {
     "gpt2",
@@ -52,26 +51,26 @@ class Linear:
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What the arithmetic needs to know of a transformer."""
+    """Sizes of a transformer, as the arithmetic of `fit` needs them."""
 
     name: str
     source: str
-    """Where this comes from: "config.json", or what it was guessed from."""
+    """Origin of these figures: "config.json", or what they were guessed from."""
     parameters: int
     file_bytes: int
-    """Of the safetensors files; 2 per parameter where there are none to look at."""
+    """Bytes of the safetensors files; 2 per parameter where there are none to look at."""
     largest_file: int
     layers: int
     hidden: int
     mlp: int
-    """Width of the MLP a token passes through: of several experts, all that are active."""
+    """Width of the MLP a token passes through: with experts, of all active ones together."""
     heads: int
     kv_heads: int
     head_dim: int
     vocab: int
     context: int
     tied: bool = True
-    """Whether the output layer is the embedding."""
+    """True when the output layer is the embedding."""
     gated: bool = True
     experts: bool = False
 
@@ -87,8 +86,10 @@ class Shape:
 
     @property
     def linears(self) -> tuple[Linear, ...]:
-        """The matrices of one layer; experts are no Linear layers in transformers 5 and get no
-        adapter."""
+        """The matrices of one layer, without those of experts.
+
+        Experts are no Linear layers in transformers 5 and get no adapter.
+        """
         attention = (
             Linear("q_proj", self.hidden, self.query),
             Linear("k_proj", self.hidden, self.kv),
@@ -112,90 +113,75 @@ class Shape:
 
     @property
     def guessed(self) -> bool:
-        """Whether the shape is another model's."""
+        """True when the shape is another model's."""
         return self.source != "config.json"
 
 
 def count(shape: Shape) -> int:
-    """Weights of a dense decoder of this shape: embeddings, matrices, two norms a layer and one at
-    the end."""
+    """The number of weights of a dense decoder of this shape.
+
+    Embeddings, matrices, two norms a layer and one at the end.
+    """
     layer = sum(linear.size for linear in shape.linears) + 2 * shape.hidden
     return shape.embedding + shape.layers * layer + shape.hidden
 
 
-def _published(
-    name: str,
-    parameters: float,
-    layers: int,
-    hidden: int,
-    mlp: int,
-    heads: int,
-    kv_heads: int,
-    head_dim: int,
-    vocab: int,
-    tied: bool,
-) -> Shape:
-    size = int(parameters)
-    return Shape(
-        name,
-        f"the shape of {name}",
-        size,
-        2 * size,
-        min(2 * size, 5 * 10**9),
-        layers,
-        hidden,
-        mlp,
-        heads,
-        kv_heads,
-        head_dim,
-        vocab,
-        0,
-        tied,
-    )
+Sizes = tuple[int, int, int, int, int, int, int]
+"""The fields of Shape from layers to vocab."""
+
+
+def _published(name: str, parameters: float, sizes: Sizes, tied: bool) -> Shape:
+    weights = int(parameters)
+    files = (2 * weights, min(2 * weights, 5 * 10**9))
+    return Shape(name, f"the shape of {name}", weights, *files, *sizes, 0, tied)
 
 
 PUBLISHED = (
-    _published("SmolLM2-135M", 134.5e6, 30, 576, 1536, 9, 3, 64, 49_152, True),
-    _published("Qwen2.5-0.5B", 494e6, 24, 896, 4864, 14, 2, 64, 151_936, True),
-    _published("Llama-3.2-1B", 1.236e9, 16, 2048, 8192, 32, 8, 64, 128_256, True),
-    _published("Qwen2.5-1.5B", 1.544e9, 28, 1536, 8960, 12, 2, 128, 151_936, True),
-    _published("Llama-3.2-3B", 3.213e9, 28, 3072, 8192, 24, 8, 128, 128_256, True),
-    _published("Qwen3-4B", 4.022e9, 36, 2560, 9728, 32, 8, 128, 151_936, True),
-    _published("Llama-3.1-8B", 8.03e9, 32, 4096, 14_336, 32, 8, 128, 128_256, False),
-    _published("Qwen3-8B", 8.19e9, 36, 4096, 12_288, 32, 8, 128, 151_936, False),
-    _published("Qwen3-14B", 14.77e9, 40, 5120, 17_408, 40, 8, 128, 151_936, False),
-    _published("Qwen3-32B", 32.76e9, 64, 5120, 25_600, 64, 8, 128, 151_936, False),
-    _published("Llama-3.1-70B", 70.55e9, 80, 8192, 28_672, 64, 8, 128, 128_256, False),
+    _published("SmolLM2-135M", 134.5e6, (30, 576, 1536, 9, 3, 64, 49_152), True),
+    _published("Qwen2.5-0.5B", 494e6, (24, 896, 4864, 14, 2, 64, 151_936), True),
+    _published("Llama-3.2-1B", 1.236e9, (16, 2048, 8192, 32, 8, 64, 128_256), True),
+    _published("Qwen2.5-1.5B", 1.544e9, (28, 1536, 8960, 12, 2, 128, 151_936), True),
+    _published("Llama-3.2-3B", 3.213e9, (28, 3072, 8192, 24, 8, 128, 128_256), True),
+    _published("Qwen3-4B", 4.022e9, (36, 2560, 9728, 32, 8, 128, 151_936), True),
+    _published("Llama-3.1-8B", 8.03e9, (32, 4096, 14_336, 32, 8, 128, 128_256), False),
+    _published("Qwen3-8B", 8.19e9, (36, 4096, 12_288, 32, 8, 128, 151_936), False),
+    _published("Qwen3-14B", 14.77e9, (40, 5120, 17_408, 40, 8, 128, 151_936), False),
+    _published("Qwen3-32B", 32.76e9, (64, 5120, 25_600, 64, 8, 128, 151_936), False),
+    _published("Llama-3.1-70B", 70.55e9, (80, 8192, 28_672, 64, 8, 128, 128_256), False),
 )
-"""Dense models and the figures of their published config.json; a test counts their weights from
-them."""
+"""Dense models with the figures of their published config.json.
+
+A test counts their weights from these figures.
+"""
 
 
 def shape_of(spec: ModelSpec) -> Shape | None:
-    """The shape of a model of models.yaml; None for an endpoint, and where neither files nor
-    parameters are known."""
+    """The shape of a model of models.yaml.
+
+    None for an endpoint, and where neither files nor parameters are known.
+    """
     if spec.endpoint:
         return None
-    if spec.present and (found := read_shape(spec.directory, spec.name)):
-        return found
+    if spec.present and (shape := read_shape(spec.directory, spec.name)):
+        return shape
     if not spec.parameters:
         return None
-    plain = guessed(spec.name, spec.parameters, spec.context)
-    said = [
-        gib for kind, gib in spec.memory_gib.items() if not _computed(spec.parameters, kind, gib)
-    ]
-    return replace(plain, file_bytes=round(min(said) * 2**30)) if said else plain
+    near, weights = guessed(spec.name, spec.parameters, spec.context), spec.parameters
+    sizes = [gib for kind, gib in spec.memory_gib.items() if not _computed(weights, kind, gib)]
+    return replace(near, file_bytes=round(min(sizes) * 2**30)) if sizes else near
 
 
 def _computed(parameters: int, kind: Precision, gib: float) -> bool:
-    """Whether models.yaml left this size to us; a size that is written there is that of the
-    published files."""
+    """Tell whether this size was computed here, and not written in models.yaml.
+
+    A size that is written there is that of the published files.
+    """
     return abs(gib - parameters * BYTES_PER_PARAMETER[kind] / 2**30) < 0.01
 
 
 def guessed(name: str, parameters: int, context: int) -> Shape:
     """The published shape nearest in size, with these parameters and this context."""
-    near = min(PUBLISHED, key=lambda one: abs(math.log(one.parameters / parameters)))
+    near = min(PUBLISHED, key=lambda shape: abs(math.log(shape.parameters / parameters)))
     source = f"models.yaml: {parameters:,} parameters, the shape of {near.name}"
     size = 2 * parameters
     return replace(
@@ -215,10 +201,8 @@ def read_shape(directory: Path, name: str) -> Shape | None:
     config = load_object(core / "config.json")
     inner = config.get("text_config")
     config = config | inner if isinstance(inner, dict) else config
-    hidden, layers = (
-        _number(config, "hidden_size", "n_embd", "d_model"),
-        _number(config, "num_hidden_layers", "n_layer"),
-    )
+    hidden = _number(config, "hidden_size", "n_embd", "d_model")
+    layers = _number(config, "num_hidden_layers", "n_layer")
     heads = _number(config, "num_attention_heads", "n_head")
     files = weight_files(directory)
     if not (hidden and layers and heads and files):
@@ -245,12 +229,12 @@ def read_shape(directory: Path, name: str) -> Shape | None:
     )
 
 
-def _mlp(config: dict[str, Any], hidden: int, experts: int) -> int:
-    """Width of the MLP: of the active experts together, where there are experts."""
+def _mlp(config: JsonObject, hidden: int, experts: int) -> int:
+    """Width of the MLP; where there are experts, of the active ones together."""
     dense = _number(config, "intermediate_size", "n_inner", "ffn_dim", "d_ff") or 4 * hidden
     return experts * (_number(config, "moe_intermediate_size") or dense) if experts else dense
 
 
-def _number(config: dict[str, Any], *keys: str) -> int:
+def _number(config: JsonObject, *keys: str) -> int:
     """The first of these keys that holds a whole number above 0, else 0."""
     return next((value for key in keys if type(value := config.get(key)) is int and value > 0), 0)

@@ -5,8 +5,10 @@ in_flight, so neither depends on which completion came first. Every completion i
 log before anyone uses it; after a kill, logged completions are replayed and only the missing ones
 are asked again: with the same log the kept rows are the same.
 
-    play(k): prompts ─▶ completion log or teacher ─▶ rows ─▶ filters ─▶ embeddings     many at once, any order
-    commit(k): novelty ─▶ one transaction                                     one at a time, in order of k
+    play(k)     prompts ─▶ completion log or teacher ─▶ rows ─▶ filters ─▶ embeddings
+                many at once, in any order
+    commit(k)   novelty ─▶ one transaction
+                one at a time, in order of k
 
 How many episodes are launched ahead is only a matter of speed: enough to keep the engine's batch
 full, not many more than the target still needs.
@@ -48,7 +50,7 @@ FIRST_GUESS = 14
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Everything the scheduler works with."""
+    """Settings, seeds and digests of one generation."""
 
     method: MethodSection
     then: Then
@@ -66,20 +68,20 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Played:
-    """An episode that was played: rows that passed the filters with their (m, d) vectors, rejects,
-    output tokens."""
+    """Results of an episode before its commit: rows that passed the filters, and rejects."""
 
     passed: list[Instance]
     vectors: "np.ndarray | None"
-    """None when no row passed."""
+    """Embeddings of the rows that passed, (m, d) float32; None when no row passed."""
     rejects: list[Reject]
     tokens: int
+    """Output tokens."""
     topic: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Commit:
-    """What one episode brought, and the kept rows in all since."""
+    """Counts of one committed episode, and `total`, the kept rows of the run after it."""
 
     kept: int
     rejected: int
@@ -89,8 +91,10 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Prefix(Sequence[Instance]):
-    """The first `length` rows of a list that only grows: the pool as it was, without a copy for
-    each episode in flight."""
+    """The first `length` rows of a list that only grows: the pool as it was, without a copy.
+
+    Each episode in flight has one.
+    """
 
     rows: Sequence[Instance]
     length: int
@@ -103,11 +107,11 @@ class Prefix(Sequence[Instance]):
     @overload
     def __getitem__(self, index: slice) -> Sequence[Instance]: ...
     def __getitem__(self, index: int | slice) -> Instance | Sequence[Instance]:
-        """As of a tuple of these rows."""
+        """Give a row, or the rows of a slice, as a tuple of these rows would."""
         places = range(self.length)[index]
-        return (
-            self.rows[places] if isinstance(places, int) else [self.rows[place] for place in places]
-        )
+        if isinstance(places, int):
+            return self.rows[places]
+        return [self.rows[place] for place in places]
 
     def __iter__(self) -> Iterator[Instance]:
         return islice(self.rows, self.length)
@@ -139,8 +143,7 @@ class Scheduler:
         self.gate.remember(self.kept, self.run.vectors())
 
     async def work(self) -> None:
-        """Play and commit episodes until `generate.target` rows are kept, or the method has come to
-        its end.
+        """Play and commit episodes until `generate.target` rows are kept, or the method ends.
 
         NothingNew when the stop rule says so.
         """
@@ -149,13 +152,12 @@ class Scheduler:
             while len(self.kept) < self.job.generate.target and not self.exhausted:
                 self._check_yield()
                 committed = len(self._kept_after)
-                for episode in range(committed, committed + self._wanted()):
+                for episode in range(committed, committed + self._ahead()):
                     if episode not in playing:
                         playing[episode] = asyncio.create_task(self._play(episode))
                 self._commit(committed, await playing.pop(committed))
-                await asyncio.sleep(
-                    0
-                )  # awaiting a finished task does not yield: Ctrl-C would wait for the whole backlog
+                # awaiting a finished task does not yield: Ctrl-C would wait for the whole backlog
+                await asyncio.sleep(0)
         finally:
             for task in playing.values():
                 task.cancel()
@@ -164,7 +166,7 @@ class Scheduler:
 
     @property
     def exhausted(self) -> bool:
-        """Whether the method has no episode left, or every topic has its quota."""
+        """True when the method has no episode left, or every topic has its quota."""
         if is_covered(self.job.coverage, self.kept):
             return True
         return self._last is not None and len(self._kept_after) >= self._last
@@ -173,9 +175,12 @@ class Scheduler:
     def _last(self) -> int | None:
         return self.job.method.episodes(self.job.seeds)
 
-    def _wanted(self) -> int:
-        """Episodes to have in flight: `in_flight`, or what the rest of the target is likely to
-        need, or what is left."""
+    def _ahead(self) -> int:
+        """The number of episodes to have in flight.
+
+        That is `in_flight`, or fewer where the rest of the target is likely to need fewer, or where
+        fewer are left.
+        """
         committed = len(self._kept_after)
         per_episode = len(self.kept) / committed if committed >= 4 else FIRST_GUESS
         missing = self.job.generate.target - len(self.kept)
@@ -194,9 +199,8 @@ class Scheduler:
                 prompts = episode.send(answers)
             except StopIteration as end:
                 return await self._curate(view, end.value, tokens)
-            answers = await asyncio.gather(
-                *(self._ask(number, call, i, p) for i, p in enumerate(prompts))
-            )
+            asked = (self._ask(number, call, i, prompt) for i, prompt in enumerate(prompts))
+            answers = await asyncio.gather(*asked)
             tokens += sum(answer.tokens for completions in answers for answer in completions)
         raise AssertionError("count() does not end")
 
@@ -222,46 +226,37 @@ class Scheduler:
         passed = []
         for row in results:
             if isinstance(row, Instance):
-                reason = first_reason(row, self.job.filters)
-                rejects.append(reason) if reason else passed.append(self._signed(row, view))
-        texts = [text_of(row, self.job.novelty) for row in passed]
-        loop = asyncio.get_running_loop()
-        vectors = (
-            await loop.run_in_executor(self._embedding, self.encoder.encode, texts)
-            if texts
-            else None
-        )
+                reject = first_reason(row, self.job.filters)
+                rejects.append(reject) if reject else passed.append(self._with_origin(row, view))
+        texts, vectors = [text_of(row, self.job.novelty) for row in passed], None
+        if texts:
+            loop = asyncio.get_running_loop()
+            vectors = await loop.run_in_executor(self._embedding, self.encoder.encode, texts)
         return Played(passed, vectors, rejects, tokens, view.topic)
 
-    def _signed(self, row: Instance, view: PoolView) -> Instance:
-        made, digests = row.lineage, self.job.digests
-        signed = replace(
-            made,
+    def _with_origin(self, row: Instance, view: PoolView) -> Instance:
+        """The row with its episode, topic and models in its lineage."""
+        lineage, digests = row.lineage, self.job.digests
+        origin = replace(
+            lineage,
             episode=view.number,
             teacher=self.job.teacher_digest,
             topic=view.topic,
-            answered_by=digests.get(made.answered_by, made.answered_by),
-            rejected_by=digests.get(made.rejected_by, made.rejected_by),
+            answered_by=digests.get(lineage.answered_by, lineage.answered_by),
+            rejected_by=digests.get(lineage.rejected_by, lineage.rejected_by),
         )
-        return replace(row, lineage=signed)
+        return replace(row, lineage=origin)
 
     def _commit(self, number: int, played: Played) -> None:
+        per_source = getattr(self.job.method.options, "per_source", None)
         rows, over = within_quota(self.job.coverage, played.topic, played.passed, self.kept)
-        rows, more = within_source(
-            getattr(self.job.method.options, "per_source", None), rows, self.kept
-        )
-        verdicts = (
-            self.gate.admit(rows, played.vectors[: len(rows)])
-            if played.vectors is not None and rows
-            else []
-        )
+        rows, more = within_source(per_source, rows, self.kept)
+        verdicts: list[Kept | Reject] = []
+        if played.vectors is not None and rows:
+            verdicts = self.gate.admit(rows, played.vectors[: len(rows)])
         kept = [verdict for verdict in verdicts if isinstance(verdict, Kept)]
-        rejects = (
-            played.rejects
-            + over
-            + more
-            + [verdict for verdict in verdicts if isinstance(verdict, Reject)]
-        )
+        similar = [verdict for verdict in verdicts if isinstance(verdict, Reject)]
+        rejects = played.rejects + over + more + similar
         self.run.commit_episode(number, kept, rejects, played.tokens)
         self.kept.extend(row.instance for row in kept)
         self._kept_after.append(len(self.kept))
@@ -276,24 +271,21 @@ class Scheduler:
             self._recent.popleft()
 
     def _check_yield(self) -> None:
-        """The stop rule; an episode without any candidate counts as one, so that silence stops
-        too."""
+        """Apply the stop rule.
+
+        An episode without any candidate counts as one, so that silence stops too.
+        """
+        generate = self.job.generate
         kept, candidates = sum(k for k, _ in self._recent), sum(c for _, c in self._recent)
-        if (
-            candidates < self.job.generate.stop_window
-            or kept >= self.job.generate.stop_below * candidates
-        ):
+        if candidates < generate.stop_window or kept >= generate.stop_below * candidates:
             return
-        reasons = ", ".join(
-            f"{reason} {count}" for _, reason, count in self.run.reject_counts()[:4]
-        )
+        counts = self.run.reject_counts()[:4]
+        reasons = ", ".join(f"{reason} {count}" for _, reason, count in counts)
         raise NothingNew(
             f"Only {kept} of the last {candidates} candidates were new (generate.stop_below is "
-            f"{self.job.generate.stop_below:.0%}); {len(self.kept)} rows are kept. Rejects so "
+            f"{generate.stop_below:.0%}); {len(self.kept)} rows are kept. Rejects so "
             f"far: {reasons}.",
             f"Look at them: localinstruct show {self.run.path} --rejects. Then try more or other "
-            "seeds, a higher "
-            "sampling.temperature or novelty.threshold, or take what is there: --set "
-            "generate.target="
-            f"{max(len(self.kept), 1)}",
+            "seeds, a higher sampling.temperature or novelty.threshold, or take what is there: "
+            f"--set generate.target={max(len(self.kept), 1)}",
         )

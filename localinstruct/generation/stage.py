@@ -1,7 +1,7 @@
-"""Generate: seeds in, kept rows and reasoned rejects out.
+"""The stage `generate`: seeds in, kept rows and rejects with their reasons out.
 
-Puts the parts of the scheduler together (seeds, teacher, encoder, gate), says what it does, and
-sums up. The encoder is loaded while the teacher starts. How rows come to be kept is in
+It puts the parts of the scheduler together (seeds, teacher, encoder, gate), shows its settings, and
+sums up. The encoder is loaded while the teacher starts. Which rows are kept is decided in
 `scheduler.py`.
 """
 
@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from localinstruct import machine
 from localinstruct.curate.embeddings import Encoder, LocalEncoder, encode_in_blocks
@@ -25,7 +25,7 @@ from localinstruct.models.catalog import ModelSpec, checked, load_catalog
 from localinstruct.nano.grammar import check
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
-from localinstruct.records import Instance, StageResult, digest
+from localinstruct.records import Instance, JsonObject, StageResult, digest
 from localinstruct.store.integrity import require_space
 from localinstruct.store.run import Run
 from localinstruct.teacher import Teacher
@@ -33,15 +33,18 @@ from localinstruct.teacher.serving import ModelRouter, serving_all
 from localinstruct.topics.coverage import achieved, require_seeds
 
 BYTES_PER_ROW = 6_000
-"""What a kept row takes in the store, completion log and rejects included: 4,500 were measured with
-answers of 300 letters."""
-CHECKERS: dict[str, Callable[[str, str, str], bool | None]] = {"nano": check}
-"""generate.checker -> (instruction, input, output) -> is it right? None where the task is not one
-of its own."""
+"""Bytes of a kept row in the store, completion log and rejects included.
 
-_CARRIED = ("teacher", "student", "encoder")
-"""Roles that every run has; the others are listed where another model than the teacher plays
-them."""
+4,500 were measured with answers of 300 letters.
+"""
+CHECKERS: dict[str, Callable[[str, str, str], bool | None]] = {"nano": check}
+"""generate.checker -> a function of (instruction, input, output).
+
+It says whether the output is right, or None where the task is not one of its own.
+"""
+
+_EVERY_RUN = ("teacher", "student", "encoder")
+"""Roles that every run has; others are listed where a model other than the teacher plays them."""
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
@@ -59,12 +62,12 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     job = make_job(recipe.model_copy(update={"method": method}), seeds, teacher.digest, digests)
     require_seeds(recipe.coverage, seeds)
     require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
-    what = "passages" if recipe.method.name in OVER_DOCUMENTS else "tasks"
+    kind = "passages" if recipe.method.name in OVER_DOCUMENTS else "tasks"
     progress.say(
-        f"seeds: {len(seeds)} {what} from {recipe.seeds}; {run.count_kept()} rows kept before"
+        f"seeds: {len(seeds)} {kind} from {recipe.seeds}; {run.count_kept()} rows kept before"
     )
     progress.say(
-        f"teacher: {_where(teacher)}; in flight: {job.in_flight} episodes for a batch of "
+        f"teacher: {_served_at(teacher)}; in flight: {job.in_flight} episodes for a batch of "
         f"{recipe.serve.max_num_seqs} sequences"
     )
     directory = checked(encoder)
@@ -73,17 +76,15 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         with serving_all(asked, recipe.serve, run.path, progress) as connect:
             encoder_ready = loading.result()
             began = time.time()
-            run_async(
-                _converse(job, run, lambda: connect(recipe.sampling), encoder_ready, progress)
-            )
+            router = partial(connect, recipe.sampling)
+            run_async(_converse(job, run, router, encoder_ready, progress))
     return summary(recipe, run, job.in_flight, began, _facts(recipe, workspace))
 
 
 def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> list[Instance]:
     """The seed tasks or passages; refused when this run was begun with others."""
-    folder = (
-        documents_of(recipe, workspace, progress) if recipe.method.name in OVER_DOCUMENTS else None
-    )
+    reads_documents = recipe.method.name in OVER_DOCUMENTS
+    folder = documents_of(recipe, workspace, progress) if reads_documents else None
     seeds = folder.passages if folder else seeds_of(recipe, workspace)
     places = [[seed.lineage.source, seed.lineage.offset] for seed in seeds if seed.lineage.source]
     now, before = digest([seed.id for seed in seeds] + places), run.get("seeds")
@@ -95,10 +96,8 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) ->
     run.put("seeds", now)
     if folder:
         left_out = [[problem.source, problem.why] for problem in folder.problems]
-        run.put(
-            "documents",
-            json.dumps({"read": folder.read, "passages": len(seeds), "left_out": left_out}),
-        )
+        counts = {"read": folder.read, "passages": len(seeds), "left_out": left_out}
+        run.put("documents", json.dumps(counts))
     return seeds
 
 
@@ -108,10 +107,9 @@ def make_job(
     teacher_digest: str,
     digests: Mapping[str, str] | None = None,
 ) -> Job:
-    """The settings of the scheduler; in_flight defaults to twice the engine's batch, which keeps
-    the batch full.
+    """The job of the scheduler; `digests` is role -> digest of the model that plays it.
 
-    `digests`: role -> digest of the model that plays it.
+    in_flight defaults to twice the engine's batch, which keeps the batch full.
     """
     return Job(
         method=recipe.method,
@@ -133,9 +131,8 @@ async def converse(
 ) -> None:
     """Run the scheduler with this teacher until its target."""
     gate = make_gate(job.novelty, job.seeds, encoder, progress)
-    scheduler = Scheduler(
-        job, run, teacher, encoder, gate, Meter(progress, job.generate.target, run.path)
-    )
+    meter = Meter(progress, job.generate.target, run.path)
+    scheduler = Scheduler(job, run, teacher, encoder, gate, meter)
     scheduler.restore()
     await scheduler.work()
 
@@ -153,13 +150,14 @@ async def _converse(
 def make_gate(
     novelty: Novelty, seeds: Sequence[Instance], encoder: Encoder, progress: Progress
 ) -> Gate:
-    """A gate that knows the seeds, unless only kept rows are compared with (one is embedded then,
-    to learn d)."""
+    """A gate that knows the seeds, unless rows are compared with kept rows only.
+
+    One seed is embedded then, to learn d.
+    """
     compared = seeds if novelty.against != "kept" else ()
     texts = [text_of(seed, novelty) for seed in compared or seeds[:1]]
-    vectors = encode_in_blocks(
-        encoder, texts, lambda done: progress.update("embedding seeds", done, len(texts))
-    )
+    show = partial(progress.update, "embedding seeds", total=len(texts))
+    vectors = encode_in_blocks(encoder, texts, show)
     index = INDEXES[novelty.measure](vectors.shape[1])
     if compared:
         index.add(vectors, [(seed.id, text) for seed, text in zip(seeds, texts, strict=True)])
@@ -167,8 +165,7 @@ def make_gate(
 
 
 class Meter:
-    """Shows after each commit how far generation is, and watches the free space of the run's
-    disk."""
+    """Display of the progress after each commit; it also watches the free space of the disk."""
 
     def __init__(self, progress: Progress, target: int, folder: Path) -> None:
         self._folder = folder
@@ -178,7 +175,7 @@ class Meter:
         self._kept = self._candidates = self._tokens = 0
 
     def __call__(self, commit: Commit) -> None:
-        """One episode was committed."""
+        """Count a committed episode, and show the new state."""
         self._kept += commit.kept
         self._candidates += commit.kept + commit.rejected
         self._tokens += commit.tokens
@@ -190,10 +187,12 @@ class Meter:
 
 
 def summary(
-    recipe: Recipe, run: Run, in_flight: int, began: float, facts: dict[str, Any]
+    recipe: Recipe, run: Run, in_flight: int, began: float, facts: JsonObject
 ) -> StageResult:
-    """The result of the stage: counts over all sessions, speed since `began` (unix time), and what
-    made the rows."""
+    """The result of the stage: counts over all sessions, speed since `began`, and `facts`.
+
+    `began` is a unix time, `facts` are models, machine and versions.
+    """
     prompts, usage = run.completion_usage()
     episodes = run.episodes()
     kept, rejected = run.count_kept(), sum(entry[2] for entry in episodes)
@@ -212,7 +211,7 @@ def summary(
         "in_flight": in_flight,
         "stopped": "target reached" if kept >= recipe.generate.target else "nothing left to ask",
         "documents": json.loads(run.get("documents") or "null"),
-        "coverage": [asdict(one) for one in achieved(recipe.coverage, list(run.kept()))],
+        "coverage": [asdict(topic) for topic in achieved(recipe.coverage, list(run.kept()))],
         "checked": _checked(recipe, run),
         "novelty": recipe.novelty.model_dump(mode="json"),
         **facts,
@@ -220,7 +219,7 @@ def summary(
 
 
 def _checked(recipe: Recipe, run: Run) -> dict[str, int] | None:
-    """How many kept answers are right, where a function knows."""
+    """Counts of right and wrong answers among the kept ones, where a function can tell."""
     if recipe.generate.checker is None:
         return None
     checker = CHECKERS[recipe.generate.checker]
@@ -232,40 +231,39 @@ def _checked(recipe: Recipe, run: Run) -> dict[str, int] | None:
     }
 
 
-def _facts(recipe: Recipe, workspace: Path) -> dict[str, Any]:
-    """What made the rows: models with digests and licences, machine, versions.
+def _facts(recipe: Recipe, workspace: Path) -> JsonObject:
+    """Models with digests and licences, the machine, and versions.
 
     A model that has no part in this stage (the student) need not be there; its digest is "" then.
     """
-    catalog = load_catalog(workspace)
-    names = recipe.models.asked | {
+    catalog, commit = load_catalog(workspace), machine.commit()
+    names = {
+        **recipe.models.asked,
         "student": recipe.models.student,
         "encoder": recipe.models.encoder,
     }
-    noted = {
-        role: name for role, name in names.items() if role in _CARRIED or name != names["teacher"]
+    listed = {
+        role: catalog.models[name]
+        for role, name in names.items()
+        if name in catalog.models and (role in _EVERY_RUN or name != names["teacher"])
     }
-    specs = {role: catalog.models[name] for role, name in noted.items() if name in catalog.models}
-    models = {
-        role: {
-            "name": s.name,
-            "digest": s.digest if s.endpoint or s.present else "",
-            "licence": s.licence,
-            "obligations": s.obligations,
-        }
-        for role, s in specs.items()
-    }
-    commit = {"commit": found} if (found := machine.commit()) else {}
     return {
-        "models": models,
+        "models": {role: _model_facts(spec) for role, spec in listed.items()},
         "machine": asdict(machine.look()),
-        "versions": machine.versions() | commit,
+        "versions": machine.versions() | ({"commit": commit} if commit else {}),
     }
 
 
-def _where(spec: ModelSpec) -> str:
-    return (
-        f"{spec.name} at {spec.endpoint}, served by others"
-        if spec.endpoint
-        else f"{spec.name} on our own vLLM, unix socket"
-    )
+def _model_facts(spec: ModelSpec) -> JsonObject:
+    return {
+        "name": spec.name,
+        "digest": spec.digest if spec.endpoint or spec.present else "",
+        "licence": spec.licence,
+        "obligations": spec.obligations,
+    }
+
+
+def _served_at(spec: ModelSpec) -> str:
+    if spec.endpoint:
+        return f"{spec.name} at {spec.endpoint}, served by others"
+    return f"{spec.name} on our own vLLM, unix socket"

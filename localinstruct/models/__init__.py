@@ -1,2 +1,1 @@
-"""models.yaml and the directories it names: looked at file by file before any loader touches
-them."""
+"""models.yaml, and safety checks of model directories before anything loads them."""

@@ -1,4 +1,4 @@
-"""models.yaml: which models there are, where they lie on this disk, and what their licences ask.
+"""models.yaml: models, their place on this disk, and the terms of their licences.
 
 A model is a directory, a folder of an installed package, or an endpoint that is already served on
 this machine; nothing is ever downloaded. `checked` is the gate before any loader: complete, safe
@@ -10,7 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import Field, field_validator, model_validator
@@ -25,6 +25,7 @@ from localinstruct.config import (
     load_yaml,
 )
 from localinstruct.errors import LocalInstructError, ModelError, RecipeError
+from localinstruct.machine import Precision
 from localinstruct.models import digests
 from localinstruct.models.chat_template import is_file_name, template_problems, template_text
 from localinstruct.models.preflight import (
@@ -36,14 +37,13 @@ from localinstruct.models.preflight import (
     walk,
 )
 from localinstruct.offline.switches import require_local
-from localinstruct.records import digest
+from localinstruct.records import JsonObject, digest
 from localinstruct.store.durable import write_text
 
 ModelRole = Literal["teacher", "student", "encoder", "judge"]
-Precision = Literal["bf16", "fp8", "int4"]
 
 BYTES_PER_PARAMETER: dict[Precision, float] = {"bf16": 2.0, "fp8": 1.0, "int4": 0.5625}
-"""Weights only; int4 with one 16-bit scale per group of 32."""
+"""Bytes of one weight; int4 with one 16-bit scale per group of 32."""
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -59,8 +59,7 @@ class Package(Section):
 
 
 class ModelSpec(Section):
-    """One entry of models.yaml: exactly one of path, package and endpoint says where the model
-    is."""
+    """One entry of models.yaml; exactly one of path, package and endpoint says where it is."""
 
     name: str = ""
     """The key of the entry."""
@@ -69,30 +68,35 @@ class ModelSpec(Section):
     package: Package | None = None
     """Folder of an installed package that holds the model."""
     endpoint: str | None = None
-    """A server of the OpenAI protocol that is already there: unix:///absolute/path.sock or
-    http://127.0.0.1:PORT/v1."""
+    """A server of the OpenAI protocol that is already there.
+
+    unix:///absolute/path.sock or http://127.0.0.1:PORT/v1.
+    """
     served_name: str = ""
     """The model's name at the endpoint."""
     roles: list[ModelRole] = Field(min_length=1)
-    """What it may be used as."""
+    """Roles it may be used in."""
     chat: bool = False
-    """Whether it is asked through its chat template (instruction-tuned) or continued as text
-    (base)."""
+    """True for a model that is asked through its chat template, false for a base model."""
     chat_template: str | None = None
-    """Jinja chat template in place of the model's own: the text itself, or a .jinja file relative
-    to models.yaml. Beside an endpoint: the template its server uses, which magpie needs to know."""
+    """Jinja chat template in place of the model's own.
+
+    The text itself, or a .jinja file relative to models.yaml. Beside an endpoint: the template its
+    server uses, which magpie needs to know.
+    """
     stop: list[str] = Field(default_factory=list)
-    """Strings at which an answer in a chat ends, for a model that does not say itself that it is
-    done."""
+    """Strings at which an answer in a chat ends, for a model that does not end it by itself."""
     reasoning_parser: str = ""
-    """vLLM's parser for the thoughts of a reasoning model, such as openai_gptoss; most are told
-    apart without one."""
+    """vLLM's parser for the thoughts of a reasoning model, such as openai_gptoss.
+
+    The thoughts of most models are told from the answer without one.
+    """
     context: int = Field(ge=16)
     """Tokens it can attend to."""
     licence: str
     """Name of its licence."""
     obligations: str = ""
-    """What that licence asks of a model trained on its outputs, or fine-tuned from it."""
+    """Terms of that licence for a model trained on its outputs, or fine-tuned from it."""
     parameters: int | None = Field(default=None, ge=1)
     """Number of weights."""
     memory_gib: dict[Precision, float] = Field(default_factory=dict)
@@ -106,14 +110,16 @@ class ModelSpec(Section):
 
     @model_validator(mode="before")
     @classmethod
-    def _compute_memory(cls, data: Any) -> Any:
-        parameters = data.get("parameters") if isinstance(data, dict) else None
-        if not isinstance(parameters, int) or not isinstance(data.get("memory_gib", {}), dict):
+    def _compute_memory(cls, data: object) -> object:
+        if not isinstance(data, dict):
+            return data
+        parameters, sizes = data.get("parameters"), data.get("memory_gib", {})
+        if not isinstance(parameters, int) or not isinstance(sizes, dict):
             return data
         computed = {
             key: round(parameters * size / 2**30, 3) for key, size in BYTES_PER_PARAMETER.items()
         }
-        return data | {"memory_gib": computed | data.get("memory_gib", {})}
+        return data | {"memory_gib": computed | sizes}
 
     @field_validator("endpoint")
     @classmethod
@@ -135,10 +141,10 @@ class ModelSpec(Section):
 
     @model_validator(mode="after")
     def _one_place(self) -> "ModelSpec":
-        given = [key for key in ("path", "package", "endpoint") if getattr(self, key)]
-        if len(given) != 1:
+        places = [key for key in ("path", "package", "endpoint") if getattr(self, key)]
+        if len(places) != 1:
             raise ValueError(
-                f"expected one of path, package, endpoint; found {', '.join(given) or 'none'}"
+                f"expected one of path, package, endpoint; found {', '.join(places) or 'none'}"
             )
         if self.endpoint and not self.served_name:
             raise ValueError(
@@ -148,8 +154,10 @@ class ModelSpec(Section):
 
     @property
     def directory(self) -> Path:
-        """Where the model lies, whether or not it is there; ModelError for an endpoint or a package
-        not installed."""
+        """The folder of the model, whether or not it is there.
+
+        ModelError for an endpoint or a package that is not installed.
+        """
         if self.path:
             return Path(self.path)
         if self.package:
@@ -161,7 +169,7 @@ class ModelSpec(Section):
 
     @property
     def present(self) -> bool:
-        """Whether its directory is there (not whether it is sound); False for an endpoint."""
+        """True when its directory is there, sound or not; False for an endpoint."""
         try:
             return self.directory.is_dir()
         except ModelError:
@@ -169,17 +177,16 @@ class ModelSpec(Section):
 
     @property
     def digest(self) -> str:
-        """SHA-256 over names and digests of all its files and its own template, or over the
-        endpoint's address."""
+        """SHA-256 over names and digests of all its files and its template in models.yaml.
+
+        For an endpoint it is over the address and the name served there.
+        """
         if self.endpoint:
             return digest([self.endpoint, self.served_name])
-        files = sorted(file_digests(_present(self)).items())
-        asked = (
-            [template_text(self.chat_template or ""), self.stop]
-            if self.chat_template or self.stop
-            else []
-        )
-        return digest([*files, *asked])
+        parts: list[object] = [*sorted(file_digests(_present(self)).items())]
+        if self.chat_template or self.stop:
+            parts += [template_text(self.chat_template or ""), self.stop]
+        return digest(parts)
 
 
 @dataclass(frozen=True)
@@ -211,8 +218,10 @@ def load_catalog(workspace: Path) -> Catalog:
 
 
 def checked(spec: ModelSpec) -> Path:
-    """Return the directory of a model that is complete, safe and unchanged; ModelError with
-    everything that is not."""
+    """Return the directory of a model that is complete, safe and unchanged.
+
+    ModelError with every problem otherwise.
+    """
     problems = _problems(spec, remembered=True)
     if problems:
         raise ModelError(
@@ -231,21 +240,20 @@ def verify(spec: ModelSpec) -> list[str]:
 
 
 def file_digests(directory: Path, remembered: bool = True) -> dict[str, str]:
-    """{relative name: SHA-256} of weights, tokenizer, configuration and templates, as `sha256:` in
-    models.yaml."""
+    """{relative name: SHA-256} of weights, tokenizer, configuration and templates.
+
+    As under `sha256:` in models.yaml.
+    """
     return digests.file_digests(directory, list(walk(directory)), remembered)
 
 
 def sha256_block(name: str, workspace: Path = Path()) -> str:
-    """Write the `sha256:` block for a model as it lies on this disk now, to paste into its entry in
-    models.yaml."""
-    directory = load_catalog(workspace).get(name).directory
-    return "\n".join(
-        [
-            "  sha256:",
-            *(f"    {file}: {digest}" for file, digest in file_digests(directory).items()),
-        ]
-    )
+    """The `sha256:` block for a model as it lies on this disk now.
+
+    To be pasted into its entry in models.yaml.
+    """
+    files = file_digests(load_catalog(workspace).get(name).directory)
+    return "\n".join(["  sha256:", *(f"    {file}: {hexes}" for file, hexes in files.items())])
 
 
 def add_model(
@@ -256,12 +264,11 @@ def add_model(
     licence: str = "",
     source: str = "",
 ) -> ModelSpec:
-    """Append an entry for the model in `directory` to models.yaml, keeping what stands there, after
-    the preflight.
+    """Append an entry for the model in `directory` to models.yaml, after the preflight.
 
-    Context, chat template, parameters and digests are read from the files, the licence's name from
-    README.md. Without roles, a sentence encoder becomes encoder and everything else teacher and
-    student. RecipeError for a name in use.
+    The other entries stay as they are. Context, chat template, parameters and digests are read from
+    the files, the licence's name from README.md. Without roles, a sentence encoder becomes encoder
+    and everything else teacher and student. RecipeError for a name in use.
     """
     path, directory = workspace / "models.yaml", directory.absolute()
     if name in load_yaml(path):
@@ -273,10 +280,10 @@ def add_model(
         name=name, path=str(directory), roles=["teacher"], context=16, licence="unknown"
     )
     checked(probe)
-    entry = {
-        name: _entry(read_facts(directory), directory, workspace.absolute(), roles, licence, source)
-    }
-    text = f"{path.read_text(encoding='utf-8').rstrip()}\n\n{yaml.safe_dump(entry, sort_keys=False, width=110)}"
+    facts = read_facts(directory)
+    entry = {name: _entry(facts, directory, workspace.absolute(), roles, licence, source)}
+    before = path.read_text(encoding="utf-8").rstrip()
+    text = f"{before}\n\n{yaml.safe_dump(entry, sort_keys=False, width=110)}"
     spec = _parse_entries(_reloaded(text, path), path)[name]
     write_text(path, text)
     return spec
@@ -289,7 +296,7 @@ def _entry(
     roles: Sequence[ModelRole],
     licence: str,
     source: str,
-) -> dict[str, Any]:
+) -> JsonObject:
     inside = directory.is_relative_to(workspace)
     named = facts.licence if licence in ("", "unknown") else licence
     return {
@@ -306,8 +313,8 @@ def _entry(
     }
 
 
-def _reloaded(text: str, path: Path) -> dict[str, Any]:
-    """Parse what the extended file would hold; RecipeError where appending does not give one."""
+def _reloaded(text: str, path: Path) -> JsonObject:
+    """Parse the extended file before it is written; RecipeError where it is no models.yaml."""
     try:
         data = yaml.safe_load(text)
     except yaml.YAMLError:
@@ -320,7 +327,7 @@ def _reloaded(text: str, path: Path) -> dict[str, Any]:
     return data
 
 
-def _parse_entries(data: Mapping[str, Any], path: Path) -> dict[str, ModelSpec]:
+def _parse_entries(data: Mapping[str, object], path: Path) -> dict[str, ModelSpec]:
     models: dict[str, ModelSpec] = {}
     problems: list[str] = []
     where = lines_of(path)
@@ -339,13 +346,13 @@ def _parse_entries(data: Mapping[str, Any], path: Path) -> dict[str, ModelSpec]:
 
 
 def _parse_entry(
-    name: Any, entry: Any, path: Path, where: Where
+    name: object, entry: object, path: Path, where: Where
 ) -> tuple[ModelSpec | None, list[str]]:
-    """(the entry, []), or (None, what is wrong with it)."""
+    """(the entry, []), or (None, its problems)."""
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        return None, [
-            f"expected a name of letters, digits, dots, dashes and underscores{where([name])}"
-        ]
+        letters = "letters, digits, dots, dashes and underscores"
+        line = where([name]) if isinstance(name, str | int) else ""
+        return None, [f"expected a name of {letters}{line}"]
     if not isinstance(entry, dict):
         return None, [f"expected the keys of a model, found {type(entry).__name__}{where([name])}"]
     place = entry.get("path")
@@ -360,16 +367,16 @@ def _parse_entry(
 def _present(spec: ModelSpec) -> Path:
     directory = spec.directory
     if not directory.is_dir():
-        found = "a file" if directory.exists() else "nothing there"
+        there = "a file" if directory.exists() else "nothing there"
         raise ModelError(
-            f"{spec.name}: looked for a directory with the model at {directory}, found {found}.",
+            f"{spec.name}: looked for a directory with the model at {directory}, found {there}.",
             _bring(spec),
         )
     return directory
 
 
 def _bring(spec: ModelSpec) -> str:
-    """How a missing model comes to this machine."""
+    """The commands that bring a missing model to this machine."""
     if spec.package and spec.package.name == "localinstruct":
         return (
             "git checkout localinstruct/nano/weights, or build the nano models again: "

@@ -1,9 +1,8 @@
-"""A chat template named in models.yaml: read from there or from a .jinja file, and looked at before
-a server gets it.
+"""A chat template named in models.yaml: its text or a .jinja file, checked for a server.
 
-A template is a small program that the server runs on every request, in Jinja's sandbox. Here: a
-regular file of an acceptable size that is Jinja. Not covered: what the template writes, which only
-a look at the rendered text tells.
+A template is a small program that the server runs on every request, in Jinja's sandbox. It must be
+a regular file of an acceptable size that is Jinja. Not covered: the text that the template writes,
+which only a look at a rendered prompt tells.
 """
 
 from pathlib import Path
@@ -13,14 +12,11 @@ from localinstruct.models.template_trial import bomb_problem
 
 
 def template_problems(given: str) -> list[str]:
-    """What is wrong with a template given as text or as the path of a .jinja file; empty when
-    nothing is."""
+    """Problems of a template given as text or as the path of a .jinja file; [] for a good one."""
     path = Path(given)
     if is_file_name(given) and not path.is_file():
-        return [
-            f"chat_template: looked for a file at {path}, found "
-            f"{'a folder' if path.is_dir() else 'nothing there'}"
-        ]
+        there = "a folder" if path.is_dir() else "nothing there"
+        return [f"chat_template: looked for a file at {path}, found {there}"]
     size = path.stat().st_size if is_file_name(given) else len(given.encode())
     if size > MAX_TEMPLATE_BYTES:
         return [f"chat_template: expected at most {MAX_TEMPLATE_BYTES:,} bytes, found {size:,}"]
@@ -36,7 +32,7 @@ def template_text(given: str) -> str:
 
 
 def is_file_name(given: str) -> bool:
-    """Whether this names a file: one line that ends in .jinja, as no template does."""
+    """Tell whether this names a file: one line that ends in .jinja, as no template does."""
     return "\n" not in given and given.endswith(".jinja")
 
 

@@ -1,28 +1,30 @@
-"""The parts a model directory must have: config.json, a tokenizer, and every safetensors shard."""
+"""Parts of a model directory: config.json, a tokenizer, and every safetensors shard."""
 
 import re
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
 
 from localinstruct.models.json_files import load_json
 from localinstruct.models.safetensors import read_header
 
-TOKENIZERS = [
-    ["tokenizer.json"],
-    ["tokenizer.model"],
-    ["tekken.json"],
-    ["vocab.json", "merges.txt"],
-    ["vocab.txt"],
-]
-"""Any of these sets of files is a tokenizer."""
+TOKENIZERS = (
+    ("tokenizer.json",),
+    ("tokenizer.model",),
+    ("tekken.json",),
+    ("vocab.json", "merges.txt"),
+    ("vocab.txt",),
+)
+"""Sets of files, each of which is a tokenizer."""
 
 INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 
 
 def missing_parts(root: Path) -> list[str]:
-    """List what a loader would not find in `root`, or in the folder of a sentence encoder's first
-    module."""
+    """List the parts that a loader would miss in `root`.
+
+    For a sentence encoder that is the folder of its first module.
+    """
     if (root / "adapter_config.json").is_file() and not (root / "config.json").is_file():
         return [
             "adapter_config.json: this is a LoRA adapter, not a model; name the directory of its "
@@ -42,11 +44,12 @@ def weight_files(root: Path) -> list[Path]:
 
 
 def transformer_folder(root: Path) -> Path:
-    """Where config.json and the weights lie: sentence-transformers may keep them in a sub-folder
-    such as 0_Transformer."""
-    modules, _ = (
-        load_json(root / "modules.json") if (root / "modules.json").is_file() else (None, None)
-    )
+    """The folder of config.json and the weights.
+
+    sentence-transformers may keep them in a sub-folder such as 0_Transformer.
+    """
+    listed = (root / "modules.json").is_file()
+    modules, _ = load_json(root / "modules.json") if listed else (None, None)
     if isinstance(modules, list) and modules and isinstance(modules[0], dict):
         folder = (root / str(modules[0].get("path", ""))).resolve()
         return folder if folder.is_relative_to(root) and folder.is_dir() else root
@@ -70,24 +73,21 @@ def _tokenizer(core: Path, root: Path) -> list[str]:
         for folder in (core, root)
         for names in TOKENIZERS
     )
-    return (
-        []
-        if any(complete)
-        else ["tokenizer.json (or tokenizer.model, tekken.json, vocab files): missing"]
-    )
+    if any(complete):
+        return []
+    return ["tokenizer.json (or tokenizer.model, tekken.json, vocab files): missing"]
 
 
 def _weights(core: Path) -> list[str]:
     if (core / INDEX).is_file():
         return _indexed(core)
-    shards = [
-        match for path in core.glob("*.safetensors") if (match := _SHARD.fullmatch(path.name))
-    ]
     if (core / "model.safetensors").is_file():
         return []
+    names = [path.name for path in core.glob("*.safetensors")]
+    shards = [match for name in names if (match := _SHARD.fullmatch(name))]
     if shards:
-        found, total = len(shards), int(shards[0][2])
-        return [f"{INDEX}: missing ({found} of {total} shards are there)"]
+        total = int(shards[0][2])
+        return [f"{INDEX}: missing ({len(shards)} of {total} shards are there)"]
     return ["model.safetensors: missing, and no shards with their index either"]
 
 
@@ -106,7 +106,7 @@ def _indexed(core: Path) -> list[str]:
     return problems or _misplaced(core, weight_map)
 
 
-def _is_weight_map(value: Any) -> TypeGuard[dict[str, str]]:
+def _is_weight_map(value: object) -> TypeGuard[dict[str, str]]:
     names = value.values() if isinstance(value, dict) and value else [None]
     return all(
         isinstance(name, str) and name.endswith(".safetensors") and "/" not in name
@@ -119,15 +119,12 @@ def _shards(weight_map: dict[str, str]) -> list[str]:
 
 
 def _misplaced(core: Path, weight_map: dict[str, str]) -> list[str]:
-    """Tensors that are not in the shard the index names."""
+    """Problems of tensors that are not in the shard the index names."""
     problems = []
     for shard in _shards(weight_map):
         header = read_header(core / shard)
-        absent = sorted(
-            tensor
-            for tensor, name in weight_map.items()
-            if name == shard and tensor not in header.tensors
-        )
+        indexed = {tensor for tensor, name in weight_map.items() if name == shard}
+        absent = sorted(indexed - header.tensors)
         if absent and header.tensors:
             problems.append(
                 f"{shard}: {len(absent)} tensors that {INDEX} names are not in it "

@@ -1,4 +1,4 @@
-"""What a model directory says about itself, for a new entry in models.yaml."""
+"""Facts that a model directory states about itself, for a new entry in models.yaml."""
 
 import re
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _LICENCE = re.compile(r"^licen[sc]e(?:_name)?:\s*[\"']?([^\s\"'#]+)", re.MULTILI
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Read from config.json, the tokenizer's files, README.md and the safetensors headers."""
+    """Facts from config.json, the tokenizer's files, README.md and the safetensors headers."""
 
     context: int
     chat: bool
@@ -25,8 +25,10 @@ class Facts:
 
 
 def read_facts(directory: Path) -> Facts:
-    """Read the facts of a directory that `inspect` has found complete; `licence` is '' where
-    README.md names none."""
+    """Read the facts of a directory that is complete for `inspect`.
+
+    `licence` is '' where README.md names none.
+    """
     return Facts(
         context=_context(directory),
         chat=has_template(directory),
@@ -37,8 +39,10 @@ def read_facts(directory: Path) -> Facts:
 
 
 def _context(directory: Path) -> int:
-    """Tokens; a sentence encoder's own limit, else the position limit of the (text)
-    configuration."""
+    """Tokens of the context: a sentence encoder's own limit, else the configuration's limit.
+
+    Where a model has several parts, the configuration is that of its text part.
+    """
     encoder_limit = load_object(directory / "sentence_bert_config.json").get("max_seq_length")
     config = load_object(directory / "config.json")
     text = config.get("text_config")
@@ -48,7 +52,7 @@ def _context(directory: Path) -> int:
 
 
 def has_template(directory: Path) -> bool:
-    """Whether the tokenizer in `directory` brings a chat template."""
+    """Tell whether the tokenizer in `directory` brings a chat template."""
     names = ("chat_template.jinja", "chat_template.json")
     in_file = any((directory / name).is_file() for name in names)
     return in_file or bool(load_object(directory / "tokenizer_config.json").get("chat_template"))
@@ -61,5 +65,5 @@ def _licence(readme: Path) -> str:
     with readme.open("rb") as file:
         text = file.read(64 * 2**10).decode("utf-8", "replace")
     front = text.split("\n---", 1)[0] if text.startswith("---") else ""
-    found = dict.fromkeys(match[1] for match in _LICENCE.finditer(front))
-    return next((name for name in reversed(found) if name != "other"), "")
+    names = dict.fromkeys(match[1] for match in _LICENCE.finditer(front))
+    return next((name for name in reversed(names) if name != "other"), "")

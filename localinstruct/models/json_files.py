@@ -2,24 +2,24 @@
 
 import json
 from pathlib import Path
-from typing import Any
 
 from localinstruct.models.template_trial import bomb_problem, templates_in
+from localinstruct.records import JsonObject
 
 MAX_JSON_BYTES = 64 * 2**20
 """The largest tokenizer.json in use (a vocabulary of 262,144) has 33 MB."""
 MAX_TEMPLATE_BYTES = 2**20
+CODE_KEYS = ("auto_map", "trust_remote_code", "custom_pipelines")
+"""Keys with which a model asks a loader to run code of its own."""
 
 
-def load_json(path: Path) -> tuple[Any, str | None]:
-    """(value, None), or (None, what is wrong with the file)."""
+def load_json(path: Path) -> tuple[object, str | None]:
+    """(value, None), or (None, the problem of the file)."""
     try:
-        if path.stat().st_size > MAX_JSON_BYTES:
-            return (
-                None,
-                f"expected at most {MAX_JSON_BYTES // 2**20} MiB of JSON, found "
-                f"{path.stat().st_size:,} bytes",
-            )
+        size = path.stat().st_size
+        if size > MAX_JSON_BYTES:
+            limit = MAX_JSON_BYTES // 2**20
+            return None, f"expected at most {limit} MiB of JSON, found {size:,} bytes"
         return json.loads(path.read_bytes()), None
     except OSError as error:
         return None, f"cannot be read: {error.strerror}"
@@ -27,15 +27,14 @@ def load_json(path: Path) -> tuple[Any, str | None]:
         return None, f"not valid JSON ({' '.join(str(error).split())[:120]})"
 
 
-def load_object(path: Path) -> dict[str, Any]:
-    """Read the object a JSON file holds, or an empty one when it is missing, broken or another
-    type."""
+def load_object(path: Path) -> JsonObject:
+    """Read the object in a JSON file, or {} when it is missing, broken or of another type."""
     value, problem = load_json(path) if path.is_file() else (None, None)
     return value if isinstance(value, dict) and not problem else {}
 
 
 def json_problems(path: Path) -> list[str]:
-    """List what is wrong with one JSON file of a model."""
+    """List the problems of one JSON file of a model."""
     value, problem = load_json(path)
     if problem:
         return [problem]
@@ -53,32 +52,32 @@ def _template_problems(template: str) -> list[str]:
     return [problem] if (problem := bomb_problem(template)) else []
 
 
-def _requests_for_code(value: Any) -> set[str]:
-    """`auto_map` and its like at any depth; as tokens of a vocabulary (their values numbers) they
-    are words."""
-    found: set[str] = set()
+def _requests_for_code(value: object) -> set[str]:
+    """Problems of `auto_map` and its like at any depth.
+
+    As tokens of a vocabulary, with numbers as their values, they are plain words.
+    """
+    keys: set[str] = set()
     waiting = [value]
     while waiting:
         item = waiting.pop()
         if isinstance(item, dict):
-            found |= {
-                key
-                for key in ("auto_map", "trust_remote_code", "custom_pipelines")
-                if _is_request(item.get(key))
-            }
+            keys |= {key for key in CODE_KEYS if _is_request(item.get(key))}
             waiting += item.values()
         elif isinstance(item, list):
             waiting += [entry for entry in item if isinstance(entry, dict | list)]
-    return {f"{key}: asks to run code that came with the model" for key in found}
+    return {f"{key}: asks to run code that came with the model" for key in keys}
 
 
-def _is_request(value: Any) -> bool:
+def _is_request(value: object) -> bool:
     return value is True or (isinstance(value, dict | list | str) and bool(value))
 
 
-def _foreign_modules(value: Any) -> list[str]:
-    """sentence-transformers imports the classes that modules.json names: only its own are
-    accepted."""
+def _foreign_modules(value: object) -> list[str]:
+    """Problems of modules.json: sentence-transformers imports the classes that it names.
+
+    Only its own are accepted.
+    """
     if not isinstance(value, list) or not all(isinstance(module, dict) for module in value):
         return ["expected a list of modules"]
     types = [str(module.get("type", "")) for module in value]

@@ -1,10 +1,9 @@
-"""Is this directory a complete and safe model? Looked at file by file, before any loader touches
-it.
+"""Preflight of a model directory: complete and safe, file by file, before a loader sees it.
 
 `trust_remote_code=False` did not hold three times in vLLM's history (CVE-2025-66448,
-CVE-2026-22807, CVE-2026-27893), so what could run is refused: code, pickled weights, `auto_map`,
-links that lead out, headers that lie. Not covered: what the weights make the model say, and a
-directory that another user changes after it was looked at.
+CVE-2026-22807, CVE-2026-27893), so everything that could run is refused: code, pickled weights,
+`auto_map`, links that lead out, headers that lie. Not covered: what the weights make the model
+write, and a directory that another user changes after it was looked at.
 """
 
 import os
@@ -23,29 +22,31 @@ from localinstruct.models.template_trial import bomb_problem
 __all__ = ["LEAVE_OUT", "Facts", "has_template", "inspect", "package_folder", "read_facts", "walk"]
 
 CODE = {".py", ".pyc", ".so", ".dll", ".dylib"}
-PICKLED = {
-    ".bin",
-    ".pt",
-    ".pth",
-    ".ckpt",
-    ".pkl",
-    ".pickle",
-    ".joblib",
-    ".h5",
-    ".hdf5",
-    ".msgpack",
-    ".npy",
-    ".npz",
-}
+PICKLED = set(
+    [
+        ".bin",
+        ".pt",
+        ".pth",
+        ".ckpt",
+        ".pkl",
+        ".pickle",
+        ".joblib",
+        ".h5",
+        ".hdf5",
+        ".msgpack",
+        ".npy",
+        ".npz",
+    ]
+)
 GGUF = {".gguf", ".ggml"}
 SKIPPED_FOLDERS = {".git", ".cache"}
-"""Left by git and `hf download --local-dir`; no loader reads them."""
+"""Folders left by git and `hf download --local-dir`; no loader reads them."""
 
 LEAVE_OUT = " ".join(
     f"--exclude '{pattern}'"
     for pattern in ("*.bin", "*.pt*", "*.py", "original/*", "metal/*", "onnx/*", "consolidated*")
 )
-"""For `hf download`: what is refused here and is not needed."""
+"""Options of `hf download` that leave out files which are refused here and not needed."""
 
 
 def inspect(directory: Path, packaged: bool = False) -> list[str]:
@@ -75,10 +76,12 @@ def walk(
 
 
 def package_folder(model: str, package: str, folder: str) -> Path:
-    """Where a folder of an installed package lies, found without importing it; ModelError when it
-    is not installed."""
-    found = find_spec(package)
-    roots = list(found.submodule_search_locations or []) if found else []
+    """The path of a folder in an installed package, which is not imported.
+
+    ModelError when the package is not installed.
+    """
+    spec = find_spec(package)
+    roots = list(spec.submodule_search_locations or []) if spec else []
     if not roots:
         raise ModelError(
             f"{model}: its package {package} is not installed.",

@@ -10,42 +10,28 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import TypeGuard
+
+from localinstruct.records import JsonObject
 
 MAX_HEADER_BYTES = 100 * 10**6
 SHOWN_TENSORS = 3
 
-DTYPE_BITS = {
-    "BOOL": 8,
-    "U8": 8,
-    "I8": 8,
-    "U16": 16,
-    "I16": 16,
-    "U32": 32,
-    "I32": 32,
-    "U64": 64,
-    "I64": 64,
-    "F64": 64,
-    "F32": 32,
-    "F16": 16,
-    "BF16": 16,
-    "C64": 64,
-    "F8_E4M3": 8,
-    "F8_E5M2": 8,
-    "F8_E8M0": 8,
-    "F8_E4M3FNUZ": 8,
-    "F8_E5M2FNUZ": 8,
-    "F6_E2M3": 6,
-    "F6_E3M2": 6,
-    "F4": 4,
+DTYPES_BY_BITS = {
+    4: "F4",
+    6: "F6_E2M3 F6_E3M2",
+    8: "BOOL U8 I8 F8_E4M3 F8_E5M2 F8_E8M0 F8_E4M3FNUZ F8_E5M2FNUZ",
+    16: "U16 I16 F16 BF16",
+    32: "U32 I32 F32",
+    64: "U64 I64 F64 C64",
 }
+DTYPE_BITS = {name: bits for bits, names in DTYPES_BY_BITS.items() for name in names.split()}
 """Every element type of the format -> its size in bits."""
 
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a file holds: names and number of values, and everything that is wrong with the
-    header."""
+    """Names of the tensors, number of their values, and the problems of the header."""
 
     tensors: frozenset[str] = frozenset()
     parameters: int = 0
@@ -53,42 +39,37 @@ class Header:
 
 
 def read_header(path: Path) -> Header:
-    """Read and check one file; the problems do not name it. OSError when it cannot be read at
-    all."""
+    """Read and check one file; the problems do not name it.
+
+    OSError when it cannot be read at all.
+    """
     size = path.stat().st_size
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if size < 8:
-            return Header(
-                problems=(f"expected a safetensors header, found a file of {size} bytes",)
-            )
-        if length > MAX_HEADER_BYTES:
-            return Header(
-                problems=(
-                    f"expected a header of at most {MAX_HEADER_BYTES:,} bytes, found {length:,}",
-                )
-            )
-        if 8 + length > size:
-            return Header(
-                problems=(
-                    f"expected a header of {length:,} bytes, found a file of {size:,}: cut off",
-                )
-            )
+        if problem := _length_problem(length, size):
+            return Header(problems=(problem,))
         raw = file.read(length)
     entries = _parse(raw)
-    return (
-        Header(problems=(entries,))
-        if isinstance(entries, str)
-        else _check(entries, size - 8 - length)
-    )
+    if isinstance(entries, str):
+        return Header(problems=(entries,))
+    return _check(entries, size - 8 - length)
 
 
-def _parse(raw: bytes) -> dict[str, Any] | str:
-    """Return the header as an object, or what is wrong with it."""
-    try:
-        pairs = json.loads(
-            raw, object_pairs_hook=tuple
-        )  # objects as tuples, so that a name used twice is seen
+def _length_problem(length: int, size: int) -> str:
+    """The problem of a header of `length` bytes in a file of `size` bytes, or ""."""
+    if size < 8:
+        return f"expected a safetensors header, found a file of {size} bytes"
+    if length > MAX_HEADER_BYTES:
+        return f"expected a header of at most {MAX_HEADER_BYTES:,} bytes, found {length:,}"
+    if 8 + length > size:
+        return f"expected a header of {length:,} bytes, found a file of {size:,}: cut off"
+    return ""
+
+
+def _parse(raw: bytes) -> JsonObject | str:
+    """The header as an object, or its problem as a string."""
+    try:  # objects as tuples of pairs, so that a name used twice is seen
+        pairs = json.loads(raw, object_pairs_hook=tuple)
     except (ValueError, RecursionError):
         return "expected a header in JSON, found other bytes"
     if not raw.startswith(b"{") or not isinstance(pairs, tuple):
@@ -100,7 +81,7 @@ def _parse(raw: bytes) -> dict[str, Any] | str:
     return entries or "expected at least one tensor, found none"
 
 
-def _check(entries: dict[str, Any], data_bytes: int) -> Header:
+def _check(entries: JsonObject, data_bytes: int) -> Header:
     """Check every entry by itself, then that together they tile the data."""
     problems: list[str] = []
     spans: list[tuple[int, int, str]] = []
@@ -119,7 +100,7 @@ def _check(entries: dict[str, Any], data_bytes: int) -> Header:
     return Header(frozenset(entries), parameters, tuple(problems))
 
 
-def _entry_fault(entry: Any) -> str | None:
+def _entry_fault(entry: object) -> str | None:
     if not isinstance(entry, dict):
         return "expected an object"
     dtype, shape, offsets = entry.get("dtype"), entry.get("shape"), entry.get("data_offsets")
@@ -134,15 +115,17 @@ def _entry_fault(entry: Any) -> str | None:
     return None
 
 
-def _are_counts(values: Any) -> TypeGuard[list[int]]:
+def _are_counts(values: object) -> TypeGuard[list[int]]:
     return isinstance(values, list) and all(
         type(value) is int and 0 <= value < 2**63 for value in values
     )
 
 
 def _tiling_faults(spans: list[tuple[int, int, str]], data_bytes: int) -> list[str]:
-    """Spans sorted by start must begin at 0, follow each other without gap or overlap, and end with
-    the file."""
+    """Faults of spans, sorted by start, that do not tile the data.
+
+    They must begin at 0, follow each other without gap or overlap, and end with the file.
+    """
     edges = [(0, 0, "the start"), *spans]
     faults = [
         f"tensor {name[:60]!r}: starts {'inside' if start < end else 'not right after'} "

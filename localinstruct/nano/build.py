@@ -1,12 +1,11 @@
-"""Build the nano models from nothing: tokenizer, a trunk on plain pages, from it the student and
-the teacher.
+"""Build the nano models from nothing: tokenizer, trunk, from it student and teacher.
 
-    tokenizer -> trunk (pages, full learning rate) -> student: pages, learning rate falls to zero
-                                                   -> teacher: numbered lists, learning rate falls to zero
+    tokenizer -> trunk (pages, full learning rate) -> student: pages
+                                                   -> teacher: numbered lists
 
-The trunk is shared because both need the same skills; only the formats differ. Seeded: on one
-machine the same seed gives the same models. Not covered: bit-equal weights across machines, and
-training on more than one device.
+The learning rate of student and teacher falls to zero. The trunk is shared because both need the
+same skills; only the formats differ. Seeded: on one machine the same seed gives the same models.
+Not covered: bit-equal weights across machines, and training on more than one device.
 """
 
 import copy
@@ -14,10 +13,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from localinstruct.nano.pages import corpus, page, task_list
 from localinstruct.nano.train import Encode, Stage, Write, batches, train
+
+if TYPE_CHECKING:
+    from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 Size = Literal["full", "micro"]
 StageName = Literal["trunk", "student", "teacher"]
@@ -31,14 +33,14 @@ PIECES = r"\n|#+|<\w+>|\p{L}+ ?|\p{N}{1,3}(?:\. | )?|[.,?!;'\")] ?|[^\s\p{L}\p{N
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How large the models are and how long each stretch lasts."""
+    """Size of the models and length of each stage."""
 
     vocabulary: int
     hidden: int
     layers: int
     inner: int
     stages: dict[StageName, Stage]
-    """In the order in which they are trained."""
+    """Stages in the order in which they are trained."""
     pages: int
     """Pages shown to the tokenizer; lists are a fifth of that."""
 
@@ -72,12 +74,12 @@ PLANS: dict[Size, Plan] = {
 
 
 class Progress(Protocol):
-    """Is told how far the building is."""
+    """Callback that shows how far the building is."""
 
     def __call__(
         self, step: int, total: int, loss: float, tokens_per_second: float, eta_seconds: float
     ) -> None:
-        """`step` of `total` is done."""
+        """Show that `step` of `total` is done."""
 
 
 def build_nano(
@@ -91,15 +93,10 @@ def build_nano(
     tokenizer = train_tokenizer(plan, Random(f"{seed}:tokenizer"))
     trunk = new_model(plan, tokenizer).to(device)
 
-    def run(model: Any, name: StageName, write: Write) -> None:
-        data = batches(
-            encoder(tokenizer),
-            tokenizer.eos_token_id,
-            write,
-            plan.stages[name],
-            Random(f"{seed}:{name}"),
-        )
-        train(model, data, plan.stages[name], whole_way(plan, name, progress))
+    def run(model: "LlamaForCausalLM", name: StageName, write: Write) -> None:
+        stage, rng = plan.stages[name], Random(f"{seed}:{name}")
+        data = batches(encoder(tokenizer), tokenizer.eos_token_id, write, stage, rng)
+        train(model, data, stage, whole_way(plan, name, progress))
 
     run(trunk, "trunk", page)
     student = copy.deepcopy(trunk)
@@ -120,18 +117,19 @@ def whole_way(
 
     def show(step: int, loss: float, tokens_per_second: float) -> None:
         stage = stages[place]
-        left = (stage.steps - step) * stage.rows * stage.length + sum(
-            later.tokens for later in stages[place + 1 :]
-        )
+        left = (stage.steps - step) * stage.rows * stage.length
+        left += sum(later.tokens for later in stages[place + 1 :])
         if progress is not None:
             progress(before + step, total, loss, tokens_per_second, left / tokens_per_second)
 
     return show
 
 
-def train_tokenizer(plan: Plan, rng: Random) -> Any:
-    """Train a byte-level BPE on the texts of the grammar; small numbers and common words become one
-    token."""
+def train_tokenizer(plan: Plan, rng: Random) -> "PreTrainedTokenizerFast":
+    """Train a byte-level BPE on the texts of the grammar.
+
+    Small numbers and common words become one token.
+    """
     from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
@@ -162,17 +160,18 @@ def train_tokenizer(plan: Plan, rng: Random) -> Any:
     )
 
 
-def encoder(tokenizer: Any) -> Encode:
-    """Encode many short texts at once."""
+def encoder(tokenizer: "PreTrainedTokenizerFast") -> Encode:
+    """The function that encodes many short texts at once."""
     core = tokenizer.backend_tokenizer
-    return lambda texts: [
-        encoding.ids for encoding in core.encode_batch(texts, add_special_tokens=False)
-    ]
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return [encoding.ids for encoding in core.encode_batch(texts, add_special_tokens=False)]
+
+    return encode
 
 
-def new_model(plan: Plan, tokenizer: Any) -> Any:
-    """A small Llama with random weights; heads are 64 wide because vLLM's CPU attention wants
-    that."""
+def new_model(plan: Plan, tokenizer: "PreTrainedTokenizerFast") -> "LlamaForCausalLM":
+    """A small Llama with random weights; its heads are 64 wide for vLLM's CPU attention."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
     heads = max(1, plan.hidden // 64)
@@ -195,7 +194,7 @@ def new_model(plan: Plan, tokenizer: Any) -> Any:
     )
 
 
-def save(model: Any, tokenizer: Any, directory: Path) -> None:
+def save(model: "LlamaForCausalLM", tokenizer: "PreTrainedTokenizerFast", directory: Path) -> None:
     """Write the model in bf16 and its tokenizer as transformers lays them out."""
     import torch
 

@@ -1,5 +1,4 @@
-"""Task families about sentences: what one says, which opinion it holds, and the same sentence in
-another form."""
+"""Task families about sentences: facts in them, their opinion, their forms."""
 
 import re
 from random import Random
@@ -63,10 +62,10 @@ def make_story(rng: Random) -> Slots:
     return {"story": rng.choice(STORIES).format_map(parts)}
 
 
-def the_one(text: str, wanted: tuple[str, ...] | dict[str, str]) -> str:
+def only_word(text: str, words: tuple[str, ...] | dict[str, str]) -> str:
     """Give the only word of the text that is in the list."""
-    [found] = [word for word in WORD.findall(text) if word in wanted]
-    return found
+    [word] = [word for word in WORD.findall(text) if word in words]
+    return word
 
 
 def the_number(slots: Slots) -> str:
@@ -103,7 +102,8 @@ def make_opinion(rng: Random) -> Slots:
 
 def sentiment(slots: Slots) -> str:
     """Say on which side the adjective stands."""
-    return "positive" if the_one(slots["sentence"], POSITIVE + NEGATIVE) in POSITIVE else "negative"
+    adjective = only_word(slots["sentence"], POSITIVE + NEGATIVE)
+    return "positive" if adjective in POSITIVE else "negative"
 
 
 def make_present(rng: Random) -> Slots:
@@ -123,9 +123,8 @@ def to_past(slots: Slots) -> str:
 def make_statement(rng: Random) -> Slots:
     """Somebody likes something, or something is so."""
     if rng.random() < 0.5:
-        return {
-            "statement": f"{rng.choice(list(NAMES))} likes {rng.choice(lexicon.listed('likes'))}."
-        }
+        name, liking = rng.choice(list(NAMES)), rng.choice(lexicon.listed("likes"))
+        return {"statement": f"{name} likes {liking}."}
     return {"statement": f"The {rng.choice(OBJECTS)} is {rng.choice(ADJECTIVES)}."}
 
 
@@ -193,11 +192,11 @@ def passive(slots: Slots) -> str:
 
 RULES: dict[str, Rule] = {
     "sentiment": Rule(make_opinion, sentiment, 1.0, True),
-    "find_name": Rule(make_story, lambda slots: the_one(slots["story"], NAMES)),
+    "find_name": Rule(make_story, lambda slots: only_word(slots["story"], NAMES)),
     "find_number": Rule(make_story, the_number),
-    "find_colour": Rule(make_story, lambda slots: the_one(slots["story"], COLOURS)),
-    "find_city": Rule(make_story, lambda slots: the_one(slots["story"], CITIES)),
-    "find_day": Rule(make_story, lambda slots: the_one(slots["story"], DAYS), 2.0),
+    "find_colour": Rule(make_story, lambda slots: only_word(slots["story"], COLOURS)),
+    "find_city": Rule(make_story, lambda slots: only_word(slots["story"], CITIES)),
+    "find_day": Rule(make_story, lambda slots: only_word(slots["story"], DAYS), 2.0),
     "find_mail": Rule(make_message, the_mail),
     "to_past": Rule(make_present, to_past, 1.3),
     "negate": Rule(make_statement, negate),

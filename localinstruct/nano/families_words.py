@@ -1,5 +1,4 @@
-"""Task families about single words and short lists: letters, forms, meanings, facts, order, code
-and formats."""
+"""Task families about words and short lists: letters, forms, meanings, facts, order, code."""
 
 from collections.abc import Callable
 from random import Random
@@ -64,20 +63,18 @@ def with_and(slots: Slots) -> str:
     return f"{', '.join(head)} and {last}"
 
 
-ODD_GROUPS = {
-    label: [noun for noun in NOUNS if CATEGORIES[noun] == label]
-    for label in (
-        "animal",
-        "fruit",
-        "vegetable",
-        "colour",
-        "vehicle",
-        "garment",
-        "profession",
-        "sport",
-        "furniture",
-    )
-}
+ODD_LABELS = [
+    "animal",
+    "fruit",
+    "vegetable",
+    "colour",
+    "vehicle",
+    "garment",
+    "profession",
+    "sport",
+    "furniture",
+]
+ODD_GROUPS = {label: [noun for noun in NOUNS if CATEGORIES[noun] == label] for label in ODD_LABELS}
 
 
 def make_odd(rng: Random) -> Slots:
@@ -150,9 +147,11 @@ def snake_case(slots: Slots) -> str:
 
 def make_document(rng: Random) -> Slots:
     """A name with an extension."""
-    return {
-        "document": f"{rng.choice(lexicon.listed('file_stems'))}.{rng.choice(lexicon.listed('extensions'))}"
-    }
+    stem, ending = (
+        rng.choice(lexicon.listed("file_stems")),
+        rng.choice(lexicon.listed("extensions")),
+    )
+    return {"document": f"{stem}.{ending}"}
 
 
 def extension(slots: Slots) -> str:

@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
-from typing import Any
 
 import yaml
 
@@ -26,17 +25,15 @@ RULES: dict[str, Rule] = {
 }
 
 # What may stand in a slot. Anything not named here is free text on one line.
-PATTERNS = (
-    dict.fromkeys(("a", "b", "n", "index"), r"\d+")
-    | dict.fromkeys(
-        ("word", "capitals", "var", "name", "day", "month", "old", "new", "position"), r"[A-Za-z]+"
-    )
-    | {
-        "numbers": r"\d+(?:, \d+)+",
-        "items": r"[A-Za-z ]+(?:, [A-Za-z ]+)+",
-        "quoted": r"'[a-z]+'(?:, '[a-z]+')+",
-    }
-)
+NUMBERS = ("a", "b", "n", "index")
+WORDS = ("word", "capitals", "var", "name", "day", "month", "old", "new", "position")
+PATTERNS = {
+    **dict.fromkeys(NUMBERS, r"\d+"),
+    **dict.fromkeys(WORDS, r"[A-Za-z]+"),
+    "numbers": r"\d+(?:, \d+)+",
+    "items": r"[A-Za-z ]+(?:, [A-Za-z ]+)+",
+    "quoted": r"'[a-z]+'(?:, '[a-z]+')+",
+}
 ANYTHING = r"[^\n\0]+?"
 SLOT = re.compile(r"\{(\w+)\}")
 ARTICLE = re.compile(r"\ba \{(\w+)\}")
@@ -53,8 +50,7 @@ class Phrasing:
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A kind of task: how it is asked, how its slots are drawn, how the answer follows from
-    them."""
+    """A kind of task: its phrasings, and the rule that draws its slots and answers it."""
 
     name: str
     phrasings: tuple[Phrasing, ...]
@@ -72,7 +68,7 @@ class Task:
 
 
 def phrasing(text: str) -> Phrasing:
-    """Read "instruction || input"; a slot that is said twice must be filled alike."""
+    """Read "instruction || input"; a slot that occurs twice must be filled alike."""
     instruction, _, given = text.partition(" || ")
     parts = SLOT.split(f"{instruction}\0{given}")  # text, slot, text, slot, ..., text
     pattern = _escape(parts[0])
@@ -91,21 +87,22 @@ def _escape(literal: str) -> str:
 
 def fill(template: str, slots: Slots) -> str:
     """Put the words into a template, with "an" where the word begins with a vowel."""
-    spoken = ARTICLE.sub(
-        lambda match: f"a{'n' * (slots[match[1]][0] in 'aeiou')} {{{match[1]}}}", template
-    )
-    return spoken.format_map(slots)
+
+    def article(match: re.Match[str]) -> str:
+        vowel = slots[match[1]][0] in "aeiou"
+        return f"{'an' if vowel else 'a'} {{{match[1]}}}"
+
+    return ARTICLE.sub(article, template).format_map(slots)
 
 
 @lru_cache
 def families() -> dict[str, Family]:
     """All families by name, in the order of phrasings.yaml."""
-    asked: dict[str, Any] = yaml.load(
-        (HERE / "phrasings.yaml").read_text("utf-8"), Loader=yaml.CSafeLoader
-    )
+    text = (HERE / "phrasings.yaml").read_text("utf-8")
+    phrasings: dict[str, list[str]] = yaml.load(text, Loader=yaml.CSafeLoader)
     return {
         name: Family(name, tuple(map(phrasing, texts)), RULES[name])
-        for name, texts in asked.items()
+        for name, texts in phrasings.items()
     }
 
 
@@ -147,11 +144,14 @@ def _answerable(family: Family, slots: Slots) -> bool:
 
 
 def recognise(instruction: str, input: str) -> tuple[str, Slots] | None:
-    """Say which family a task is of and what stands in its slots, or None."""
+    """Give the family of a task and the words in its slots, or None."""
     return next(readings(instruction, input), None)
 
 
 def check(instruction: str, input: str, output: str) -> bool | None:
     """Say whether the output is the right answer; None when the task is not one of ours."""
-    found = recognise(instruction, input)
-    return None if found is None else families()[found[0]].rule.answer(found[1]) == output.strip()
+    reading = recognise(instruction, input)
+    if reading is None:
+        return None
+    family, slots = reading
+    return families()[family].rule.answer(slots) == output.strip()

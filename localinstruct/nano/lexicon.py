@@ -6,15 +6,16 @@ that can be argued about. Not covered: word senses, and any language but English
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import yaml
+
+from localinstruct.records import JsonObject
 
 HERE = Path(__file__).parent
 
 
 @lru_cache
-def raw() -> dict[str, Any]:
+def raw() -> JsonObject:
     """Give lexicon.yaml as it is written: strings of "a, b" and "left: right, left: right"."""
     return yaml.load((HERE / "lexicon.yaml").read_text("utf-8"), Loader=yaml.CSafeLoader)
 
@@ -49,12 +50,9 @@ def categories() -> dict[str, str]:
 def plurals() -> dict[str, str]:
     """Map each countable noun to its plural: irregular ones from the table, the rest by rule."""
     nouns = dict.fromkeys([*categories(), *listed("objects")])
-    skipped = {
-        *listed("uncountable"),
-        *words(raw()["nouns"]["colour"]),
-        *words(raw()["nouns"]["metal"]),
-    }
-    skipped |= {*words(raw()["nouns"]["sport"])}
+    skipped = {*listed("uncountable")}
+    for category in ("colour", "metal", "sport"):
+        skipped.update(words(raw()["nouns"][category]))
     return {noun: plural(noun) for noun in nouns if noun not in skipped} | column("plurals", 1)
 
 
@@ -89,9 +87,9 @@ def names() -> dict[str, str]:
 
 def vocabulary() -> set[str]:
     """Every word of the lexicon with its derived plural forms, lower-cased."""
-    found: set[str] = set()
+    every: set[str] = set()
     for value in raw().values():
         for text in value.values() if isinstance(value, dict) else [value]:
-            found.update(text.replace(",", " ").replace(":", " ").lower().split())
-    found.update(plurals().values())
-    return {word for word in found if word.isalpha()}
+            every.update(text.replace(",", " ").replace(":", " ").lower().split())
+    every.update(plurals().values())
+    return {word for word in every if word.isalpha()}

@@ -1,5 +1,4 @@
-"""How good the nano models are: share of right answers, variety of the lists, exact match of the
-student.
+"""Quality of the nano models: right answers, variety of lists, exact match of the student.
 
 Uses transformers, so that it needs no server; the demo measures the same things through vLLM.
 """
@@ -12,10 +11,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct.nano.grammar import check, families, recognise
 from localinstruct.nano.pages import PROMPT, TASKS_PER_LIST
+from localinstruct.records import JsonObject
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 ITEM = re.compile(
     r"\s*(\d+)\. Instruction: ([^\n]+)\n\1\. Input:\n(.+?)\n\1\. Output:\n(.+?)\s*", re.DOTALL
@@ -25,7 +28,7 @@ Row = tuple[str, str, str]  # instruction, input, output
 
 @dataclass(frozen=True, slots=True)
 class ListReport:
-    """What a pile of list completions is worth."""
+    """Measured quality of list completions."""
 
     items: int
     well_formed: float
@@ -36,12 +39,12 @@ class ListReport:
     distinct: float
     """Share of the well-formed items that are not a repetition."""
     entropy_bits: float
-    """Of the families; log2 of their number is the most."""
+    """Entropy of the families; log2 of their number is the most."""
     wrong: dict[str, tuple[int, int]]
-    """Family: wrong answers, answers; the families under nine in ten."""
+    """Family -> wrong answers, answers; for families with fewer than nine right ones in ten."""
 
 
-def list_prompt(seeds: Sequence[dict[str, Any]], rng: Random, shown: int = 3) -> str:
+def list_prompt(seeds: Sequence[JsonObject], rng: Random, shown: int = 3) -> str:
     """The Alpaca prompt with a few demonstrations, open at the next instruction."""
     text = PROMPT.read_text("utf-8").rstrip("\n").format(count=TASKS_PER_LIST) + "\n\n"
     for number, seed in enumerate(rng.sample(seeds, shown), start=1):
@@ -66,11 +69,9 @@ def list_report(completions: Iterable[str]) -> ListReport:
     """Judge list completions by the grammar."""
     every = [row for completion in completions for row in items(completion)]
     rows = [row for row in every if row]
-    judged = [(found[0], check(*row)) for row in rows if (found := recognise(row[0], row[1]))]
-    total, good = (
-        Counter(name for name, _ in judged),
-        Counter(name for name, right in judged if right),
-    )
+    judged = [(task[0], check(*row)) for row in rows if (task := recognise(row[0], row[1]))]
+    total = Counter(name for name, _ in judged)
+    good = Counter(name for name, right in judged if right)
     low = {name: (n - good[name], n) for name, n in total.items() if good[name] < 0.9 * n}
     shares = [n / len(judged) for n in total.values()]
     return ListReport(
@@ -85,8 +86,8 @@ def list_report(completions: Iterable[str]) -> ListReport:
 
 
 def generate(
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
     prompts: Sequence[str],
     max_tokens: int,
     *,
@@ -100,11 +101,10 @@ def generate(
     batch = tokenizer(list(prompts), return_tensors="pt", padding=True, add_special_tokens=False)
     batch.pop("token_type_ids", None)
     sampling = {"temperature": temperature, "top_p": top_p, "top_k": 0} if temperature else {}
+    sampling |= {"max_new_tokens": max_tokens, "do_sample": bool(temperature)}
     with torch.no_grad():
-        made = model.generate(
-            **batch, max_new_tokens=max_tokens, do_sample=bool(temperature), **sampling
-        )
-    return tokenizer.batch_decode(made[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
+        ids = model.generate(**batch, **sampling)  # (prompts, tokens)
+    return tokenizer.batch_decode(ids[:, batch["input_ids"].shape[1] :], skip_special_tokens=True)
 
 
 def teacher_lists(
@@ -121,7 +121,7 @@ def teacher_lists(
     return generate(model, tokenizer, prompts, 800, temperature=temperature, top_p=top_p)
 
 
-def load(directory: Path) -> tuple[Any, Any]:
+def load(directory: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """Load a model in fp32 and its tokenizer from a directory of this disk."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -133,10 +133,15 @@ def load(directory: Path) -> tuple[Any, Any]:
 
 
 def exact_match(
-    model: Any, tokenizer: Any, tasks: Sequence[dict[str, str]], prompts: Sequence[str]
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    tasks: Sequence[dict[str, str]],
+    prompts: Sequence[str],
 ) -> dict[str, float]:
-    """Share of held-out tasks answered exactly, in all ("") and per family; `prompts` are the
-    rendered tasks."""
+    """Share of held-out tasks answered exactly: key "" for all, and one key per family.
+
+    `prompts` are the tasks as the student reads them, in the order of `tasks`.
+    """
     answers: list[str] = []
     for start in range(0, len(prompts), 80):
         answers += generate(model, tokenizer, prompts[start : start + 80], 48)

@@ -1,19 +1,21 @@
-"""Muon, the optimizer for the matrices inside the layers: momentum, made orthogonal (Jordan et al.
-2024).
+"""Muon, the optimizer for matrices inside the layers: orthogonal momentum.
 
-torch.optim.Muon does the same in bf16, which is very slow on a CPU without bf16 units; this one
-stays in fp32.
+Jordan et al. 2024. torch.optim.Muon computes it in bf16, which is very slow on a CPU without bf16
+units; this one stays in fp32.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 
 
-def new_muon(matrices: Iterable[Any], momentum: float = 0.95) -> Any:
-    """Make the optimizer; its learning rate is meant like AdamW's (updates are scaled to the same
-    size)."""
+def new_muon(matrices: "Iterable[Tensor]", momentum: float = 0.95) -> "Optimizer":
+    """The optimizer; its updates are scaled to AdamW's size, so a learning rate means the same."""
     import torch
 
     class Muon(torch.optim.Optimizer):
@@ -29,9 +31,11 @@ def new_muon(matrices: Iterable[Any], momentum: float = 0.95) -> Any:
     return Muon(matrices, {"lr": 1e-3})
 
 
-def orthogonal(matrix: Any, steps: int = 5) -> Any:
-    """Replace a matrix (rows, columns) by one with the same directions and singular values near 1
-    (Newton-Schulz)."""
+def orthogonal(matrix: "Tensor", steps: int = 5) -> "Tensor":
+    """A matrix (rows, columns) with the same directions and singular values near 1.
+
+    Newton-Schulz iteration.
+    """
     a, b, c = COEFFICIENTS
     tall = matrix.shape[0] > matrix.shape[1]
     x = matrix.T if tall else matrix

@@ -1,12 +1,11 @@
-"""The texts the nano models are trained on: exercise-book pages for the student, numbered lists for
-the teacher.
+"""Training texts of the nano models: exercise-book pages, and numbered lists.
 
 Every text is a list of (text, role) pieces, so that the loss can tell answers (computable) from
 questions (free) and from the constant preamble. The student's pages never show the Alpaca training
 template nor the numbered list.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Literal
@@ -32,6 +31,12 @@ COPIED = (
     *lexicon.listed("months") * 5,
     *map(str, range(1, 100)),
 )
+"""Words of the lines to copy; some stand in it several times, to be drawn more often."""
+SENTENCES = (
+    "{A} comes before {b} and {c}.",
+    "The {a} and the {b} are near the {c}.",
+    "{A} that {b}s a {c}, {b}.",
+)
 
 
 def question_answer(task: Task) -> list[Piece]:
@@ -41,10 +46,8 @@ def question_answer(task: Task) -> list[Piece]:
 
 def exercise(task: Task) -> list[Piece]:
     """Write "Exercise. ... Solution. ..."."""
-    return [
-        (f"Exercise. {_joined(task, chr(10))}\nSolution. ", "text"),
-        (task.output + "\n", "answer"),
-    ]
+    question = f"Exercise. {_joined(task, chr(10))}\nSolution. "
+    return [(question, "text"), (task.output + "\n", "answer")]
 
 
 def bare(task: Task) -> list[Piece]:
@@ -54,27 +57,18 @@ def bare(task: Task) -> list[Piece]:
 
 def notebook(task: Task) -> list[Piece]:
     """Write the input on a line of its own."""
-    return [
-        (f"{_joined(task, chr(10) + 'Given: ')}\nAnswer: ", "text"),
-        (task.output + "\n", "answer"),
-    ]
+    question = _joined(task, "\nGiven: ") + "\nAnswer: "
+    return [(question, "text"), (task.output + "\n", "answer")]
 
 
 def worksheet(task: Task) -> list[Piece]:
     """Write task, data and result each under a heading."""
-    return [
-        (f"Task\n{_joined(task, chr(10) * 2 + 'Data' + chr(10))}\n\nResult\n", "text"),
-        (task.output + "\n\n", "answer"),
-    ]
+    question = "Task\n" + _joined(task, "\n\nData\n") + "\n\nResult\n"
+    return [(question, "text"), (task.output + "\n\n", "answer")]
 
 
-RENDERINGS: tuple[Callable[[Task], list[Piece]], ...] = (
-    question_answer,
-    exercise,
-    bare,
-    notebook,
-    worksheet,
-)
+Rendering = Callable[[Task], list[Piece]]
+RENDERINGS: tuple[Rendering, ...] = (question_answer, exercise, bare, notebook, worksheet)
 
 
 def _joined(task: Task, glue: str) -> str:
@@ -82,13 +76,12 @@ def _joined(task: Task, glue: str) -> str:
 
 
 def page(rng: Random) -> list[Piece]:
-    """A few exercises in one rendering; now and then ordinary sentences, or words that are said
-    again."""
+    """A few exercises in one rendering; now and then plain sentences, or a line to copy."""
     kind = rng.random()
     if kind < 0.03:
         return [(" ".join(sentence(rng) for _ in range(4)) + "\n", "text")]
     if kind < 0.18:
-        return said_again(rng)
+        return copied_line(rng)
     render = rng.choice(RENDERINGS)
     return [piece for _ in range(rng.randint(3, 9)) for piece in render(make_task(rng))]
 
@@ -96,30 +89,24 @@ def page(rng: Random) -> list[Piece]:
 def sentence(rng: Random) -> str:
     """A plain sentence about everyday words, so that none of them is new to the student."""
     first, second, third = rng.sample(lexicon.listed("everyday"), 3)
-    form = rng.choice(
-        (
-            "{A} comes before {b} and {c}.",
-            "The {a} and the {b} are near the {c}.",
-            "{A} that {b}s a {c}, {b}.",
-        )
-    )
+    form = rng.choice(SENTENCES)
     return form.format(A=first.title(), a=first, b=second, c=third)
 
 
-def said_again(rng: Random) -> list[Piece]:
-    """A line of random words and the same line again: copying, which half of the families rest on,
-    is learnt much faster."""
+def copied_line(rng: Random) -> list[Piece]:
+    """A line of random words, and the line again once or twice.
+
+    Half of the families rest on copying, which is learnt much faster this way.
+    """
     line = ", ".join(rng.choice(COPIED) for _ in range(rng.randint(4, 14))) + "\n"
     return [(line, "text"), (line * rng.randint(1, 2), "answer")]
 
 
 def numbered(number: int, task: Task) -> list[Piece]:
     """One task in the list format of the Alpaca prompt."""
-    head = (
-        f"###\n{number}. Instruction: {task.instruction}\n{number}. "
-        f"Input:\n{task.input or '<noinput>'}\n"
-    )
-    return [(f"{head}{number}. Output:\n", "text"), (task.output + "\n", "answer")]
+    head = f"###\n{number}. Instruction: {task.instruction}\n"
+    given = f"{number}. Input:\n{task.input or '<noinput>'}\n"
+    return [(f"{head}{given}{number}. Output:\n", "text"), (task.output + "\n", "answer")]
 
 
 def task_list(rng: Random) -> list[Piece]:
@@ -132,16 +119,18 @@ def task_list(rng: Random) -> list[Piece]:
 
 
 def mixed_tasks(rng: Random, count: int) -> list[Task]:
-    """Draw tasks of different families, each as likely: what a list shows, the teacher will write
-    as often."""
+    """Draw tasks of different families, each as likely.
+
+    The teacher will write a family as often as its lists show it.
+    """
     return [make_task(rng, name) for name in rng.sample(list(families()), count)]
 
 
 def corpus(rng: Random, pages: int, lists: int) -> list[str]:
-    """Texts for the tokenizer: pages, lists, and every small number so often that it becomes one
-    token."""
+    """Texts for the tokenizer: pages, lists, and every small number often.
+
+    So often that it becomes one token.
+    """
     numbers = [f"{n} {n} {n}\n" for n in range(151) for _ in range(200)]
-    texts: Sequence[list[Piece]] = [page(rng) for _ in range(pages)] + [
-        task_list(rng) for _ in range(lists)
-    ]
+    texts = [*(page(rng) for _ in range(pages)), *(task_list(rng) for _ in range(lists))]
     return ["".join(text for text, _ in pieces) for pieces in texts] + numbers

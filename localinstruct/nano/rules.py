@@ -1,4 +1,4 @@
-"""What every task family is made of, and the two shapes that most of them share."""
+"""The rule of a task family: how its slots are filled, and how its answer is computed."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ Slots = dict[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """How to fill the slots of a task and how to compute its answer from the filled slots alone."""
+    """Two functions: one fills the slots of a task, one answers it from the filled slots alone."""
 
     make: Callable[[Random], Slots]
     answer: Callable[[Slots], str]
     weight: float = 1.0
-    """How often training sees it, relative to an easy family."""
+    """Frequency in training, relative to an easy family."""
     classification: bool = False
 
 

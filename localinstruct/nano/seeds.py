@@ -1,24 +1,23 @@
-"""The seed and held-out tasks that belong to the nano models, written by the grammar with fixed
-seeds."""
+"""Seed and held-out tasks of the nano models, written by the grammar with fixed seeds."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
-from typing import Any
 
 from localinstruct.nano.grammar import Task, families, make_task
+from localinstruct.records import JsonObject
 
 EVAL_PER_FAMILY = 3
 
 
-def seed_tasks() -> list[dict[str, Any]]:
+def seed_tasks() -> list[JsonObject]:
     """One task of every family in the Self-Instruct schema."""
     rng = Random("nano seed tasks")
     return [_seed(number, make_task(rng, name)) for number, name in enumerate(families())]
 
 
-def _seed(number: int, task: Task) -> dict[str, Any]:
+def _seed(number: int, task: Task) -> JsonObject:
     return {
         "id": f"nano_seed_{number}",
         "name": task.family,
@@ -45,16 +44,16 @@ def eval_tasks() -> list[dict[str, str]]:
 
 def _unseen(rng: Random, seen: set[tuple[str, str]]) -> Iterator[Task]:
     for name in families():
-        found = 0
-        while found < EVAL_PER_FAMILY:
+        count = 0
+        while count < EVAL_PER_FAMILY:
             task = make_task(rng, name)
             if (task.instruction, task.input) not in seen:
                 seen.add((task.instruction, task.input))
-                found += 1
+                count += 1
                 yield task
 
 
-def as_jsonl(records: list[dict[str, Any]]) -> str:
+def as_jsonl(records: Sequence[JsonObject]) -> str:
     """One JSON object per line."""
     return "".join(json.dumps(record) + "\n" for record in records)
 

@@ -1,5 +1,4 @@
-"""The training loop of the nano models: weighted next-token loss, Muon and AdamW, a warm-up, a
-plateau and a decay.
+"""Training loop of the nano models: weighted loss, Muon and AdamW, warm-up and decay.
 
 Plain torch on purpose: a run of half an hour on two cores needs nothing else. Weights and
 optimizers stay in float32; the forward pass is computed in bfloat16 on a GPU and on a CPU with
@@ -10,7 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localinstruct.machine import cpu_has_bf16
 from localinstruct.nano.muon import new_muon
@@ -18,10 +17,10 @@ from localinstruct.nano.pages import Piece, Role
 
 if TYPE_CHECKING:
     import torch
+    from transformers import LlamaForCausalLM, LlamaModel
 
 LOSS_ON: dict[Role, float] = {"preamble": 0.0, "text": 0.25, "answer": 1.0}
-"""Chance that a token of this role counts in the loss: questions are mostly free choice, answers
-are not."""
+"""Chance that a token counts in the loss, by role; answers are computable, questions are free."""
 EVERY = 10  # steps between two progress reports
 
 
@@ -96,15 +95,17 @@ def batches(encode: Encode, eos: int, write: Write, stage: Stage, rng: Random) -
 
 
 def pad_before(row: Row, width: int, size: int, eos: int) -> bool:
-    """Let a text that fills most of a row begin on a new one (short ones are packed); False when it
-    is too long for any."""
+    """Pad so that a text of `size` tokens that fills most of a row begins on a new one.
+
+    Short texts are packed. False when the text is too long for any row.
+    """
     filled = len(row.ids) % width
     if width // 2 < size <= width and filled + size > width:
         row.add([eos] * (width - filled), 0.0)
     return size <= width
 
 
-def optimizers(model: Any) -> list["torch.optim.Optimizer"]:
+def optimizers(model: "LlamaForCausalLM") -> "list[torch.optim.Optimizer]":
     """Muon for the matrices inside the layers, AdamW for embeddings and norms."""
     import torch
 
@@ -113,19 +114,20 @@ def optimizers(model: Any) -> list["torch.optim.Optimizer"]:
     return [new_muon(inner), torch.optim.AdamW(outer, betas=(0.9, 0.97), weight_decay=0.0)]
 
 
-def train(model: Any, data: Iterator[Batch], stage: Stage, progress: Progress) -> None:
+def train(
+    model: "LlamaForCausalLM", data: Iterator[Batch], stage: Stage, progress: Progress
+) -> None:
     """Run one stage."""
     import torch
 
     device = next(model.parameters()).device
     body, tuners = compiled(model.model, stage), optimizers(model)
+    fast = device.type != "cpu" or cpu_has_bf16()
     model.train()
     started, losses = time.monotonic(), []
     for step in range(stage.steps):
         ids, chances = (tensor.to(device) for tensor in next(data))
-        with torch.autocast(
-            device.type, torch.bfloat16, enabled=device.type != "cpu" or cpu_has_bf16()
-        ):
+        with torch.autocast(device.type, torch.bfloat16, enabled=fast):
             loss = weighted_loss(body, model.lm_head, ids, chances)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -140,20 +142,24 @@ def train(model: Any, data: Iterator[Batch], stage: Stage, progress: Progress) -
 
 
 def weighted_loss(
-    body: Any, head: Any, ids: "torch.Tensor", chances: "torch.Tensor"
+    body: "LlamaModel", head: "torch.nn.Module", ids: "torch.Tensor", chances: "torch.Tensor"
 ) -> "torch.Tensor":
-    """Mean loss over a draw of positions: each counts with its own chance, the rest never reach the
-    output layer."""
+    """Mean loss over a draw of positions, each of which counts with its own chance.
+
+    The others never reach the output layer.
+    """
     import torch
 
     hidden = body(input_ids=ids[:, :-1], use_cache=False).last_hidden_state  # (rows, length, width)
-    wanted = torch.rand_like(chances[:, 1:]) < chances[:, 1:]
-    return torch.nn.functional.cross_entropy(head(hidden[wanted]), ids[:, 1:][wanted])
+    drawn = torch.rand_like(chances[:, 1:]) < chances[:, 1:]
+    return torch.nn.functional.cross_entropy(head(hidden[drawn]), ids[:, 1:][drawn])
 
 
-def compiled(body: Any, stage: Stage) -> Any:
-    """Fuse the small operations (a sixth faster on a CPU) where that pays and a C++ compiler is at
-    hand."""
+def compiled(body: "LlamaModel", stage: Stage) -> "LlamaModel":
+    """Compile the layers, which fuses small operations, where that pays.
+
+    That is a sixth faster on a CPU; it needs a C++ compiler.
+    """
     import shutil
 
     import torch

@@ -1,5 +1,4 @@
-"""Who answers: one client for the OpenAI protocol, and the launchers that put a server behind
-it."""
+"""Teachers that answer prompts: one client of the OpenAI protocol, and vLLM as our child."""
 
 from typing import Literal, Protocol
 
@@ -10,7 +9,7 @@ from localinstruct.records import Completion, Prompt
 
 
 class Sampling(Section):
-    """How the teacher samples, where a method does not say otherwise."""
+    """Sampling settings of the teacher, where a method does not say otherwise."""
 
     temperature: float = Field(1.0, ge=0, le=5)
     """Softmax temperature; 0 is greedy."""
@@ -19,24 +18,27 @@ class Sampling(Section):
     max_tokens: int = Field(3072, ge=1)
     """Output tokens per completion, at most."""
     logit_bias: dict[int, float] = Field(default_factory=dict)
-    """Added to the logits of these token ids. Alpaca forbade its teacher to end a list early:
-    {50256: -100}, there the id of the end of a text; look yours up in the teacher's
-    tokenizer_config.json."""
+    """Added to the logits of these token ids.
+
+    Alpaca forbade its teacher to end a list early: {50256: -100}, there the id of the end of a
+    text; look yours up in the teacher's tokenizer_config.json.
+    """
     thinking: Literal["drop", "keep"] = "drop"
-    """What a reasoning model thinks before its answer: dropped, or kept in the row's own field
-    `thinking`."""
+    """Thoughts of a reasoning model before its answer: dropped, or kept in the row's `thinking`."""
 
 
 class Serve(Section):
-    """How vLLM is started for a model that is a directory on this disk."""
+    """Settings with which vLLM is started for a model that is a directory on this disk."""
 
     max_num_seqs: int = Field(64, ge=1)
     """Sequences the engine decodes together; twice as many requests are kept in flight."""
     max_model_len: int | None = Field(None, ge=16)
     """Context in tokens; None takes the model's own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    """Weights and activations; auto takes the checkpoint's on a GPU and float32 on a CPU without
-    bf16 units."""
+    """Type of weights and activations.
+
+    auto takes the checkpoint's on a GPU and float32 on a CPU without bf16 units.
+    """
     gpu_memory_utilization: float = Field(0.9, gt=0, lt=1)
     """Share of each GPU's memory that vLLM may take."""
     tensor_parallel_size: int = Field(1, ge=1)
@@ -50,10 +52,12 @@ class Serve(Section):
     request_timeout: float = Field(600, gt=0)
     """Seconds for one request before it is asked again."""
     schema_timeout: float = Field(120, gt=0)
-    """Seconds for one request for JSON of a form; then it is asked once more without the schema and
-    read strictly."""
+    """Seconds for one request for JSON of a form.
+
+    Then it is asked once more without the schema and read strictly.
+    """
     restarts: int = Field(3, ge=0)
-    """How often a server that died within five minutes of its start is started again."""
+    """Times that a server that died within five minutes of its start is started again."""
 
 
 class Teacher(Protocol):

@@ -1,10 +1,9 @@
-"""The one client: the OpenAI protocol over a unix socket or loopback, with retries until the server
-is gone for good.
+"""Client of the OpenAI protocol over a unix socket or loopback, with retries.
 
-Whoever serves (vLLM, llama.cpp, `transformers serve`, Ollama, SGLang) is asked in the same two
-ways: /v1/completions for a base model, /v1/chat/completions for a chat model. base_url and
-transport are always given, so neither OPENAI_* variables nor proxies are looked at. No
-sampling seed is sent: repeatability comes from the completion log. JSON of a form is
+It retries until the server is gone for good. Every server (vLLM, llama.cpp, `transformers serve`,
+Ollama, SGLang) is asked in two ways: /v1/completions for a base model, /v1/chat/completions for a
+chat model. base_url and transport are always given, so neither OPENAI_* variables nor proxies are
+looked at. No sampling seed is sent: repeatability comes from the completion log. JSON of a form is
 `structured.py`, thoughts of reasoning models are `thinking.py`.
 """
 
@@ -13,33 +12,40 @@ import math
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from localinstruct.errors import DataError, TeacherError
 from localinstruct.offline import switches
-from localinstruct.records import Completion, Prompt
+from localinstruct.records import Completion, JsonObject, Prompt
 from localinstruct.teacher import Sampling
 from localinstruct.teacher.structured import structured
 from localinstruct.teacher.thinking import split_thinking
 
+if TYPE_CHECKING:
+    import httpx2
+    import openai
+    from openai.types import Completion as TextReply
+    from openai.types.chat import ChatCompletion, ChatCompletionMessage
+
 ATTEMPTS = 6
-"""Failures of a request at a server that is there, after which the request is given up, or the
-server if it answers nothing else either. A server that is away is tried as often, and as long as
-its patience lasts."""
+"""Failures of a request at a server that is there, after which the request is given up.
+
+If the server answers nothing else either, it is given up. A server that is away is tried as often,
+and for PATIENCE seconds.
+"""
 PATIENCE = 90.0
-"""Seconds a server that has answered before may be unreachable: long enough for somebody to start
-it again."""
+"""Seconds a server that has answered before may be away: time for somebody to start it again."""
 Recover = Callable[[], Awaitable[None]]
-"""Brings a dead server back; raises TeacherError when that is no longer possible."""
+"""Starter of a dead server; it raises TeacherError when that is no longer possible."""
 
 
 class Malformed(Exception):
-    """A reply that is not what the protocol promises; asked again like any other failure."""
+    """A reply that is not of the protocol; the request is made again as after any other failure."""
 
 
 class Client:
-    """A `Teacher` behind a URL. Close it inside the event loop that used it."""
+    """A `Teacher` behind a URL; it is closed inside the event loop that used it."""
 
     def __init__(
         self,
@@ -59,25 +65,24 @@ class Client:
         self._model = model
         self._chat = chat
         self._stop = tuple(stop)
-        """What ends an answer in a chat, beside the prompt's own."""
+        """Strings that end an answer in a chat, beside the prompt's own."""
         self._sampling = sampling
         self._schema_timeout = schema_timeout
         self._recover = recover
         self._answered = -math.inf
-        """When any prompt was answered last (seconds, monotonic)."""
+        """Time of the last answer to any prompt (seconds, monotonic)."""
 
     async def close(self) -> None:
         """Close the connections."""
         await self._api.close()
 
     async def complete(self, prompt: Prompt) -> list[Completion]:
-        """`prompt.n` completions; of the form `prompt.schema` asks for, or with a finish_reason
-        that says why not.
+        """`prompt.n` completions, in the form that `prompt.schema` asks for.
 
-        A prompt the server refuses (longer than its context), or fails on again and again while it
-        answers others, comes back as an empty completion with the refusal as its finish_reason:
-        that is this prompt's fault, not the teacher's. TeacherError when the server stays away, or
-        fails on everything.
+        Where they are not in form, the finish_reason says so. A prompt the server refuses (longer
+        than its context), or fails on again and again while it answers others, comes back as an
+        empty completion with the refusal as its finish_reason: that is this prompt's fault, not the
+        teacher's. TeacherError when the server stays away, or fails on everything.
         """
         asyncio.get_running_loop().set_exception_handler(_without_late_sockets)
         if prompt.schema is None:
@@ -85,12 +90,11 @@ class Client:
         return await structured(prompt, self._constrained, self._persist)
 
     async def stream(self, prompt: Prompt) -> AsyncIterator[str]:
-        """The first completion of a prompt in pieces, as it is written; thoughts are not told from
-        answers.
+        """The first completion of a prompt in pieces, as it is written.
 
-        A server that cannot be reached is waited for, or started again, as long as no piece has
-        come. DataError for a prompt that it refuses, TeacherError when it fails otherwise or breaks
-        off.
+        Thoughts are not separated from answers. A server that cannot be reached is waited for, or
+        started again, as long as no piece has come. DataError for a prompt that it refuses,
+        TeacherError when it fails otherwise or breaks off.
         """
         import openai
 
@@ -102,39 +106,38 @@ class Client:
                     yield piece
                 return
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
-                raise DataError(
-                    f"The model refuses this: {_first_line(error)}.", "Say less at once."
-                ) from None
+                problem = f"The model refuses this: {_first_line(error)}."
+                raise DataError(problem, "Say less at once.") from None
             except openai.APIConnectionError as error:
                 if began or attempt + 1 >= ATTEMPTS:
-                    raise TeacherError(
-                        f"{self._url} broke off: {_first_line(error)}.", "See its log."
-                    ) from None
+                    problem = f"{self._url} broke off: {_first_line(error)}."
+                    raise TeacherError(problem, "See its log.") from None
             except openai.APIError as error:
-                raise TeacherError(
-                    f"{self._url} refuses: {_first_line(error)}.", _hint(error)
-                ) from None
+                problem = f"{self._url} refuses: {_first_line(error)}."
+                raise TeacherError(problem, _hint(error)) from None
             await self._pause(attempt)
 
     async def _pieces(self, prompt: Prompt) -> AsyncIterator[str]:
         continued = self._is_continued(prompt)
         settings = self._settings(prompt, () if continued else self._stop) | {"stream": True}
         if continued:
-            async for chunk in await self._api.completions.create(prompt=prompt.text, **settings):
+            texts = await self._api.completions.create(prompt=prompt.text, **settings)
+            async for chunk in texts:
                 yield clean("".join(choice.text or "" for choice in chunk.choices))
         else:
-            async for chunk in await self._api.chat.completions.create(
-                messages=_messages(prompt), **settings
-            ):
+            turns = await self._api.chat.completions.create(messages=_messages(prompt), **settings)
+            async for chunk in turns:
                 yield clean("".join(choice.delta.content or "" for choice in chunk.choices))
 
     def _is_continued(self, prompt: Prompt) -> bool:
-        """Whether the prompt is a text to go on with, rather than a turn of a chat."""
+        """Tell whether the prompt is a text to go on with, rather than a turn of a chat."""
         return bool(prompt.text) and (prompt.raw or not self._chat)
 
     async def _constrained(self, prompt: Prompt) -> list[Completion] | None:
-        """The completions under the prompt's schema, or None; asked again once where the connection
-        broke."""
+        """The completions under the prompt's schema, or None.
+
+        They are asked for once more where the connection broke.
+        """
         import openai
 
         for attempt in range(2):
@@ -149,42 +152,32 @@ class Client:
         return None
 
     async def _persist(self, prompt: Prompt) -> list[Completion]:
-        """Ask until there is an answer, or somebody is to be given up."""
+        """Ask until there is an answer, or the prompt or the server is given up."""
         import openai
 
+        passing = (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError)
         began, failures = time.monotonic(), 0
         for attempt in count():
-            patience = self._timeout * 2 ** (
-                failures // 2
-            )  # a slow machine is given time before it costs an answer
+            # a slow machine is given time before it costs an answer
+            patience = self._timeout * 2 ** (failures // 2)
             try:
                 answers = await self._ask(prompt, patience)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 return [Completion("", f"refused: {_first_line(error)}")] * prompt.n
-            except (
-                openai.APIConnectionError,
-                openai.InternalServerError,
-                openai.RateLimitError,
-                Malformed,
-            ) as error:
+            except (*passing, Malformed) as error:
                 away = _is_away(error)
-                if (
-                    away
-                    and time.monotonic() - self._answered >= PATIENCE
-                    and attempt + 1 >= ATTEMPTS
-                ):
+                long_ago = time.monotonic() - self._answered >= PATIENCE
+                if away and long_ago and attempt + 1 >= ATTEMPTS:
                     raise self._gone(attempt + 1, error) from None
                 failures += not away
                 if failures >= ATTEMPTS:
                     if self._answered < began:
                         raise self._gone(failures, error) from None
-                    return [
-                        Completion("", f"refused: failed {failures} times: {_first_line(error)}")
-                    ] * prompt.n
+                    reason = f"refused: failed {failures} times: {_first_line(error)}"
+                    return [Completion("", reason)] * prompt.n
             except openai.APIError as error:
-                raise TeacherError(
-                    f"The teacher at {self._url} refuses: {_first_line(error)}.", _hint(error)
-                ) from None
+                problem = f"The teacher at {self._url} refuses: {_first_line(error)}."
+                raise TeacherError(problem, _hint(error)) from None
             else:
                 self._answered = time.monotonic()
                 return answers
@@ -208,25 +201,23 @@ class Client:
         try:
             if continued:
                 reply = await self._api.completions.create(prompt=prompt.text, **settings)
-                said = [(choice.text, choice.finish_reason, "") for choice in reply.choices]
+                choices = [(choice.text, choice.finish_reason, "") for choice in reply.choices]
             else:
-                reply = await self._api.chat.completions.create(
-                    messages=_messages(prompt), **settings
-                )
-                said = [
+                turns = _messages(prompt)
+                reply = await self._api.chat.completions.create(messages=turns, **settings)
+                choices = [
                     (c.message.content or "", c.finish_reason, _reasoning(c.message))
                     for c in reply.choices
                 ]
-            return _completions(said, reply, prompt.n, keep=self._sampling.thinking == "keep")
+            return _completions(choices, reply, prompt.n, keep=self._sampling.thinking == "keep")
         except (ValueError, TypeError, AttributeError) as error:
-            raise Malformed(
-                f"its reply is not of the OpenAI protocol ({_first_line(error)})"
-            ) from None
+            problem = f"its reply is not of the OpenAI protocol ({_first_line(error)})"
+            raise Malformed(problem) from None
 
-    def _settings(self, prompt: Prompt, stop: tuple[str, ...] = ()) -> dict[str, Any]:
-        """Request fields; what the prompt leaves open is the recipe's."""
+    def _settings(self, prompt: Prompt, stop: tuple[str, ...] = ()) -> JsonObject:
+        """Request fields; those that the prompt leaves open are the recipe's."""
         pick = self._sampling
-        settings: dict[str, Any] = {
+        settings: JsonObject = {
             "model": self._model,
             "n": prompt.n,
             "temperature": pick.temperature if prompt.temperature is None else prompt.temperature,
@@ -237,16 +228,15 @@ class Client:
             settings["logit_bias"] = {str(token): bias for token, bias in pick.logit_bias.items()}
         if prompt.stop or stop:
             settings["stop"] = [*prompt.stop, *stop]
-        if prompt.schema:
+        if prompt.schema:  # asked for alike in both protocols
             form = {"name": "answer", "schema": prompt.schema, "strict": True}
-            settings["extra_body"] = {
-                "response_format": {"type": "json_schema", "json_schema": form}
-            }  # in both protocols
+            response_format = {"type": "json_schema", "json_schema": form}
+            settings["extra_body"] = {"response_format": response_format}
         return settings
 
 
 def _is_away(error: Exception) -> bool:
-    """Whether there was nobody to fail on the prompt: no connection, or one that broke."""
+    """Tell whether no server failed on the prompt: no connection, or one that broke."""
     import httpx2
     import openai
 
@@ -256,35 +246,40 @@ def _is_away(error: Exception) -> bool:
 
 
 def _completions(
-    choices: list[tuple[str, str | None, str]], reply: Any, wanted: int, *, keep: bool
+    choices: list[tuple[str, str | None, str]],
+    reply: "TextReply | ChatCompletion",
+    count: int,
+    *,
+    keep: bool,
 ) -> list[Completion]:
-    """Checked completions of (text, finish_reason, reasoning); the tokens of all are counted on the
-    first.
+    """Completions of (text, finish_reason, reasoning); Malformed when there are not `count`.
 
-    A missing finish_reason means cut off. Thoughts are told from answers, and kept only with
-    `keep`.
+    The tokens of all are counted on the first. A missing finish_reason means cut off. Thoughts are
+    separated from answers, and kept only with `keep`.
     """
-    if len(choices) != wanted:
-        raise Malformed(f"it sent {len(choices)} completions where {wanted} were asked for")
+    if len(choices) != count:
+        raise Malformed(f"it sent {len(choices)} completions where {count} were asked for")
     tokens = reply.usage.completion_tokens if reply.usage else 0
-    found = []
+    completions = []
     for place, (text, reason, reasoning) in enumerate(choices):
         answer, thought = split_thinking(clean(text))
-        thinking = clean(reasoning).strip() or thought
-        found.append(
-            Completion(answer, reason or "length", 0 if place else tokens, thinking if keep else "")
-        )
-    return found
+        thinking = (clean(reasoning).strip() or thought) if keep else ""
+        completions.append(Completion(answer, reason or "length", 0 if place else tokens, thinking))
+    return completions
 
 
-def _reasoning(message: Any) -> str:
-    """What a server with a reasoning parser sends beside the answer: `reasoning` (vLLM), or
-    `reasoning_content`."""
-    found = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-    return found if isinstance(found, str) else ""
+def _reasoning(message: "ChatCompletionMessage") -> str:
+    """The thoughts that a server with a reasoning parser sends beside the answer.
+
+    They are in `reasoning` (vLLM) or `reasoning_content`.
+    """
+    text = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
+    return text if isinstance(text, str) else ""
 
 
-def http_transport(url: str, *, asynchronous: bool) -> tuple[str, Any]:
+def http_transport(
+    url: str, *, asynchronous: bool
+) -> "tuple[str, httpx2.AsyncHTTPTransport | httpx2.HTTPTransport]":
     """(base URL, httpx2 transport) for a unix:// or loopback URL; refuses any other address."""
     import httpx2
 
@@ -301,20 +296,22 @@ def clean(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _without_late_sockets(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Report what asyncio reports, but not anyio's wake-up of a request that was cancelled in the
-    same turn: no harm."""
+def _without_late_sockets(loop: asyncio.AbstractEventLoop, context: JsonObject) -> None:
+    """Report an exception as asyncio does, but for a harmless one of anyio.
+
+    It wakes up a request that was cancelled in the same turn of the loop.
+    """
     if not isinstance(context.get("exception"), asyncio.InvalidStateError):
         loop.default_exception_handler(context)
 
 
-def _limits() -> Any:
+def _limits() -> "httpx2.Limits":
     import httpx2
 
     return httpx2.Limits(max_connections=None, max_keepalive_connections=None)
 
 
-def _openai(url: str, timeout: float) -> Any:
+def _openai(url: str, timeout: float) -> "openai.AsyncOpenAI":
     import httpx2
     import openai
 

@@ -1,5 +1,4 @@
-"""From a models.yaml entry to something that answers: our own vLLM for a directory, or an endpoint
-already there.
+"""Serving of the models of models.yaml: our own vLLM for a directory, or an endpoint.
 
 A recipe may name several models that work at the same time (teacher, answerer, judge, rivals): each
 is served once, whatever number of roles it plays, and they share the GPU's memory evenly.
@@ -23,13 +22,15 @@ from localinstruct.teacher.client import Client
 from localinstruct.teacher.vllm import Server, running
 
 Connect = Callable[[str, Sampling], Client]
-"""(served model or adapter name, sampling) -> a client; call it inside the event loop that uses
-it."""
+"""(served model or adapter name, sampling) -> a client.
+
+It is called inside the event loop that uses the client.
+"""
 
 
 @dataclass(frozen=True)
 class ModelRouter:
-    """A `Teacher` of several models: each prompt goes to the model its role is played by."""
+    """A `Teacher` of several models: each prompt goes to the model that plays its role."""
 
     clients: Mapping[str, Client]
     """Model name -> client."""
@@ -55,12 +56,13 @@ class ModelRouter:
 def serving_all(
     specs: Mapping[str, ModelSpec], serve: Serve, home: Path, progress: Progress
 ) -> Iterator[Callable[[Sampling], ModelRouter]]:
-    """Have the model of every role answer; gives (sampling) -> a router, to be called inside the
-    event loop that uses it."""
+    """Serve the model of every role for as long as the context lasts; gives (sampling) -> a router.
+
+    A router is made inside the event loop that uses it.
+    """
     models = {spec.name: spec for spec in specs.values()}
-    share = serve.model_copy(
-        update={"gpu_memory_utilization": serve.gpu_memory_utilization / len(models)}
-    )
+    memory = {"gpu_memory_utilization": serve.gpu_memory_utilization / len(models)}
+    share = serve.model_copy(update=memory)
     with ExitStack() as stack:
         connects = {
             name: stack.enter_context(
@@ -83,7 +85,7 @@ def serving(
     adapters: dict[str, Path] | None = None,
     label: str = "vllm",
 ) -> Iterator[Connect]:
-    """Have this model answer for as long as the context lasts.
+    """Serve this model for as long as the context lasts.
 
     `adapters` (name -> directory) can be asked by name beside the model itself, on our own vLLM
     only. `progress` shows vLLM's starts. ModelError when the directory is missing or unsafe,
@@ -106,25 +108,29 @@ def server_of(
     label: str = "vllm",
     port: int = 0,
 ) -> Server:
-    """The vLLM for a model that is a directory, not yet started; `port` of 127.0.0.1, or 0 for a
-    unix socket."""
+    """The vLLM, not yet started, for a model that is a directory.
+
+    It will listen at `port` of 127.0.0.1, or at a unix socket when that is 0.
+    """
     return Server(
-        checked(spec),
-        spec.name,
-        serve,
-        home,
-        label,
-        progress,
-        adapters or {},
-        spec.chat_template,
-        spec.reasoning_parser,
-        port,
+        model=checked(spec),
+        name=spec.name,
+        serve=serve,
+        home=home,
+        label=label,
+        progress=progress,
+        adapters=adapters or {},
+        chat_template=spec.chat_template,
+        reasoning_parser=spec.reasoning_parser,
+        port=port,
     )
 
 
 def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) -> Connect:
-    """Clients for what answers at `url`; `server`, where it is ours, is started again when it
-    dies."""
+    """The function that makes clients for the server at `url`.
+
+    `server` is that server where it is ours, and is started again when it dies.
+    """
 
     def connect(name: str, sampling: Sampling) -> Client:
         served = spec.served_name if spec.endpoint and spec.served_name else name
@@ -146,8 +152,7 @@ def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) ->
 def ask_all(
     spec: ModelSpec, prompts: Sequence[Prompt], sampling: Sampling, progress: Progress, label: str
 ) -> list[Completion]:
-    """The same outside of a run: the model is served for as long as this takes, its log is gone
-    afterwards."""
+    """Serve a model outside of a run, ask it all prompts, and stop it; its log is not kept."""
     with (
         tempfile.TemporaryDirectory(prefix="localinstruct-") as home,
         serving(spec, Serve(), Path(home), progress) as connect,
@@ -170,16 +175,16 @@ def answer_all(
 async def _answer_all(
     client: Client, prompts: Sequence[Prompt], on_answer: Callable[[int], None]
 ) -> list[Completion]:
-    done = 0
+    answered = 0
 
-    async def one(prompt: Prompt) -> Completion:
-        nonlocal done
+    async def answer_one(prompt: Prompt) -> Completion:
+        nonlocal answered
         [answer] = await client.complete(prompt)
-        done += 1
-        on_answer(done)
+        answered += 1
+        on_answer(answered)
         return answer
 
     try:
-        return list(await asyncio.gather(*(one(prompt) for prompt in prompts)))
+        return list(await asyncio.gather(*(answer_one(prompt) for prompt in prompts)))
     finally:
         await client.close()

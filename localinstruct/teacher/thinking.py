@@ -1,10 +1,9 @@
-"""What a reasoning model thinks is told from what it answers, so that no thought becomes an
-instruction or an answer. Pure.
+"""Thoughts of a reasoning model, separated from its answer: none becomes a row's text.
 
 A server with a reasoning parser sends the two apart; else the thought stands in the text between
 marks. A mark that is never closed makes all that follows a thought, one that was never opened (the
 chat template had opened it) all before it. Not covered: thoughts without marks, and an answer that
-itself speaks of these marks.
+itself contains these marks.
 """
 
 import re
@@ -16,7 +15,7 @@ _LATE_END = re.compile(r"(.*)(?:</think(?:ing)?>|</thought>|\[/THINK\])", re.DOT
 
 
 def split_thinking(text: str) -> tuple[str, str]:
-    """(answer, thinking); the text as it is when nobody thought in it."""
+    """(answer, thinking); the text as it is, and "", when there is no thought in it."""
     thoughts: list[str] = []
 
     def take(match: re.Match[str]) -> str:

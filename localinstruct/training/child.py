@@ -1,8 +1,8 @@
-"""One of the processes that train together: `python -m localinstruct.training.child JOB`, started
-by `processes`.
+"""One of the processes that train together: python -m localinstruct.training.child JOB.
 
-Says on stdout, one JSON object a line: {"say"}, {"update"}, and at the end {"result"} or {"error",
-"kind", "hint"}. Not covered: being started by anything but `processes`, which wrote JOB.
+`processes` starts it and wrote JOB. It writes JSON objects to stdout, one a line: {"say"},
+{"update"}, and at the end {"result"} or {"error", "kind", "hint"}. Not covered: being started by
+anything else.
 """
 
 import json
@@ -10,34 +10,34 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Any
 
 from localinstruct.errors import LocalInstructError
 from localinstruct.interrupt import reset_signals
 from localinstruct.recipe import recipe_from_text
+from localinstruct.records import Json
 from localinstruct.supervisor import die_with_parent
 from localinstruct.training import ranks
 
 
-class Spoken:
-    """A Progress whose words go to the parent; only the first process has any."""
+class ToParent:
+    """A Progress that is shown by the parent process; only the first child sends any."""
 
     def say(self, text: str) -> None:
         """Pass a sentence on."""
-        self._speak({"say": text})
+        self._send({"say": text})
 
     def update(self, label: str, done: float, total: float, note: str = "") -> None:
-        """Pass on how far we are."""
-        self._speak({"update": [label, done, total, note]})
+        """Pass on how far the training is."""
+        self._send({"update": [label, done, total, note]})
 
-    def _speak(self, words: dict[str, Any]) -> None:
+    def _send(self, message: Json) -> None:
         if ranks.first():
-            speak(words)
+            send(message)
 
 
-def speak(words: dict[str, Any]) -> None:
-    """One line to the parent."""
-    sys.stdout.write(json.dumps(words) + "\n")
+def send(message: Json) -> None:
+    """Write one line to the parent."""
+    sys.stdout.write(json.dumps(message) + "\n")
     sys.stdout.flush()
 
 
@@ -49,13 +49,14 @@ def main(job: Path) -> int:
 
     facts = json.loads(job.read_text(encoding="utf-8"))
     recipe = recipe_from_text(facts["recipe"], str(job))
+    home, folder = Path(facts["home"]), Path(facts["folder"])
     try:
-        result = stage.alone(
-            recipe, Path(facts["home"]), Spoken(), Path(facts["folder"]), facts["device_batch"]
+        result = stage.train_in_this_process(
+            recipe, home, ToParent(), folder, facts["device_batch"]
         )
-        speak({"result": result})
+        send({"result": result})
     except LocalInstructError as error:
-        speak({"error": error.message, "kind": type(error).__name__, "hint": error.hint})
+        send({"error": error.message, "kind": type(error).__name__, "hint": error.hint})
         return error.exit_code
     finally:
         _leave()

@@ -1,25 +1,27 @@
-"""An adapter added to its base: a model of its own, for exports and for a vLLM that cannot serve
-this adapter. Not a stage.
+"""An adapter added to its base: a model of its own.
 
-The weights get the base's own precision. Not covered: whether the sum computes what base and
-adapter do, which exports check.
+Exports need it, and a vLLM that cannot serve this adapter. The weights get the base's own
+precision. Not covered: whether the sum computes what base and adapter do, which exports check.
 """
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct.store.durable import sha256, sync_tree, write_text
 from localinstruct.store.integrity import require_space
 from localinstruct.training import modes, student
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 FOLDER, MADE_FROM = "merged", "made_from"
-"""In a run: the merged student, and in that the digest of the adapter's weights."""
+"""Folder of the merged student in a run, and the file in it with the digest of the adapter."""
 
 
 def merged_in_run(run_path: Path, base: Path, trained: student.Artefact) -> Path:
-    """The run's adapter merged into its base, as a folder of the run: the one that is there, or
-    made now."""
+    """Folder of the run's adapter merged into its base: the one that is there, or made now."""
     folder, made_from = run_path / FOLDER, sha256(modes.weights(trained.folder)[0])
     marker = folder / MADE_FROM
     if marker.is_file() and marker.read_text(encoding="utf-8") == made_from:
@@ -34,32 +36,33 @@ def merged_in_run(run_path: Path, base: Path, trained: student.Artefact) -> Path
         student.release()
     write_text(fresh / MADE_FROM, made_from)
     sync_tree(fresh)
-    modes.put(fresh, folder)
+    modes.move_into_place(fresh, folder)
     return folder
 
 
-def save_whole(model: Any, base: Path, tokenizer: Any, folder: Path) -> str:
-    """Write a trained student (base with adapter, or a whole model) as one model with its
-    tokenizer; its precision's name."""
+def save_whole(
+    model: "PreTrainedModel | PeftModel",
+    base: Path,
+    tokenizer: "PreTrainedTokenizerBase",
+    folder: Path,
+) -> str:
+    """Write a trained student as one model with its tokenizer; the name of its precision."""
     import torch
     from transformers import AutoConfig
 
     whole = model.merge_and_unload(safe_merge=True) if hasattr(model, "merge_and_unload") else model
-    kind = (
-        getattr(AutoConfig.from_pretrained(str(base), local_files_only=True), "dtype", None)
-        or torch.float32
-    )
-    whole = whole.to(kind)
-    whole.config.dtype = kind
+    config = AutoConfig.from_pretrained(str(base), local_files_only=True)
+    dtype = getattr(config, "dtype", None) or torch.float32
+    whole = whole.to(dtype)
+    whole.config.dtype = dtype
     end_with(whole, tokenizer.eos_token_id)
     whole.save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
-    return str(kind).removeprefix("torch.")
+    return str(dtype).removeprefix("torch.")
 
 
-def end_with(model: Any, end: int) -> None:
-    """Have generation stop at the token that the student learnt to end with, whatever else ends
-    it."""
+def end_with(model: "PreTrainedModel", end: int) -> None:
+    """Add the token that the student learnt to end with to those that end its generation."""
     before = model.generation_config.eos_token_id
     known = before if isinstance(before, list) else [] if before is None else [before]
     if end not in known:

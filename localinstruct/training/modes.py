@@ -1,42 +1,43 @@
-"""How much of the student is learnt: an adapter, an adapter on 4-bit weights, or all of it; loading
-and saving each.
+"""Training modes: an adapter (lora), one on 4-bit weights (qlora), all weights (full).
 
-What is saved is complete or not there: written beside, synced, renamed. Not covered: merging an
-adapter into its base.
+The student is loaded and saved for its mode here. Saved files are complete or not there: written
+beside, synced, renamed. Not covered: merging an adapter into its base.
 """
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct.recipe.train import Train
 from localinstruct.store.durable import sync_tree
 from localinstruct.training import student
-from localinstruct.training.choices import Setup
+from localinstruct.training.setup import Setup
+
+if TYPE_CHECKING:
+    from peft import LoraConfig, PeftModel
+    from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
 def kind(section: Train) -> student.Kind:
-    """Which of `student.ARTEFACTS` this training makes."""
+    """The one of `student.ARTEFACTS` that this training makes."""
     return "model" if section.mode == "full" else "adapter"
 
 
-def load(section: Train, folder: Path, setup: Setup) -> Any:
-    """Load the student, ready for its mode: 4-bit for qlora, float32 where all weights are
-    learnt."""
-    how: dict[str, Any] = {"attn_implementation": setup.attention}
+def load(section: Train, folder: Path, setup: Setup) -> "PreTrainedModel":
+    """Load the student for its mode: 4-bit for qlora, float32 where all weights are learnt."""
     device = setup.device
+    options: dict[str, object] = {"attn_implementation": setup.attention}
     if section.mode == "qlora":
-        how |= {"quantization_config": quantization(device.dtype), "device_map": {"": device.name}}
-    elif (
-        section.mode == "full"
-    ):  # 16-bit weights lose small updates; the steps compute in setup.device.dtype
+        options["quantization_config"] = quantization(device.dtype)
+        options["device_map"] = {"": device.name}
+    elif section.mode == "full":
+        # 16-bit weights lose small updates; the steps compute in setup.device.dtype
         device = student.Device(device.name, "float32", device.reason)
-    return student.load_base(folder, device, **how)
+    return student.load_base(folder, device, **options)
 
 
-def quantization(dtype: str) -> Any:
-    """4-bit NormalFloat with doubly quantised constants (Dettmers et al. 2023, arXiv
-    2305.14314)."""
+def quantization(dtype: str) -> "BitsAndBytesConfig":
+    """4-bit NormalFloat, doubly quantised constants (Dettmers et al. 2023, arXiv 2305.14314)."""
     import torch
     from transformers import BitsAndBytesConfig
 
@@ -48,7 +49,7 @@ def quantization(dtype: str) -> Any:
     )
 
 
-def adapter(section: Train) -> Any:
+def adapter(section: Train) -> "LoraConfig | None":
     """PEFT's description of the adapter; None where all weights are learnt."""
     if section.mode == "full":
         return None
@@ -67,9 +68,13 @@ def adapter(section: Train) -> Any:
     )
 
 
-def write(model: Any, tokenizer: Any, section: Train, folder: Path) -> None:
-    """Write what was learnt into `folder`, synced: an adapter, or a model with its tokenizer that
-    loads by itself."""
+def write(
+    model: "PreTrainedModel | PeftModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    section: Train,
+    folder: Path,
+) -> None:
+    """Write what was learnt into `folder`, synced: an adapter, or a model with its tokenizer."""
     shutil.rmtree(folder, ignore_errors=True)
     if section.mode == "full":
         model.save_pretrained(str(folder))
@@ -80,8 +85,8 @@ def write(model: Any, tokenizer: Any, section: Train, folder: Path) -> None:
     sync_tree(folder)
 
 
-def put(fresh: Path, folder: Path) -> None:
-    """Move a written folder to its place, instead of what was there."""
+def move_into_place(fresh: Path, folder: Path) -> None:
+    """Rename a written folder to its place, instead of the one that was there."""
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

@@ -1,13 +1,12 @@
-"""Everything before the first step: rows as tokens, the machine's setup, the model, the checkpoint
-to go on from.
+"""Preparation of a training: rows as tokens, the model, the checkpoint to go on from.
 
-Not covered: what the settings mean (`choices`), and the steps (`trainers`, `watch`).
+Not covered: what the settings mean (`setup`), and the steps (`trainers`, `callbacks`).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct.errors import DataError
 from localinstruct.formats import read_instances
@@ -20,41 +19,43 @@ from localinstruct.store.durable import sha256
 from localinstruct.store.folder import HELD_OUT, TRAIN
 from localinstruct.templates import Encoded, EncodedRows, encode_all, encode_pairs
 from localinstruct.training import (
-    best,
+    batching,
+    best_student,
     checkpoints,
     metrics,
     modes,
-    packing,
     ranks,
     student,
     trainers,
 )
-from localinstruct.training.best import Best
+from localinstruct.training.best_student import BestStudent
+from localinstruct.training.callbacks import Callbacks
 from localinstruct.training.checkpoints import Checkpoint
-from localinstruct.training.choices import Setup
-from localinstruct.training.watch import Watch
+from localinstruct.training.setup import Setup
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase, Trainer
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
     """A training ready to start."""
 
-    trainer: Any
-    tokenizer: Any
-    watch: Watch
+    trainer: "Trainer"
+    tokenizer: "PreTrainedTokenizerBase"
+    callbacks: Callbacks
     rows: EncodedRows
     resumed: Checkpoint | None
     setup: Setup
 
 
 def prepare(recipe: Recipe, home: Path, progress: Progress, folder: Path, setup: Setup) -> Job:
-    """Make a training of the run in `home`, with the student's files in `folder`, ready to
-    start."""
+    """Prepare a training of the run in `home`, with the student's files in `folder`."""
     section, output = recipe.train, home / "train"
     dataset = {name: _read(home / "dataset" / name, home.name) for name in (TRAIN, HELD_OUT)}
     tokenizer, model = student.load_tokenizer(folder), modes.load(section, folder, setup)
     if setup.padding_free:
-        packing.refuse_leak(model)
+        batching.refuse_leak(model)
     length = student.longest_row(model, section.max_length)
     if length < section.max_length:
         progress.say(
@@ -68,49 +69,44 @@ def prepare(recipe: Recipe, home: Path, progress: Progress, folder: Path, setup:
     output.mkdir(exist_ok=True, mode=0o700)
     inputs = _inputs(recipe, home / "dataset", folder)
     resumed = _resume_point(output, inputs, progress)
-    watch = _watch(recipe, output, progress, inputs, resumed, setup, tokenizer, held_out)
-    trainer = trainers.make(recipe, setup, model, tokenizer, rows.examples, watch)
-    if resumed and watch.best.is_over():
+    callbacks = _callbacks(recipe, output, progress, inputs, resumed, setup, tokenizer, held_out)
+    trainer = trainers.make(recipe, setup, model, tokenizer, rows.examples, callbacks)
+    if resumed and callbacks.best.is_over():
         trainer.args.max_steps = resumed.step  # it had stopped early there
-    return Job(trainer, tokenizer, watch, rows, resumed, setup)
+    return Job(trainer, tokenizer, callbacks, rows, resumed, setup)
 
 
-def _watch(
+def _callbacks(
     recipe: Recipe,
     output: Path,
     progress: Progress,
     inputs: str,
     resumed: Checkpoint | None,
     setup: Setup,
-    tokenizer: Any,
+    tokenizer: "PreTrainedTokenizerBase",
     held_out: Sequence[Encoded],
-) -> Watch:
-    """The watch, with what it knew when the checkpoint was written."""
+) -> Callbacks:
+    """The callbacks, with their state as it was when the checkpoint was written."""
     section, pad = recipe.train, student.pad_id(tokenizer)
 
-    def measure(trained: Any) -> float | None:
-        return (
-            student.mean_loss(trained, held_out, pad, setup.device_batch)[0] if held_out else None
-        )
+    def measure(model: "PreTrainedModel") -> float | None:
+        if not held_out:
+            return None
+        return student.mean_loss(model, held_out, pad, setup.device_batch)[0]
 
     def save(folder: Path) -> None:
-        modes.write(watch.model, tokenizer, section, folder)
+        modes.write(callbacks.model, tokenizer, section, folder)
 
     path, step = output / "metrics.jsonl", resumed.step if resumed else -1
     if ranks.first():
         metrics.rewind(path, step)
-    losses = [
-        line["held_out_loss"]
-        for line in metrics.read(path)
-        if 0 < line["step"] <= step and "held_out_loss" in line
-    ]
-    keeps = section.keep == "best" and ranks.first()
-    kept = Best(
-        output / best.FOLDER, inputs, save if keeps else None, section.early_stopping, losses
-    )
-    watch = Watch(path, progress, measure, inputs, setup.device, kept)
-    watch.seconds_before = resumed.facts["seconds"] if resumed else 0.0
-    return watch
+    losses = [loss for at, loss in metrics.held_out_losses(path) if 0 < at <= step]
+    saver = save if section.keep == "best" and ranks.first() else None
+    folder = output / best_student.FOLDER
+    best = BestStudent(folder, inputs, saver, section.early_stopping, losses)
+    callbacks = Callbacks(path, progress, measure, inputs, setup.device, best)
+    callbacks.seconds_before = resumed.facts["seconds"] if resumed else 0.0
+    return callbacks
 
 
 def _read(path: Path, name: str) -> list[Instance]:
@@ -120,9 +116,13 @@ def _read(path: Path, name: str) -> list[Instance]:
 
 
 def _encode(
-    section: Train, rows: Sequence[Instance], tokenizer: Any, length: int, progress: Progress
+    section: Train,
+    rows: Sequence[Instance],
+    tokenizer: "PreTrainedTokenizerBase",
+    length: int,
+    progress: Progress,
 ) -> EncodedRows:
-    """The rows as the objective wants them, with what that cost said."""
+    """The rows as the objective wants them; rows and answers that are lost are reported."""
     if section.objective == "sft":
         encoded = encode_all(rows, section.template, tokenizer, length, section.loss_on)
     else:
@@ -140,12 +140,12 @@ def _encode(
             )
         rows = pairs
         encoded = encode_pairs(rows, section.template, tokenizer, length)
-    _say_losses(encoded, len(rows), length, progress)
+    _report_lost(encoded, len(rows), length, progress)
     return encoded
 
 
-def _say_losses(rows: EncodedRows, total: int, length: int, progress: Progress) -> None:
-    """Report what max_length and the tokenizer cost; DataError when nothing is left."""
+def _report_lost(rows: EncodedRows, total: int, length: int, progress: Progress) -> None:
+    """Report rows and answers lost to max_length or the tokenizer; DataError when none is left."""
     if not rows.examples:
         raise DataError(
             f"None of {total} training rows fits: every prompt alone fills the {length} tokens "
@@ -171,18 +171,17 @@ def _say_losses(rows: EncodedRows, total: int, length: int, progress: Progress) 
 
 def _inputs(recipe: Recipe, dataset: Path, folder: Path) -> str:
     """Digest of all that shapes this training: settings, seed, rows, student."""
+    settings = recipe.train.model_dump(mode="json")
     rows = [sha256(dataset / name) for name in (TRAIN, HELD_OUT)]
-    return digest(
-        [recipe.train.model_dump(mode="json"), recipe.seed, rows, catalog.file_digests(folder)]
-    )
+    return digest([settings, recipe.seed, rows, catalog.file_digests(folder)])
 
 
 def _resume_point(output: Path, inputs: str, progress: Progress) -> Checkpoint | None:
-    """The checkpoint to go on from; unusable ones are removed, with the reason said."""
-    found, faults = checkpoints.newest(output, inputs)
+    """The checkpoint to go on from; unusable ones are removed, and the reason is shown."""
+    checkpoint, faults = checkpoints.newest(output, inputs)
     for name, fault in faults.items() if ranks.first() else ():
         progress.say(f"{name} removed: {fault}.")
         checkpoints.remove(output / name)
-    if found:
-        progress.say(f"Going on from step {found.step}, the newest complete checkpoint.")
-    return found
+    if checkpoint:
+        progress.say(f"Going on from step {checkpoint.step}, the newest complete checkpoint.")
+    return checkpoint

@@ -1,9 +1,10 @@
-"""Training on several devices: one child process each, started here, speaking to us in JSON lines.
+"""Training on several devices: one child process each, started and watched here.
 
 The children run `python -m localinstruct.training.child JOB` with the variables that accelerate and
-torch read; they meet on a loopback port. The first one's progress and result come back over its
-stdout. When one of them ends badly the others are ended at once; after Ctrl-C or SIGTERM all of
-them get the time to save. They die with this process (supervisor). Not covered: several machines.
+torch read; they meet on a loopback port. Progress and result of the first come back over its
+stdout, as JSON lines. When one of them ends badly the others are ended at once; after Ctrl-C or
+SIGTERM all of them get the time to save. They die with this process (supervisor). Not covered:
+several machines.
 """
 
 import json
@@ -15,9 +16,9 @@ import sys
 import threading
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 from localinstruct import errors
 from localinstruct.errors import Interrupted, TrainerError
@@ -25,23 +26,25 @@ from localinstruct.interrupt import StopRequest, stop_request
 from localinstruct.offline.switches import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
-from localinstruct.records import StageResult
+from localinstruct.records import JsonObject, StageResult
 from localinstruct.store.durable import write_text
 from localinstruct.training import checkpoints, student
 
+Child = subprocess.Popen[str]
 PATIENCE_SECONDS = 30.0
-"""How long the last words of a process that has ended may take to arrive."""
+"""Time for the last lines of a process that has ended to arrive."""
 STOP_SECONDS = 4.0
-"""How long they may take to save and end after Ctrl-C; it is longer than their own grace, and all
-is over within 5."""
+"""Time for the children to save and end after Ctrl-C.
+
+It is longer than their own grace, and all is over within 5 seconds.
+"""
 POLL_SECONDS = 0.1
 
 
-def together(
+def train_in_processes(
     recipe: Recipe, home: Path, progress: Progress, folder: Path, device_batch: int | None
 ) -> StageResult:
-    """Train in `recipe.train.devices` processes; the result, or the error, of the first that has
-    one."""
+    """Train in `recipe.train.devices` processes; the first result, or the first error, raised."""
     job = home / "train" / "job.json"
     job.parent.mkdir(exist_ok=True, mode=0o700)
     facts = {
@@ -51,24 +54,24 @@ def together(
         "device_batch": device_batch,
     }
     write_text(job, json.dumps(facts))
-    port, children = _free_port(), []
+    port, children = _free_port(), list[Child]()
     try:
         with stop_request(PATIENCE_SECONDS) as stop:
             for number in range(recipe.train.devices):
                 children.append(_start(job, number, recipe.train.devices, port))
-            heard = _listen(children, progress, stop)
+            outcome = _outcome(children, progress, stop)
     except KeyboardInterrupt:  # a second one
-        heard = {"stopped": True}
+        outcome = {"stopped": True}
     finally:
         for child in children:
             _end(child)
-    if "result" in heard:
-        result: StageResult = heard["result"]
+    if "result" in outcome:
+        result: StageResult = outcome["result"]
         return result
-    raise _as_error(heard, home)
+    raise _as_error(outcome, home)
 
 
-def _start(job: Path, number: int, count: int, port: int) -> "subprocess.Popen[str]":
+def _start(job: Path, number: int, count: int, port: int) -> Child:
     environment = child_environment(
         RANK=str(number),
         LOCAL_RANK=str(number),
@@ -81,70 +84,65 @@ def _start(job: Path, number: int, count: int, port: int) -> "subprocess.Popen[s
     command = [sys.executable, "-m", "localinstruct.training.child", str(job)]
     log = job.parent.parent / "logs" / f"train.{number}.log"
     log.parent.mkdir(exist_ok=True, mode=0o700)
-    with log.open("w") as words:
+    with log.open("w") as file:
         return subprocess.Popen(
             command,
             env=environment,
             stdout=subprocess.PIPE,
-            stderr=words,
+            stderr=file,
             text=True,
             process_group=0,
         )
 
 
 @dataclass
-class _Ear:
-    """What one child says, heard by a thread of its own."""
+class _Output:
+    """The lines that one child writes, read by a thread of its own."""
 
-    child: "subprocess.Popen[str]"
     progress: Progress | None
-    last: dict[str, Any]
+    last: JsonObject = field(default_factory=dict)
+    """The result or the error, once it has come."""
 
-    def hear(self, lines: Iterable[str]) -> None:
+    def read(self, lines: Iterable[str]) -> None:
         """Pass progress on; keep the result or the error."""
         for line in lines:
-            said = json.loads(line)
-            if "say" in said or "update" in said:
-                self._pass_on(said)
-            else:
-                self.last.update(said)
-
-    def _pass_on(self, said: dict[str, Any]) -> None:
-        if self.progress and "say" in said:
-            self.progress.say(said["say"])
-        elif self.progress:
-            self.progress.update(*said["update"])
+            message = json.loads(line)
+            if "say" not in message and "update" not in message:
+                self.last.update(message)
+            elif self.progress and "say" in message:
+                self.progress.say(message["say"])
+            elif self.progress:
+                self.progress.update(*message["update"])
 
 
-def _listen(
-    children: list["subprocess.Popen[str]"], progress: Progress, stop: StopRequest
-) -> dict[str, Any]:
-    """Wait until all children have ended, or one badly; the error that was said, the result, or how
-    they ended."""
-    ears = [
-        _Ear(child, progress if number == 0 else None, {}) for number, child in enumerate(children)
-    ]
+def _outcome(children: list[Child], progress: Progress, stop: StopRequest) -> JsonObject:
+    """Wait until all children have ended, or one badly; {"error" …}, {"result"} or how they ended.
+
+    How they ended is {"stopped"}, or {"codes"} with their exit codes.
+    """
+    outputs = [_Output(progress), *(_Output(None) for _ in children[1:])]
     threads = [
-        threading.Thread(target=ear.hear, args=(_pipe(ear.child),), daemon=True) for ear in ears
+        threading.Thread(target=output.read, args=(_pipe(child),), daemon=True)
+        for output, child in zip(outputs, children, strict=True)
     ]
     for thread in threads:
         thread.start()
     _wait(children, stop)
-    codes = [
-        child.poll() for child in children
-    ]  # once more: who died first may have been asked first
+    codes = [child.poll() for child in children]  # once more: the first to die may have been asked
     for thread, code in zip(threads, codes, strict=True):
         if code is not None:
             thread.join(PATIENCE_SECONDS)
-    errors_said = [ear.last for ear in ears if "error" in ear.last]
-    if errors_said or codes[0] == 0:
-        return errors_said[0] if errors_said else ears[0].last
+    errors_sent = [output.last for output in outputs if "error" in output.last]
+    if errors_sent or codes[0] == 0:
+        return errors_sent[0] if errors_sent else outputs[0].last
     return {"stopped": True} if stop.asked else {"codes": codes}
 
 
-def _wait(children: list["subprocess.Popen[str]"], stop: StopRequest) -> None:
-    """Until all have ended; one that ends badly is enough, unless they were asked to stop and may
-    still be saving."""
+def _wait(children: list[Child], stop: StopRequest) -> None:
+    """Wait until all have ended; one that ends badly is enough.
+
+    Unless they were asked to stop and may still be saving.
+    """
     until = None
     while None in (codes := [child.poll() for child in children]):
         if until is None and any(codes):
@@ -158,34 +156,29 @@ def _wait(children: list["subprocess.Popen[str]"], stop: StopRequest) -> None:
         time.sleep(POLL_SECONDS)
 
 
-def _pipe(child: "subprocess.Popen[str]") -> IO[str]:
+def _pipe(child: Child) -> IO[str]:
     assert child.stdout
     return child.stdout
 
 
-def _as_error(heard: dict[str, Any], home: Path) -> Exception:
-    if "error" in heard:
-        kind = (
-            student.OutOfMemory
-            if heard["kind"] == "OutOfMemory"
-            else getattr(errors, heard["kind"])
-        )
-        made: Exception = kind(heard["error"], heard["hint"])
-        return made
-    steps = checkpoints.sealed(home / "train")
+def _as_error(outcome: JsonObject, home: Path) -> Exception:
+    if "error" in outcome:
+        name = outcome["kind"]
+        kind = student.OutOfMemory if name == "OutOfMemory" else getattr(errors, name)
+        error: Exception = kind(outcome["error"], outcome["hint"])
+        return error
+    steps = checkpoints.completed(home / "train")
     kept = f"checkpoint of step {steps[0][0]} kept" if steps else "no checkpoint yet"
     again = f"Continue with: localinstruct train {home.name}"
-    if "stopped" in heard:
+    if "stopped" in outcome:
         return Interrupted(f"Training stopped; {kept}.", again)
-    codes = heard["codes"]
+    codes = outcome["codes"]
     number = next((number for number, code in enumerate(codes) if code and code < 0), None)
     if number is not None:
-        how = (
-            f"Training process {number + 1} of {len(codes)} was ended by "
-            f"{signal.Signals(-codes[number]).name}; {kept}."
-        )
+        process = f"Training process {number + 1} of {len(codes)}"
         return TrainerError(
-            how, f"{again}\nIf nobody ended it, the system was out of memory: dmesg"
+            f"{process} was ended by {signal.Signals(-codes[number]).name}; {kept}.",
+            f"{again}\nIf nobody ended it, the system was out of memory: dmesg",
         )
     number = next(number for number, code in enumerate(codes) if code)
     log = home / "logs" / f"train.{number}.log"
@@ -194,7 +187,7 @@ def _as_error(heard: dict[str, Any], home: Path) -> Exception:
     )
 
 
-def _end(child: "subprocess.Popen[str]") -> None:
+def _end(child: Child) -> None:
     if child.poll() is None:
         child.kill()
     child.wait()

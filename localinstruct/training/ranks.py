@@ -1,8 +1,7 @@
-"""One training in several processes: who am I, and do we agree? With one process: the first of one,
-and yes.
+"""The rank of this process among those that train together, and votes of all of them.
 
-accelerate reads the same environment variables and does the rest (DDP, FSDP). Not covered: several
-machines.
+accelerate reads the same environment variables (RANK, WORLD_SIZE) and does the rest (DDP, FSDP). A
+training in one process is the first of one. Not covered: several machines.
 """
 
 import os
@@ -14,25 +13,25 @@ def rank() -> int:
 
 
 def first() -> bool:
-    """Whether this process writes files and speaks."""
+    """Tell whether this process writes files and shows progress."""
     return rank() == 0
 
 
 def count() -> int:
-    """How many processes train together."""
+    """The number of processes that train together."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def any_of(mine: bool, device: str) -> bool:
-    """Whether any process says yes; every process must ask at the same moment."""
+    """Tell whether any process says yes; every process must ask at the same moment."""
     if count() == 1:
         return mine
     import torch
     from torch import distributed
 
-    said = torch.tensor([int(mine)], device=device)
-    distributed.all_reduce(said, op=distributed.ReduceOp.MAX)
-    return bool(said.item())
+    votes = torch.tensor([int(mine)], device=device)
+    distributed.all_reduce(votes, op=distributed.ReduceOp.MAX)
+    return bool(votes.item())
 
 
 def wait() -> None:

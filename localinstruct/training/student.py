@@ -1,9 +1,8 @@
-"""The student on its device: how train and evaluate load it, measure its loss, keep its libraries
-quiet. Not a stage.
+"""The student on its device: loading it, measuring its loss, keeping its libraries quiet.
 
-One loss for both: the mean over all answer tokens, in nats, whatever the batches (transformers
-averages batches, so that its number depends on them). Not covered: how a student is trained
-(`training/`).
+Train and evaluate share one loss: the mean over all answer tokens, in nats, whatever the batches
+(transformers averages batches, so that its number depends on them). Not covered: how a student is
+trained (`stage`).
 """
 
 import contextlib
@@ -16,20 +15,24 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from localinstruct.errors import DataError, ModelError, TrainerError
 from localinstruct.templates import IGNORED, Encoded
 
+if TYPE_CHECKING:
+    from peft import PeftModel
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
 LIBRARIES = ("transformers", "trl", "peft", "accelerate", "datasets", "torch", "py.warnings")
-"""Loggers whose words go to the stage's log file."""
+"""Loggers whose lines go to the stage's log file."""
 
 
 Kind = Literal["adapter", "model"]
 
 
 class OutOfMemory(TrainerError):
-    """The device's memory did not suffice; half the rows at once might."""
+    """Error: the device's memory is too small; with half the rows at once it may suffice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +46,7 @@ class Device:
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """What a training leaves in its run: an adapter for the base, or a whole model with its
-    tokenizer."""
+    """Result of a training in its run: an adapter for the base, or a model with its tokenizer."""
 
     kind: Kind
     folder: Path
@@ -54,8 +56,10 @@ ARTEFACTS: dict[Kind, tuple[str, str]] = {
     "adapter": ("adapter", "adapter_config.json"),
     "model": ("student", "config.json"),
 }
-"""Kind -> its folder in a run, and the file without which it is none. A training leaves one of
-them, never both."""
+"""Kind -> its folder in a run, and the file without which it is none.
+
+A training leaves one of them, never both.
+"""
 
 
 def artefact(run_path: Path) -> Artefact:
@@ -68,21 +72,18 @@ def artefact(run_path: Path) -> Artefact:
     )
 
 
-def load_trained(base: Path, trained: Artefact, device: "Device") -> Any:
-    """Load the trained student onto `device`: the base with its adapter on it (a PeftModel), or the
-    whole model."""
+def load_trained(base: Path, trained: Artefact, device: "Device") -> "PreTrainedModel | PeftModel":
+    """Load the trained student onto `device`: the base with its adapter, or the whole model."""
     if trained.kind == "model":
         return load_base(trained.folder, device)
     from peft import PeftModel
 
-    return PeftModel.from_pretrained(
-        load_base(base, device), str(trained.folder), local_files_only=True
-    )
+    model, adapter = load_base(base, device), str(trained.folder)
+    return PeftModel.from_pretrained(model, adapter, local_files_only=True)
 
 
 def choose_device() -> Device:
-    """The first GPU in bfloat16 if it has that, else in float32; without a GPU the CPU in
-    float32."""
+    """The first GPU, in bfloat16 if it has that, else in float32; or the CPU in float32."""
     import torch
 
     if not torch.cuda.is_available():
@@ -92,14 +93,15 @@ def choose_device() -> Device:
     more = f"; {count} GPUs are here: train.devices uses more than one" if count > 1 else ""
     if torch.cuda.is_bf16_supported(including_emulation=False):
         return Device(f"cuda:{mine}", "bfloat16", f"{name} computes in bfloat16{more}")
-    return Device(
-        f"cuda:{mine}", "float32", f"{name} has no bfloat16 units, and float16 may overflow{more}"
-    )
+    reason = f"{name} has no bfloat16 units, and float16 may overflow{more}"
+    return Device(f"cuda:{mine}", "float32", reason)
 
 
-def load_tokenizer(folder: Path) -> Any:
-    """Load the tokenizer; its end-of-text token is the model config's where its files name none,
-    else ModelError."""
+def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer, with an end-of-text token.
+
+    Where its files name none, it is the one of the model's config; ModelError where that has none.
+    """
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(
@@ -110,26 +112,26 @@ def load_tokenizer(folder: Path) -> Any:
         if number is None:
             raise ModelError(
                 f"{folder}: neither the tokenizer nor config.json names an end-of-text token, so "
-                "a student could never "
-                "learn to stop.",
+                "a student could never learn to stop.",
                 'Add "eos_token" to tokenizer_config.json, naming a token of the vocabulary.',
             )
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(number)
     return tokenizer
 
 
-def pad_id(tokenizer: Any) -> int:
-    """The id that fills up short rows. Any will do, the end token too: padding is masked by
-    position, not by id."""
+def pad_id(tokenizer: "PreTrainedTokenizerBase") -> int:
+    """The id that fills up short rows.
+
+    Every id will do, the end token too: padding is masked by position, not by id.
+    """
     return int(tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id)
 
 
-def load_base(folder: Path, device: Device, **how: Any) -> Any:
-    """Load the weights from safetensors on this disk onto `device`; `how` goes to transformers'
-    from_pretrained.
+def load_base(folder: Path, device: Device, **options: object) -> "PreTrainedModel":
+    """Load the weights from safetensors on this disk onto `device`.
 
-    TrainerError when they do not fit in memory, ModelError when transformers cannot build the
-    model.
+    `options` go to transformers' from_pretrained. TrainerError when the weights do not fit in
+    memory, ModelError when transformers cannot build the model.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -141,21 +143,23 @@ def load_base(folder: Path, device: Device, **how: Any) -> Any:
             local_files_only=True,
             trust_remote_code=False,
             use_safetensors=True,
-            **how,
+            **options,
         )
-        return model if "device_map" in how else model.to(device.name)
+        return model if "device_map" in options else model.to(device.name)
 
 
-def longest_row(model: Any, wanted: int) -> int:
-    """Tokens per row: what the recipe wants, or the model's context where that is shorter."""
-    return min(wanted, getattr(model.config, "max_position_embeddings", None) or wanted)
+def longest_row(model: "PreTrainedModel", max_length: int) -> int:
+    """Tokens per row: the recipe's max_length, or the model's context where that is shorter."""
+    return min(max_length, getattr(model.config, "max_position_embeddings", None) or max_length)
 
 
 def mean_loss(
-    model: Any, examples: Sequence[Encoded], pad: int, batch_size: int
+    model: "PreTrainedModel | PeftModel", examples: Sequence[Encoded], pad: int, batch_size: int
 ) -> tuple[float, int]:
-    """(mean loss per answer token in nats, number of answer tokens); the model's mode is left as it
-    was."""
+    """(mean loss per answer token in nats, number of answer tokens).
+
+    The model is in training or evaluation mode afterwards as it was before.
+    """
     import torch
 
     was_training = model.training
@@ -180,7 +184,7 @@ def peak_memory_gib(device: Device) -> float:
 
 
 def release() -> None:
-    """Give back the memory of models that are no longer referred to, so that vLLM finds it free."""
+    """Free the memory of models that are no longer referred to, for vLLM or another model."""
     import torch
 
     gc.collect()
@@ -190,7 +194,7 @@ def release() -> None:
 
 @contextlib.contextmanager
 def memory_errors(setting: str) -> Iterator[None]:
-    """Out of memory, on a GPU or a CPU, as a TrainerError that says which `--set` to try next."""
+    """Turn memory errors, of a GPU or a CPU, into OutOfMemory with the `--set` to try next."""
     import torch
 
     try:
@@ -205,8 +209,7 @@ def memory_errors(setting: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet(log: Path) -> Iterator[None]:
-    """Send the libraries' warnings and log lines to `log` instead of the terminal, and draw no bars
-    of theirs."""
+    """Send the libraries' warnings and log lines to `log`, and let them draw no progress bars."""
     from datasets.utils import logging as datasets_logging
     from transformers.utils import logging as transformers_logging
 
@@ -232,18 +235,20 @@ def quiet(log: Path) -> Iterator[None]:
 
 
 def _log_file(log: Path) -> logging.Handler:
-    """A log that is never in the way: what a full or read-only disk refuses is left out, and the
-    stage says it if it matters."""
+    """Log handler that never raises: lines that a full or read-only disk refuses are left out.
+
+    Where the disk matters, the stage itself says so.
+    """
 
     class Log(logging.FileHandler):
-        """Opened when something is logged."""
+        """Log file that is opened when something is logged."""
 
         def emit(self, record: logging.LogRecord) -> None:
             with contextlib.suppress(OSError):
                 super().emit(record)
 
         def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-            """In place of a traceback on the screen."""
+            """Ignore it, where logging itself would print a traceback."""
 
     with contextlib.suppress(OSError):
         log.parent.mkdir(exist_ok=True, mode=0o700)
@@ -262,36 +267,34 @@ def _build_errors(folder: Path) -> Iterator[None]:
         ) from None
 
 
-def _batch_loss(model: Any, batch: Sequence[Encoded], pad: int) -> tuple[float, int]:
+def _batch_loss(
+    model: "PreTrainedModel | PeftModel", batch: Sequence[Encoded], pad: int
+) -> tuple[float, int]:
     """(sum of the answer tokens' losses, their number) of one batch, padded on the right."""
     import torch
     from torch.nn.functional import cross_entropy
 
-    width = max(len(example.input_ids) for example in batch)
-    ids = [example.input_ids + [pad] * (width - len(example.input_ids)) for example in batch]
-    labels = [example.labels + [IGNORED] * (width - len(example.labels)) for example in batch]
-    mask = [
-        [1] * len(example.input_ids) + [0] * (width - len(example.input_ids)) for example in batch
-    ]
-    place = model.device
-    logits = model(
-        input_ids=torch.tensor(ids, device=place), attention_mask=torch.tensor(mask, device=place)
-    ).logits
-    targets = torch.tensor(labels, device=place)[
-        :, 1:
-    ]  # (rows, width - 1): position t predicts token t + 1
+    width = max(len(row.input_ids) for row in batch)
+
+    def padded(rows: list[list[int]], filler: int) -> torch.Tensor:
+        full = [row + [filler] * (width - len(row)) for row in rows]
+        return torch.tensor(full, device=model.device)  # (rows, width)
+
+    ids = padded([row.input_ids for row in batch], pad)
+    mask = padded([[1] * len(row.input_ids) for row in batch], 0)
+    logits = model(input_ids=ids, attention_mask=mask).logits
+    targets = padded([row.labels for row in batch], IGNORED)[:, 1:]  # position t predicts t + 1
     learnt = targets != IGNORED
     loss = cross_entropy(logits[:, :-1][learnt].float(), targets[learnt], reduction="sum")
     return float(loss), int(learnt.sum())
 
 
 def _end_id(folder: Path) -> int | None:
-    """The end-of-text id in generation_config.json or config.json, the first where there are
-    several."""
+    """The end-of-text id in generation_config.json or config.json, the first of several."""
     for name in ("generation_config.json", "config.json"):
         with contextlib.suppress(OSError, ValueError):
-            found = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
-            first = found[0] if isinstance(found, list) and found else found
+            ids = json.loads((folder / name).read_text(encoding="utf-8")).get("eos_token_id")
+            first = ids[0] if isinstance(ids, list) and ids else ids
             if isinstance(first, int):
                 return first
     return None

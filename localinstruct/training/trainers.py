@@ -1,23 +1,35 @@
-"""TRL's trainers, given token ids and labels and our order of rows, without their printing, model
-cards and preparation.
+"""TRL's trainers for answers (sft) and pairs (dpo), given token ids and our order of rows.
 
-Nothing between us and the loss may change the rows. The gradient of a step is the mean over the
-answer tokens of its whole batch, on all devices. Not covered: other objectives than answers (sft)
-and preference pairs (dpo).
+Nothing between us and the loss may change the rows, so TRL's preparation is off; so are its
+printing and its model cards. The gradient of a step is the mean over the answer tokens of its whole
+batch, on all devices. Not covered: other objectives than answers (sft) and preference pairs (dpo).
 """
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from localinstruct.errors import TrainerError
 from localinstruct.recipe import Recipe
 from localinstruct.templates import Encoded, EncodedPair
-from localinstruct.training import loss, modes, packing, student
-from localinstruct.training.choices import Setup
-from localinstruct.training.packing import StepOrder
-from localinstruct.training.watch import Watch
+from localinstruct.training import batching, loss, modes, student
+from localinstruct.training.batching import StepOrder
+from localinstruct.training.callbacks import Callbacks
+from localinstruct.training.setup import Setup
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from torch import Tensor
+    from transformers import (
+        PreTrainedModel,
+        PreTrainedTokenizerBase,
+        Trainer,
+        TrainerCallback,
+        TrainerControl,
+        TrainerState,
+        TrainingArguments,
+    )
 
 SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 """Name in a recipe -> transformers' name."""
@@ -26,17 +38,17 @@ SCHEDULERS = {"cosine": "cosine", "linear": "linear", "constant": "constant_with
 def make(
     recipe: Recipe,
     setup: Setup,
-    model: Any,
-    tokenizer: Any,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
     rows: Sequence[Encoded | EncodedPair],
-    watch: Watch,
-) -> Any:
+    callbacks: Callbacks,
+) -> "Trainer":
     """The trainer for this recipe; TrainerError when the adapter does not fit the student."""
     from transformers import PrinterCallback
 
     build = _sft if recipe.train.objective == "sft" else _dpo
     try:
-        trainer = build(recipe, setup, model, tokenizer, rows, watch)
+        trainer = build(recipe, setup, model, tokenizer, rows, callbacks)
     except ValueError as error:
         where = "train.lora does not fit this student, or a setting of train is refused"
         raise TrainerError(
@@ -45,128 +57,143 @@ def make(
     order = StepOrder([row.length for row in rows], recipe.train.batch_size, recipe.seed)
     trainer._get_train_sampler = lambda *_: order
     trainer.add_callback(_epochs(order))
-    watch.learnt = sum(
-        p.numel() * p.element_size() for p in trainer.model.parameters() if p.requires_grad
-    )
-    trainer._save_checkpoint = _with_room(watch, trainer._save_checkpoint)
+    learnt = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+    callbacks.learnt = sum(weight.numel() * weight.element_size() for weight in learnt)
+    trainer._save_checkpoint = _with_room(callbacks, trainer._save_checkpoint)
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda **_: None  # it would name this machine's paths in a README
     return trainer
 
 
 def _sft(
-    recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequence[Any], watch: Watch
-) -> Any:
-    from datasets import Dataset
+    recipe: Recipe,
+    setup: Setup,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: Sequence[Encoded | EncodedPair],
+    callbacks: Callbacks,
+) -> "Trainer":
     from trl import SFTConfig, SFTTrainer
 
     class Plain(SFTTrainer):
-        """Makes small logits at once on a CPU (`loss`)."""
+        """SFTTrainer that makes small logits at once on a CPU (`loss`)."""
 
         def compute_loss(
             self,
-            model: Any,
-            inputs: Any,
+            model: "PreTrainedModel",
+            inputs: "dict[str, Tensor]",
             return_outputs: bool = False,
-            num_items_in_batch: Any = None,
-        ) -> Any:
+            num_items_in_batch: "Tensor | None" = None,
+        ) -> "Tensor | tuple[Tensor, object]":
             base = self.accelerator.unwrap_model(model)
-            if (
-                not self.args.use_cpu
-                or self.aux_loss_enabled
-                or not loss.is_small(base, inputs["labels"])
-            ):
+            plain = self.args.use_cpu and not self.aux_loss_enabled
+            small = plain and loss.is_small(base, inputs["labels"])
+            if not small or num_items_in_batch is None:
                 return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
             total = loss.summed(model, base.get_output_embeddings(), inputs)
             return total / num_items_in_batch.clamp(min=1) * self.accelerator.num_processes
 
-    columns = {"input_ids": [row.input_ids for row in rows], "labels": [row.labels for row in rows]}
-    given = {
-        "max_length": None,
-        "dataset_kwargs": {"skip_prepare_dataset": True},
-    }  # rows are cut already
+    # rows are cut already
+    options = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
     return Plain(
         model=model,
-        args=_arguments(SFTConfig, recipe, setup, watch.metrics.parent, given),
-        train_dataset=Dataset.from_dict(columns),
+        args=_arguments(SFTConfig, recipe, setup, callbacks.metrics.parent, options),
+        train_dataset=_dataset(rows, ("input_ids", "labels")),
         processing_class=tokenizer,
-        data_collator=packing.collator(setup.padding_free, student.pad_id(tokenizer)),
+        data_collator=batching.collator(setup.padding_free, student.pad_id(tokenizer)),
         peft_config=modes.adapter(recipe.train),
-        callbacks=[_callback(watch)],
+        callbacks=[_trainer_callback(callbacks)],
     )
 
 
 def _dpo(
-    recipe: Recipe, setup: Setup, model: Any, tokenizer: Any, rows: Sequence[Any], watch: Watch
-) -> Any:
-    """The reference is the base: the model with its adapter off, or a second copy where all weights
-    are learnt."""
-    from datasets import Dataset
+    recipe: Recipe,
+    setup: Setup,
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerBase",
+    rows: Sequence[Encoded | EncodedPair],
+    callbacks: Callbacks,
+) -> "Trainer":
+    """The trainer of pairs; its reference is the base.
+
+    That is the model with its adapter off, or a second copy where all weights are learnt.
+    """
     from trl import DPOConfig, DPOTrainer
 
     class Prepared(DPOTrainer):
-        """Takes rows that are token ids already."""
+        """DPOTrainer that takes rows that are token ids already."""
 
-        def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        def _prepare_dataset(self, dataset: "Dataset", *_: object) -> "Dataset":
             return dataset
 
-    names = ("prompt_ids", "chosen_ids", "rejected_ids")
-    if tokenizer.pad_token is None:
-        tokenizer.pad_token = (
-            tokenizer.eos_token
-        )  # its collator wants one; padding is masked by position
-    given = {"max_length": None, "beta": recipe.train.beta}
+    if tokenizer.pad_token is None:  # its collator wants one; padding is masked by position
+        tokenizer.pad_token = tokenizer.eos_token
+    options = {"max_length": None, "beta": recipe.train.beta}
     return Prepared(
         model=model,
-        args=_arguments(DPOConfig, recipe, setup, watch.metrics.parent, given),
-        train_dataset=Dataset.from_dict(
-            {name: [getattr(row, name) for row in rows] for name in names}
-        ),
+        args=_arguments(DPOConfig, recipe, setup, callbacks.metrics.parent, options),
+        train_dataset=_dataset(rows, ("prompt_ids", "chosen_ids", "rejected_ids")),
         processing_class=tokenizer,
         peft_config=modes.adapter(recipe.train),
-        callbacks=[_callback(watch)],
+        callbacks=[_trainer_callback(callbacks)],
     )
 
 
-def _epochs(order: StepOrder) -> Any:
-    """Tells the order its epoch: accelerate does not reach it where several processes resume within
-    an epoch."""
+def _dataset(rows: Sequence[Encoded | EncodedPair], columns: Sequence[str]) -> "Dataset":
+    from datasets import Dataset
+
+    return Dataset.from_dict({name: [getattr(row, name) for row in rows] for name in columns})
+
+
+def _epochs(order: StepOrder) -> "TrainerCallback":
+    """Callback that sets the order's epoch.
+
+    accelerate does not reach it where several processes resume within an epoch.
+    """
     from transformers import TrainerCallback
 
     class Epochs(TrainerCallback):
-        """Before an epoch's first batch is drawn."""
+        """Sets the epoch before its first batch is drawn."""
 
-        def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        def on_epoch_begin(
+            self,
+            args: "TrainingArguments",
+            state: "TrainerState",
+            control: "TrainerControl",
+            **_: object,
+        ) -> None:
             order.set_epoch(int(state.epoch or 0))
 
     return Epochs()
 
 
-def _with_room(watch: Watch, save: Callable[..., None]) -> Callable[..., None]:
+def _with_room(callbacks: Callbacks, save: Callable[..., None]) -> Callable[..., None]:
     """Transformers' writing of a checkpoint, with a look at the disk before it."""
 
-    def checked(*given: Any, **more: Any) -> None:
-        watch.before_save()
-        save(*given, **more)
+    def checked(*arguments: object, **options: object) -> None:
+        callbacks.before_save()
+        save(*arguments, **options)
 
     return checked
 
 
-def _callback(watch: Watch) -> Any:
-    """The watch as transformers wants it: a TrainerCallback whose events are the watch's
-    methods."""
+def _trainer_callback(callbacks: Callbacks) -> "TrainerCallback":
+    """A TrainerCallback whose events are the methods of `callbacks`."""
     from transformers import TrainerCallback
 
-    events = {
-        name: staticmethod(getattr(watch, name)) for name in dir(watch) if name.startswith("on_")
-    }
-    return type("WatchCallback", (TrainerCallback,), events)()
+    names = [name for name in dir(callbacks) if name.startswith("on_")]
+    events = {name: staticmethod(getattr(callbacks, name)) for name in names}
+    return type("TrainingCallback", (TrainerCallback,), events)()
 
 
 def _arguments(
-    config: Any, recipe: Recipe, setup: Setup, output: Path, given: dict[str, Any]
-) -> Any:
-    """The trainer's arguments, the same for every objective but for `given`."""
+    config: "Callable[..., TrainingArguments]",
+    recipe: Recipe,
+    setup: Setup,
+    output: Path,
+    options: Mapping[str, object],
+) -> "TrainingArguments":
+    """The trainer's arguments: equal for every objective, with `options` added."""
     section, device = recipe.train, setup.device
     if section.tensorboard:
         os.environ["TENSORBOARD_LOGGING_DIR"] = str(output / "tensorboard")
@@ -192,10 +219,10 @@ def _arguments(
         include_num_input_tokens_seen="non_padding",
         save_strategy="steps",
         save_steps=section.save_steps,
-        eval_strategy="no",  # the watch does it, weighted by tokens
+        eval_strategy="no",  # the callbacks measure it, weighted by tokens
         report_to=["tensorboard"] if section.tensorboard else "none",
         disable_tqdm=True,
-        **given,
+        **options,
     )
     arguments._n_gpu = min(arguments.n_gpu, 1)  # several GPUs are several processes
     return arguments

@@ -14,12 +14,12 @@ from localinstruct.fit import serving, training
 from localinstruct.fit.advice import advise
 from localinstruct.fit.assess import Assessment, assess, shortfall
 from localinstruct.fit.shape import PUBLISHED, Shape, count, guessed, read_shape
-from localinstruct.machine import GIB, Gpu, Machine, imagined
+from localinstruct.machine import GIB, Gpu, Machine, parse_machine
 from localinstruct.models.catalog import load_catalog
 from localinstruct.recipe import Recipe, load_recipe
 from localinstruct.recipe.train import Train
 from localinstruct.teacher import Serve
-from localinstruct.training.choices import choose
+from localinstruct.training.setup import choose_setup
 from localinstruct.training.student import Device
 
 ROOT = Path(__file__).parents[2]
@@ -50,7 +50,7 @@ def card(gib: float, count: int = 1) -> Machine:
 
 def made(shape: Shape, device: Device = CPU, held_out: bool = False, **train: Any) -> training.Plan:
     section = Train.model_validate({"batch_size": 4, "device_batch_size": 4, **train})
-    return training.plan(section, choose(section, device, lambda _: True), shape, held_out)
+    return training.plan_of(section, choose_setup(section, device, lambda _: True), shape, held_out)
 
 
 # -- figures that others have published
@@ -339,17 +339,17 @@ def test_processes_on_a_cpu_share_its_memory() -> None:
 
 
 def test_another_machine_is_imagined() -> None:
-    other, disk = imagined("vram=24,ram=64,disk=200,gpus=2", MACHINE)
+    other, disk = parse_machine("vram=24,ram=64,disk=200,gpus=2", MACHINE)
     assert ([gpu.free_gib for gpu in other.gpus], other.available_gib, disk) == (
         [24.0, 24.0],
         64.0,
         200.0,
     )
-    assert imagined("vram=0", card(24))[0].gpus == ()
-    assert imagined("ram=8", card(24))[0].gpus == card(24).gpus
+    assert parse_machine("vram=0", card(24))[0].gpus == ()
+    assert parse_machine("ram=8", card(24))[0].gpus == card(24).gpus
     for wrong in ("vram", "cores=3", "ram=many", ""):
         with pytest.raises(ValueError, match="expected vram=NUMBER"):
-            imagined(wrong, MACHINE)
+            parse_machine(wrong, MACHINE)
 
 
 # -- advice
@@ -386,7 +386,7 @@ def test_fewer_rows_at_once_come_before_anything_that_costs_quality() -> None:
     ) == ["train.device_batch_size=8"]
 
 
-def test_a_ladder_is_climbed_as_far_as_it_must() -> None:
+def test_as_many_changes_as_are_needed() -> None:
     found = advised(
         "alpaca",
         card(24),

@@ -30,17 +30,15 @@ def main(path: Path, folder: Path) -> None:
 
     torch.set_num_threads(1)
     student.choose_device = lambda: student.Device("cpu", "float32", "test")
-    honest = checkpoints.seal
+    mark_complete = checkpoints.mark_complete
 
-    def seal(*given: object) -> None:
-        print(
-            "saving", flush=True
-        )  # transformers has written its files, complete.json is not there yet
-        honest(*given)  # type: ignore[arg-type]
+    def announced(*given: object) -> None:
+        print("saving", flush=True)  # transformers has written its files, complete.json is to come
+        mark_complete(*given)  # type: ignore[arg-type]
 
-    checkpoints.seal = seal  # type: ignore[assignment]
+    checkpoints.mark_complete = announced  # type: ignore[assignment]
     recipe = Recipe.model_validate(recipe_data(train=SETTINGS))
-    stage.alone(recipe, path, Announced(), folder, None)
+    stage.train_in_this_process(recipe, path, Announced(), folder, None)
     print("done", flush=True)
 
 

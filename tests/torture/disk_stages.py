@@ -191,7 +191,7 @@ def half_sealed(path: Path) -> list[str]:
     from localinstruct.training import checkpoints
 
     wrong = []
-    for _, folder in checkpoints.sealed(path / "train"):
+    for _, folder in checkpoints.completed(path / "train"):
         fault = checkpoints.fault(
             folder, json.loads((folder / checkpoints.MARKER).read_text())["inputs"]
         )

@@ -21,9 +21,9 @@ from localinstruct.records import StageResult
 from localinstruct.store import integrity
 from localinstruct.store.run import Run, open_run
 from localinstruct.templates import encode_all
-from localinstruct.training import checkpoints, metrics, student, watch
+from localinstruct.training import callbacks, checkpoints, metrics, student
 from localinstruct.training import stage as training_stage
-from localinstruct.training.watch import Watch
+from localinstruct.training.callbacks import Callbacks
 from tests.support.tiny_student import Recorded, byte_level, keep, recipe_data, rows, save_student
 
 CPU = student.Device("cpu", "float32", "test")
@@ -148,7 +148,7 @@ def test_the_curve_has_every_step_and_a_held_out_loss_per_epoch_that_falls(
     assert set(line) == {"step", "epoch", "loss", "learning_rate", "grad_norm", "tokens", "seconds"}
 
 
-def test_the_adapter_stands_alone_and_checkpoints_are_sealed(
+def test_the_adapter_stands_alone_and_checkpoints_are_marked_complete(
     whole: tuple[Path, StageResult, Recorded],
 ) -> None:
     path, _, _ = whole
@@ -273,7 +273,7 @@ def test_killed_between_an_epochs_last_checkpoint_and_its_held_out_loss(
 ) -> None:
     path = tmp_path / "whole"
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Watch, "on_epoch_end", lambda *_, **__: interrupt())
+        patch.setattr(Callbacks, "on_epoch_end", lambda *_, **__: interrupt())
         with pytest.raises(Interrupted, match="checkpoint of step 5 of 10 kept"):
             trained(path, base, train={"save_steps": 5})
     trained(path, base, train={"save_steps": 5})
@@ -328,12 +328,12 @@ def test_a_second_ctrl_c_is_obeyed_at_once() -> None:
 # ------------------------------------------------------------------------------------------
 
 
-def sealed(parent: Path, step: int, inputs: str = "x") -> Path:
+def completed(parent: Path, step: int, inputs: str = "x") -> Path:
     folder = parent / f"checkpoint-{step}"
     (folder / "deep").mkdir(parents=True)
     (folder / "weights").write_bytes(b"w" * step)
     (folder / "deep" / "state").write_text("s")
-    checkpoints.seal(folder, inputs, {"seconds": step})
+    checkpoints.mark_complete(folder, inputs, {"seconds": step})
     return folder
 
 
@@ -363,8 +363,8 @@ def flip(folder: Path) -> None:
     ],
 )
 def test_only_a_complete_checkpoint_counts(tmp_path: Path, damage: Any, reason: str) -> None:
-    sealed(tmp_path, 5)
-    damage(sealed(tmp_path, 20))
+    completed(tmp_path, 5)
+    damage(completed(tmp_path, 20))
     (tmp_path / "checkpoint-best").mkdir()
     found, faults = checkpoints.newest(tmp_path, "x")
     assert found == checkpoints.Checkpoint(tmp_path / "checkpoint-5", 5, {"seconds": 5})
@@ -372,7 +372,7 @@ def test_only_a_complete_checkpoint_counts(tmp_path: Path, damage: Any, reason: 
 
 
 def test_a_checkpoint_of_another_training_does_not_count(tmp_path: Path) -> None:
-    sealed(tmp_path, 5)
+    completed(tmp_path, 5)
     assert checkpoints.newest(tmp_path, "other") == (
         None,
         {"checkpoint-5": "it belongs to other rows or settings"},
@@ -382,7 +382,7 @@ def test_a_checkpoint_of_another_training_does_not_count(tmp_path: Path) -> None
 
 def test_the_two_newest_stay(tmp_path: Path) -> None:
     for step in (9, 10, 100):
-        sealed(tmp_path, step)
+        completed(tmp_path, step)
     checkpoints.prune(tmp_path)
     assert {path.name for path in tmp_path.iterdir()} == {"checkpoint-10", "checkpoint-100"}
 
@@ -511,10 +511,10 @@ def test_a_disk_that_fills_up_stops_before_the_checkpoint_and_the_same_command_g
         asked.append(needed)
         integrity.require_space(folder, needed + (len(asked) == 2) * 2**60)
 
-    monkeypatch.setattr(watch, "require_space", filling)
+    monkeypatch.setattr(callbacks, "require_space", filling)
     with pytest.raises(StoreError, match="Stopped before the disk is full"):
         trained(tmp_path, base)
-    assert [step for step, _ in checkpoints.sealed(tmp_path / "train")] == [3]
+    assert [step for step, _ in checkpoints.completed(tmp_path / "train")] == [3]
     (tmp_path / "train" / "checkpoint-6").mkdir()  # what a full disk leaves of one
     (tmp_path / "train" / "checkpoint-6" / "optimizer.pt").write_bytes(b"half")
     progress = Recorded()

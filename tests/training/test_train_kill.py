@@ -81,7 +81,7 @@ def undisturbed(path: Path, folder: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(student, "choose_device", lambda: student.Device("cpu", "float32", "test"))
         recipe = Recipe.model_validate(recipe_data(train=SETTINGS))
-        training_stage.alone(recipe, path, Recorded(), folder, None)
+        training_stage.train_in_this_process(recipe, path, Recorded(), folder, None)
     torch.set_num_threads(threads)
 
 
@@ -103,7 +103,7 @@ def test_a_killed_training_ends_with_the_same_curve(
     line = metrics.read(calm / "train" / "metrics.jsonl")[
         -2
     ]  # the last step; the held-out loss stands behind it
-    draw, pace, kills, unsealed = random.Random(SEED), line["seconds"] / line["step"], 0, 0
+    draw, pace, kills, incomplete = random.Random(SEED), line["seconds"] / line["step"], 0, 0
     reached: set[int] = set()
     while kills < kills_wanted:
         word = "saving" if kills % 2 else "step"
@@ -115,18 +115,18 @@ def test_a_killed_training_ends_with_the_same_curve(
             key=lambda found: int(found.name.split("-")[1]),
             default=None,
         )
-        unsealed += newest is not None and not (newest / "complete.json").is_file()
-        reached |= {step for step, _ in checkpoints.sealed(torn / "train")[:1]}
+        incomplete += newest is not None and not (newest / "complete.json").is_file()
+        reached |= {step for step, _ in checkpoints.completed(torn / "train")[:1]}
         assert last != "done", "it ended before it was killed"
         assert not (torn / "adapter").exists()
     undisturbed(torn, folder)
     assert_same_training(torn, calm)
     assert kills == kills_wanted
     print(
-        f"{kills} kills, {unsealed} of them in the middle of saving; resumed from steps "
+        f"{kills} kills, {incomplete} of them in the middle of saving; resumed from steps "
         f"{sorted(reached)}"
     )
     assert len(reached) >= kills_wanted // 2, (
         "kills that always strike the first step show no resuming"
     )
-    assert unsealed >= kills_wanted // 5
+    assert incomplete >= kills_wanted // 5

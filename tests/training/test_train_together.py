@@ -128,7 +128,7 @@ def test_interrupted_and_killed_two_processes_end_and_go_on(
         assert "Training stopped; checkpoint of step" in said
         assert "Continue with: localinstruct " in said
         assert children(torn) == []
-        assert checkpoints.sealed(torn / "train")[0][0] == step_of(torn), (
+        assert checkpoints.completed(torn / "train")[0][0] == step_of(torn), (
             "the step they were at is kept"
         )
     parent = training(torn, 6, parents)

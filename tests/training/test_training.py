@@ -1,6 +1,5 @@
 # ruff: noqa: F811, F401 (pytest's fixtures are parameters of their own name)
-"""The parts of a training: choices, batches that do not leak, modes, preference pairs, out of
-memory, best, several processes."""
+"""Parts of a training: settings, batches, modes, pairs, full memory, best student, processes."""
 
 import json
 import shutil
@@ -17,10 +16,11 @@ from localinstruct.recipe.train import Train
 from localinstruct.records import Instance
 from localinstruct.store.run import open_run
 from localinstruct.templates import IGNORED, encode_all, encode_pair
-from localinstruct.training import best, choices, loss, metrics, modes, packing, student, trainers
+from localinstruct.training import batching, best_student, loss, metrics, modes, student, trainers
 from localinstruct.training import stage as training_stage
-from localinstruct.training.best import Best
-from localinstruct.training.packing import StepOrder, glue
+from localinstruct.training.batching import StepOrder, glue
+from localinstruct.training.best_student import BestStudent
+from localinstruct.training.setup import choose_setup, halved
 from tests.support.tiny_student import Recorded, byte_level, keep, recipe_data, rows
 from tests.training.test_train import (
     CPU,
@@ -40,18 +40,18 @@ def has(*packages: str) -> Any:
     return lambda package: package in packages
 
 
-# -- choices
+# -- settings
 # ----------------------------------------------------------------------------------------------
 
 
 def values(section: Train, device: student.Device, *packages: str) -> dict[str, tuple[str, str]]:
     return {
-        c.setting: (c.value, c.how) for c in choices.choose(section, device, has(*packages)).choices
+        c.setting: (c.value, c.how) for c in choose_setup(section, device, has(*packages)).choices
     }
 
 
 def test_a_gpu_with_everything_installed_uses_it() -> None:
-    setup = choices.choose(Train(), GPU, has("flash", "liger"))
+    setup = choose_setup(Train(), GPU, has("flash", "liger"))
     assert (setup.attention, setup.liger, setup.padding_free) == ("flash_attention_2", True, True)
     said = values(Train(), GPU, "flash", "liger")
     assert said["batching"] == ("padding_free", "chosen")
@@ -69,7 +69,7 @@ def test_what_is_missing_or_not_wanted_is_not_used() -> None:
         (Train(precision="fp32"), GPU, ("flash",)),
         (Train(), GPU, ()),
     ):
-        setup = choices.choose(section, device, has(*packages))
+        setup = choose_setup(section, device, has(*packages))
         assert (setup.attention, setup.liger, setup.padding_free) == ("sdpa", False, False)
 
 
@@ -87,17 +87,17 @@ def test_what_the_machine_cannot_do_is_refused(
     section: Train, device: student.Device, packages: tuple[str, ...], words: str
 ) -> None:
     with pytest.raises(TrainerError, match=words) as caught:
-        choices.choose(section, device, has(*packages))
+        choose_setup(section, device, has(*packages))
     assert "--set train." in caught.value.hint
 
 
 def test_rows_are_shared_by_the_devices() -> None:
-    setup = choices.choose(Train(batch_size=48, device_batch_size=10, devices=2), CPU, has())
+    setup = choose_setup(Train(batch_size=48, device_batch_size=10, devices=2), CPU, has())
     assert (setup.device_batch, setup.accumulate) == (8, 3)
-    half = choices.halved(setup, Train(batch_size=48, device_batch_size=10, devices=2))
+    half = halved(setup, Train(batch_size=48, device_batch_size=10, devices=2))
     assert (half.device_batch, half.accumulate) == (4, 6)
     with pytest.raises(RecipeError, match="25 rows cannot be shared by 2") as caught:
-        choices.choose(Train(batch_size=25, devices=2), CPU, has())
+        choose_setup(Train(batch_size=25, devices=2), CPU, has())
     assert caught.value.hint == "Try --set train.batch_size=26"
 
 
@@ -134,7 +134,7 @@ def test_qlora_is_four_bit_normal_float_with_double_quantisation(
     modes.load(
         Train(mode="qlora"),
         tmp_path,
-        choices.choose(Train(mode="qlora"), GPU, has("bitsandbytes", "flash")),
+        choose_setup(Train(mode="qlora"), GPU, has("bitsandbytes", "flash")),
     )
     four = asked["quantization_config"]
     assert (four.load_in_4bit, four.bnb_4bit_quant_type, four.bnb_4bit_use_double_quant) == (
@@ -149,7 +149,7 @@ def test_qlora_is_four_bit_normal_float_with_double_quantisation(
 
 def test_the_arguments_say_bf16_liger_and_fsdp(tmp_path: Path) -> None:
     def asked(recipe: Recipe, device: student.Device, *packages: str) -> dict[str, Any]:
-        setup, seen = choices.choose(recipe.train, device, has(*packages)), {}
+        setup, seen = choose_setup(recipe.train, device, has(*packages)), {}
 
         def config(**given: Any) -> Any:
             seen.update(given)
@@ -177,6 +177,7 @@ def test_the_arguments_say_bf16_liger_and_fsdp(tmp_path: Path) -> None:
 
 def test_dora_and_rslora_reach_the_adapter() -> None:
     made = modes.adapter(Train.model_validate({"lora": {"use_dora": True, "use_rslora": True}}))
+    assert made is not None
     assert (made.use_dora, made.use_rslora) == (True, True)
     assert modes.adapter(Train(mode="full")) is None
 
@@ -196,7 +197,7 @@ def test_the_loss_of_glued_rows_is_that_of_each_alone_weighted_by_tokens(
     import torch
 
     model, made = student.load_base(base, CPU, attn_implementation=attention), examples()
-    packing.refuse_leak(model)
+    batching.refuse_leak(model)
     batch = glue([{"input_ids": row.input_ids, "labels": row.labels} for row in made])
     assert batch["input_ids"].shape == (1, sum(row.length for row in made))
     with torch.no_grad():
@@ -216,7 +217,7 @@ def test_a_model_that_lets_rows_see_each_other_is_refused(base: Path) -> None:
     with pytest.raises(
         TrainerError, match=r"MambaForCausalLM .* lets a row see the one before it"
     ) as caught:
-        packing.refuse_leak(MambaForCausalLM(small))
+        batching.refuse_leak(MambaForCausalLM(small))
     assert caught.value.hint == "Use --set train.batching=grouped"
     model = student.load_base(base, CPU)
     forward = model.forward
@@ -226,7 +227,7 @@ def test_a_model_that_lets_rows_see_each_other_is_refused(base: Path) -> None:
 
     model.forward = without_positions
     with pytest.raises(TrainerError, match="lets a row see"):
-        packing.refuse_leak(model)
+        batching.refuse_leak(model)
 
 
 def test_a_padding_free_training_is_the_grouped_one(whole: Any, base: Path, tmp_path: Path) -> None:
@@ -313,7 +314,7 @@ def test_what_a_family_does_to_its_logits_is_in_the_loss() -> None:
         final_logit_softcapping=0.5,
     )
     model = Gemma2ForCausalLM(config)
-    batch = packing.collator(False, 0)(
+    batch = batching.collator(False, 0)(
         [{"input_ids": row.input_ids, "labels": row.labels} for row in examples(3)]
     )
     batch["input_ids"] %= 300
@@ -492,13 +493,13 @@ def test_the_best_student_is_kept_and_a_worsening_one_stops(base: Path, tmp_path
 
 
 def test_patience_counts_losses_without_a_new_best(tmp_path: Path) -> None:
-    seen = Best(tmp_path / "best", "x", None, 2)
+    seen = BestStudent(tmp_path / "best", "x", None, 2)
     verdicts = []
     for step, value in enumerate([3.0, 2.0, 2.5, 1.9, 2.0, 1.9, 1.0]):
         seen.offer(step, value)
         verdicts.append(seen.is_over())
     assert verdicts == [False, False, False, False, False, True, False]
-    assert best.read(tmp_path / "best", "x") is None
+    assert best_student.read(tmp_path / "best", "x") is None
 
 
 def test_a_best_of_other_settings_does_not_count(tmp_path: Path) -> None:
@@ -506,10 +507,10 @@ def test_a_best_of_other_settings_does_not_count(tmp_path: Path) -> None:
         folder.mkdir()
         (folder / "weights").write_text("w")
 
-    Best(tmp_path / "best", "x", save, None).offer(4, 1.5)
-    assert best.read(tmp_path / "best", "x") == (4, 1.5)
-    assert best.read(tmp_path / "best", "y") is None
-    best.take(tmp_path / "best", tmp_path / "adapter")
+    BestStudent(tmp_path / "best", "x", save, None).offer(4, 1.5)
+    assert best_student.read(tmp_path / "best", "x") == (4, 1.5)
+    assert best_student.read(tmp_path / "best", "y") is None
+    best_student.copy_to(tmp_path / "best", tmp_path / "adapter")
     assert [path.name for path in (tmp_path / "adapter").iterdir()] == ["weights"]
 
 

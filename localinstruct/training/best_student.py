@@ -1,9 +1,8 @@
-"""runs/NAME/train/best/: the student with the lowest held-out loss so far, and when to stop looking
-for a better one.
+"""The best student so far, by held-out loss, and early stopping when no better one follows.
 
-Written whole beside its place and renamed. A resumed training passes the same losses again, so a
-best of a step that is yet to come is still the best when it comes. Not covered: judging by anything
-but held-out loss.
+It lies in runs/NAME/train/best/, written whole beside its place and renamed. A resumed training
+passes the same losses again, so a best of a step that is yet to come is still the best when it
+comes. Not covered: judging by anything but held-out loss.
 """
 
 import json
@@ -20,13 +19,13 @@ FOLDER = "best"
 
 
 @dataclass
-class Best:
-    """The best student so far. `save` writes the student as it is into a folder."""
+class BestStudent:
+    """Keeper of the best student; `save` writes the student as it is now into a folder."""
 
     folder: Path
     inputs: str
     save: Callable[[Path], None] | None
-    """None: nothing is kept, only counted."""
+    """Writer of the student; with None losses are counted and nothing is kept."""
     patience: int | None
     losses: list[float] = field(default_factory=list)
     """Held-out losses after training began."""
@@ -40,10 +39,10 @@ class Best:
             self.save(fresh)
             facts = {"inputs": self.inputs, "step": step, "loss": loss}
             write_text(fresh / FACTS, json.dumps(facts))
-            modes.put(fresh, self.folder)
+            modes.move_into_place(fresh, self.folder)
 
     def is_over(self) -> bool:
-        """Whether the last `patience` losses brought no new best."""
+        """Tell whether the last `patience` losses brought no new best."""
         if self.patience is None or len(self.losses) <= self.patience:
             return False
         return min(self.losses[-self.patience :]) >= min(self.losses[: -self.patience])
@@ -58,10 +57,10 @@ def read(folder: Path, inputs: str) -> tuple[int, float] | None:
         return None
 
 
-def take(folder: Path, target: Path) -> None:
-    """Put a copy of the best student at `target`."""
+def copy_to(folder: Path, target: Path) -> None:
+    """Put a copy of the student kept in `folder` at `target`."""
     fresh = target.with_name(f".{target.name}.part")
     shutil.rmtree(fresh, ignore_errors=True)
     shutil.copytree(folder, fresh, ignore=shutil.ignore_patterns(FACTS))
     sync_tree(fresh)
-    modes.put(fresh, target)
+    modes.move_into_place(fresh, target)

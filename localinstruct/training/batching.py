@@ -1,27 +1,33 @@
-"""The rows of a step on the device: in an order that wastes little, glued without padding, and
-never seeing each other.
+"""Batches of a step: rows ordered by length, or glued into one row without padding.
 
 Neither way changes what a step learns. The rows of a step are drawn at random; only within the step
 are they put side by side by length (transformers' own grouping draws steps of one length, which
 biases their gradients). Padding-free batches are one long row whose position ids start anew; a
-model and attention that do not keep such rows apart are found out by trying, on the loaded model
+model and attention that let such rows see each other are recognised by trying, on the loaded model
 itself, and refused: a list of good architectures would grow old. Not covered: gluing rows of
 several steps (packing into blocks), which would change how many rows a step holds.
 """
 
 import random
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from localinstruct.errors import TrainerError
 from localinstruct.templates import IGNORED
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from transformers import PreTrainedModel
+
+TokenRow = Mapping[str, Sequence[int]]
+"""Row as the trainer's dataset has it: {"input_ids", "labels"}, equally long."""
 
 
 class StepOrder:
     """The order of rows in an epoch: steps drawn from (seed, epoch), longest row first within each.
 
-    What transformers and accelerate ask of a sampler: iteration, length, `set_epoch`. So a resumed
-    training draws the same.
+    It has what transformers and accelerate ask of a sampler: iteration, length, `set_epoch`. So a
+    resumed training draws the order it had.
     """
 
     def __init__(self, lengths: Sequence[int], step: int, seed: int) -> None:
@@ -41,23 +47,23 @@ class StepOrder:
             yield from sorted(order[start : start + self.step], key=lambda row: -self.lengths[row])
 
 
-def glue(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """Rows as one row without padding, (1, tokens); without an attention mask, positions tell where
-    a row begins."""
+def glue(rows: Sequence[TokenRow]) -> "dict[str, Tensor]":
+    """Rows as one row without padding, (1, tokens): {"input_ids", "labels", "position_ids"}.
+
+    There is no attention mask; positions tell where a row begins.
+    """
     import torch
 
     ids = [token for row in rows for token in row["input_ids"]]
-    labels = [
-        label for row in rows for label in (IGNORED, *row["labels"][1:])
-    ]  # no row predicts the next one's start
+    # no row predicts the start of the next one
+    labels = [label for row in rows for label in (IGNORED, *row["labels"][1:])]
     positions = [place for row in rows for place in range(len(row["input_ids"]))]
     named = {"input_ids": ids, "labels": labels, "position_ids": positions}
     return {name: torch.tensor([values]) for name, values in named.items()}
 
 
-def refuse_leak(model: Any) -> None:
-    """TrainerError when rows glued by `glue` would see each other in this model with its
-    attention."""
+def refuse_leak(model: "PreTrainedModel") -> None:
+    """TrainerError when rows glued by `glue` would see each other in this model's attention."""
     import torch
 
     was_training = model.training
@@ -78,24 +84,24 @@ def refuse_leak(model: Any) -> None:
         )
 
 
-def _ids(model: Any, count: int, seed: int) -> list[int]:
+def _ids(model: "PreTrainedModel", count: int, seed: int) -> list[int]:
     draw = random.Random(seed)
     return [draw.randrange(model.config.get_text_config().vocab_size) for _ in range(count)]
 
 
-def _logits(model: Any, rows: Sequence[list[int]]) -> Any:
+def _logits(model: "PreTrainedModel", rows: Sequence[list[int]]) -> "Tensor":
     glued = glue([{"input_ids": row, "labels": row} for row in rows])
     del glued["labels"]
-    return model(
-        **{name: value.to(model.device) for name, value in glued.items()}, use_cache=False
-    ).logits
+    inputs = {name: value.to(model.device) for name, value in glued.items()}
+    return model(**inputs, use_cache=False).logits
 
 
-def collator(padding_free: bool, pad: int) -> Callable[..., Any]:
-    """What makes a batch of rows: glued, or padded on the right."""
+def collator(padding_free: bool, pad: int) -> "Callable[[Sequence[TokenRow]], dict[str, Tensor]]":
+    """The function that makes a batch of rows: glued, or padded on the right."""
     if padding_free:
         return glue
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    made: Callable[..., Any] = DataCollatorForLanguageModeling(pad_token_id=pad)
-    return made
+    padded: Callable[[Sequence[TokenRow]], dict[str, Tensor]]
+    padded = DataCollatorForLanguageModeling(pad_token_id=pad)
+    return padded

@@ -1,17 +1,18 @@
-"""Every setting of a training that can be had in several ways: its value, who decided, and why.
+"""Settings of a training on this machine: each with its value, who decided it, and why.
 
 `given` is a value of the recipe that is not the default, `inherited` the recipe's default, `chosen`
-what we took for this machine. The list is said before the first step and stored in the stage's
+one that we took for this machine. The list is shown before the first step and stored in the stage's
 result. Not covered: whether it fits in memory.
 """
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
-from typing import Any, Literal
+from typing import Literal
 
 from localinstruct.errors import RecipeError, TrainerError
 from localinstruct.recipe.train import Train
+from localinstruct.records import JsonObject
 from localinstruct.training.student import Device
 
 FLASH = "flash_attention_2"
@@ -35,73 +36,78 @@ class Choice:
     reason: str = ""
 
     def __str__(self) -> str:
-        return (
-            f"{self.setting}: {self.value} ({self.how}{': ' + self.reason if self.reason else ''})"
-        )
+        reason = f": {self.reason}" if self.reason else ""
+        return f"{self.setting}: {self.value} ({self.how}{reason})"
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """How this training uses this machine."""
+    """The settings that the trainer is made with, and the choices behind them."""
 
     device: Device
     attention: str
+    """transformers' name of the attention: FLASH or "sdpa"."""
     liger: bool
     device_batch: int
+    """Rows on a device at once."""
     accumulate: int
+    """Batches that make up one step."""
     padding_free: bool
     choices: tuple[Choice, ...] = ()
 
-    def told(self) -> list[dict[str, Any]]:
+    def listed(self) -> list[JsonObject]:
         """The choices as a stage's result stores them."""
         return [asdict(choice) for choice in self.choices]
 
 
 def installed(package: str) -> bool:
-    """Whether an optional package is there."""
+    """Tell whether an optional package is there."""
     return find_spec(PACKAGES[package]) is not None
 
 
-def choose(section: Train, device: Device, has: Callable[[str], bool] = installed) -> Setup:
-    """Decide what the recipe leaves open; TrainerError or RecipeError for what this machine cannot
-    do."""
+def choose_setup(section: Train, device: Device, has: Callable[[str], bool] = installed) -> Setup:
+    """Decide what the recipe leaves open.
+
+    TrainerError or RecipeError for what this machine cannot do.
+    """
     _require(section, device, has)
     device, precision = _precision(section, device)
-    batch, device_batch = _device_batch(section)
-    attention, attention_said = _attention(section, device, has)
-    batching, batching_said = _batching(section, attention)
-    liger, liger_said = _liger(section, device, has)
-    said = (
-        _plain(section, "mode"),
-        _plain(section, "objective"),
+    device_batch = _device_batch(section)
+    attention = _attention(section, device, has)
+    batching = _batching(section, attention.value)
+    kernels = _kernels(section, device, has)
+    choices = (
+        _as_in_recipe(section, "mode"),
+        _as_in_recipe(section, "objective"),
         Choice("device", device.name, "chosen", device.reason),
         precision,
-        batch,
-        batching_said,
-        attention_said,
-        liger_said,
-        _plain(section, "gradient_checkpointing"),
-        _plain(section, "devices"),
+        device_batch,
+        batching,
+        attention,
+        kernels,
+        _as_in_recipe(section, "gradient_checkpointing"),
+        _as_in_recipe(section, "devices"),
     )
-    accumulate = section.batch_size // (device_batch * section.devices)
+    size = int(device_batch.value)
     return Setup(
-        device, attention, liger, device_batch, accumulate, batching == "padding_free", said
+        device=device,
+        attention=attention.value,
+        liger=kernels.value == "liger",
+        device_batch=size,
+        accumulate=section.batch_size // (size * section.devices),
+        padding_free=batching.value == "padding_free",
+        choices=choices,
     )
 
 
 def halved(setup: Setup, section: Train) -> Setup:
-    """Half the rows on a device at once, twice as many accumulated: the same step in less
-    memory."""
+    """The setup with half the rows on a device and twice the batches in a step, for less memory."""
     smaller = largest_divisor(section.batch_size // section.devices, setup.device_batch // 2)
-    choice = Choice(
-        "device_batch_size",
-        str(smaller),
-        "chosen",
-        f"{setup.device_batch} rows did not fit in memory",
-    )
-    said = tuple(choice if old.setting == choice.setting else old for old in setup.choices)
+    reason = f"{setup.device_batch} rows did not fit in memory"
+    choice = Choice("device_batch_size", str(smaller), "chosen", reason)
+    choices = tuple(choice if old.setting == choice.setting else old for old in setup.choices)
     accumulate = section.batch_size // (smaller * section.devices)
-    return replace(setup, device_batch=smaller, accumulate=accumulate, choices=said)
+    return replace(setup, device_batch=smaller, accumulate=accumulate, choices=choices)
 
 
 def largest_divisor(number: int, at_most: int) -> int:
@@ -132,18 +138,17 @@ def _require(section: Train, device: Device, has: Callable[[str], bool]) -> None
         )
 
 
-def _plain(section: Train, setting: str, reason: str = "") -> Choice:
+def _as_in_recipe(section: Train, setting: str) -> Choice:
     """A setting that is taken as it stands in the recipe."""
     value = getattr(section, setting)
     same = value == Train.model_fields[setting].default
-    return Choice(setting, str(value), "inherited" if same else "given", reason)
+    return Choice(setting, str(value), "inherited" if same else "given")
 
 
 def _precision(section: Train, device: Device) -> tuple[Device, Choice]:
     if section.precision == "auto":
-        return device, Choice(
-            "precision", device.dtype, "chosen", "the most exact one that this device is fast in"
-        )
+        reason = "the most exact one that this device is fast in"
+        return device, Choice("precision", device.dtype, "chosen", reason)
     dtype = PRECISIONS[section.precision]
     if dtype == "float16" and device.name == "cpu":
         raise TrainerError(
@@ -153,9 +158,8 @@ def _precision(section: Train, device: Device) -> tuple[Device, Choice]:
     return replace(device, dtype=dtype), Choice("precision", dtype, "given")
 
 
-def _device_batch(section: Train) -> tuple[Choice, int]:
-    """The rows on a device at once: the largest divisor of its share of batch_size up to
-    device_batch_size."""
+def _device_batch(section: Train) -> Choice:
+    """The rows on a device at once: device_batch_size, or below it a divisor of its share."""
     share, rest = divmod(section.batch_size, section.devices)
     if rest:
         raise RecipeError(
@@ -165,46 +169,37 @@ def _device_batch(section: Train) -> tuple[Choice, int]:
         )
     size = largest_divisor(share, section.device_batch_size)
     if size == section.device_batch_size:
-        return _plain(section, "device_batch_size"), size
+        return _as_in_recipe(section, "device_batch_size")
     reason = f"not {section.device_batch_size}: it must divide {share}"
-    return Choice("device_batch_size", str(size), "chosen", reason), size
+    return Choice("device_batch_size", str(size), "chosen", reason)
 
 
-def _attention(section: Train, device: Device, has: Callable[[str], bool]) -> tuple[str, Choice]:
-    wanted = section.kernels == "auto"
-    if wanted and device.name.startswith("cuda") and device.dtype != "float32" and has("flash"):
-        return FLASH, Choice(
-            "attention",
-            FLASH,
-            "chosen",
-            "flash-attn is installed, and the precision is a 16-bit one",
-        )
-    why = (
-        "FlashAttention is not wanted"
-        if not wanted
-        else "FlashAttention needs its package, a GPU and 16-bit numbers"
-    )
-    return "sdpa", Choice("attention", "sdpa", "chosen", why)
+def _attention(section: Train, device: Device, has: Callable[[str], bool]) -> Choice:
+    if section.kernels != "auto":
+        return Choice("attention", "sdpa", "chosen", "FlashAttention is not wanted")
+    if device.name.startswith("cuda") and device.dtype != "float32" and has("flash"):
+        reason = "flash-attn is installed, and the precision is a 16-bit one"
+        return Choice("attention", FLASH, "chosen", reason)
+    reason = "FlashAttention needs its package, a GPU and 16-bit numbers"
+    return Choice("attention", "sdpa", "chosen", reason)
 
 
-def _batching(section: Train, attention: str) -> tuple[str, Choice]:
+def _batching(section: Train, attention: str) -> Choice:
     if section.batching != "auto":
-        return section.batching, Choice("batching", section.batching, "given")
+        return Choice("batching", section.batching, "given")
     if attention == FLASH and section.objective == "sft":
-        return "padding_free", Choice(
-            "batching", "padding_free", "chosen", "FlashAttention keeps glued rows apart"
-        )
-    reason = (
-        "FlashAttention is not in use, other kernels would compute the whole square of glued rows"
-    )
+        reason = "FlashAttention keeps glued rows apart"
+        return Choice("batching", "padding_free", "chosen", reason)
+    others = "other kernels would compute the whole square of glued rows"
+    reason = f"FlashAttention is not in use, {others}"
     if section.objective == "dpo":
         reason = "the pairs of dpo are not glued"
-    return "grouped", Choice("batching", "grouped", "chosen", reason)
+    return Choice("batching", "grouped", "chosen", reason)
 
 
-def _liger(section: Train, device: Device, has: Callable[[str], bool]) -> tuple[bool, Choice]:
-    use = section.kernels == "auto" and device.name.startswith("cuda") and has("liger")
-    reason = "liger-kernel is installed" if use else "Liger needs its package and a GPU"
+def _kernels(section: Train, device: Device, has: Callable[[str], bool]) -> Choice:
     if section.kernels == "off":
-        return False, Choice("kernels", "off", "given")
-    return use, Choice("kernels", "liger" if use else "plain", "chosen", reason)
+        return Choice("kernels", "off", "given")
+    if device.name.startswith("cuda") and has("liger"):
+        return Choice("kernels", "liger", "chosen", "liger-kernel is installed")
+    return Choice("kernels", "plain", "chosen", "Liger needs its package and a GPU")
