@@ -85,9 +85,7 @@ def signed_by(key: bytes, message: bytes, signature: bytes) -> bool:
 
 def read_key(pem: bytes) -> bytes:
     """The 32 bytes of an Ed25519 public key in PEM; ValueError for anything else."""
-    match = re.fullmatch(
-        rb"\s*-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*", pem
-    )
+    match = re.fullmatch(rb"\s*-----BEGIN PUBLIC KEY-----([A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----\s*", pem)
     der = base64.b64decode(b"".join(match.group(1).split()), validate=True) if match else b""
     if len(der) != 44 or der[:12] != KEY_PREFIX:
         raise ValueError("expected an Ed25519 public key in PEM (-----BEGIN PUBLIC KEY-----)")
@@ -122,11 +120,7 @@ def main(arguments: list[str]) -> int:
     except (OSError, ValueError) as error:
         say(f"Nothing was checked: {error}\n")
         return 2
-    say(
-        f"BAD   {SIGNATURE}: {problem}\n"
-        if problem
-        else f"{MANIFEST} is signed by the key {fingerprint(key)}.\n"
-    )
+    say(f"BAD   {SIGNATURE}: {problem}\n" if problem else f"{MANIFEST} is signed by the key {fingerprint(key)}.\n")
     return 1 if problem else 0
 
 

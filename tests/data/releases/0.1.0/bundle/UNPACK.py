@@ -86,18 +86,10 @@ def taken(guard: Any, folder: Path, manifest: dict, root: str, into: Path) -> li
 
 def main(arguments: list) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        description="Take wheels or the program out of a checked localinstruct bundle."
-    )
+    parser = argparse.ArgumentParser(description="Take wheels or the program out of a checked localinstruct bundle.")
     parser.add_argument("root", choices=ROOTS)
     parser.add_argument("into", type=Path, metavar="INTO")
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=Path(__file__).parent,
-        help="default: beside this file",
-    )
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent, help="default: beside this file")
     options = parser.parse_args(arguments)
     try:
         guard = beside("VERIFY.py")

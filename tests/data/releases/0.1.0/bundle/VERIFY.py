@@ -28,9 +28,7 @@ MANIFEST, SIGNATURE = "MANIFEST.json", "MANIFEST.sig"
 MAX_MANIFEST = 64 * 2**20
 ROOTS = ("models/", "program/", "recipes/", "runs/", "seeds/", "wheelhouse/")
 """Where files may lie in a workspace; the only file beside these folders is models.yaml."""
-SIDE = re.compile(
-    r"SBOM\.cdx\.json|(VERIFY|SIGNATURE|UNPACK)\.py|README\.txt|LICENCES/[A-Za-z0-9][A-Za-z0-9._-]{,99}"
-)
+SIDE = re.compile(r"SBOM\.cdx\.json|(VERIFY|SIGNATURE|UNPACK)\.py|README\.txt|LICENCES/[A-Za-z0-9][A-Za-z0-9._-]{,99}")
 CHUNK = 2**20
 
 _DIGITS = "0123456789\u00b9\u00b2\u00b3"
@@ -62,9 +60,7 @@ def _piece_problem(piece: str) -> str:
         return "a part that is hidden, or begins or ends with a dot or blank"
     if piece.split(".")[0].rstrip().upper() in DEVICES:
         return "a device name of Windows"
-    return (
-        "a short name of FAT (~1), which may mean another file" if re.search(r"~\d", piece) else ""
-    )
+    return "a short name of FAT (~1), which may mean another file" if re.search(r"~\d", piece) else ""
 
 
 def collisions(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
@@ -76,16 +72,10 @@ def collisions(paths: Iterable[str]) -> Iterator[tuple[str, str]]:
         for end in range(1, len(parts)):
             folder = "/".join(parts[:end])
             if folders.setdefault(_folded(folder), folder) != folder:
-                yield (
-                    path,
-                    f"its folder differs from {folders[_folded(folder)]} only in case or form",
-                )
+                yield path, f"its folder differs from {folders[_folded(folder)]} only in case or form"
         other = files.setdefault(_folded(path), path)
         if other is not path:
-            yield (
-                path,
-                "listed twice" if other == path else f"differs from {other} only in case or form",
-            )
+            yield path, "listed twice" if other == path else f"differs from {other} only in case or form"
     for key in sorted(files.keys() & folders.keys()):
         yield files[key], "a file and a folder at once"
 
@@ -96,15 +86,7 @@ def _folded(path: str) -> str:
 
 TOP = {"bundle": str, "created": str, "files": list, "id": str, "part_size": int, "parts": list, "platform": dict,
        "schema": int, "side": list, "tool": str}  # fmt: skip
-FILE = {
-    "kind": str,
-    "licence": str,
-    "path": str,
-    "ranges": list,
-    "sha256": str,
-    "size": int,
-    "source": str,
-}
+FILE = {"kind": str, "licence": str, "path": str, "ranges": list, "sha256": str, "size": int, "source": str}
 PART = {"n": int, "name": str, "sha256": str, "size": int}
 RANGE = {"length": int, "offset": int, "part": int}
 SIDE_FILE = {"path": str, "sha256": str, "size": int}
@@ -117,9 +99,7 @@ def canonical(value: object) -> bytes:
 
 def manifest_id(manifest: dict) -> str:
     """SHA-256 over the manifest without its id."""
-    return hashlib.sha256(
-        canonical({key: value for key, value in manifest.items() if key != "id"})
-    ).hexdigest()
+    return hashlib.sha256(canonical({key: value for key, value in manifest.items() if key != "id"})).hexdigest()
 
 
 def read_raw(folder: Path) -> bytes:
@@ -140,9 +120,7 @@ def read_manifest(raw: bytes) -> tuple[dict, list[str]]:
     except (ValueError, RecursionError) as error:
         return {}, [f"not readable as JSON in UTF-8 ({str(error)[:80]})"]
     if written != raw:
-        return {}, [
-            "not in canonical form (a byte order mark, other line ends, a key twice, keys or blanks moved)"
-        ]
+        return {}, ["not in canonical form (a byte order mark, other line ends, a key twice, keys or blanks moved)"]
     problems = next(filter(None, _kinds_of_problems(data)), [])
     return ({} if problems else data), problems[:100]
 
@@ -151,26 +129,14 @@ def _kinds_of_problems(data: dict) -> Iterator[list[str]]:
     """Problems of one kind after another; the next kind is looked for where there are none of the one before."""
     yield list(_shape(data, TOP, "the manifest"))
     if (data["bundle"], data["schema"]) != ("localinstruct", SCHEMA):
-        yield [
-            f"a {data['bundle'][:40]!a} bundle of schema {data['schema']}; this program reads schema {SCHEMA}"
-        ]
+        yield [f"a {data['bundle'][:40]!a} bundle of schema {data['schema']}; this program reads schema {SCHEMA}"]
     if manifest_id(data) != data["id"]:
         yield ["its id does not belong to its content: it was damaged or altered"]
     if any(type(value) is not str for value in data["platform"].values()):
         yield ["platform: expected texts"]
     tables = (("files", FILE), ("parts", PART), ("side", SIDE_FILE))
-    yield [
-        p
-        for key, shape in tables
-        for row in data[key]
-        for p in _shape(row, shape, f"an entry of {key}")
-    ]
-    yield [
-        p
-        for row in data["files"]
-        for one in row["ranges"]
-        for p in _shape(one, RANGE, "a range of a file")
-    ]
+    yield [p for key, shape in tables for row in data[key] for p in _shape(row, shape, f"an entry of {key}")]
+    yield [p for row in data["files"] for one in row["ranges"] for p in _shape(one, RANGE, "a range of a file")]
     yield [*_name_problems(data), *_part_problems(data), *_place_problems(data)]
 
 
@@ -217,9 +183,7 @@ def _part_problems(manifest: dict) -> Iterator[str]:
         if (part["n"], part["name"]) != (number, part_name(number)):
             yield f"parts: expected number {number} named {part_name(number)}, found {part['n']} {part['name']!a}"
         full = number < len(manifest["parts"])
-        if not 0 < part["size"] <= manifest["part_size"] or (
-            full and part["size"] != manifest["part_size"]
-        ):
+        if not 0 < part["size"] <= manifest["part_size"] or (full and part["size"] != manifest["part_size"]):
             yield f"{part_name(number)}: {part['size']} bytes do not fit parts of {manifest['part_size']} bytes"
 
 
@@ -242,9 +206,7 @@ def _place_problems(manifest: dict) -> Iterator[str]:
         yield f"the files have {at} bytes, the parts {sum(part['size'] for part in manifest['parts'])}"
 
 
-def file_problem(
-    path: Path, size: int, sha256: str, tick: Callable[[int], None] = lambda count: None
-) -> str:
+def file_problem(path: Path, size: int, sha256: str, tick: Callable[[int], None] = lambda count: None) -> str:
     """Why this file is not the one that was packed, or ''. Reads at most `size` bytes, a mebibyte at a time."""
     try:
         problem = state_problem(path, size)
@@ -284,9 +246,7 @@ def folder_problems(folder: Path, manifest: dict, whole: bool) -> Iterator[tuple
     sides = {row["path"]: row for row in manifest["side"]}
     known = {MANIFEST, SIGNATURE, *sides, *(part["name"] for part in manifest["parts"])}
     folders = {path.split("/")[0] for path in sides if "/" in path}
-    for entry in sorted(
-        [*folder.iterdir(), *(inner for name in folders for inner in (folder / name).glob("*"))]
-    ):
+    for entry in sorted([*folder.iterdir(), *(inner for name in folders for inner in (folder / name).glob("*"))]):
         name = entry.relative_to(folder).as_posix()
         if name not in known | folders:
             yield ascii(name), "not in the manifest; a bundle lies in a folder of its own"
@@ -300,11 +260,7 @@ def folder_problems(folder: Path, manifest: dict, whole: bool) -> Iterator[tuple
 
 def affected(manifest: dict, number: int) -> str:
     """Files that lie in a part, as a short list."""
-    paths = [
-        row["path"]
-        for row in manifest["files"]
-        if any(one["part"] == number for one in row["ranges"])
-    ]
+    paths = [row["path"] for row in manifest["files"] if any(one["part"] == number for one in row["ranges"])]
     return ", ".join(paths[:3]) + (f" and {len(paths) - 3} more" if len(paths) > 3 else "")
 
 
@@ -331,52 +287,27 @@ def check(
     looked_at = []
     for part in manifest["parts"]:
         path = folder / part["name"]
-        if (wanted and part["n"] not in wanted) or (
-            here and not path.exists() and not path.is_symlink()
-        ):
+        if (wanted and part["n"] not in wanted) or (here and not path.exists() and not path.is_symlink()):
             continue
         problem = "" if sound(part) else file_problem(path, part["size"], part["sha256"], tick)
         looked_at.append(part["n"])
         done(part, problem)
         if problem:
-            others = [
-                other["name"]
-                for other in manifest["parts"]
-                if f"SHA-256 {other['sha256']}," in problem
-            ]
+            others = [other["name"] for other in manifest["parts"] if f"SHA-256 {other['sha256']}," in problem]
             problem += "".join(f"; this is {name}" for name in others[:1])
-            problems.append(
-                (part["name"], f"{problem}; copy it again (in it: {affected(manifest, part['n'])})")
-            )
+            problems.append((part["name"], f"{problem}; copy it again (in it: {affected(manifest, part['n'])})"))
     return manifest, problems, looked_at
 
 
 def _say(line: str) -> None:
-    sys.stdout.write(
-        line.encode("ascii", "backslashreplace").decode("ascii") + "\n"
-    )  # no terminal stumbles over it
+    sys.stdout.write(line.encode("ascii", "backslashreplace").decode("ascii") + "\n")  # no terminal stumbles over it
 
 
 def main(arguments: list[str]) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        description="Check a localinstruct bundle. Exit 0: right, 1: not, 2: not checked."
-    )
-    parser.add_argument(
-        "folder",
-        nargs="?",
-        type=Path,
-        default=Path(__file__).parent,
-        help="default: beside this file",
-    )
-    parser.add_argument(
-        "--part",
-        type=int,
-        action="append",
-        default=[],
-        metavar="N",
-        help="only this part; repeatable",
-    )
+    parser = argparse.ArgumentParser(description="Check a localinstruct bundle. Exit 0: right, 1: not, 2: not checked.")
+    parser.add_argument("folder", nargs="?", type=Path, default=Path(__file__).parent, help="default: beside this file")
+    parser.add_argument("--part", type=int, action="append", default=[], metavar="N", help="only this part; repeatable")
     parser.add_argument("--here", action="store_true", help="only the parts on this medium")
     options = parser.parse_args(arguments)
     try:
@@ -387,17 +318,11 @@ def main(arguments: list[str]) -> int:
     for name, problem in problems:
         _say(f"BAD   {name}: {problem}")
     _say(f"{len(parts)} of {len(manifest.get('parts', []))} parts were looked at.")
-    _say(
-        "Integrity only, origin unproven: who made this is for SIGNATURE.py and a public key to say."
-    )
+    _say("Integrity only, origin unproven: who made this is for SIGNATURE.py and a public key to say.")
     if problems:
         _say("REFUSED.")
         return 1
-    _say(
-        "All that was asked for is right."
-        if parts
-        else "Nothing was checked: none of the parts is here."
-    )
+    _say("All that was asked for is right." if parts else "Nothing was checked: none of the parts is here.")
     return 0 if parts else 2
 
 
