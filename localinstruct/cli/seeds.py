@@ -114,7 +114,7 @@ def seeds_apply(
 
 def wording_prompt(row: dict[str, Any]) -> "Prompt":
     """What the method rewrite asks, about one line of a seed file and its first input."""
-    from localinstruct.methods.rewrite import asked
+    from localinstruct.methods.rewrite import rewrite_prompt
 
     instances = row.get("instances")
     first = (
@@ -122,7 +122,7 @@ def wording_prompt(row: dict[str, Any]) -> "Prompt":
         if isinstance(instances, list) and instances and isinstance(instances[0], dict)
         else row
     )
-    return asked("rewrite", row["instruction"], str(first.get("input") or "(none)"))
+    return rewrite_prompt("rewrite", row["instruction"], str(first.get("input") or "(none)"))
 
 
 def offered(
