@@ -17,7 +17,7 @@ from localinstruct.pipeline import STAGES, Stage, recipe_of
 from localinstruct.records import Instance, Reject
 from localinstruct.store.lineage import family
 from localinstruct.store.run import Run
-from localinstruct.topics.coverage import achieved
+from localinstruct.topics.coverage import topic_counts
 
 
 def stage_done(stage: Stage, result: dict[str, Any], skipped: bool) -> None:
@@ -193,7 +193,7 @@ def overview(run: Run, limit: int, json: bool) -> None:
     console.pairs((name, _state(stages.get(name))) for name in (stage.name for stage in STAGES))
     if recipe.coverage.topics:
         console.pairs(
-            [("coverage", _coverage(asdict(one) for one in achieved(recipe.coverage, rows)))]
+            [("coverage", _coverage(asdict(one) for one in topic_counts(recipe.coverage, rows)))]
         )
     console.line()
     for row in rows[-limit:]:

@@ -94,7 +94,7 @@ def begun(file: Path, about: str) -> str:
     for a file that is none."""
     from localinstruct.config import load_yaml
     from localinstruct.errors import UsageError
-    from localinstruct.topics.tree import planted
+    from localinstruct.topics.tree import new_tree
 
     if file.exists():
         if about:
@@ -109,7 +109,7 @@ def begun(file: Path, about: str) -> str:
             f"{file}: no such file.",
             f'A new one: localinstruct topics grow {file} --about "gardening" --teacher MODEL',
         )
-    return planted(about.strip())
+    return new_tree(about.strip())
 
 
 def lacking(text: str, file: Path, branching: int, depth: int) -> "list[Branch]":
@@ -126,10 +126,10 @@ def lacking(text: str, file: Path, branching: int, depth: int) -> "list[Branch]"
 def require_growable(text: str, file: Path, missing: "list[Branch]") -> None:
     """RecipeError, before a model is started, when a topic of the file cannot take a name where it
     stands."""
-    from localinstruct.topics.tree import grown
+    from localinstruct.topics.tree import with_topics
 
     for level in {len(one.path) for one in missing}:
-        grown(
+        with_topics(
             text,
             {one.path: ["a name on trial"] for one in missing if len(one.path) == level},
             str(file),
@@ -145,7 +145,7 @@ def grow(file: Path, text: str, branching: int, depth: int, ask: "Ask") -> tuple
     """
     from localinstruct.errors import TeacherError
     from localinstruct.store.durable import write_text
-    from localinstruct.topics.tree import grown, new_names, subtopics_prompt
+    from localinstruct.topics.tree import new_names, subtopics_prompt, with_topics
 
     total, all_why, before = 0, Counter[str](), text if file.exists() else None
     for level in range(1, depth + 1):
@@ -167,7 +167,7 @@ def grow(file: Path, text: str, branching: int, depth: int, ask: "Ask") -> tuple
                 f"None of {len(asked)} replies named a new topic on level {level}: {told}.",
                 "Try a stronger teacher, or a smaller --branching.",
             )
-        text, total = grown(text, more, str(file)), total + added
+        text, total = with_topics(text, more, str(file)), total + added
         require_unchanged(file, before)
         write_text(file, text)
         before = text

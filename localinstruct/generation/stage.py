@@ -30,7 +30,7 @@ from localinstruct.store.integrity import require_space
 from localinstruct.store.run import Run
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import ModelRouter, serving_all
-from localinstruct.topics.coverage import achieved, require_seeds
+from localinstruct.topics.coverage import require_seeds, topic_counts
 
 BYTES_PER_ROW = 6_000
 """What a kept row takes in the store, completion log and rejects included: 4,500 were measured with
@@ -212,7 +212,7 @@ def summary(
         "in_flight": in_flight,
         "stopped": "target reached" if kept >= recipe.generate.target else "nothing left to ask",
         "documents": json.loads(run.get("documents") or "null"),
-        "coverage": [asdict(one) for one in achieved(recipe.coverage, list(run.kept()))],
+        "coverage": [asdict(one) for one in topic_counts(recipe.coverage, list(run.kept()))],
         "checked": _checked(recipe, run),
         "novelty": recipe.novelty.model_dump(mode="json"),
         **facts,
