@@ -10,6 +10,7 @@ scale, for the answer as a whole; `better` is first, second or tie. Not covered:
 criterion, several people.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -61,9 +62,9 @@ def _labelled(value: object, scale: Scale) -> Labelled:
 
 
 def _grade(label: object, scale: Scale) -> float:
-    if isinstance(label, int | float) and not isinstance(label, bool):
-        if scale.lowest <= label <= scale.highest:
-            return float(label)
-    raise Malformed(
-        f"expected label to be a grade from {scale.lowest} to {scale.highest}, found {label!r}"
-    )
+    number = label if isinstance(label, int | float) and not isinstance(label, bool) else math.nan
+    if not scale.lowest <= number <= scale.highest:  # nan neither
+        raise Malformed(
+            f"expected label to be a grade from {scale.lowest} to {scale.highest}, found {label!r}"
+        )
+    return float(number)
