@@ -82,7 +82,7 @@ def seeds_improve(
             "rewriting seeds",
         )
     changes, dropped = offered(rows, replies)
-    write_text(target, review.written(changes, str(file), teacher))
+    write_text(target, review.to_text(changes, str(file), teacher))
     left = f"; not offered: {dropped}" if dropped else ""
     console.line(f"{len(changes)} new wordings for {len(rows)} seeds in {target}{left}")
     console.note(
@@ -104,7 +104,7 @@ def seeds_apply(
     from localinstruct.formats import review, write_text
 
     changes = review.read(_text(review_file), str(review_file))
-    write_text(file, review.applied(_text(file), changes, str(file)))
+    write_text(file, review.apply(_text(file), changes, str(file)))
     console.line(f"{len(changes)} seeds of {file} reworded")
     console.note(
         "Their answers stayed as they were. Look for new repetitions: localinstruct seeds check "

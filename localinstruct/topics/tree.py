@@ -93,8 +93,11 @@ def new_names(reply: Completion, branch: Branch, count: int) -> tuple[list[str],
         cut_off = reply.finish_reason == "length"
         return [], Counter({"reply cut off" if cut_off else f"reply {reply.finish_reason}": 1})
     try:
-        offered = strict_json.parse(reply.text)["topics"]
-    except (Malformed, KeyError, TypeError):
+        value = strict_json.parse(reply.text)
+    except Malformed:
+        value = None
+    offered = value.get("topics") if isinstance(value, dict) else None
+    if not isinstance(offered, list):
         return [], Counter({"reply not in form": 1})
     seen = {_flat(name) for name in (*branch.path, *branch.below)}
     names: list[str] = []
