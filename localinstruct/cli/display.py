@@ -9,7 +9,7 @@ from typing import Any
 
 from localinstruct import console
 from localinstruct.curate.novelty import text_of
-from localinstruct.documents import told
+from localinstruct.documents import folder_summary
 from localinstruct.evaluation.verdict import verdict
 from localinstruct.generation.inputs import seeds_of
 from localinstruct.nano import LABEL, is_nano
@@ -66,7 +66,7 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
     if made.get("checked") and made["kept"]:
         yield "right answers", _checked(made["checked"])
     if made.get("documents"):
-        yield "documents", told(**made["documents"])
+        yield "documents", folder_summary(**made["documents"])
     trained = results.get("train", {})
     if trained:
         yield "held-out loss", _losses(results.get("evaluate", {}), trained)
