@@ -19,7 +19,7 @@ from localinstruct.templates import (
     prompt_ids,
     render,
     unsupported,
-    written,
+    custom,
 )
 
 TURN = """\
@@ -67,11 +67,11 @@ def chat_template(template: Template, tokenizer: Any) -> str:
 def _body(template: Template) -> str:
     """What stands before the answer. Chat templates trim the lines of blocks, template files do
     not: `+` keeps them."""
-    if written.is_written(template) and written.is_jinja(template):
+    if custom.is_custom(template) and custom.is_jinja(template):
         body = re.sub(r"\{%(?![-+])", "{%+", template)
         return NAMES + "{{- '' }}" + re.sub(r"(?<![-+])%\}", "+%}", body) + "{%+ "
     return (
-        _literals(WITHOUT_INPUT if template == "alpaca" else written.without_input(template))
+        _literals(WITHOUT_INPUT if template == "alpaca" else custom.without_input(template))
         + "{%- "
     )
 
@@ -79,7 +79,7 @@ def _body(template: Template) -> str:
 def _literals(form: str) -> str:
     """A plain template as Jinja: its text as strings, so that no white space and no brace means
     anything else."""
-    pieces = re.split("{(" + "|".join(written.FIELDS) + ")}", form)
+    pieces = re.split("{(" + "|".join(custom.FIELDS) + ")}", form)
     names = {
         "instruction": "messages[at.user]['content']",
         "input": "''",

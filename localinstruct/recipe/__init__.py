@@ -31,7 +31,7 @@ from localinstruct.recipe.names import unknown_names
 from localinstruct.recipe.train import Train
 from localinstruct.records import digest
 from localinstruct.teacher import Sampling, Serve
-from localinstruct.templates import written
+from localinstruct.templates import custom
 from localinstruct.topics.coverage import Coverage
 
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
@@ -237,7 +237,7 @@ def _read_template(data: dict[str, Any], recipe: Path) -> None:
     if not isinstance(section, dict):
         return
     name = section.get("template")
-    if not isinstance(name, str) or "\n" in name or not name.endswith(written.ENDINGS):
+    if not isinstance(name, str) or "\n" in name or not name.endswith(custom.ENDINGS):
         return
     text = _text_beside(recipe, "train.template", name)
     data["train"] = section | {"template": text.removesuffix("\n")}
