@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from localinstruct import console
 from localinstruct.curate.novelty import Novelty, text_of
-from localinstruct.documents import told
+from localinstruct.documents import folder_summary
 from localinstruct.evaluation.verdict import verdict
 from localinstruct.generation.inputs import seeds_of
 from localinstruct.nano import LABEL, is_nano
@@ -17,7 +17,7 @@ from localinstruct.pipeline import STAGES, Stage, recipe_of
 from localinstruct.records import Instance, JsonObject, Reject, StageResult
 from localinstruct.store.lineage import family
 from localinstruct.store.run import Run, StageEntry
-from localinstruct.topics.coverage import achieved
+from localinstruct.topics.coverage import topic_counts
 
 
 def stage_done(stage: Stage, result: StageResult, skipped: bool) -> None:
@@ -79,7 +79,7 @@ def _generated_rows(result: StageResult) -> Iterable[tuple[str, str]]:
     if result.get("checked") and result["kept"]:
         yield "right answers", _checked(result["checked"])
     if result.get("documents"):
-        yield "documents", told(**result["documents"])
+        yield "documents", folder_summary(**result["documents"])
 
 
 def _fitting_format(row: Instance | None) -> str:
@@ -169,7 +169,7 @@ def overview(run: Run, limit: int, json: bool) -> None:
     console.heading(f"{run.path}: {len(rows):,} of {recipe.generate.target:,} rows kept")
     console.pairs((stage.name, _state(run.stage(stage.name))) for stage in STAGES)
     if recipe.coverage.topics:
-        topics = map(asdict, achieved(recipe.coverage, rows))
+        topics = map(asdict, topic_counts(recipe.coverage, rows))
         console.pairs([("coverage", _coverage(topics))])
     console.line()
     for row in rows[-limit:]:

@@ -81,7 +81,7 @@ def seeds_improve(
     with console.progress() as progress:
         replies = ask_all(spec, prompts, sampling, progress, "rewriting seeds")
     changes, dropped = usable_wordings(rows, replies)
-    write_text(target, review.written(changes, str(file), teacher))
+    write_text(target, review.to_text(changes, str(file), teacher))
     rest = f"; not offered: {dropped}" if dropped else ""
     console.line(f"{len(changes)} new wordings for {len(rows)} seeds in {target}{rest}")
     command = f"localinstruct seeds apply {file} {target}"
@@ -97,7 +97,7 @@ def seeds_apply(file: SeedLines, review_file: ReviewFile, sealed: SealedAlone = 
     from localinstruct.formats import review, write_text
 
     changes = review.read(_text(review_file), str(review_file))
-    write_text(file, review.applied(_text(file), changes, str(file)))
+    write_text(file, review.apply(_text(file), changes, str(file)))
     console.line(f"{len(changes)} seeds of {file} reworded")
     check = f"localinstruct seeds check {file}"
     console.note(f"Their answers stayed as they were. Look for new repetitions: {check}")
@@ -105,12 +105,12 @@ def seeds_apply(file: SeedLines, review_file: ReviewFile, sealed: SealedAlone = 
 
 def wording_prompt(row: JsonObject) -> "Prompt":
     """The prompt of the method `rewrite` for one line of a seed file and its first input."""
-    from localinstruct.methods.rewrite import asked
+    from localinstruct.methods.rewrite import rewrite_prompt
 
     instances = row.get("instances")
     first = instances[0] if isinstance(instances, list) and instances else None
     source = first if isinstance(first, dict) else row
-    return asked("rewrite", row["instruction"], str(source.get("input") or "(none)"))
+    return rewrite_prompt("rewrite", row["instruction"], str(source.get("input") or "(none)"))
 
 
 def usable_wordings(

@@ -103,7 +103,7 @@ def initial_text(file: Path, about: str) -> str:
     """
     from localinstruct.config import load_yaml
     from localinstruct.errors import UsageError
-    from localinstruct.topics.tree import planted
+    from localinstruct.topics.tree import new_tree
 
     if file.exists():
         if about:
@@ -118,7 +118,7 @@ def initial_text(file: Path, about: str) -> str:
             f"{file}: no such file.",
             f'A new one: localinstruct topics grow {file} --about "gardening" --teacher MODEL',
         )
-    return planted(about.strip())
+    return new_tree(about.strip())
 
 
 def incomplete_topics(text: str, file: Path, branching: int, depth: int) -> "list[Branch]":
@@ -131,11 +131,11 @@ def incomplete_topics(text: str, file: Path, branching: int, depth: int) -> "lis
 
 def require_growable(text: str, file: Path, missing: "list[Branch]") -> None:
     """RecipeError, before a model starts, for a topic that can take no name where it stands."""
-    from localinstruct.topics.tree import grown
+    from localinstruct.topics.tree import with_topics
 
     trial = ["a name on trial"]
     for level in {len(branch.path) for branch in missing}:
-        grown(text, {b.path: trial for b in missing if len(b.path) == level}, str(file))
+        with_topics(text, {b.path: trial for b in missing if len(b.path) == level}, str(file))
 
 
 def grow(file: Path, text: str, branching: int, depth: int, ask: "Ask") -> tuple[int, Counter[str]]:
@@ -146,7 +146,7 @@ def grow(file: Path, text: str, branching: int, depth: int, ask: "Ask") -> tuple
     """
     from localinstruct.errors import TeacherError
     from localinstruct.store.durable import write_text
-    from localinstruct.topics.tree import grown, new_names, subtopics_prompt
+    from localinstruct.topics.tree import new_names, subtopics_prompt, with_topics
 
     total, dropped, before = 0, Counter[str](), text if file.exists() else None
     for level in range(1, depth + 1):
@@ -164,7 +164,7 @@ def grow(file: Path, text: str, branching: int, depth: int, ask: "Ask") -> tuple
                 f"None of {len(due)} replies named a new topic on level {level}: {why}.",
                 "Try a stronger teacher, or a smaller --branching.",
             )
-        text, total = grown(text, more, str(file)), total + added
+        text, total = with_topics(text, more, str(file)), total + added
         require_unchanged(file, before)
         write_text(file, text)
         before = text

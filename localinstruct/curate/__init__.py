@@ -1,1 +1,1 @@
-"""What is kept and why: rule filters, embeddings, novelty, decontamination."""
+"""Curation of rows: rule filters, embeddings, novelty, decontamination."""

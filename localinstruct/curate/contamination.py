@@ -1,7 +1,7 @@
-"""Rows that also stand in the evaluation tasks are taken out of the training data.
+"""Decontamination: rows that also stand in the evaluation tasks leave the training data.
 
 Match: instruction and input equal after Unicode compatibility folding, case folding and collapsing
-white space. That is exact on purpose: what is dropped was surely seen, and the number means
+white space. That is exact on purpose: a dropped row was surely seen, and the number means
 something. Not covered: paraphrases of a task; they are what novelty's borderline listing is for.
 """
 
@@ -16,19 +16,22 @@ STAGE, REASON = "decontaminate", "in the evaluation tasks"
 def decontaminate(
     rows: Sequence[Instance], tasks: Mapping[str, Instance]
 ) -> tuple[list[Instance], list[Reject]]:
-    """(rows left, in order; rejects whose detail names the task). `tasks` maps a task's id to its
-    content."""
-    known = {
-        fingerprint(task): name for name, task in reversed(list(tasks.items()))
-    }  # of equal tasks the first
+    """(rows left, in order; rejects whose detail names the task).
+
+    `tasks` maps a task's id to its content; of equal tasks the first is named.
+    """
+    known = {fingerprint(task): name for name, task in reversed(list(tasks.items()))}
     left = [row for row in rows if fingerprint(row) not in known]
-    taken = [row for row in rows if fingerprint(row) in known]
-    return left, [Reject(STAGE, REASON, row.instruction, known[fingerprint(row)]) for row in taken]
+    rejects = [
+        Reject(STAGE, REASON, row.instruction, known[fingerprint(row)])
+        for row in rows
+        if fingerprint(row) in known
+    ]
+    return left, rejects
 
 
 def unique(rows: Iterable[Instance]) -> tuple[list[Instance], list[Reject]]:
-    """(first row of each instruction and input after the same earlier turns, rejects for the
-    others).
+    """(first row of each instruction and input after equal earlier turns, rejects for the others).
 
     A repeated question could stand on both sides of a split.
     """
@@ -42,7 +45,7 @@ def unique(rows: Iterable[Instance]) -> tuple[list[Instance], list[Reject]]:
 
 
 def fingerprint(row: Instance) -> tuple[str, str]:
-    """(instruction, input), folded: what two rows share when they ask the same."""
+    """(instruction, input), folded: equal for two rows that ask the same."""
     return _folded(row.instruction), _folded(row.input)
 
 

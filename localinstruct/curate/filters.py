@@ -1,12 +1,11 @@
-"""Rejection by rule, before any embedding: a table of named functions, each `Instance -> why not,
-or None`.
+"""Rejection by rule, before any embedding: a table of named functions.
 
-Three sets. `localinstruct` looks at the whole request and at the answer: length, garbled starts,
-requests that a text model cannot fulfil, empty, echoed or refused answers. `alpaca` has exactly the
-effect of Stanford Alpaca's own list (18 blacklisted words, "Write a program", first character, 4 to
-150 words), `self-instruct` that of Self-Instruct's first and fourth steps, for people who compare.
-Not covered: whether an answer is right (a judge's task), and likeness to other rows (`novelty.py`).
-The rules read English.
+Each takes an instance and returns the reason against it, or None. Three sets. `localinstruct` looks
+at the whole request and at the answer: length, garbled starts, requests that a text model cannot
+fulfil, empty, echoed or refused answers. `alpaca` has exactly the effect of Stanford Alpaca's own
+list (18 blacklisted words, "Write a program", first character, 4 to 150 words), `self-instruct`
+that of Self-Instruct's first and fourth steps, for people who compare. Not covered: whether an
+answer is right (a judge's task), and likeness to other rows (`novelty.py`). The rules read English.
 """
 
 import re
@@ -23,11 +22,10 @@ from localinstruct.records import Instance, Reject
 
 
 class Filters(Section):
-    """What is rejected by rule."""
+    """Rules by which rows are rejected."""
 
     set: Literal["localinstruct", "alpaca", "self-instruct", "none"] = "localinstruct"
-    """Which rules apply: ours, exactly Alpaca's, exactly Self-Instruct's (steps 1 and 4), or
-    none."""
+    """Rules that apply: ours, exactly Alpaca's, exactly Self-Instruct's (steps 1, 4), or none."""
     disable: list[str] = Field(default_factory=list)
     """Rules of the set to leave out, by name."""
     enable: list[str] = Field(default_factory=list)
@@ -39,19 +37,18 @@ class Filters(Section):
     max_output_words: int = Field(600, ge=1)
     """Words an output may have (output_too_long)."""
     blacklist: list[str] = Field(default_factory=list)
-    """More words or phrases that an instruction may not contain, whole and in any case; joins
-    Alpaca's in its set."""
+    """More words or phrases that an instruction may not contain, whole and in any case.
+
+    They join Alpaca's in its set.
+    """
 
     @field_validator("disable", "enable")
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
-        unknown = [
-            f"no filter {name!r}, {did_you_mean(name, FILTERS)}"
-            for name in names
-            if name not in FILTERS
-        ]
-        if unknown:
-            raise ValueError("; ".join(unknown))
+        unknown = [name for name in names if name not in FILTERS]
+        problems = [f"no filter {name!r}, {did_you_mean(name, FILTERS)}" for name in unknown]
+        if problems:
+            raise ValueError("; ".join(problems))
         return names
 
     @model_validator(mode="after")
@@ -65,12 +62,12 @@ class Filters(Section):
     @property
     def active(self) -> list[str]:
         """Names of the rules that apply, in the order of the table."""
-        wanted = (SETS[self.set] | {*self.enable}) - {*self.disable}
-        return [name for name in FILTERS if name in wanted]
+        names = (SETS[self.set] | {*self.enable}) - {*self.disable}
+        return [name for name in FILTERS if name in names]
 
 
 Filter = Callable[[Instance, Filters], str | None]
-"""None if the instance passes, else what is wrong with it."""
+"""A rule: None if the instance passes, else the fault in words."""
 
 
 def first_reason(instance: Instance, filters: Filters) -> Reject | None:
@@ -78,18 +75,15 @@ def first_reason(instance: Instance, filters: Filters) -> Reject | None:
     for name in filters.active:
         detail = FILTERS[name](instance, filters)
         if detail is not None:
-            return Reject(
-                stage="filter",
-                reason=name.replace("_", " "),
-                text=_as_text(instance),
-                detail=detail,
-            )
+            return Reject("filter", name.replace("_", " "), _as_text(instance), detail)
     return None
 
 
 def count_words(text: str) -> int:
-    """Count words between spaces; in scripts without spaces (Chinese, Japanese, Thai) every
-    character is one."""
+    """Count words between spaces.
+
+    In scripts without spaces (Chinese, Japanese, Thai) every character is one.
+    """
     return len(_WORD.findall(text))
 
 
@@ -98,12 +92,12 @@ _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 _ODD_START = re.compile(r"[,;:!?)\]}>|&%^~=\ufffd]|[.\-+*/_\\#@](?!\w)")
 _CANNOT = r"(?:can['’]?t|cannot|can not|won['’]?t|will not|am (?:not able|unable) to)"
 _SERVE = (
-    r"(?:assist|help you|help with|provide|fulfil|fulfill|comply|complete (?:this|your)|answer "
-    r"(?:this|that|your)"
-    r"|generate|create|access|open|view|see (?:the|any|this|an)|browse|watch|listen|process "
-    r"(?:the|this|your)|do that|engage)\b"
+    r"(?:assist|help you|help with|provide|fulfil|fulfill|comply|complete (?:this|your)"
+    r"|answer (?:this|that|your)|generate|create|access|open|view|see (?:the|any|this|an)"
+    r"|browse|watch|listen|process (?:the|this|your)|do that|engage)\b"
 )
-_REFUSAL = re.compile(  # at the start of an answer; an apology in a letter has another verb ("I cannot attend")
+_REFUSAL = re.compile(
+    # at the start of an answer; an apology in a letter has another verb ("I cannot attend")
     rf"(?:(?:i['’]?m|i am) (?:\w+ )?sorry,? |sorry,? |unfortunately,? |i apologi[sz]e,? )?(?:but )?"
     rf"i(?:['’]m (?:not able|unable) to| {_CANNOT}) (?:\w+ ){{0,2}}?{_SERVE}"
     r"|i (?:do not|don['’]?t) have (?:the (?:ability|capability|means)|access)\b",
@@ -114,9 +108,9 @@ _AS_AN_AI = re.compile(
     re.IGNORECASE,
 )
 _IDENTITY_IS_FINE = re.compile(
-    r"\b(?:(?:sort|order|arrang|rank|revers|correct|fix|proofread|edit|gramma|spell|punctuat|capital|upper|lower|format"
-    r"|clean|remov|delet|replac|repeat|cop[iy]|echo|convert|normali[sz])\w*|if "
-    r"(?:needed|necessary))\b",
+    r"\b(?:(?:sort|order|arrang|rank|revers|correct|fix|proofread|edit|gramma|spell|punctuat"
+    r"|capital|upper|lower|format|clean|remov|delet|replac|repeat|cop[iy]|echo|convert"
+    r"|normali[sz])\w*|if (?:needed|necessary))\b",
     re.IGNORECASE,
 )
 _SELF_INSTRUCT_BLACKLIST = r"images?|graphs?|pictures?|files?|maps?|draw|plot|go to"
@@ -124,26 +118,20 @@ _ALPACA_BLACKLIST = rf"{_SELF_INSTRUCT_BLACKLIST}|video|audio|music|flowchart|di
 
 
 def _too_short(instance: Instance, filters: Filters) -> str | None:
-    words = count_words(instance.instruction)
-    return (
-        f"{words} words, expected at least {filters.min_words}"
-        if words < filters.min_words
-        else None
-    )
+    words, least = count_words(instance.instruction), filters.min_words
+    return f"{words} words, expected at least {least}" if words < least else None
 
 
 def _too_long(instance: Instance, filters: Filters) -> str | None:
-    words = count_words(instance.instruction)
-    return (
-        f"{words} words, expected at most {filters.max_words}"
-        if words > filters.max_words
-        else None
-    )
+    words, most = count_words(instance.instruction), filters.max_words
+    return f"{words} words, expected at most {most}" if words > most else None
 
 
 def _garbled(instance: Instance, _: Filters) -> str | None:
-    """Reject a start that no sentence has, or no words at all. Quotes, brackets and letters of any
-    script are fine."""
+    """Reject a start that no sentence has, or no words at all.
+
+    Quotes, brackets and letters of any script are fine.
+    """
     text = instance.instruction.strip()
     if _ODD_START.match(text):
         return f"starts with {text[:3]!r}"
@@ -163,7 +151,7 @@ def _real_world_action(instance: Instance, _: Filters) -> str | None:
 
 
 def _blacklisted(instance: Instance, filters: Filters) -> str | None:
-    return _found_word(instance.instruction, *map(re.escape, filters.blacklist))
+    return _contains(instance.instruction, *map(re.escape, filters.blacklist))
 
 
 def _empty_output(instance: Instance, _: Filters) -> str | None:
@@ -171,17 +159,15 @@ def _empty_output(instance: Instance, _: Filters) -> str | None:
 
 
 def _output_too_long(instance: Instance, filters: Filters) -> str | None:
-    words = count_words(instance.output)
-    return (
-        f"{words} words, expected at most {filters.max_output_words}"
-        if words > filters.max_output_words
-        else None
-    )
+    words, most = count_words(instance.output), filters.max_output_words
+    return f"{words} words, expected at most {most}" if words > most else None
 
 
 def _echo(instance: Instance, _: Filters) -> str | None:
-    """Reject a question given back as the answer. Tasks such as sorting may rightly leave their
-    input as it is."""
+    """Reject a question given back as the answer.
+
+    Tasks such as sorting may rightly leave their input as it is.
+    """
     output = _bare(instance.output)
     if count_words(output) >= 3 and output.casefold() == _bare(instance.instruction).casefold():
         return "the output is the instruction"
@@ -191,13 +177,12 @@ def _echo(instance: Instance, _: Filters) -> str | None:
 
 
 def _refusal(instance: Instance, _: Filters) -> str | None:
-    """Reject an answer that declines or speaks of itself as an AI early on, unless it was asked
-    about that."""
+    """Reject an answer that declines, or early on speaks of itself as an AI without being asked."""
     start = instance.output.strip()[:300]
-    asked = f"{instance.instruction} {instance.input}"
-    spoke = None if _AS_AN_AI.search(asked) else _AS_AN_AI.search(start)
-    found = _REFUSAL.match(start) or spoke
-    return f"says {found[0]!r}" if found else None
+    question = f"{instance.instruction} {instance.input}"
+    as_an_ai = None if _AS_AN_AI.search(question) else _AS_AN_AI.search(start)
+    match = _REFUSAL.match(start) or as_an_ai
+    return f"says {match[0]!r}" if match else None
 
 
 def _invented_url(instance: Instance, _: Filters) -> str | None:
@@ -205,8 +190,7 @@ def _invented_url(instance: Instance, _: Filters) -> str | None:
 
 
 def _not_latin(instance: Instance, _: Filters) -> str | None:
-    """Reject other scripts, coarsely, and only if enabled: fewer than half of the letters are
-    Latin."""
+    """Reject other scripts, coarsely, if enabled: fewer than half of the letters are Latin."""
     letters = [character for character in instance.instruction if character.isalpha()]
     latin = sum(character < "\u0250" for character in letters)
     return f"{latin} of {len(letters)} letters are Latin" if latin * 2 < len(letters) else None
@@ -218,15 +202,12 @@ def _alpaca_length(instance: Instance, _: Filters) -> str | None:
 
 
 def _alpaca_blacklist(instance: Instance, filters: Filters) -> str | None:
-    return _found_word(instance.instruction, _ALPACA_BLACKLIST, *map(re.escape, filters.blacklist))
+    return _contains(instance.instruction, _ALPACA_BLACKLIST, *map(re.escape, filters.blacklist))
 
 
 def _alpaca_program(instance: Instance, _: Filters) -> str | None:
-    return (
-        "starts with 'Write a program'"
-        if instance.instruction.startswith("Write a program")
-        else None
-    )
+    is_program = instance.instruction.startswith("Write a program")
+    return "starts with 'Write a program'" if is_program else None
 
 
 def _alpaca_punctuation(instance: Instance, _: Filters) -> str | None:
@@ -240,15 +221,13 @@ def _alpaca_non_ascii(instance: Instance, _: Filters) -> str | None:
 
 
 def _self_instruct_blacklist(instance: Instance, filters: Filters) -> str | None:
-    return _found_word(
-        instance.instruction, _SELF_INSTRUCT_BLACKLIST, *map(re.escape, filters.blacklist)
-    )
+    more = map(re.escape, filters.blacklist)
+    return _contains(instance.instruction, _SELF_INSTRUCT_BLACKLIST, *more)
 
 
 def _input_equals_output(instance: Instance, _: Filters) -> str | None:
-    return (
-        "the output is the input" if instance.input and instance.input == instance.output else None
-    )
+    repeats = instance.input and instance.input == instance.output
+    return "the output is the input" if repeats else None
 
 
 def _trailing_colon(instance: Instance, _: Filters) -> str | None:
@@ -291,12 +270,12 @@ SETS: dict[str, frozenset[str]] = {
     "self-instruct": _ALPACA - {"alpaca_blacklist"} | _STEP_4 | {"empty_output"},
     "none": frozenset(),
 }
-"""The named sets a recipe chooses from."""
+"""Named sets a recipe chooses from."""
 
 
-def _found_word(text: str, *patterns: str) -> str | None:
-    found = _whole_words(patterns).search(text) if patterns else None
-    return f"contains {found[0]!r}" if found else None
+def _contains(text: str, *patterns: str) -> str | None:
+    match = _whole_words(patterns).search(text) if patterns else None
+    return f"contains {match[0]!r}" if match else None
 
 
 @cache

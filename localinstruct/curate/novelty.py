@@ -1,11 +1,11 @@
-"""Novelty: a candidate is kept when no seed and no kept row is too similar, by cosine of their
-embeddings.
+"""Novelty: a candidate is kept when no seed and no kept row is too similar to it.
 
-Alpaca and Self-Instruct ask ROUGE-L (longest common subsequence of words) against the whole pool,
-one candidate at a time; cosine sees rewordings, and one matrix product compares a whole list with
-everything. The search is exact: no approximate index, no clustering. The decision is greedy and in
-order: a candidate is compared with all seeds, all kept rows, and those kept just before it in the
-same episode. Alpaca's own measure is there for comparability.
+Similarity is the cosine of embeddings. Alpaca and Self-Instruct ask ROUGE-L (longest common
+subsequence of words) against the whole pool, one candidate at a time; cosine sees rewordings, and
+one matrix product compares a whole list with everything. The search is exact: no approximate index,
+no clustering. The decision is greedy and in order: a candidate is compared with all seeds, all kept
+rows, and those kept just before it in the same episode. Alpaca's own measure is there for
+comparability.
 """
 
 from collections.abc import Sequence
@@ -22,21 +22,29 @@ if TYPE_CHECKING:
 
 
 class Novelty(Section):
-    """When a row counts as new."""
+    """Similarity up to which a row counts as new."""
 
     measure: Literal["cosine", "rouge_l"] = "cosine"
     """Cosine of embeddings, or ROUGE-L of words as Alpaca asks it (its threshold is 0.7)."""
     threshold: float = Field(0.85, gt=0, le=1)
-    """Reject above this similarity to the nearest row (the threshold itself passes). `show RUN
-    --borderline` lists the pairs on both sides of it."""
+    """Reject above this similarity to the nearest row (the threshold itself passes).
+
+    `show RUN --borderline` lists the pairs on both sides of it.
+    """
     text: Literal["instruction", "instruction+input"] = "instruction"
-    """What is embedded. Alpaca compares instructions only."""
+    """Text that is embedded. Alpaca compares instructions only."""
     against: Literal["all", "seeds", "kept"] = "all"
-    """Compare with seeds and kept rows; with the seeds only (as BELLE advises for very large sets);
-    or with kept rows only, for methods whose rows are the seeds, improved or answered."""
+    """Rows compared with: seeds and kept rows, seeds only, or kept rows only.
+
+    Seeds only is what BELLE advises for very large sets; kept rows only is for methods whose rows
+    are the seeds, improved or answered.
+    """
     examples_apart: bool = False
-    """Rows of one episode with the same instruction are examples of one task and not compared with
-    each other, only with everything else (Self-Instruct, whose novelty is about instructions)."""
+    """Take rows of one episode with one instruction as examples of one task.
+
+    They are not compared with each other, only with everything else (Self-Instruct, whose novelty
+    is about instructions).
+    """
     remember: int = Field(10, ge=1)
     """Nearest rows stored with each kept row."""
 
@@ -82,24 +90,25 @@ class Index:
             raise ValueError(f"{len(vectors)} vectors for {len(labels)} labels")
         size = len(self.labels) + len(labels)
         if size > len(self._rows):
-            grown = np.empty(
-                (max(size, 2 * len(self._rows)), self._rows.shape[1]), dtype=np.float32
-            )
-            grown[: len(self.labels)] = self.vectors
-            self._rows = grown
+            capacity, dimensions = max(size, 2 * len(self._rows)), self._rows.shape[1]
+            larger = np.empty((capacity, dimensions), dtype=np.float32)
+            larger[: len(self.labels)] = self.vectors
+            self._rows = larger
         self._rows[len(self.labels) : size] = vectors
         self.labels.extend(labels)
 
     def similarities(
         self, vectors: "np.ndarray", texts: Sequence[str], first: int = 0
     ) -> "np.ndarray":
-        """(m, n - first) cosines of m texts, unit vectors (m, d), with every row from `first` on,
-        in one matrix product."""
+        """(m, n - first) cosines of m texts, unit vectors (m, d), with every row from `first` on.
+
+        One matrix product.
+        """
         return vectors @ self.vectors[first:].T
 
 
 class RougeIndex(Index):
-    """The same, compared by the words of their texts; the vectors are only kept."""
+    """An index that compares by the words of the texts; the vectors are only kept."""
 
     def __init__(self, dimensions: int, capacity: int = 1024) -> None:
         super().__init__(dimensions, capacity)
@@ -118,7 +127,7 @@ class RougeIndex(Index):
 
 
 INDEXES: dict[str, type[Index]] = {"cosine": Index, "rouge_l": RougeIndex}
-"""novelty.measure -> what compares."""
+"""novelty.measure -> index that compares by it."""
 
 
 def nearest(similarities: "np.ndarray", count: int) -> "np.ndarray":
@@ -133,7 +142,7 @@ def nearest(similarities: "np.ndarray", count: int) -> "np.ndarray":
 
 
 class Gate:
-    """Decides in order what is new, and remembers what it let through.
+    """Decides in order which candidates are new, and remembers those it let through.
 
     The index begins with the seeds that are compared with, and takes in kept rows unless
     `novelty.against` is "seeds". An exact repetition of any of these, or of a kept row, is refused
@@ -143,51 +152,45 @@ class Gate:
     def __init__(self, novelty: Novelty, index: Index, seeds: Sequence[Instance]) -> None:
         self._novelty = novelty
         self._index = index
-        self._seen = {_asked(seed) for seed in seeds}
+        self._seen = {_question(seed) for seed in seeds}
 
     def remember(self, instances: Sequence[Instance], vectors: "np.ndarray") -> None:
         """Take rows kept earlier into account: n instances with their (n, d) vectors."""
-        self._seen.update(_asked(instance) for instance in instances)
+        self._seen.update(_question(instance) for instance in instances)
         if self._novelty.against != "seeds" and len(instances):
             self._index.add(vectors, [(i.id, text_of(i, self._novelty)) for i in instances])
 
     def admit(self, instances: Sequence[Instance], vectors: "np.ndarray") -> list[Kept | Reject]:
-        """For each of m candidates with (m, d) vectors: the kept row, or the reject that names its
-        nearest neighbour."""
+        """The kept row for each of m candidates with (m, d) vectors, or a reject.
+
+        The reject names the candidate's nearest neighbour.
+        """
         import numpy as np
 
         texts = [text_of(instance, self._novelty) for instance in instances]
         known, before = len(self._index), self._index.similarities(vectors, texts)  # (m, known)
         verdicts: list[Kept | Reject] = []
-        told: list[str] = []  # instructions of the rows after `known`
+        tasks: list[str] = []  # instructions of the rows after `known`
         for instance, vector, text, old in zip(instances, vectors, texts, before, strict=True):
             just_kept = self._index.similarities(vector[None], [text], known)[0]
             if self._novelty.examples_apart:
-                siblings = [
-                    instruction == instance.instruction for instruction in told[: len(just_kept)]
-                ]
+                siblings = [task == instance.instruction for task in tasks[: len(just_kept)]]
                 just_kept = np.where(siblings, 0.0, just_kept)
             verdict = self._judge(instance, vector, np.concatenate([old, just_kept]))
             if isinstance(verdict, Kept):
                 self.remember([instance], vector[None])
-                told.append(instance.instruction)
+                tasks.append(instance.instruction)
             verdicts.append(verdict)
         return verdicts
 
     def _judge(
         self, instance: Instance, vector: "np.ndarray", similarities: "np.ndarray"
     ) -> Kept | Reject:
-        """The verdict on one candidate with its (d,) vector and its (n,) similarities to every
-        row."""
+        """The verdict on one candidate: (d,) vector, (n,) similarities to every row."""
         text = text_of(instance, self._novelty)
-        if _asked(instance) in self._seen:
-            return Reject(
-                "novelty",
-                "exact repetition",
-                text,
-                "the same instruction and input are there already",
-                1.0,
-            )
+        if _question(instance) in self._seen:
+            detail = "the same instruction and input are there already"
+            return Reject("novelty", "exact repetition", text, detail, 1.0)
         neighbours = tuple(
             Neighbour(*self._index.labels[int(row)], round(float(similarities[row]), 4))
             for row in nearest(similarities, self._novelty.remember)
@@ -196,11 +199,10 @@ class Gate:
         if neighbours and float(similarities.max()) > self._novelty.threshold:
             return Reject("novelty", "too similar", text, top.text, top.score)
         mean = round(float(similarities.mean()), 4) if neighbours else 0.0
-        return Kept(
-            instance.with_scores(novelty_max=top.score, novelty_mean=mean), neighbours, vector
-        )
+        row = instance.with_scores(novelty_max=top.score, novelty_mean=mean)
+        return Kept(row, neighbours, vector)
 
 
-def _asked(instance: Instance) -> tuple[object, ...]:
-    """What makes two rows the same question: earlier turns, instruction and input."""
+def _question(instance: Instance) -> tuple[object, ...]:
+    """Earlier turns, instruction and input: equal for two rows that ask the same."""
     return (*instance.history, instance.instruction, instance.input)

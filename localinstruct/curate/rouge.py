@@ -1,9 +1,9 @@
-"""ROUGE-L as Alpaca and Self-Instruct ask it: F-measure of the longest common subsequence of words
-(Lin 2004).
+"""ROUGE-L (Lin 2004) as Alpaca and Self-Instruct ask it.
 
-Words are lower-cased runs of ASCII letters and digits, as in the rouge_score package without
-stemming. Every word gets a letter of its own, so that rapidfuzz's bit-parallel search over strings
-answers for words; exact, many rows at once.
+It is the F-measure of the longest common subsequence of words. Words are lower-cased runs of ASCII
+letters and digits, as in the rouge_score package without stemming. Every word gets a letter of its
+own, so that rapidfuzz's bit-parallel search over strings answers for words; exact, many rows at
+once.
 """
 
 import re
@@ -24,8 +24,10 @@ def words(text: str) -> list[str]:
 
 
 class Alphabet:
-    """Gives each word a letter: texts become strings as long as they have words. A million words
-    find a place."""
+    """A letter for each word: texts become strings as long as they have words.
+
+    A million words find a place.
+    """
 
     def __init__(self) -> None:
         self._letters: dict[str, str] = {}
@@ -42,16 +44,16 @@ class Alphabet:
 
 
 def f_measures(candidates: Sequence[str], rows: Sequence[str]) -> "np.ndarray":
-    """(m, n) float64 ROUGE-L of m spelt candidates with n spelt rows, 0 to 1; 0 where one has no
-    words."""
+    """(m, n) float64 ROUGE-L of m spelt candidates with n spelt rows, 0 to 1.
+
+    0 where one of the two has no words.
+    """
     import numpy as np
     from rapidfuzz.distance import LCSseq
     from rapidfuzz.process import cdist
 
     common = cdist(candidates, rows, scorer=LCSseq.similarity, dtype=np.int32)  # (m, n) words
-    lengths = np.array([len(text) for text in candidates])[:, None] + np.array(
-        [len(text) for text in rows]
-    )
-    return (
-        2 * common / np.maximum(lengths, 1)
-    )  # float64: 0.7 is 0.7, which passes a threshold of 0.7
+    ours = np.array([len(text) for text in candidates])[:, None]  # (m, 1)
+    theirs = np.array([len(text) for text in rows])  # (n,)
+    # float64: 0.7 is 0.7, which passes a threshold of 0.7
+    return 2 * common / np.maximum(ours + theirs, 1)

@@ -1,10 +1,9 @@
-"""Requests that a model of text cannot fulfil: pictures, sound, files or pages that are not there,
-acts in the world.
+"""Requests that a model of text cannot fulfil: pictures, sound, absent files, acts in the world.
 
 Alpaca dropped every instruction that has a word such as "file", "map" or "music" in it, and so lost
-"File a complaint" and kept "Listen to the recording". Here the whole request is read: who is to do
-what with which object. Where text can do the work (ASCII art, Mermaid, SVG, the script of a video)
-the request stands. Not covered: other languages than English, and requests that need today's news.
+"File a complaint" and kept "Listen to the recording". Here the whole request is read: the doer, the
+act and its object. Where text can do the work (ASCII art, Mermaid, SVG, the script of a video) the
+request stands. Not covered: other languages than English, and requests that need today's news.
 Every function returns the words that give the request away, or None.
 
 A rule is a regular expression in which {name} stands for a part from `_PARTS` and a space for any
@@ -15,49 +14,42 @@ import re
 
 _NOUNS = {  # _ joins the words of one noun; every noun may have a plural s
     "picture": "image picture pic photo photograph painting drawing illustration screenshot "
-    "poster logo cartoon"
-    " comic_strip infographic animation gif collage meme wallpaper portrait selfie sketch",
+    "poster logo cartoon comic_strip infographic animation gif collage meme wallpaper "
+    "portrait selfie sketch",
     "shape": "flowchart flow_chart diagram graph pie_chart bar_chart line_chart gantt_chart "
-    "org_chart histogram"
-    " scatterplot scatter_plot mind_map mindmap concept_map heatmap heat_map blueprint floor_plan",
+    "org_chart histogram scatterplot scatter_plot mind_map mindmap concept_map heatmap "
+    "heat_map blueprint floor_plan",
     "recorded": "video audio recording podcast soundtrack video_clip audio_clip audio_recording "
     "voice_memo",
     "sound": "video audio recording podcast soundtrack song music track melody tune beat clip "
-    "video_clip audio_clip"
-    " audio_recording voice_memo",
+    "video_clip audio_clip audio_recording voice_memo",
     "paper": "file document pdf spreadsheet attachment csv folder presentation slide dataset "
-    "article report resume"
-    " table text letter email code passage contract paper data image picture photo screenshot",
+    "article report resume table text letter email code passage contract paper data "
+    "image picture photo screenshot",
     "food": "pizza food lunch dinner breakfast coffee groceries takeout burger sushi meal taxi "
     "cab uber flower",
     "booking": "flight hotel table room taxi cab ticket appointment seat car trip cruise train "
     "meeting",
     "figurative": "conclusion inference comparison parallel lesson distinction attention "
-    "connection analogy analogies"
-    " inspiration link contrast insight implication line breath crowd moral on upon from up out "
-    "near back straw blood",
+    "connection analogy analogies inspiration link contrast insight implication "
+    "line breath crowd moral on upon from up out near back straw blood",
     "written": "plan outline proposal timeline strategy schedule solution argument proof scene "
-    "story draft character"
-    " biography idea summary comedy design",
+    "story draft character biography idea summary comedy design",
     "figure": "point data value function graph chart curve line histogram result number equation "
-    "figure coordinate"
-    " temperature sale trend parabola distribution",
+    "figure coordinate temperature sale trend parabola distribution",
     "message": "email e-mail message sms text invoice fax letter flower gift package money "
     "payment invitation",
 }
 _VERBS = {
-    "make": "create make generate design produce render build prepare construct provide give "
-    "show add insert include"
-    " attach send share upload post find take shoot edit crop resize sketch draw paint "
-    "illustrate develop",
+    "make": "create make generate design produce render build prepare construct provide give show "
+    "add insert include attach send share upload post find take shoot edit crop resize "
+    "sketch draw paint illustrate develop",
     "look": "look_at look_closely_at look_carefully_at view examine describe caption transcribe "
-    "inspect observe study"
-    " analyze analyse identify compare see review rate color colour label interpret summarize "
-    "summarise",
+    "inspect observe study analyze analyse identify compare see review rate color colour "
+    "label interpret summarize summarise",
     "fetch": "visit open go_to browse read summarize summarise analyze analyse review watch "
-    "listen check_out access"
-    " download click look_at translate evaluate critique paraphrase extract scrape obtain "
-    "retrieve get",
+    "listen check_out access download click look_at translate evaluate critique "
+    "paraphrase extract scrape obtain retrieve get",
 }
 
 
@@ -73,18 +65,20 @@ _PARTS = {
     "(?:following|given|attached|provided|accompanying|above)|following|attached|accompanying)",
     "placed": "(?:below|above|attached|provided|shown|given|here|that (?:is|was) attached)",
     # Adjectives and articles before a noun, never a preposition: "a title for a video" is no video.
-    "any": r"(?:(?!(?:for|about|of|from|to|with|on|in|into|that|which|by|as|using|titled)\b)[\w'’-]+,? ){0,5}?",
+    "any": r"(?:(?!(?:for|about|of|from|to|with|on|in|into|that|which|by|as|using"
+    r"|titled)\b)[\w'’-]+,? ){0,5}?",
     "few": r"(?:[\w'’.:-]+ ){0,3}?",
     # The noun is the object itself and not a modifier, as in "video script" or "image caption".
-    "end": r"(?=\s*(?:$|[.,;:!?)\"'”]|(?:of|that|which|showing|depicting|illustrating|representing|displaying|to|for"
-    r"|with|in|from|about|explaining|comparing|based|and|or|using|below|above|attached|provided|given|shown|here|it"
-    r"|so|as|at|by|on|is|are|was|were|has|have|does|can|will|when|where|while|carefully|closely|again)\b))",
+    "end": r"(?=\s*(?:$|[.,;:!?)\"'”]|(?:of|that|which|showing|depicting|illustrating"
+    r"|representing|displaying|to|for|with|in|from|about|explaining|comparing|based|and|or"
+    r"|using|below|above|attached|provided|given|shown|here|it|so|as|at|by|on|is|are|was"
+    r"|were|has|have|does|can|will|when|where|while|carefully|closely|again)\b))",
     "url": r"(?:https?://|www\.)",
 }
-_ASK = (  # the start of a request: of a sentence, or after words that introduce one
-    r"(?:^|[.!?:\n]\s*|\b(?:please|then|can you|could you|would you|i want you to|i would like "
-    r"you to|help me) )"
-    r"(?:(?:please|now|first|also|next),? )?"
+# The start of a request: of a sentence, or after words that introduce one.
+_ASK = (
+    r"(?:^|[.!?:\n]\s*|\b(?:please|then|can you|could you|would you|i want you to"
+    r"|i would like you to|help me) )(?:(?:please|now|first|also|next),? )?"
 )
 
 
@@ -92,7 +86,7 @@ def _rules(*templates: str) -> tuple[re.Pattern[str], ...]:
     return tuple(_compiled(template) for template in templates)
 
 
-def _asked(*templates: str) -> tuple[re.Pattern[str], ...]:
+def _at_start(*templates: str) -> tuple[re.Pattern[str], ...]:
     """Compile rules that hold at the start of a request."""
     return (_compiled(f"{_ASK}(?:{'|'.join(templates)})"),)
 
@@ -102,39 +96,39 @@ def _compiled(template: str) -> re.Pattern[str]:
     return re.compile(filled.replace(" ?", r"\s*").replace(" ", r"\s+"), re.IGNORECASE)
 
 
-_DRAW = _asked(
+_DRAW = _at_start(
     r"{make} {any}(?:{picture}|{shape}|maps?(?= (?:of|showing)\b)){end}",
     r"draw (?!(?:(?:a|an|the|any|some|your|two|three|clear|logical|possible) )*{figurative}\b)"
     r"(?:me|us|a|an|the|this|these|your|my|some|two|three|what|how|\w+s)\b",
-    r"paint (?:me|us|a|an|the|this) (?!(?:\w+ ){0,2}(?:picture|portrait) (?:with|of|in|using) "
-    r"(?:words|the situation))",
+    r"paint (?:me|us|a|an|the|this) (?!(?:\w+ ){0,2}(?:picture|portrait) (?:with|of|in"
+    r"|using) (?:words|the situation))",
     r"illustrate (?:\w+ ){1,8}?(?:with|using|in) an? (?:{picture}|{shape})",
     r"sketch (?:me )?(?:a|an|the) (?!(?:\w+ )?{written}\b)",
-    r"(?:plot|graph|chart) (?:me )?(?:a|an|the|these|this|those|each|both|all|following) (?:\w+ "
-    r"){0,3}?{figure}\b",
+    r"(?:plot|graph|chart) (?:me )?(?:a|an|the|these|this|those|each|both|all"
+    r"|following) (?:\w+ ){0,3}?{figure}\b",
 ) + _rules(r"\band (?:create|make|draw|sketch|plot|produce|include) {any}{shape}{end}")
-_PLAY = _asked(
-    r"(?:create|make|generate|produce|render|record|film|shoot|edit|upload|send|share|play|mix|find) {any}"
-    r"(?!(?:songs?|tracks?) (?:about|for)\b){sound}{end}",
-    r"(?:compose|perform) {any}(?:piece of "
-    r")?(?:music|melody|melodies|tunes?|beats?|soundtracks?|symphony|score){end}",
+_PLAY = _at_start(
+    r"(?:create|make|generate|produce|render|record|film|shoot|edit|upload|send|share|play|mix"
+    r"|find) {any}(?!(?:songs?|tracks?) (?:about|for)\b){sound}{end}",
+    r"(?:compose|perform) {any}(?:piece of )?(?:music|melody|melodies|tunes?|beats?|soundtracks?"
+    r"|symphony|score){end}",
     r"(?:sing|hum|whistle) (?:me|us|a|an|the|this|along|your)\b",
 )
-_SHOWN = _asked(
-    r"{look} (?:the|this|these|that) (?:[\w-]+ "
-    r"){0,2}?(?:{picture}|videos?|clips?|audio|recordings?|podcasts?){end}",
+_SHOWN = _at_start(
+    r"{look} (?:the|this|these|that) (?:[\w-]+ ){0,2}?(?:{picture}|videos?|clips?|audio"
+    r"|recordings?|podcasts?){end}",
     r"(?:watch|listen (?:closely |carefully )?to) (?:a|an|the|this|these|that|some) {few}"
     r"(?:{sound}|movies?|films?|lectures?|speech|conversation|episode|documentary){end}",
 ) + _rules(
     r"\b{given} (?:[\w-]+ ){0,2}?(?:{picture}|{recorded}){end}",
     r"\b(?:the|a|an) (?:[\w-]+ ){0,2}?(?:{picture}|{recorded}) {placed}\b",
-    r"\b(?:what|who|where|how many)\b[\w\s]{0,30}\b(?:is|are|see)\b[\w\s]{0,40}\bin (?:the|this) "
-    r"{picture}{end}",
+    r"\b(?:what|who|where|how many)\b[\w\s]{0,30}\b(?:is|are|see)\b[\w\s]{0,40}\bin (?:the"
+    r"|this) {picture}{end}",
 )
 _SHOWN_SHAPE = (
-    _asked(  # counts only without an input: a graph, chart or map may be written out there
-        r"look (?:closely |carefully )?at (?:the|this) (?:[\w-]+ "
-        r"){0,2}?(?:{shape}|charts?|maps?|figures?){end}"
+    _at_start(  # counts only without an input: a graph, chart or map may be written out there
+        r"look (?:closely |carefully )?at (?:the|this) (?:[\w-]+ ){0,2}?(?:{shape}|charts?|maps?"
+        r"|figures?){end}"
     )
     + _rules(
         r"\b{given} (?:[\w-]+ ){0,2}?(?:{shape}|charts?|maps?|figures?){end}",
@@ -142,64 +136,62 @@ _SHOWN_SHAPE = (
     )
 )
 _BY_TEXT = _rules(
-    r"\b(?:ascii|mermaid|graphviz|dot "
-    r"language|svg|html|css|latex|tikz|markdown|plantuml|matplotlib|python|javascript"
-    r"|java|code|program|script|text-based|text only|only text|in (?:plain )?(?:words|text)|lyrics"
-    r"|adjacency|emojis?)\b"
+    r"\b(?:ascii|mermaid|graphviz|dot language|svg|html|css|latex|tikz|markdown|plantuml"
+    r"|matplotlib|python|javascript|java|code|program|script|text-based|text only|only text"
+    r"|in (?:plain )?(?:words|text)|lyrics|adjacency|emojis?)\b"
 )
-_ATTACHED = _asked(
-    r"(?:open|download|upload|load|print|import) (?:up )?(?:the|this|that|my|these) {few}"
-    r"(?:files?|documents?|pdfs?|spreadsheets?|attachments?|csvs?|folders?|presentations?|slides?|datasets?)\b",
+_ATTACHED = _at_start(
+    r"(?:open|download|upload|load|print|import) (?:up )?(?:the|this|that|my"
+    r"|these) {few}(?:files?|documents?|pdfs?|spreadsheets?|attachments?|csvs?|folders?"
+    r"|presentations?|slides?|datasets?)\b",
     r"(?:visit|open|go to|browse|follow|check out|navigate to) (?:the|this) (?:following |given "
-    r"|provided )?"
-    r"(?:\w+ )?(?:website|web ?page|link|url|page|site)\b",
+    r"|provided )?(?:\w+ )?(?:website|web ?page|link|url|page|site)\b",
 ) + _rules(
     r"\b(?:attached|enclosed|uploaded|accompanying) (?:[\w-]+ ){0,2}?{paper}\b",
     r"\b(?:the|this|that) (?:[\w-]+ )?(?:attachments?|uploaded)\b",
     r"\bclick(?:ing)? (?:on )?(?:the|this) (?:[\w-]+ )?(?:link|button)\b",
-    r"\b(?:at|from|in|on|using) (?:the|this) (?:following|given|provided|attached) "
-    r"(?:link|url|website|web ?page)\b",
+    r"\b(?:at|from|in|on|using) (?:the|this) (?:following|given|provided|attached) (?:link|url"
+    r"|website|web ?page)\b",
     r"\b(?:article|page|website|story|post|document|report) (?:at the link|linked)\b",
 )
 _ATTACHED_IN_A_LETTER = _rules(
-    r"\b(?:write|draft|compose|reply)\b[^.?!]{0,60}\b(?:email|e-mail|letter|message|note|memo|reminder)\b"
+    r"\b(?:write|draft|compose|reply)\b[^.?!]{0,60}\b(?:email|e-mail|letter|message|note|memo"
+    r"|reminder)\b"
 )
-_FETCH = _asked(r"{fetch}\b[^\n]{0,120}?{url}")
+_FETCH = _at_start(r"{fetch}\b[^\n]{0,120}?{url}")
 _CONTENT = _rules(
-    r"\b(?:articles?|pages?|websites?|webpages?|videos?|posts?|texts?|contents?|passages?|blogs?|documents?|story"
-    r"|stories|paragraphs?|images?|summari[sz]e|news|recipes?|reviews?)\b"
+    r"\b(?:articles?|pages?|websites?|webpages?|videos?|posts?|texts?|contents?|passages?|blogs?"
+    r"|documents?|story|stories|paragraphs?|images?|summari[sz]e|news|recipes?|reviews?)\b"
 )
 _ADDRESS = _rules(
-    r"\b(?:urls?|links?|uris?|domains?|hostnames?|protocols?|address|addresses|query|shorten|encode|valid)\b"
+    r"\b(?:urls?|links?|uris?|domains?|hostnames?|protocols?|address|addresses|query|shorten"
+    r"|encode|valid)\b"
 )
-_ACTS = _asked(
-    r"set (?:up )?(?:me )?(?:an?|the|my|another) "
-    r"{few}(?:alarms?|timers?|reminders?|stopwatch|thermostat)\b",
+_ACTS = _at_start(
+    r"set (?:up )?(?:me )?(?:an?|the|my|another) {few}(?:alarms?|timers?|reminders?|stopwatch"
+    r"|thermostat)\b",
     r"(?:remind|wake) me\b",
-    r"(?:call|phone|dial|ring|(?<!me\x20)text) (?:my|me|him|her|911|(?:an?|the) "
-    r"(?:taxi|cab|uber|doctor|ambulance"
-    r"|police|plumber|restaurant|hotel|bank|office|number|store))\b",
+    r"(?:call|phone|dial|ring|(?<!me\x20)text) (?:my|me|him|her|911|(?:an?|the) (?:taxi|cab|uber"
+    r"|doctor|ambulance|police|plumber|restaurant|hotel|bank|office|number|store))\b",
     r"send (?:out )?(?:him|her|them|me|my|an?|the|this|that) {few}{message}\b",
     r"(?:order|buy|purchase) (?:me|us|my) \w+",
     r"(?:order|get|buy) (?:me )?(?:an?|some) (?:[\w-]+ ){0,2}?{food}\b",
     r"(?:book|reserve) (?:me |us )?(?:an?|the|my|two|three|\d+) {few}{booking}\b",
-    r"schedule (?:me )?(?:an?|my|the) "
-    r"{few}(?:meetings?|appointments?|calls?|interviews?|pickup|haircut|visit)\b",
-    r"turn (?:on|off|up|down) (?:the|my|all) "
-    r"{few}(?:lights?|lamps?|tv|television|radio|heat(?:ing|er)?|thermostat"
-    r"|volume|music|ac|alarm|oven|fan)\b",
-    r"add [\w\s']{0,40}?\bto (?:my|the|your) (?:calendar|cart|contacts|playlist|shopping "
-    r"(?:cart|list)|reminders)\b",
+    r"schedule (?:me )?(?:an?|my|the) {few}(?:meetings?|appointments?|calls?|interviews?|pickup"
+    r"|haircut|visit)\b",
+    r"turn (?:on|off|up|down) (?:the|my|all) {few}(?:lights?|lamps?|tv|television|radio"
+    r"|heat(?:ing|er)?|thermostat|volume|music|ac|alarm|oven|fan)\b",
+    r"add [\w\s']{0,40}?\bto (?:my|the|your) (?:calendar|cart|contacts|playlist|shopping (?:cart"
+    r"|list)|reminders)\b",
     r"create (?:an?|the) (?:calendar (?:event|entry)|reminder|alarm)\b",
-    r"(?:transfer|wire|withdraw|deposit|pay) (?:[$€£]|my\b|the (?:bill|rent)|\d+ "
-    r"(?:dollars|euros|pounds))",
-    r"(?:lock|unlock|close|open) (?:the|my) (?:front |back |garage |car "
-    r")?(?:doors?|windows?|curtains|blinds|garage)\b",
-    r"(?:go|drive|walk|run|travel|fly) to (?:the|my) (?:[\w-]+ "
-    r"){0,2}?(?:store|shop|supermarket|library|park|bank"
-    r"|kitchen|gym|airport|market|office)\b",
-    r"(?:vacuum|mop|sweep|water|feed|walk) (?:the|my|your) (?:\w+ "
-    r")?(?:floor|house|room|plants?|garden|dog|cat)\b",
+    r"(?:transfer|wire|withdraw|deposit|pay) (?:[$€£]|my\b|the (?:bill|rent)|\d+ (?:dollars|euros"
+    r"|pounds))",
+    r"(?:lock|unlock|close|open) (?:the|my) (?:front |back |garage |car )?(?:doors?|windows?"
+    r"|curtains|blinds|garage)\b",
+    r"(?:go|drive|walk|run|travel|fly) to (?:the|my) (?:[\w-]+ ){0,2}?(?:store|shop|supermarket"
+    r"|library|park|bank|kitchen|gym|airport|market|office)\b",
+    r"(?:vacuum|mop|sweep|water|feed|walk) (?:the|my|your) (?:\w+ )?(?:floor|house|room|plants?"
+    r"|garden|dog|cat)\b",
     r"check my (?:e-?mails?|inbox|bank|balance|calendar|messages|account|voicemail)\b",
 )
 _URL = re.compile(r"(?:https?://|www\.)[^\s<>\"')\]}]+", re.IGNORECASE)
@@ -212,50 +204,52 @@ _SAMPLE_HOST = re.compile(
     re.IGNORECASE,
 )
 _WANTS_URL = _rules(
-    r"\b(?:urls?|links?|uris?|web ?sites?|web "
-    r"?pages?|sources?|references?|cite|citations?|html|curl|api|code|script"
-    r"|markdown|http\w*|domains?|online|python|javascript|regex\w*|scrap\w+|e-?mail)\b"
+    r"\b(?:urls?|links?|uris?|web ?sites?|web ?pages?|sources?|references?|cite|citations?|html"
+    r"|curl|api|code|script|markdown|http\w*|domains?|online|python|javascript|regex\w*|scrap\w+"
+    r"|e-?mail)\b"
 )
 
 
 def media(instruction: str, given: str) -> str | None:
-    """Find a picture, drawing, video or sound that is to be made, seen or heard. `given` is the
-    task's input."""
-    made = None if _found(_BY_TEXT, instruction) else _found(_DRAW + _PLAY, instruction)
-    return made or _found(_SHOWN if given.strip() else _SHOWN + _SHOWN_SHAPE, instruction)
+    """Find a picture, drawing, video or sound that is to be made, seen or heard.
+
+    `given` is the task's input.
+    """
+    by_text = _first_match(_BY_TEXT, instruction)
+    to_make = None if by_text else _first_match(_DRAW + _PLAY, instruction)
+    shown = _SHOWN if given.strip() else _SHOWN + _SHOWN_SHAPE
+    return to_make or _first_match(shown, instruction)
 
 
 def attachment(instruction: str, given: str) -> str | None:
     """Find a file, page or address that would have to be opened and is not part of the task."""
-    attached = (
-        None if _found(_ATTACHED_IN_A_LETTER, instruction) else _found(_ATTACHED, instruction)
-    )
-    if attached or _found(_ADDRESS, instruction):
+    in_a_letter = _first_match(_ATTACHED_IN_A_LETTER, instruction)
+    attached = None if in_a_letter else _first_match(_ATTACHED, instruction)
+    if attached or _first_match(_ADDRESS, instruction):
         return attached
     only_address = _URL.fullmatch(given.strip())
-    if only_address and _found(_CONTENT, instruction):
+    if only_address and _first_match(_CONTENT, instruction):
         return f"only an address to read: {only_address[0][:80]!r}"
-    return _found(_FETCH, instruction)
+    return _first_match(_FETCH, instruction)
 
 
 def action(instruction: str) -> str | None:
-    """Find something that is to be done in the world: an alarm, a call, a purchase, a light
-    switch."""
-    return _found(_ACTS, instruction)
+    """Find an act in the world that is asked for: an alarm, a call, a purchase, a light switch."""
+    return _first_match(_ACTS, instruction)
 
 
 def invented_url(instruction: str, given: str, output: str) -> str | None:
     """Find a picture or an address in the answer that the task neither holds nor asks for."""
-    asked = f"{instruction}\n{given}"
-    if _found(_WANTS_URL, asked):
+    question = f"{instruction}\n{given}"
+    if _first_match(_WANTS_URL, question):
         return None
     for address in _URL.findall(output):
-        if address.rstrip(".,;:!?") not in asked and not _SAMPLE_HOST.match(address):
+        if address.rstrip(".,;:!?") not in question and not _SAMPLE_HOST.match(address):
             return f"points to {address[:80]!r}"
-    return _found(_SHOWS_PICTURE, output)
+    return _first_match(_SHOWS_PICTURE, output)
 
 
-def _found(rules: tuple[re.Pattern[str], ...], text: str) -> str | None:
+def _first_match(rules: tuple[re.Pattern[str], ...], text: str) -> str | None:
     """Return the first words that a rule finds, on one line."""
     match = next((match for rule in rules if (match := rule.search(text))), None)
     return f"{' '.join(match[0].split()).lstrip('.!?:; ')[:80]!r}" if match else None

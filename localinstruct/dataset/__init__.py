@@ -1,2 +1,1 @@
-"""From kept rows to the files a student is trained on: mixing, decontamination, phrasing and the
-split."""
+"""From kept rows to training files: mixing, decontamination, phrasing and the split."""

@@ -1,4 +1,4 @@
-"""Other runs and files mixed into the dataset: `dataset.from`, with what came from where.
+"""Other runs and files mixed into the dataset (`dataset.from`), with the source of every row.
 
 Rows of a source are taken whole, up to max_rows, or in the proportion of the weights, drawn by seed
 and content. A row that asks what a row of an earlier source asks is dropped: exactly (instruction
@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from localinstruct.config import listing
 from localinstruct.curate.contamination import fingerprint
@@ -20,7 +20,7 @@ from localinstruct.errors import DataError
 from localinstruct.formats import read_instances
 from localinstruct.progress import Progress
 from localinstruct.recipe.dataset import Dataset, Source
-from localinstruct.records import Instance, Reject, digest
+from localinstruct.records import Instance, JsonObject, Reject, digest
 from localinstruct.store.durable import sha256
 from localinstruct.store.run import read_run
 
@@ -33,38 +33,41 @@ BLOCK = 1024
 
 @dataclass(frozen=True, slots=True)
 class Contribution:
-    """What one source brought: rows it has, rows asked of it, rows taken, and the dropped by
-    reason."""
+    """The rows of one source."""
 
     source: str
     has: int
+    """Rows in the source."""
     asked: int
+    """Rows asked of it."""
     taken: int
     dropped: dict[str, int]
+    """Reason -> rows dropped for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Mixture:
-    """Rows of all sources, the run's own first; the source of each row by id; and the rest, counted
-    and with reasons."""
+    """Rows of all sources, with the counts of each and the rejects."""
 
     rows: list[Instance]
+    """Rows taken, the run's own first."""
     source_of: dict[str, str]
+    """Row's id -> its source."""
     contributions: list[Contribution]
     rejects: list[Reject]
 
-    def as_result(self) -> list[dict[str, Any]]:
+    def as_result(self) -> list[JsonObject]:
         """The counts per source as plain values."""
-        return [asdict(one) for one in self.contributions]
+        return [asdict(contribution) for contribution in self.contributions]
 
 
 def require_sources(section: Dataset, workspace: Path) -> None:
     """DataError that names every source that is neither a run nor a file."""
     missing = [source.path for source in section.sources if _place(source, workspace) is None]
     if missing:
-        found = listing([f"{path}: no such run or file" for path in missing])
+        problems = listing([f"{path}: no such run or file" for path in missing])
         raise DataError(
-            f"dataset.from: {found}",
+            f"dataset.from: {problems}",
             "Paths are relative to this directory or to the recipe's workspace.",
         )
 
@@ -83,21 +86,22 @@ def mix(
     encoder: Encoder | None,
     progress: Progress,
 ) -> Mixture:
-    """The run's own rows and those of every source; without an encoder only exact repetitions are
-    dropped."""
+    """The run's own rows and those of every source.
+
+    Without an encoder only exact repetitions are dropped.
+    """
     require_sources(section, workspace)
     pools = [_rows(place) for source in section.sources if (place := _place(source, workspace))]
-    asked = amounts([len(pool) for pool in pools], section.sources)
+    counts = amounts([len(pool) for pool in pools], section.sources)
     chosen = [(OWN, len(own), list(own))]
-    for source, pool, count in zip(section.sources, pools, asked, strict=True):
+    for source, pool, count in zip(section.sources, pools, counts, strict=True):
         drawn = sorted(pool, key=lambda row: digest([seed, row.id]))[:count]
         chosen.append((source.path, len(pool), drawn))
     return _joined(chosen, section, encoder, progress)
 
 
 def amounts(has: Sequence[int], sources: Sequence[Source]) -> list[int]:
-    """How many rows each source gives: all, at most max_rows, or as its weight says compared with
-    the other weights.
+    """Rows that each source gives: all, at most max_rows, or in proportion to its weight.
 
     Weights are kept to exactly by the source that runs out first.
     """
@@ -118,17 +122,15 @@ def _joined(
 ) -> Mixture:
     mixed = Mixture([], {}, [], [])
     seen: set[object] = set()
-    near = (
-        _Near(encoder, section.similar, progress)
-        if encoder is not None and section.similar
-        else None
-    )
+    near = None
+    if encoder is not None and section.similar:
+        near = _Near(encoder, section.similar, progress)
     for name, has, rows in chosen:
         fresh, rejects = _exact(rows, seen, name)
         if near is not None:
             fresh, close = near.apart(fresh, name)
             rejects += close
-        seen.update(_asked(row) for row in fresh)
+        seen.update(_question(row) for row in fresh)
         mixed.rows.extend(fresh)
         mixed.source_of.update((row.id, name) for row in fresh)
         mixed.rejects.extend(rejects)
@@ -140,13 +142,15 @@ def _joined(
 def _exact(
     rows: Sequence[Instance], seen: set[object], name: str
 ) -> tuple[list[Instance], list[Reject]]:
-    fresh, here = [], set(seen) if name != OWN else set()
-    rejects = []
+    """Rows whose question no earlier row asks, and rejects; the run's own rows are all kept."""
+    if name == OWN:
+        return list(rows), []
+    fresh, rejects, known = list[Instance](), list[Reject](), set(seen)
     for row in rows:
-        if _asked(row) in here and name != OWN:
+        if _question(row) in known:
             rejects.append(Reject("mix", "in another source", row.instruction, name))
             continue
-        here.add(_asked(row))
+        known.add(_question(row))
         fresh.append(row)
     return fresh, rejects
 
@@ -159,7 +163,10 @@ class _Near:
         self._earlier: np.ndarray | None = None  # (n, d) float32, unit rows
 
     def apart(self, rows: list[Instance], name: str) -> tuple[list[Instance], list[Reject]]:
-        """Rows that resemble none of an earlier source; remembers them for the sources to come."""
+        """Rows that resemble none of an earlier source, and rejects for the others.
+
+        The rows are remembered for the sources to come.
+        """
         import numpy as np
 
         if not rows:
@@ -168,22 +175,22 @@ class _Near:
             "\n".join([*(turn.content for turn in row.history), row.instruction, row.input])
             for row in rows
         ]
-        show = f"embedding {name}"
+        activity = f"embedding {name}"
         vectors = encode_in_blocks(
-            self._encoder, texts, lambda done: self._progress.update(show, done, len(texts))
+            self._encoder, texts, lambda count: self._progress.update(activity, count, len(texts))
         )
         top = self._nearest(vectors)
-        keep = top <= self._threshold
-        kept = vectors[keep]
+        is_new = top <= self._threshold
+        kept = vectors[is_new]
         self._earlier = kept if self._earlier is None else np.concatenate([self._earlier, kept])
-        close = [
-            Reject(
-                "mix", "like a row of another source", row.instruction, name, round(float(score), 4)
-            )
-            for row, score in zip(rows, top, strict=True)
-            if score > self._threshold
-        ]
-        return [row for row, stays in zip(rows, keep, strict=True) if stays], close
+        fresh, close = list[Instance](), list[Reject]()
+        for row, new, score in zip(rows, is_new, top, strict=True):
+            if new:
+                fresh.append(row)
+            else:
+                reason, cosine = "like a row of another source", round(float(score), 4)
+                close.append(Reject("mix", reason, row.instruction, name, cosine))
+        return fresh, close
 
     def _nearest(self, vectors: "np.ndarray") -> "np.ndarray":
         """(m,) largest cosine of each of (m, d) with an earlier row, -1 where there is none."""
@@ -195,12 +202,12 @@ class _Near:
         return np.concatenate([(block @ self._earlier.T).max(axis=1) for block in blocks])
 
 
-def _asked(row: Instance) -> object:
+def _question(row: Instance) -> object:
     return (row.history, *fingerprint(row))
 
 
 def _place(source: Source, workspace: Path) -> Path | None:
-    """Where a source lies: a run's directory or a file, seen from here or from the workspace."""
+    """The run's directory or the file of a source, seen from here or from the workspace."""
     for path in (Path(source.path), workspace / source.path):
         if path.is_file() or (path / "run.sqlite").is_file():
             return path

@@ -1,11 +1,11 @@
-"""Self-Instruct's thirteen ways to put a task to a model (its step 4), so that a student does not
-learn one form by heart.
+"""Self-Instruct's thirteen ways to put a task to a model (its step 4).
 
-Seven forms for a task with an input, six without: with or without the words "Task", "Input" and
-"Output", one line break or two. Half of the inputs also lose their only field name ("Sentence:
-...") or their blank lines. A row becomes a row whose instruction holds all of it; the training
-template goes around that as around any other, so training and evaluation still agree. Which form a
-row gets depends on the row alone. Not covered: talks of several turns, which stay as they are.
+They keep a student from learning one form by heart. Seven forms for a task with an input, six
+without: with or without the words "Task", "Input" and "Output", one line break or two. Half of the
+inputs also lose their only field name ("Sentence: ...") or their blank lines. A row becomes a row
+whose instruction holds all of it; the training template goes around that as around any other, so
+training and evaluation still agree. The form of a row depends on the row alone. Not covered: talks
+of several turns, which stay as they are.
 """
 
 import re
@@ -35,27 +35,23 @@ WITHOUT_INPUT = (
 _FIELD = re.compile(r"(?m)^[ \t]*(\w+):[ \t]*")
 
 
-def rephrased(rows: Sequence[Instance]) -> list[Instance]:
-    """Every row in the form it draws; its id of before becomes its parent."""
-    return [row if row.history else _rephrase(row, Random(row.id)) for row in rows]
+def rephrase(rows: Sequence[Instance]) -> list[Instance]:
+    """Every row in the form it draws; its former id becomes its parent."""
+    return [row if row.history else _rephrase_row(row, Random(row.id)) for row in rows]
 
 
-def _rephrase(row: Instance, rng: Random) -> Instance:
+def _rephrase_row(row: Instance, rng: Random) -> Instance:
     forms = WITH_INPUT if row.input else WITHOUT_INPUT
     given = _varied(row.input, rng)
     text = rng.choice(forms).replace("{instruction}", row.instruction.strip(), 1)
     before, _, after = text.rpartition("{input}")
     whole = f"{before}{given}{after}" if row.input else text
-    return replace(
-        row,
-        instruction=whole.rstrip(" "),
-        input="",
-        lineage=replace(row.lineage, parents=(row.id,)),
-    )
+    lineage = replace(row.lineage, parents=(row.id,))
+    return replace(row, instruction=whole.rstrip(" "), input="", lineage=lineage)
 
 
 def _varied(given: str, rng: Random) -> str:
-    """In half of the cases without its only field name and without blank lines."""
+    """The input, in half of the cases without its only field name and without blank lines."""
     if rng.random() < 0.5:
         return given
     names = {match[1].casefold() for match in _FIELD.finditer(given)}

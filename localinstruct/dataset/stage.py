@@ -1,11 +1,11 @@
-"""What the student sees of the kept rows: decontaminated, split, at most max_rows, as two files in
-runs/NAME/dataset/.
+"""The dataset stage: kept rows become two files to train on and to hold out.
 
-The split depends on the seed and on each row's content only, not on the order of the rows: a row
-keeps its side when more are generated later, but for the few at the border. Held-out rows are for
-the loss of rows of the same kind; the tasks of `evaluate.tasks` are kept out of both sides. Every
-row that is left out is in dataset/rejects.jsonl with its reason. Not covered: near duplicates
-between the sides; novelty has removed what is closer than its threshold.
+They are decontaminated, split, at most max_rows, in runs/NAME/dataset/. The split depends on the
+seed and on each row's content only, not on the order of the rows: a row keeps its side when more
+are generated later, but for the few at the border. Held-out rows are for the loss of rows of the
+same kind; the tasks of `evaluate.tasks` are kept out of both sides. Every row that is left out is
+in dataset/rejects.jsonl with its reason. Not covered: near duplicates between the sides; novelty
+has removed those above its threshold.
 """
 
 import json
@@ -18,7 +18,7 @@ from localinstruct import templates
 from localinstruct.curate.contamination import decontaminate, unique
 from localinstruct.curate.embeddings import LocalEncoder
 from localinstruct.dataset.mixing import Mixture, mix, require_sources
-from localinstruct.dataset.phrasings import rephrased
+from localinstruct.dataset.phrasings import rephrase
 from localinstruct.errors import DataError
 from localinstruct.formats import read_instances, write
 from localinstruct.formats.tasks import read_tasks, task_file
@@ -36,11 +36,11 @@ SOURCES = "sources.jsonl"
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
-    """Write both sides; DataError when there are too few rows, RecipeError when the template cannot
-    hold them.
+    """Write both sides.
 
-    The result counts kept rows ("rows"), both sides, the dropped by reason, and how many of both
-    sides have an input.
+    DataError when there are too few rows, RecipeError when the template cannot hold them. The
+    result counts kept rows ("rows"), both sides, the dropped by reason, and the rows of both sides
+    that have an input.
     """
     mixed = _mixed(recipe, run, workspace, progress)
     kept = mixed.rows
@@ -54,22 +54,22 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     rejects += repeated + over
     with_input = sum(bool(row.input) for row in train + held_out)
     if recipe.dataset.phrasing == "self-instruct":
-        train, held_out = rephrased(train), rephrased(held_out)
+        train, held_out = rephrase(train), rephrase(held_out)
     folder = _save(run.path / "dataset", train, held_out, rejects)
     if recipe.dataset.sources:
         _save_sources(folder, mixed)
     dropped = Counter(reject.reason for reject in rejects)
     progress.say(_summary(len(train), len(held_out), dropped))
-    written = {name: sha256(folder / name) for name in (TRAIN, HELD_OUT)}
+    digests = {name: sha256(folder / name) for name in (TRAIN, HELD_OUT)}
     return {
-        "product": digest(written),
+        "product": digest(digests),
         "rows": len(kept),
         "train": len(train),
         "held_out": len(held_out),
         "dropped": dict(dropped),
         "sources": mixed.as_result() if recipe.dataset.sources else [],
         "with_input": with_input,
-        "sha256": written,
+        "sha256": digests,
     }
 
 
@@ -81,29 +81,27 @@ def _mixed(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> Mix
         if section.similar is not None:
             encoder = LocalEncoder(checked(load_catalog(workspace).get(recipe.models.encoder)))
     mixed = mix(list(run.kept()), section, recipe.seed, workspace, encoder, progress)
-    for one in mixed.contributions if section.sources else ():
-        left_out = "".join(f", {count} {reason}" for reason, count in one.dropped.items())
-        progress.say(
-            f"{one.source}: {one.taken:,} of {one.asked:,} asked rows taken (it has "
-            f"{one.has:,}){left_out}"
-        )
+    for part in mixed.contributions if section.sources else ():
+        left_out = "".join(f", {count} {reason}" for reason, count in part.dropped.items())
+        taken = f"{part.taken:,} of {part.asked:,} asked rows taken (it has {part.has:,})"
+        progress.say(f"{part.source}: {taken}{left_out}")
     return mixed
 
 
 def _save_sources(folder: Path, mixed: Mixture) -> None:
-    """sources.jsonl: which source each row came from."""
-    lines = [
-        json.dumps({"id": row.id, "source": mixed.source_of[row.id]}, ensure_ascii=False)
-        for row in mixed.rows
-    ]
+    """Write sources.jsonl: the source of each row."""
+    rows = [{"id": row.id, "source": mixed.source_of[row.id]} for row in mixed.rows]
+    lines = [json.dumps(row, ensure_ascii=False) for row in rows]
     write_text(folder / SOURCES, "".join(f"{line}\n" for line in lines))
 
 
 def split(
     rows: Sequence[Instance], share: float, seed: int
 ) -> tuple[list[Instance], list[Instance]]:
-    """(train, held out), both in the order of `rows`. A share above 0 holds out at least one row,
-    and never all."""
+    """(train, held out), both in the order of `rows`.
+
+    A share above 0 holds out at least one row, and never all.
+    """
     count = min(max(1, round(len(rows) * share)), len(rows) - 1) if share else 0
     drawn = {row.id for row in _shuffled(rows, seed)[:count]}
     return [row for row in rows if row.id not in drawn], [row for row in rows if row.id in drawn]
@@ -124,8 +122,10 @@ def _select(
 def _seeds(
     recipe: Recipe, workspace: Path, rows: list[Instance]
 ) -> tuple[list[Instance], list[Reject]]:
-    """Seed tasks to train on if the recipe wants them, and rejects for those that are rows or
-    evaluation tasks."""
+    """Seed tasks to train on if the recipe wants them, and rejects.
+
+    Rejects are seeds that are rows or evaluation tasks already.
+    """
     if not recipe.dataset.include_seeds:
         return [], []
     seeds, rejects = _select(rows + read_instances(workspace / recipe.seeds), recipe, workspace)
@@ -140,9 +140,8 @@ def _at_most(
     if section.max_rows is None or len(train) <= section.max_rows:
         return train, []
     drawn = {row.id for row in _shuffled(train, seed)[: section.max_rows]}
-    over = [
-        Reject("dataset", "over max_rows", row.instruction) for row in train if row.id not in drawn
-    ]
+    others = [row for row in train if row.id not in drawn]
+    over = [Reject("dataset", "over max_rows", row.instruction) for row in others]
     return [row for row in train if row.id in drawn], over
 
 
@@ -154,11 +153,11 @@ def _shuffled(rows: Sequence[Instance], seed: int) -> list[Instance]:
 def _require_enough(rows: Sequence[Instance], kept: int, name: str) -> None:
     if len(rows) >= LEAST_ROWS:
         return
+    target = max(100, 10 * LEAST_ROWS)
     raise DataError(
         f"Expected at least {LEAST_ROWS} rows to train on, found {len(rows)} (of {kept} kept "
         "rows).",
-        f"Generate more: localinstruct generate {name} --set "
-        f"generate.target={max(100, 10 * LEAST_ROWS)}",
+        f"Generate more: localinstruct generate {name} --set generate.target={target}",
     )
 
 
@@ -175,6 +174,5 @@ def _save(
 
 def _summary(train: int, held_out: int, dropped: Counter[str]) -> str:
     left_out = ", ".join(f"{count} {reason}" for reason, count in dropped.most_common())
-    return f"{train} rows to train on, {held_out} held out" + (
-        f"; left out: {left_out}." if left_out else "."
-    )
+    ending = f"; left out: {left_out}." if left_out else "."
+    return f"{train} rows to train on, {held_out} held out{ending}"

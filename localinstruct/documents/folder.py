@@ -1,8 +1,7 @@
-"""A folder of documents: every file read or named with its reason, every text normalised and cut
-into passages.
+"""A folder of documents: every file read and cut into passages, or named with a reason.
 
 Links are not followed, so nothing outside the folder is read; names that begin with a dot are left
-alone. Texts are put into Unicode's composed form (NFC), freed of what cannot be seen, and offsets
+alone. Texts are put into Unicode's composed form (NFC), freed of unseen characters, and offsets
 count letters of that text. A passage that stands in several files is taken once, from the first.
 """
 
@@ -26,16 +25,14 @@ MAX_FILE_MIB = 64
 SHOWN = 20
 """Problems named in one message."""
 MAX_LETTERS = 20_000_000
-"""Of one document's text: some 30 thick books."""
-
-
+"""Letters of one document's text, at most: some 30 thick books."""
 _WIDE = re.compile(r"[ \t]{40,}")
 _TALL = re.compile(r"\n{3,}")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A file that gave no passage, by its path in the folder, and why."""
+    """A file that gave no passage, by its path in the folder, and the reason."""
 
     source: str
     why: str
@@ -43,21 +40,26 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Folder:
-    """What a folder holds: passages as instances (`input` is the text), files that gave some, files
-    that gave none."""
+    """The contents of a folder of documents."""
 
     passages: list[Instance]
+    """Passages as instances; `input` is the text."""
     read: int
+    """Files that gave passages."""
     problems: list[Problem]
+    """Files that gave none."""
 
 
 def read_folder(
     folder: Path, words: int, shortest: int, progress: Progress, seconds: int = SECONDS
 ) -> Folder:
-    """All documents below `folder`, in the order of their paths; DataError when none of them can be
-    used."""
+    """All documents below `folder`, in the order of their paths.
+
+    DataError when none of them can be used. `words` is the length of a passage, `shortest` its
+    least (words); `seconds` is what one file may take.
+    """
     require_folder(folder)
-    files, problems, found_in = sorted(_files(folder)), list[Problem](), dict[str, Instance]()
+    files, problems, by_id = sorted(_files(folder)), list[Problem](), dict[str, Instance]()
     read = 0
     with Worker(seconds) as worker:
         for number, path in enumerate(files, 1):
@@ -66,41 +68,39 @@ def read_folder(
             spans = passages(text, words, shortest)
             why = why or ("" if spans else f"fewer than {shortest} words of text in it")
             for start, end in spans:
-                made = Instance(
-                    "",
-                    input=text[start:end],
-                    name=source,
-                    lineage=Lineage("document", source=source, offset=start),
-                )
-                found_in.setdefault(made.id, made)
+                lineage = Lineage("document", source=source, offset=start)
+                passage = Instance("", input=text[start:end], name=source, lineage=lineage)
+                by_id.setdefault(passage.id, passage)
             read += not why
             problems += [Problem(source, why)] if why else []
             progress.update("documents", number, len(files), source)
-    if not found_in:
+    if not by_id:
         raise DataError(
             f"{folder}: no document that can be used among {len(files)} files.{_named(problems)}",
             f"Expected files that end in {', '.join(READERS)}.",
         )
-    return Folder(list(found_in.values()), read, problems)
+    return Folder(list(by_id.values()), read, problems)
 
 
 def require_folder(folder: Path) -> None:
-    """DataError when there is no such folder; what is in it is not looked at."""
+    """DataError when there is no such folder; its contents are not looked at."""
     if not folder.is_dir():
-        found = "nothing" if not folder.exists() else "a file"
+        instead = "nothing" if not folder.exists() else "a file"
         raise DataError(
-            f"{folder}: expected a folder of documents, found {found}.",
+            f"{folder}: expected a folder of documents, found {instead}.",
             "Name one as seeds in the recipe.",
         )
 
 
 def _named(problems: list[Problem]) -> str:
-    return "".join(f"\n  - {one.source}: {one.why}" for one in problems[:SHOWN])
+    return "".join(f"\n  - {problem.source}: {problem.why}" for problem in problems[:SHOWN])
 
 
-def told(read: int, passages: int, left_out: list[tuple[str, str]]) -> str:
-    """'190 read, 812 passages, 2 left out: a.pdf (encrypted), b.txt (empty)', the first few of them
-    named."""
+def folder_summary(read: int, passages: int, left_out: list[tuple[str, str]]) -> str:
+    """'190 read, 812 passages, 2 left out: a.pdf (encrypted), b.txt (empty)'.
+
+    The first few that are left out are named.
+    """
     named = ", ".join(f"{source} ({why})" for source, why in left_out[:SHOWN])
     more = f" and {len(left_out) - SHOWN:,} more" if len(left_out) > SHOWN else ""
     left = f", {len(left_out):,} left out: {named}{more}" if left_out else ""
@@ -130,7 +130,7 @@ def _text(path: Path, worker: Worker) -> tuple[str, str]:
 
 
 def _unfit(path: Path) -> str | None:
-    """Why a file is not even opened."""
+    """The reason why a file is not even opened, or None."""
     status = path.lstat()
     if stat.S_ISLNK(status.st_mode):
         return "a link, which is not followed"
@@ -145,6 +145,6 @@ def _unfit(path: Path) -> str | None:
 
 
 def normalised(text: str) -> str:
-    """Composed letters, nothing unseen, no blanks at the ends of lines, no endless gaps."""
+    """The text with composed letters, nothing unseen, no blanks at line ends, no endless gaps."""
     text = _WIDE.sub(" " * 40, clean(unicodedata.normalize("NFC", text)).replace("\xa0", " "))
     return _TALL.sub("\n\n", "\n".join(line.rstrip() for line in text.split("\n"))).strip()

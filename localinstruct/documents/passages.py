@@ -1,5 +1,7 @@
-"""A text in passages: whole paragraphs while they fit, long ones cut at sentences; each is a piece
-of the text as it stands."""
+"""A text in passages: whole paragraphs while they fit, long ones cut at sentences.
+
+Each is a piece of the text as it stands.
+"""
 
 import re
 from collections.abc import Iterator
@@ -9,15 +11,16 @@ from localinstruct.methods.support import sentences
 
 _BREAK = re.compile(r"\n[ \t]*\n\s*")
 _LETTERS_PER_WORD = 12
-"""So many letters count as a word at most, so that a text without blanks does not become one
-passage."""
+"""Letters that count as a word, so that a text without blanks does not become one passage."""
 
 Span = tuple[int, int]
 
 
 def passages(text: str, words: int, shortest: int) -> list[Span]:
-    """(start, end) of every passage in letters, in order, each of at most about `words` words;
-    shorter ones are left out."""
+    """(start, end) of every passage in letters, in order.
+
+    A passage has about `words` words at most; those below `shortest` words are left out.
+    """
     packed: list[Span] = []
     for start, end in _pieces(text, words):
         if packed and _fits(text[packed[-1][0] : end], words):
@@ -28,8 +31,7 @@ def passages(text: str, words: int, shortest: int) -> list[Span]:
 
 
 def _pieces(text: str, words: int) -> Iterator[Span]:
-    """Paragraphs; of those that are too long the sentences; of those that still are, pieces of a
-    length."""
+    """Paragraphs; sentences of those that are too long; pieces of those that still are."""
     for start, end in paragraphs(text):
         if _fits(text[start:end], words):
             yield start, end
@@ -39,18 +41,18 @@ def _pieces(text: str, words: int) -> Iterator[Span]:
 
 
 def paragraphs(text: str) -> Iterator[Span]:
-    """Where something stands between blank lines."""
+    """(start, end) of the text between blank lines."""
     place = 0
-    for found in (*_BREAK.finditer(text), None):
-        end = found.start() if found else len(text)
+    for match in (*_BREAK.finditer(text), None):
+        end = match.start() if match else len(text)
         body = text[place:end]
         if body.strip():
             yield place + len(body) - len(body.lstrip()), place + len(body.rstrip())
-        place = found.end() if found else end
+        place = match.end() if match else end
 
 
 def _cut(text: str, start: int, end: int, words: int) -> Iterator[Span]:
-    """At the last blank before it is too much."""
+    """Pieces of a text that is too long, each cut at the last blank before it is too much."""
     while not _fits(text[start:end], words):
         most = min(start + words * _LETTERS_PER_WORD, end)
         while not _fits(text[start:most], words):

@@ -1,10 +1,10 @@
-"""From a file to its text: plain text, Markdown, HTML, PDF and Word, by the ending of its name.
+"""Readers from a file to its text: plain text, Markdown, HTML, PDF and Word.
 
-Runs in the worker, which has limits of memory and time. What a reader would not show to a person
-(scripts, styles, comments, hidden elements) does not come along. `Unreadable` says why in a few
-words; any other exception means that the file is damaged. Not covered: scanned pages (no OCR),
-footnotes, headers, text boxes and tracked insertions of Word files, hidden text of PDF and Word
-files, old .doc.
+The ending of a file's name decides. Runs in the worker, which has limits of memory and time. Parts
+that are not shown to a person (scripts, styles, comments, hidden elements) do not come along.
+`Unreadable` says why in a few words; any other exception means that the file is damaged. Not
+covered: scanned pages (no OCR), footnotes, headers, text boxes and tracked insertions of Word
+files, hidden text of PDF and Word files, old .doc.
 """
 
 import io
@@ -12,32 +12,34 @@ import re
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from docx.table import Table
 
 MAX_UNPACKED_MIB = 256
-"""What a Word file may unpack to."""
+"""Size to which a Word file may unpack."""
 MAX_PARTS = 10_000
 MAX_PAGES = 5_000
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _UNSEEN = (
-    "//script|//style|//template|//noscript|//head|//iframe|//object|//svg|//select|//textarea|//nav|//*[@hidden]"
-    "|//*[contains(translate(@style,' ','') , 'display:none') or contains(translate(@style,' "
-    "',''), 'visibility:hidden')]"
+    "//script|//style|//template|//noscript|//head|//iframe|//object|//svg|//select|//textarea"
+    "|//nav|//*[@hidden]|//*[contains(translate(@style,' ','') , 'display:none')"
+    " or contains(translate(@style,' ',''), 'visibility:hidden')]"
 )
 _BLOCKS = (
     "address article aside blockquote body dd details div dl dt fieldset figcaption figure "
-    "footer form h1 h2 h3 h4 h5 h6 "
-    "header hr li main ol p pre section summary table tr ul"
+    "footer form h1 h2 h3 h4 h5 h6 header hr li main ol p pre section summary table tr ul"
 )
 
 
 class Unreadable(Exception):
-    """Why a file has no text for us, in a few words."""
+    """A file that has no text for us; the message says why in a few words."""
 
 
 def plain(data: bytes) -> str:
-    """UTF-8, or UTF-16 with its mark."""
+    """The text of a file in UTF-8, or in UTF-16 with its mark."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16")
     try:
@@ -50,12 +52,12 @@ def plain(data: bytes) -> str:
 
 
 def markdown(data: bytes) -> str:
-    """As it is written, without its comments."""
+    """The text of a Markdown file as it is written, without its comments."""
     return _COMMENT.sub("", plain(data))
 
 
 def html(data: bytes) -> str:
-    """What a browser would show, block by block."""
+    """The text that a browser would show, block by block."""
     from lxml import etree
     from lxml.html import HTMLParser, document_fromstring
 
@@ -76,15 +78,13 @@ def html(data: bytes) -> str:
             unseen.drop_tree()
     pieces: list[str] = []
     for event, element in etree.iterwalk(root, events=("start", "end")):
-        pieces.append(_edge(element.tag))
-        pieces.append(
-            re.sub(r"\s+", " ", (element.text if event == "start" else element.tail) or "")
-        )
+        text = (element.text if event == "start" else element.tail) or ""
+        pieces += [_edge(element.tag), re.sub(r"\s+", " ", text)]
     return "".join(pieces)
 
 
 def _encoding(data: bytes) -> str | None:
-    """UTF-8 where it is that; else what the page says of itself."""
+    """UTF-8 where the bytes are that; None leaves it to the page's own declaration."""
     try:
         data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -92,7 +92,8 @@ def _encoding(data: bytes) -> str | None:
     return "utf-8"
 
 
-def _edge(tag: Any) -> str:
+def _edge(tag: object) -> str:
+    """Blank or newlines that stand for the edge of an element."""
     if tag in _BLOCKS.split():
         return "\n\n"
     return "\n" if tag == "br" else " " if tag in ("td", "th") else ""
@@ -136,12 +137,11 @@ def docx(data: bytes) -> str:
     except zipfile.BadZipFile:
         raise Unreadable("not a Word file") from None
     blocks = Document(io.BytesIO(data)).iter_inner_content()
-    return "\n\n".join(
-        _table(block) if isinstance(block, Table) else block.text for block in blocks
-    )
+    texts = [_table(block) if isinstance(block, Table) else block.text for block in blocks]
+    return "\n\n".join(texts)
 
 
-def _table(table: Any) -> str:
+def _table(table: "Table") -> str:
     rows = [list(dict.fromkeys(cell.text.strip() for cell in row.cells)) for row in table.rows]
     return "\n".join(" | ".join(row) for row in rows)
 
@@ -149,14 +149,11 @@ def _table(table: Any) -> str:
 def _require_harmless(archive: zipfile.ZipFile) -> None:
     """Unreadable for an archive that unpacks to too much, is encrypted, or declares entities."""
     parts = archive.infolist()
-    unpacked = sum(
-        part.file_size for part in parts
-    )  # zipfile reads no part beyond the size it declares
+    # zipfile reads no part beyond the size it declares
+    unpacked = sum(part.file_size for part in parts)
     if len(parts) > MAX_PARTS or unpacked > MAX_UNPACKED_MIB * 2**20:
-        raise Unreadable(
-            f"unpacks to {unpacked / 2**20:,.0f} MiB in {len(parts):,} parts, too much for a "
-            "document"
-        )
+        size = f"{unpacked / 2**20:,.0f} MiB in {len(parts):,} parts"
+        raise Unreadable(f"unpacks to {size}, too much for a document")
     if any(part.flag_bits & 1 for part in parts):
         raise Unreadable("encrypted")
     names = (part.filename for part in parts if part.filename.lower().endswith((".xml", ".rels")))

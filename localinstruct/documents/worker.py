@@ -1,9 +1,8 @@
-"""The reader of documents as a process of its own: one that takes too much, crashes or never ends
-costs that one only.
+"""The reader of documents as a process of its own: a bad document costs that document only.
 
-It reads orders as lines of JSON and answers each with a line. The kernel ends it when a file takes
-too long (an alarm) or too much memory, also where the parent is gone; for the next file a new one
-starts. It inherits the seal, and nothing it reads makes it fetch anything.
+It reads requests as lines of JSON and answers each with a line. The kernel ends it when a file
+takes too long (an alarm) or too much memory, also where the parent is gone; for the next file a new
+one starts. It inherits the seal, and nothing it reads makes it fetch anything.
 """
 
 import contextlib
@@ -15,15 +14,16 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from localinstruct.documents.readers import Unreadable, text_of
 from localinstruct.interrupt import reset_signals
 from localinstruct.offline.switches import child_environment
+from localinstruct.records import JsonObject
 
 MEMORY_MIB = 2048
+"""Memory that the process may take."""
 SECONDS = 120
-"""What one file may take."""
+"""Time that one file may take."""
 
 
 @dataclass
@@ -42,7 +42,7 @@ class Worker:
 
     def read(self, path: Path) -> dict[str, str]:
         """{"text": …} of a document, or {"problem": why there is none}."""
-        process = self._process = self._process or _started(self.memory_mib)
+        process = self._process = self._process or _start(self.memory_mib)
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
@@ -55,10 +55,8 @@ class Worker:
         code = self._end()
         if code == -signal.SIGALRM:
             return {"problem": f"not read after {self.seconds} s"}
-        return {
-            "problem": "its reader crashed "
-            f"({signal.Signals(-code).name if code < 0 else f'exit code {code}'})"
-        }
+        ending = signal.Signals(-code).name if code < 0 else f"exit code {code}"
+        return {"problem": f"its reader crashed ({ending})"}
 
     def _end(self) -> int:
         process, self._process = self._process, None
@@ -69,7 +67,7 @@ class Worker:
         return process.returncode
 
 
-def _started(memory_mib: int) -> "subprocess.Popen[str]":
+def _start(memory_mib: int) -> "subprocess.Popen[str]":
     command = [sys.executable, "-c", f"from {__name__} import main; main({memory_mib})"]
     return subprocess.Popen(
         command,
@@ -83,8 +81,10 @@ def _started(memory_mib: int) -> "subprocess.Popen[str]":
 
 
 def read(path: Path) -> dict[str, str]:
-    """In the worker: the text of one file or what is wrong with it. A link in the file's place is
-    not followed."""
+    """In the worker: {"text": …} of one file, or {"problem": why there is none}.
+
+    A link in the file's place is not followed.
+    """
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
             return {"text": text_of(path, file.read())}
@@ -96,22 +96,21 @@ def read(path: Path) -> dict[str, str]:
     except OSError as error:
         return {"problem": f"cannot be opened: {error.strerror or error}"}
     except Exception as error:
-        return {
-            "problem": f"damaged ({type(error).__name__}: {' '.join(str(error).split())[:120]})"
-        }
+        words = " ".join(str(error).split())[:120]
+        return {"problem": f"damaged ({type(error).__name__}: {words})"}
 
 
 def main(memory_mib: int) -> None:
-    """Answer orders until there are no more; what libraries print goes nowhere."""
+    """Answer requests until there are no more; prints of libraries go nowhere."""
     reset_signals()  # the alarm must come
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     resource.setrlimit(resource.RLIMIT_AS, (memory_mib * 2**20, memory_mib * 2**20))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     for line in sys.stdin:
-        order: dict[str, Any] = json.loads(line)
-        signal.setitimer(signal.ITIMER_REAL, order["seconds"])
-        answer = json.dumps(read(Path(order["path"])))
+        request: JsonObject = json.loads(line)
+        signal.setitimer(signal.ITIMER_REAL, request["seconds"])
+        answer = json.dumps(read(Path(request["path"])))
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(answer + "\n")
         answers.flush()

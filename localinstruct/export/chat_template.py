@@ -3,7 +3,7 @@
 `alpaca` and template files become a chat template that writes the same tokens for a user's last
 turn. A template without a place for earlier turns or a system prompt leaves them out, as the
 student has never seen any. Checked on sample rows with the student's own tokenizer before it is
-written.
+custom.
 """
 
 import re
@@ -14,11 +14,11 @@ from localinstruct.records import Instance, Message
 from localinstruct.templates import (
     WITHOUT_INPUT,
     Template,
+    custom,
     messages,
     prompt_ids,
     render,
     unsupported,
-    written,
 )
 
 if TYPE_CHECKING:
@@ -77,17 +77,17 @@ def chat_template(template: Template, tokenizer: "PreTrainedTokenizerBase") -> s
 
 def _body(template: Template) -> str:
     """The text before the answer, as Jinja that ends inside an opened block."""
-    if written.is_written(template) and written.is_jinja(template):
+    if custom.is_custom(template) and custom.is_jinja(template):
         # Chat templates trim the lines of blocks, template files do not: `+` keeps them.
         body = re.sub(r"\{%(?![-+])", "{%+", template)
         return NAMES + "{{- '' }}" + re.sub(r"(?<![-+])%\}", "+%}", body) + "{%+ "
-    form = WITHOUT_INPUT if template == "alpaca" else written.without_input(template)
+    form = WITHOUT_INPUT if template == "alpaca" else custom.without_input(template)
     return _literals(form) + "{%- "
 
 
 def _literals(form: str) -> str:
     """A plain template as Jinja; its text becomes strings, so that blanks and braces stay text."""
-    pieces = re.split("{(" + "|".join(written.FIELDS) + ")}", form)  # every second one is a field
+    pieces = re.split("{(" + "|".join(custom.FIELDS) + ")}", form)  # every second one is a field
     return "".join(
         f"{{{{- {FIELDS[piece] if number % 2 else ascii(piece)} -}}}}\n"
         for number, piece in enumerate(pieces)

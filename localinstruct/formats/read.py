@@ -1,15 +1,14 @@
-"""From a file's bytes to instances: the kind from its first bytes, then row by row with line
-numbers.
+"""From a file's bytes to instances, row by row with line numbers.
 
-JSONL and Parquet are streamed; a JSON list is read whole (at most 1 GiB). Every problem of the file
-is collected, the first 20 are shown with their count, and nothing is returned unless all rows are
-good.
+The kind of a file is seen from its first bytes. JSONL and Parquet are streamed; a JSON list is read
+whole (at most 1 GiB). Every problem of the file is collected, the first 20 are shown with their
+count, and nothing is returned unless all rows are good.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 from localinstruct.config import nearby
 from localinstruct.errors import DataError
@@ -30,29 +29,30 @@ _FOREIGN = {
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
 }
-"""First bytes of files people try, and what those files are."""
+"""First bytes of files people try -> kind of such a file."""
 
 T = TypeVar("T")
-Numbered = Iterator[tuple[int, Any]]
+Numbered = Iterator[tuple[int, object]]
 """(line number from 1, JSON value); for Parquet the row number."""
 
 
 def read_instances(path: Path, first_instance_only: bool = False) -> list[Instance]:
-    """All instances of a file in file order; DataError names every bad line, or why the file cannot
-    be read.
+    """All instances of a file in file order.
 
-    A Self-Instruct task with several instances becomes as many rows, or one with
-    `first_instance_only` (as in Alpaca).
+    DataError names every bad line, or the reason why the file cannot be read. A Self-Instruct task
+    with several instances becomes as many rows, or one with `first_instance_only` (as in Alpaca).
     """
     return read_rows(path, lambda value: to_instances(value, first_instance_only))
 
 
-def read_rows(path: Path, convert: Callable[[Any], list[T]]) -> list[T]:
-    """What `convert` makes of every row, for kinds of row with keys of their own; it raises
-    Malformed for a bad one."""
+def read_rows(path: Path, convert: Callable[[object], list[T]]) -> list[T]:
+    """All rows of a file as `convert` makes them, for kinds of row with keys of their own.
+
+    `convert` raises Malformed for a bad row; DataError names every one of these.
+    """
     if path.exists() and not path.is_file():
-        found = "a directory" if path.is_dir() else "a pipe or device"
-        raise DataError(f"{path}: expected a file, found {found}.", nearby(path / "any.jsonl"))
+        kind = "a directory" if path.is_dir() else "a pipe or device"
+        raise DataError(f"{path}: expected a file, found {kind}.", nearby(path / "any.jsonl"))
     problems = _Problems(path)
     rows: list[T] = []
     try:
@@ -71,12 +71,12 @@ def read_rows(path: Path, convert: Callable[[Any], list[T]]) -> list[T]:
 
 @dataclass
 class _Problems:
-    """What is wrong with a file so far, and which ids it has used."""
+    """Problems of a file so far, and the ids it has used with their lines."""
 
     path: Path
     shown: list[str] = field(default_factory=list)
     count: int = 0
-    id_lines: dict[Any, int] = field(default_factory=dict)
+    id_lines: dict[str | int, int] = field(default_factory=dict)
 
     def add(self, line: int, text: str) -> None:
         self.count += 1
@@ -87,9 +87,8 @@ class _Problems:
         if not self.count:
             return
         lines = "\n".join(f"  {line}" for line in self.shown)
-        rest = (
-            f"\n  … and {self.count - len(self.shown)} more" if self.count > len(self.shown) else ""
-        )
+        more = self.count - len(self.shown)
+        rest = f"\n  … and {more} more" if more else ""
         title = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
         raise DataError(
             f"{title}, nothing was loaded\n{lines}{rest}",
@@ -98,20 +97,19 @@ class _Problems:
 
 
 def _converted(
-    line: int, value: Any, convert: Callable[[Any], list[T]], problems: _Problems
+    line: int, value: object, convert: Callable[[object], list[T]], problems: _Problems
 ) -> list[T]:
     try:
         rows = convert(value)
     except Malformed as error:
         problems.add(line, str(error))
         return []
-    name = value.get("id")
+    name = value.get("id") if isinstance(value, dict) else None
     if name is not None and not isinstance(name, str | int):
         problems.add(line, "expected id to be text or a whole number, found another type")
     elif name is not None and (first := problems.id_lines.setdefault(name, line)) != line:
-        problems.add(
-            line, f"expected every id once, found {str(name)[:60]!r} again (first on line {first})"
-        )
+        again = f"found {str(name)[:60]!r} again (first on line {first})"
+        problems.add(line, f"expected every id once, {again}")
     return rows
 
 
@@ -134,9 +132,11 @@ def _values(path: Path, file: BinaryIO, problems: _Problems) -> Numbered:
     return iter([whole]) if whole else _json_lines(file, problems)
 
 
-def _one_object(data: bytes) -> tuple[int, Any] | None:
-    """(line, value) when a small file is one object written over several lines, None when it is
-    JSONL or broken."""
+def _one_object(data: bytes) -> tuple[int, object] | None:
+    """(line, value) when a small file is one object written over several lines.
+
+    None when it is JSONL or broken.
+    """
     if data.strip().count(b"\n") == 0:
         return None
     try:
@@ -151,9 +151,8 @@ def _json_lines(file: BinaryIO, problems: _Problems) -> Numbered:
     while line := file.readline(MAX_LINE_BYTES + 1):
         number += 1
         if len(line) > MAX_LINE_BYTES:
-            problems.add(
-                number, f"expected at most {MAX_LINE_BYTES // 2**20} MiB in a line, found more"
-            )
+            most = MAX_LINE_BYTES // 2**20
+            problems.add(number, f"expected at most {most} MiB in a line, found more")
             _skip_line(file, line)
         elif line.strip(b" \t\r\n\xef\xbb\xbf" if number == 1 else None):
             try:

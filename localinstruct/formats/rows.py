@@ -9,11 +9,8 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
-from localinstruct.records import Instance, Lineage, Message, Role
-
-Row = dict[str, Any]
+from localinstruct.records import Instance, JsonObject, Lineage, Message, Role
 
 SPEAKERS: dict[str, Role] = {
     "human": "user",
@@ -26,7 +23,7 @@ SPEAKERS: dict[str, Role] = {
     "bard": "assistant",
     "system": "system",
 }
-"""ShareGPT's names of who speaks -> our roles."""
+"""ShareGPT's names of speakers -> our roles."""
 
 ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
 
@@ -34,38 +31,41 @@ _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
 
 
 class Malformed(ValueError):
-    """A row or line that cannot be used: 'expected …, found …', and the line (from 1) where it
-    stands in its text."""
+    """A row or line that cannot be used: 'expected …, found …'.
+
+    `line` (from 1) is where it stands in its text.
+    """
 
     def __init__(self, text: str, line: int = 1) -> None:
         super().__init__(text)
         self.line = line
 
 
-def to_instances(row: Any, first_instance_only: bool = False) -> list[Instance]:
+def to_instances(row: object, first_instance_only: bool = False) -> list[Instance]:
     """Every instance a row holds; Malformed when it is none of the known kinds."""
     if not isinstance(row, dict):
         raise Malformed(f"expected an object, found {describe(row)}")
-    present = [key for key in _KINDS if row.get(key) is not None] or [
-        key for key in _KINDS if key in row
-    ]
+    present = [key for key in _KINDS if key in row]
+    filled = [key for key in present if row[key] is not None]
     if present:
-        return _KINDS[present[0]](row)[: 1 if first_instance_only else None]
-    found = ", ".join(sorted(map(str, row))[:8]) or "none"
+        instances = _KINDS[(filled or present)[0]](row)
+        return instances[:1] if first_instance_only else instances
+    keys = ", ".join(sorted(map(str, row))[:8]) or "none"
     raise Malformed(
-        f"expected a key instruction, messages, conversations or chosen, found keys: {found}"
+        f"expected a key instruction, messages, conversations or chosen, found keys: {keys}"
     )
 
 
 def user_turn(instance: Instance) -> str:
-    """Join what the user says in a conversation: the instruction, and the input after an empty
-    line."""
+    """The user's turn in a conversation: the instruction, and the input after an empty line."""
     return f"{instance.instruction}\n\n{instance.input}" if instance.input else instance.instruction
 
 
 def unstorable(text: str) -> str | None:
-    """Why `text` cannot be kept in a UTF-8 file (a NUL character, half a surrogate pair), or
-    None."""
+    """The character for which `text` cannot be kept in a UTF-8 file, or None.
+
+    It is a NUL character or half a surrogate pair.
+    """
     match = _UNSTORABLE.search(text)
     if not match:
         return None
@@ -73,7 +73,7 @@ def unstorable(text: str) -> str | None:
     return f"{name} at character {match.start()}"
 
 
-def describe(value: Any) -> str:
+def describe(value: object) -> str:
     """Name the JSON type of a value, for 'found …'."""
     names = {
         dict: "an object",
@@ -86,18 +86,17 @@ def describe(value: Any) -> str:
     return "null" if value is None else names.get(type(value), type(value).__name__)
 
 
-def _seed(row: Row) -> list[Instance]:
+def _seed(row: JsonObject) -> list[Instance]:
     """Self-Instruct: one task with its instances."""
     cases = row["instances"]
     if not isinstance(cases, list) or not cases:
-        raise Malformed(
-            f"expected instances to be a list of input and output, found {_or_empty(cases)}"
-        )
+        instead = "an empty list" if cases == [] else describe(cases)
+        raise Malformed(f"expected instances to be a list of input and output, found {instead}")
     name = _optional(row, "name") or str(row.get("id") or "")
     return [_case(row, case, number, name) for number, case in enumerate(cases)]
 
 
-def _case(row: Row, case: Any, number: int, name: str) -> Instance:
+def _case(row: JsonObject, case: object, number: int, name: str) -> Instance:
     if not isinstance(case, dict):
         raise Malformed(f"expected instances[{number}] to be an object, found {describe(case)}")
     where = f"instances[{number}]."
@@ -110,7 +109,7 @@ def _case(row: Row, case: Any, number: int, name: str) -> Instance:
     )
 
 
-def _plain(row: Row) -> list[Instance]:
+def _plain(row: JsonObject) -> list[Instance]:
     """Instruction, input, output; with the other fields of an Instance where the row has them."""
     instance = Instance(
         instruction=_text(row, "instruction") if row.get("lineage") else _instruction(row),
@@ -127,23 +126,21 @@ def _plain(row: Row) -> list[Instance]:
     return [instance.with_scores(**_regen_scores(row))]
 
 
-def _messages(row: Row) -> list[Instance]:
-    found = _conversation(row, _turns(row["messages"], "messages", "role", "content", ROLES))
-    return [
-        replace(
-            found, thinking=_optional(row["messages"][-1], "reasoning_content", "messages[-1].")
-        )
-    ]
+def _messages(row: JsonObject) -> list[Instance]:
+    turns = row["messages"]
+    instance = _conversation(row, _turns(turns, "messages", "role", "content", ROLES))
+    thinking = _optional(turns[-1], "reasoning_content", "messages[-1].")
+    return [replace(instance, thinking=thinking)]
 
 
-def _sharegpt(row: Row) -> list[Instance]:
+def _sharegpt(row: JsonObject) -> list[Instance]:
     turns = _turns(row["conversations"], "conversations", "from", "value", SPEAKERS)
     system = _optional(row, "system")  # some exporters keep it beside the turns
     first = (Message("system", system),) if system and turns and turns[0].role != "system" else ()
     return [_conversation(row, first + turns)]
 
 
-def _preference(row: Row) -> list[Instance]:
+def _preference(row: JsonObject) -> list[Instance]:
     """A pair as TRL has it: prompt, chosen and rejected, each a list of messages."""
     prompt, chosen, rejected = (
         _turns(row.get(key), key, "role", "content", ROLES)
@@ -157,17 +154,15 @@ def _preference(row: Row) -> list[Instance]:
     return [replace(_conversation(row, prompt + chosen), rejected=rejected[0].content)]
 
 
-def _conversation(row: Row, turns: tuple[Message, ...]) -> Instance:
+def _conversation(row: JsonObject, turns: tuple[Message, ...]) -> Instance:
     """System first if at all, then user and assistant in turn, the assistant last."""
     system = turns[0].content if turns and turns[0].role == "system" else ""
     spoken = turns[1:] if turns and turns[0].role == "system" else turns
     for number, turn in enumerate(spoken):
         expected = ("user", "assistant")[number % 2]
         if turn.role != expected:
-            place = len(turns) - len(spoken) + number
-            raise Malformed(
-                f"expected turn {place} to be the {expected}'s, found the {turn.role}'s"
-            )
+            turn_name = f"turn {len(turns) - len(spoken) + number}"
+            raise Malformed(f"expected {turn_name} to be the {expected}'s, found the {turn.role}'s")
     if len(spoken) < 2 or spoken[-1].role != "assistant":
         raise Malformed(f"expected the last turn to be the assistant's, found {_last(turns)}")
     if not spoken[-2].content.strip():
@@ -182,8 +177,9 @@ def _conversation(row: Row, turns: tuple[Message, ...]) -> Instance:
 
 
 def _turns(
-    value: Any, key: str, who: str, what: str, roles: dict[str, Role]
+    value: object, key: str, who: str, what: str, roles: dict[str, Role]
 ) -> tuple[Message, ...]:
+    """The turns of a conversation; `who` and `what` are the keys of a turn's speaker and words."""
     if not isinstance(value, list):
         raise Malformed(f"expected {key} to be a list, found {describe(value)}")
     return tuple(
@@ -191,23 +187,21 @@ def _turns(
     )
 
 
-def _turn(turn: Any, where: str, who: str, what: str, roles: dict[str, Role]) -> Message:
+def _turn(turn: object, where: str, who: str, what: str, roles: dict[str, Role]) -> Message:
     if not isinstance(turn, dict):
-        raise Malformed(
-            f"expected {where} to be an object with {who} and {what}, found {describe(turn)}"
-        )
+        expected = f"{where} to be an object with {who} and {what}"
+        raise Malformed(f"expected {expected}, found {describe(turn)}")
     speaker = _text(turn, who, f"{where}.")
     if speaker not in roles:
-        raise Malformed(
-            f"expected {where}.{who} to be one of {', '.join(roles)}, found {speaker[:40]!r}"
-        )
+        expected = f"{where}.{who} to be one of {', '.join(roles)}"
+        raise Malformed(f"expected {expected}, found {speaker[:40]!r}")
     return Message(roles[speaker], _text(turn, what, f"{where}."))
 
 
-def _lineage(value: Any) -> Lineage:
-    """Our own rows carry it as an object, Parquet as its JSON text."""
+def _lineage(value: object) -> Lineage:
+    """The lineage of a row: an object in our own rows, its JSON text in Parquet."""
     if isinstance(value, str) and value:
-        value = _parsed(value)
+        value = _lineage_json(value)
     if not value:
         return Lineage()
     if not isinstance(value, dict):
@@ -215,9 +209,8 @@ def _lineage(value: Any) -> Lineage:
     episode, offset = value.get("episode", -1), value.get("offset", -1)
     for key, number in (("episode", episode), ("offset", offset)):
         if type(number) is not int:
-            raise Malformed(
-                f"expected lineage.{key} to be a whole number, found {describe(number)}"
-            )
+            expected = f"lineage.{key} to be a whole number"
+            raise Malformed(f"expected {expected}, found {describe(number)}")
     where = "lineage."
     return Lineage(
         method=_optional(value, "method", where),
@@ -235,59 +228,56 @@ def _lineage(value: Any) -> Lineage:
     )
 
 
-def _strings(lineage: dict[str, Any], key: str) -> tuple[str, ...]:
-    found = lineage.get(key) or []
-    if not isinstance(found, list | tuple) or not all(isinstance(one, str) for one in found):
-        what = "ids" if key == "parents" else "texts"
-        raise Malformed(f"expected lineage.{key} to be a list of {what}, found something else")
-    return tuple(found)
+def _strings(lineage: JsonObject, key: str) -> tuple[str, ...]:
+    texts = lineage.get(key) or []
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        kind = "ids" if key == "parents" else "texts"
+        raise Malformed(f"expected lineage.{key} to be a list of {kind}, found something else")
+    return tuple(texts)
 
 
-def _parsed(text: str) -> Any:
+def _lineage_json(text: str) -> object:
     try:
         return json.loads(text)
     except (ValueError, RecursionError):
         raise Malformed("expected lineage to be JSON, found other text") from None
 
 
-def _regen_scores(row: Row) -> dict[str, float]:
-    """Alpaca's regen.json: ROUGE-L against its pool, so named rouge_l_* and not novelty_*."""
+def _regen_scores(row: JsonObject) -> dict[str, float]:
+    """The scores of Alpaca's regen.json: ROUGE-L against its pool, so not named novelty_*."""
     scores: dict[str, float] = {}
-    if row.get("most_similar_instructions"):
-        scores["rouge_l_max"] = max(
-            _scores(row["most_similar_instructions"], "most_similar_instructions").values()
-        )
+    similar = "most_similar_instructions"
+    if row.get(similar):
+        scores["rouge_l_max"] = max(_scores(row[similar], similar).values())
     if row.get("avg_similarity_score") is not None:
         mean = {"avg_similarity_score": row["avg_similarity_score"]}
         scores["rouge_l_mean"] = _scores(mean, "the row")["avg_similarity_score"]
     return scores
 
 
-def _scores(value: Any, where: str) -> dict[str, float]:
+def _scores(value: object, where: str) -> dict[str, float]:
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise Malformed(f"expected {where} to be an object of numbers, found {describe(value)}")
     for key, score in value.items():
         if not isinstance(score, int | float) or isinstance(score, bool):
-            raise Malformed(
-                f"expected {where}[{str(key)[:40]!r}] to be a number, found {describe(score)}"
-            )
+            expected = f"{where}[{str(key)[:40]!r}] to be a number"
+            raise Malformed(f"expected {expected}, found {describe(score)}")
     return {str(key): float(score) for key, score in value.items()}
 
 
-def _instruction(row: Row) -> str:
+def _instruction(row: JsonObject) -> str:
     text = _text(row, "instruction")
     if not text.strip():
         raise Malformed("expected words in instruction, found none")
     return text
 
 
-def _text(row: Row, key: str, where: str = "") -> str:
+def _text(row: JsonObject, key: str, where: str = "") -> str:
     if key not in row:
-        raise Malformed(
-            f"expected a key {where}{key}, found keys: {', '.join(map(str, row)) or 'none'}"[:300]
-        )
+        keys = ", ".join(map(str, row)) or "none"
+        raise Malformed(f"expected a key {where}{key}, found keys: {keys}"[:300])
     value = row[key]
     if not isinstance(value, str):
         raise Malformed(f"expected {where}{key} to be text, found {describe(value)}")
@@ -296,30 +286,26 @@ def _text(row: Row, key: str, where: str = "") -> str:
     return value
 
 
-def _optional(row: Row, key: str, where: str = "") -> str:
+def _optional(row: JsonObject, key: str, where: str = "") -> str:
     return "" if row.get(key) is None else _text(row, key, where)
 
 
-def _flag(row: Row) -> bool:
+def _flag(row: JsonObject) -> bool:
     value = row.get("is_classification")
     if value is not None and not isinstance(value, bool):
         raise Malformed(f"expected is_classification to be true or false, found {describe(value)}")
     return bool(value)
 
 
-def _or_empty(value: Any) -> str:
-    return "an empty list" if value == [] else describe(value)
-
-
 def _last(turns: tuple[Message, ...]) -> str:
     return f"the {turns[-1].role}'s" if turns else "no turns"
 
 
-_KINDS: dict[str, Callable[[Row], list[Instance]]] = {
+_KINDS: dict[str, Callable[[JsonObject], list[Instance]]] = {
     "instances": _seed,
     "instruction": _plain,
     "messages": _messages,
     "conversations": _sharegpt,
     "chosen": _preference,
 }
-"""The key that tells -> how such a row is read; the first that is there decides."""
+"""Key that tells the kind of a row -> its reader; the first key that is there decides."""

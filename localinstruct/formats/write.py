@@ -1,4 +1,4 @@
-"""Instances to a file, in the formats other tools read. Same rows, same bytes.
+"""Instances to a file, in the formats other tools read; equal rows give equal bytes.
 
 Each format says what it can hold: a row it cannot hold is refused with the reason instead of losing
 a part of it. `jsonl` and `parquet` hold everything; `alpaca` single turns; `messages` and
@@ -10,12 +10,12 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from localinstruct.config import did_you_mean
 from localinstruct.errors import DataError, UsageError
 from localinstruct.formats.rows import unstorable, user_turn
-from localinstruct.records import Instance, Message
+from localinstruct.records import Instance, Json, Message
 from localinstruct.store.durable import atomic_write
 
 Writer = Callable[[Iterable[Instance], BinaryIO], None]
@@ -25,11 +25,10 @@ PARQUET_GROUP_ROWS = 10_000
 
 
 def write(instances: Iterable[Instance], format: str, path: Path) -> int:
-    """Write all rows as `format` (a key of EXPORTS) and return their number; the file appears whole
-    or not at all.
+    """Write all rows as `format` (a key of EXPORTS) and return their number.
 
-    UsageError for an unknown format or an impossible place, DataError for rows the format cannot
-    hold.
+    The file appears whole or not at all. UsageError for an unknown format or an impossible place,
+    DataError for rows the format cannot hold.
     """
     if format not in EXPORTS:
         raise UsageError(f"{format}: no such format; {did_you_mean(format, EXPORTS)}")
@@ -46,23 +45,22 @@ def ending_of(format: str) -> str:
 
 
 def require_place(path: Path, format: str) -> None:
-    """UsageError for a file that these rows may not replace, and for a name that says another
-    format than theirs.
+    """UsageError for a file that these rows may not replace, or a name of another format.
 
     A file that is there is replaced only when it has the ending of the format; .parquet is for
     Parquet, and nothing else.
     """
-    wanted = ending_of(format)
-    if path.is_file() and path.suffix.lower() != wanted:
+    ending = ending_of(format)
+    if path.is_file() and path.suffix.lower() != ending:
         raise UsageError(
-            f"{path}: is there already, and {format} replaces files that end in {wanted} only.",
-            f"Choose another --output, for example {path.stem}{wanted}, or move the file away.",
+            f"{path}: is there already, and {format} replaces files that end in {ending} only.",
+            f"Choose another --output, for example {path.stem}{ending}, or move the file away.",
         )
-    if (path.suffix.lower() == ".parquet") != (wanted == ".parquet"):
+    if (path.suffix.lower() == ".parquet") != (ending == ".parquet"):
+        expected = f"a name that ends in {ending} for {format}"
         raise UsageError(
-            f"{path}: expected a name that ends in {wanted} for {format}, found "
-            f"{path.suffix or 'no ending'}.",
-            f"For example: --output {path.stem}{wanted}",
+            f"{path}: expected {expected}, found {path.suffix or 'no ending'}.",
+            f"For example: --output {path.stem}{ending}",
         )
 
 
@@ -86,18 +84,18 @@ class _Screen:
     def raise_if_refused(self, path: Path) -> None:
         if not self.refused:
             return
-        lines = "\n".join(f"  row {line}" for line in self.refused[:SHOWN_REFUSALS])
-        rest = len(self.refused) - SHOWN_REFUSALS
+        lines = [f"  row {line}" for line in self.refused[:SHOWN_REFUSALS]]
+        if (rest := len(self.refused) - SHOWN_REFUSALS) > 0:
+            lines.append(f"  … and {rest} more")
+        problem = f"{len(self.refused)} rows cannot be written as {self.format}"
         raise DataError(
-            f"{path}: {len(self.refused)} rows cannot be written as {self.format}, nothing was "
-            f"written\n{lines}" + (f"\n  … and {rest} more" if rest > 0 else ""),
+            "\n".join([f"{path}: {problem}, nothing was written", *lines]),
             "Use --format jsonl or parquet: they hold every field; preference holds pairs.",
         )
 
 
 def _unfit(instance: Instance, format: str) -> str | None:
-    """Why `format` would lose or garble a part of this row, or cannot make one of its rows from
-    it."""
+    """The reason why `format` cannot hold this row without loss, or None."""
     if format == "preference" and not instance.rejected:
         return "has no rejected answer, which every row of a preference file needs"
     for name in _CANNOT_HOLD.get(format, ()):
@@ -131,7 +129,7 @@ _CANNOT_HOLD = {
 
 
 def _alpaca(instances: Iterable[Instance], file: BinaryIO) -> None:
-    """Alpaca's JSON list, one row per line so that differences can be read."""
+    """Write Alpaca's JSON list, one row per line so that differences can be read."""
     before = "[\n"
     for row in instances:
         plain = {"instruction": row.instruction, "input": row.input, "output": row.output}
@@ -141,13 +139,15 @@ def _alpaca(instances: Iterable[Instance], file: BinaryIO) -> None:
 
 
 def _jsonl(instances: Iterable[Instance], file: BinaryIO) -> None:
-    """Full rows: id, every field, lineage."""
+    """Write full rows: id, every field, lineage."""
     _write_lines((row.to_dict() for row in instances), file)
 
 
 def _messages(instances: Iterable[Instance], file: BinaryIO) -> None:
-    """Chat messages, as TRL and the OpenAI protocol take them; thinking as reasoning_content, as
-    chat templates read it."""
+    """Write chat messages, as TRL and the OpenAI protocol take them.
+
+    Thinking goes into reasoning_content, as chat templates read it.
+    """
     for row in instances:
         turns = [asdict(turn) for turn in _conversation(row)]
         if row.thinking:
@@ -156,22 +156,15 @@ def _messages(instances: Iterable[Instance], file: BinaryIO) -> None:
 
 
 def _sharegpt(instances: Iterable[Instance], file: BinaryIO) -> None:
-    """ShareGPT conversations."""
+    """Write ShareGPT conversations."""
     names = {"system": "system", "user": "human", "assistant": "gpt"}
-    rows = (
-        {
-            "id": row.id,
-            "conversations": [
-                {"from": names[t.role], "value": t.content} for t in _conversation(row)
-            ],
-        }
-        for row in instances
-    )
-    _write_lines(rows, file)
+    for row in instances:
+        turns = [{"from": names[turn.role], "value": turn.content} for turn in _conversation(row)]
+        _write_lines([{"id": row.id, "conversations": turns}], file)
 
 
 def _preference(instances: Iterable[Instance], file: BinaryIO) -> None:
-    """Prompt, chosen and rejected as messages, as TRL's DPOTrainer reads them."""
+    """Write prompt, chosen and rejected as messages, as TRL's DPOTrainer reads them."""
     for row in instances:
         *prompt, chosen = [asdict(turn) for turn in _conversation(row)]
         other = {**chosen, "content": row.rejected}
@@ -179,7 +172,7 @@ def _preference(instances: Iterable[Instance], file: BinaryIO) -> None:
 
 
 def _parquet(instances: Iterable[Instance], file: BinaryIO) -> None:
-    """Full rows as columns; lineage as JSON text, because not every reader knows nested maps."""
+    """Write full rows as columns; lineage as JSON text, since few readers know nested maps."""
     import pyarrow
     import pyarrow.parquet
 
@@ -203,12 +196,12 @@ def _conversation(row: Instance) -> list[Message]:
     ]
 
 
-def _write_lines(rows: Iterable[dict[str, Any]], file: BinaryIO) -> None:
+def _write_lines(rows: Iterable[Json], file: BinaryIO) -> None:
     for row in rows:
         file.write(f"{_json(row)}\n".encode())
 
 
-def _json(value: Any) -> str:
+def _json(value: Json) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
 
 

@@ -35,8 +35,8 @@ from localinstruct.store.run import Run
 from localinstruct.teacher import Teacher
 from localinstruct.topics.coverage import (
     Coverage,
+    episode_view,
     is_covered,
-    steered,
     within_quota,
     within_source,
 )
@@ -208,7 +208,7 @@ class Scheduler:
         """The pool as episode `number` may see it."""
         last = number - self.job.in_flight
         kept = Prefix(self.kept, self._kept_after[last]) if last >= 0 else ()
-        return steered(self.job.coverage, self.job.seeds, kept, number, self.job.seed)
+        return episode_view(self.job.coverage, self.job.seeds, kept, number, self.job.seed)
 
     async def _ask(self, episode: int, call: int, index: int, prompt: Prompt) -> list[Completion]:
         """The completions of one prompt, from the completion log where they are in it."""

@@ -30,7 +30,7 @@ from localinstruct.store.integrity import require_space
 from localinstruct.store.run import Run
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import ModelRouter, serving_all
-from localinstruct.topics.coverage import achieved, require_seeds
+from localinstruct.topics.coverage import require_seeds, topic_counts
 
 BYTES_PER_ROW = 6_000
 """Bytes of a kept row in the store, completion log and rejects included.
@@ -211,7 +211,7 @@ def summary(
         "in_flight": in_flight,
         "stopped": "target reached" if kept >= recipe.generate.target else "nothing left to ask",
         "documents": json.loads(run.get("documents") or "null"),
-        "coverage": [asdict(topic) for topic in achieved(recipe.coverage, list(run.kept()))],
+        "coverage": [asdict(topic) for topic in topic_counts(recipe.coverage, list(run.kept()))],
         "checked": _checked(recipe, run),
         "novelty": recipe.novelty.model_dump(mode="json"),
         **facts,

@@ -1,2 +1,4 @@
-"""Answers, judged by a model: which of two is better, what one deserves; prompts out, strictly read
-verdicts in. Pure."""
+"""Judging of answers by a model: grades after a rubric, and the better one of two.
+
+Prompts out, strictly read verdicts in. Pure.
+"""

@@ -1,5 +1,4 @@
-"""How far a judge can be believed: agreement with people, agreement with itself, and the seat it
-prefers. Pure.
+"""Agreement of a judge with people and with itself, with intervals. Pure.
 
 Kappa has quadratic weights (Cohen 1968): 1 is the people's own order and distances, 0 what chance
 would give. The correlation is Spearman's, of ranks. Intervals are 95 %: Wilson's for shares, a
@@ -19,9 +18,11 @@ DRAWS = 2000
 
 
 @dataclass(frozen=True, slots=True)
-class Measured:
-    """A number with its 95 % interval; None where it cannot be told, such as a correlation with one
-    value only."""
+class Estimate:
+    """A number with its 95 % interval.
+
+    None where it is undefined, such as a correlation with one value only.
+    """
 
     value: float | None
     low: float | None = None
@@ -30,49 +31,43 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """So many of so many, with Wilson's 95 % interval."""
+    """A count of a total, with Wilson's 95 % interval."""
 
     count: int
     of: int
 
     @property
     def value(self) -> float | None:
-        """The share, or None of nothing."""
+        """The share; None when the total is 0."""
         return self.count / self.of if self.of else None
 
     @property
     def interval(self) -> tuple[float, float]:
-        """Wilson (1927)."""
+        """Low and high end (Wilson 1927)."""
         if not self.of:
             return 0.0, 1.0
         p, n, z = self.count / self.of, self.of, Z_95
         centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        return max(0.0, (centre - half) / (1 + z * z / n)), min(
-            1.0, (centre + half) / (1 + z * z / n)
-        )
+        scale = 1 + z * z / n
+        return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def exact(people: Sequence[float], judge: Sequence[float]) -> Share:
     """Answers to which both give the same whole grade."""
-    return Share(
-        sum(_whole(a) == _whole(b) for a, b in zip(people, judge, strict=True)), len(people)
-    )
+    return Share(sum(apart == 0 for apart in _distances(people, judge)), len(people))
 
 
 def within_one(people: Sequence[float], judge: Sequence[float]) -> Share:
     """Answers on which both are at most one grade apart."""
-    return Share(
-        sum(abs(_whole(a) - _whole(b)) <= 1 for a, b in zip(people, judge, strict=True)),
-        len(people),
-    )
+    return Share(sum(apart <= 1 for apart in _distances(people, judge)), len(people))
 
 
-def weighted_kappa(people: Sequence[float], judge: Sequence[float]) -> Measured:
+def weighted_kappa(people: Sequence[float], judge: Sequence[float]) -> Estimate:
     """Quadratically weighted kappa of whole grades."""
     return _bootstrapped(_kappa, people, judge)
 
 
-def correlation(people: Sequence[float], judge: Sequence[float]) -> Measured:
+def correlation(people: Sequence[float], judge: Sequence[float]) -> Estimate:
     """Spearman's rank correlation."""
     return _bootstrapped(_spearman, people, judge)
 
@@ -83,13 +78,17 @@ def all_alike(repeats: Sequence[Sequence[float]]) -> Share:
     return Share(sum(len(set(grades)) == 1 for grades in several), len(several))
 
 
-def _whole(grade: float) -> int:
-    return math.floor(grade + 0.5)
+def _distances(people: Sequence[float], judge: Sequence[float]) -> list[int]:
+    """Distances between whole grades; halves are rounded up."""
+    pairs = zip(people, judge, strict=True)
+    return [abs(math.floor(a + 0.5) - math.floor(b + 0.5)) for a, b in pairs]
 
 
 def _kappa(people: "np.ndarray", judge: "np.ndarray") -> float | None:
-    """1 - mean squared distance over the one that chance would give; None when both always say the
-    same one grade."""
+    """1 - mean squared distance over the one that chance would give.
+
+    None when both always give one and the same grade.
+    """
     import numpy as np
 
     a, b = np.floor(people + 0.5), np.floor(judge + 0.5)
@@ -118,16 +117,16 @@ def _bootstrapped(
     measure: Callable[["np.ndarray", "np.ndarray"], float | None],
     people: Sequence[float],
     judge: Sequence[float],
-) -> Measured:
+) -> Estimate:
     import numpy as np
 
     if len(people) < 2:
-        return Measured(None)
+        return Estimate(None)
     a, b = np.array(people, dtype=float), np.array(judge, dtype=float)
     draws = np.random.default_rng(0).integers(0, len(a), (DRAWS, len(a)))  # (DRAWS, n)
-    found = [value for draw in draws if (value := measure(a[draw], b[draw])) is not None]
+    values = [value for draw in draws if (value := measure(a[draw], b[draw])) is not None]
     point = measure(a, b)
-    if point is None or len(found) < DRAWS // 2:
-        return Measured(point)
-    low, high = np.quantile(found, (0.025, 0.975))
-    return Measured(point, float(low), float(high))
+    if point is None or len(values) < DRAWS // 2:
+        return Estimate(point)
+    low, high = np.quantile(values, (0.025, 0.975))
+    return Estimate(point, float(low), float(high))

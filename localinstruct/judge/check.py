@@ -1,5 +1,4 @@
-"""`judge check`: a judge asked about answers that people have labelled, and what its grades are
-worth. Not a stage.
+"""`judge check`: a judge's grades and verdicts compared with people's labels.
 
 Every answer is graded `repeats` times; agreement is that of the mean grade, self-consistency that
 of the single ones. Pairs are asked in both orders. Replies that are not in form are counted and
@@ -11,7 +10,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from random import Random
 from statistics import fmean
-from typing import Any
 
 from localinstruct.judge.agreement import (
     Share,
@@ -24,7 +22,7 @@ from localinstruct.judge.agreement import (
 from localinstruct.judge.grading import Grading, NoGrade, grade_prompt, read_grades
 from localinstruct.judge.labels import Labelled, LabelledAnswer, LabelledPair
 from localinstruct.judge.pairwise import Verdict, comparison, read_verdict
-from localinstruct.records import Completion, Prompt
+from localinstruct.records import Completion, JsonObject, Prompt
 
 Ask = Callable[[list[Prompt]], list[Completion]]
 _SEATS: dict[tuple[Verdict, Verdict], str] = {
@@ -33,14 +31,13 @@ _SEATS: dict[tuple[Verdict, Verdict], str] = {
     ("A", "A"): "first_seat",
     ("B", "B"): "second_seat",
 }
-"""The verdicts with the first answer in seat A and in seat B -> the better answer, or the seat that
-was preferred."""
+"""Verdicts with the first answer in seat A and in seat B -> better answer, or favoured seat."""
 
 
-def check(labels: Sequence[Labelled], grading: Grading, repeats: int, ask: Ask) -> dict[str, Any]:
-    """Everything that can be told from the labels, as plain values."""
-    answers = [one for one in labels if isinstance(one, LabelledAnswer)]
-    pairs = [one for one in labels if isinstance(one, LabelledPair)]
+def check(labels: Sequence[Labelled], grading: Grading, repeats: int, ask: Ask) -> JsonObject:
+    """Agreement, self-consistency and position bias of a judge, as plain values."""
+    answers = [label for label in labels if isinstance(label, LabelledAnswer)]
+    pairs = [label for label in labels if isinstance(label, LabelledPair)]
     prompts = _grade_prompts(answers, grading, repeats) + _pair_prompts(pairs)
     replies = ask(prompts)
     border = len(answers) * repeats
@@ -59,37 +56,33 @@ def _grade_prompts(
 ) -> list[Prompt]:
     rng = Random(0)
     several = grading.model_copy(update={"samples": repeats})
-    asked = [
-        grade_prompt(one.row, several, f"--- {rng.getrandbits(32):08x} ---") for one in answers
+    prompts = [
+        grade_prompt(answer.row, several, f"--- {rng.getrandbits(32):08x} ---")
+        for answer in answers
     ]
-    return [replace(prompt, n=1) for prompt in asked for _ in range(repeats)]
+    return [replace(prompt, n=1) for prompt in prompts for _ in range(repeats)]
 
 
 def _pair_prompts(pairs: Sequence[LabelledPair]) -> list[Prompt]:
-    return [
-        prompt
-        for one in pairs
-        for prompt in (
-            comparison(one.task, one.first, one.second),
-            comparison(one.task, one.second, one.first),
-        )
-    ]
+    prompts: list[Prompt] = []
+    for pair in pairs:
+        prompts.append(comparison(pair.task, pair.first, pair.second))
+        prompts.append(comparison(pair.task, pair.second, pair.first))
+    return prompts
 
 
 def _answers(
     answers: Sequence[LabelledAnswer], replies: Sequence[Completion], grading: Grading, repeats: int
-) -> dict[str, Any]:
-    read = [read_grades(reply, grading.rubric) for reply in replies]
-    failures = Counter(one.reason for one in read if isinstance(one, NoGrade))
-    scores = [
-        [
-            grading.rubric.score(one)
-            for one in read[start : start + repeats]
-            if not isinstance(one, NoGrade)
-        ]
-        for start in range(0, len(read), repeats)
-    ]
-    graded = [(one.label, fmean(some)) for one, some in zip(answers, scores, strict=True) if some]
+) -> JsonObject:
+    grades = [read_grades(reply, grading.rubric) for reply in replies]
+    failures = Counter(grade.reason for grade in grades if isinstance(grade, NoGrade))
+    scores: list[list[float]] = []  # an answer's scores, as many as could be read
+    for start in range(0, len(grades), repeats):
+        samples = grades[start : start + repeats]
+        good = [grade for grade in samples if not isinstance(grade, NoGrade)]
+        scores.append([grading.rubric.score(grade) for grade in good])
+    by_answer = zip(answers, scores, strict=True)
+    graded = [(answer.label, fmean(values)) for answer, values in by_answer if values]
     people, judge = [label for label, _ in graded], [score for _, score in graded]
     return {
         "count": len(answers),
@@ -100,21 +93,23 @@ def _answers(
         "correlation": asdict(correlation(people, judge)),
         "leniency": fmean(score - label for label, score in graded) if graded else None,
         "self_consistency": _share(all_alike(scores)),
-        "failures": _share(Share(sum(failures.values()), len(read))) | {"reasons": dict(failures)},
+        "failures": _share(Share(sum(failures.values()), len(grades)))
+        | {"reasons": dict(failures)},
     }
 
 
-def _pairs(pairs: Sequence[LabelledPair], replies: Sequence[Completion]) -> dict[str, Any]:
+def _pairs(pairs: Sequence[LabelledPair], replies: Sequence[Completion]) -> JsonObject:
     verdicts = [
         read_verdict(reply.text) if reply.finish_reason == "stop" else None for reply in replies
     ]
     both = list(zip(verdicts[::2], verdicts[1::2], strict=True))
-    said = [_SEATS.get((a, b), "tie") if a and b else "unreadable" for a, b in both]
-    counts = Counter(said)
-    read = len(said) - counts["unreadable"]
-    agreed = sum(one.better == word for one, word in zip(pairs, said, strict=True))
+    better = [_SEATS.get((a, b), "tie") if a and b else "unreadable" for a, b in both]
+    counts = Counter(better)
+    read = len(better) - counts["unreadable"]
+    agreed = sum(pair.better == answer for pair, answer in zip(pairs, better, strict=True))
     seats = counts["first_seat"] + counts["second_seat"]
     decided = seats + counts["first"] + counts["second"]
+    excess = counts["first_seat"] - counts["second_seat"]
     return {
         "count": len(pairs),
         "read": read,
@@ -122,13 +117,11 @@ def _pairs(pairs: Sequence[LabelledPair], replies: Sequence[Completion]) -> dict
         "same_seat": _share(Share(seats, decided)),
         "first_seat": counts["first_seat"],
         "second_seat": counts["second_seat"],
-        "position_bias": (counts["first_seat"] - counts["second_seat"]) / decided
-        if decided
-        else None,
+        "position_bias": excess / decided if decided else None,
         "failures": _share(Share(verdicts.count(None), len(verdicts))),
     }
 
 
-def _share(found: Share) -> dict[str, Any]:
-    low, high = found.interval
-    return {"count": found.count, "of": found.of, "value": found.value, "low": low, "high": high}
+def _share(share: Share) -> JsonObject:
+    low, high = share.interval
+    return {"count": share.count, "of": share.of, "value": share.value, "low": low, "high": high}

@@ -24,26 +24,25 @@ from localinstruct.records import Completion, Instance, Message, Prompt
 
 
 class Grading(Section):
-    """How the judge (models.judge) grades answers."""
+    """Grading of answers by the judge (models.judge)."""
 
     rubric: NamedRubric = Field(default_factory=lambda: packaged("helpful-correct"))
-    """What answers are graded by."""
+    """Criteria and scale after which answers are graded."""
     samples: int = Field(1, ge=1, le=32)
-    """How often the judge is asked about one answer; the grades are averaged."""
+    """Times that the judge is asked about one answer; the grades are averaged."""
     temperature: float | None = Field(None, ge=0, le=5)
-    """Of the judge; None is 0 for one sample and 0.7 for several."""
+    """Temperature of the judge; None is 0 for one sample and 0.7 for several."""
     reason: bool = True
     """Ask for one sentence before the grades; judges grade better so, and slower."""
     max_tokens: int = Field(512, ge=8)
     """Output tokens of one reply, at most; a reasoning model needs more."""
     on_failure: Literal["reject", "keep"] = "reject"
-    """What becomes of a row for which the judge gives no grade in form."""
+    """Fate of a row for which the judge gives no grade in form."""
 
 
 @dataclass(frozen=True, slots=True)
 class Grade:
-    """What the judge said of one answer: a number per criterion, averaged over the samples that
-    could be read."""
+    """A judge's grade of one answer: a number per criterion, averaged over the readable samples."""
 
     rubric: Rubric
     by_criterion: dict[str, float]
@@ -59,25 +58,19 @@ class Grade:
 
     @property
     def scores(self) -> dict[str, float]:
-        """What a row carries: the score under the rubric's name, its parts, and how sure the judge
-        was."""
+        """Scores that a row carries: the rubric's, its parts if several, its spread if sampled."""
         name = self.rubric.name
-        parts = (
-            {f"{name}.{key}": value for key, value in self.by_criterion.items()}
-            if len(self.by_criterion) > 1
-            else {}
-        )
-        sure = (
-            {f"{name}.samples": float(self.samples), f"{name}.spread": self.spread}
-            if self.asked > 1
-            else {}
-        )
-        return {name: self.score, **parts, **sure}
+        scores = {name: self.score}
+        if len(self.by_criterion) > 1:
+            scores |= {f"{name}.{key}": value for key, value in self.by_criterion.items()}
+        if self.asked > 1:
+            scores |= {f"{name}.samples": float(self.samples), f"{name}.spread": self.spread}
+        return scores
 
 
 @dataclass(frozen=True, slots=True)
 class NoGrade:
-    """The judge gave no grade: why, and what it said."""
+    """A judge's failure to grade: the reason, and the judge's text."""
 
     reason: str
     text: str
@@ -93,7 +86,7 @@ def grades(
     replies = yield [
         grade_prompt(answer, grading, f"--- {rng.getrandbits(32):08x} ---") for answer in answers
     ]
-    return [graded(one, grading.rubric) for one in replies]
+    return [verdict_of(samples, grading.rubric) for samples in replies]
 
 
 def grade_prompt(answer: Instance, grading: Grading, mark: str) -> Prompt:
@@ -105,7 +98,7 @@ def grade_prompt(answer: Instance, grading: Grading, mark: str) -> Prompt:
         mark=mark,
         task=task_of(answer),
         answer=answer.output.strip(),
-        criteria="\n".join(f"- {one.name}: {one.asks}" for one in rubric.criteria),
+        criteria="\n".join(f"- {part.name}: {part.asks}" for part in rubric.criteria),
         lowest=scale.lowest,
         highest=scale.highest,
         meaning=meaning,
@@ -123,48 +116,47 @@ def grade_prompt(answer: Instance, grading: Grading, mark: str) -> Prompt:
 
 
 def task_of(row: Instance) -> str:
-    """What was asked, with the system turn and the earlier turns where there are any."""
+    """The row's task, with the system turn and the earlier turns where there are any."""
     before = ([Message("system", row.system)] if row.system else []) + list(row.history)
     turns = [f"{turn.role}: {turn.content.strip()}" for turn in before]
     return "\n\n".join([*turns, f"user: {user_turn(row)}"]) if turns else user_turn(row)
 
 
-def graded(replies: Sequence[Completion], rubric: Rubric) -> Verdict:
+def verdict_of(replies: Sequence[Completion], rubric: Rubric) -> Verdict:
     """The mean of the samples that can be read; NoGrade, with the first reason, when none can."""
-    read = [read_grades(one, rubric) for one in replies]
-    good = [one for one in read if not isinstance(one, NoGrade)]
+    samples = [read_grades(reply, rubric) for reply in replies]
+    good = [sample for sample in samples if not isinstance(sample, NoGrade)]
     if not good:
-        return next(
-            (one for one in read if isinstance(one, NoGrade)), NoGrade("judge was not asked", "")
-        )
-    means = {
-        criterion.name: fmean(one[criterion.name] for one in good) for criterion in rubric.criteria
-    }
-    return Grade(rubric, means, len(good), len(read), pstdev([rubric.score(one) for one in good]))
+        failures = (sample for sample in samples if isinstance(sample, NoGrade))
+        return next(failures, NoGrade("judge was not asked", ""))
+    means = {part.name: fmean(sample[part.name] for sample in good) for part in rubric.criteria}
+    spread = pstdev([rubric.score(sample) for sample in good])
+    return Grade(rubric, means, len(good), len(samples), spread)
 
 
 def read_grades(reply: Completion, rubric: Rubric) -> dict[str, float] | NoGrade:
-    """One reply as a grade per criterion, or why it is none; nothing is guessed or mended."""
+    """One reply as a grade per criterion, or the reason why it is none.
+
+    Nothing is guessed or mended.
+    """
     if reply.finish_reason != "stop":
-        return NoGrade(
-            "judge cut off" if reply.finish_reason == "length" else f"judge {reply.finish_reason}",
-            reply.text,
-        )
+        cut_off = reply.finish_reason == "length"
+        reason = "judge cut off" if cut_off else f"judge {reply.finish_reason}"
+        return NoGrade(reason, reply.text)
     try:
         value = parse(reply.text)
     except Malformed:
-        return NoGrade(
-            "judge wrote no JSON" if reply.text.strip() else "judge said nothing", reply.text
-        )
-    names = {one.name for one in rubric.criteria}
+        reason = "judge wrote no JSON" if reply.text.strip() else "judge said nothing"
+        return NoGrade(reason, reply.text)
+    names = {criterion.name for criterion in rubric.criteria}
     if not isinstance(value, dict) or set(value) - {"why"} != names:
         return NoGrade("judge wrote another form", reply.text)
-    found = {name: value[name] for name in names}
-    if not all(type(grade) is int for grade in found.values()):
+    by_name = {name: value[name] for name in names}
+    if not all(type(grade) is int for grade in by_name.values()):
         return NoGrade("judge wrote another form", reply.text)
-    if not all(rubric.scale.lowest <= grade <= rubric.scale.highest for grade in found.values()):
+    if not all(rubric.scale.lowest <= grade <= rubric.scale.highest for grade in by_name.values()):
         return NoGrade("judge left the scale", reply.text)
-    return {name: float(grade) for name, grade in found.items()}
+    return {name: float(grade) for name, grade in by_name.items()}
 
 
 @cache

@@ -1,5 +1,6 @@
-"""What people said of answers, to check a judge against: a JSONL file with a row per answer or per
-pair.
+"""People's labels of answers, to check a judge against: a JSONL file with a row per label.
+
+A row is about one answer or about a pair of them:
 
     {"instruction": "Name a tree.", "output": "Oak.", "label": 5}
     {"instruction": "Name a tree.", "first": "Oak.", "second": "Rock.", "better": "first"}
@@ -9,9 +10,10 @@ scale, for the answer as a whole; `better` is first, second or tie. Not covered:
 criterion, several people.
 """
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Literal
 
 from localinstruct.formats import Malformed, read_rows, to_instances
 from localinstruct.judge.rubric import Scale
@@ -30,7 +32,7 @@ class LabelledAnswer:
 
 @dataclass(frozen=True, slots=True)
 class LabelledPair:
-    """A task, two answers, and which one a person found better."""
+    """A task, two answers, and the one that a person found better."""
 
     task: Instance
     first: str
@@ -46,7 +48,7 @@ def read_labels(path: Path, scale: Scale) -> list[Labelled]:
     return read_rows(path, lambda value: [_labelled(value, scale)])
 
 
-def _labelled(value: Any, scale: Scale) -> Labelled:
+def _labelled(value: object, scale: Scale) -> Labelled:
     if not isinstance(value, dict) or ("label" in value) == ("better" in value):
         raise Malformed("expected an object with either label (of one answer) or better (of two)")
     if "label" in value:
@@ -56,16 +58,13 @@ def _labelled(value: Any, scale: Scale) -> Labelled:
         raise Malformed(f"expected better to be first, second or tie, found {value['better']!r}")
     [task] = to_instances({**value, "output": value.get("first")}, first_instance_only=True)
     [other] = to_instances({**value, "output": value.get("second")}, first_instance_only=True)
-    return LabelledPair(task, task.output, other.output, cast("Better", value["better"]))
+    return LabelledPair(task, task.output, other.output, value["better"])
 
 
-def _grade(label: Any, scale: Scale) -> float:
-    if (
-        isinstance(label, bool)
-        or not isinstance(label, int | float)
-        or not scale.lowest <= label <= scale.highest
-    ):
+def _grade(label: object, scale: Scale) -> float:
+    number = label if isinstance(label, int | float) and not isinstance(label, bool) else math.nan
+    if not scale.lowest <= number <= scale.highest:  # nan neither
         raise Malformed(
             f"expected label to be a grade from {scale.lowest} to {scale.highest}, found {label!r}"
         )
-    return float(label)
+    return float(number)

@@ -1,4 +1,4 @@
-"""Which of two answers is better: the question to a judge, and his verdict read strictly. Pure.
+"""The better one of two answers: the question to a judge, and its verdict read strictly. Pure.
 
 A judge prefers a seat and errs (Zheng et al. 2023, arXiv 2306.05685, §3.3), so every pair is asked
 in both orders; what follows from the two verdicts is evaluation/statistics.py. A reply that is not
@@ -9,18 +9,19 @@ reference answer, reasons for a verdict.
 import json
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from typing import Literal
 
 from localinstruct.formats import user_turn
-from localinstruct.records import Instance, Message, Prompt
+from localinstruct.records import Instance, JsonObject, Message, Prompt
 
 Verdict = Literal["A", "B", "tie"]
-FORM: dict[str, Any] = {
+FORM: JsonObject = {
     "type": "object",
     "properties": {"better": {"type": "string", "enum": ["A", "B", "tie"]}},
     "required": ["better"],
     "additionalProperties": False,
 }
+"""JSON schema of a verdict."""
 MOST_TOKENS = 32
 
 
@@ -42,21 +43,13 @@ def read_verdict(reply: str) -> Verdict | None:
         value = json.loads(reply)
     except (ValueError, RecursionError):
         return None
-    if (
-        not isinstance(value, dict)
-        or set(value) != {"better"}
-        or value["better"] not in ("A", "B", "tie")
-    ):
+    if not isinstance(value, dict) or set(value) != {"better"}:
         return None
     verdict: Verdict = value["better"]
-    return verdict
+    return verdict if verdict in ("A", "B", "tie") else None
 
 
 @cache
 def _words() -> str:
-    return (
-        resources.files("localinstruct.judge")
-        .joinpath("prompts", "pairwise.txt")
-        .read_text(encoding="utf-8")
-        .strip()
-    )
+    words = resources.files("localinstruct.judge").joinpath("prompts", "pairwise.txt")
+    return words.read_text(encoding="utf-8").strip()

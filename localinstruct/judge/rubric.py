@@ -1,22 +1,22 @@
-"""A rubric: what answers are graded by, as a YAML file. Three come with the program, anybody can
-write one.
+"""A rubric: criteria and scale for grading answers, as a YAML file.
 
-Each criterion gets a grade of its own; the score is their weighted mean, on the rubric's scale. The
-form of the judge's reply follows from the criteria and the scale. Not covered: comparing two
-answers (`pairwise.py`), reference answers.
+Three come with the program, anybody can write one. Each criterion gets a grade of its own; the
+score is their weighted mean, on the rubric's scale. The form of the judge's reply follows from the
+criteria and the scale. Not covered: comparing two answers (`pairwise.py`), reference answers.
 """
 
 import re
 from functools import cache
 from importlib import resources
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
 
 from localinstruct.config import Section, did_you_mean, load_yaml
+from localinstruct.records import JsonObject
 
 PLACES = ("task", "answer")
-"""What a wording of one's own must have a place for."""
+"""Placeholders that a wording of one's own must have."""
 _LONGEST_REASON = 400
 
 
@@ -26,20 +26,20 @@ class Criterion(Section):
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
     """Its key in the judge's reply and in the row's scores."""
     asks: str = Field(min_length=1)
-    """What the judge is to look at."""
+    """Question that the judge is to answer about it."""
     weight: float = Field(1.0, gt=0)
-    """How much it counts in the score."""
+    """Weight in the score."""
 
 
 class Scale(Section):
-    """The grades."""
+    """Grades from the worst to the best."""
 
     lowest: int = 1
     """The worst grade."""
     highest: int = 5
     """The best grade."""
     meaning: dict[int, str] = Field(default_factory=dict)
-    """What some of the grades, or all, stand for."""
+    """Meaning of some of the grades, or all."""
 
     @model_validator(mode="after")
     def _some_grades(self) -> "Scale":
@@ -54,40 +54,38 @@ class Scale(Section):
 
 
 class Rubric(Section):
-    """What answers are graded by: the name of a packaged rubric, a YAML file, or these keys in
-    place."""
+    """Criteria and scale for grading: a packaged rubric's name, a YAML file, or these keys."""
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,40}$")
-    """Begins the names of its scores in a row's lineage."""
+    """Name of its score in a row's lineage, and beginning of the names of the score's parts."""
     about: str = ""
-    """One sentence."""
+    """Purpose in one sentence."""
     criteria: list[Criterion] = Field(min_length=1, max_length=12)
-    """What is looked at, in this order."""
+    """Criteria in the order in which they are looked at."""
     scale: Scale = Scale()
     """The grades each criterion gets."""
     prompt: str = ""
-    """A wording of one's own with {task} and {answer}, and where wanted {criteria}, {lowest},
-    {highest}, {meaning}, {form} and {mark} (a line that the task and the answer cannot contain);
-    empty takes the program's."""
+    """A wording of one's own with {task} and {answer}; empty takes the program's.
+
+    It may also have {criteria}, {lowest}, {highest}, {meaning}, {form} and {mark} (a line that the
+    task and the answer cannot contain).
+    """
 
     @model_validator(mode="after")
     def _can_be_asked(self) -> "Rubric":
-        names = [one.name for one in self.criteria]
+        names = [criterion.name for criterion in self.criteria]
         if len(set(names)) < len(names) or "why" in names:
             raise ValueError("expected every criterion under a name of its own, none of them why")
-        missing = [
-            place for place in PLACES if self.prompt and "{" + place + "}" not in self.prompt
-        ]
-        if missing:
+        missing = [place for place in PLACES if "{" + place + "}" not in self.prompt]
+        if self.prompt and missing:
             raise ValueError(f"prompt: expected a place for {{{missing[0]}}}; found none")
         return self
 
-    def form(self, reason: bool) -> dict[str, Any]:
-        """The JSON schema of a reply: with `reason`, why it was graded so, then a grade for each
-        criterion."""
+    def form(self, reason: bool) -> JsonObject:
+        """The JSON schema of a reply: with `reason` a sentence why, then a grade per criterion."""
         grades = list(range(self.scale.lowest, self.scale.highest + 1))
         why = {"why": {"type": "string", "maxLength": _LONGEST_REASON}} if reason else {}
-        keys = why | {one.name: {"type": "integer", "enum": grades} for one in self.criteria}
+        keys = why | {part.name: {"type": "integer", "enum": grades} for part in self.criteria}
         return {
             "type": "object",
             "properties": keys,
@@ -98,49 +96,42 @@ class Rubric(Section):
     def example(self, reason: bool) -> str:
         """The form as a person would write it down."""
         why = ['"why": one sentence'] if reason else []
-        return "{" + ", ".join([*why, *(f'"{one.name}": grade' for one in self.criteria)]) + "}"
+        grades = [f'"{criterion.name}": grade' for criterion in self.criteria]
+        return "{" + ", ".join(why + grades) + "}"
 
     def score(self, grades: dict[str, float]) -> float:
         """The weighted mean of the criteria."""
-        weights = {one.name: one.weight for one in self.criteria}
-        return sum(grades[name] * weight for name, weight in weights.items()) / sum(
-            weights.values()
-        )
+        total = sum(grades[criterion.name] * criterion.weight for criterion in self.criteria)
+        return total / sum(criterion.weight for criterion in self.criteria)
 
 
 def rubric_names() -> list[str]:
     """Names of the rubrics that came with the program."""
     folder = resources.files("localinstruct.judge") / "rubrics"
-    return sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in folder.iterdir()
-        if entry.name.endswith(".yaml")
-    )
+    files = [entry.name for entry in folder.iterdir()]
+    return sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
 
 
 @cache
 def packaged(name: str) -> Rubric:
     """A rubric that came with the program."""
-    with resources.as_file(
-        resources.files("localinstruct.judge") / "rubrics" / f"{name}.yaml"
-    ) as path:
+    file = resources.files("localinstruct.judge") / "rubrics" / f"{name}.yaml"
+    with resources.as_file(file) as path:
         return Rubric.model_validate(load_yaml(path))
 
 
 def fill(text: str, **values: str | int) -> str:
-    """`text` with every {name} of `values` replaced in one pass; braces in what is put in stay as
-    they are."""
+    """`text` with every {name} of `values` replaced in one pass; braces in the values stay."""
     return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), text)
 
 
-def _by_name(value: Any) -> Any:
+def _by_name(value: object) -> object:
     """A packaged rubric in the place of its name (files are read with the recipe)."""
     if not isinstance(value, str):
         return value
     if value not in rubric_names():
-        raise ValueError(
-            f"no such rubric; {did_you_mean(value, rubric_names())}; or the path of a .yaml file"
-        )
+        advice = did_you_mean(value, rubric_names())
+        raise ValueError(f"no such rubric; {advice}; or the path of a .yaml file")
     return packaged(value)
 
 

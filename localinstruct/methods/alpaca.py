@@ -1,5 +1,4 @@
-"""Stanford Alpaca's method (Taori et al. 2023): a few demonstrations, then the teacher continues a
-numbered list.
+"""Stanford Alpaca (Taori et al. 2023): the teacher continues a numbered list of tasks.
 
 One prompt asks for a list of twenty tasks, of which the first few are drawn from the seeds and the
 rest are written by the teacher in one completion: many tasks for one reading of the prompt. The
@@ -21,9 +20,8 @@ from localinstruct.methods.numbered_list import parse_list
 from localinstruct.records import Episode, Instance, Lineage, PoolView, Prompt, Reject
 
 NO_INPUT = "<noinput>"
-SPARE = (
-    64  # extra draws, so that duplicates in a pool do not leave a prompt short of demonstrations
-)
+SPARE = 64
+"""Extra draws, so that duplicates in a pool do not leave a prompt short of demonstrations."""
 
 
 class AlpacaOptions(Section):
@@ -32,15 +30,16 @@ class AlpacaOptions(Section):
     demonstrations: int = Field(3, ge=0, le=100)
     """Tasks shown at the head of each list."""
     kept_demonstrations: int = Field(0, ge=0, le=100)
-    """How many of the demonstrations come from rows kept so far, once there are that many; 0 shows
-    seeds only, as Alpaca did (Self-Instruct: 2 of 8)."""
+    """Demonstrations taken from the rows kept so far, once there are that many.
+
+    0 shows seeds only, as Alpaca did (Self-Instruct: 2 of 8).
+    """
     tasks_per_prompt: int = Field(20, ge=1, le=999)
     """Length of the list including the demonstrations; items beyond it are rejected."""
     prompts_per_episode: int = Field(1, ge=1, le=64)
     """Lists asked for at the same time in one episode."""
     domain: str = Field("", max_length=500)
-    """Keeps every task of the list to this subject, for example "railway maintenance"; empty leaves
-    it open."""
+    """Subject of every task in the list, such as "railway maintenance"; empty leaves it open."""
     prompt: str = "alpaca"
     """Preamble that ships with the package, by name."""
     prompt_text: str = ""
@@ -48,9 +47,8 @@ class AlpacaOptions(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> "AlpacaOptions":
-        problems = [
-            text for text in (self._too_many(), self._too_many_kept(), self._bad_prompt()) if text
-        ]
+        checks = (self._too_many(), self._too_many_kept(), self._bad_prompt())
+        problems = [text for text in checks if text]
         if problems:
             raise ValueError("; ".join(problems))
         return self
@@ -60,8 +58,7 @@ class AlpacaOptions(Section):
             return ""
         return (
             "expected demonstrations below tasks_per_prompt, so that there is something left to "
-            "write; "
-            f"found {self.demonstrations} of {self.tasks_per_prompt}"
+            f"write; found {self.demonstrations} of {self.tasks_per_prompt}"
         )
 
     def _too_many_kept(self) -> str:
@@ -74,10 +71,8 @@ class AlpacaOptions(Section):
 
     def _bad_prompt(self) -> str:
         if not self.prompt_text and self.prompt not in packaged_prompts():
-            return (
-                f"prompt {self.prompt!r} is not in the package; "
-                f"{did_you_mean(self.prompt, packaged_prompts())}"
-            )
+            advice = did_you_mean(self.prompt, packaged_prompts())
+            return f"prompt {self.prompt!r} is not in the package; {advice}"
         if self.domain.strip() and "{domain}" not in self.preamble:
             source = "prompt_text" if self.prompt_text else f"prompt {self.prompt!r}"
             return f"domain is set, but {source} has no {{domain}} where it could be said"
@@ -85,7 +80,7 @@ class AlpacaOptions(Section):
 
     @property
     def says_topic(self) -> bool:
-        """Whether the prompt has a place for the topic of an episode."""
+        """True when the prompt has a place for the topic of an episode."""
         return "{domain}" in self.preamble
 
     @property
@@ -98,30 +93,30 @@ def alpaca(pool: PoolView, options: AlpacaOptions, rng: Random) -> Episode:
     """One round: `prompts_per_episode` lists, each with its own demonstrations."""
     shown = [draw_demonstrations(pool, options, rng) for _ in range(options.prompts_per_episode)]
     answers = yield [build_prompt(demonstrations, options, pool.steer) for demonstrations in shown]
-    found: list[Instance | Reject] = []
+    results: list[Instance | Reject] = []
     for demonstrations, completions in zip(shown, answers, strict=True):
         lineage = Lineage(method="alpaca", parents=tuple(task.id for task in demonstrations))
         first = len(demonstrations) + 1
         for completion in completions:
-            rows = parse_list(
-                completion.text, first, options.tasks_per_prompt, completion.finish_reason
-            )
-            found += [
-                replace(row, lineage=lineage) if isinstance(row, Instance) else row for row in rows
+            last, ending = options.tasks_per_prompt, completion.finish_reason
+            results += [
+                replace(row, lineage=lineage) if isinstance(row, Instance) else row
+                for row in parse_list(completion.text, first, last, ending)
             ]
-    return found
+    return results
 
 
 def build_prompt(
     demonstrations: Sequence[Instance], options: AlpacaOptions, steer: str = ""
 ) -> Prompt:
-    """Join preamble, demonstrations numbered from 1, and the open slot "k. Instruction:" that the
-    teacher continues."""
+    """Join preamble, demonstrations numbered from 1, and the open slot "k. Instruction:".
+
+    The teacher continues the open slot.
+    """
     domain = " ".join(options.domain.split()).rstrip(".")
     steer = (f" Every task must belong to this domain: {domain}." if domain else "") + steer
-    preamble = options.preamble.replace("{count}", str(options.tasks_per_prompt)).replace(
-        "{domain}", steer
-    )
+    preamble = options.preamble.replace("{count}", str(options.tasks_per_prompt))
+    preamble = preamble.replace("{domain}", steer)
     blocks = [_block(number, task) for number, task in enumerate(demonstrations, start=1)]
     open_slot = f"###\n{len(blocks) + 1}. Instruction:"
     return Prompt(
@@ -131,8 +126,7 @@ def build_prompt(
 
 
 def stops(tasks_per_prompt: int) -> tuple[str, ...]:
-    """Stop strings: the header of the first item beyond the list, at the start of a line, as
-    teachers write it.
+    """Stop strings: the header of the first item beyond the list, at the start of a line.
 
     Alpaca stopped at "20.", which also cut "in 2020." and kept the stump. A whole header cannot
     occur in a sentence.
@@ -142,8 +136,10 @@ def stops(tasks_per_prompt: int) -> tuple[str, ...]:
 
 
 def draw_demonstrations(pool: PoolView, options: AlpacaOptions, rng: Random) -> list[Instance]:
-    """Distinct tasks in random order; seeds fill in while too few rows are kept, and a small pool
-    gives fewer."""
+    """Distinct tasks in random order.
+
+    Seeds fill in while too few rows are kept, and a small pool gives fewer.
+    """
     kept = options.kept_demonstrations if len(pool.kept) >= options.kept_demonstrations else 0
     drawn = _draw(pool.kept, kept, rng, [])
     drawn = _draw(pool.seeds, options.demonstrations, rng, drawn)
@@ -181,7 +177,5 @@ def packaged_prompts() -> dict[str, str]:
     """Name -> text of every preamble in prompts/, read once."""
     folder = resources.files("localinstruct.methods") / "prompts"
     files = [entry for entry in folder.iterdir() if entry.name.endswith(".txt")]
-    return {
-        entry.name.removesuffix(".txt"): entry.read_text(encoding="utf-8")
-        for entry in sorted(files, key=lambda e: e.name)
-    }
+    files.sort(key=lambda entry: entry.name)
+    return {file.name.removesuffix(".txt"): file.read_text(encoding="utf-8") for file in files}

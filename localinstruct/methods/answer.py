@@ -1,10 +1,10 @@
-"""Answers one at a time through the chat template, by the teacher or a stronger model: a method,
-and the step `then.answer`.
+"""Answers one at a time through the chat template: a method, and the step `then.answer`.
 
-Self-Instruct's outputs redone by a stronger model moved the rows rated best from 44 to 54 % (Wang
-et al. 2022, §6). As a method it answers the tasks of the recipe's seed file, each once, and ends;
-as a step, what any method wrote. With `best_of` the judge grades several answers and the best
-stays. Not covered: whether the task itself is worth an answer.
+They come from the teacher or from a stronger model (`models.answerer`): Self-Instruct's outputs
+redone by one moved the rows rated best from 44 to 54 % (Wang et al. 2022, §6). As a method it
+answers the tasks of the recipe's seed file, each once, and ends; as a step, the rows of any method.
+With `best_of` the judge grades several answers and the best stays. Not covered: whether the task
+itself is worth an answer.
 """
 
 from collections.abc import Sequence
@@ -36,12 +36,11 @@ class AnswerOptions(Section):
     best_of: int = Field(1, ge=1, le=64)
     """Answers asked for; of several the one that the judge grades best stays."""
     system: str = ""
-    """A system turn for the one who answers, such as "Answer in one sentence."; not kept in the
-    rows."""
+    """System turn for the answering model ("Answer in one sentence."); not kept in the rows."""
     keep_original: bool = False
-    """Keep the answer that was there before in the row's lineage (`original`)."""
+    """Keep the answer that the row had before in its lineage (`original`)."""
     grading: Grading = Field(default_factory=Grading)
-    """How several answers are graded."""
+    """Grading of several answers."""
 
     @property
     def chats(self) -> tuple[str, ...]:
@@ -59,47 +58,42 @@ def answer(pool: PoolView, options: AnswerOptions, rng: Random) -> Episode:
 def answer_rows(rows: Sequence[Instance], options: AnswerOptions, rng: Random) -> Episode:
     """The step: every row with a new answer, or a reject that says why there is none."""
     replies = yield [ask(row, "answerer", options.best_of, options.system) for row in rows]
-    usable = [
-        [
-            answered(row, reply, "answerer", options.keep_original)
-            for reply in said
-            if not problem(reply)
-        ]
-        for row, said in zip(rows, replies, strict=True)
-    ]
-    found: list[Instance | Reject] = [
-        unanswered(row, said[0])
-        for row, said, good in zip(rows, replies, usable, strict=True)
-        if not good
-    ]
+    answers_by_row: list[list[Instance]] = []
+    rejects: list[Instance | Reject] = []
+    for row, completions in zip(rows, replies, strict=True):
+        usable = [reply for reply in completions if not problem(reply)]
+        if usable:
+            answers = [
+                with_answer(row, reply, "answerer", options.keep_original) for reply in usable
+            ]
+            answers_by_row.append(answers)
+        else:
+            rejects.append(no_answer(row, completions[0]))
+    candidates = [answer for answers in answers_by_row for answer in answers]
     if options.best_of == 1:
-        return found + [one for good in usable for one in good]
-    verdicts = iter(
-        (yield from grades([one for good in usable for one in good], options.grading, rng))
-    )
-    return found + [
-        best([(one, next(verdicts)) for one in good], options) for good in usable if good
-    ]
+        return rejects + candidates
+    verdicts = iter((yield from grades(candidates, options.grading, rng)))
+    contests = [[(answer, next(verdicts)) for answer in answers] for answers in answers_by_row]
+    return rejects + [best(contest, options) for contest in contests]
 
 
 def best(
     contest: Sequence[tuple[Instance, Grade | NoGrade]], options: AnswerOptions
 ) -> Instance | Reject:
-    """The best graded answer, the first among equals; answers without a grade take no part and are
-    counted in its scores."""
+    """The best graded answer, the first among equals.
+
+    Answers without a grade take no part and are counted in its scores.
+    """
     rated = [
         (verdict.score, -place, row.with_scores(**verdict.scores))
         for place, (row, verdict) in enumerate(contest)
         if isinstance(verdict, Grade)
     ]
     if rated:
-        *_, row = max(rated, key=lambda one: one[:2])
+        *_, row = max(rated, key=lambda entry: entry[:2])
         missing = len(contest) - len(rated)
-        return (
-            row.with_scores(**{f"{options.grading.rubric.name}.ungraded": float(missing)})
-            if missing
-            else row
-        )
+        ungraded = {f"{options.grading.rubric.name}.ungraded": float(missing)}
+        return row.with_scores(**ungraded) if missing else row
     row, verdict = contest[0]
     assert isinstance(verdict, NoGrade)
     return row if options.grading.on_failure == "keep" else no_grade(row, verdict)
@@ -113,14 +107,16 @@ def ask(row: Instance, role: str, count: int, system: str) -> Prompt:
     return Prompt(messages=tuple(turns), role=role, n=count)
 
 
-def answered(row: Instance, reply: Completion, role: str, keep_original: bool = False) -> Instance:
+def with_answer(
+    row: Instance, reply: Completion, role: str, keep_original: bool = False
+) -> Instance:
     """The row with this answer, by the model of this role."""
     lineage = replace(row.lineage, answered_by=role, original=row.output if keep_original else "")
     return replace(row, output=clean(reply.text).strip(), thinking=reply.thinking, lineage=lineage)
 
 
 def problem(reply: Completion) -> str | None:
-    """Why an answer cannot be used, or None."""
+    """The reason why an answer cannot be used, or None."""
     if reply.finish_reason not in ("stop", "length"):
         return "not answered"
     if reply.finish_reason == "length" and reply.text.strip():
@@ -128,11 +124,7 @@ def problem(reply: Completion) -> str | None:
     return None if clean(reply.text).strip() and reply.finish_reason == "stop" else "no answer"
 
 
-def unanswered(row: Instance, reply: Completion) -> Reject:
+def no_answer(row: Instance, reply: Completion) -> Reject:
     """The reject of a task that nobody answered."""
-    return Reject(
-        "parse",
-        problem(reply) or "no answer",
-        row.instruction,
-        f"finish_reason {reply.finish_reason!r}",
-    )
+    reason, detail = problem(reply) or "no answer", f"finish_reason {reply.finish_reason!r}"
+    return Reject("parse", reason, row.instruction, detail)

@@ -1,11 +1,10 @@
-"""Evol-Instruct (WizardLM, Xu et al. 2023, arXiv 2304.12244): a task is rewritten into harder and
-rarer ones, again and again.
+"""Evol-Instruct (WizardLM, Xu et al. 2023): tasks rewritten into harder and rarer ones.
 
 Each generation draws one of six operations: five in depth (more constraints, deeper, more concrete,
 more reasoning, a complicated input) and one in breadth (a new task of the same field). The evolved
-task is answered, and the paper's four rules decide whether it failed; what failed is a reject, and
-its parent evolves again in the next generation. Not covered: whether an answer is right (a judge),
-and novelty (`curate/novelty.py`).
+task is answered, and the paper's four rules (arXiv 2304.12244) decide whether it failed; a failed
+one is a reject, and its parent evolves again in the next generation. Not covered: whether an answer
+is right (a judge), and novelty (`curate/novelty.py`).
 """
 
 import re
@@ -42,8 +41,8 @@ _COPIED = re.compile(r"\b(?:given|original|rewritten|new|created) (?:prompt|task
 _HEADING = re.compile(r"\W*(?:new|rewritten) task\W*:\W*", re.IGNORECASE)
 _STOP_WORDS = (
     "a an and are as at be but by for from has have he her his i in is it its me my of on or our "
-    "she so that the their "
-    "them then there they this to was we were what which who will with you your"
+    "she so that the their them then there they this to was we were what which who will with "
+    "you your"
 )
 
 
@@ -51,56 +50,53 @@ class EvolInstructOptions(Section):
     """Options of Evol-Instruct. The defaults are the paper's."""
 
     generations: int = Field(4, ge=1, le=20)
-    """How often a task is evolved in one episode."""
+    """Times that a task is evolved in one episode."""
     operations: list[Operation] = Field(default=list(OPERATIONS), min_length=1)
-    """What a generation draws from, each as likely; name one twice to draw it twice as often."""
+    """Operations that a generation draws from; one named twice is drawn twice as often."""
     prompts: Literal["evol_instruct", "evol_instruct_nano"] = "evol_instruct"
     """Wording: for any model, or in the only form the nano teacher knows."""
 
 
 def evol_instruct(pool: PoolView, options: EvolInstructOptions, rng: Random) -> Episode:
-    """One seed task through all generations; every child that does not fail is a row whose parent
-    is what it came from."""
+    """One seed task through all generations.
+
+    Every child that does not fail is a row; its parent is the task it was evolved from.
+    """
     parent = rng.choice(pool.seeds)
-    found: list[Instance | Reject] = []
+    results: list[Instance | Reject] = []
     for _ in range(options.generations):
         operation = rng.choice(options.operations)
-        [[written]] = yield [evolve(parent, operation, options)]
+        [[written]] = yield [evolution_prompt(parent, operation, options)]
         task = _HEADING.sub("", clean(written.text).strip(), count=1)
         if written.finish_reason != "stop" or not task:
-            found.append(
-                Reject(
-                    "parse",
-                    "truncated" if task else "empty completion",
-                    task,
-                    f"{operation}; finish_reason {written.finish_reason!r}",
-                )
-            )
+            reason = "truncated" if task else "empty completion"
+            detail = f"{operation}; finish_reason {written.finish_reason!r}"
+            results.append(Reject("parse", reason, task, detail))
             continue
-        [[answer], [verdict]] = yield [answered(task, options), compared(parent, task, options)]
-        if (failure := eliminated(task, answer, verdict)) is not None:
-            found.append(
-                Reject("evolution", failure, task, f"{operation} of: {parent.instruction}")
-            )
+        [[answer], [verdict]] = yield [
+            answer_prompt(task, options),
+            comparison_prompt(parent, task, options),
+        ]
+        if (failure := broken_rule(task, answer, verdict)) is not None:
+            detail = f"{operation} of: {parent.instruction}"
+            results.append(Reject("evolution", failure, task, detail))
             continue
         lineage = Lineage(method=f"evol-instruct/{operation}", parents=(parent.id,))
-        parent = Instance(
-            task, output=clean(answer.text).strip(), thinking=answer.thinking, lineage=lineage
-        )
-        found.append(parent)
-    return found
+        output = clean(answer.text).strip()
+        parent = Instance(task, output=output, thinking=answer.thinking, lineage=lineage)
+        results.append(parent)
+    return results
 
 
-def eliminated(task: str, answer: Completion, verdict: Completion) -> str | None:
-    """Which of the four rules the evolved task breaks, or what is missing to tell; None when it may
-    stay."""
+def broken_rule(task: str, answer: Completion, verdict: Completion) -> str | None:
+    """The paper's rule that an evolved task breaks, or what is missing to tell; None: it stays."""
     words = re.findall(r"\w+", answer.text.casefold())
-    said = re.match(r"\W*(yes|no)\b", verdict.text, re.IGNORECASE)
+    yes_or_no = re.match(r"\W*(yes|no)\b", verdict.text, re.IGNORECASE)
     if answer.finish_reason != "stop":
         return "answer truncated" if words else "no answer"
-    if said is None:
+    if yes_or_no is None:
         return "gain unclear"
-    if said[1].casefold() == "yes":
+    if yes_or_no[1].casefold() == "yes":
         return "no information gain"
     if "sorry" in words and len(words) < 80:
         return "hard to answer"
@@ -109,7 +105,9 @@ def eliminated(task: str, answer: Completion, verdict: Completion) -> str | None
     return "copies the prompt" if _COPIED.search(task) else None
 
 
-def evolve(parent: Instance, operation: Operation, options: EvolInstructOptions) -> Prompt:
+def evolution_prompt(
+    parent: Instance, operation: Operation, options: EvolInstructOptions
+) -> Prompt:
     """Ask for the next generation; an input counts as part of the task."""
     text = fill(
         prompt_file(options.prompts, operation), instruction=whole(parent), output=parent.output
@@ -117,13 +115,13 @@ def evolve(parent: Instance, operation: Operation, options: EvolInstructOptions)
     return Prompt(text=text, stop=("\n",) if options.prompts == "evol_instruct_nano" else ())
 
 
-def answered(task: str, options: EvolInstructOptions) -> Prompt:
+def answer_prompt(task: str, options: EvolInstructOptions) -> Prompt:
     """Ask for the answer."""
     stop = ("\n###",) if options.prompts == "evol_instruct_nano" else ()
     return Prompt(text=fill(prompt_file(options.prompts, "answer"), instruction=task), stop=stop)
 
 
-def compared(parent: Instance, task: str, options: EvolInstructOptions) -> Prompt:
+def comparison_prompt(parent: Instance, task: str, options: EvolInstructOptions) -> Prompt:
     """Ask whether anything was gained."""
     text = fill(
         prompt_file(options.prompts, "equal"),

@@ -1,10 +1,9 @@
-"""Read back what Self-Instruct's third step asks for: examples of one task, as (input, output)
-pairs and rejects.
+"""Read the examples of one task that Self-Instruct's third step asks for.
 
-A header counts only at the start of a line, and "Example 2" only when it is the whole line, so an
-answer may speak of examples. Step 4's rules about a whole task are here as well: nothing of an
-answer that was cut off, nothing twice, and no input that has two different outputs. Not covered:
-rules about one row (`curate/filters.py`).
+They become (input, output) pairs and rejects. A header counts only at the start of a line, and
+"Example 2" only when it is the whole line, so an answer may speak of examples. Step 4's rules about
+a whole task are here as well: nothing of an answer that was cut off, nothing twice, and no input
+that has two different outputs. Not covered: rules about one row (`curate/filters.py`).
 """
 
 import re
@@ -14,8 +13,9 @@ from localinstruct.curate.invisible import clean
 from localinstruct.records import Reject
 
 _HEADER = re.compile(
-    r"^[ \t]*(?:\d+[.)][ \t]*)?(?:(?P<next>Example(?:[ \t]*\d+)?[.:]?)[ "
-    r"\t]*$|(?P<field>Input|Output|Class label)[ \t]*:[ \t]*)"
+    r"^[ \t]*(?:\d+[.)][ \t]*)?"
+    r"(?:(?P<next>Example(?:[ \t]*\d+)?[.:]?)[ \t]*$"
+    r"|(?P<field>Input|Output|Class label)[ \t]*:[ \t]*)"
     r"|^[ \t]*(?P<end>Task[ \t]*:)",
     re.MULTILINE | re.IGNORECASE,
 )
@@ -27,30 +27,23 @@ Example = tuple[str, str]
 def read_examples(
     text: str, finish_reason: str, at_most: int
 ) -> tuple[list[Example], list[Reject]]:
-    """The first `at_most` sound examples in a text that begins with the open slot of its prompt.
-    Never raises."""
-    found = _fields(clean(text))
+    """The first `at_most` sound examples in a text, and a reject for each of the others.
+
+    The text begins with the open slot of its prompt. Never raises.
+    """
+    parsed, ending = _fields(clean(text)), f"finish_reason {finish_reason!r}"
     rejects: list[Reject] = []
-    if finish_reason != "stop" and found:
-        rejects.append(
-            _reject("truncated", _example(found.pop()), f"finish_reason {finish_reason!r}")
-        )
-    elif not any("output" in fields for fields in found):
-        return [], [
-            Reject("parse", "no example", text, f"no output found; finish_reason {finish_reason!r}")
-        ]
-    rejects += [
-        _reject("missing output", _example(one), "an input alone")
-        for one in found
-        if "output" not in one
-    ]
-    examples, repeated = _distinct([_example(one) for one in found if "output" in one])
+    if finish_reason != "stop" and parsed:
+        rejects.append(_reject("truncated", _example(parsed.pop()), ending))
+    elif not any("output" in fields for fields in parsed):
+        return [], [Reject("parse", "no example", text, f"no output found; {ending}")]
+    halves = [_example(fields) for fields in parsed if "output" not in fields]
+    rejects += [_reject("missing output", example, "an input alone") for example in halves]
+    examples, repeated = _distinct([_example(fields) for fields in parsed if "output" in fields])
     examples, contradicting = _consistent(examples)
     rejects += repeated + contradicting
-    rejects += [
-        _reject("beyond the examples", example, f"{at_most} were asked for")
-        for example in examples[at_most:]
-    ]
+    beyond, detail = examples[at_most:], f"{at_most} were asked for"
+    rejects += [_reject("beyond the examples", example, detail) for example in beyond]
     return examples[:at_most], rejects
 
 
@@ -62,9 +55,7 @@ def _fields(text: str) -> list[dict[str, str]]:
     examples: list[dict[str, str]] = [{}]
     first = ""
     for mark, end in zip(marks[:last], ends[:last], strict=True):
-        field = (
-            "" if mark["next"] else ("input" if mark["field"].casefold() == "input" else "output")
-        )
+        field = _field(mark)
         first = first or field
         if not field or field in examples[-1] or (field == first and examples[-1]):
             examples.append({})
@@ -73,32 +64,35 @@ def _fields(text: str) -> list[dict[str, str]]:
     return [fields for fields in examples if fields]
 
 
+def _field(mark: re.Match[str]) -> str:
+    """Field that a header opens; "" for "Example 2". A class label is the output."""
+    if mark["next"]:
+        return ""
+    return "input" if mark["field"].casefold() == "input" else "output"
+
+
 def _example(fields: dict[str, str]) -> Example:
-    return _given(fields.get("input", "")), fields.get("output", "")
+    given = fields.get("input", "")
+    return "" if _NO_INPUT.fullmatch(given) else given, fields.get("output", "")
 
 
-def _given(text: str) -> str:
-    return "" if _NO_INPUT.fullmatch(text) else text
+def _distinct(examples: Sequence[Example]) -> tuple[list[Example], list[Reject]]:
+    kept, detail = list(dict.fromkeys(examples)), "the same input and output twice"
+    again = [example for place, example in enumerate(examples) if example in examples[:place]]
+    return kept, [_reject("repeated example", example, detail) for example in again]
 
 
-def _distinct(found: Sequence[Example]) -> tuple[list[Example], list[Reject]]:
-    kept = list(dict.fromkeys(found))
-    again = [example for place, example in enumerate(found) if example in found[:place]]
-    return kept, [
-        _reject("repeated example", example, "the same input and output twice") for example in again
-    ]
+def _consistent(examples: list[Example]) -> tuple[list[Example], list[Reject]]:
+    """All examples, or none when one input has two outputs.
 
-
-def _consistent(found: list[Example]) -> tuple[list[Example], list[Reject]]:
-    """All of them, or none when one input has two outputs: then nobody knows which of the task's
-    answers to trust."""
-    given = [example[0] for example in found if example[0]]
+    Then nobody knows which of the task's answers to trust.
+    """
+    given = [example[0] for example in examples if example[0]]
     twice = next((text for text in given if given.count(text) > 1), None)
     if twice is None:
-        return found, []
-    return [], [
-        _reject("same input, other output", example, f"input {twice[:80]!r}") for example in found
-    ]
+        return examples, []
+    detail = f"input {twice[:80]!r}"
+    return [], [_reject("same input, other output", example, detail) for example in examples]
 
 
 def _reject(reason: str, example: Example, detail: str) -> Reject:

@@ -44,7 +44,7 @@ class Line:
 
     @property
     def blank(self) -> bool:
-        """Nothing but spaces."""
+        """True when the line has nothing but spaces."""
         return not self.text.strip()
 
     @property
@@ -58,7 +58,7 @@ class Line:
         return self.hashes or (not self.fenced and _RULE.fullmatch(self.text) is not None)
 
     def opens(self, field: str) -> bool:
-        """Whether a header of `field` stands here."""
+        """True when a header of `field` stands here."""
         return self.header is not None and self.header.field == field
 
 
@@ -78,8 +78,10 @@ class Item:
 
 
 def split_items(text: str, first: int) -> list[Item]:
-    """Cut cleaned text into its items; every line that is not blank or a separator is in exactly
-    one of them."""
+    """Cut cleaned text into its items.
+
+    Every line that is not blank or a separator is in exactly one of them.
+    """
     lines = _lines(text, first)
     starts = _starts(lines, first)
     cuts = [*starts, len(lines)]
@@ -94,14 +96,13 @@ def split_items(text: str, first: int) -> list[Item]:
 
 
 def _open_slot(lines: list[Line], after: list[Line], first: int) -> Item:
-    """Take what stands before the first header: the rest of item `first`, or a preface if that item
-    comes again."""
-    following = after[0].header if after else None
-    repeats = (
-        following is not None
-        and following.field == "instruction"
-        and (following.number or 0) <= first
-    )
+    """Take the lines before the first header: the rest of item `first`, or a preface.
+
+    They are a preface if that item comes again.
+    """
+    header = after[0].header if after else None
+    is_instruction = header is not None and header.field == "instruction"
+    repeats = header is not None and is_instruction and (header.number or 0) <= first
     preface = repeats and not any(line.header for line in lines)
     return Item(_trim(lines), first, continues=True, preface=preface)
 
@@ -120,12 +121,9 @@ def _lines(text: str, first: int) -> list[Line]:
         if header and header.field == "instruction" and header.number is not None:
             current = header.number
         end = _closing(lines, closings, at)
-        if end is not None and not any(
-            _begins_after(line, current) for line in islice(lines, at, end)
-        ):
-            lines[at + 1 : end + 1] = [
-                replace(line, header=None, fenced=True) for line in lines[at + 1 : end + 1]
-            ]
+        if end is not None and not any(_begins_after(line, current) for line in lines[at:end]):
+            block = slice(at + 1, end + 1)
+            lines[block] = [replace(line, header=None, fenced=True) for line in lines[block]]
             at = end
         at += 1
     return lines
@@ -140,7 +138,7 @@ def _header(line: str) -> Header | None:
 
 
 def _is_bare(line: Line) -> bool:
-    """Whether the line is a code fence without a language: one that can close a block."""
+    """True when the line is a code fence without a language: one that can close a block."""
     fence = _FENCE.fullmatch(line.text)
     return fence is not None and not fence[2].strip()
 
@@ -163,38 +161,31 @@ def _begins_after(line: Line, current: int) -> bool:
 def _starts(lines: Sequence[Line], first: int) -> list[int]:
     """Find the lines on which an item begins, the open slot not counted."""
     headers = [(index, line.header) for index, line in enumerate(lines) if line.header]
-    unnumbered = not any(
-        header.field == "instruction" and header.number is not None for _, header in headers
-    )
+    numbers = [header.number for _, header in headers if header.field == "instruction"]
+    unnumbered = all(number is None for number in numbers)
     starts: list[int] = []
-    current, answered, before = (
-        first,
-        False,
-        -1,
-    )  # number of the item we are in, whether its output began, last header
+    current = first  # number of the item we are in
+    has_output = False  # its output has begun
+    before = -1  # line of the last header
     for place, (index, header) in enumerate(headers):
+        begin, later = None, (header.number or 0) > current
         if header.field == "instruction":
             counts = header.number is not None or unnumbered
-            plain = (
-                (header.number or 0) > current or header.hashed or _after_separator(lines, index)
-            )
+            plain = later or header.hashed or _after_separator(lines, index)
             begin = index if plain or (counts and _has_output(headers, place)) else None
-        elif answered and (header.number or 0) > current:
+        elif has_output and later:
             sure = _separated(lines, before, index) or _has_output(headers, place)
             begin = _lost_start(lines, before, index, header.number) if sure else None
-        else:
-            begin = None
         if begin is not None:
             starts.append(begin)
-            current, answered = header.number or current + 1, False
-        answered = answered or header.field == "output"
+            current, has_output = header.number or current + 1, False
+        has_output = has_output or header.field == "output"
         before = index
     return starts
 
 
 def _has_output(headers: Sequence[tuple[int, Header]], place: int) -> bool:
-    """Whether an output of the same number follows before the next instruction: the mark of an
-    item.
+    """True when an output of that number follows before the next instruction: the mark of an item.
 
     Lines of an answer have none ("1. Instruction: preheat the oven").
     """
@@ -204,7 +195,7 @@ def _has_output(headers: Sequence[tuple[int, Header]], place: int) -> bool:
 
 
 def _after_separator(lines: Sequence[Line], index: int) -> bool:
-    """Whether the nearest line above that is not blank is a separator, or there is none above."""
+    """True when the nearest line above that is not blank is a separator, or there is none above."""
     above = next((lines[at] for at in range(index - 1, -1, -1) if not lines[at].blank), None)
     return above is None or above.separates
 
@@ -214,12 +205,14 @@ def _separated(lines: Sequence[Line], before: int, index: int) -> bool:
 
 
 def _lost_start(lines: Sequence[Line], before: int, index: int, number: int | None) -> int:
-    """Find where an item without instruction header begins: at its separator or its number, else at
-    its next header."""
+    """Find the line on which an item without instruction header begins.
+
+    It is its separator or its number, else its next header.
+    """
     between = range(before + 1, index)
     separators = [at for at in between if lines[at].separates]
     numbers = [at for at in between if re.match(rf"\s{{0,8}}{number}[.)]", lines[at].text)]
-    return min((found[-1] for found in (separators, numbers) if found), default=index)
+    return min((places[-1] for places in (separators, numbers) if places), default=index)
 
 
 def _first_number(lines: Sequence[Line]) -> int | None:
@@ -227,8 +220,7 @@ def _first_number(lines: Sequence[Line]) -> int | None:
 
 
 def _trim(lines: list[Line]) -> list[Line]:
-    """Drop blank lines and separators around an item, and a code fence at its end that closes
-    nothing.
+    """Drop blank lines and separators around an item, and a last code fence that closes nothing.
 
     A rule ("---") above a "###" is not dropped: it is the answer's own.
     """
@@ -238,12 +230,9 @@ def _trim(lines: list[Line]) -> list[Line]:
     separated = False
     while end > start:
         line = lines[end - 1]
-        if not (
-            line.blank
-            or line.hashes
-            or (_is_bare(line) and not line.fenced)
-            or (line.separates and not separated)
-        ):
+        stray_fence = _is_bare(line) and not line.fenced
+        first_rule = line.separates and not separated
+        if not (line.blank or line.hashes or stray_fence or first_rule):
             break
         separated = separated or line.separates
         end -= 1

@@ -27,15 +27,17 @@ REASONS = {
     "repeated field": "a header of the same item twice, so it is unclear which one counts",
     "two items in one": "the item holds another item's header in the middle of its text",
 }
-"""Every reason this parser gives -> what it means."""
+"""Every reason this parser gives -> its meaning."""
 
 _EMPTY_BLOCK = re.compile(r"^[ \t]*(`{3,}|~{3,})([^`\n]*)\n\s*^[ \t]*\1[ \t]*$", re.MULTILINE)
 _INLINE_ITEM = re.compile(
     r"\b([0-9]{1,4})[.):][ \t]?[*_]{0,3}Instruction[*_]{0,3}[ \t]?:", re.IGNORECASE
 )
 _NO_INPUT = re.compile(
-    r"[<(\[{*_\"'`\s]*(?:no[\s_-]?inputs?(?:\s(?:is\s)?(?:needed|required|necessary|provided|given))?"
-    r"|none(?:\s(?:needed|required|necessary))?|n\s?/\s?a|n\.a|not\sapplicable|[-–—]{1,3})[>)\]}*_\"'`.!\s]*",
+    r"[<(\[{*_\"'`\s]*"
+    r"(?:no[\s_-]?inputs?(?:\s(?:is\s)?(?:needed|required|necessary|provided|given))?"
+    r"|none(?:\s(?:needed|required|necessary))?|n\s?/\s?a|n\.a|not\sapplicable|[-–—]{1,3})"
+    r"[>)\]}*_\"'`.!\s]*",
     re.IGNORECASE,
 )
 _NO_OUTPUT = re.compile(r"[<(\[]\s?no[\s_-]?(?:in|out)put\s?[>)\]]", re.IGNORECASE)
@@ -44,28 +46,27 @@ _NO_OUTPUT = re.compile(r"[<(\[]\s?no[\s_-]?(?:in|out)put\s?[>)\]]", re.IGNORECA
 def parse_list(
     text: str, first: int, last: int, finish_reason: str = "stop"
 ) -> list[Instance | Reject]:
-    """Rows and rejects of a completion that continues `{first}. Instruction:` in a list of `last`
-    tasks, in its order.
+    """Rows and rejects of a completion that continues `{first}. Instruction:`, in its order.
 
-    Any finish_reason but "stop" means that the text was cut off. Rows have no lineage yet. Never
-    raises.
+    The list has `last` tasks. Any finish_reason but "stop" means that the text was cut off. Rows
+    have no lineage yet. Never raises.
     """
     items = split_items(clean(text), first)
     if not items:
         return [_reject("empty completion", "")]
-    found: list[Instance | Reject] = []
+    results: list[Instance | Reject] = []
     room = last - first + 1
     for item in items:
         if finish_reason != "stop" and item is items[-1]:
-            found.append(_reject("truncated", item.text, f"finish_reason {finish_reason!r}"))
+            results.append(_reject("truncated", item.text, f"finish_reason {finish_reason!r}"))
         elif item.preface:
-            found.append(_reject("text before the list", item.text))
+            results.append(_reject("text before the list", item.text))
         elif room <= 0:
-            found.append(_reject("beyond the list", item.text, f"the list ends with item {last}"))
+            results.append(_reject("beyond the list", item.text, f"the list ends with item {last}"))
         else:
-            found.append(_read(item))
+            results.append(_read(item))
         room -= not item.preface
-    return found
+    return results
 
 
 def _read(item: Item) -> Instance | Reject:
@@ -83,23 +84,21 @@ def _read(item: Item) -> Instance | Reject:
         return _reject("empty instruction", item.text)
     if _is_empty(output):
         return _reject("empty output", item.text)
-    return Instance(
-        instruction=instruction, input="" if _NO_INPUT.fullmatch(given) else given, output=output
-    )
+    return Instance(instruction, "" if _NO_INPUT.fullmatch(given) else given, output)
 
 
 def _find(item: Item, field: str, end: int) -> int | None:
-    """Find a field's header above line `end`: the item's own number counts most, then any number,
-    then none."""
-    found = [
-        (at, line.header)
-        for at, line in enumerate(item.lines[:end])
-        if line.header and line.header.field == field
-    ]
+    """Find a field's header above line `end`.
+
+    The item's own number counts most, then any number, then none.
+    """
+    headers = [(at, line.header) for at, line in enumerate(item.lines[:end]) if line.header]
     ranked = sorted(
-        found, key=lambda pair: (pair[1].number != item.number, pair[1].number is None, pair[0])
+        (header.number != item.number, header.number is None, at)
+        for at, header in headers
+        if header.field == field
     )
-    return ranked[0][0] if ranked else None
+    return ranked[0][-1] if ranked else None
 
 
 def _shape_problem(item: Item, input_at: int | None, output_at: int | None) -> str:
@@ -112,35 +111,31 @@ def _shape_problem(item: Item, input_at: int | None, output_at: int | None) -> s
         return "missing input"
     if _holds_another(item, output_at):
         return "two items in one"
-    numbers: list[tuple[str, int | None]] = [
-        (line.header.field, line.header.number)
-        for line in item.lines
-        if line.header and line.header.number
-    ]
-    repeated = any(numbers.count((field, item.number)) > 1 for field in ("input", "output"))
+    headers = [line.header for line in item.lines if line.header and line.header.number]
+    fields = [header.field for header in headers if header.number == item.number]
+    repeated = any(fields.count(field) > 1 for field in ("input", "output"))
     return "repeated field" if repeated else ""
 
 
 def _holds_another(item: Item, output_at: int) -> bool:
-    """Whether another item's instruction header stands inside, with a number that is not an earlier
-    one's."""
-    start = item.lines[0]
-    inside = "\n".join(
-        [start.header.rest if start.header else start.text, *(line.text for line in item.lines[1:])]
-    )
+    """True when another item's instruction header stands inside.
+
+    Its number is not an earlier item's.
+    """
+    start, *others = item.lines
+    first_line = start.header.rest if start.header else start.text
+    inside = "\n".join([first_line, *(line.text for line in others)])
     if any(int(match[1]) >= (item.number or 0) for match in _INLINE_ITEM.finditer(inside)):
         return True
     answer = item.lines[output_at + 1 :]
-    unnumbered = [
-        at for at, line in enumerate(answer) if line.header and line.header.number is None
-    ]
+    headers = [(at, line.header) for at, line in enumerate(answer) if line.header]
+    unnumbered = [at for at, header in headers if header.number is None]
     again = [at for at in unnumbered if answer[at].opens("instruction")]
     return bool(again) and any(line.opens("output") for line in answer[again[0] :])
 
 
 def _value(lines: list[Line]) -> str:
-    """Take the text of a field: what follows its header, without blank lines and stray "###" around
-    it."""
+    """Take the text of a field behind its header, without blank lines and stray "###" around it."""
     header = lines[0].header if lines else None
     if header:
         lines = [replace(lines[0], text=header.rest, header=None), *lines[1:]]
@@ -148,9 +143,8 @@ def _value(lines: list[Line]) -> str:
     if not filled:
         return ""
     text = "\n".join(line.text for line in lines[filled[0] : filled[-1] + 1])
-    return (
-        dedent(text) if filled[0] else text
-    ).strip()  # code that begins below its header keeps its shape
+    # code that begins below its header keeps its shape
+    return (dedent(text) if filled[0] else text).strip()
 
 
 def _unbold(instruction: str) -> str:
@@ -160,12 +154,8 @@ def _unbold(instruction: str) -> str:
 
 
 def _is_empty(output: str) -> bool:
-    """Whether nothing was answered: blank, <nooutput>, or a code block with nothing in it."""
-    return (
-        not output
-        or _NO_OUTPUT.fullmatch(output) is not None
-        or _EMPTY_BLOCK.search(output) is not None
-    )
+    """True when nothing was answered: blank, <nooutput>, or a code block with nothing in it."""
+    return not output or bool(_NO_OUTPUT.fullmatch(output) or _EMPTY_BLOCK.search(output))
 
 
 def _reject(reason: str, text: str, detail: str = "") -> Reject:

@@ -1,7 +1,7 @@
-"""Prompts that ship as text files: one folder under prompts/ per wording of a method, so that each
-can be read and replaced.
+"""Prompts that ship as text files: one folder under prompts/ per wording of a method.
 
-Placeholders in braces are filled in one pass, so braces in a teacher's own words stay as they are.
+Each can be read and replaced. Placeholders in braces are filled in one pass, so braces in a
+teacher's own words stay as they are.
 """
 
 import re
@@ -12,10 +12,8 @@ from importlib import resources
 @cache
 def prompt_file(folder: str, name: str) -> str:
     """The text of prompts/FOLDER/NAME.txt without its last newline."""
-    text = (
-        resources.files("localinstruct.methods") / "prompts" / folder / f"{name}.txt"
-    ).read_text(encoding="utf-8")
-    return text.removesuffix("\n")
+    file = resources.files("localinstruct.methods") / "prompts" / folder / f"{name}.txt"
+    return file.read_text(encoding="utf-8").removesuffix("\n")
 
 
 def fill(text: str, **values: str | int) -> str:

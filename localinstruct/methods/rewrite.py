@@ -1,10 +1,9 @@
-"""Rewrite: a terse or badly worded seed becomes a clear, fuller instruction of the same meaning,
-and is answered.
+"""Rewrite: a terse or badly worded seed becomes a clear, fuller instruction and is answered.
 
 "Explain human's behavior." leaves open whose, when and how much; the teacher says it in full, the
-seed's input stays as it is, and the seed is the row's parent. What comes back unchanged is a
-reject. Not covered: whether the meaning is still the same (a person or a judge), rewriting rows
-that a run has made, and the nano teacher, which writes another task instead.
+seed's input stays as it is, and the seed is the row's parent. A wording that comes back unchanged
+is a reject. Not covered: whether the meaning is still the same (a person or a judge), rewriting
+rows that a run has made, and the nano teacher, which writes another task instead.
 """
 
 import re
@@ -32,33 +31,28 @@ class RewriteOptions(Section):
     """Options of rewrite."""
 
     seeds_per_episode: int = Field(4, ge=1, le=64)
-    """Seeds that are rewritten at the same time, each drawn once; fewer where there are fewer
-    seeds."""
+    """Seeds rewritten at the same time, each drawn once; fewer where there are fewer seeds."""
 
 
 def rewrite(pool: PoolView, options: RewriteOptions, rng: Random) -> Episode:
-    """Some seeds in better words; every row's parent is the seed it came from."""
+    """Some seeds in better words; every row's parent is its seed."""
     seeds = rng.sample(pool.seeds, min(options.seeds_per_episode, len(pool.seeds)))
-    written = yield [asked("rewrite", seed.instruction, seed.input or "(none)") for seed in seeds]
-    found: list[Instance | Reject] = []
+    written = yield [
+        rewrite_prompt("rewrite", seed.instruction, seed.input or "(none)") for seed in seeds
+    ]
+    rejects: list[Instance | Reject] = []
     better: list[tuple[Instance, str]] = []
     for seed, [reply] in zip(seeds, written, strict=True):
         new = wording(reply)
         if (problem := wording_problem(seed.instruction, new, reply)) is not None:
-            found.append(
-                Reject(
-                    "rewrite",
-                    problem,
-                    new,
-                    f"finish_reason {reply.finish_reason!r}; of: {seed.instruction}",
-                )
-            )
+            detail = f"finish_reason {reply.finish_reason!r}; of: {seed.instruction}"
+            rejects.append(Reject("rewrite", problem, new, detail))
         else:
             better.append((seed, new))
     if not better:
-        return found
-    answers = yield [asked("answer", new, seed.input) for seed, new in better]
-    return found + [
+        return rejects
+    answers = yield [rewrite_prompt("answer", new, seed.input) for seed, new in better]
+    return rejects + [
         row(seed, new, reply) for (seed, new), [reply] in zip(better, answers, strict=True)
     ]
 
@@ -69,7 +63,7 @@ def wording(reply: Completion) -> str:
 
 
 def wording_problem(old: str, new: str, reply: Completion) -> str | None:
-    """Why a new wording cannot be used; None when it can."""
+    """The reason why a new wording cannot be used; None when it can."""
     if not new:
         return "empty completion"
     if reply.finish_reason != "stop":
@@ -78,26 +72,21 @@ def wording_problem(old: str, new: str, reply: Completion) -> str | None:
 
 
 def row(seed: Instance, new: str, reply: Completion) -> Instance | Reject:
-    """The seed in its new words with the answer to them, or why there is no answer."""
+    """The seed in its new words with the answer to them, or a reject without one."""
     answer = clean(reply.text).strip()
     if reply.finish_reason != "stop" or not answer:
-        return Reject(
-            "parse",
-            "answer truncated" if answer else "no answer",
-            new,
-            f"finish_reason {reply.finish_reason!r}",
-        )
+        reason = "answer truncated" if answer else "no answer"
+        return Reject("parse", reason, new, f"finish_reason {reply.finish_reason!r}")
     lineage = Lineage(method="rewrite", parents=(seed.id,))
     return Instance(new, input=seed.input, output=answer, thinking=reply.thinking, lineage=lineage)
 
 
 def words(text: str) -> list[str]:
-    """What must differ for a wording to be a new one."""
+    """Words that must differ for a wording to be a new one."""
     return re.findall(r"\w+", text.casefold())
 
 
-def asked(prompt: str, instruction: str, given: str) -> Prompt:
-    """One of the two prompts, filled in."""
-    return Prompt(
-        text=fill(prompt_file("rewrite", prompt), instruction=instruction, input=given).rstrip()
-    )
+def rewrite_prompt(name: str, instruction: str, given: str) -> Prompt:
+    """One of the two prompts ("rewrite", "answer"), filled in."""
+    text = fill(prompt_file("rewrite", name), instruction=instruction, input=given)
+    return Prompt(text=text.rstrip())

@@ -1,11 +1,10 @@
-"""Self-Instruct (Wang et al. 2022, arXiv 2212.10560): new instructions first, then their kind, then
-examples of each.
+"""Self-Instruct (Wang et al. 2022): new instructions, then their kind, then examples of each.
 
-Step 1 shows tasks written by people and by the teacher and asks for more, one per number. Step 2
-asks whether a task chooses among labels. Step 3 asks for examples: input before output, or for
-labels the output first, because a teacher that writes inputs first writes them all for one label.
-Step 4, the clean-up, is in `examples.py` (about a whole task) and `curate/filters.py` (about one
-row). Not covered: novelty among instructions (`curate/novelty.py`).
+The paper is arXiv 2212.10560. Step 1 shows tasks written by people and by the teacher and asks for
+more, one per number. Step 2 asks whether a task chooses among labels. Step 3 asks for examples:
+input before output, or for labels the output first, because a teacher that writes inputs first
+writes them all for one label. Step 4, the clean-up, is in `examples.py` (about a whole task) and
+`curate/filters.py` (about one row). Not covered: novelty among instructions (`curate/novelty.py`).
 """
 
 import re
@@ -37,7 +36,7 @@ class SelfInstructOptions(Section):
     demonstrations: int = Field(8, ge=1, le=100)
     """Tasks shown in step 1."""
     kept_demonstrations: int = Field(2, ge=0, le=100)
-    """How many of them the teacher wrote; people's fill in while too few are kept."""
+    """Tasks among them that the teacher wrote; people's fill in while too few are kept."""
     instructions_per_prompt: int = Field(7, ge=1, le=100)
     """New instructions asked for at once."""
     examples: int = Field(5, ge=1, le=50)
@@ -49,7 +48,7 @@ class SelfInstructOptions(Section):
 
     @property
     def says_topic(self) -> bool:
-        """Whether the prompt of step 1 has a place for the topic of an episode."""
+        """True when the prompt of step 1 has a place for the topic of an episode."""
         return "{topic}" in prompt_file(self.prompts, "bootstrap")
 
 
@@ -57,43 +56,42 @@ def self_instruct(pool: PoolView, options: SelfInstructOptions, rng: Random) -> 
     """One round of the three steps."""
     shown = draw_tasks(pool, options, rng)
     [[written]] = yield [bootstrap_prompt(shown, options, pool.steer)]
-    instructions, found = read_instructions(
+    instructions, results = read_instructions(
         written, len(shown) + 1, options.instructions_per_prompt
     )
 
     answers = yield [
-        ask(one, "classify", options, temperature=0, stop=("\n", "Task:")) for one in instructions
+        ask(instruction, "classify", options, temperature=0, stop=("\n", "Task:"))
+        for instruction in instructions
     ]
     kinds, unclear = read_kinds(instructions, [answer for [answer] in answers])
+    results += unclear
 
-    prompts = [
-        example_prompt(one, is_classification, options) for one, is_classification in kinds.items()
-    ]
+    tasks = list(kinds.items())
+    prompts = [example_prompt(instruction, is_label, options) for instruction, is_label in tasks]
     replies = yield prompts
     lineage = Lineage(method="self-instruct", parents=tuple(task.id for task in shown))
-    found += unclear
-    for (instruction, is_classification), prompt, [reply] in zip(
-        kinds.items(), prompts, replies, strict=True
-    ):
-        opened = prompt.text.rsplit("\n", 1)[-1]  # a header the prompt has written already
-        examples, rejects = read_examples(
-            opened + reply.text, reply.finish_reason, options.examples
-        )
-        found += [
-            Instance(instruction, *one, is_classification=is_classification, lineage=lineage)
-            for one in examples
+    for (instruction, is_label), prompt, [reply] in zip(tasks, prompts, replies, strict=True):
+        header = prompt.text.rsplit("\n", 1)[-1]  # the prompt has written it already
+        text, ending = header + reply.text, reply.finish_reason
+        examples, rejects = read_examples(text, ending, options.examples)
+        results += [
+            Instance(instruction, given, output, is_classification=is_label, lineage=lineage)
+            for given, output in examples
         ]
-        found += rejects
-    return found
+        results += rejects
+    return results
 
 
 def draw_tasks(pool: PoolView, options: SelfInstructOptions, rng: Random) -> list[Instance]:
     """Tasks by people and by the teacher, drawn as Alpaca draws them."""
-    count, kept = options.demonstrations, min(options.kept_demonstrations, options.demonstrations)
-    drawn = AlpacaOptions(
-        demonstrations=count, tasks_per_prompt=count + 1, kept_demonstrations=kept
+    count = options.demonstrations
+    alpaca = AlpacaOptions(
+        demonstrations=count,
+        tasks_per_prompt=count + 1,
+        kept_demonstrations=min(options.kept_demonstrations, count),
     )
-    return draw_demonstrations(pool, drawn, rng)
+    return draw_demonstrations(pool, alpaca, rng)
 
 
 def bootstrap_prompt(
@@ -117,9 +115,10 @@ def bootstrap_prompt(
         next=len(shown) + 1,
         topic=steer,
     )
-    one = options.instructions_per_prompt == 1
     beyond = f"\n{len(shown) + 1 + options.instructions_per_prompt}."
-    return Prompt(text=text, stop=("\n",) if one else ("\n\n", beyond))
+    return Prompt(
+        text=text, stop=("\n",) if options.instructions_per_prompt == 1 else ("\n\n", beyond)
+    )
 
 
 def read_instructions(
@@ -129,34 +128,31 @@ def read_instructions(
     parts = re.split(r"\n[ \t]*\d+[ \t]?[.)][ \t]+", clean(written.text))
     texts = [text for part in parts if (text := " ".join(part.split()))]
     rejects: list[Instance | Reject] = []
+    ending = f"finish_reason {written.finish_reason!r}"
     if not texts:
-        rejects.append(
-            Reject("parse", "empty completion", "", f"finish_reason {written.finish_reason!r}")
-        )
+        rejects.append(Reject("parse", "empty completion", "", ending))
     elif written.finish_reason != "stop":
-        rejects.append(
-            Reject("parse", "truncated", texts.pop(), f"finish_reason {written.finish_reason!r}")
-        )
-    rejects += [
-        Reject("parse", "beyond the list", text, f"{count} were asked for")
-        for text in texts[count:]
-    ]
+        rejects.append(Reject("parse", "truncated", texts.pop(), ending))
+    detail = f"{count} were asked for"
+    rejects += [Reject("parse", "beyond the list", text, detail) for text in texts[count:]]
     return list(dict.fromkeys(texts[:count])), rejects
 
 
 def read_kinds(
     instructions: Sequence[str], answers: Sequence[Completion]
 ) -> tuple[dict[str, bool], list[Instance | Reject]]:
-    """Instruction -> whether it is a classification, where the answer says so: a failed request
-    says nothing."""
+    """Instruction -> true when it is a classification, as far as the answers tell.
+
+    A failed request tells nothing; such an instruction is a reject.
+    """
     kinds: dict[str, bool] = {}
     unclear: list[Instance | Reject] = []
-    for one, answer in zip(instructions, answers, strict=True):
+    for instruction, answer in zip(instructions, answers, strict=True):
         if word := re.match(r"\W*(yes|no)\b", answer.text, re.IGNORECASE):
-            kinds[one] = word[1].casefold() == "yes"
+            kinds[instruction] = word[1].casefold() == "yes"
         else:
-            said = f"said {answer.text!r}; finish_reason {answer.finish_reason!r}"
-            unclear.append(Reject("parse", "kind unclear", one, said))
+            detail = f"said {answer.text!r}; finish_reason {answer.finish_reason!r}"
+            unclear.append(Reject("parse", "kind unclear", instruction, detail))
     return kinds, unclear
 
 
@@ -178,9 +174,7 @@ def ask(
     stop: tuple[str, ...],
 ) -> Prompt:
     """One of the prompt files about this instruction."""
-    text = fill(
-        prompt_file(options.prompts, name), instruction=instruction, words=len(instruction.split())
-    )
-    return Prompt(
-        text=text, temperature=temperature, stop=stop, max_tokens=5 if name == "classify" else None
-    )
+    form, words = prompt_file(options.prompts, name), len(instruction.split())
+    text = fill(form, instruction=instruction, words=words)
+    max_tokens = 5 if name == "classify" else None
+    return Prompt(text=text, temperature=temperature, stop=stop, max_tokens=max_tokens)

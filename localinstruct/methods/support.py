@@ -1,4 +1,4 @@
-"""Answers with their support: asked for, read strictly, and looked up in the passage.
+"""Answers with their support: the form asked for, strict reading, the look-up in the passage.
 
 A quotation must stand in the passage word for word; only blanks and the shape of quotation marks
 may differ. That an answer follows from it cannot be computed; that most of its words and all of its
@@ -8,79 +8,79 @@ judge's `grounded` rubric).
 
 import re
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from localinstruct.curate.invisible import clean
 from localinstruct.formats import Malformed
 from localinstruct.formats.strict_json import parse
-from localinstruct.records import Completion
+from localinstruct.records import Completion, JsonObject
 
 Support = Literal["quote", "sentences"]
 SHORTEST_QUOTE = 10
 """Letters: fewer stand in a text by chance."""
+_KEYS: dict[Support, str] = {"quote": "quotes", "sentences": "sentences"}
 _ENDINGS = {
     "length": "answer truncated",
     "stop": "answer not in form",
     "not in form": "answer not in form",
 }
 _END = re.compile(
-    r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W_a-z])"  # a full stop, and a capital or figure after it
-    r"|(?<=[。！？])\s*|\s*\n\s*\n\s*|\s*\n(?=\s*(?:[-*•]|\d+[.)])\s)"  # paragraphs, items of a list
+    # a full stop, and a capital or figure after it
+    r"(?<=[.!?])[\"'”’)\]]*\s+(?=[\"'“‘(\[]*[^\W_a-z])"
+    # paragraphs, items of a list
+    r"|(?<=[。！？])\s*|\s*\n\s*\n\s*|\s*\n(?=\s*(?:[-*•]|\d+[.)])\s)"
 )
 _MARKS = str.maketrans("“”„«»‘’‚", '"""""\'\'\'')
 _ITEM = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
 _COMMON = (
-    "about after also because been before being between both could does each from have having "
-    "here into itself more most "
-    "must only other over same should some such than that their them then there these they this "
-    "those through under until "
-    "very were what when where which while whom with would your passage text says said document "
-    "according"
+    "about after also because been before being between both could does each from have having here "
+    "into itself more most must only other over same should some such than that their them then "
+    "there these they this those through under until very were what when where which while whom "
+    "with would your passage text says said document according"
 )
 
 
 def sentences(text: str) -> list[tuple[int, int]]:
     """(start, end) of every sentence or list item."""
     spans, place = [], 0
-    for found in (*_END.finditer(text), None):
-        end = found.start() if found else len(text)
-        if found and text[found.start() : found.end()].strip():  # quotation marks that close it
-            end += len(found[0]) - len(found[0].lstrip("\"'”’)]"))
+    for match in (*_END.finditer(text), None):
+        end = match.start() if match else len(text)
+        if match and match[0].strip():  # quotation marks that close it
+            end += len(match[0]) - len(match[0].lstrip("\"'”’)]"))
         body = text[place:end]
         if body.strip():
             spans.append((place + len(body) - len(body.lstrip()), place + len(body.rstrip())))
-        place = found.end() if found else end
+        place = match.end() if match else end
     return spans
 
 
-def numbered(text: str) -> str:
+def number_sentences(text: str) -> str:
     """Every sentence on a line of its own, behind its number."""
-    return "\n".join(
-        f"[{n}] {' '.join(text[a:b].split())}" for n, (a, b) in enumerate(sentences(text), 1)
-    )
+    lines = [" ".join(text[start:end].split()) for start, end in sentences(text)]
+    return "\n".join(f"[{number}] {line}" for number, line in enumerate(lines, 1))
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """An answer as it was read: its words, the passage's words that support it, or why it cannot be
-    used."""
+class SupportedAnswer:
+    """An answer as it was read: its words, the passage's words that support it, and its problem.
+
+    `problem` says why it cannot be used; "" when it can.
+    """
 
     answer: str = ""
     evidence: tuple[str, ...] = ()
     problem: str = ""
 
 
-def answer_form(support: Support, passage: str, letters: int) -> dict[str, Any]:
+def answer_schema(support: Support, passage: str, letters: int) -> JsonObject:
     """The JSON schema of an answer: its support first, so that the answer is written from it."""
     words = {"type": "string", "maxLength": letters}
-    pieces: dict[str, Any] = {"type": "array", "items": words, "maxItems": 3}
-    if support == "sentences":
-        pieces = {
-            "type": "array",
-            "items": {"enum": list(range(1, len(sentences(passage)) + 1))},
-            "maxItems": 6,
-        }
-    keys = {"quotes" if support == "quote" else "sentences": pieces, "answer": words}
+    numbers = {"enum": list(range(1, len(sentences(passage)) + 1))}
+    by_support: dict[Support, JsonObject] = {
+        "quote": {"type": "array", "items": words, "maxItems": 3},
+        "sentences": {"type": "array", "items": numbers, "maxItems": 6},
+    }
+    keys = {_KEYS[support]: by_support[support], "answer": words}
     return {
         "type": "object",
         "properties": keys,
@@ -89,32 +89,30 @@ def answer_form(support: Support, passage: str, letters: int) -> dict[str, Any]:
     }
 
 
-def read_answer(reply: Completion, passage: str, support: Support) -> Said:
+def read_answer(reply: Completion, passage: str, support: Support) -> SupportedAnswer:
     """The answer and the pieces of the passage it names; nothing is guessed or mended."""
-    key = "quotes" if support == "quote" else "sentences"
     try:
         value = parse(reply.text) if reply.finish_reason == "stop" else None
     except Malformed:
         value = None
-    named = value.get(key) if isinstance(value, dict) else None
+    pieces = value.get(_KEYS[support]) if isinstance(value, dict) else None
     kind = str if support == "quote" else int
     if (
         not isinstance(value, dict)
         or not isinstance(value.get("answer"), str)
-        or not isinstance(named, list)
-        or not all(type(one) is kind for one in named)
+        or not isinstance(pieces, list)
+        or not all(type(piece) is kind for piece in pieces)
     ):
-        return Said(problem=_ENDINGS.get(reply.finish_reason, "not answered"))
+        return SupportedAnswer(problem=_ENDINGS.get(reply.finish_reason, "not answered"))
     answer = clean(value["answer"]).strip()
-    found = (
-        [located(one, passage) for one in named]
-        if support == "quote"
-        else _by_number(named, passage)
-    )
-    evidence = tuple(dict.fromkeys(one for one in found if one))
-    problem = "quote not in the passage" if None in found else ""
-    short = any(len(one) < SHORTEST_QUOTE for one in evidence) and support == "quote"
-    return Said(answer, evidence, problem or ("quote too short" if short else ""))
+    if support == "quote":
+        texts = [find_quote(piece, passage) for piece in pieces]
+    else:
+        texts = _by_number(pieces, passage)
+    evidence = tuple(dict.fromkeys(text for text in texts if text))
+    problem = "quote not in the passage" if None in texts else ""
+    short = any(len(text) < SHORTEST_QUOTE for text in evidence) and support == "quote"
+    return SupportedAnswer(answer, evidence, problem or ("quote too short" if short else ""))
 
 
 def _by_number(numbers: list[int], passage: str) -> list[str | None]:
@@ -122,25 +120,24 @@ def _by_number(numbers: list[int], passage: str) -> list[str | None]:
     return [passage[slice(*spans[number])] if number in spans else None for number in numbers]
 
 
-def located(quote: str, passage: str) -> str | None:
+def find_quote(quote: str, passage: str) -> str | None:
     """The quotation as it stands in the passage; None when it does not."""
-    whole = quote.translate(_MARKS)
-    for words in (
-        whole.split(),
-        whole.strip(" \t\n\"'").split(),
-    ):  # with quotation marks of its own, or in such
+    whole, text = quote.translate(_MARKS), passage.translate(_MARKS)
+    # with quotation marks of its own, or between such
+    for words in (whole.split(), whole.strip(" \t\n\"'").split()):
         pattern = r"\s+".join(re.escape(word) for word in words)
-        if words and (found := re.search(rf"(?<!\w){pattern}(?!\w)", passage.translate(_MARKS))):
-            return passage[found.start() : found.end()]
+        if words and (match := re.search(rf"(?<!\w){pattern}(?!\w)", text)):
+            return passage[match.start() : match.end()]
     return None
 
 
-def unsupported(answer: str, passage: str, question: str, least: float) -> str | None:
-    """What of the answer stands neither in the passage nor in the question, when it is too much;
-    `least` 0 asks nothing."""
-    told = stems(passage) | stems(question)
+def unsupported_part(answer: str, passage: str, question: str, least: float) -> str | None:
+    """Words of the answer that stand neither in the passage nor in the question, if too many.
+
+    `least` is the share of its words that must stand there; 0 asks nothing.
+    """
     words = stems(_ITEM.sub("", answer))
-    missing = sorted(words - told)
+    missing = sorted(words - stems(passage) - stems(question))
     numbers = [word for word in missing if any(letter.isdigit() for letter in word)]
     if least and (numbers or len(words) - len(missing) < least * len(words)):
         return f"not in the passage: {', '.join((numbers or missing)[:8])}"
@@ -148,12 +145,11 @@ def unsupported(answer: str, passage: str, question: str, least: float) -> str |
 
 
 def stems(text: str) -> set[str]:
-    """Numbers, and the beginnings of words that mean something, so that a plural or a tense does
-    not matter."""
-    common = _COMMON.split()
-    found = re.findall(r"\d[\d.,]*\d|\w+", text.casefold())
-    return {
-        word if any(letter.isdigit() for letter in word) else word[:5]
-        for word in found
-        if any(letter.isdigit() for letter in word) or (len(word) >= 4 and word not in common)
-    }
+    """Numbers, and the beginnings of words that mean something.
+
+    A beginning (5 letters) makes a plural or a tense not matter.
+    """
+    common, words = _COMMON.split(), re.findall(r"\d[\d.,]*\d|\w+", text.casefold())
+    numbers = {word for word in words if any(letter.isdigit() for letter in word)}
+    others = {word for word in words if len(word) >= 4 and word not in common} - numbers
+    return numbers | {word[:5] for word in others}

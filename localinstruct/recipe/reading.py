@@ -26,7 +26,7 @@ from localinstruct.recipe.names import unknown_names
 from localinstruct.recipe.places import find_workspace
 from localinstruct.recipe.recipe import Recipe
 from localinstruct.records import JsonObject
-from localinstruct.templates import written
+from localinstruct.templates import custom
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _read_template(data: JsonObject, origin: Origin) -> None:
     if not isinstance(section, dict):
         return
     name = section.get("template")
-    if not isinstance(name, str) or "\n" in name or not name.endswith(written.ENDINGS):
+    if not isinstance(name, str) or "\n" in name or not name.endswith(custom.ENDINGS):
         return
     text = _text_of(origin, "train.template", name)
     data["train"] = section | {"template": text.removesuffix("\n")}

@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from localinstruct.config import Section
-from localinstruct.templates import written
+from localinstruct.templates import custom
 
 
 class Lora(Section):
@@ -87,7 +87,7 @@ class Train(Section):
     @field_validator("template")
     @classmethod
     def _usable(cls, value: str) -> str:
-        if fault := written.fault(value):
+        if fault := custom.fault(value):
             raise ValueError(fault)
         return value
 

@@ -1,15 +1,19 @@
-"""From a row to what a model reads: Alpaca's prompts, the student's chat template or a file's, with
-tokens and labels.
+"""From a row to a student's prompt, tokens and labels.
 
-The trained-on text is Alpaca's to the letter (stanford_alpaca, train.py), so that students can be
-compared; training, held-out loss and evaluation all come through here and therefore see the same
-text. The token ids and labels are those of Alpaca's preprocessing: the whole text tokenised once,
-the prompt alone, its length masked. On purpose different:
+The prompt is Alpaca's, the student's chat template's or a template file's. The trained-on text is
+Alpaca's to the letter (stanford_alpaca, train.py), so that students can be compared; training,
+held-out loss and evaluation all come through here and therefore see the same text. The token ids
+and labels are those of Alpaca's preprocessing: the whole text tokenised once, the prompt alone, its
+length masked. On purpose different:
 
-- A prompt that fills max_length leaves nothing to learn: the row is left out and counted (Alpaca: fully masked).
-- A student without an end-of-text token is refused (Alpaca misses specials that are '' and not None, its issue #193).
-- A tokenizer that closes every text with its own end token: not counted as prompt, not doubled behind the answer.
-- No [PAD] token is added: padding is masked by position, so the prompt's length does not depend on the pad id either.
+- A prompt that fills max_length leaves nothing to learn: the row is left out and counted (Alpaca:
+  fully masked).
+- A student without an end-of-text token is refused (Alpaca misses specials that are '' and not
+  None, its issue #193).
+- A tokenizer that closes every text with its own end token: not counted as prompt, not doubled
+  behind the answer.
+- No [PAD] token is added: padding is masked by position, so the prompt's length does not depend on
+  the pad id either.
 - max_length comes from the recipe, not from the tokenizer; the fast tokenizer is used.
 
 As in Alpaca, an answer that is cut at max_length has no end-of-text token: the student must not
@@ -20,21 +24,24 @@ for them (refused, `unsupported`).
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from functools import partial
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 from localinstruct.errors import ModelError, RecipeError
 from localinstruct.records import Instance, Message
-from localinstruct.templates import written
+from localinstruct.templates import custom
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 Template = str
-"""alpaca, chat, or the text of a template file (`written`)."""
+"""alpaca, chat, or the text of a template file (`custom`)."""
 LossOn = Literal["last", "all"]
-"""Which of the assistant's turns are learnt."""
+"""Turns of the assistant that are learnt."""
 
 WITH_INPUT = (
     "Below is an instruction that describes a task, paired with an input that provides further "
-    "context. "
-    "Write a response that appropriately completes the request.\n\n"
+    "context. Write a response that appropriately completes the request.\n\n"
     "### Instruction:\n{instruction}\n\n### Input:\n{input}\n\n### Response:"
 )
 WITHOUT_INPUT = (
@@ -43,8 +50,7 @@ WITHOUT_INPUT = (
     "### Instruction:\n{instruction}\n\n### Response:"
 )
 NEXT_TASK = "\n\n### Instruction:"
-"""What a model writes that goes on with another task of its own: a stop string of the alpaca
-template."""
+"""Stop string of the alpaca template: a model that goes on with a task of its own writes it."""
 
 IGNORED = -100
 """Label of a token that is not learnt."""
@@ -52,16 +58,20 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Encoded:
-    """One row as tokens: `labels` equals `input_ids` on the answer, is IGNORED on the prompt, and
-    is as long."""
+    """One row as tokens.
+
+    `labels` is as long as `input_ids`, equal on the answer, IGNORED on the prompt.
+    """
 
     input_ids: list[int]
     labels: list[int]
     truncated: bool = False
     """The answer lost its end to max_length."""
     merged: bool = False
-    """A token spans prompt and answer, so the model answers after slightly other tokens than it was
-    trained on."""
+    """A token spans prompt and answer.
+
+    The model then answers after slightly other tokens than it was trained on.
+    """
 
     @property
     def length(self) -> int:
@@ -71,7 +81,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class EncodedPair:
-    """A preference pair as tokens: a prompt, the answer to prefer, the one not to."""
+    """A preference pair as tokens: a prompt, the chosen answer, the rejected one."""
 
     prompt_ids: list[int]
     chosen_ids: list[int]
@@ -85,43 +95,41 @@ class EncodedPair:
         return 2 * len(self.prompt_ids) + len(self.chosen_ids) + len(self.rejected_ids)
 
 
-@dataclass(frozen=True, slots=True)
-class EncodedRows:
-    """Rows ready for training, in order, and how many were cut, left out or merged at the
-    border."""
+E = TypeVar("E", Encoded, EncodedPair)
 
-    examples: Sequence[Any]
-    """`Encoded`, or `EncodedPair` from `encode_pairs`."""
+
+@dataclass(frozen=True, slots=True)
+class EncodedRows(Generic[E]):
+    """Rows ready for training, in order, with the counts of those cut, left out or merged."""
+
+    examples: Sequence[E]
     truncated: int
     dropped_too_long: int
     merged: int
 
 
 def unsupported(instance: Instance, template: Template) -> str | None:
-    """Why this row cannot be written in this template, or None."""
+    """The part of this row for which this template has no place, or None."""
     if template == "alpaca" and instance.history:
         return "earlier turns of a conversation"
     if template == "alpaca" and instance.system:
         return "a system prompt"
-    if template in written.NAMES:
+    if template in custom.NAMES:
         return None
-    if instance.history and not written.has_place_for(template, "history"):
+    if instance.history and not custom.has_place_for(template, "history"):
         return "earlier turns of a conversation"
-    return (
-        "a system prompt"
-        if instance.system and not written.has_place_for(template, "system")
-        else None
-    )
+    if instance.system and not custom.has_place_for(template, "system"):
+        return "a system prompt"
+    return None
 
 
 def require_supported(rows: Sequence[Instance], template: Template) -> None:
-    """RecipeError, with the count of each reason, when some rows cannot be written in this
-    template."""
+    """RecipeError, with the count of each reason, when this template cannot hold some rows."""
     reasons = [reason for row in rows if (reason := unsupported(row, template))]
     if not reasons:
         return
     counts = ", ".join(f"{reasons.count(reason)} with {reason}" for reason in sorted(set(reasons)))
-    name = "the template file" if written.is_written(template) else template
+    name = "the template file" if custom.is_custom(template) else template
     raise RecipeError(
         f"train.template: {name} has no place for {len(reasons)} of {len(rows)} rows ({counts}).",
         "Use a student with a chat template and --set train.template=chat",
@@ -129,26 +137,29 @@ def require_supported(rows: Sequence[Instance], template: Template) -> None:
 
 
 def messages(instance: Instance) -> list[Message]:
-    """The turns before the answer: system, earlier turns, and the instruction with its input after
-    an empty line."""
+    """The turns before the answer: system, earlier turns, instruction with its input.
+
+    An empty line stands between instruction and input.
+    """
     system = [Message("system", instance.system)] if instance.system else []
-    asked = (
-        f"{instance.instruction}\n\n{instance.input}" if instance.input else instance.instruction
-    )
-    return [*system, *instance.history, Message("user", asked)]
+    task = instance.instruction
+    if instance.input:
+        task += f"\n\n{instance.input}"
+    return [*system, *instance.history, Message("user", task)]
 
 
-def render(instance: Instance, template: Template, tokenizer: Any = None) -> tuple[str, str]:
-    """(prompt, completion) as text; the completion without the final end-of-text token, which
-    `encode` adds.
+def render(
+    instance: Instance, template: Template, tokenizer: "PreTrainedTokenizerBase | None" = None
+) -> tuple[str, str]:
+    """(prompt, completion) as text, without the final end-of-text token, which `encode` adds.
 
     "chat" needs the student's tokenizer; ModelError when it has no usable chat template.
     """
     require_supported([instance], template)
     if template == "chat":
         return _render_chat(instance, tokenizer)
-    if written.is_written(template):
-        return written.prompt_of(instance, template), instance.output
+    if custom.is_custom(template):
+        return custom.prompt_of(instance, template), instance.output
     form = WITH_INPUT if instance.input != "" else WITHOUT_INPUT
     return form.format(instruction=instance.instruction, input=instance.input), instance.output
 
@@ -156,7 +167,7 @@ def render(instance: Instance, template: Template, tokenizer: Any = None) -> tup
 def encode(
     instance: Instance,
     template: Template,
-    tokenizer: Any,
+    tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     loss_on: LossOn = "last",
 ) -> Encoded | None:
@@ -167,19 +178,14 @@ def encode(
     as ordinary text.
     """
     prompt, completion = render(instance, template, tokenizer)
-    special = _adds_special(template)
+    text = prompt + completion + end_of_text(tokenizer)
     source = _prompt_ids(prompt, template, tokenizer)
-    whole = tokenizer(
-        prompt + completion + end_of_text(tokenizer), add_special_tokens=special, verbose=False
-    )["input_ids"]
-    whole = _closed_once(whole, tokenizer)
+    whole = _closed_once(_ids(text, template, tokenizer), tokenizer)
     if len(source) >= max_length or len(whole) <= len(source):
         return None
     labels = [IGNORED] * len(source) + whole[len(source) :]
     if loss_on == "all" and template == "chat":
-        labels = _with_earlier_turns(
-            labels, instance, prompt + completion + end_of_text(tokenizer), tokenizer
-        )
+        labels = _with_earlier_turns(labels, instance, text, tokenizer)
     return Encoded(
         whole[:max_length],
         labels[:max_length],
@@ -188,65 +194,68 @@ def encode(
     )
 
 
-def prompt_ids(instance: Instance, template: Template, tokenizer: Any) -> list[int]:
-    """The tokens before a row's answer, as training reads them: what a student is asked with."""
+def prompt_ids(
+    instance: Instance, template: Template, tokenizer: "PreTrainedTokenizerBase"
+) -> list[int]:
+    """The tokens before a row's answer, as training reads them: the prompt of a student."""
     return _prompt_ids(render(instance, template, tokenizer)[0], template, tokenizer)
 
 
 def encode_pair(
-    instance: Instance, template: Template, tokenizer: Any, max_length: int
+    instance: Instance, template: Template, tokenizer: "PreTrainedTokenizerBase", max_length: int
 ) -> EncodedPair | None:
-    """A row with its rejected answer as tokens, or None when the prompt alone fills
-    `max_length`."""
+    """A row with its rejected answer as tokens; None when the prompt alone fills `max_length`."""
     other = replace(instance, output=instance.rejected or "")
     chosen, rejected = (encode(row, template, tokenizer, max_length) for row in (instance, other))
     if chosen is None or rejected is None:
         return None
-    border = chosen.labels.count(
-        IGNORED
-    )  # a token across prompt and answer differs: it belongs to the answers then
+    border = chosen.labels.count(IGNORED)
+    # a token across prompt and answer differs: it belongs to the answers then
     while chosen.input_ids[:border] != rejected.input_ids[:border]:
         border -= 1
-    cut, merged = chosen.truncated or rejected.truncated, chosen.merged or rejected.merged
-    prompt, better, worse = (
+    return EncodedPair(
         chosen.input_ids[:border],
         chosen.input_ids[border:],
         rejected.input_ids[border:],
+        truncated=chosen.truncated or rejected.truncated,
+        merged=chosen.merged or rejected.merged,
     )
-    return EncodedPair(prompt, better, worse, cut, merged)
 
 
 def encode_all(
     rows: Sequence[Instance],
     template: Template,
-    tokenizer: Any,
+    tokenizer: "PreTrainedTokenizerBase",
     max_length: int,
     loss_on: LossOn = "last",
-) -> EncodedRows:
-    """Every row that leaves something to learn, with the counts of what was cut or left out."""
+) -> EncodedRows[Encoded]:
+    """Every row that leaves something to learn, with the counts of those cut or left out."""
     require_supported(rows, template)
     return _counted([encode(row, template, tokenizer, max_length, loss_on) for row in rows])
 
 
 def encode_pairs(
-    rows: Sequence[Instance], template: Template, tokenizer: Any, max_length: int
-) -> EncodedRows:
-    """The same for rows with a rejected answer."""
+    rows: Sequence[Instance],
+    template: Template,
+    tokenizer: "PreTrainedTokenizerBase",
+    max_length: int,
+) -> EncodedRows[EncodedPair]:
+    """Every row with a rejected answer that leaves something to learn, with the counts."""
     require_supported(rows, template)
     return _counted([encode_pair(row, template, tokenizer, max_length) for row in rows])
 
 
-def _counted(found: Sequence[Encoded | EncodedPair | None]) -> EncodedRows:
-    examples = [example for example in found if example]
+def _counted(encoded: Sequence[E | None]) -> EncodedRows[E]:
+    examples = [example for example in encoded if example]
     return EncodedRows(
         examples,
         truncated=sum(example.truncated for example in examples),
-        dropped_too_long=len(found) - len(examples),
+        dropped_too_long=len(encoded) - len(examples),
         merged=sum(example.merged for example in examples),
     )
 
 
-def end_of_text(tokenizer: Any) -> str:
+def end_of_text(tokenizer: "PreTrainedTokenizerBase") -> str:
     """The end-of-text token; ModelError when the tokenizer has none (None or '')."""
     if not tokenizer.eos_token:
         raise ModelError(
@@ -258,9 +267,8 @@ def end_of_text(tokenizer: Any) -> str:
     return str(tokenizer.eos_token)
 
 
-def _render_chat(instance: Instance, tokenizer: Any) -> tuple[str, str]:
-    """The prompt up to where the assistant speaks, and what the template writes from there on, less
-    its end token."""
+def _render_chat(instance: Instance, tokenizer: "PreTrainedTokenizerBase") -> tuple[str, str]:
+    """The prompt up to the assistant's words, and the rest of the text less its end token."""
     if not getattr(tokenizer, "chat_template", None):
         raise ModelError(
             "train.template is chat, but the student has no chat template (it is a base model).",
@@ -272,9 +280,7 @@ def _render_chat(instance: Instance, tokenizer: Any) -> tuple[str, str]:
     try:
         prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
         whole = tokenizer.apply_chat_template([*turns, answer], tokenize=False)
-    except (
-        Exception
-    ) as error:  # templates raise whatever they like, for a system prompt for example
+    except Exception as error:  # templates raise anything, for a system prompt for example
         raise ModelError(
             f"The student's chat template refuses a row: {error}.",
             "Use --set train.template=alpaca",
@@ -282,62 +288,58 @@ def _render_chat(instance: Instance, tokenizer: Any) -> tuple[str, str]:
     if not whole.startswith(prompt):
         raise ModelError(
             "The student's chat template writes the prompt differently once it is answered, so "
-            "the answer cannot be "
-            "told from the prompt.",
+            "the answer cannot be told from the prompt.",
             "Use --set train.template=alpaca, or mend the student's chat_template.",
         )
     return prompt, whole[len(prompt) :].rstrip("\n").removesuffix(end_of_text(tokenizer))
 
 
 def _with_earlier_turns(
-    labels: list[int], instance: Instance, text: str, tokenizer: Any
+    labels: list[int], instance: Instance, text: str, tokenizer: "PreTrainedTokenizerBase"
 ) -> list[int]:
     """Labels that also learn the assistant's earlier turns, each with the token that ends it."""
     turns = [{"role": turn.role, "content": turn.content} for turn in messages(instance)]
     spoken = [number for number, turn in enumerate(turns) if turn["role"] == "assistant"]
     spans = [_span(turns, number, text, tokenizer) for number in spoken]
-    found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    places = zip(labels, found["input_ids"], found["offset_mapping"], strict=False)
+    tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+    places = zip(labels, tokens["input_ids"], tokens["offset_mapping"], strict=False)
     return [
         token if any(begin <= left < right <= end for begin, end in spans) else label
         for label, token, (left, right) in places
     ]
 
 
-def _span(turns: list[dict[str, str]], number: int, text: str, tokenizer: Any) -> tuple[int, int]:
-    """Where in the text an earlier turn of the assistant stands, in characters, without what
-    introduces it."""
-    before = tokenizer.apply_chat_template(
-        turns[:number], tokenize=False, add_generation_prompt=True
-    )
-    through = tokenizer.apply_chat_template(turns[: number + 1], tokenize=False).rstrip("\n")
+def _span(
+    turns: list[dict[str, str]], number: int, text: str, tokenizer: "PreTrainedTokenizerBase"
+) -> tuple[int, int]:
+    """(start, end) of an earlier turn of the assistant, in characters, without its introduction."""
+    as_text = partial(tokenizer.apply_chat_template, tokenize=False)
+    before = as_text(turns[:number], add_generation_prompt=True)
+    through = as_text(turns[: number + 1]).rstrip("\n")
     if not (text.startswith(through) and through.startswith(before)):
         raise ModelError(
-            "The student's chat template writes an earlier answer differently than a last one "
-            "(it drops its thinking, "
-            "for example), so earlier answers cannot be learnt as they will be read.",
+            "The student's chat template writes an earlier answer differently than a last one (it "
+            "drops its thinking, for example), so earlier answers cannot be learnt as they will "
+            "be read.",
             "Use --set train.loss_on=last",
         )
     return len(before), len(through)
 
 
-def _adds_special(template: Template) -> bool:
-    """Whether the tokenizer puts its beginning of text before it: a chat template writes its
-    own."""
-    return template != "chat"
+def _ids(text: str, template: Template, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
+    # the tokenizer puts its beginning of text before it; a chat template writes its own
+    special = template != "chat"
+    ids: list[int] = tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
+    return ids
 
 
-def _prompt_ids(prompt: str, template: Template, tokenizer: Any) -> list[int]:
-    ids = tokenizer(prompt, add_special_tokens=_adds_special(template), verbose=False)["input_ids"]
-    return _open(ids, tokenizer)
-
-
-def _open(ids: list[int], tokenizer: Any) -> list[int]:
+def _prompt_ids(prompt: str, template: Template, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """A prompt's ids without the end token that some tokenizers append to every text."""
+    ids = _ids(prompt, template, tokenizer)
     return ids[:-1] if ids and ids[-1] == tokenizer.eos_token_id else ids
 
 
-def _closed_once(ids: list[int], tokenizer: Any) -> list[int]:
+def _closed_once(ids: list[int], tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     """Ids that end in exactly one end token."""
     end = tokenizer.eos_token_id
     if not ids or ids[-1] != end:

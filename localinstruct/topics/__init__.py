@@ -1,1 +1,1 @@
-"""What rows are spread over: topics with quotas, personas, and a tree of topics in a file."""
+"""Topics with quotas, personas, and a tree of topics in a file: what rows are spread over."""

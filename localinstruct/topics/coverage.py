@@ -1,11 +1,10 @@
-"""Steering for coverage: which topic and persona an episode has, and which part of the pool it may
-look at.
+"""Steering for coverage: the topic, the persona and the part of the pool that an episode has.
 
 An episode's topic depends on (run seed, episode) and on the rows it may see, so it can be repeated:
 among topics whose quota is not reached, the one with the fewest rows for its weight is likeliest. A
 quota is honoured to the row when an episode is committed. A topic that names seeds is a domain kept
 apart: its demonstrations are its own seeds and rows. Not covered: whether a row is about its topic
-(a judge); nothing here reads what was written.
+(a judge); nothing here reads the rows' words.
 """
 
 from collections import Counter
@@ -13,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -26,32 +25,40 @@ class Topic(Section):
     """One topic."""
 
     topic: str = Field(min_length=1, max_length=500)
-    """What the tasks are to be about, in the words that the prompt says."""
+    """Subject of the tasks, in the words that the prompt says."""
     quota: int | None = Field(None, ge=1)
     """Rows to keep of it at most; None sets no limit."""
     weight: float = Field(1.0, gt=0)
-    """How many rows it should have, compared with the others."""
+    """Share of the rows it should have, compared with the others."""
     seeds: list[str] = Field(default_factory=list)
-    """Names of the seed tasks that belong to it ("sort_*" for several): the topic is then a domain
-    kept apart, which sees no other seeds and no rows of other topics."""
+    """Names of the seed tasks that belong to it ("sort_*" for several).
+
+    The topic is then a domain kept apart, which sees no other seeds and no rows of other topics.
+    """
 
 
 class Coverage(Section):
-    """What the rows are spread over."""
+    """Topics and personas over which the rows are spread."""
 
     topics: list[Topic] = Field(default_factory=list)
-    """Topics by name, or as mappings with quota, weight and seeds; or the path of a YAML file:
-    `topics:` with such a list, or a tree whose leaves count ("Cooking: [bread, soups]")."""
+    """Topics by name, or as mappings with quota, weight and seeds; or the path of a YAML file.
+
+    The file has `topics:` with such a list, or a tree whose leaves count ("Cooking: [bread,
+    soups]").
+    """
     personas: list[str] = Field(default_factory=list)
-    """Who asks, one drawn for every episode; or the path of a text file with one a line."""
+    """People who ask, one drawn for every episode; or the path of a text file with one a line."""
     demonstrations: Literal["any", "sparse"] = "any"
-    """"sparse" shows only those half of the kept rows that lay in the emptier regions when they
-    were kept (by their mean cosine with the pool)."""
+    """Kept rows shown as demonstrations: any, or the half from the emptier regions ("sparse").
+
+    Those are the rows whose mean cosine with the pool was below the median when they were kept.
+    """
 
     @field_validator("topics", mode="before")
     @classmethod
-    def _leaves(cls, value: Any) -> Any:
-        return leaves(value)
+    def _leaves(cls, value: object) -> object:
+        is_tree = isinstance(value, list) or (isinstance(value, dict) and "topic" not in value)
+        return leaves(value) if is_tree else leaves(value)[0]  # one topic is no list, and refused
 
     @model_validator(mode="after")
     def _no_topic_twice(self) -> "Coverage":
@@ -62,55 +69,53 @@ class Coverage(Section):
         return self
 
 
-def leaves(tree: Any, path: tuple[str, ...] = ()) -> Any:
-    """A list or tree of topics as a flat list of mappings; a leaf's name is its whole path. Other
-    values stay."""
+def leaves(tree: object, path: tuple[str, ...] = ()) -> list[object]:
+    """A list or tree of topics as a flat list of mappings; a leaf's name is its whole path.
+
+    Values that are no topics stay as they are, for the section to refuse.
+    """
     if isinstance(tree, list):
-        flat: list[Any] = []
-        for item in tree:
-            inner = leaves(item, path)
-            flat += inner if isinstance(inner, list) else [inner]
-        return flat
+        return [leaf for item in tree for leaf in leaves(item, path)]
     if isinstance(tree, str | int | float):
-        return {"topic": ": ".join((*path, str(tree)))}
-    if not isinstance(tree, dict) or "topic" in tree:
-        return (
-            {**tree, "topic": ": ".join((*path, str(tree["topic"])))}
-            if isinstance(tree, dict)
-            else tree
-        )
-    below = [
-        ({"topic": ": ".join((*path, str(n)))} if v is None else leaves(v, (*path, str(n))))
-        for n, v in tree.items()
-    ]
-    return [leaf for one in below for leaf in (one if isinstance(one, list) else [one])]
+        return [{"topic": ": ".join((*path, str(tree)))}]
+    if not isinstance(tree, dict):
+        return [tree]
+    if "topic" in tree:
+        return [{**tree, "topic": ": ".join((*path, str(tree["topic"])))}]
+    flat: list[object] = []
+    for name, below in tree.items():
+        here = (*path, str(name))
+        flat += [{"topic": ": ".join(here)}] if below is None else leaves(below, here)
+    return flat
 
 
 @dataclass(frozen=True, slots=True)
-class Achieved:
-    """Rows kept of a topic, and how many were wanted at most."""
+class TopicCount:
+    """Rows kept of a topic, and its quota: the most that are kept."""
 
     topic: str
     kept: int
     quota: int | None
 
 
-def achieved(coverage: Coverage, kept: Sequence[Instance]) -> list[Achieved]:
-    """What was kept of every topic, in the order of the recipe."""
+def topic_counts(coverage: Coverage, kept: Sequence[Instance]) -> list[TopicCount]:
+    """The rows kept of every topic, in the order of the recipe."""
     counts = _counts(kept)
-    return [Achieved(one.topic, counts[one.topic], one.quota) for one in coverage.topics]
+    return [TopicCount(entry.topic, counts[entry.topic], entry.quota) for entry in coverage.topics]
 
 
 def is_covered(coverage: Coverage, kept: Sequence[Instance]) -> bool:
-    """Whether every topic has a quota and has reached it."""
+    """True when every topic has a quota and has reached it."""
     return bool(coverage.topics) and not _open(coverage, _counts(kept))
 
 
-def steered(
+def episode_view(
     coverage: Coverage, seeds: Sequence[Instance], kept: Sequence[Instance], number: int, seed: int
 ) -> PoolView:
-    """The view of episode `number`, to which `kept` is visible: its topic, its persona, and its
-    part of the pool."""
+    """The view of episode `number`: its topic, its persona, and its part of the pool.
+
+    `kept` are the rows that are visible to it, `seed` is the run's.
+    """
     rng = Random(f"{seed}:{number}:coverage")
     topic = _draw_topic(coverage, kept, rng)
     persona = rng.choice(coverage.personas) if coverage.personas else ""
@@ -131,56 +136,45 @@ def require_seeds(coverage: Coverage, seeds: Sequence[Instance]) -> None:
     """RecipeError that names every topic whose seeds are not in the seed file."""
     empty = [topic for topic in coverage.topics if topic.seeds and not seeds_of(topic, seeds)]
     if empty:
-        wanted = listing([f"{topic.topic}: {', '.join(topic.seeds)}" for topic in empty])
-        known = (
-            ", ".join(sorted({seed.name for seed in seeds if seed.name})[:12]) or "none has a name"
-        )
+        unknown = listing([f"{topic.topic}: {', '.join(topic.seeds)}" for topic in empty])
+        names = ", ".join(sorted({seed.name for seed in seeds if seed.name})[:12])
         raise RecipeError(
-            f"coverage.topics: no seed task has such a name: {wanted}",
-            f"Names of seed tasks: {known}.",
+            f"coverage.topics: no seed task has such a name: {unknown}",
+            f"Names of seed tasks: {names or 'none has a name'}.",
         )
 
 
 def sparse_half(kept: Sequence[Instance]) -> list[Instance]:
-    """Those rows whose mean cosine with the pool was below the median, in their order."""
-    means = sorted(row.lineage.scores.get("novelty_mean", 0.0) for row in kept)
+    """The rows whose mean cosine with the pool was at most the (lower) median, in their order."""
+    means = [row.lineage.scores.get("novelty_mean", 0.0) for row in kept]
     if not means:
         return []
-    return [
-        row
-        for row in kept
-        if row.lineage.scores.get("novelty_mean", 0.0) <= means[(len(means) - 1) // 2]
-    ]
+    median = sorted(means)[(len(means) - 1) // 2]
+    return [row for row, mean in zip(kept, means, strict=True) if mean <= median]
 
 
 def within_quota(
     coverage: Coverage, topic: str, rows: Sequence[Instance], kept: Sequence[Instance]
 ) -> tuple[list[Instance], list[Reject]]:
     """The rows for which the topic still has room, and rejects for the others."""
-    quota = next((one.quota for one in coverage.topics if one.topic == topic), None)
+    quota = next((entry.quota for entry in coverage.topics if entry.topic == topic), None)
     if quota is None:
         return list(rows), []
-    room = max(0, quota - _counts(kept)[topic])
-    over = [
-        Reject("coverage", "quota full", row.instruction, f"{topic}: {quota} rows")
-        for row in rows[room:]
-    ]
+    room, detail = max(0, quota - _counts(kept)[topic]), f"{topic}: {quota} rows"
+    over = [Reject("coverage", "quota full", row.instruction, detail) for row in rows[room:]]
     return list(rows[:room]), over
 
 
 def within_source(
     most: int | None, rows: Sequence[Instance], kept: Sequence[Instance]
 ) -> tuple[list[Instance], list[Reject]]:
-    """The rows of an episode for which their document still has room, and rejects for the
-    others."""
+    """The rows of an episode for which their document still has room, and rejects for others."""
     if most is None or not rows:
         return list(rows), []
     source = rows[0].lineage.source  # an episode is about one passage
     room = max(0, most - sum(row.lineage.source == source for row in kept))
-    over = [
-        Reject("coverage", "document full", row.instruction, f"{source}: {most} rows")
-        for row in rows[room:]
-    ]
+    detail = f"{source}: {most} rows"
+    over = [Reject("coverage", "document full", row.instruction, detail) for row in rows[room:]]
     return list(rows[:room]), over
 
 
@@ -188,14 +182,18 @@ def _draw_topic(coverage: Coverage, kept: Sequence[Instance], rng: Random) -> To
     if not coverage.topics:
         return None
     counts = _counts(kept)
-    choices = _open(coverage, counts) or coverage.topics
-    return rng.choices(
-        choices, [one.weight / (1 + counts[one.topic] / one.weight) for one in choices]
-    )[0]
+    topics = _open(coverage, counts) or coverage.topics
+    weights = [topic.weight / (1 + counts[topic.topic] / topic.weight) for topic in topics]
+    return rng.choices(topics, weights)[0]
 
 
 def _open(coverage: Coverage, counts: Counter[str]) -> list[Topic]:
-    return [one for one in coverage.topics if one.quota is None or counts[one.topic] < one.quota]
+    """Topics without a quota, or with one that is not reached."""
+    return [
+        entry
+        for entry in coverage.topics
+        if entry.quota is None or counts[entry.topic] < entry.quota
+    ]
 
 
 def _counts(kept: Sequence[Instance]) -> Counter[str]:

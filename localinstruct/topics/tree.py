@@ -1,10 +1,10 @@
-"""A tree of topics in a YAML file that a teacher grows and a person edits: new topics are put into
-the text as it stands.
+"""A tree of topics in a YAML file that a teacher grows and a person edits.
 
-Nothing that is there is moved, renamed or removed: comments, order and quotas stay, and what was
-put in is read back and compared before anybody writes it. A topic with settings of its own ({topic:
-…, quota: …}) is a leaf and stays one. What a person deleted may be offered again. Not covered:
-whether the topics are any good (a person), topics behind YAML anchors.
+New topics are put into the text as it stands. Nothing that is there is moved, renamed or removed:
+comments, order and quotas stay, and the new text is read back and compared before anybody writes
+it. A topic with settings of its own ({topic: …, quota: …}) is a leaf and stays one. A topic that a
+person deleted may be offered again. Not covered: whether the topics are any good (a person), topics
+behind YAML anchors.
 """
 
 import json
@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
-from typing import Any
 
 import yaml
 
@@ -31,22 +30,26 @@ _PLAIN = re.compile(r"[^\W\d_][\w '()/&-]*")
 _TOPIC = "topic"
 
 Edit = tuple[int, int, str]
-"""From where to where in the file's text (characters), and what is put there."""
+"""Start and end in the file's text (characters), and the text that is put there."""
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """A topic of the file that may have subtopics: its path from the top, the names below it, and
-    how to add more."""
+    """A topic of the file that may have subtopics."""
 
     path: tuple[str, ...]
+    """Names from the top down to the topic."""
     below: tuple[str, ...]
+    """Names right below it."""
     add: Callable[[Sequence[str]], list[Edit]]
+    """The edits that put more names below it."""
 
 
 def branches(text: str, name: str) -> list[Branch]:
-    """Every topic that may grow, from the top down; RecipeError where the file is none that
-    `coverage.topics` reads."""
+    """Every topic that may grow, from the top down.
+
+    RecipeError for a file that `coverage.topics` does not read; `name` is the file's, for messages.
+    """
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
@@ -57,9 +60,9 @@ def branches(text: str, name: str) -> list[Branch]:
             f"{name}: expected a mapping of topics, found {type(content).__name__}.",
             "For example:  Cooking: [bread, soups]",
         )
-    wrapped = set(content) == {"topics"}
-    parse(Coverage, {"topics": content["topics"] if wrapped else content}, name)
-    return list(_inside(root.value[0][1] if wrapped else root, (), text))
+    has_topics_key = set(content) == {"topics"}
+    parse(Coverage, content if has_topics_key else {"topics": content}, name)
+    return list(_inside(root.value[0][1] if has_topics_key else root, (), text))
 
 
 def subtopics_prompt(branch: Branch, count: int) -> Prompt:
@@ -72,64 +75,64 @@ def subtopics_prompt(branch: Branch, count: int) -> Prompt:
         "minItems": 1,
         "maxItems": count,
     }
-    form = {
+    schema = {
         "type": "object",
         "properties": {"topics": names},
         "required": ["topics"],
         "additionalProperties": False,
     }
-    return Prompt(messages=(Message("user", words),), schema=form, max_tokens=64 + 32 * count)
+    return Prompt(messages=(Message("user", words),), schema=schema, max_tokens=64 + 32 * count)
 
 
 def new_names(reply: Completion, branch: Branch, count: int) -> tuple[list[str], Counter[str]]:
-    """The names in a reply that can be put below a topic, `count` at most, and why others cannot,
-    with how often."""
+    """The names in a reply that can be put below a topic, and the problems of the others.
+
+    `count` names at most; the counter says how often each problem occurred.
+    """
     if reply.finish_reason != "stop":
-        return [], Counter(
-            {
-                "reply cut off"
-                if reply.finish_reason == "length"
-                else f"reply {reply.finish_reason}": 1
-            }
-        )
+        cut_off = reply.finish_reason == "length"
+        return [], Counter({"reply cut off" if cut_off else f"reply {reply.finish_reason}": 1})
     try:
-        said = strict_json.parse(reply.text)["topics"]
-    except (Malformed, KeyError, TypeError):
+        value = strict_json.parse(reply.text)
+    except Malformed:
+        value = None
+    offered = value.get("topics") if isinstance(value, dict) else None
+    if not isinstance(offered, list):
         return [], Counter({"reply not in form": 1})
-    seen = {_flat(one) for one in (*branch.path, *branch.below)}
+    seen = {_flat(name) for name in (*branch.path, *branch.below)}
     names: list[str] = []
-    why: Counter[str] = Counter()
-    for one in said:
-        found = " ".join("".join(c if c.isprintable() else " " for c in str(one)).split())
-        problem = _problem(found, seen) or ("more than asked for" if len(names) == count else "")
+    problems: Counter[str] = Counter()
+    for value in offered:
+        name = " ".join("".join(c if c.isprintable() else " " for c in str(value)).split())
+        problem = _problem(name, seen) or ("more than asked for" if len(names) == count else "")
         if problem:
-            why[problem] += 1
+            problems[problem] += 1
         else:
-            names.append(found)
-            seen.add(_flat(found))
-    return names, why
+            names.append(name)
+            seen.add(_flat(name))
+    return names, problems
 
 
-def grown(text: str, more: Mapping[tuple[str, ...], Sequence[str]], name: str) -> str:
-    """The file's text with the names `more` below each path; RecipeError when it cannot take them
-    where it stands."""
+def with_topics(text: str, more: Mapping[tuple[str, ...], Sequence[str]], name: str) -> str:
+    """The file's text with the names `more` below each path.
+
+    RecipeError when it cannot take them where it stands; `name` is the file's, for messages.
+    """
     before = branches(text, name)
-    edits = [edit for one in before if more.get(one.path) for edit in one.add(more[one.path])]
+    edits = [
+        edit for topic in before if more.get(topic.path) for edit in topic.add(more[topic.path])
+    ]
+    edits.sort(key=lambda edit: edit[0])
     changed = text
-    for start, end, piece in reversed(
-        sorted(edits, key=lambda edit: edit[0])
-    ):  # of two at one place, the first stays first
+    for start, end, piece in reversed(edits):  # of two at one place, the first stays first
         changed = changed[:start] + piece + changed[end:]
-    wanted = Counter(one.path for one in before) + Counter(
-        (*path, one) for path, names in more.items() for one in names
-    )
+    expected = Counter(topic.path for topic in before)
+    expected += Counter((*path, new) for path, names in more.items() for new in names)
     try:
-        right = Counter(one.path for one in branches(changed, name)) == wanted and _settings(
-            changed
-        ) == _settings(text)
+        paths = Counter(topic.path for topic in branches(changed, name))
     except RecipeError:
-        right = False
-    if not right:
+        paths = Counter()
+    if paths != expected or _settings(changed) != _settings(text):
         raise RecipeError(
             f"{name}: topics cannot be added to it as it is written; nothing was changed.",
             "Write it as plain lists and mappings, without anchors and text in several lines.",
@@ -137,15 +140,15 @@ def grown(text: str, more: Mapping[tuple[str, ...], Sequence[str]], name: str) -
     return changed
 
 
-def _problem(found: str, seen: set[str]) -> str:
-    """Why a name cannot be used; "" when it can."""
-    if not found:
+def _problem(name: str, seen: set[str]) -> str:
+    """The reason why a name cannot be used; "" when it can."""
+    if not name:
         return "empty"
-    if len(found) > LONGEST:
+    if len(name) > LONGEST:
         return "too long"
-    if ": " in found or found.endswith(":"):
+    if ": " in name or name.endswith(":"):
         return "with a colon"
-    return "named before" if _flat(found) in seen else ""
+    return "named before" if _flat(name) in seen else ""
 
 
 def _inside(
@@ -181,37 +184,43 @@ def _names(node: yaml.Node) -> tuple[str, ...]:
 def _adder(
     key: yaml.Node, value: yaml.Node | None, text: str, flow: bool
 ) -> Callable[[Sequence[str]], list[Edit]]:
-    """How names are put below the topic `key`: in the style that stands there."""
+    """The function that puts names below the topic `key`, in the style that stands there."""
 
     def add(names: Sequence[str]) -> list[Edit]:
-        said = [_said(name) for name in names]
-        if value is None or _is_nothing(value):  # a leaf becomes a branch
-            start, end = (
-                (key.end_mark.index,) * 2
-                if value is None
-                else (value.start_mark.index, value.end_mark.index)
-            )
-            colon = ":" if value is None else ""
-            if flow:
-                return [(start, end, f"{colon} [{', '.join(said)}]")]
-            lines = "".join(f"\n{' ' * (key.start_mark.column + 2)}- {one}" for one in said)
-            return [(start, end, colon), _at(_line_end(text, end), lines)]
+        written = [_yaml_name(name) for name in names]
+        if value is None or _is_nothing(value):
+            return _leaf_to_branch(key, value, written, text, flow)
         if isinstance(value, yaml.ScalarNode):
             start, end = value.start_mark.index, value.end_mark.index
-            return [_at(start, "["), _at(end, f", {', '.join(said)}]")]
+            return [_at(start, "["), _at(end, f", {', '.join(written)}]")]
         assert isinstance(value, yaml.CollectionNode)
         mapping = isinstance(value, yaml.MappingNode)
         if value.flow_style:
             last = value.end_mark.index - 1
             comma = ", " if value.value and not text[:last].rstrip().endswith(",") else ""
-            return [
-                _at(last, comma + ", ".join(f"{one}: null" if mapping else one for one in said))
-            ]
-        indent = " " * value.start_mark.column
-        lines = "".join(f"\n{indent}{one}:" if mapping else f"\n{indent}- {one}" for one in said)
+            items = [f"{name}: null" if mapping else name for name in written]
+            return [_at(last, comma + ", ".join(items))]
+        items = [f"{name}:" if mapping else f"- {name}" for name in written]
+        lines = "".join(f"\n{' ' * value.start_mark.column}{item}" for item in items)
         return [_at(_line_end(text, _end(value)), lines)]
 
     return add
+
+
+def _leaf_to_branch(
+    key: yaml.Node, value: yaml.Node | None, written: Sequence[str], text: str, flow: bool
+) -> list[Edit]:
+    """The edits that put names below a topic that has nothing below it yet."""
+    if value is None:
+        start = end = key.end_mark.index
+    else:
+        start, end = value.start_mark.index, value.end_mark.index
+    colon = ":" if value is None else ""
+    if flow:
+        return [(start, end, f"{colon} [{', '.join(written)}]")]
+    indent = " " * (key.start_mark.column + 2)
+    lines = "".join(f"\n{indent}- {name}" for name in written)
+    return [(start, end, colon), _at(_line_end(text, end), lines)]
 
 
 def _at(position: int, piece: str) -> Edit:
@@ -219,7 +228,7 @@ def _at(position: int, piece: str) -> Edit:
 
 
 def _end(node: yaml.Node) -> int:
-    """Where the last word of a node ends; blanks and comments after it are not part of it."""
+    """The end of a node's last word; blanks and comments after it are not part of it."""
     if isinstance(node, yaml.CollectionNode) and not node.flow_style and node.value:
         last = node.value[-1]
         return _end(last[1] if isinstance(last, tuple) else last)
@@ -227,8 +236,8 @@ def _end(node: yaml.Node) -> int:
 
 
 def _line_end(text: str, position: int) -> int:
-    found = text.find("\n", position)
-    return len(text) if found < 0 else found
+    newline = text.find("\n", position)
+    return len(text) if newline < 0 else newline
 
 
 def _is_nothing(node: yaml.Node) -> bool:
@@ -238,17 +247,17 @@ def _is_nothing(node: yaml.Node) -> bool:
 def _settings(text: str) -> list[str]:
     """The mappings with settings of their own, wherever they stand."""
 
-    def walk(value: Any) -> Iterator[str]:
+    def walk(value: object) -> Iterator[str]:
         if isinstance(value, dict) and _TOPIC in value:
             yield yaml.safe_dump(value)  # its keys are sorted
         elif isinstance(value, dict | list):
-            for one in value.values() if isinstance(value, dict) else value:
-                yield from walk(one)
+            for item in value.values() if isinstance(value, dict) else value:
+                yield from walk(item)
 
     return list(walk(yaml.safe_load(text)))
 
 
-def _said(name: str) -> str:
+def _yaml_name(name: str) -> str:
     """A name as YAML reads it back: as it stands where it can, else in quotes."""
     if _PLAIN.fullmatch(name) and yaml.safe_load(name) == name:
         return name
@@ -259,12 +268,10 @@ def _flat(name: str) -> str:
     return " ".join(name.casefold().split())
 
 
-def planted(about: str) -> str:
+def new_tree(about: str) -> str:
     """A new file with one topic at its top."""
-    return (
-        f"# Topics of a recipe: coverage: {{topics: THIS_FILE}}. Edit it as you like; leaves "
-        f"count.\n{_said(about)}:\n"
-    )
+    head = "# Topics of a recipe: coverage: {topics: THIS_FILE}. Edit it as you like; leaves count."
+    return f"{head}\n{_yaml_name(about)}:\n"
 
 
 @cache

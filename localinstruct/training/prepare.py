@@ -124,7 +124,9 @@ def _encode(
 ) -> EncodedRows:
     """The rows as the objective wants them; rows and answers that are lost are reported."""
     if section.objective == "sft":
-        encoded = encode_all(rows, section.template, tokenizer, length, section.loss_on)
+        encoded: EncodedRows = encode_all(
+            rows, section.template, tokenizer, length, section.loss_on
+        )
     else:
         pairs = [row for row in rows if row.rejected]
         if not pairs:

@@ -123,7 +123,7 @@ def test_only_json_lines_are_reviewed(tmp_path: Path) -> None:
 
 def test_a_review_is_read_as_it_was_written() -> None:
     changes = [Change(3, "a\n\n- b", "c\n+ d\n\ne"), Change(12, "x", "y")]
-    assert review.read(review.written(changes, "f", "somebody"), "f") == changes
+    assert review.read(review.to_text(changes, "f", "somebody"), "f") == changes
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n"])
@@ -135,6 +135,6 @@ def test_other_lines_keep_their_bytes(ending: str) -> None:
         '{"n":2, "instruction": "three"}',
     ]
     text = ending.join(lines) + ending
-    changed = review.applied(text, [Change(2, "two", "zwei")], "f").split("\n")
+    changed = review.apply(text, [Change(2, "two", "zwei")], "f").split("\n")
     assert changed[1] == '{"instruction": "zwei", "input": "\u2028"}' + ending[:-1]
     assert [*changed[:1], *changed[2:]] == [*text.split("\n")[:1], *text.split("\n")[2:]]

@@ -1,7 +1,7 @@
 """Self-Instruct's thirteen forms of a task as a dataset option."""
 
 from localinstruct.dataset import stage
-from localinstruct.dataset.phrasings import WITH_INPUT, WITHOUT_INPUT, rephrased
+from localinstruct.dataset.phrasings import WITH_INPUT, WITHOUT_INPUT, rephrase
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Lineage, Message
@@ -15,8 +15,8 @@ ROWS = [Instance(f"Do {n}.", f"Text: a {n}\n\nb" if n % 2 else "", f"out {n}") f
 
 
 def test_all_thirteen_forms_are_drawn_and_by_the_row_alone() -> None:
-    written = rephrased(ROWS)
-    assert rephrased(ROWS[7:8])[0] == written[7]
+    written = rephrase(ROWS)
+    assert rephrase(ROWS[7:8])[0] == written[7]
     shapes = {
         row.instruction.replace(old.instruction, "{instruction}").replace(given, "{input}")
         for old, row in zip(ROWS, written, strict=True)
@@ -35,7 +35,7 @@ def test_answers_lineage_and_talks_stay() -> None:
         "And then?", output="x", history=(Message("user", "a"), Message("assistant", "b"))
     )
     row = Instance("Say it.", "{instruction}", "y", lineage=Lineage(method="m", parents=("p",)))
-    kept, changed = rephrased([talk, row])
+    kept, changed = rephrase([talk, row])
     assert kept is talk
     assert (changed.output, changed.input, changed.lineage.parents, changed.lineage.method) == (
         "y",
@@ -48,11 +48,11 @@ def test_answers_lineage_and_talks_stay() -> None:
 
 
 def test_half_of_the_inputs_lose_their_only_field_name() -> None:
-    odd = [row for row in rephrased(ROWS) if "b" in row.instruction]
+    odd = [row for row in rephrase(ROWS) if "b" in row.instruction]
     named = sum("Text:" in row.instruction for row in odd)
     assert len(odd) == 200
     assert 70 < named < 130
-    two = rephrased([Instance(f"Do {n}.", "Text: a\nKind: b", "c") for n in range(50)])
+    two = rephrase([Instance(f"Do {n}.", "Text: a\nKind: b", "c") for n in range(50)])
     assert all("Text: a\nKind: b" in row.instruction for row in two)
 
 

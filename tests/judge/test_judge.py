@@ -15,8 +15,8 @@ from localinstruct.judge.grading import (
     Grading,
     NoGrade,
     grade_prompt,
-    graded,
     read_grades,
+    verdict_of,
 )
 from localinstruct.judge.rubric import Rubric, packaged, rubric_names
 from localinstruct.methods.judge import JudgeOptions, judge
@@ -174,7 +174,7 @@ def test_there_are_three_rubrics() -> None:
 
 
 def test_criteria_weigh() -> None:
-    grade = graded([Completion('{"supported": 5, "answers": 2}')], packaged("grounded"))
+    grade = verdict_of([Completion('{"supported": 5, "answers": 2}')], packaged("grounded"))
     assert isinstance(grade, Grade)
     assert grade.score == 4
 

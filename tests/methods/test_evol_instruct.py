@@ -8,7 +8,7 @@ import pytest
 from localinstruct.methods.evol_instruct import (
     OPERATIONS,
     EvolInstructOptions,
-    eliminated,
+    broken_rule,
     evol_instruct,
     whole,
 )
@@ -70,7 +70,7 @@ def test_what_failed_evolves_again_from_the_same_parent() -> None:
 def test_four_rules_eliminate(
     task: str, answer: Completion, verdict: str, reason: str | None
 ) -> None:
-    assert eliminated(task, answer, Completion(verdict)) == reason
+    assert broken_rule(task, answer, Completion(verdict)) == reason
 
 
 def test_every_operation_is_drawn_and_shows_the_whole_task() -> None:

@@ -8,8 +8,13 @@ from typing import Any
 import pytest
 
 from localinstruct.methods.grounded import KINDS, GroundedOptions, grounded
-from localinstruct.methods.support import located, numbered, unsupported
-from localinstruct.methods.untrusted import intrusion, marks_of, obeyed, orders
+from localinstruct.methods.support import find_quote, number_sentences, unsupported_part
+from localinstruct.methods.untrusted import (
+    instruction_words,
+    intrusion,
+    marks_of,
+    sign_of_obedience,
+)
 from localinstruct.records import Completion, Instance, Lineage, PoolView, Prompt
 from tests.methods.test_alpaca import golden
 from tests.support.episodes import play, reasons_of, rows_of, scripted, told
@@ -127,7 +132,7 @@ def test_a_row_says_where_its_support_stands() -> None:
 
 
 def test_sentences_by_number() -> None:
-    lines = numbered(TEXT).splitlines()
+    lines = number_sentences(TEXT).splitlines()
     assert [line[:3] for line in lines] == ["[1]", "[2]", "[3]"]
     script = scripted(["When was the mill built?"], [said("In 1714.", 1, key="sentences")])
     calls, found = play(
@@ -136,7 +141,7 @@ def test_sentences_by_number() -> None:
     [row] = rows_of(found)
     assert row.output == "In 1714."
     assert row.lineage.evidence == ("The mill at Harrow Bridge was built in 1714 by Anna Field.",)
-    assert numbered(TEXT) in calls[1][0].text
+    assert number_sentences(TEXT) in calls[1][0].text
     assert calls[1][0].schema is not None
     assert calls[1][0].schema["properties"]["sentences"]["items"]["enum"] == [1, 2, 3]
     script = scripted(["When was the mill built?"], [said("In 1714.", 4, key="sentences")])
@@ -252,13 +257,13 @@ def test_a_teacher_that_does_not_obey_keeps_its_row() -> None:
     ],
 )
 def test_sentences_that_speak_to_a_model_are_found(order: str) -> None:
-    assert orders(f"{TEXT}\n\n{order}")
+    assert instruction_words(f"{TEXT}\n\n{order}")
 
 
 def test_plain_texts_give_no_orders() -> None:
-    assert orders(TEXT) == set()
+    assert instruction_words(TEXT) == set()
     assert (
-        orders(
+        instruction_words(
             "The system was prompt. Rules were answered by the parish; it replied in a letter. "
             "They say it began well."
         )
@@ -280,25 +285,28 @@ def test_marks_are_drawn_from_the_secret() -> None:
     other = marks_of("t")
     assert len({MARKS.word, MARKS.canary, other.word, other.canary}) == 4
     assert intrusion(f"{other.begin} {other.canary}", MARKS) is None
-    assert obeyed(TEXT, TEXT, MARKS) is None
+    assert sign_of_obedience(TEXT, TEXT, MARKS) is None
 
 
 def test_quotations_may_differ_in_blanks_and_marks_only() -> None:
-    assert located('opened  the\n"lower gate"', TEXT) == "opened the “lower gate”"
-    assert located('"It ground rye"', TEXT) == "It ground rye"
+    assert find_quote('opened  the\n"lower gate"', TEXT) == "opened the “lower gate”"
+    assert find_quote('"It ground rye"', TEXT) == "It ground rye"
     for wrong in ("it ground rye", "It ground ry", "ground wheat", "", " "):
-        assert located(wrong, TEXT) is None
+        assert find_quote(wrong, TEXT) is None
 
 
 def test_words_and_numbers_of_an_answer_must_stand_somewhere() -> None:
     question = "How old is the mill?"
-    assert unsupported("1. The mill\n2. Anna Field's building", TEXT, question, 0.5) is None
-    assert unsupported("It was built in 1,714.", TEXT, question, 0.5) == "not in the passage: 1,714"
+    assert unsupported_part("1. The mill\n2. Anna Field's building", TEXT, question, 0.5) is None
     assert (
-        unsupported("Kings and dragons fought.", TEXT, question, 0.5)
+        unsupported_part("It was built in 1,714.", TEXT, question, 0.5)
+        == "not in the passage: 1,714"
+    )
+    assert (
+        unsupported_part("Kings and dragons fought.", TEXT, question, 0.5)
         == "not in the passage: drago, fough, kings"
     )
-    assert unsupported("Kings and dragons fought in 3021.", TEXT, question, 0) is None
+    assert unsupported_part("Kings and dragons fought in 3021.", TEXT, question, 0) is None
 
 
 def test_a_full_document_is_not_asked_about() -> None:

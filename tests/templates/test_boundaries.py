@@ -10,7 +10,7 @@ import pytest
 from localinstruct.errors import ModelError, RecipeError
 from localinstruct.recipe import load_recipe, recipe_from_text
 from localinstruct.records import Instance, Message
-from localinstruct.templates import IGNORED, Encoded, encode, render, unsupported, written
+from localinstruct.templates import IGNORED, Encoded, custom, encode, render, unsupported
 from tests.support.tiny_student import CORPUS, ROLE_TEMPLATE, byte_level, metaspace, rows, with_bos
 
 THINKING = (
@@ -213,13 +213,13 @@ def test_a_jinja_template_knows_earlier_turns() -> None:
     ],
 )
 def test_unusable_or_unsafe_templates_are_refused(template: str, words: str) -> None:
-    fault = written.fault(template)
+    fault = custom.fault(template)
     assert fault
     assert re.search(words, fault), fault
 
 
 def test_usable_templates_have_no_fault() -> None:
-    assert [written.fault(template) for template in ("alpaca", "chat", PLAIN, JINJA)] == [None] * 4
+    assert [custom.fault(template) for template in ("alpaca", "chat", PLAIN, JINJA)] == [None] * 4
 
 
 def test_a_recipe_holds_the_text_of_its_template_file(tmp_path: Any) -> None:

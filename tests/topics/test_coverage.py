@@ -14,12 +14,12 @@ from localinstruct.records import Instance, Lineage
 from localinstruct.store.run import open_run
 from localinstruct.topics.coverage import (
     Coverage,
-    achieved,
+    episode_view,
     is_covered,
     leaves,
     require_seeds,
     sparse_half,
-    steered,
+    topic_counts,
 )
 from tests.generation.test_scheduler import play
 from tests.support.scripted import ScriptedTeacher
@@ -63,7 +63,7 @@ def test_quotas_are_honoured_to_the_row_and_end_the_run(
         prompts = {episode: prompt["text"] for episode, _, _, prompt, _ in run.completion_log()}
     assert Counter(row.lineage.topic for row in kept) == {"tea": 25, "knots": 30}
     assert is_covered(chosen.coverage, kept)
-    assert [(one.topic, one.kept, one.quota) for one in achieved(chosen.coverage, kept)] == [
+    assert [(one.topic, one.kept, one.quota) for one in topic_counts(chosen.coverage, kept)] == [
         ("tea", 25, 25),
         ("knots", 30, 30),
     ]
@@ -98,11 +98,11 @@ def test_the_result_does_not_depend_on_timing_or_on_a_stop(
 
 def test_the_topic_with_fewest_rows_for_its_weight_is_likeliest() -> None:
     coverage = Coverage.model_validate({"topics": ["a", {"topic": "b", "weight": 3}]})
-    drawn = Counter(steered(coverage, SEEDS, rows_of("a", 30), k, 1).topic for k in range(400))
+    drawn = Counter(episode_view(coverage, SEEDS, rows_of("a", 30), k, 1).topic for k in range(400))
     assert drawn["b"] > 380
-    level = Counter(steered(coverage, SEEDS, (), k, 1).topic for k in range(400))
+    level = Counter(episode_view(coverage, SEEDS, (), k, 1).topic for k in range(400))
     assert 0.15 < level["a"] / 400 < 0.35
-    assert steered(Coverage(), SEEDS, (), 3, 1).steer == ""
+    assert episode_view(Coverage(), SEEDS, (), 3, 1).steer == ""
 
 
 def test_sparse_regions_are_shown_first() -> None:
@@ -117,7 +117,7 @@ def test_a_tree_is_its_leaves() -> None:
         "Sea": None,
         "Rope": [{"topic": "knots", "quota": 4}],
     }
-    names = [leaf["topic"] for leaf in leaves(tree)]
+    names = [leaf["topic"] for leaf in leaves(tree) if isinstance(leaf, dict)]
     assert names == [
         "Cooking: bread",
         "Cooking: soups: cold",

@@ -17,7 +17,7 @@ from localinstruct.cli.topics import grow, initial_text
 from localinstruct.errors import RecipeError, TeacherError, UsageError
 from localinstruct.records import Completion, Prompt
 from localinstruct.topics.coverage import Coverage, leaves
-from localinstruct.topics.tree import branches, grown, new_names, planted, subtopics_prompt
+from localinstruct.topics.tree import branches, new_names, new_tree, subtopics_prompt, with_topics
 from tests.support.openai_server import Reply, chat, failure, serving_script
 
 More = dict[tuple[str, ...], list[str]]
@@ -41,7 +41,8 @@ topics:
 
 def names_of(text: str) -> list[str]:
     data = yaml.safe_load(text)
-    return [leaf["topic"] for leaf in leaves(data.get("topics", data))]
+    flat = leaves(data.get("topics", data))
+    return [leaf["topic"] for leaf in flat if isinstance(leaf, dict)]
 
 
 def test_every_form_of_a_topic_grows_where_it_stands() -> None:
@@ -51,7 +52,7 @@ def test_every_form_of_a_topic_grows_where_it_stands() -> None:
         (top,): ["one, two", "three"]
         for top in ("bread", "Cooking", "Soup", "Letters", "Flow", "Maths")
     }
-    text = grown(FILE, more, "t.yaml")
+    text = with_topics(FILE, more, "t.yaml")
     assert names_of(text) == [
         "bread: one, two",
         "bread: three",
@@ -81,7 +82,7 @@ def test_every_form_of_a_topic_grows_where_it_stands() -> None:
         ("Letters", "to a friend"): ["w"],
         ("bread", "three"): ["no"],
     }
-    deeper = names_of(grown(text, below, "t.yaml"))
+    deeper = names_of(with_topics(text, below, "t.yaml"))
     assert {
         "Maths: sums: x",
         "Maths: angles: acute",
@@ -95,12 +96,12 @@ def test_every_form_of_a_topic_grows_where_it_stands() -> None:
 
 
 def test_what_a_person_wrote_stays_to_the_letter() -> None:
-    text = grown(FILE, {("Letters",): ["new"], ("Cooking",): ["new"]}, "t.yaml")
+    text = with_topics(FILE, {("Letters",): ["new"], ("Cooking",): ["new"]}, "t.yaml")
     kept = text.splitlines()
     for line in ("      - new", "    - new", "      - new"):
         kept = [one for one in kept if one != line]
     assert kept == FILE.splitlines()
-    assert grown(FILE, {}, "t.yaml") == FILE
+    assert with_topics(FILE, {}, "t.yaml") == FILE
     [was, now] = (
         [one for one in yaml.safe_load(t)["topics"] if "quota" in one] for t in (FILE, text)
     )
@@ -131,7 +132,7 @@ def test_any_tree_grows_without_losing_a_topic() -> None:
         before = branches(text, "t")
         more = {one.path: [f"new {number}", "it's"] for one in before if len(one.path) == level}
         try:
-            after = {one.path for one in branches(grown(text, more, "t"), "t")}
+            after = {one.path for one in branches(with_topics(text, more, "t"), "t")}
         except RecipeError:  # a single name in the place of a list cannot always take more
             continue
         grew += 1
@@ -154,7 +155,7 @@ def test_any_tree_grows_without_losing_a_topic() -> None:
 )
 def test_a_file_that_cannot_grow_is_refused_with_its_name(text: str) -> None:
     with pytest.raises(RecipeError, match=r"topics\.yaml"):
-        grown(text, {("a",): ["new"], ("a", "long\ntext\n"): ["new"]}, "topics.yaml")
+        with_topics(text, {("a",): ["new"], ("a", "long\ntext\n"): ["new"]}, "topics.yaml")
 
 
 def reply(*names: object) -> Completion:
@@ -240,7 +241,7 @@ def test_a_level_without_names_is_an_error_and_what_was_added_before_stays(tmp_p
     with pytest.raises(
         TeacherError, match="None of 2 replies named a new topic on level 2: 2 reply cut off"
     ):
-        grow(file, planted("Tea"), 2, 2, lambda prompts: levels.pop(0))
+        grow(file, new_tree("Tea"), 2, 2, lambda prompts: levels.pop(0))
     assert names_of(file.read_text()) == ["Tea: a", "Tea: b"]
 
 

@@ -1,35 +1,41 @@
-"""Templates that somebody wrote: Jinja in a sandbox, or plain text with a part for rows with input
-and one for rows without.
+"""Custom templates: Jinja in a sandbox, or plain text with placeholders.
 
-A recipe holds the template's text, not its path (`recipe.load_recipe` reads the file), so that a
-run has all that shapes it. The sandbox has no loaders, changes nothing and refuses names it does
-not know. Not covered: what comes after the answer, which is always the end-of-text token.
+A plain text has one part for all rows, or one for rows with an input and one for those without. A
+recipe holds the template's text, not its path (`recipe.load_recipe` reads the file), so that a run
+has all that shapes it. The sandbox has no loaders, changes nothing and refuses names it does not
+know. Not covered: the end of the answer, which is always the end-of-text token.
 """
 
 import re
-from typing import Any
 
 from localinstruct.errors import RecipeError
 from localinstruct.records import Instance, Message
 
 NAMES = ("alpaca", "chat")
-"""Templates that are not written but known."""
+"""Templates that the program knows by name."""
 ENDINGS = (".jinja", ".j2", ".txt")
 RULE = "---"
-"""The line between the part for rows with an input and the part for rows without, in a plain
-template."""
+"""Line of a plain template between the part for rows with an input and the part for the others."""
 FIELDS = ("instruction", "input", "system")
-_HOLE = re.compile("{(" + "|".join(FIELDS) + ")}")
+_RENDER_ERRORS = (
+    TypeError,
+    ValueError,
+    ZeroDivisionError,
+    OverflowError,
+    AttributeError,
+    KeyError,
+)
+_PLACEHOLDER = re.compile("{(" + "|".join(FIELDS) + ")}")
 
 
-def is_written(template: str) -> bool:
-    """Whether this is a template's text rather than the name of one."""
+def is_custom(template: str) -> bool:
+    """True when this is a template's text, not the name of one."""
     return template not in NAMES
 
 
 def fault(template: str) -> str | None:
-    """Why this is no usable template, or None."""
-    if not is_written(template):
+    """The reason why this is no usable template, or None."""
+    if not is_custom(template):
         return None
     if "{" not in template:
         return f"expected alpaca, chat or a file ending in {', '.join(ENDINGS)}, found {template!r}"
@@ -48,7 +54,7 @@ def fault(template: str) -> str | None:
 
 
 def has_place_for(template: str, field: str) -> bool:
-    """Whether a written template can hold `system` or `history`."""
+    """True when a custom template has a place for the field (`system` or `history`)."""
     return field in template and (is_jinja(template) or f"{{{field}}}" in template)
 
 
@@ -58,19 +64,18 @@ def prompt_of(instance: Instance, template: str) -> str:
 
 
 def is_jinja(template: str) -> bool:
-    """Whether a written template is Jinja rather than text with holes."""
+    """True when a custom template is Jinja, not plain text with placeholders."""
     return "{{" in template or "{%" in template
 
 
 def _plain(instance: Instance, template: str) -> str:
-    """Fill the holes in one pass: braces in a row's own text are text."""
+    """Fill the placeholders in one pass: braces in a row's own text are text."""
     part = template.partition(f"\n{RULE}\n")[0] if instance.input else without_input(template)
-    return _HOLE.sub(lambda hole: str(getattr(instance, hole[1]) or ""), part)
+    return _PLACEHOLDER.sub(lambda match: str(getattr(instance, match[1]) or ""), part)
 
 
 def without_input(template: str) -> str:
-    """The part of a plain template that is for rows without an input: the second, or the only
-    one."""
+    """The part of a plain template for rows without an input: the second, or the only one."""
     with_input, rule, without = template.partition(f"\n{RULE}\n")
     return without if rule else with_input
 
@@ -82,20 +87,11 @@ def _jinja(instance: Instance, template: str) -> str:
     sandbox = ImmutableSandboxedEnvironment(
         undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
     )
-    known: dict[str, Any] = {name: getattr(instance, name) or "" for name in FIELDS}
+    values: dict[str, object] = {name: getattr(instance, name) or "" for name in FIELDS}
+    values["history"] = [_turn(turn) for turn in instance.history]
     try:
-        return sandbox.from_string(template).render(
-            known | {"history": [_turn(turn) for turn in instance.history]}
-        )
-    except (
-        TemplateError,
-        TypeError,
-        ValueError,
-        ZeroDivisionError,
-        OverflowError,
-        AttributeError,
-        KeyError,
-    ) as error:
+        return sandbox.from_string(template).render(values)
+    except (TemplateError, *_RENDER_ERRORS) as error:
         raise RecipeError(
             f"train.template: the template cannot be rendered ({type(error).__name__}: {error}).",
             "It may use instruction, input, system and history (turns with role and content): "
