@@ -34,6 +34,7 @@ from localinstruct.cli.options import (
 )
 from localinstruct.cli.preview import preview
 from localinstruct.errors import Interrupted, LocalInstructError
+from localinstruct.offline import switches
 from localinstruct.store.integrity import plain_words
 from localinstruct.supervisor import CHILD
 
@@ -343,6 +344,7 @@ def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
 
 def main() -> NoReturn:
     """Run the command line and end the process with the right exit code."""
+    switches.enforce()  # before a command imports a library, which reads them once
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
