@@ -2,12 +2,17 @@
 cli.py."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from localinstruct import console
 from localinstruct.cli.options import SealedAlone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localinstruct.bundle.stage import Row
 
 app = typer.Typer(no_args_is_help=True, help="Carry models, recipes and results across an air gap.")
 Names = list[str] | None
@@ -146,13 +151,19 @@ def import_(
         typer.Argument(metavar="WORKSPACE", help="The workspace to fill (localinstruct init)."),
     ],
     key: PublicKey = None,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Take own methods along without being asked.")
+    ] = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Check a bundle and put its contents into a workspace, whole or not at all."""
     from localinstruct.bundle.unpack import import_bundle
 
+    def allow(code: "Sequence[Row]") -> bool:
+        return allow_code or _allowed(code)
+
     with console.progress() as progress:
-        done = import_bundle(folder, into, progress, key)
+        done = import_bundle(folder, into, progress, key, allow)
     for text in [
         *(f"placed {unit}" for unit in done.placed),
         *(f"there already: {unit}" for unit in done.present),
@@ -160,6 +171,17 @@ def import_(
         console.line(text)
     for text in (*done.notes, *(f"next: {command}" for command in done.commands)):
         console.note(text)
+
+
+def _allowed(code: "Sequence[Row]") -> bool:
+    """Whether the person at the terminal takes this code; False where there is none."""
+    if not console.is_typed():
+        return False
+    console.note("This bundle brings code that runs with your rights when a recipe names it:")
+    for row in code:
+        console.note(f"  {row['path']}  SHA-256 {row['sha256']}")
+    answer = console.ask("Import it? Type yes, or anything else to leave:")
+    return (answer or "").strip().lower() == "yes"
 
 
 @app.command()

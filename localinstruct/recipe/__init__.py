@@ -16,13 +16,19 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from localinstruct.config import CORRECT, Section, attempt, lines_of, listing, load_yaml, nearby
 from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import RecipeError
-from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, Then
+from localinstruct.methods import (
+    OVER_DOCUMENTS,
+    OVER_SEEDS,
+    MethodSection,
+    Then,
+    with_own_method,
+)
 from localinstruct.recipe.dataset import Dataset
 from localinstruct.recipe.evaluate import Evaluate
 from localinstruct.recipe.generate import Generate
@@ -76,6 +82,8 @@ class Recipe(Section):
     """Fine-tuning."""
     evaluate: Evaluate = Evaluate()
     """Base against student."""
+    _workspace: Path | None = PrivateAttr(None)
+    """The workspace it was loaded from, for Python programs (api.py); no key, written nowhere."""
 
     @field_validator("seeds")
     @classmethod
@@ -221,7 +229,8 @@ def _built(path: Path, overrides: tuple[str, ...], source: str, workspace: Path 
 def _refused(data: dict[str, Any], overrides: tuple[str, ...], path: Path) -> list[RecipeError]:
     """Apply the overrides and read the files that `data` names into it; what could not be done."""
     steps = [partial(_override, data, override) for override in overrides]
-    steps += [partial(read, data, path) for read in (_read_template, _read_coverage, _read_rubrics)]
+    readers = (_read_template, _read_coverage, _read_rubrics, _read_own_method)
+    steps += [partial(read, data, path) for read in readers]
     refused = []
     for step in steps:
         try:
@@ -270,6 +279,12 @@ def _read_rubrics(data: dict[str, Any], recipe: Path) -> None:
             if isinstance(file, str) and file.endswith((".yaml", ".yml")):
                 found = _file_beside(recipe, f"{part}.{name}.grading.rubric", file)
                 options["grading"] = dict(grading or {}, rubric=load_yaml(found))
+
+
+def _read_own_method(data: dict[str, Any], recipe: Path) -> None:
+    """Put the digest of the workspace's `methods/NAME.py` where the recipe names that method."""
+    if isinstance(section := data.get("method"), dict):
+        data["method"] = with_own_method(section, find_workspace(recipe.parent))
 
 
 def _text_beside(recipe: Path, key: str, name: str) -> str:
