@@ -1,18 +1,20 @@
 """`localinstruct bundle`: over the air gap and back. One short function per command, as in
 cli.py."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import SealedAlone
+from localinstruct.cli.options import Json, SealedAlone
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localinstruct.bundle.stage import Row
+    from localinstruct.bundle.verify import Verdict
 
 app = typer.Typer(no_args_is_help=True, help="Carry models, recipes and results across an air gap.")
 Names = list[str] | None
@@ -69,6 +71,7 @@ def pack(
     sign: Annotated[
         Path | None, typer.Option("--sign", metavar="KEY", help="Private key (bundle keygen).")
     ] = None,
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Pack models, recipes, wheels or a run's results into parts that fit a medium."""
@@ -102,6 +105,9 @@ def pack(
     with console.progress() as progress:
         found = contents.collect(wanted, find_workspace(Path.cwd()))
         packed = write(found, out, progress, media.part_size(medium or "", part_size), sign)
+    if json:
+        console.as_json({**asdict(packed), "folder": str(packed.folder)})
+        return
     console.line(
         f"{packed.files} files, {packed.bytes:,} bytes in {packed.parts} parts in {packed.folder}"
     )
@@ -126,6 +132,7 @@ def verify(
     full: Annotated[
         bool, typer.Option("--full", help="Read again what was found sound before.")
     ] = False,
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Check a bundle, or some of its parts, and name what is wrong."""
@@ -133,6 +140,9 @@ def verify(
 
     with console.progress() as progress:
         verdict = check(folder, progress, part or (), here, key, full)
+    if json:
+        _verdict_as_json(verdict)
+        raise typer.Exit(verdict.exit_code)
     for name, problem in verdict.problems:
         console.line(f"{name}: {problem}")
     missing = f"; not looked at: {', '.join(map(str, verdict.missing))}" if verdict.missing else ""
@@ -154,6 +164,7 @@ def import_(
     allow_code: Annotated[
         bool, typer.Option("--allow-code", help="Take own methods along without being asked.")
     ] = False,
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Check a bundle and put its contents into a workspace, whole or not at all."""
@@ -164,6 +175,9 @@ def import_(
 
     with console.progress() as progress:
         done = import_bundle(folder, into, progress, key, allow)
+    if json:
+        console.as_json(asdict(done))
+        return
     for text in [
         *(f"placed {unit}" for unit in done.placed),
         *(f"there already: {unit}" for unit in done.present),
@@ -171,6 +185,12 @@ def import_(
         console.line(text)
     for text in (*done.notes, *(f"next: {command}" for command in done.commands)):
         console.note(text)
+
+
+def _verdict_as_json(verdict: "Verdict") -> None:
+    problems = [{"name": name, "problem": problem} for name, problem in verdict.problems]
+    looked_at = {"parts": list(verdict.parts), "missing": list(verdict.missing)}
+    console.as_json({"problems": problems, **looked_at, "origin": verdict.origin})
 
 
 def _allowed(code: "Sequence[Row]") -> bool:
@@ -187,8 +207,13 @@ def _allowed(code: "Sequence[Row]") -> bool:
 @app.command()
 def keygen(
     path: Annotated[Path, typer.Argument(metavar="KEY", help="File for the private key.")],
+    json: Json = False,
 ) -> None:
     """Make a key pair for signing bundles."""
     from localinstruct.bundle.signing import keygen as make
 
-    console.line(f"fingerprint {make(path)}")
+    fingerprint = make(path)
+    if json:
+        console.as_json({"fingerprint": fingerprint})
+    else:
+        console.line(f"fingerprint {fingerprint}")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import Sealed, SealedAlone
+from localinstruct.cli.options import Json, Sealed, SealedAlone
 
 if TYPE_CHECKING:
     from localinstruct.formats.review import Change
@@ -30,6 +30,7 @@ SeedLines = Annotated[
 @app.command("check")
 def seeds_check(
     file: Annotated[Path, typer.Argument(help="A seed file in any format that a recipe reads.")],
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Seeds that are repeated, and seeds that the default filters would reject. Exit code 2 where
@@ -38,9 +39,14 @@ def seeds_check(
 
     rows = read_instances(file, first_instance_only=True)
     found = problems(rows)
-    if found:
-        console.table(("seed", "problem", "instruction"), found)
-    console.line(f"{len(rows)} seeds read, {len({seed for seed, _, _ in found})} with a problem")
+    if json:
+        named = [{"seed": int(s), "problem": p, "instruction": i} for s, p, i in found]
+        console.as_json({"seeds": len(rows), "problems": named})
+    else:
+        if found:
+            console.table(("seed", "problem", "instruction"), found)
+        wrong = len({seed for seed, _, _ in found})
+        console.line(f"{len(rows)} seeds read, {wrong} with a problem")
     if found:
         raise typer.Exit(2)
 
@@ -57,6 +63,7 @@ def seeds_improve(
     max_tokens: Annotated[
         int, typer.Option(min=16, help="Output tokens of one wording, at most.")
     ] = 512,
+    json: Json = False,
     sealed: Sealed = False,
 ) -> None:
     """Ask a model for clearer wordings of every seed, and write them down for a person to review;
@@ -83,6 +90,10 @@ def seeds_improve(
         )
     changes, dropped = offered(rows, replies)
     write_text(target, review.written(changes, str(file), teacher))
+    if json:
+        counts = {"seeds": len(rows), "wordings": len(changes), "not_offered": dropped}
+        console.as_json({"review": str(target), **counts})
+        return
     left = f"; not offered: {dropped}" if dropped else ""
     console.line(f"{len(changes)} new wordings for {len(rows)} seeds in {target}{left}")
     console.note(
@@ -97,6 +108,7 @@ def seeds_apply(
     review_file: Annotated[
         Path, typer.Argument(metavar="REVIEW", help="What `seeds improve` wrote and you reviewed.")
     ],
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Put the reviewed wordings into FILE. Nothing is written when a line says something else than
@@ -105,6 +117,9 @@ def seeds_apply(
 
     changes = review.read(_text(review_file), str(review_file))
     write_text(file, review.applied(_text(file), changes, str(file)))
+    if json:
+        console.as_json({"file": str(file), "reworded": len(changes)})
+        return
     console.line(f"{len(changes)} seeds of {file} reworded")
     console.note(
         "Their answers stayed as they were. Look for new repetitions: localinstruct seeds check "

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import Sealed
+from localinstruct.cli.options import Json, Sealed
 
 if TYPE_CHECKING:
     from localinstruct.records import Completion, Prompt
@@ -47,6 +47,7 @@ def topics_grow(
     depth: Annotated[
         int, typer.Option(min=1, max=5, help="Levels below the topics at the top.")
     ] = 2,
+    json: Json = False,
     sealed: Sealed = False,
 ) -> None:
     """Have a model name subtopics where a topic has fewer than --branching; what stands in FILE
@@ -62,6 +63,9 @@ def topics_grow(
     require_writable(file)
     missing = lacking(text, file, branching, depth)
     if not missing:
+        if json:
+            console.as_json({"file": str(file), "added": 0, "not_used": {}})
+            return
         console.line(f"{file}: every topic has {branching} below it already, down to level {depth}")
         return
     require_growable(text, file, missing)
@@ -82,6 +86,9 @@ def topics_grow(
                 connect, teacher, prompts, sampling, partial(show, total=len(prompts))
             ),
         )
+    if json:
+        console.as_json({"file": str(file), "added": added, "not_used": dict(why)})
+        return
     told = "; ".join(f"{count} {reason}" for reason, count in why.items())
     console.line(f"{added} topics added to {file}" + (f"; not used: {told}" if told else ""))
     console.note(
