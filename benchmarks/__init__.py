@@ -2,3 +2,7 @@
 
 README.md describes each measurement.
 """
+
+from localinstruct.offline import switches
+
+switches.enforce()  # as the command line does, before any library is loaded

@@ -22,6 +22,7 @@ OTHER_FILES = {
     "prompts": "What a model reads, as text files.",
     "rubrics": "Three rubrics that ship.",
     "weights": "Teacher, student and their tokenizer.",
+    "py.typed": "Says to type checkers that the package has types.",
     "lexicon.yaml": "The words of the task grammar.",
     "phrasings.yaml": "The ways in which the grammar puts a task.",
     "report.html.j2": "The page of the report.",

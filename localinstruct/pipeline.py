@@ -171,7 +171,8 @@ def _require_same(run: Run, old: Recipe, new: Recipe, redo: bool) -> None:
     lines = "\n".join(
         f"  {key}: {before!r} in the run, {after!r} now" for key, (before, after) in changed.items()
     )
-    back = " ".join(f"--set {key}={before}" for key, (before, _) in changed.items())
+    settable = {key: values for key, values in changed.items() if not key.endswith(".sha256")}
+    back = " ".join(f"--set {key}={before}" for key, (before, _) in settable.items())
     third = (
         f"  - go on with the run's own recipe: localinstruct run {run.path}"
         if touches_rows
@@ -180,8 +181,7 @@ def _require_same(run: Run, old: Recipe, new: Recipe, redo: bool) -> None:
     raise RunConflict(
         f"{run.path}: was begun with another recipe. Changed keys:\n{lines}",
         "Three ways out:\n  - another run: --name NEW-NAME\n  - start over, deleting this run: "
-        f"--fresh\n{third}"
-        f"\n(or restore the values: {back})",
+        f"--fresh\n{third}" + (f"\n(or restore the values: {back})" if back else ""),
     )
 
 

@@ -19,6 +19,7 @@ from localinstruct.generation.inputs import require_chats, require_talker, seeds
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, STEPS, asked_in_chats
 from localinstruct.models.catalog import Catalog, ModelRole, ModelSpec, checked, load_catalog
 from localinstruct.models.preflight import has_template
+from localinstruct.own_code import require_unchanged
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance
@@ -95,7 +96,9 @@ def _seeds(recipe: Recipe, stages: Collection[str], workspace: Path) -> Problems
 
 
 def _files(recipe: Recipe, stages: Collection[str], workspace: Path) -> Problems:
-    tasks = recipe.evaluate.tasks
+    tasks, own = recipe.evaluate.tasks, recipe.method.own
+    if own and own.file and asks(recipe, stages):
+        yield from _raised("", require_unchanged, own, workspace)
     if "dataset" in stages:
         yield from _raised("", require_sources, recipe.dataset, workspace)
     if "evaluate" in stages:

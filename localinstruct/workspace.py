@@ -64,7 +64,15 @@ def opened_run(
     With `fresh`, a run of this name is deleted first, unless `fresh` raises about what the new one
     needs. Ctrl-C inside becomes Interrupted, saying what is kept and how to go on.
     """
-    recipe, workspace, path = _resolve(target, name, tuple(settings))
+    with opened(*resolve(target, name, tuple(settings)), redo=redo, fresh=fresh) as work:
+        yield work
+
+
+@contextmanager
+def opened(
+    recipe: Recipe, workspace: Path, path: Path, *, redo: bool, fresh: Check | None = None
+) -> Iterator[Work]:
+    """The run at `path`, locked, with this recipe settled; the rest is as in `opened_run`."""
     seal.begin(recipe.sealed)
     require_run_or_room(path)
     if fresh and path.exists():
@@ -168,7 +176,7 @@ def _existing_run(target: str) -> Path | None:
     return None
 
 
-def _resolve(target: str, name: str | None, settings: tuple[str, ...]) -> tuple[Recipe, Path, Path]:
+def resolve(target: str, name: str | None, settings: tuple[str, ...]) -> tuple[Recipe, Path, Path]:
     """The recipe, workspace and run folder that `target` names.
 
     A run's folder means the run, a bare name a recipe first, then a run.

@@ -1,0 +1,5 @@
+"""Tests run as the command line does: the offline environment is set before any library is loaded."""
+
+from localinstruct.offline import switches
+
+switches.enforce()

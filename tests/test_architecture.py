@@ -12,7 +12,8 @@ FILES = sorted(ROOT.rglob("*.py"))
 
 ROWS = (
     ("__main__",),
-    ("cli",),
+    ("cli", "api"),
+    ("worker",),
     ("workspace", "export"),
     ("pipeline",),
     ("readiness", "report"),
@@ -22,6 +23,7 @@ ROWS = (
     ("methods", "teacher", "topics"),
     ("judge", "models"),
     ("curate", "formats", "offline", "supervisor"),
+    ("own_code",),
     ("config", "console", "nano", "store", "templates"),
     ("errors", "interrupt", "machine", "progress", "records"),
 )

@@ -160,14 +160,22 @@ def yaml_of(entries: JsonObject) -> str:
 
 
 def recipe_items(path: Path) -> Iterator[Item]:
-    """A recipe and the seeds and tasks it names, which must lie in its workspace."""
+    """A recipe, the seeds and tasks it names, which must lie in its workspace, its own method."""
     recipe, workspace = load_recipe(path), find_workspace(path.parent)
     yield Item(f"recipes/{path.name}", path, "recipe", origin=recipe.name)
-    for name in filter(None, (recipe.seeds, recipe.evaluate.tasks, recipe.evaluate.text)):
-        place = Path(os.path.normpath(name)).as_posix()
-        if Path(name).is_absolute() or not place.startswith("seeds/"):
+    if (own := recipe.method.own) is not None:
+        if not own.file:
             raise BundleError(
-                f"{path}: names {name}, which would not be found on the other side.",
+                f"{path}: its method {own.name} came from a Python program and is in no file.",
+                f"Put it into {workspace / 'methods' / f'{own.name}.py'} and name it in the recipe "
+                f"as method: {{{own.name}: {{}}}}.",
+            )
+        yield Item(own.file, workspace / own.file, "method", NOT_STATED, recipe.name, own.sha256)
+    for named in filter(None, (recipe.seeds, recipe.evaluate.tasks, recipe.evaluate.text)):
+        place = Path(os.path.normpath(named)).as_posix()
+        if Path(named).is_absolute() or not place.startswith("seeds/"):
+            raise BundleError(
+                f"{path}: names {named}, which would not be found on the other side.",
                 f"Put it into {workspace / 'seeds'} and name it seeds/… in the recipe.",
             )
         yield from seed_items(place, workspace / place, recipe.name)

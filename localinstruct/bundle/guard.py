@@ -28,7 +28,7 @@ from pathlib import Path
 SCHEMA = 1
 MANIFEST, SIGNATURE = "MANIFEST.json", "MANIFEST.sig"
 MAX_MANIFEST = 64 * 2**20
-ROOTS = ("models/", "program/", "recipes/", "runs/", "seeds/", "wheelhouse/")
+ROOTS = ("methods/", "models/", "program/", "recipes/", "runs/", "seeds/", "wheelhouse/")
 """Where files may lie in a workspace; the only file beside these folders is models.yaml."""
 SIDE = re.compile(
     r"SBOM\.cdx\.json|(VERIFY|SIGNATURE|UNPACK)\.py|README\.txt|LICENCES/[A-Za-z0-9][A-Za-z0-9._-]{,99}"

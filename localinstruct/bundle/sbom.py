@@ -39,6 +39,7 @@ TYPES = {
     "seeds": "data",
     "run": "data",
     "recipe": "file",
+    "method": "file",
     "requirements": "file",
     "models.yaml": "file",
 }

@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +33,8 @@ from localinstruct.store.durable import sha256, step_into, sync_folder, write_te
 
 WHOLE_FOLDERS = ("models", "runs", "wheelhouse", "program")
 """Roots whose folders are one unit each; files of other roots are units of their own."""
+CODE = "methods/"
+"""Root of what will be run: own methods, each of which a recipe may name."""
 MARGIN = 16 * 2**20
 CATALOG = "models.yaml"
 
@@ -57,13 +59,23 @@ class ImportResult:
         return bool(self.placed)
 
 
+def nobody(code: Sequence[Row]) -> bool:
+    """Allow no code, for callers that can ask nobody."""
+    return False
+
+
 def import_bundle(
-    folder: Path, into: Path, progress: Progress, key: Path | None = None
+    folder: Path,
+    into: Path,
+    progress: Progress,
+    key: Path | None = None,
+    allow_code: Callable[[Sequence[Row]], bool] = nobody,
 ) -> ImportResult:
     """Import what lies in `folder` into the workspace `into`, made if missing.
 
-    The same command continues it. BundleError for a bundle that is refused, damaged or (for now)
-    incomplete, and for files that are in the way.
+    The same command continues it. `allow_code` is asked about own methods that are not there yet,
+    before anything is copied. BundleError for a bundle that is refused, damaged or (for now)
+    incomplete, for files that are in the way, and for code that is not allowed.
     """
     manifest, fingerprint = _read_trusted(folder, load_public(key) if key else b"")
     _require_place(into, folder)
@@ -76,6 +88,7 @@ def import_bundle(
             units = _units(manifest)
             absent = _survey(units, into)
             rows = [row for unit in absent for row in units[unit]]
+            _require_allowed([row for row in rows if row["path"].startswith(CODE)], allow_code)
             stage = Stage(into, manifest, rows)
             entries = _entries(folder, manifest, stage)
             if entries is not None:
@@ -144,6 +157,17 @@ def _survey(units: Mapping[str, Sequence[Row]], into: Path) -> list[str]:
             "Move them away, or import into another folder. Nothing was changed.",
         )
     return absent
+
+
+def _require_allowed(code: Sequence[Row], allow_code: Callable[[Sequence[Row]], bool]) -> None:
+    """BundleError, naming each file with its digest, for code that nobody allows."""
+    if code and not allow_code(code):
+        listed = listing([f"{row['path']}, SHA-256 {row['sha256']}" for row in code])
+        raise BundleError(
+            f"This bundle brings code that runs with your rights when a recipe names it: {listed}",
+            "Nothing was imported. Compare the digests with those of whoever wrote it; then the "
+            "same command with --allow-code.",
+        )
 
 
 def _in_the_way(into: Path, unit: str) -> str:

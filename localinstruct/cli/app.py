@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -33,11 +33,13 @@ from localinstruct.cli.options import (
 from localinstruct.cli.preview import preview
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.interrupt import reset_signals, stop_as_ctrl_c_does
+from localinstruct.offline import switches
 from localinstruct.store.integrity import plain_words
 from localinstruct.supervisor import CHILD, die_with_parent
 
 if TYPE_CHECKING:
     from localinstruct.recipe import Recipe
+    from localinstruct.records import JsonObject
     from localinstruct.workspace import Check
 
 app = typer.Typer(
@@ -82,11 +84,15 @@ def localinstruct(
 
 @app.command()
 def demo(
-    name: Name = "demo", settings: Set = None, fresh: Fresh = False, sealed: Sealed = False
+    name: Name = "demo",
+    settings: Set = None,
+    fresh: Fresh = False,
+    json: Json = False,
+    sealed: Sealed = False,
 ) -> None:
     """The whole product on the built-in nano models: a few minutes on a CPU. Same as `run nano`,
     named demo."""
-    _run_everything("nano", name, settings, fresh, redo=False)
+    _run_everything("nano", name, settings, fresh, redo=False, json=json)
 
 
 @app.command()
@@ -96,11 +102,12 @@ def run(
     settings: Set = None,
     fresh: Fresh = False,
     redo: Redo = False,
+    json: Json = False,
     sealed: Sealed = False,
 ) -> None:
     """Every stage of RECIPE in order: generate, dataset, train, evaluate, report. Continues what is
     there."""
-    _run_everything(recipe, name, settings, fresh, redo)
+    _run_everything(recipe, name, settings, fresh, redo, json)
 
 
 @app.command()
@@ -110,10 +117,11 @@ def generate(
     settings: Set = None,
     fresh: Fresh = False,
     redo: Redo = False,
+    json: Json = False,
     sealed: Sealed = False,
 ) -> None:
     """Have the teacher write rows and keep the new ones."""
-    _run_stage("generate", target, name, settings, fresh, redo)
+    _run_stage("generate", target, name, settings, fresh, redo, json)
 
 
 @app.command()
@@ -122,10 +130,11 @@ def dataset(
     name: Name = None,
     settings: Set = None,
     redo: Redo = False,
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Split the kept rows and write the training files."""
-    _run_stage("dataset", target, name, settings, False, redo)
+    _run_stage("dataset", target, name, settings, False, redo, json)
 
 
 @app.command()
@@ -134,11 +143,12 @@ def train(
     name: Name = None,
     settings: Set = None,
     redo: Redo = False,
+    json: Json = False,
     sealed: Sealed = False,
 ) -> None:
     """Fine-tune the student on the dataset: an adapter, or the whole model, on answers or
     preference pairs."""
-    _run_stage("train", target, name, settings, False, redo)
+    _run_stage("train", target, name, settings, False, redo, json)
 
 
 @app.command()
@@ -171,10 +181,11 @@ def report(
     name: Name = None,
     settings: Set = None,
     redo: Redo = False,
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Write report.html, one self-contained page."""
-    _run_stage("report", target, name, settings, False, redo)
+    _run_stage("report", target, name, settings, False, redo, json)
 
 
 @app.command()
@@ -232,6 +243,7 @@ def verify_report(
             "--own-key", help="Print the public key that signs your own reports, to be handed over."
         ),
     ] = False,
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Check an egress report and the files it names, offline: what it proves, and who signed it."""
@@ -240,7 +252,8 @@ def verify_report(
     from localinstruct.offline import signing
 
     if own_key:
-        console.line(signing.require_own_public_key())
+        own = signing.require_own_public_key()
+        console.as_json({"key": own}) if json else console.line(own)
         return
     if file is None:
         raise UsageError(
@@ -248,8 +261,12 @@ def verify_report(
         )
     expected = signing.read_public_key(key) if key else ""
     problems = egress.verify(file, expected)
-    for text in [*problems, *egress.conclusion(file, expected, problems)]:
-        console.line(text)
+    conclusion = egress.conclusion(file, expected, problems)
+    if json:
+        console.as_json({"file": str(file), "problems": problems, "conclusion": conclusion})
+    else:
+        for text in [*problems, *conclusion]:
+            console.line(text)
     raise typer.Exit(1 if problems else 0)
 
 
@@ -264,23 +281,34 @@ def doctor(json: Json = False) -> None:
 @app.command()
 def init(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or empty directory.")],
+    json: Json = False,
 ) -> None:
     """Make a workspace of your own: recipes, seeds, models.yaml, ready to edit."""
     from localinstruct.store.durable import step_into
     from localinstruct.workspace import init as make
 
-    for path in make(directory):
+    made = make(directory)
+    if json:
+        console.as_json({"directory": str(directory), "made": [str(path) for path in made]})
+        return
+    for path in made:
         console.line(f"  {path}")
     console.note(f"Next: {step_into(directory)}localinstruct run recipes/nano.yaml")
 
 
 def _run_everything(
-    recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool
+    recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool, json: bool
 ) -> None:
     from localinstruct import pipeline
     from localinstruct.cli import display
     from localinstruct.fit.assess import shortfall
     from localinstruct.workspace import opened_run
+
+    results: JsonObject = {}
+
+    def finished(stage: pipeline.Stage, result: "JsonObject", skipped: bool) -> None:
+        display.stage_done(stage, result, skipped)
+        results[stage.name] = {"skipped": skipped, "result": result}
 
     check = _checks(pipeline.NAMES) if fresh else None
     with (
@@ -291,14 +319,23 @@ def _run_everything(
         pipeline.require_ready(work.recipe, due, work.workspace, progress)
         if words := shortfall(work.recipe, work.workspace, work.run.path):
             progress.say(words)
-        pipeline.run_all(work.recipe, work.run, progress, display.stage_done)
-        display.summary(work.run)
+        pipeline.run_all(work.recipe, work.run, progress, finished)
+        if json:
+            console.as_json({"run": str(work.run.path), "stages": results})
+        else:
+            display.summary(work.run)
     display.egress_report(work.run.path)
 
 
 def _run_stage(
-    stage: str, target: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool
-) -> dict[str, Any]:
+    stage: str,
+    target: str,
+    name: str | None,
+    settings: list[str] | None,
+    fresh: bool,
+    redo: bool,
+    json: bool = False,
+) -> "JsonObject":
     from localinstruct import pipeline
     from localinstruct.cli import display
     from localinstruct.workspace import opened_run
@@ -316,6 +353,8 @@ def _run_stage(
     if not started_by_run:
         display.stage_done(chosen, result, False)
         display.egress_report(work.run.path)
+    if json:
+        console.as_json({"run": str(work.run.path), "stage": stage, "result": result})
     return result
 
 
@@ -334,6 +373,7 @@ def _checks(stages: Sequence[str]) -> "Check":
 
 def main() -> NoReturn:
     """Run the command line and end the process with the right exit code."""
+    switches.enforce()  # before a command imports a library, which reads them once
     reset_signals(interruptible=CHILD in os.environ)
     stop_as_ctrl_c_does()
     try:

@@ -1,12 +1,19 @@
 """`localinstruct bundle`: pack, check and unpack what travels over an air gap, and its keys."""
 
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import SealedAlone
+from localinstruct.cli.options import Json, SealedAlone
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localinstruct.bundle.stage import Row
+    from localinstruct.bundle.verify import Verdict
 
 app = typer.Typer(no_args_is_help=True, help="Carry models, recipes and results across an air gap.")
 Accelerator = Literal["cuda", "cpu"]
@@ -79,6 +86,7 @@ def pack(
     medium: Medium = None,
     part_size: PartSize = "",
     sign: PrivateKey = None,
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Pack models, recipes, wheels or a run's results into parts that fit a medium."""
@@ -105,6 +113,9 @@ def pack(
     with console.progress() as progress:
         items = contents.collect(selection, find_workspace(Path.cwd()))
         bundle = write(items, out, progress, media.part_size(medium or "", part_size), sign)
+    if json:
+        console.as_json({**asdict(bundle), "folder": str(bundle.folder)})
+        return
     console.line(
         f"{bundle.files} files, {bundle.bytes:,} bytes in {bundle.parts} parts in {bundle.folder}"
     )
@@ -141,6 +152,7 @@ def verify(
     here: Here = False,
     key: PublicKey = None,
     full: Full = False,
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Check a bundle, or some of its parts, and name what is wrong."""
@@ -148,6 +160,9 @@ def verify(
 
     with console.progress() as progress:
         verdict = check(folder, progress, part or (), here, key, full)
+    if json:
+        _verdict_as_json(verdict)
+        raise typer.Exit(verdict.exit_code)
     for name, problem in verdict.problems:
         console.line(f"{name}: {problem}")
     missing = f"; not looked at: {', '.join(map(str, verdict.missing))}" if verdict.missing else ""
@@ -160,13 +175,26 @@ def verify(
 
 @app.command("import")
 def import_(
-    folder: Folder, into: Workspace, key: PublicKey = None, sealed: SealedAlone = False
+    folder: Folder,
+    into: Workspace,
+    key: PublicKey = None,
+    allow_code: Annotated[
+        bool, typer.Option("--allow-code", help="Take own methods along without being asked.")
+    ] = False,
+    json: Json = False,
+    sealed: SealedAlone = False,
 ) -> None:
     """Check a bundle and put its contents into a workspace, whole or not at all."""
     from localinstruct.bundle.unpack import import_bundle
 
+    def allow(code: "Sequence[Row]") -> bool:
+        return allow_code or _allowed(code)
+
     with console.progress() as progress:
-        result = import_bundle(folder, into, progress, key)
+        result = import_bundle(folder, into, progress, key, allow)
+    if json:
+        console.as_json(asdict(result))
+        return
     for unit in result.placed:
         console.line(f"placed {unit}")
     for unit in result.present:
@@ -175,11 +203,33 @@ def import_(
         console.note(text)
 
 
+def _verdict_as_json(verdict: "Verdict") -> None:
+    problems = [{"name": name, "problem": problem} for name, problem in verdict.problems]
+    looked_at = {"parts": list(verdict.parts), "missing": list(verdict.missing)}
+    console.as_json({"problems": problems, **looked_at, "origin": verdict.origin})
+
+
+def _allowed(code: "Sequence[Row]") -> bool:
+    """Whether the person at the terminal takes this code; False where there is none."""
+    if not console.is_typed():
+        return False
+    console.note("This bundle brings code that runs with your rights when a recipe names it:")
+    for row in code:
+        console.note(f"  {row['path']}  SHA-256 {row['sha256']}")
+    answer = console.ask("Import it? Type yes, or anything else to leave:")
+    return (answer or "").strip().lower() == "yes"
+
+
 @app.command()
 def keygen(
     path: Annotated[Path, typer.Argument(metavar="KEY", help="File for the private key.")],
+    json: Json = False,
 ) -> None:
     """Make a key pair for signing bundles."""
     from localinstruct.bundle.signing import keygen as make
 
-    console.line(f"fingerprint {make(path)}")
+    fingerprint = make(path)
+    if json:
+        console.as_json({"fingerprint": fingerprint})
+    else:
+        console.line(f"fingerprint {fingerprint}")

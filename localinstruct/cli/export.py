@@ -63,6 +63,7 @@ def export(
     format: Format = "alpaca",
     output: Output = None,
     converter: Converter = "",
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Write the kept rows, or the trained student, in a format that other tools read."""
@@ -76,9 +77,10 @@ def export(
         require_outside(output)
     with viewed_run(target, loopback=False) as run:
         if format in EXPORTS:
-            _export_rows(run, format, output)
+            _export_rows(run, format, output, json)
         else:
-            _export_student(run, format, output or _in_run(run, f"-{format}"), converter)
+            place = output or _in_run(run, f"-{format}")
+            _export_student(run, format, place, converter, json)
 
 
 def _in_run(run: "Run", ending: str) -> Path:
@@ -91,7 +93,7 @@ def _in_run(run: "Run", ending: str) -> Path:
     return run.path / f"{run.path.name}{ending}"
 
 
-def _export_rows(run: "Run", format: str, output: Path | None) -> None:
+def _export_rows(run: "Run", format: str, output: Path | None, json: bool) -> None:
     from localinstruct.formats import ending_of, require_place, write, write_text
     from localinstruct.pipeline import recipe_of
     from localinstruct.report.cards import dataset_card
@@ -104,13 +106,18 @@ def _export_rows(run: "Run", format: str, output: Path | None) -> None:
             f"Make some first: localinstruct generate {run.path}",
         )
     recipe, workspace = recipe_of(run)
-    console.line(f"{write(run.kept(), format, path)} rows in {path}")
+    rows = write(run.kept(), format, path)
+    if not json:
+        console.line(f"{rows} rows in {path}")
     card = path.with_name(f"{path.name}.card.md")
     write_text(card, dataset_card(run, recipe, workspace, format, {"train": path}))
+    if json:
+        console.as_json({"format": format, "path": str(path), "rows": rows, "card": str(card)})
+        return
     console.note(f"what they are, licences and limits: {card}")
 
 
-def _export_student(run: "Run", format: str, output: Path, converter: str) -> None:
+def _export_student(run: "Run", format: str, output: Path, converter: str, json: bool) -> None:
     from localinstruct.export import export_request, export_student
     from localinstruct.models.catalog import load_catalog
     from localinstruct.pipeline import recipe_of
@@ -122,9 +129,14 @@ def _export_student(run: "Run", format: str, output: Path, converter: str) -> No
     card = partial(model_card, run, recipe, workspace, format)
     with console.progress() as progress:
         result = export_student(request, format, output, progress, card)
+    following = result.next.replace("{}", str(output))
+    if json:
+        facts = {"format": format, "path": str(output), "facts": dict(result.facts)}
+        console.as_json({**facts, "next": following})
+        return
     console.line(f"the student of {run.path} in {output}")
     console.pairs(result.facts)
-    console.note(f"next: {result.next.replace('{}', str(output))}")
+    console.note(f"next: {following}")
 
 
 def serve(target: RunArg, port: Port = 0, sealed: Sealed = False) -> None:

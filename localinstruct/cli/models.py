@@ -33,6 +33,7 @@ def models_add(
     licence: Annotated[
         str, typer.Option("--licence", help="Its licence, as its files state it.")
     ] = "unknown",
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Check a model directory and enter it in this workspace's models.yaml."""
@@ -43,7 +44,10 @@ def models_add(
         require_choice("--role", name_of_role, list(get_args(ModelRole)))
     roles = cast("list[ModelRole]", role or [])
     spec = add_model(find_workspace(Path.cwd()), name, directory, roles=roles, licence=licence)
-    console.line(f"{spec.name} entered; digest {spec.digest[:12]}")
+    if json:
+        console.as_json({"name": spec.name, "digest": spec.digest})
+    else:
+        console.line(f"{spec.name} entered; digest {spec.digest[:12]}")
 
 
 @app.command("verify")
@@ -72,6 +76,7 @@ def models_build(
     ] = "full",
     seed: Annotated[int, typer.Option("--seed")] = 42,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Train the built-in nano models from scratch."""
@@ -80,4 +85,7 @@ def models_build(
     require_choice("NAME", name, ["nano"])
     with console.progress() as progress:
         build_nano_models(output, size, seed, device, progress)
-    console.line(f"teacher and student in {output}")
+    if json:
+        console.as_json({role: str(output / role) for role in ("teacher", "student")})
+    else:
+        console.line(f"teacher and student in {output}")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import Sealed, SealedAlone
+from localinstruct.cli.options import Json, Sealed, SealedAlone
 from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ MaxTokens = Annotated[int, typer.Option(min=16, help="Output tokens of one wordi
 
 
 @app.command("check")
-def seeds_check(file: SeedFile, sealed: SealedAlone = False) -> None:
+def seeds_check(file: SeedFile, json: Json = False, sealed: SealedAlone = False) -> None:
     """List seeds that are repeated, and seeds that the default filters would reject.
 
     Exit code 2 where there are any.
@@ -46,9 +46,14 @@ def seeds_check(file: SeedFile, sealed: SealedAlone = False) -> None:
 
     rows = read_instances(file, first_instance_only=True)
     table = problems(rows)
-    if table:
-        console.table(("seed", "problem", "instruction"), table)
-    console.line(f"{len(rows)} seeds read, {len({seed for seed, _, _ in table})} with a problem")
+    if json:
+        named = [{"seed": int(s), "problem": p, "instruction": i} for s, p, i in table]
+        console.as_json({"seeds": len(rows), "problems": named})
+    else:
+        if table:
+            console.table(("seed", "problem", "instruction"), table)
+        wrong = len({seed for seed, _, _ in table})
+        console.line(f"{len(rows)} seeds read, {wrong} with a problem")
     if table:
         raise typer.Exit(2)
 
@@ -59,6 +64,7 @@ def seeds_improve(
     teacher: Teacher,
     output: Output = None,
     max_tokens: MaxTokens = 512,
+    json: Json = False,
     sealed: Sealed = False,
 ) -> None:
     """Ask a model for a clearer wording of every seed, for a person to review.
@@ -82,6 +88,10 @@ def seeds_improve(
         replies = ask_all(spec, prompts, sampling, progress, "rewriting seeds")
     changes, dropped = usable_wordings(rows, replies)
     write_text(target, review.to_text(changes, str(file), teacher))
+    if json:
+        counts = {"seeds": len(rows), "wordings": len(changes), "not_offered": dropped}
+        console.as_json({"review": str(target), **counts})
+        return
     rest = f"; not offered: {dropped}" if dropped else ""
     console.line(f"{len(changes)} new wordings for {len(rows)} seeds in {target}{rest}")
     command = f"localinstruct seeds apply {file} {target}"
@@ -89,7 +99,9 @@ def seeds_improve(
 
 
 @app.command("apply")
-def seeds_apply(file: SeedLines, review_file: ReviewFile, sealed: SealedAlone = False) -> None:
+def seeds_apply(
+    file: SeedLines, review_file: ReviewFile, json: Json = False, sealed: SealedAlone = False
+) -> None:
     """Put the reviewed wordings into FILE.
 
     Nothing is written where a line of FILE differs from the one that was reviewed.
@@ -98,6 +110,9 @@ def seeds_apply(file: SeedLines, review_file: ReviewFile, sealed: SealedAlone = 
 
     changes = review.read(_text(review_file), str(review_file))
     write_text(file, review.apply(_text(file), changes, str(file)))
+    if json:
+        console.as_json({"file": str(file), "reworded": len(changes)})
+        return
     console.line(f"{len(changes)} seeds of {file} reworded")
     check = f"localinstruct seeds check {file}"
     console.note(f"Their answers stayed as they were. Look for new repetitions: {check}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import Sealed
+from localinstruct.cli.options import Json, Sealed
 
 if TYPE_CHECKING:
     from localinstruct.models.catalog import ModelSpec
@@ -49,6 +49,7 @@ def topics_grow(
     about: About = "",
     branching: Branching = 5,
     depth: Depth = 2,
+    json: Json = False,
     sealed: Sealed = False,
 ) -> None:
     """Have a model name subtopics where a topic has fewer than --branching.
@@ -64,12 +65,18 @@ def topics_grow(
     require_writable(file)
     missing = incomplete_topics(text, file, branching, depth)
     if not missing:
+        if json:
+            console.as_json({"file": str(file), "added": 0, "not_used": {}})
+            return
         console.line(f"{file}: every topic has {branching} below it already, down to level {depth}")
         return
     require_growable(text, file, missing)
     spec = require_chat_model(load_catalog(find_workspace(Path.cwd())).get(teacher), "--teacher")
     with _served(spec) as ask:
         added, dropped = grow(file, text, branching, depth, ask)
+    if json:
+        console.as_json({"file": str(file), "added": added, "not_used": dict(dropped)})
+        return
     reasons = "; ".join(f"{count} {reason}" for reason, count in dropped.items())
     console.line(f"{added} topics added to {file}" + (f"; not used: {reasons}" if reasons else ""))
     console.note(

@@ -18,7 +18,39 @@ from pydantic import Field, field_validator, model_validator
 
 from localinstruct.config import Section, did_you_mean
 from localinstruct.curate import unanswerable
+from localinstruct.errors import RunConflict, UsageError
+from localinstruct.own_code import MEND, OwnFunction, failed_at, file_of, line_of
 from localinstruct.records import Instance, Reject
+
+
+class OwnFilter(OwnFunction):
+    """A filter of your own: `row -> True` keeps, False or a text (the reason) rejects."""
+
+    def objection(self, instance: Instance) -> str | None:
+        """Why the filter rejects this row, or None; UsageError with its line for what it does
+        wrong."""
+        if self.function is None:
+            raise RunConflict(
+                f"filters.own: {self.name} is a function of the Python program that began this "
+                "run; it cannot be loaded from here.",
+                f"Go on from Python: localinstruct.generate(RUN, keep={self.name}).",
+            )
+        file = file_of(self.function)
+        try:
+            verdict = self.function(instance)
+        except Exception as error:
+            raise UsageError(
+                f"{file}:{failed_at(error, file)}: the filter {self.name} raised "
+                f"{type(error).__name__}: {error}",
+                MEND,
+            ) from error
+        if not isinstance(verdict, bool | str):
+            raise UsageError(
+                f"{file}:{line_of(self.function)}: expected True, False or a reason from the "
+                f"filter {self.name}, found {type(verdict).__name__}.",
+                MEND,
+            )
+        return None if verdict is True else verdict or f"{self.name} said no"
 
 
 class Filters(Section):
@@ -41,6 +73,8 @@ class Filters(Section):
 
     They join Alpaca's in its set.
     """
+    own: OwnFilter | None = Field(None, exclude_if=lambda value: value is None)
+    """A filter that came from Python (docs/python.md), asked last: how a run keeps it."""
 
     @field_validator("disable", "enable")
     @classmethod
@@ -76,7 +110,8 @@ def first_reason(instance: Instance, filters: Filters) -> Reject | None:
         detail = FILTERS[name](instance, filters)
         if detail is not None:
             return Reject("filter", name.replace("_", " "), _as_text(instance), detail)
-    return None
+    objection = filters.own.objection(instance) if filters.own else None
+    return Reject("filter", "own filter", _as_text(instance), objection) if objection else None
 
 
 def count_words(text: str) -> int:

@@ -1,4 +1,4 @@
-"""What a method starts from, found before the first episode so that methods need no disk.
+"""Inputs of a method, collected before the first episode so that methods need no disk.
 
 Seeds are the tasks of a file, or the passages of a folder of documents. Then a table by method:
 (recipe, the teacher's entry, seeds) -> the method's options, completed. Magpie needs the words in
@@ -18,6 +18,7 @@ from localinstruct.formats import read_instances
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, asked_in_chats
 from localinstruct.methods.grounded import GroundedOptions
 from localinstruct.methods.magpie import MagpieOptions
+from localinstruct.methods.own import loaded
 from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.models.chat_template import template_problems, template_text
 from localinstruct.progress import Progress, Silent
@@ -53,9 +54,14 @@ def documents_of(recipe: Recipe, workspace: Path, progress: Progress) -> Folder:
     return replace(folder, passages=sorted(folder.passages, key=lambda passage: passage.id))
 
 
-def completed(recipe: Recipe, teacher: ModelSpec, seeds: Sequence[Instance] = ()) -> MethodSection:
-    """The recipe's method, with what it starts from in its options."""
+def completed(
+    recipe: Recipe, teacher: ModelSpec, seeds: Sequence[Instance] = (), workspace: Path = Path()
+) -> MethodSection:
+    """The recipe's method with what it starts from in its options; an own one is loaded here."""
     name = recipe.method.name
+    if recipe.method.own is not None:
+        ready = loaded(recipe.method.own, workspace)
+        return recipe.method.model_copy(update={"own": ready})
     if name not in SOURCES:
         return recipe.method
     return recipe.method.model_copy(update={name: SOURCES[name](recipe, teacher, seeds)})

@@ -56,7 +56,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     asked = {role: catalog.get(name) for role, name in recipe.models.asked.items()}
     teacher, encoder = asked["teacher"], catalog.get(recipe.models.encoder)
     seeds = read_seeds(recipe, run, workspace, progress)
-    method = completed(recipe, teacher, seeds)
+    method = completed(recipe, teacher, seeds, workspace)
     require_chats(recipe, asked)
     digests = {role: spec.digest for role, spec in asked.items()}
     job = make_job(recipe.model_copy(update={"method": method}), seeds, teacher.digest, digests)

@@ -1,29 +1,35 @@
-"""How instructions are made. One file per method, its prompts as text files beside it, one line in
-`METHODS`.
+"""How instructions are made: one file per method, its prompts beside it, one line in `METHODS`.
 
 A method is a generator without I/O: it yields prompts, is sent the completions, returns rows and
 rejects (`records.Episode`). It has no model, no disk and no clock, so it is tested by sending it
-scripted completions. A step is the same thing with rows to start from: it works on what any method
-wrote, in the same episode.
+scripted completions. A method of the user's own is of the same shape and needs no line here
+(`own.py`). A step is a method with rows to start from: it works on what any method wrote, in the
+same episode.
 """
 
+import hashlib
+import re
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from random import Random
 from typing import Any
 
-from pydantic import model_validator
+from pydantic import Field, model_validator
 
-from localinstruct.config import Section
+from localinstruct.config import Section, did_you_mean
+from localinstruct.errors import RecipeError
 from localinstruct.methods.alpaca import AlpacaOptions, alpaca
 from localinstruct.methods.answer import AnswerOptions, answer, answer_rows
 from localinstruct.methods.evol_instruct import EvolInstructOptions, evol_instruct
 from localinstruct.methods.grounded import GroundedOptions, grounded
 from localinstruct.methods.judge import JudgeOptions, judge
 from localinstruct.methods.magpie import MagpieOptions, magpie
+from localinstruct.methods.own import FOLDER, OwnMethod, own
 from localinstruct.methods.preference import PreferenceOptions, preference, preference_rows
 from localinstruct.methods.rewrite import RewriteOptions, rewrite
 from localinstruct.methods.self_instruct import SelfInstructOptions, self_instruct
-from localinstruct.records import Episode, Instance, PoolView, Reject
+from localinstruct.own_code import NAME
+from localinstruct.records import Episode, Instance, JsonObject, PoolView, Reject
 
 METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {
     "alpaca": alpaca,
@@ -56,6 +62,33 @@ STEPS: dict[str, Callable[[Sequence[Instance], Any, Random], Episode]] = {
 """Name under `then` in a recipe -> the step, in the order in which they are done."""
 
 
+def own_methods(workspace: Path) -> dict[str, Path]:
+    """Name -> file of each own method of a workspace; by the files' names, nothing is imported."""
+    files = sorted((workspace / FOLDER).glob("*.py"))
+    return {path.stem: path for path in files if re.match(NAME, path.stem)}
+
+
+def with_own_method(section: JsonObject, workspace: Path) -> JsonObject:
+    """The `method` section of a recipe, an own method in it as the run keeps it: with its digest.
+
+    RecipeError for a name that is neither ours nor that of a file, where there are own methods.
+    """
+    unknown = [name for name in section if name not in MethodSection.model_fields]
+    files = own_methods(workspace) if unknown else {}
+    if not files:
+        return section
+    for name in unknown:
+        if name not in files:
+            near = did_you_mean(str(name), [*METHODS, *files])
+            where = workspace / FOLDER / f"{name}.py"
+            raise RecipeError(f"method.{name}: unknown key; {near}", f"No file {where}.")
+        options = {} if section[name] is None else section[name]
+        sha256 = hashlib.sha256(files[name].read_bytes()).hexdigest()
+        entry = {"name": name, "file": f"{FOLDER}/{name}.py", "sha256": sha256, "options": options}
+        section = {key: value for key, value in section.items() if key != name} | {"own": entry}
+    return section
+
+
 class MethodSection(Section):
     """How instructions are made: exactly one method, by name, with its options."""
 
@@ -75,10 +108,13 @@ class MethodSection(Section):
     """The tasks of the seed file answered, one at a time."""
     preference: PreferenceOptions | None = None
     """The tasks of the seed file with a better and a worse answer, ready for DPO."""
+    own: OwnMethod | None = Field(None, exclude_if=lambda value: value is None)
+    """A method of your own: how a run keeps `method: {NAME: {…}}` for the workspace's
+    `methods/NAME.py`, or a function that came from Python (docs/python.md)."""
 
     @model_validator(mode="after")
     def _exactly_one(self) -> "MethodSection":
-        given = [name for name in METHODS if getattr(self, name) is not None]
+        given = [name for name in (*METHODS, "own") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(
                 f"expected exactly one method of: {', '.join(METHODS)}; found {len(given)}"
@@ -87,16 +123,20 @@ class MethodSection(Section):
 
     @property
     def name(self) -> str:
-        """The chosen method."""
+        """The chosen method; of an own one, the name of its function."""
+        if self.own is not None:
+            return self.own.name
         return next(name for name in METHODS if getattr(self, name) is not None)
 
     @property
     def options(self) -> Any:
         """Its options."""
-        return getattr(self, self.name)
+        return self.own if self.own is not None else getattr(self, self.name)
 
     def episodes(self, seeds: Sequence[Instance]) -> int | None:
         """How many episodes there are at most; None when there is no end."""
+        if self.own is not None:
+            return self.own.episodes(seeds)
         return FINITE[self.name](seeds, self.options) if self.name in FINITE else None
 
 
@@ -124,7 +164,8 @@ def asked_in_chats(method: MethodSection, then: Then) -> dict[str, str]:
 
 def play(method: MethodSection, then: Then, pool: PoolView, rng: Random) -> Episode:
     """One episode: the method, then the recipe's steps on its rows."""
-    results = yield from METHODS[method.name](pool, method.options, rng)
+    work = own if method.own is not None else METHODS[method.name]
+    results = yield from work(pool, method.options, rng)
     for name, step in STEPS.items():
         options, rows = getattr(then, name), [row for row in results if isinstance(row, Instance)]
         if options is not None and rows:

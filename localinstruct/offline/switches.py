@@ -1,10 +1,11 @@
 """The promise that nothing leaves this machine: the environment every process of ours runs in.
 
-Most libraries read these switches once, at import, so the package sets them before anything else is
-imported (`localinstruct/__init__.py`) and hands them to every child. Each line has its reason.
-Covered: what the libraries do of their own accord, proxies, and credentials or endpoints inherited
-from the shell. Not covered: a library that ignores its own switch; against that, run inside a
-network namespace.
+Most libraries read these switches once, at import, so the command line sets them before anything
+heavy is imported (`cli.app.main`) and hands them to every child; a Python program that uses the
+package calls `localinstruct.enforce_offline()`, because an import alone changes nothing. Each line
+has its reason. Covered: what the libraries do of their own accord, proxies, and credentials or
+endpoints inherited from the shell. Not covered: a library that ignores its own switch; against
+that, run inside a network namespace.
 """
 
 import contextlib

@@ -22,6 +22,7 @@ from localinstruct.config import (
     yaml_mapping,
 )
 from localinstruct.errors import RecipeError
+from localinstruct.methods import with_own_method
 from localinstruct.recipe.names import unknown_names
 from localinstruct.recipe.places import find_workspace
 from localinstruct.recipe.recipe import Recipe
@@ -90,9 +91,8 @@ def _built(
 def _refused(data: JsonObject, overrides: tuple[str, ...], origin: Origin) -> list[RecipeError]:
     """Apply the overrides, and read the files that `data` names into it; each refusal."""
     steps = [partial(_override, data, override) for override in overrides]
-    steps += [
-        partial(read, data, origin) for read in (_read_template, _read_coverage, _read_rubrics)
-    ]
+    readers = (_read_template, _read_coverage, _read_rubrics, _read_own_method)
+    steps += [partial(read, data, origin) for read in readers]
     refused = []
     for step in steps:
         try:
@@ -140,6 +140,12 @@ def _read_rubrics(data: JsonObject, origin: Origin) -> None:
             if isinstance(file, str) and file.endswith((".yaml", ".yml")):
                 path = _file_of(origin, f"{part}.{name}.grading.rubric", file)
                 options["grading"] = dict(grading or {}, rubric=load_yaml(path))
+
+
+def _read_own_method(data: JsonObject, origin: Origin) -> None:
+    """Put the digest of the workspace's `methods/NAME.py` where the recipe names that method."""
+    if isinstance(section := data.get("method"), dict):
+        data["method"] = with_own_method(section, origin.folders[0])
 
 
 def _text_of(origin: Origin, key: str, name: str) -> str:

@@ -1,9 +1,10 @@
 """The recipe itself: its sections put together, and what must hold between them."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import yaml
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from localinstruct.config import Section
 from localinstruct.curate.filters import Filters
@@ -60,6 +61,8 @@ class Recipe(Section):
     """Fine-tuning."""
     evaluate: Evaluate = Evaluate()
     """Base against student."""
+    _workspace: Path | None = PrivateAttr(None)
+    """The workspace it was loaded from, for Python programs (api/); no key, written nowhere."""
 
     @field_validator("seeds")
     @classmethod

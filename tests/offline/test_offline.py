@@ -41,10 +41,22 @@ RECOMMENDED = dict(word.split("=") for word in RECOMMENDED_BLOCK.split())
 WRITE_ENVIRONMENT = "import json, os; print(json.dumps(dict(os.environ)))"
 
 
+IN_A_COMMAND = """
+import sys
+from localinstruct.cli import app
+@app.app.command()
+def probe() -> None:
+    exec(%r, {})
+sys.argv = ["localinstruct", "probe"]
+app.main()
+"""
+"""The command line with one more command, which runs some code."""
+
+
 @pytest.fixture(scope="module")
-def of_package() -> dict[str, str]:
-    """The environment after `import localinstruct` in a hostile shell."""
-    return json.loads(output(f"import localinstruct; {WRITE_ENVIRONMENT}", env=HOSTILE))
+def of_command() -> dict[str, str]:
+    """The environment in which a command runs, in a hostile shell."""
+    return json.loads(output(IN_A_COMMAND % WRITE_ENVIRONMENT, env=HOSTILE))
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +66,7 @@ def of_children() -> dict[str, dict[str, str]]:
 import json, multiprocessing, os, subprocess, sys
 import localinstruct
 from localinstruct.offline.switches import child_environment
+assert os.environ["HF_HUB_OFFLINE"] == "wrong"
 os.environ["HTTPS_PROXY"] = "http://192.0.2.7:3128"
 os.environ["HF_HUB_OFFLINE"] = "0"
 def environment(queue): queue.put(dict(os.environ))
@@ -61,7 +74,7 @@ child = [sys.executable, "-c", {WRITE_ENVIRONMENT!r}]
 inner = [sys.executable, "-c", "import subprocess, sys; subprocess.run(" + repr(child) + ", check=True)"]
 found = {{"child": subprocess.check_output(child, env=child_environment(), text=True),
           "grandchild": subprocess.check_output(inner, env=child_environment(), text=True)}}
-localinstruct.offline.switches.enforce()
+localinstruct.enforce_offline()
 context = multiprocessing.get_context("fork")
 queue = context.Queue()
 process = context.Process(target=environment, args=(queue,))
@@ -75,10 +88,10 @@ print(json.dumps({{name: json.loads(text) for name, text in found.items()}}))
 
 @pytest.mark.parametrize("name", switches.SWITCHES)
 def test_switch_is_set_over_a_wrong_value_and_reaches_children(
-    name: str, of_package: dict[str, str], of_children: dict[str, dict[str, str]]
+    name: str, of_command: dict[str, str], of_children: dict[str, dict[str, str]]
 ) -> None:
     value, reason = switches.SWITCHES[name]
-    assert of_package[name] == value
+    assert of_command[name] == value
     assert {way: environment[name] for way, environment in of_children.items()} == dict.fromkeys(
         of_children, value
     )
@@ -97,9 +110,9 @@ def test_a_wrong_switch_is_named(name: str) -> None:
 
 @pytest.mark.parametrize("name", REMOVED)
 def test_variable_is_removed_and_stays_away_from_children(
-    name: str, of_package: dict[str, str], of_children: dict[str, dict[str, str]]
+    name: str, of_command: dict[str, str], of_children: dict[str, dict[str, str]]
 ) -> None:
-    assert name not in of_package
+    assert name not in of_command
     assert [way for way, environment in of_children.items() if name in environment] == []
     environment = {name: "x", "PATH": "/bin"}
     switches.enforce(environment)
@@ -134,40 +147,56 @@ def test_extra_values_of_a_child_win_over_nothing_else() -> None:
     assert switches.deviations(environment) == []
 
 
-def test_switches_come_before_anything_heavy() -> None:
-    """At the first import of each library, wherever in the package it happens, the switches are set
-    already."""
+def test_an_import_changes_no_variable_and_the_call_sets_them_all() -> None:
     code = """
-import importlib.abc, json, os, sys
-HEAVY = {"torch", "vllm", "transformers", "trl", "peft", "datasets", "sentence_transformers", "huggingface_hub", "openai"}
-seen = {}
+import json, os
+before = dict(os.environ)
+import localinstruct
+imported = dict(os.environ)
+localinstruct.enforce_offline()
+from localinstruct.offline import switches
+print(json.dumps([before == imported, imported["HF_HUB_OFFLINE"], switches.deviations()]))
+"""
+    assert json.loads(output(code, env=HOSTILE)) == [True, "wrong", []]
+
+
+def test_switches_come_before_anything_heavy() -> None:
+    """The command line imports no library that reads them before it has set them; at the first
+    import of each, wherever in a command it happens, they are set already."""
+    inside = """
+import json, os, sys
+import localinstruct.pipeline
+early = sorted(sys.seen)
+import huggingface_hub, openai
+from huggingface_hub import constants
+obeyed = [constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY, constants.HF_HUB_DISABLE_XET]
+print(json.dumps([early, sys.seen, *obeyed]))
+"""
+    watch = """
+import importlib.abc, os, sys
+HEAVY = {"torch", "vllm", "transformers", "trl", "peft", "datasets", "sentence_transformers"}
+HEAVY |= {"huggingface_hub", "openai"}
+sys.seen = {}
 class Watch(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         top = name.partition(".")[0]
-        if top in HEAVY and top not in seen:
-            seen[top] = [os.environ.get("HF_HUB_OFFLINE"), os.environ.get("VLLM_NO_USAGE_STATS"), "HTTPS_PROXY" in os.environ]
+        if top in HEAVY and top not in sys.seen:
+            values = [os.environ.get(name) for name in ("HF_HUB_OFFLINE", "VLLM_NO_USAGE_STATS")]
+            sys.seen[top] = [*values, "HTTPS_PROXY" in os.environ]
 sys.meta_path.insert(0, Watch())
-import localinstruct.cli, localinstruct.pipeline
-early = sorted(seen)
-import huggingface_hub, openai
-from huggingface_hub import constants
-print(json.dumps([early, seen, constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY, constants.HF_HUB_DISABLE_XET]))
 """
-    early, seen, *constants = json.loads(output(code, env=HOSTILE))
+    early, seen, *constants = json.loads(output(watch + IN_A_COMMAND % inside, env=HOSTILE))
     assert early == []
     assert set(seen) >= {"huggingface_hub", "openai"}
     assert [values for values in seen.values() if values != ["1", "1", False]] == []
     assert constants == [True, True, True]  # the library itself agrees
 
 
-def test_package_sets_them_in_its_first_statement() -> None:
-    """Nothing but the module of the switches is imported before `switches.enforce()`."""
-    tree = ast.parse((ROOT / "localinstruct" / "__init__.py").read_text())
-    imported = [
-        ast.unparse(node) for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)
-    ]
-    assert imported == ["from localinstruct.offline import switches"]
-    assert ast.unparse(tree.body[-1]) == "switches.enforce()"
+def test_the_command_line_sets_them_in_its_first_statement() -> None:
+    """And the module of the switches itself imports nothing that could read them."""
+    tree = ast.parse((ROOT / "localinstruct" / "cli" / "app.py").read_text())
+    main = next(n for n in tree.body if isinstance(n, ast.FunctionDef) and n.name == "main")
+    assert [ast.unparse(statement) for statement in main.body[1:2]] == ["switches.enforce()"]
     below = ast.parse((ROOT / "localinstruct" / "offline" / "switches.py").read_text())
     modules = {
         name.partition(".")[0]

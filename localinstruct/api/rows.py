@@ -1,0 +1,145 @@
+"""Rows of a Python program: read, cleaned, near-duplicates removed, written."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+from localinstruct.api.child import OnProgress, run_in_child
+from localinstruct.config import parse
+from localinstruct.curate.filters import Filters, OwnFilter, first_reason
+from localinstruct.curate.novelty import Novelty
+from localinstruct.errors import UsageError
+from localinstruct.formats import EXPORTS, read_instances, require_place, to_instances, write
+from localinstruct.own_code import digest_of, holding, name_of
+from localinstruct.recipe import find_workspace
+from localinstruct.records import Instance
+
+Row = str | Instance | Mapping[str, object]
+"""A text, a row, or an object with the keys of any format that can be read."""
+R = TypeVar("R", bound=Row)
+Keep = Callable[[Instance], bool | str]
+"""An own filter: True keeps a row, False or a text with the reason rejects it."""
+
+
+def read_rows(path: str | Path) -> list[Instance]:
+    """All rows of a file, in any format that a recipe reads; DataError names every bad line."""
+    return read_instances(Path(path))
+
+
+def write_rows(rows: Iterable[Row], path: str | Path, format: str | None = None) -> int:
+    """Write rows whole or not at all, and return how many.
+
+    `format` is jsonl, alpaca, messages, sharegpt, parquet or preference; by default parquet or
+    jsonl, as the file's name ends.
+    """
+    place = Path(path)
+    chosen = format or ("parquet" if place.suffix == ".parquet" else "jsonl")
+    if chosen in EXPORTS:
+        require_place(place, chosen)
+    return write(map(_instance, rows), chosen, place)
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped(Generic[R]):
+    """A row that was not kept, and why: `reason` is a word to count by, `detail` about this row."""
+
+    row: R
+    reason: str
+    detail: str
+    like: R | None = None
+    """The kept row that it resembles, where that is the reason."""
+    score: float | None = None
+    """How much, from 0 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class Selection(Generic[R]):
+    """Rows that were kept, in order, and each one that was dropped with its reason."""
+
+    kept: list[R]
+    dropped: list[Dropped[R]]
+    threshold: float | None = None
+    """Above this similarity a row was dropped, where rows were compared."""
+
+    def counts(self) -> dict[str, int]:
+        """Reason -> dropped rows, most frequent first."""
+        return dict(Counter(one.reason for one in self.dropped).most_common())
+
+    def closest(self, count: int = 10) -> list[Dropped[R]]:
+        """The dropped rows least like what they resemble: to choose a threshold by eye."""
+        scored = [one for one in self.dropped if one.score is not None]
+        return sorted(scored, key=lambda one: one.score or 0.0)[:count]
+
+    def __str__(self) -> str:
+        total = len(self.kept) + len(self.dropped)
+        reasons = ", ".join(f"{count} {reason}" for reason, count in self.counts().items())
+        return f"{len(self.kept)} of {total} rows kept" + (
+            f"; dropped: {reasons}" if reasons else ""
+        )
+
+
+def clean(
+    rows: Iterable[R], rules: str | Mapping[str, object] = "localinstruct", keep: Keep | None = None
+) -> Selection[R]:
+    """Rows that pass the rules of a set, in order, and the others with what is wrong with them.
+
+    `rules` is the name of a set (localinstruct, alpaca, self-instruct, none) or a mapping of the
+    recipe's `filters` section; `keep` is asked last.
+    """
+    data = {"set": rules} if isinstance(rules, str) else dict(rules)
+    filters = parse(Filters, data, "rules")
+    if keep is not None:
+        entry = holding(OwnFilter(name=name_of(keep), sha256=digest_of(keep)), keep)
+        filters = filters.model_copy(update={"own": entry})
+    kept, dropped = list[R](), list[Dropped[R]]()
+    for row in rows:
+        reject = first_reason(_instance(row), filters)
+        if reject is None:
+            kept.append(row)
+        else:
+            dropped.append(Dropped(row, reject.reason, reject.detail))
+    return Selection(kept, dropped)
+
+
+def deduplicate(
+    rows: Iterable[R],
+    threshold: float = 0.9,
+    measure: Literal["cosine", "rouge_l"] = "cosine",
+    *,
+    encoder: str = "all-minilm-l6-v2",
+    progress: OnProgress | None = None,
+) -> Selection[R]:
+    """Rows that resemble none before them, in order, and the others with the row they resemble.
+
+    The decision is that of the novelty gate, exact, over instruction and input; `encoder` is a name
+    in models.yaml.
+    """
+    from localinstruct.worker import DuplicatesJob
+
+    given = list(rows)
+    asked = {"threshold": threshold, "measure": measure, "against": "kept"}
+    novelty = parse(Novelty, {**asked, "text": "instruction+input", "remember": 1}, "deduplicate")
+    workspace = str(find_workspace(Path.cwd()))
+    job = DuplicatesJob([_instance(row) for row in given], novelty, encoder, workspace)
+    found = {row: rest for row, *rest in run_in_child(job, progress)["dropped"]}
+    kept = [row for number, row in enumerate(given) if number not in found]
+    dropped = [_like(given, row, *rest) for row, rest in found.items()]
+    return Selection(kept, dropped, threshold)
+
+
+def _like(rows: Sequence[R], row: int, like: int, reason: str, score: float) -> Dropped[R]:
+    other = rows[like]
+    return Dropped(rows[row], reason, _instance(other).instruction, other, score)
+
+
+def _instance(row: Row) -> Instance:
+    if isinstance(row, Instance):
+        return row
+    if isinstance(row, str):
+        return Instance(row)
+    made = to_instances(dict(row))
+    if len(made) != 1:
+        raise UsageError(f"expected one row, found a task with {len(made)} instances.")
+    return made[0]

@@ -1,0 +1,197 @@
+"""The child in which runs and models of a Python program live, with the offline environment.
+
+It is given the file of a pickled job and a descriptor, to which it writes lines of JSON: `say` and
+`update` as they come, at the end `result`, or `error` with the kind of the error and its words. It
+dies with its parent, and ends at SIGINT or SIGTERM as the command line does. Not covered: a job
+that does not come from a program of the same user on this machine (pickle runs what it is told).
+"""
+
+import contextlib
+import json
+import pickle
+import signal
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, NoReturn
+
+from localinstruct import pipeline
+from localinstruct.curate.duplicates import duplicates
+from localinstruct.curate.embeddings import LocalEncoder, encode_in_blocks
+from localinstruct.curate.filters import OwnFilter
+from localinstruct.curate.novelty import Novelty, text_of
+from localinstruct.errors import Interrupted, LocalInstructError
+from localinstruct.methods import MethodSection
+from localinstruct.methods.own import OwnMethod
+from localinstruct.models.catalog import checked, load_catalog
+from localinstruct.own_code import F, holding
+from localinstruct.progress import Progress
+from localinstruct.recipe import Recipe, recipe_from_text
+from localinstruct.records import Instance, JsonObject
+from localinstruct.supervisor import die_with_parent
+from localinstruct.workspace import RUNS, opened, resolve
+
+if TYPE_CHECKING:
+    import numpy as np
+
+COMMAND = ("-c", f"from {__name__} import main; main()")
+"""What Python is started with, before the job's file and the descriptor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A function of the program: its entry in the recipe, and itself as cloudpickle gives it."""
+
+    entry: JsonObject
+    pickled: bytes
+
+    def held_by(self, kind: type[F]) -> F:
+        """The entry with the function in it."""
+        return holding(kind.model_validate(self.entry), pickle.loads(self.pickled))
+
+
+@dataclass(frozen=True, slots=True)
+class StageJob:
+    """One stage of a run, unless it has finished for what it would read now.
+
+    The recipe is the text of one with its workspace, or the name of a recipe or run as `target`.
+    """
+
+    stage: str
+    target: str = ""
+    recipe: str = ""
+    workspace: str = ""
+    name: str | None = None
+    settings: tuple[str, ...] = ()
+    redo: bool = False
+    fresh: bool = False
+    method: Given | None = None
+    keep: Given | None = None
+
+    def work(self, progress: Progress) -> JsonObject:
+        """Run the stage in this process: {"run": its directory}."""
+        recipe, workspace, path = self._recipe()
+        [stage] = [one for one in pipeline.STAGES if one.name == self.stage]
+
+        def look(recipe: Recipe, workspace: Path) -> None:
+            pipeline.require_ready(recipe, [stage], workspace, progress)
+
+        check = look if self.fresh else None
+        with opened(recipe, workspace, path, redo=self.redo, fresh=check) as work:
+            if not pipeline.is_finished(stage, recipe, work.run):
+                look(recipe, workspace)
+                pipeline.run_stage(stage, recipe, work.run, progress, workspace)
+        return {"run": str(path.resolve())}
+
+    def _recipe(self) -> tuple[Recipe, Path, Path]:
+        """(recipe with the program's own functions, workspace, run directory)."""
+        if self.recipe:
+            recipe = recipe_from_text(self.recipe, "recipe", self.settings)
+            workspace, path = Path(self.workspace), RUNS / (self.name or recipe.name)
+        else:
+            recipe, workspace, path = resolve(self.target, self.name, self.settings)
+        if self.method:
+            method = MethodSection(own=self.method.held_by(OwnMethod))
+            recipe = recipe.model_copy(update={"method": method})
+        if self.keep:
+            rules = {"own": self.keep.held_by(OwnFilter)}
+            recipe = recipe.model_copy(update={"filters": recipe.filters.model_copy(update=rules)})
+        return recipe, workspace, path
+
+
+@dataclass(frozen=True, slots=True)
+class DuplicatesJob:
+    """Near-duplicates among rows, compared with an encoder of the workspace or by ROUGE-L."""
+
+    rows: list[Instance]
+    novelty: Novelty
+    encoder: str
+    workspace: str
+
+    def work(self, progress: Progress) -> JsonObject:
+        """{"dropped": [[row, the row it is like, reason, score], …]}."""
+        found = duplicates(self.rows, self._vectors(progress), self.novelty)
+        return {"dropped": [[one.row, one.like, one.reason, one.score] for one in found]}
+
+    def _vectors(self, progress: Progress) -> "np.ndarray":
+        """(n, d) float32 unit rows; (n, 1) zeros where words are compared."""
+        import numpy as np
+
+        if self.novelty.measure != "cosine" or not self.rows:
+            return np.zeros((len(self.rows), 1), dtype=np.float32)
+        directory = checked(load_catalog(Path(self.workspace)).get(self.encoder))
+        texts = [text_of(row, self.novelty) for row in self.rows]
+        show = progress.update
+        return encode_in_blocks(
+            LocalEncoder(directory), texts, lambda done: show("embedding", done, len(texts))
+        )
+
+
+Job = StageJob | DuplicatesJob
+
+
+@dataclass
+class Lines:
+    """Where lines of JSON go; a Progress of this process, for its parent."""
+
+    descriptor: int
+
+    def send(self, kind: str, value: object) -> None:
+        """One line, whole; nowhere when the parent reads no more."""
+        with contextlib.suppress(BrokenPipeError), open(self.descriptor, "ab", closefd=False) as to:
+            to.write(json.dumps({kind: value}).encode() + b"\n")
+
+    def say(self, text: str) -> None:
+        """A lasting line of the work."""
+        self.send("say", text)
+
+    def update(self, label: str, done: float, total: float, note: str = "") -> None:
+        """How far the work is."""
+        self.send("update", [label, done, total, note])
+
+
+def write_job(job: Job, folder: Path) -> Path:
+    """The file of a job in a private folder, with where this process imports from."""
+    file = folder / "job"
+    file.write_bytes(pickle.dumps({"path": sys.path, "job": pickle.dumps(job)}))
+    return file
+
+
+def main() -> NoReturn:
+    """Do the job of the command line, and end with the exit code of its error."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
+    die_with_parent()
+    lines = Lines(int(sys.argv[2]))
+    try:
+        lines.send("result", _job(Path(sys.argv[1])).work(lines))
+        code = 0
+    except LocalInstructError as problem:
+        code = _failed(lines, problem)
+    except KeyboardInterrupt:
+        code = _failed(lines, Interrupted("stopped before a run was open"))
+    except Exception:
+        code = _failed(lines, LocalInstructError(traceback.format_exc(), "Please report it."))
+    sys.exit(code)
+
+
+def _job(file: Path) -> Job:
+    """The job, after this process imports from where its parent does."""
+    content = pickle.loads(file.read_bytes())
+    sys.path += [place for place in content["path"] if place not in sys.path]
+    job: Job = pickle.loads(content["job"])
+    return job
+
+
+def _failed(lines: Lines, problem: LocalInstructError) -> int:
+    """Pass an error on; its exit code."""
+    words = {"message": problem.message, "hint": problem.hint, "exit_code": problem.exit_code}
+    lines.send("error", {"kind": type(problem).__name__, **words})
+    return problem.exit_code
+
+
+def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    raise KeyboardInterrupt
