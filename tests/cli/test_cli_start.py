@@ -17,7 +17,8 @@ try:
     main()
 except SystemExit:
     pass
-heavy = {"torch", "vllm", "transformers", "trl", "peft", "datasets", "sentence_transformers", "numpy", "openai"}
+heavy = {"torch", "vllm", "transformers", "trl", "peft", "datasets", "sentence_transformers"}
+heavy |= {"numpy", "openai"}
 print("LOADED", sorted(heavy & set(sys.modules)))
 """
 
