@@ -156,7 +156,7 @@ def _without_empty_defaults(section: Section) -> dict[str, Json]:
                 for item, written in zip(value, plain[name], strict=True)
             ]
         elif value is None and field.get_default(call_default_factory=True) is None:
-            del plain[name]
+            plain.pop(name, None)
     return plain
 
 

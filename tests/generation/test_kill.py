@@ -32,15 +32,20 @@ def export(path: Path) -> bytes:
     return (path / "export.jsonl").read_bytes()
 
 
-def run_and_kill(path: Path, delay: float) -> tuple[int, bool]:
-    """Start, SIGKILL `delay` seconds after it began to work; (rows it had announced, whether the
-    kill struck)."""
+def run_and_kill(path: Path, commits: int, delay: float) -> tuple[int, bool]:
+    """Start, SIGKILL `delay` seconds after so many commits (0: after it began to work; on a slow
+    machine too a kill comes in the middle); (rows it had announced, whether the kill struck)."""
+    announced: list[int] = []
     with start(path) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "begin\n"
         timer = threading.Timer(delay, process.send_signal, [signal.SIGKILL])
-        timer.start()
-        announced = [int(line) for line in process.stdout.read().splitlines() if line.strip()]
+        if commits == 0:
+            timer.start()
+        for line in process.stdout:
+            announced.append(int(line))
+            if len(announced) == commits:
+                timer.start()
         code = process.wait()
         timer.cancel()
     assert code in (0, -signal.SIGKILL)
@@ -51,14 +56,14 @@ def run_and_kill(path: Path, delay: float) -> tuple[int, bool]:
 @pytest.mark.slow
 def test_random_kills_lose_nothing(tmp_path: Path) -> None:
     reference = tmp_path / "reference"
-    assert run_and_kill(reference, delay=60)[1] is False
+    assert run_and_kill(reference, commits=-1, delay=0)[1] is False
     expected = export(reference)
     assert expected.count(b"\n") >= TARGET
     rng, killed, struck_late, number = Random(0), 0, 0, 0
     while killed < KILLS:
         path, finished = tmp_path / f"run-{number}", False
         while not finished:
-            announced, struck = run_and_kill(path, rng.uniform(0.0, 0.6))
+            announced, struck = run_and_kill(path, rng.randrange(8), rng.uniform(0.0, 0.1))
             finished = not struck
             killed += struck
             struck_late += struck and announced > 0

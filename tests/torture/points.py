@@ -27,7 +27,10 @@ from random import Random
 from tests.torture.kills import COMMANDS, GENERATE, Tick, finished, judge, products, reference
 from tests.torture.program import Outcome, play_at, run, workspace
 
-LASTING = "pwrite64|write|fdatasync|fsync|rename|renameat|renameat2|ftruncate|unlink|unlinkat|mkdir|mkdirat"
+LASTING = (
+    "pwrite64|write|fdatasync|fsync|rename|renameat|renameat2|ftruncate|unlink|unlinkat"
+    "|mkdir|mkdirat"
+)
 """System calls by which something comes to last: SQLite writes, commits (fdatasync) and makes files
 with them, and so do our atomic files (write, fsync, rename)."""
 KINDS = ("write", "sync", "rename", "truncate", "unlink", "mkdir")

@@ -43,7 +43,8 @@ serve: {max_num_seqs: 4, request_timeout: 0.6}
 novelty: {threshold: 0.95}
 """
 MODELS = """\
-played: {endpoint: "unix://%s", served_name: played, roles: [teacher, student], context: 4096, licence: none}
+played: {endpoint: "unix://%s", served_name: played, roles: [teacher, student], context: 4096,
+  licence: none}
 words: {path: words, roles: [encoder], context: 256, licence: none}
 """
 SEEDS = "".join(
