@@ -1,5 +1,4 @@
-"""`localinstruct bundle`: over the air gap and back. One short function per command, as in
-cli.py."""
+"""`localinstruct bundle`: over the air gap and back. One short function per command."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -13,6 +12,7 @@ from localinstruct.cli.options import Json, SealedAlone
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localinstruct.bundle.pack import Packed
     from localinstruct.bundle.stage import Row
     from localinstruct.bundle.verify import Verdict
 
@@ -83,12 +83,12 @@ def pack(
     from localinstruct.workspace import run_path
 
     accelerator: Accelerator = "cuda" if cuda else "cpu"
-    if python and not wheels and sealed:
-        raise UsageError(
-            "--python has pip fetch wheels, which --sealed forbids.",
-            "Collect them first; then --wheels DIR.",
-        )
     if python and not wheels:
+        if sealed:
+            raise UsageError(
+                "--python has pip fetch wheels, which --sealed forbids.",
+                "Collect them first; then --wheels DIR.",
+            )
         wheels = out.with_name(f"{out.name}-wheels")
         console.note(f"pip collects wheels in {wheels}: the one step that uses the network")
         download(str(program or "localinstruct"), wheels, python, accelerator, pip_option or ())
@@ -107,15 +107,17 @@ def pack(
         packed = write(found, out, progress, media.part_size(medium or "", part_size), sign)
     if json:
         console.as_json({**asdict(packed), "folder": str(packed.folder)})
-        return
+    else:
+        _show_packed(packed)
+
+
+def _show_packed(packed: "Packed") -> None:
     console.line(
         f"{packed.files} files, {packed.bytes:,} bytes in {packed.parts} parts in {packed.folder}"
     )
-    console.line(
-        f"signed by {packed.signed_by}"
-        if packed.signed_by
-        else "not signed: integrity can be checked, origin not"
-    )
+    signed = f"signed by {packed.signed_by}"
+    unsigned = "not signed: integrity can be checked, origin not"
+    console.line(signed if packed.signed_by else unsigned)
     console.note(f"The guard desk checks it with: python3 {packed.folder}/VERIFY.py")
 
 
