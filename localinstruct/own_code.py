@@ -57,7 +57,7 @@ F = TypeVar("F", bound=OwnFunction)
 
 
 def holding(own: F, function: Callable[..., object]) -> F:
-    """The same entry with the function itself, which is written nowhere."""
+    """A copy of the entry that has the function itself, which is written nowhere."""
     copy = own.model_copy()
     copy._function = function
     return copy

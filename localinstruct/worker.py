@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 COMMAND = ("-c", f"from {__name__} import main; main()")
-"""What Python is started with, before the job's file and the descriptor."""
+"""Arguments of the Python that is started, before the job's file and the descriptor."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Tests run as the command line does: the offline environment is set before any library is loaded."""
+"""Tests run as the command line does: the offline environment is set before any library."""
 
 from localinstruct.offline import switches
 

@@ -28,7 +28,9 @@ from tests.support.scripted import PLACES, THINGS, VERBS, HashEncoder, ScriptedT
 
 recipe = load_recipe(Path("recipes/toy.yaml"))
 seeds = read_instances(Path(recipe.seeds), first_instance_only=True)
-teacher = ScriptedTeacher(lambda rng: f"{rng.choice(VERBS)} {rng.randint(2, 99)} {rng.choice(THINGS)} {rng.choice(PLACES)}")
+def words(rng):
+    return f"{rng.choice(VERBS)} {rng.randint(2, 99)} {rng.choice(THINGS)} {rng.choice(PLACES)}"
+teacher = ScriptedTeacher(words)
 with open_run(Path("run")) as run:
     asyncio.run(converse(make_job(recipe, seeds, "digest"), run, teacher, HashEncoder(), Silent()))
     rows = list(run.kept())

@@ -17,8 +17,8 @@ from localinstruct.recipe import Recipe, load_recipe
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted((ROOT / "recipes").glob("*.yaml"))
 ENDPOINT = """
-away: {endpoint: "http://127.0.0.1:9/v1", served_name: x, roles: [teacher, student, encoder, judge], chat: true,
-       context: 512, licence: MIT}
+away: {endpoint: "http://127.0.0.1:9/v1", served_name: x, chat: true, context: 512, licence: MIT,
+       roles: [teacher, student, encoder, judge]}
 """
 
 

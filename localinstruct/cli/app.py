@@ -90,8 +90,7 @@ def demo(
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """The whole product on the built-in nano models: a few minutes on a CPU. Same as `run nano`,
-    named demo."""
+    """The whole product on the built-in nano models, in minutes on a CPU: `run nano` as demo."""
     _run_everything("nano", name, settings, fresh, redo=False, json=json)
 
 
@@ -105,8 +104,7 @@ def run(
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """Every stage of RECIPE in order: generate, dataset, train, evaluate, report. Continues what is
-    there."""
+    """Every stage of RECIPE in order, from generate to report. Continues what is there."""
     _run_everything(recipe, name, settings, fresh, redo, json)
 
 
@@ -146,8 +144,7 @@ def train(
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """Fine-tune the student on the dataset: an adapter, or the whole model, on answers or
-    preference pairs."""
+    """Fine-tune the student on the dataset: an adapter or all weights, on answers or on pairs."""
     _run_stage("train", target, name, settings, False, redo, json)
 
 
@@ -163,8 +160,7 @@ def evaluate(
     json: Json = False,
     sealed: Sealed = False,
 ) -> None:
-    """Compare the student with its base; or with another run or model, on other tasks, before a
-    judge."""
+    """Compare the student with its base; or with a run or model, on other tasks, by a judge."""
     if against or tasks or judge:
         compare_student(
             target, name, settings or [], redo, against or "base", tasks or [], judge, json
@@ -210,7 +206,7 @@ def show(
     json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
-    """What is in a run: stages, counts, kept rows, rejects."""
+    """Show a run: stages, counts, kept rows, rejects."""
     from localinstruct.cli import display
     from localinstruct.workspace import viewed_run
 
@@ -272,7 +268,7 @@ def verify_report(
 
 @app.command()
 def doctor(json: Json = False) -> None:
-    """What this machine has, and what would not work and why."""
+    """Look at this machine: what it has, and what would not work and why."""
     from localinstruct.cli import display_models
 
     display_models.doctor(json)
@@ -359,8 +355,7 @@ def _run_stage(
 
 
 def _checks(stages: Sequence[str]) -> "Check":
-    """What looks for all that these stages of a new run need, before --fresh deletes the run that
-    is there."""
+    """A check for all that these stages need, made before --fresh deletes the run that is there."""
     from localinstruct import pipeline
 
     def check(recipe: "Recipe", workspace: Path) -> None:

@@ -27,8 +27,10 @@ class OwnFilter(OwnFunction):
     """A filter of your own: `row -> True` keeps, False or a text (the reason) rejects."""
 
     def objection(self, instance: Instance) -> str | None:
-        """Why the filter rejects this row, or None; UsageError with its line for what it does
-        wrong."""
+        """Reason for which the filter rejects this row, or None.
+
+        UsageError with the filter's line for what it does wrong.
+        """
         if self.function is None:
             raise RunConflict(
                 f"filters.own: {self.name} is a function of the Python program that began this "

@@ -1,2 +1,1 @@
-"""The generate stage: what a method starts from, and the scheduler that has many of its episodes in
-flight."""
+"""The generate stage: the inputs of a method, and the scheduler of its episodes."""

@@ -70,8 +70,7 @@ def completed(
 def grounded_secret(
     recipe: Recipe, teacher: ModelSpec, passages: Sequence[Instance]
 ) -> GroundedOptions:
-    """Grounded's options with a secret of the run's seed and all passages, which no document among
-    them can hold."""
+    """Grounded's options with a secret that no document can hold, made of all and the seed."""
     options: GroundedOptions = recipe.method.options
     drawn = digest([recipe.seed, [passage.id for passage in passages]])
     return options if options.secret else options.model_copy(update={"secret": drawn})
@@ -93,8 +92,7 @@ def require_chats(recipe: Recipe, asked: Mapping[str, ModelSpec]) -> None:
 
 
 def magpie_frame(recipe: Recipe, teacher: ModelSpec, _: Sequence[Instance]) -> MagpieOptions:
-    """Magpie's options with the frame of the teacher's chat template; RecipeError for a base
-    model."""
+    """Magpie's options, framed by the teacher's chat template; RecipeError for a base model."""
     options: MagpieOptions = recipe.method.options
     require_talker(teacher)
     if not options.frame:
@@ -121,8 +119,7 @@ def require_talker(teacher: ModelSpec) -> None:
 
 
 def frame_of(teacher: ModelSpec, options: MagpieOptions) -> list[str]:
-    """The template's words around what is said: before question 1, before answer 1, before question
-    2 …
+    """The template's words around each turn: before question 1, before answer 1, and so on.
 
     Blanks at the end of what comes before a question go, as words begin with them in most
     tokenizers.

@@ -141,8 +141,7 @@ class MethodSection(Section):
 
 
 class Then(Section):
-    """What is done with the rows of an episode, whichever method wrote them; every step is
-    optional."""
+    """Steps after the method, on the rows of an episode; each one is optional."""
 
     answer: AnswerOptions | None = None
     """First: answered again, one at a time, by the teacher or by models.answerer."""
@@ -153,8 +152,7 @@ class Then(Section):
 
 
 def asked_in_chats(method: MethodSection, then: Then) -> dict[str, str]:
-    """Role -> the first key of the recipe that asks it in a chat, so that a base model cannot play
-    it."""
+    """Role -> the first key of the recipe that asks it in a chat, which no base model plays."""
     keys = {f"method.{method.name}": method.options} | {
         f"then.{name}": getattr(then, name, None) for name in STEPS
     }

@@ -41,7 +41,7 @@ class OwnMethod(OwnFunction):
     options: JsonObject = Field(default_factory=dict)
     """Its options, checked by the method itself when it is loaded."""
     says_topic: ClassVar[bool] = True
-    """What it does with a topic is known only when it runs, so it may be given some."""
+    """True: nobody can know before it runs, so it may be given topics."""
     _options: object = PrivateAttr(None)
 
     @model_validator(mode="after")
@@ -135,7 +135,7 @@ def own(pool: PoolView, method: OwnMethod, rng: Random) -> Episode:
 def _prompts(
     method: OwnMethod, episode: "Generator[object, object, object]"
 ) -> Generator[list[Prompt], list[list[Completion]], object]:
-    """Pass prompts out and completions in; what the method returns at its end."""
+    """Pass prompts out and completions in; returns what the method returns at its end."""
     answers: object = None
     while True:
         try:
@@ -150,7 +150,7 @@ def _prompts(
 
 
 def _call(method: OwnMethod, call: Callable[[], object]) -> object:
-    """What the user's code returns; UsageError with the line at which it raised."""
+    """Call the user's code; UsageError with the line at which it raised."""
     assert method.function is not None
     try:
         return call()
@@ -166,7 +166,7 @@ def _call(method: OwnMethod, call: Callable[[], object]) -> object:
 
 
 def _rows(method: OwnMethod, results: object) -> list[Instance | Reject]:
-    """What the method returned, each row with the method's name where it gave none."""
+    """Rows and rejects that the method returned, its name in each row that has none."""
     if not isinstance(results, list | tuple):
         raise method.wrong(
             f"{method.name} returned {_short(results)}", "a list of rows and rejects"

@@ -93,7 +93,7 @@ def child_environment(**extra: str) -> dict[str, str]:
 
 
 def deviations(environment: Mapping[str, str] = os.environ) -> list[str]:
-    """What in `environment` differs from the promise, for `doctor`; empty when all is well."""
+    """Variables of `environment` that differ from the promise; [] when all is well."""
     wrong = [
         f"{name} is {environment.get(name)!r}"
         for name, (value, _) in SWITCHES.items()
@@ -103,8 +103,7 @@ def deviations(environment: Mapping[str, str] = os.environ) -> list[str]:
 
 
 def require_local(url: str) -> None:
-    """Refuse an endpoint that is neither a unix socket nor a loopback address, before anything is
-    sent."""
+    """Refuse an endpoint that is neither a unix socket nor loopback, before anything is sent."""
     parts = urlsplit(url)
     if parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc:
         return
@@ -118,8 +117,7 @@ def require_local(url: str) -> None:
 
 
 def wake_loopback() -> None:
-    """Bring the loopback interface up where it is down and we may: in a fresh network namespace
-    (`unshare -rn`).
+    """Bring the loopback interface up where it is down and we may, as in a fresh network namespace.
 
     vLLM's own processes talk over it. Without the permission nothing happens, and vLLM says what it
     misses.

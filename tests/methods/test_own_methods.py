@@ -3,6 +3,8 @@
 import asyncio
 import hashlib
 import json
+import shutil
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -36,9 +38,11 @@ from localinstruct.records import (
     Prompt,
     Reject,
 )
-from localinstruct.store.run import open_run
+from localinstruct.store.run import open_run, read_run
 from tests.generation.test_scheduler import SEEDS
 from tests.support.episodes import play
+from tests.support.nano_server import nano_workspace
+from tests.support.openai_server import Reply, completion, serving_script
 from tests.support.own_methods import ECHO, own_workspace
 from tests.support.scripted import HashEncoder, ScriptedTeacher, few
 
@@ -342,3 +346,52 @@ def test_a_method_of_a_python_program_cannot_be_packed(tmp_path: Path) -> None:
         collect(Selection(recipes=[str(path)]), tmp_path)
     with pytest.raises(RunConflict, match="a function of the Python program"):
         completed(load_recipe(path), None, (), tmp_path)  # type: ignore[arg-type]
+
+
+# -- from the command line
+
+
+def test_a_broken_file_ends_the_command_before_a_teacher_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    own_workspace(tmp_path, "import json\n1 / 0\n")
+    result = CliRunner().invoke(app, ["generate", "mine"])
+    assert isinstance(result.exception, RecipeError)
+    assert f"{tmp_path}/methods/echo.py:2: expected a file" in result.exception.message
+    assert result.exception.exit_code == 2
+
+
+@pytest.mark.slow
+def test_the_command_line_generates_with_it_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def reply(path: str, request: dict[str, Any], count: int) -> Reply:
+        return 200, completion(task(Random(request["prompt"])))
+
+    socket = Path(tempfile.mkdtemp(dir="/tmp"), "s")
+    with serving_script(socket, reply):
+        monkeypatch.chdir(nano_workspace(tmp_path / "here", f"unix://{socket}"))
+        own_workspace(tmp_path / "there", longest=60)
+        for name in ("recipes/mine.yaml", "methods/echo.py"):
+            Path(name).parent.mkdir(exist_ok=True)
+            shutil.copy(tmp_path / "there" / name, name)
+        few_rows = ["--set", "generate.checker=null", "--set", "filters.set=none", "--json"]
+        first = CliRunner().invoke(
+            app, ["generate", "mine", *few_rows, "--set", "generate.target=5"]
+        )
+        assert first.exit_code == 0, first.output
+        told = json.loads(first.stdout)
+        assert told["result"]["kept"] >= 5
+        more = CliRunner().invoke(app, ["generate", "runs/mine", "--set", "generate.target=9"])
+        assert more.exit_code == 0, more.output
+        shown = CliRunner().invoke(app, ["preview", "mine", *few_rows, "--rows", "2"])
+        assert {row["lineage"]["method"] for row in _kept(shown.stdout)} == {"echo"}
+    with read_run(Path("runs/mine")) as run:
+        rows = list(run.kept())
+    assert len(rows) >= 9
+    assert {row.lineage.method for row in rows} == {"echo"}
+
+
+def _kept(told: str) -> list[JsonObject]:
+    return [row for episode in json.loads(told)["episodes"] for row in episode["kept"]]

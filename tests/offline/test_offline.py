@@ -28,12 +28,14 @@ HOSTILE = {name: "wrong" for name in switches.SWITCHES} | {
     name: "http://192.0.2.7:3128" for name in REMOVED
 }
 RECOMMENDED_BLOCK = """
-HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1 DISABLE_TELEMETRY=1 DO_NOT_TRACK=1
-HF_HUB_DISABLE_UPDATE_CHECK=1 HF_HUB_DISABLE_IMPLICIT_TOKEN=1 HF_HUB_DISABLE_XET=1 HF_UPDATE_DOWNLOAD_COUNTS=0
-DISABLE_SAFETENSORS_CONVERSION=1 USE_HUB_KERNELS=NO DISABLE_KERNEL_MAPPING=1 VLLM_NO_USAGE_STATS=1 VLLM_DO_NOT_TRACK=1
-VLLM_PLUGINS= VLLM_HOST_IP=127.0.0.1 VLLM_LOOPBACK_IP=127.0.0.1 VLLM_MEDIA_URL_ALLOW_REDIRECTS=0 VLLM_SERVER_DEV_MODE=0
-VLLM_ALLOW_INSECURE_SERIALIZATION=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=0 FLASHINFER_NO_DOWNLOAD=1 WANDB_MODE=disabled
-DISABLE_KUBEFLOW_INTEGRATION=TRUE GRADIO_ANALYTICS_ENABLED=False RAY_USAGE_STATS_ENABLED=0 GLOO_SOCKET_IFNAME=lo
+HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1 HF_DATASETS_OFFLINE=1 HF_HUB_DISABLE_TELEMETRY=1
+DISABLE_TELEMETRY=1 DO_NOT_TRACK=1 HF_HUB_DISABLE_UPDATE_CHECK=1 HF_HUB_DISABLE_IMPLICIT_TOKEN=1
+HF_HUB_DISABLE_XET=1 HF_UPDATE_DOWNLOAD_COUNTS=0 DISABLE_SAFETENSORS_CONVERSION=1
+USE_HUB_KERNELS=NO DISABLE_KERNEL_MAPPING=1 VLLM_NO_USAGE_STATS=1 VLLM_DO_NOT_TRACK=1
+VLLM_PLUGINS= VLLM_HOST_IP=127.0.0.1 VLLM_LOOPBACK_IP=127.0.0.1 VLLM_MEDIA_URL_ALLOW_REDIRECTS=0
+VLLM_SERVER_DEV_MODE=0 VLLM_ALLOW_INSECURE_SERIALIZATION=0 VLLM_ALLOW_RUNTIME_LORA_UPDATING=0
+FLASHINFER_NO_DOWNLOAD=1 WANDB_MODE=disabled DISABLE_KUBEFLOW_INTEGRATION=TRUE
+GRADIO_ANALYTICS_ENABLED=False RAY_USAGE_STATS_ENABLED=0 GLOO_SOCKET_IFNAME=lo
 NCCL_SOCKET_IFNAME=lo NCCL_RAS_ENABLE=0
 """
 RECOMMENDED = dict(word.split("=") for word in RECOMMENDED_BLOCK.split())
@@ -71,7 +73,8 @@ os.environ["HTTPS_PROXY"] = "http://192.0.2.7:3128"
 os.environ["HF_HUB_OFFLINE"] = "0"
 def environment(queue): queue.put(dict(os.environ))
 child = [sys.executable, "-c", {WRITE_ENVIRONMENT!r}]
-inner = [sys.executable, "-c", "import subprocess, sys; subprocess.run(" + repr(child) + ", check=True)"]
+call = "import subprocess, sys; subprocess.run(" + repr(child) + ", check=True)"
+inner = [sys.executable, "-c", call]
 found = {{"child": subprocess.check_output(child, env=child_environment(), text=True),
           "grandchild": subprocess.check_output(inner, env=child_environment(), text=True)}}
 localinstruct.enforce_offline()
@@ -169,7 +172,8 @@ import localinstruct.pipeline
 early = sorted(sys.seen)
 import huggingface_hub, openai
 from huggingface_hub import constants
-obeyed = [constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY, constants.HF_HUB_DISABLE_XET]
+obeyed = [constants.HF_HUB_OFFLINE, constants.HF_HUB_DISABLE_TELEMETRY]
+obeyed += [constants.HF_HUB_DISABLE_XET]
 print(json.dumps([early, sys.seen, *obeyed]))
 """
     watch = """
@@ -366,7 +370,5 @@ import openai_harmony as harmony
 encoding = harmony.load_harmony_encoding(harmony.HarmonyEncodingName.HARMONY_GPT_OSS)
 print(encoding.decode(encoding.encode("Name a river.")))
 """
-    (
-        tmp_path / "tmp"
-    ).mkdir()  # nothing that was fetched before is found in a new home and folder for temporary files
+    (tmp_path / "tmp").mkdir()  # a new home, in which nothing that was fetched before is found
     assert output(code, tmp=tmp_path, env={"TMPDIR": str(tmp_path / "tmp")}) == "Name a river.\n"

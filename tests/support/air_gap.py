@@ -1,7 +1,7 @@
 """Follows docs/air-gap.md word by word: sections 1 and 5 with the network, 2 to 4 in one shell
 where none exists.
 
-    python -m tests.support.air_gap FOLDER [--wheels DIR]      # about 10 GB of disk, a quarter of an hour
+    python -m tests.support.air_gap FOLDER [--wheels DIR]      # 10 GB of disk, a quarter of an hour
 
 The transcript (every command and all it said) is FOLDER/transcript.txt. `--wheels` takes a folder
 of wheels instead of having pip fetch them; that is the one change it makes to the guide's words.
