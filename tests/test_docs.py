@@ -17,6 +17,7 @@ from localinstruct.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+GUIDE = (ROOT / "docs" / "guide.md").read_text()
 TREE = re.search(r"```text\n(localinstruct/\n.*?)```", README, re.DOTALL)
 
 
@@ -57,7 +58,7 @@ def test_the_readme_tree_is_the_real_one() -> None:
     package = {
         f"localinstruct/{path.name}{'/' if path.is_dir() else ''}"
         for path in (ROOT / "localinstruct").iterdir()
-        if not path.name.startswith("__")
+        if not path.name.startswith("__") and path.name != "py.typed"
     }
     assert package == {entry for entry in entries if entry.startswith("localinstruct/")}
     assert len(entries) > 30
@@ -79,7 +80,7 @@ def shell_lines(text: str) -> list[str]:
 
 def test_readme_commands_exist() -> None:
     looked_at = 0
-    for line in shell_lines(README):
+    for line in shell_lines(README + GUIDE):
         for command in line.split("&&"):
             words = shlex.split(command)
             if words[0] == "make":
@@ -97,6 +98,10 @@ def test_readme_commands_exist() -> None:
     assert looked_at >= 12
 
 
+def test_the_readme_is_read_in_one_go() -> None:
+    assert README.count("\n") <= 180
+
+
 def test_links_lead_somewhere() -> None:
     pages = [
         ROOT / name
@@ -106,6 +111,9 @@ def test_links_lead_somewhere() -> None:
             "CHANGELOG.md",
             "seeds/README.md",
             "benchmarks/README.md",
+            "docs/guide.md",
+            "docs/python.md",
+            "docs/architecture.md",
         )
     ]
     links = [

@@ -22,7 +22,7 @@ import pytest
 from localinstruct.errors import UsageError
 from localinstruct.formats import read_instances
 from localinstruct.store.run import read_run
-from tests.test_docs import README
+from tests.test_docs import GUIDE, README
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 COMMAND = [sys.executable, "-m", "localinstruct"]
@@ -132,7 +132,7 @@ def test_a_second_demo_repeats_nothing(folder: Path) -> None:
 
 
 def test_the_run_directory_is_as_the_readme_says(folder: Path) -> None:
-    block = re.search(r"```text\nruns/demo/\n(.*?)```", README, re.DOTALL)
+    block = re.search(r"```text\nruns/demo/\n(.*?)```", GUIDE, re.DOTALL)
     assert block
     names = re.findall(r"[├└]── (\S+)", block[1])
     assert len(names) == 9
