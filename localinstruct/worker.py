@@ -28,7 +28,7 @@ from localinstruct.methods.own import OwnMethod
 from localinstruct.models.catalog import checked, load_catalog
 from localinstruct.own_code import F, holding
 from localinstruct.progress import Progress
-from localinstruct.recipe import Recipe, recipe_from_text
+from localinstruct.recipe import Recipe, recipe_from_text, with_overrides
 from localinstruct.records import Instance, JsonObject
 from localinstruct.supervisor import die_with_parent
 from localinstruct.workspace import RUNS, opened, resolve
@@ -88,8 +88,9 @@ class StageJob:
     def _recipe(self) -> tuple[Recipe, Path, Path]:
         """(recipe with the program's own functions, workspace, run directory)."""
         if self.recipe:
-            recipe = recipe_from_text(self.recipe, "recipe", self.settings)
-            workspace, path = Path(self.workspace), RUNS / (self.name or recipe.name)
+            workspace, stored = Path(self.workspace), recipe_from_text(self.recipe, "recipe")
+            recipe = with_overrides(stored, self.settings, "recipe", workspace)
+            path = RUNS / (self.name or recipe.name)
         else:
             recipe, workspace, path = resolve(self.target, self.name, self.settings)
         if self.method:

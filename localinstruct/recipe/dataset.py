@@ -18,8 +18,8 @@ class Source(Section):
     """Rows at most, drawn at random."""
 
 
+class Dataset(Section):
     """Selection, mixing and split of the kept rows for the student."""
-    """What the student sees of the kept rows."""
 
     sources: list[Source] = Field(default_factory=list)
     """Also called `from`: other runs and files to mix with the kept rows, as paths or as mappings

@@ -52,9 +52,13 @@ def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
     return _built(yaml_mapping(text, str(path)), overrides, origin, workspace)
 
 
-@lru_cache(maxsize=64)
 def recipe_from_text(text: str, name: str) -> Recipe:
     """The recipe that a run stored as `text`; `name` is what an error calls it."""
+    return _stored_recipe(text, name)
+
+
+@lru_cache(maxsize=64)
+def _stored_recipe(text: str, name: str) -> Recipe:
     origin = Origin(name, (Path.cwd(),), lines_in(text))
     return _built(yaml_mapping(text, name), (), origin, None)
 

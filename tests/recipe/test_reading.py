@@ -14,6 +14,7 @@ from localinstruct.recipe import (
     find_recipe,
     load_recipe,
     packaged_workspace,
+    reading,
     recipe_from_text,
     with_overrides,
 )
@@ -85,7 +86,7 @@ def test_a_process_reads_a_stored_recipe_once(
         return validate(cls, data)  # type: ignore[no-any-return]
 
     recipe = load_recipe(find_recipe("nano"))
-    recipe_from_text.cache_clear()
+    reading._stored_recipe.cache_clear()
     with open_run(tmp_path / "run") as run:
         settle_recipe(run, recipe, tmp_path)
         monkeypatch.setattr(Recipe, "model_validate", classmethod(counted))
