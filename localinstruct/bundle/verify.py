@@ -56,6 +56,8 @@ class Verdict:
     @property
     def origin(self) -> str:
         """One sentence for the screen on who made the bundle."""
+        if any(name == guard.SIGNATURE for name, _ in self.problems):
+            return "ORIGIN UNPROVEN: the key that was given did not make the signature here."
         return f"Signed by the key {self.fingerprint}." if self.fingerprint else f"{UNPROVEN}."
 
 

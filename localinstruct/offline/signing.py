@@ -44,6 +44,11 @@ def read_signed(path: Path, key: str = "") -> tuple[JsonObject, list[str]]:
     `key` (hex) is the only public key accepted, "" for any. The body is {} when the file cannot be
     read at all.
     """
+    if not path.is_file():
+        found = "found a folder" if path.is_dir() else "found nothing"
+        inside = path / "egress.json"
+        hint = f"; try {inside}" if inside.is_file() else ""
+        return {}, [f"{path}: expected a signed report such as egress.json, {found}{hint}"]
     try:
         raw = _read(path)
         document = json.loads(raw)

@@ -39,9 +39,16 @@ def find_recipe(name: str) -> Path:
         candidate = workspace / "recipes" / f"{path.name.removesuffix('.yaml')}.yaml"
         if candidate.is_file() and path.parent in (Path(), Path("recipes")):
             return candidate
-    known = sorted(p.stem for p in (packaged_workspace() / "recipes").glob("*.yaml"))
-    close = difflib.get_close_matches(path.stem, known, n=1)
+    shipped, own = _names(packaged_workspace()), _names(find_workspace(Path.cwd()))
+    close = difflib.get_close_matches(path.stem, sorted({*own, *shipped}), n=1)
     hint = f"Did you mean {close[0]}?" if close else nearby(path)
+    yours = f" Recipes of this workspace: {', '.join(own)}." if own != shipped else ""
     raise RecipeError(
-        f"{name}: no such recipe. Recipes that came with the program: {', '.join(known)}.", hint
+        f"{name}: no such recipe.{yours} Recipes that came with the program: {', '.join(shipped)}.",
+        hint,
     )
+
+
+def _names(workspace: Path) -> list[str]:
+    """Names of the recipes in a workspace."""
+    return sorted(path.stem for path in (workspace / "recipes").glob("*.yaml"))

@@ -4,6 +4,7 @@ Files that a recipe names for their content (a template, topics, personas, a rub
 it, so that the run keeps them. A process reads each stored recipe once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from pathlib import Path
@@ -79,7 +80,7 @@ def _built(
 ) -> Recipe:
     """The recipe of these values; names are looked up in `workspace` where something is wrong."""
     refused = _refused(data, overrides, origin)
-    recipe, problems = attempt(Recipe, data, origin.where)
+    recipe, problems = attempt(Recipe, data, _place_of(overrides, origin.where))
     sentences = [" ".join(part for part in (one.message, one.hint) if part) for one in refused]
     # what names no file is no template either
     keys = {problem.message.partition(":")[0] for problem in refused}
@@ -90,6 +91,20 @@ def _built(
     if refused and len(sentences) == 1:
         raise refused[0]
     raise RecipeError(f"{origin.name}: {listing(sentences)}", CORRECT)
+
+
+def _place_of(overrides: tuple[str, ...], where: Where) -> Where:
+    """The places of keys: the override that has set a key or a part of it, else its line."""
+    set_by = {f"{override.partition('=')[0].strip()}.": override for override in overrides}
+
+    def place(keys: Sequence[str | int]) -> str:
+        name = "".join(f"{key}." for key in keys)
+        for key, override in set_by.items():
+            if name.startswith(key) or (name and key.startswith(name)):
+                return f" (from --set {override})"
+        return where(keys)
+
+    return place
 
 
 def _refused(data: JsonObject, overrides: tuple[str, ...], origin: Origin) -> list[RecipeError]:

@@ -700,6 +700,8 @@ def test_signature_good_other_bad_none(source: Path, tmp_path: Path) -> None:
     assert "Signed by" in good.origin
     wrong = verify(folder, Silent(), key=Path(f"{other}.pub"))
     assert (wrong.exit_code, wrong.fingerprint, wrong.problems[0][0]) == (1, "", "MANIFEST.sig")
+    assert wrong.origin.startswith("ORIGIN UNPROVEN: the key that was given")
+    assert "no key was given" not in wrong.origin
     none, said = verify(folder, Silent()), recorder()
     assert (none.exit_code, none.fingerprint) == (0, "")
     assert "ORIGIN UNPROVEN" in none.origin

@@ -645,3 +645,14 @@ def test_report_is_written_however_the_session_ends(own: Path) -> None:
 
 def test_text_holds_nothing_a_terminal_obeys() -> None:
     assert egress_report._plain("a\x1b[2Jb\nc\udc80é") == "a\\x1b[2Jb\\nc\\udc80é"
+
+
+def test_a_folder_in_place_of_a_report_is_named_with_the_report_in_it(own: Path) -> None:
+    egress_report.write(own, {})
+    [problem] = egress_report.verify(own)
+    assert problem == (
+        f"{own}: expected a signed report such as egress.json, found a folder; try "
+        f"{own / egress_report.JSON}"
+    )
+    [problem] = egress_report.verify(own / "nothing.json")
+    assert problem.endswith("found nothing")

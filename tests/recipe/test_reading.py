@@ -111,3 +111,25 @@ def test_an_override_finds_a_file_of_the_workspace(tmp_path: Path) -> None:
     assert changed.train.template == template
     with pytest.raises(RecipeError, match=r"train\.template: gone\.txt: no such file"):
         with_overrides(recipe, ("train.template=gone.txt",), "runs/x", tmp_path)
+
+
+def test_a_key_from_the_command_line_is_blamed_on_it_and_not_on_a_line() -> None:
+    place = find_recipe("nano")
+    for override in ("serve.data_parallel_size=2", "generate.target=abc", "models.judge.name=x"):
+        with pytest.raises(RecipeError, match=rf"\(from --set {override}\)"):
+            load_recipe(place, (override,))
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(place, ("serve.port=80", "train.epoch=1"))
+    assert "line" not in caught.value.message
+
+
+def test_recipes_of_the_workspace_are_offered_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "models.yaml").write_text("{}")
+    (tmp_path / "recipes").mkdir()
+    (tmp_path / "recipes" / "bike.yaml").write_text("name: bike")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError, match="Recipes of this workspace: bike") as caught:
+        find_recipe("bkie")
+    assert caught.value.hint == "Did you mean bike?"
