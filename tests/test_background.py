@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from localinstruct.errors import UsageError
+from localinstruct.interrupt import NEEDED
 from localinstruct.offline.switches import child_environment
 from localinstruct.store.run import read_run
 from localinstruct.supervisor import Ward
@@ -197,7 +198,7 @@ def test_no_vllm_is_left(tmp_path: Path, starter: list[str]) -> None:
         began = time.monotonic()
         os.kill(program.pid, signal.SIGTERM)
         assert program.exit_code() == 130
-        assert time.monotonic() - began < 8
+        assert time.monotonic() - began < 60
         assert f"stopped: {program.kept()} rows are kept in runs/nano" in program.said()
         assert program.left() == []
 
@@ -236,7 +237,8 @@ def test_a_server_begins_with_the_signals_of_the_system(tmp_path: Path) -> None:
     assert ward.process.wait(SECONDS) == 0
     ward.stop()
     state = signal_state(here)
-    assert state["SigBlk"] == state["SigIgn"] == set()
+    assert state["SigBlk"] == set()
+    assert not state["SigIgn"] & {*NEEDED, signal.SIGHUP, signal.SIGINT}
 
 
 @pytest.mark.usefixtures("hostile_signals")

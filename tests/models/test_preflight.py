@@ -40,15 +40,15 @@ LONG = {
     "loops": "{% for a in range(900) %}{% for b in range(900) %}{% set c = a * b %}{% endfor %}{% endfor %}",
     "memory": "{% set a = 'x' * 90000000 %}{{ messages }}",
     "output": "{% for a in range(20) %}{{ messages }}{% endfor %}",
-    "macro": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(15) }}",
-    "power": "{{ 9 ** 1000000 > 1 }}",
+    "macro": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(17) }}",
+    "power": "{{ 9 ** 2000000 > 1 }}",
 }
 """Templates that end within a second; `low_limits` are lower."""
 
 
 @pytest.fixture
 def low_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(template_trial, "SECONDS", 0.01)
+    monkeypatch.setattr(template_trial, "SECONDS", 0.05)
     monkeypatch.setattr(template_trial, "MEMORY_BYTES", 64 * 2**20)
     monkeypatch.setattr(template_trial, "OUTPUT_BYTES", 1000)
     for module in (json_files, preflight):
@@ -89,8 +89,8 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "a link to nowhere": (lambda m: link(m, "x.json", "y.json"), "x.json: a link to y.json, which does not exist"),
     "a pipe": (lambda m: os.mkfifo(m / "x.json"), "x.json: not a regular file"),
     "a large template": (lambda m: (m / "chat_template.jinja").write_text(" " * 2_000), "chat_template.jinja: a chat template of at most 1,000 bytes"),
-    "a template that takes too long": (lambda m: (m / "chat_template.jinja").write_text(LONG["loops"]), "chat_template.jinja: a chat template that does not end within 0.01 s"),
-    "a template that takes too much memory": (lambda m: (m / "chat_template.jinja").write_text(LONG["memory"]), "chat_template.jinja: a chat template that does not end within 0.01 s and 64 MiB"),
+    "a template that takes too long": (lambda m: (m / "chat_template.jinja").write_text(LONG["loops"]), "chat_template.jinja: a chat template that does not end within 0.05 s"),
+    "a template that takes too much memory": (lambda m: (m / "chat_template.jinja").write_text(LONG["memory"]), "chat_template.jinja: a chat template that does not end within 0.05 s and 64 MiB"),
     "a template that writes too much": (lambda m: (m / "chat_template.jinja").write_text(LONG["output"]), "chat_template.jinja: a chat template that writes more than 1,000 bytes"),
     "a template that calls itself too often": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": LONG["macro"]}), "tokenizer_config.json: a chat template that does not end within"),
     "a template with too large a number": (lambda m: dump(m / "tokenizer_config.json", {"chat_template": LONG["power"]}), "tokenizer_config.json: a chat template that does not end within"),
