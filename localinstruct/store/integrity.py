@@ -38,7 +38,7 @@ REFUSALS = {
     errno.EPERM: "this user may not do that there",
     errno.EFBIG: "a file has reached the largest size allowed",
 }
-"""What a system call answers -> what it means."""
+"""Error number of a system call -> its meaning."""
 SQLITE_REFUSALS = {
     "SQLITE_FULL": "the disk is full",
     "SQLITE_READONLY": "the store is read-only",
