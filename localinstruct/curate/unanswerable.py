@@ -1,4 +1,4 @@
-"""Requests that a model of text cannot fulfil: pictures, sound, absent files, acts in the world.
+"""Requests that a text model cannot fulfil: pictures, sound, absent files, acts in the world.
 
 Alpaca dropped every instruction that has a word such as "file", "map" or "music" in it, and so lost
 "File a complaint" and kept "Listen to the recording". Here the whole request is read: the doer, the

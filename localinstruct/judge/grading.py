@@ -82,7 +82,7 @@ Verdict = Grade | NoGrade
 def grades(
     answers: Sequence[Instance], grading: Grading, rng: Random
 ) -> Generator[list[Prompt], list[list[Completion]], list[Verdict]]:
-    """Part of an episode: have every answer graded."""
+    """Have every answer graded, as a part of an episode."""
     replies = yield [
         grade_prompt(answer, grading, f"--- {rng.getrandbits(32):08x} ---") for answer in answers
     ]

@@ -24,7 +24,7 @@ class Criterion(Section):
     """One thing an answer is graded for."""
 
     name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,40}$")
-    """Its key in the judge's reply and in the row's scores."""
+    """Key of its grade in the judge's reply and in the row's scores."""
     asks: str = Field(min_length=1)
     """Question that the judge is to answer about it."""
     weight: float = Field(1.0, gt=0)

@@ -89,7 +89,7 @@ def evol_instruct(pool: PoolView, options: EvolInstructOptions, rng: Random) -> 
 
 
 def broken_rule(task: str, answer: Completion, verdict: Completion) -> str | None:
-    """The paper's rule that an evolved task breaks, or what is missing to tell; None: it stays."""
+    """The reason to drop an evolved task, by the paper's four rules; None when it may stay."""
     words = re.findall(r"\w+", answer.text.casefold())
     yes_or_no = re.match(r"\W*(yes|no)\b", verdict.text, re.IGNORECASE)
     if answer.finish_reason != "stop":

@@ -48,7 +48,7 @@ def read_examples(
 
 
 def _fields(text: str) -> list[dict[str, str]]:
-    """The fields of every example, whichever comes first; what follows another "Task:" is left."""
+    """The fields of every example, whichever comes first; text after another "Task:" is left."""
     marks = list(_HEADER.finditer(text))
     last = next((place for place, mark in enumerate(marks) if mark["end"]), len(marks))
     ends = [mark.start() for mark in marks[1:]] + [len(text)]

@@ -36,7 +36,7 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the text and what it does."""
+    """One line of the text, with its header and its place in a code block."""
 
     text: str
     header: Header | None = None  # None inside a closed code block

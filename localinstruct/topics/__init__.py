@@ -1,1 +1,1 @@
-"""Topics with quotas, personas, and a tree of topics in a file: what rows are spread over."""
+"""Topics with quotas, personas, and a tree of topics in a file: coverage of the rows."""
