@@ -45,10 +45,10 @@ def read_signed(path: Path, key: str = "") -> tuple[JsonObject, list[str]]:
     read at all.
     """
     if not path.is_file():
-        found = "found a folder" if path.is_dir() else "found nothing"
+        kind = "found a folder" if path.is_dir() else "found nothing: No such file"
         inside = path / "egress.json"
         hint = f"; try {inside}" if inside.is_file() else ""
-        return {}, [f"{path}: expected a signed report such as egress.json, {found}{hint}"]
+        return {}, [f"{path}: expected a signed report such as egress.json, {kind}{hint}"]
     try:
         raw = _read(path)
         document = json.loads(raw)

@@ -655,4 +655,4 @@ def test_a_folder_in_place_of_a_report_is_named_with_the_report_in_it(own: Path)
         f"{own / egress_report.JSON}"
     )
     [problem] = egress_report.verify(own / "nothing.json")
-    assert problem.endswith("found nothing")
+    assert problem.endswith("found nothing: No such file")
