@@ -102,7 +102,12 @@ def guard(lifeline: int, folder: Path, command: list[str]) -> int:
     reset_signals()
     for number in (signal.SIGINT, signal.SIGHUP):
         signal.signal(number, _pass_over)  # not SIG_IGN, which the server would inherit
-    signal.signal(signal.SIGTERM, lambda *_: os.close(lifeline))
+
+    def end(number: int, frame: FrameType | None) -> None:
+        signal.signal(signal.SIGTERM, _pass_over)  # once: a second one finds it closed
+        os.close(lifeline)
+
+    signal.signal(signal.SIGTERM, end)
     ours = os.getpid()
     child = subprocess.Popen(command, preexec_fn=lambda: die_with_parent(signal.SIGKILL, ours))
     _wait_for_either(child.pid, lifeline)

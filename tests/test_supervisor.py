@@ -72,11 +72,28 @@ def test_all_descendants_end_with_their_owner(tmp_path: Path, number: int) -> No
         pids = [wait_for(home / "child"), wait_for(home / "grandchild"), supervisor]
         assert all(is_running(pid) for pid in pids)
         os.kill(owner.pid, number)
-        owner.wait(timeout=20)
-    deadline = time.monotonic() + 8
+        owner.wait(timeout=60)
+    deadline = time.monotonic() + 60
     while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [pid for pid in pids if is_running(pid)] == []
+    assert not (tmp_path / "private").exists()
+
+
+def test_a_supervisor_that_is_told_twice_leaves_nothing(tmp_path: Path) -> None:
+    owner, home = start_owner(tmp_path, "wait")
+    with owner:
+        assert owner.stdout is not None
+        supervisor = int(owner.stdout.readline())
+        pids = [wait_for(home / "child"), wait_for(home / "grandchild"), supervisor]
+        for _ in range(3):
+            os.kill(supervisor, signal.SIGTERM)
+            time.sleep(0.2)
+        deadline = time.monotonic() + 60
+        while any(is_running(pid) for pid in pids) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert [pid for pid in pids if is_running(pid)] == []
+        owner.kill()
     assert not (tmp_path / "private").exists()
 
 
@@ -84,7 +101,7 @@ def test_stop_returns_when_all_are_gone(tmp_path: Path) -> None:
     owner, home = start_owner(tmp_path, "stop")
     with owner:
         pids = [wait_for(home / "child"), wait_for(home / "grandchild")]
-        assert owner.wait(timeout=20) == 0
+        assert owner.wait(timeout=60) == 0
     assert [pid for pid in pids if is_running(pid)] == []
 
 
