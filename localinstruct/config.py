@@ -160,9 +160,8 @@ def _loaded(text: str) -> tuple[object, list[str]]:
     loader = yaml.SafeLoader(text)
     try:
         node = loader.get_single_node()
-        twice = _repeated(
-            node
-        )  # before merges (`<<`) are resolved: what they bring may be given anew
+        # before merges (`<<`) are resolved: what they bring may be given anew
+        twice = _repeated(node)
         return (None if node is None else loader.construct_document(node)), twice
     finally:
         loader.dispose()

@@ -29,7 +29,7 @@ from localinstruct.store.lock import LOCK_FD
 from localinstruct.store.run import Run, StageEntry
 from localinstruct.supervisor import CHILD
 
-Work = Callable[..., StageResult]
+StageFunction = Callable[..., StageResult]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +43,9 @@ class Stage:
     uses: tuple[str, ...]
     about: str
 
-    def load(self) -> Work:
+    def load(self) -> StageFunction:
         """Import its `run` function when it is needed."""
-        work: Work = import_module(f"localinstruct.{self.room}.stage").run
+        work: StageFunction = import_module(f"localinstruct.{self.room}.stage").run
         return work
 
 

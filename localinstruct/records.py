@@ -3,11 +3,12 @@
 All are frozen values. An `Instance` is a seed task, a kept row, a passage or a preference pair; its
 id is a hash of its content, so the same row has the same id in every run and on every machine. A
 `Reject` is a dropped row with its reason: nothing the teacher wrote disappears without one. Files
-in the formats people use are read and written in `formats.py`.
+in the formats people use are read and written in `formats/`.
 """
 
 import hashlib
 import json
+import re
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
@@ -169,6 +170,14 @@ class Prompt:
     def digest(self) -> str:
         """SHA-256 of everything that shapes the answer, as hex."""
         return digest(asdict(self))
+
+
+def fill(text: str, **values: str | int) -> str:
+    """A prompt's text with every {name} of `values` replaced in one pass.
+
+    Braces in the values stay, so a teacher's own words are never filled; other names stay as well.
+    """
+    return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), text)
 
 
 @dataclass(frozen=True, slots=True)

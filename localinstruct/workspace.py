@@ -115,9 +115,9 @@ def viewed_run(target: str, *, loopback: bool) -> Iterator[Run]:
 
 def run_path(target: str) -> Path:
     """The folder of an existing run, by path or name; UsageError names the runs that are there."""
-    found = _existing_run(target)
-    if found:
-        return found
+    path = _existing_run(target)
+    if path:
+        return path
     names = sorted(path.parent.name for path in RUNS.glob("*/run.sqlite"))
     hint = did_you_mean(target, names) if names else "None yet. Make one: localinstruct demo"
     raise UsageError(
@@ -127,14 +127,14 @@ def run_path(target: str) -> Path:
 
 def init(directory: Path) -> list[Path]:
     """Copy recipes, seeds and models.yaml into a new or empty directory; the new paths."""
-    source, made = packaged_workspace(), []
+    source, paths = packaged_workspace(), []
     _make_new(directory)
     for part in ("recipes", "seeds", "models.yaml"):
         copy = shutil.copytree if (source / part).is_dir() else shutil.copyfile
         copy(source / part, directory / part)
-        made.append(directory / part)
+        paths.append(directory / part)
     (directory / "models").mkdir()
-    return made
+    return paths
 
 
 def build_nano_models(

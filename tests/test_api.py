@@ -375,9 +375,8 @@ def test_a_program_generates_with_its_own_functions_inside_an_event_loop(server:
     assert done_rows >= target == 6
     assert (told["said"], told["state"]) == (True, "finished")
     assert told["recipe"]["own"]["options"] == {"words": "Another"}
-    assert (
-        json.loads(ran().stdout)["rows"] == told["rows"]
-    )  # the same program goes on: all is there
+    # the same program goes on: all is there
+    assert json.loads(ran().stdout)["rows"] == told["rows"]
     (server / "program.py").write_text(SCRIPT.replace('BLUE = "blue"', 'BLUE = "red"'))
     changed = ran()
     assert "RunConflict" in changed.stderr

@@ -51,7 +51,7 @@ HEAVY = {
 
 
 def unit(module: str) -> str:
-    """The room a module of ours lies in: 'localinstruct.training.stage' -> 'stages'."""
+    """The room a module of ours lies in: 'localinstruct.training.stage' -> 'training'."""
     return module.split(".")[1] if "." in module else "__init__"
 
 

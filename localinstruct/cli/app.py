@@ -210,15 +210,15 @@ def show(
     from localinstruct.cli import display
     from localinstruct.workspace import viewed_run
 
-    with viewed_run(target, loopback=False) as found:
+    with viewed_run(target, loopback=False) as run:
         if rejects or reason:
-            display.rejects(found, reason, limit, json)
+            display.rejects(run, reason, limit, json)
         elif lineage is not None:
-            display.lineage(found, lineage, json)
+            display.lineage(run, lineage, json)
         elif borderline:
-            display.borderline(found, limit, json)
+            display.borderline(run, limit, json)
         else:
-            display.overview(found, limit, json)
+            display.overview(run, limit, json)
 
 
 @app.command("verify-report")
@@ -283,11 +283,11 @@ def init(
     from localinstruct.store.durable import step_into
     from localinstruct.workspace import init as make
 
-    made = make(directory)
+    paths = make(directory)
     if json:
-        console.as_json({"directory": str(directory), "made": [str(path) for path in made]})
+        console.as_json({"directory": str(directory), "made": [str(path) for path in paths]})
         return
-    for path in made:
+    for path in paths:
         console.line(f"  {path}")
     console.note(f"Next: {step_into(directory)}localinstruct run recipes/nano.yaml")
 
@@ -382,9 +382,8 @@ def main() -> NoReturn:
         if code == Interrupted.exit_code:  # what Typer makes of a KeyboardInterrupt, without a word
             raise KeyboardInterrupt
     except LocalInstructError as problem:
-        if not (
-            isinstance(problem, Interrupted) and CHILD in os.environ
-        ):  # then our parent says it
+        # an interrupted child's parent says it
+        if not (isinstance(problem, Interrupted) and CHILD in os.environ):
             console.error(problem)
         code = problem.exit_code
     except typer.TyperException as problem:
@@ -395,8 +394,7 @@ def main() -> NoReturn:
             console.note("stopped while no run was open: what was counted as kept is kept.")
         code = Interrupted.exit_code
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # else the interpreter complains at exit
+        # otherwise the interpreter complains at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
     sys.exit(code)

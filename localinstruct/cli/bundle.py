@@ -210,7 +210,7 @@ def _verdict_as_json(verdict: "Verdict") -> None:
 
 
 def _allowed(code: "Sequence[Row]") -> bool:
-    """Whether the person at the terminal takes this code; False where there is none."""
+    """True when a person at the terminal takes this code; False where there is no terminal."""
     if not console.is_typed():
         return False
     console.note("This bundle brings code that runs with your rights when a recipe names it:")

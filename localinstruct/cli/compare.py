@@ -241,8 +241,7 @@ def _cautions(names: Sequence[str], facts: Sequence[JsonObject]) -> list[str]:
         )
     if len(scores) > 1:
         lines.append(
-            "Held-out losses are each on the run's own rows. The same questions to both "
-            "students, with an interval: "
-            f"localinstruct evaluate {names[0]} --against {names[1]}"
+            "Held-out losses are each on the run's own rows. The same questions to both students, "
+            f"with an interval: localinstruct evaluate {names[0]} --against {names[1]}"
         )
     return lines

@@ -30,9 +30,8 @@ def seeds_of(recipe: Recipe, workspace: Path) -> list[Instance]:
     """The seed tasks of the recipe, or the passages of its documents."""
     if recipe.method.name in OVER_DOCUMENTS:
         return documents_of(recipe, workspace, Silent()).passages
-    demonstrations = (
-        recipe.method.name not in OVER_SEEDS
-    )  # as Alpaca does: one demonstration a task
+    # as Alpaca does: one demonstration a task
+    demonstrations = recipe.method.name not in OVER_SEEDS
     return read_instances(workspace / recipe.seeds, first_instance_only=demonstrations)
 
 
@@ -99,9 +98,8 @@ def magpie_frame(recipe: Recipe, teacher: ModelSpec, _: Sequence[Instance]) -> M
         return options.model_copy(update={"frame": frame_of(teacher, options)})
     if len(options.frame) < 2 * options.turns:
         raise RecipeError(
-            f"method.magpie.frame: expected {2 * options.turns} pieces for {options.turns} "
-            "turns, found "
-            f"{len(options.frame)}.",
+            f"method.magpie.frame: expected {2 * options.turns} pieces for {options.turns} turns, "
+            f"found {len(options.frame)}.",
             "Leave frame out, so that it is read from the chat template.",
         )
     return options
@@ -112,8 +110,7 @@ def require_talker(teacher: ModelSpec) -> None:
     if not teacher.chat:
         raise RecipeError(
             f"method.magpie: needs an instruction-tuned teacher; {teacher.name} is a base model "
-            "(chat: false), "
-            "which has no chat template in which it has met users.",
+            "(chat: false), which has no chat template in which it has met users.",
             "Name a teacher with chat: true (localinstruct models list), or use another method.",
         )
 
@@ -133,8 +130,7 @@ def frame_of(teacher: ModelSpec, options: MagpieOptions) -> list[str]:
         if not found:
             raise ModelError(
                 f"{teacher.name}: its chat template does not render a talk of {options.turns} "
-                "turns as it is said, so "
-                "the start of a user's turn cannot be read from it.",
+                "turns as it is said, so the start of a user's turn cannot be read from it.",
                 "Give chat_template in models.yaml, or method.magpie.frame in the recipe.",
             )
         pieces.append(before)
@@ -189,9 +185,8 @@ def _rendered(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
             "Give one as chat_template in models.yaml, or set chat: false and use another method.",
         )
     text: str = tokenizer.apply_chat_template(list(messages), chat_template=own, tokenize=False)
-    begins = tokenizer("").input_ids[:1] == [
-        tokenizer.bos_token_id
-    ]  # then the server writes it as well
+    # where an empty text begins with one, the server writes it as well
+    begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
     return text.removeprefix(tokenizer.bos_token) if begins and tokenizer.bos_token else text
 
 

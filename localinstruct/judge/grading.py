@@ -19,8 +19,8 @@ from pydantic import Field
 from localinstruct.config import Section
 from localinstruct.formats import Malformed, user_turn
 from localinstruct.formats.strict_json import parse
-from localinstruct.judge.rubric import NamedRubric, Rubric, fill, packaged
-from localinstruct.records import Completion, Instance, Message, Prompt
+from localinstruct.judge.rubric import NamedRubric, Rubric, packaged
+from localinstruct.records import Completion, Instance, Message, Prompt, fill
 
 
 class Grading(Section):

@@ -5,7 +5,6 @@ score is their weighted mean, on the rubric's scale. The form of the judge's rep
 criteria and the scale. Not covered: comparing two answers (`pairwise.py`), reference answers.
 """
 
-import re
 from functools import cache
 from importlib import resources
 from typing import Annotated
@@ -118,11 +117,6 @@ def packaged(name: str) -> Rubric:
     file = resources.files("localinstruct.judge") / "rubrics" / f"{name}.yaml"
     with resources.as_file(file) as path:
         return Rubric.model_validate(load_yaml(path))
-
-
-def fill(text: str, **values: str | int) -> str:
-    """`text` with every {name} of `values` replaced in one pass; braces in the values stay."""
-    return re.sub(r"\{(\w+)\}", lambda match: str(values.get(match[1], match[0])), text)
 
 
 def _by_name(value: object) -> object:

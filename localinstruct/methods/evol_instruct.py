@@ -15,7 +15,7 @@ from pydantic import Field
 
 from localinstruct.config import Section
 from localinstruct.curate.invisible import clean
-from localinstruct.methods.prompt_files import fill, prompt_file
+from localinstruct.methods.prompt_files import prompt_file
 from localinstruct.records import (
     Completion,
     Episode,
@@ -24,6 +24,7 @@ from localinstruct.records import (
     PoolView,
     Prompt,
     Reject,
+    fill,
 )
 
 Operation = Literal[

@@ -16,7 +16,7 @@ from pydantic import Field
 
 from localinstruct.config import Section
 from localinstruct.curate.invisible import clean
-from localinstruct.methods.prompt_files import fill, prompt_file
+from localinstruct.methods.prompt_files import prompt_file
 from localinstruct.methods.support import (
     SupportedAnswer,
     answer_schema,
@@ -33,6 +33,7 @@ from localinstruct.records import (
     PoolView,
     Prompt,
     Reject,
+    fill,
 )
 
 Kind = Literal["fact", "why", "how", "list", "summary", "yes_no", "unanswerable"]

@@ -14,7 +14,6 @@ from pydantic import Field
 
 from localinstruct.config import Section
 from localinstruct.curate.invisible import clean
-from localinstruct.methods.prompt_files import fill
 from localinstruct.records import (
     Completion,
     Episode,
@@ -24,6 +23,7 @@ from localinstruct.records import (
     PoolView,
     Prompt,
     Reject,
+    fill,
 )
 
 _MARKUP = re.compile(r"<\|[^|>\n]*\|>|</?think\b|\[/?INST\]|<(?:start|end)_of_turn>", re.IGNORECASE)

@@ -13,7 +13,7 @@ from pydantic import Field
 
 from localinstruct.config import Section
 from localinstruct.curate.invisible import clean
-from localinstruct.methods.prompt_files import fill, prompt_file
+from localinstruct.methods.prompt_files import prompt_file
 from localinstruct.records import (
     Completion,
     Episode,
@@ -22,6 +22,7 @@ from localinstruct.records import (
     PoolView,
     Prompt,
     Reject,
+    fill,
 )
 
 _HEADING = re.compile(r"^\W*(?:new wording|rewritten task|new task|task)\W*:\W*", re.IGNORECASE)

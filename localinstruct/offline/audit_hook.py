@@ -23,7 +23,7 @@ from typing import Any
 from localinstruct.records import JsonObject
 from localinstruct.store.durable import read_json_lines
 
-FILE = "LOCALINSTRUCT_TRIPWIRE"
+FILE = "LOCALINSTRUCT_AUDIT_HOOK"
 """Environment variable: the file that all our processes of one run append to."""
 MAX_ENTRIES = 1000
 """Entries per process; after that only the kernel counts."""

@@ -1,4 +1,4 @@
-"""What the student sees of the kept rows: the `dataset` section of a recipe."""
+"""Choice of the kept rows that the student sees: the `dataset` section of a recipe."""
 
 from typing import Any, Literal
 

@@ -1,9 +1,7 @@
 """Names in a recipe that stand for nothing: models that are not there, seeds that are absent.
 
-They are looked up where a recipe has other problems too, so that all of them come at once.
-
-A recipe without other problems is not looked up here: whether its models are there is asked when a
-stage needs them.
+Looked up only where a recipe has other problems, so that all come at once; otherwise a stage asks
+when it needs them.
 """
 
 import os
@@ -22,8 +20,8 @@ def unknown_names(data: JsonObject, workspace: Path) -> Iterator[str]:
     if isinstance(named, dict):
         yield from _unknown_models(named, workspace)
     seeds = data.get("seeds")
+    # os.path.exists answers False, not with an error, where the name is too long for a path
     if isinstance(seeds, str) and seeds.strip() and not os.path.exists(workspace / seeds):  # noqa: PTH110
-        # (exists answers False, not with an error, where the name is too long for a path)
         yield f"seeds: {workspace / seeds}: no such file."
 
 

@@ -36,7 +36,7 @@ class Origin:
     """Where the values of a recipe come from, to find the files they name and to say their line."""
 
     name: str
-    """What an error calls it."""
+    """Name of the source in errors."""
     folders: tuple[Path, ...]
     """Where a named file may lie, in the order in which they are looked through."""
     where: Where

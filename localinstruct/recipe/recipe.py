@@ -20,7 +20,7 @@ from localinstruct.teacher import Sampling, Serve
 from localinstruct.topics.coverage import Coverage
 
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-"""What a run may be called: it is the name of its folder in runs/."""
+"""Pattern of a run's name, which its folder in runs/ bears."""
 
 
 class Recipe(Section):
@@ -31,20 +31,20 @@ class Recipe(Section):
     about: str = ""
     """One sentence for `recipes list` and the report."""
     seed: int = 42
-    """Of every random choice: demonstrations, splits, training."""
+    """Seed of every random choice: demonstrations, splits, training."""
     sealed: bool = False
     """Run only in a process without a network, as --sealed does."""
     seeds: str = "seeds/seed_tasks.jsonl"
-    """File of seed tasks, in any format `formats.py` reads; with method.grounded a folder of
+    """File of seed tasks, in any format `formats/` reads; with method.grounded a folder of
     documents."""
     models: Models
     """Who writes, who learns, who measures."""
     method: MethodSection
     """How instructions are made: one method by name, with its options."""
     then: Then = Then()
-    """What is done with every row before it is filtered: steps by name, with their options."""
+    """Steps that every row takes before it is filtered, by name, with their options."""
     coverage: Coverage = Coverage()
-    """What rows are spread over: topics, personas, domains kept apart."""
+    """Spread of the rows: topics, personas, domains kept apart."""
     generate: Generate = Generate()
     """How much, and when to stop."""
     sampling: Sampling = Sampling()
@@ -52,9 +52,9 @@ class Recipe(Section):
     serve: Serve = Serve()
     """The teacher's server."""
     filters: Filters = Filters()
-    """What is rejected by rule."""
+    """Rejection by rule."""
     novelty: Novelty = Novelty()
-    """What is rejected because it resembles something kept."""
+    """Rejection of rows that resemble something kept."""
     dataset: Dataset = Dataset()
     """Split and selection."""
     train: Train = Train()
@@ -80,9 +80,8 @@ class Recipe(Section):
         what = f"topic {mute[0]!r}" if mute else "a persona"
         raise ValueError(
             f"coverage: {what} would never reach the teacher: method.{self.method.name} with "
-            "these prompts has no place "
-            "to say it. Give the topic its own seeds, or use a prompt with {topic} (magpie: in "
-            "system)"
+            "these prompts has no place to say it. Give the topic its own seeds, or use a prompt "
+            "with {topic} (magpie: in system)"
         )
 
     @model_validator(mode="after")

@@ -104,8 +104,8 @@ class Run:
         if row[0] != digest:
             raise RunConflict(
                 f"{self.path}: the completion log at episode {episode}, call {call}, prompt "
-                f"{index} answers another prompt; "
-                "the method, its prompts or the seeds have changed since.",
+                f"{index} answers another prompt; the method, its prompts or the seeds have "
+                "changed since.",
                 "Use another --name, or start over with --fresh.",
             )
         return [Completion(**data) for data in json.loads(row[1])]

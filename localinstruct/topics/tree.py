@@ -20,8 +20,7 @@ import yaml
 from localinstruct.config import parse
 from localinstruct.errors import RecipeError
 from localinstruct.formats import Malformed, strict_json
-from localinstruct.judge.rubric import fill
-from localinstruct.records import Completion, Message, Prompt
+from localinstruct.records import Completion, Message, Prompt, fill
 from localinstruct.topics.coverage import Coverage
 
 LONGEST = 60

@@ -118,9 +118,8 @@ def test_parts_fill_the_medium_and_split_files(packed: Path) -> None:
     assert 0 < sizes[-1] <= PART
     assert max(len(row["ranges"]) for row in manifest["files"]) >= 5
     stream = b"".join(path.read_bytes() for path in sorted(packed.glob("part*.bin")))
-    assert len(stream) == sum(
-        row["size"] for row in manifest["files"]
-    )  # cat is the unpacker of last resort
+    # cat is the unpacker of last resort
+    assert len(stream) == sum(row["size"] for row in manifest["files"])
 
 
 def test_a_second_import_does_nothing(packed: Path, tmp_path: Path) -> None:
@@ -296,9 +295,8 @@ def test_unsafe_models_are_refused_over_there(tmp_path: Path) -> None:
         ["models/x/config.json", "models/x/model.py"],
         b'{"auto_map": {"AutoModel": "model.X"}}',
     )
-    assert (
-        verify(tmp_path / "bad", Silent(), full=True).exit_code == 0
-    )  # sound bytes, unsafe content
+    # sound bytes, unsafe content
+    assert verify(tmp_path / "bad", Silent(), full=True).exit_code == 0
     with pytest.raises(BundleError) as caught:
         import_bundle(tmp_path / "bad", tmp_path / "there", Silent())
     assert "auto_map" in caught.value.message
@@ -731,9 +729,8 @@ def test_our_ed25519_agrees_with_cryptography() -> None:
         )
         assert not ed25519.signed_by(bytes([key[0] ^ 1]) + key[1:], message, signature)
         s = int.from_bytes(signature[32:], "little") + ed25519.ORDER
-        assert not ed25519.signed_by(
-            key, message, signature[:32] + s.to_bytes(32, "little")
-        )  # the same s, a second form
+        # the same s, a second form
+        assert not ed25519.signed_by(key, message, signature[:32] + s.to_bytes(32, "little"))
     assert not ed25519.signed_by(b"\xff" * 32, b"", bytes(64))
     assert not ed25519.signed_by(bytes(31), b"", bytes(64))
 

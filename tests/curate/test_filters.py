@@ -52,10 +52,8 @@ REQUESTS: list[tuple[str, str | None]] = [
     ("Give the history of the music video.", None),
     ("Chart the rise of the novel in five stages.", None),
     ("Illustrate the concept of inertia with an everyday example.", None),
-    (
-        "Find the shortest path from A to D in the following graph.",
-        "asks for media",
-    ),  # and no input
+    # a graph, but no input
+    ("Find the shortest path from A to D in the following graph.", "asks for media"),
     ("Draw a picture of a cat", "asks for media"),
     ("Please draw me a map of the old town.", "asks for media"),
     ("Can you draw a dragon?", "asks for media"),
@@ -251,11 +249,8 @@ def test_alpacas_own_rules(instruction: str, reason: str | None) -> None:
 def test_the_tables_are_large_and_meet_every_rule() -> None:
     assert len(REQUESTS) + len(ANSWERS) + len(ALPACA) >= 80
     met = {case[-1] for case in (*REQUESTS, *ANSWERS, *ALPACA)}
-    elsewhere = {
-        "self instruct blacklist",
-        "input equals output",
-        "trailing colon",
-    }  # test_self_instruct.py
+    # tested in test_self_instruct.py
+    elsewhere = {"self instruct blacklist", "input equals output", "trailing colon"}
     assert {name.replace("_", " ") for name in FILTERS} - met == {
         "blacklisted",
         "not latin",

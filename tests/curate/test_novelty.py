@@ -120,9 +120,8 @@ def test_rouge_is_that_of_the_plain_definition() -> None:
 
 def test_an_alphabet_has_room_for_every_word() -> None:
     alphabet = Alphabet()
-    spelt = alphabet.spell(
-        " ".join(f"w{number}" for number in range(70_000))
-    )  # past the surrogates
+    # past the surrogates
+    spelt = alphabet.spell(" ".join(f"w{number}" for number in range(70_000)))
     assert len(set(spelt)) == 70_000
     assert f_measures([spelt], [spelt])[0, 0] == 1
 

@@ -5,8 +5,8 @@ from random import Random
 from pydantic import Field
 
 from localinstruct.config import Section
-from localinstruct.methods.prompt_files import fill, prompt_file
-from localinstruct.records import Episode, Instance, Lineage, PoolView, Prompt, Reject
+from localinstruct.methods.prompt_files import prompt_file
+from localinstruct.records import Episode, Instance, Lineage, PoolView, Prompt, Reject, fill
 
 
 class ToyOptions(Section):

@@ -344,9 +344,8 @@ def test_an_answer_is_never_asked_for_twice(
         asked.append(prompts)
         return answers(6, 1)(prompts)
 
-    compared(
-        run, base, answer, evaluate={"tasks": "tasks.jsonl", "max_tokens": 9}
-    )  # another sampling, other answers
+    # another sampling, other answers
+    compared(run, base, answer, evaluate={"tasks": "tasks.jsonl", "max_tokens": 9})
     assert [len(prompts["base"]) for prompts in asked] == [18]
     compared(run, base, nobody, evaluate={"tasks": "tasks.jsonl", "max_tokens": 9})
 

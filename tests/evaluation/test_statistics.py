@@ -105,9 +105,8 @@ def test_a_biased_noisy_judge_recovers_the_true_win_rate_in_95_of_100_runs(
     )
     assert abs(sum(r.rate or 0 for r in rates) / len(rates) - true) < 0.02
     assert abs(sum(r.position_bias for r in rates) / len(rates) - bias) < 0.07
-    if (
-        abs(bias) > 0.2 and rate != 0.5
-    ):  # a single order is sure of the wrong thing: the correction does the work
+    # a single order is sure of the wrong thing: the correction does the work
+    if abs(bias) > 0.2 and rate != 0.5:
         half = 1.96 * (0.25 / QUESTIONS) ** 0.5
         assert sum(abs(one - true) <= half for _, one in runs) < 0.85 * len(runs)
 

@@ -222,9 +222,8 @@ def test_an_ollama_folder_has_weights_template_and_stops(run_path: Path, tmp_pat
         json.loads((tmp_path / "out" / "tokenizer_config.json").read_text())["add_bos_token"]
         is False
     )
-    assert (
-        "<|pad|>Below is an instruction" in text
-    )  # the beginning of text stands in the template, once
+    # the beginning of text stands in the template, once
+    assert "<|pad|>Below is an instruction" in text
     assert names(tmp_path) == ["out"]
 
 

@@ -101,9 +101,8 @@ def test_serve_answers_on_its_socket_and_ends_clean(tmp_path: Path) -> None:
         }
         assert through_chat.startswith(alone["student"][0])
         assert alone["nano"] != alone["student"]
-        together = [
-            asked(url, ["nano", "student"], q) for q in QUESTIONS
-        ]  # one batch: the adapter stays with its own
+        # one batch: the adapter stays with its own
+        together = [asked(url, ["nano", "student"], q) for q in QUESTIONS]
         assert [pair[0] for pair in together] == alone["nano"]
         assert [pair[1] for pair in together] == alone["student"]
         second = subprocess.run(

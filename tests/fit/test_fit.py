@@ -67,9 +67,8 @@ def test_weights_of_known_models_are_counted_from_their_shapes() -> None:
 def test_kv_cache_per_token() -> None:
     assert serving.kv_bytes_per_token(OPT_13B, 2) == 800 * 1024  # Kwon et al. 2023, section 3
     assert serving.kv_bytes_per_token(LLAMA_2_7B, 2) == 512 * 1024
-    assert (
-        serving.kv_bytes_per_token(guessed("m", 8_030_000_000, 0), 2) == 128 * 1024
-    )  # Llama 3.1: 8 of 32 heads
+    # Llama 3.1: 8 of 32 heads
+    assert serving.kv_bytes_per_token(guessed("m", 8_030_000_000, 0), 2) == 128 * 1024
 
 
 def test_full_fine_tuning_takes_sixteen_bytes_per_weight() -> None:

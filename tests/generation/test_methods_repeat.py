@@ -77,9 +77,8 @@ class Anybody(ScriptedTeacher):
         if self.asked >= self.lives:
             raise RuntimeError("gone")
         self.asked += 1
-        rng = Random(
-            prompt.digest + str(self.asked) * prompt.raw
-        )  # Magpie sends the same prompt for ever
+        # Magpie sends the same prompt for ever
+        rng = Random(prompt.digest + str(self.asked) * prompt.raw)
         await asyncio.sleep(self._delay * rng.random())
         return [Completion(self.words(prompt, rng), "stop", 7) for _ in range(prompt.n)]
 

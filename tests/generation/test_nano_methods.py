@@ -97,9 +97,8 @@ def test_grounded(nano_server: str, tmp_path: Path) -> None:
 def test_grounded_on_documents_with_orders(nano_server: str, tmp_path: Path) -> None:
     workspace = nano_workspace(tmp_path / "workspace", nano_server)
     for n, order in enumerate(ORDERS):
-        (workspace / f"seeds/documents/order-{n}.txt").write_text(
-            f"{order} {TEXT}", "utf-8"
-        )  # in one passage
+        # in one passage
+        (workspace / f"seeds/documents/order-{n}.txt").write_text(f"{order} {TEXT}", "utf-8")
     recipe = load_recipe(
         workspace / "recipes/grounded.yaml", ("generate.target=60", "method.grounded.per_source=10")
     )

@@ -91,9 +91,8 @@ def test_logged_completions_are_not_asked_again(tmp_path: Path) -> None:
         assert logged >= 4
         play(run, recipe(target=200), teacher)
         added = len(list(run.completion_log())) - logged
-        assert (
-            added <= teacher.asked <= added + 6
-        )  # up to in_flight more were asked when the target was reached
+        # up to in_flight more were asked when the target was reached
+        assert added <= teacher.asked <= added + 6
 
 
 def test_a_changed_prompt_is_refused(tmp_path: Path) -> None:

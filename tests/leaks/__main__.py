@@ -81,9 +81,8 @@ def main(mode: str, *groups: str) -> None:
     a run with its session."""
     from localinstruct.offline import audit_hook, kernel, seal, sessions, switches
 
-    time.sleep = lambda seconds: REAL_SLEEP(
-        min(float(seconds), 0.01)
-    )  # libraries wait between attempts
+    # libraries wait between attempts
+    time.sleep = lambda seconds: REAL_SLEEP(min(float(seconds), 0.01))
     if mode in ("control", "open"):
         kernel.own_namespaces()
         world.add_way_out()

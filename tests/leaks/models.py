@@ -234,9 +234,8 @@ def fastapi_cloud() -> None:
         sentry_sdk.flush(timeout=3)
     finally:
         del os.environ["FASTAPI_CLOUD_TOKEN"]
-        sentry_sdk.init(
-            default_integrations=False, auto_enabling_integrations=False
-        )  # no address: off again
+        # no address: off again
+        sentry_sdk.init(default_integrations=False, auto_enabling_integrations=False)
         for name in hidden:
             del sys.modules[name]
 

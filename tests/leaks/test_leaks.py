@@ -21,7 +21,7 @@ from typing import Any
 
 import pytest
 
-from localinstruct.offline import egress_report
+from localinstruct.offline import audit_hook, egress_report
 from tests import leaks
 from tests.support.sealing import ROOT, needs_namespaces
 from tests.support.strace_log import Call, by_leak, calls, verdict
@@ -63,7 +63,7 @@ def fire(mode: str, *groups: str, folder: Path, watcher: tuple[str, ...] = ()) -
         "VLLM_CONFIG_ROOT": str(folder / "vllm"),
         "VLLM_CACHE_ROOT": str(folder / "vllm"),
         "TMPDIR": str(folder),
-        "LOCALINSTRUCT_TRIPWIRE": str(folder / "attempts.jsonl"),
+        audit_hook.FILE: str(folder / "attempts.jsonl"),
         "OMP_NUM_THREADS": "1",
     }
     before = [*watcher, str(folder / "strace")] if watcher and shutil.which("strace") else []
@@ -141,12 +141,10 @@ def test_every_known_path_is_fired() -> None:
     rows = {leak.row for leak in everything} - {0}
     assert rows == leaks.ROWS.keys() - leaks.NOTHING_TO_FIRE
     assert len(rows) >= 33
-    assert (
-        len({leak.row for leak in everything if not leak.stands_in} - {0}) >= 26
-    )  # by the program itself
-    assert (
-        sum(not leak.seen for leak in everything) >= 9
-    )  # past the audit hook: ctypes, C++, other programs
+    # by the program itself
+    assert len({leak.row for leak in everything if not leak.stands_in} - {0}) >= 26
+    # past the audit hook: ctypes, C++, other programs
+    assert sum(not leak.seen for leak in everything) >= 9
 
 
 UNREPORTED = {"ctypes socket to the hypervisor"}
@@ -243,9 +241,8 @@ def test_control_where_there_is_a_way_out_every_library_reaches_the_world(tmp_pa
     found = fire("open", "libraries", "heavy", folder=tmp_path).measured
     assert len(found) == len(leaks.LIBRARIES) + len(leaks.HEAVY)
     silent = {name for name, entry in found.items() if not (entry["sent"] and entry["arrived"])}
-    assert silent == {
-        "vLLM own address"
-    }  # a datagram socket that is only connected sends nothing: the audit hook's
+    # a datagram socket that is only connected sends nothing: the audit hook's
+    assert silent == {"vLLM own address"}
     assert found["vLLM own address"]["seen"]
     asked = {came.removeprefix("name ") for entry in found.values() for came in entry["arrived"]}
     assert asked >= {

@@ -14,7 +14,7 @@ from localinstruct.curate.novelty import Novelty
 from localinstruct.formats import read_instances
 from localinstruct.generation.stage import make_gate
 from localinstruct.methods.examples import read_examples
-from localinstruct.methods.prompt_files import fill, prompt_file
+from localinstruct.methods.prompt_files import prompt_file
 from localinstruct.methods.self_instruct import (
     SelfInstructOptions,
     bootstrap_prompt,
@@ -23,7 +23,7 @@ from localinstruct.methods.self_instruct import (
     self_instruct,
 )
 from localinstruct.progress import Silent
-from localinstruct.records import Completion, Instance, PoolView, Prompt
+from localinstruct.records import Completion, Instance, PoolView, Prompt, fill
 from tests.methods.test_alpaca import SEEDS, golden
 from tests.support.episodes import play, reasons_of, rows_of, scripted, told
 from tests.support.scripted import HashEncoder

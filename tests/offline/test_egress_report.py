@@ -107,9 +107,8 @@ def test_report_says_what_happened(sealed: Path) -> None:
         <= {c["name"]: c["must"] for c in session["seal"]["checks"]}.items()
     )
     assert list(session["before"]["interfaces"]) == list(session["after"]["interfaces"]) == ["lo"]
-    assert (
-        session["before"]["interfaces"]["lo"]["sent_bytes"] > 0
-    )  # the self-test over loopback: the counter counts
+    # the self-test over loopback: the counter counts
+    assert session["before"]["interfaces"]["lo"]["sent_bytes"] > 0
     assert (
         session["before"]["namespaces"]
         == session["after"]["namespaces"]
@@ -135,9 +134,8 @@ def test_attempts_are_there_with_stack_and_package_and_the_kernel_counts_the_res
         "socket of family 40",
         "192.0.2.9 port 2",
     ]
-    assert (
-        len({entry["pid"] for entry in body["attempts"]}) == 2
-    )  # the stage is a child of ours, with its own audit hook
+    # the stage is a child of ours, with its own audit hook
+    assert len({entry["pid"] for entry in body["attempts"]}) == 2
     assert all(entry["stack"] and entry["package"] for entry in body["attempts"])
     [session] = body["sessions"]
     refused = sum(egress_report._refused(session))
@@ -602,10 +600,8 @@ def session_at(began: float, ended: float | None, sealed: bool) -> dict[str, Any
         ([session_at(20, 30, True)], False),
         ([session_at(0, 5, True), session_at(5.5, 10, True)], True),
         ([session_at(0, 5, False), session_at(5.5, 10, True)], False),
-        (
-            [session_at(0, None, False), session_at(7, 10, True)],
-            False,
-        ),  # killed: may have worked until the next began
+        # killed: may have worked until the next began
+        ([session_at(0, None, False), session_at(7, 10, True)], False),
         ([session_at(0, 1, False), session_at(2, 10, True)], True),  # over before the stage began
         ([session_at(2, 10, True), session_at(11, None, False)], True),  # after it was finished
         ([session_at(2, None, True)], True),

@@ -244,10 +244,8 @@ backends.BACKENDS = backends.BACKENDS[-1:]
 try: seal.enter()
 except seal.SealError: print("stopped", kernel.state()["Seccomp"])
 """
-    assert output(code).strip() in (
-        "stopped 0",
-        "stopped 2",
-    )  # 2: these tests run inside a filter themselves
+    # 2: these tests run inside a filter themselves
+    assert output(code).strip() in ("stopped 0", "stopped 2")
 
 
 @pytest.mark.skipif(landlock.abi() < 4, reason="this kernel has no Landlock for TCP")
@@ -426,9 +424,8 @@ def test_an_answer_on_the_spot_counts_as_held_back(number: int) -> None:
     assert not selftest._must_work("x", attempt).ok
 
 
-@pytest.mark.parametrize(
-    "number", [115, 110, 111, 113]
-)  # in progress, timed out, refused, no route to host
+# in progress, timed out, refused, no route to host
+@pytest.mark.parametrize("number", [115, 110, 111, 113])
 def test_an_answer_from_afar_does_not(number: int) -> None:
     def attempt() -> None:
         raise OSError(number, "x")

@@ -396,9 +396,8 @@ def test_a_library_that_raises_no_oserror_on_a_full_disk_is_understood(
 ) -> None:
     with pytest.raises(StoreError, match=r"the disk is full\. What was counted"):
         refuse(tmp_path, Exception(SAFETENSORS))
-    with pytest.raises(
-        RuntimeError, match="unexpected pos"
-    ):  # the disk takes a file: torch has another trouble
+    # the disk takes a file: torch has another trouble
+    with pytest.raises(RuntimeError, match="unexpected pos"):
         refuse(tmp_path, RuntimeError(TORCH))
 
     def full(*_: object) -> int:

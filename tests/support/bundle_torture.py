@@ -141,9 +141,8 @@ def _blank(parts: list[Path], chance: random.Random) -> list[Path]:
     size = part.stat().st_size
     start = chance.randrange(size)
     content = part.read_bytes()
-    part.write_bytes(
-        content[:start] + bytes(min(4096, size - start)) + content[start + 4096 :]
-    )  # a block that reads as zeros
+    # a block that reads as zeros
+    part.write_bytes(content[:start] + bytes(min(4096, size - start)) + content[start + 4096 :])
     return [part] if part.read_bytes() != content else []
 
 
@@ -325,9 +324,8 @@ def _import_result(
         for name in sorted(expected.keys() | mine.keys())
         if mine.get(name) != expected.get(name)
     )
-    again = set(ended.opened) & before.keys() - {
-        "part0001.bin"
-    }  # models.yaml is looked up in the first part
+    # models.yaml is looked up in the first part
+    again = set(ended.opened) & before.keys() - {"part0001.bin"}
     if again:
         yield f"{sorted(again)} read again"
 

@@ -29,9 +29,8 @@ def serving_nano(home: Path) -> Iterator[str]:
     server = Server(
         checked(spec), SERVED, serve, home, "vllm", Silent(), chat_template=spec.chat_template
     )
-    with (
-        warnings.catch_warnings()
-    ):  # httpx2 leaves the sockets of refused connections to the collector
+    # httpx2 leaves the sockets of refused connections to the collector
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         server.start()
         gc.collect()

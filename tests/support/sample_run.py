@@ -164,9 +164,8 @@ def _generate(run: Run, clock: SimpleNamespace) -> None:
     rng, seen = Random(7), set[str]()
     clock.now += 31
     for episode in range(62):
-        clock.now += rng.uniform(0.3, 1.9) + (
-            1840 if episode == 38 else 0
-        )  # stopped for half an hour, then resumed
+        # stopped for half an hour, then resumed
+        clock.now += rng.uniform(0.3, 1.9) + (1840 if episode == 38 else 0)
         text = "\n".join(task(rng)[0] for _ in range(17))
         reason = "length" if episode % 9 == 4 else "stop"
         run.record(

@@ -14,6 +14,7 @@ import sys
 import time
 from pathlib import Path
 
+from localinstruct.offline import audit_hook
 from tests.support.strace_log import verdict
 
 ROOT = Path(__file__).parents[2]
@@ -45,7 +46,7 @@ def control(folder: Path) -> list[str]:
     environment = {
         **os.environ,
         "PYTHONPATH": str(ROOT),
-        "LOCALINSTRUCT_TRIPWIRE": str(noted),
+        audit_hook.FILE: str(noted),
         "TMPDIR": str(folder),
     }
     done = subprocess.run(

@@ -92,9 +92,8 @@ def test_every_token_of_the_prompt_is_masked_and_every_token_of_the_answer_learn
         assert example is not None
         border = example.labels.count(IGNORED)
         assert example.labels == [IGNORED] * border + example.input_ids[border:]
-        assert example.input_ids.count(tokenizer.eos_token_id) == (
-            2 if make is thinking else 1
-        )  # it ends users' turns too
+        # it ends users' turns too
+        assert example.input_ids.count(tokenizer.eos_token_id) == (2 if make is thinking else 1)
         assert example.input_ids[-1] == tokenizer.eos_token_id
         prompt, answer = render(row, template, tokenizer)
         special = template != "chat"

@@ -316,9 +316,8 @@ def test_the_command_asks_freely_where_a_server_refuses_schemas(
         assert "expected a chat model, found a base model" in said("t.yaml", "--teacher", "base")[1]
         assert "begins a new one" in said("t.yaml", "--teacher", "m", "--about", "x")[1]
     assert Path("t.yaml").read_text("utf-8") == before
-    Path("long.yaml").write_text(
-        "Tea:\n- green\n  and black\n", "utf-8"
-    )  # and nobody is asked: the server is gone
+    # and nobody is asked: the server is gone
+    Path("long.yaml").write_text("Tea:\n- green\n  and black\n", "utf-8")
     assert "long.yaml: topics cannot be added" in said("long.yaml", "--teacher", "m")[1]
     assert (
         "every topic has 1 below it already"

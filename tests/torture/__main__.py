@@ -338,9 +338,8 @@ def torture(row: Row, count: int, seed: int, tick: kills.Tick) -> Result:
         done = number
         tick(number)
 
-    warnings.simplefilter(
-        "ignore", DeprecationWarning
-    )  # forking beside numpy's threads is what we do here
+    # forking beside numpy's threads is what we do here
+    warnings.simplefilter("ignore", DeprecationWarning)
     gc.freeze()
     wrong = row.work(count, Random(f"{row.name}:{seed}"), folder, count_up)
     reached, note = folder / "reached.json", ""

@@ -86,9 +86,8 @@ def play_at(timing: str) -> None:
 
 def workspace(folder: Path, target: int = 120, socket: str = "/nowhere.sock") -> Path:
     """A folder with recipe, seeds and models.yaml; the recipe's path."""
-    (folder / "words").mkdir(
-        parents=True, exist_ok=True
-    )  # the encoder's directory: HashEncoder needs nothing in it
+    # the encoder's directory: HashEncoder needs nothing in it
+    (folder / "words").mkdir(parents=True, exist_ok=True)
     (folder / "seeds.jsonl").write_text(SEEDS)
     (folder / "models.yaml").write_text(MODELS % socket)
     (folder / "recipe.yaml").write_text(RECIPE.replace("target: 120", f"target: {target}"))

@@ -79,9 +79,8 @@ def signals(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     and the run goes on."""
     expected, seconds = reference(folder / "undisturbed")
     wrong, struck, number = list[str](), 0, -1
-    while (
-        struck < count and number < 4 * count
-    ):  # a run that had ended before its signal does not count
+    # a run that had ended before its signal does not count
+    while struck < count and number < 4 * count:
         number += 1
         here = folder / f"run-{number}"
         workspace(here)

@@ -100,9 +100,8 @@ def test_a_killed_training_ends_with_the_same_curve(
     folder = of(tmp_path / "student")
     calm, torn = make(tmp_path / "calm"), make(tmp_path / "torn")
     undisturbed(calm, folder)
-    line = metrics.read(calm / "train" / "metrics.jsonl")[
-        -2
-    ]  # the last step; the held-out loss stands behind it
+    # the last step; the held-out loss stands behind it
+    line = metrics.read(calm / "train" / "metrics.jsonl")[-2]
     draw, pace, kills, incomplete = random.Random(SEED), line["seconds"] / line["step"], 0, 0
     reached: set[int] = set()
     while kills < kills_wanted:

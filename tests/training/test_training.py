@@ -384,9 +384,8 @@ def test_dpo_learns_to_prefer(base: Path, tmp_path: Path, mode: str) -> None:
     lines = [
         line for line in metrics.read(tmp_path / "runs/pairs/train/metrics.jsonl") if "loss" in line
     ]
-    assert lines[0]["loss"] == pytest.approx(
-        0.6931, abs=0.02
-    )  # log 2: the student is its own reference at first
+    # log 2: the student is its own reference at first
+    assert lines[0]["loss"] == pytest.approx(0.6931, abs=0.02)
     assert lines[-1]["loss"] < 0.6
     assert lines[-1]["margin"] > 0
     assert any("have no rejected answer and are left out" in said for said in progress.said)
