@@ -130,6 +130,44 @@ def test_a_recipe_cannot_name_code_elsewhere(tmp_path: Path) -> None:
         load_recipe(path)
 
 
+@pytest.mark.parametrize("name", ["alpaca", "self_instruct", "own"])
+def test_an_own_file_with_one_of_our_names_is_refused_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = own_workspace(tmp_path)
+    ours = "method={%s: {}}" % (name if name != "own" else "alpaca")
+    text = load_recipe(path, (ours,)).to_yaml()
+    (tmp_path / "methods" / f"{name}.py").write_text(ECHO.replace("def echo", f"def {name}"))
+    assert load_recipe(path).method.name == "echo"  # another method may be used beside it
+    monkeypatch.chdir(tmp_path)
+    recipe_from_text(text, "stored")  # what a run keeps is read as it is
+    path.write_text(path.read_text().replace("echo:", f"{name}:"))
+    words = rf"method\.{name}: .* ours and .*methods/{name}\.py"
+    with pytest.raises(RecipeError, match=words) as refused:
+        load_recipe(path)
+    assert f"as in my_{name}" in f"{refused.value.message} {refused.value.hint}"
+
+
+@pytest.mark.parametrize("more", [{}, {"sha256": ""}, {"options": {"longest": 9}}])
+def test_an_entry_written_by_hand_is_given_the_digest_of_its_file(
+    tmp_path: Path, more: JsonObject
+) -> None:
+    path = own_workspace(tmp_path)
+    data = yaml.safe_load(path.read_text())
+    data["method"] = {"own": {"name": "echo", "file": "methods/echo.py", **more}}
+    path.write_text(yaml.safe_dump(data))
+    recipe = load_recipe(path)
+    assert recipe.method.own
+    assert recipe.method.own.sha256 == hashlib.sha256(ECHO.encode()).hexdigest()
+    (tmp_path / "methods" / "echo.py").write_text(ECHO + "# changed\n")
+    with pytest.raises(RunConflict, match="has changed since"):
+        completed(recipe, None, (), tmp_path)  # type: ignore[arg-type]
+    stored = recipe.to_yaml().replace(recipe.method.own.sha256, "''")
+    old = recipe_from_text(stored, "stored").method.own  # a run keeps what it began with
+    assert old
+    assert old.sha256 == ""
+
+
 def test_runs_made_before_there_were_own_methods_are_as_fresh_as_before(tmp_path: Path) -> None:
     recipe = load_recipe(own_workspace(tmp_path))
     plain = recipe.model_copy(update={"method": MethodSection.model_validate({"alpaca": {}})})
