@@ -302,8 +302,9 @@ def _of_class(kind: type, home: set[str]) -> list[object]:
 
 def _attributes(target: object) -> dict[str, object]:
     """Name -> value of what an object holds, in its mapping and in its slots."""
-    slots = [one for kind in type(target).__mro__ for one in vars(kind).get("__slots__", ())]
-    held = {name: getattr(target, name) for name in slots if hasattr(target, name)}
+    slots = [vars(kind).get("__slots__", ()) for kind in type(target).__mro__]
+    names = [name for one in slots for name in ([one] if isinstance(one, str) else one)]
+    held = {name: getattr(target, name) for name in names if hasattr(target, name)}
     return {**held, **getattr(target, "__dict__", {})}
 
 
