@@ -3,8 +3,8 @@
 A recipe stays data: it says which function (a method, a filter) and the SHA-256 of its source, so
 that changed code is a changed recipe. The function comes from a file of the workspace, which is
 read by the process that needs it and by no other, or from a Python program that hands it over.
-Not covered: modules that such a file imports, and values that a function changes while it runs;
-they do not enter the digest.
+Not covered, as they do not enter the digest: modules that such a file imports, objects of their
+classes, and values that a function changes while it runs.
 """
 
 import hashlib
@@ -13,8 +13,9 @@ import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
-from types import CodeType, FunctionType, ModuleType
+from types import CellType, CodeType, EllipsisType, FunctionType, MethodType, ModuleType, NoneType
 from typing import TypeVar
 
 from pydantic import Field, PrivateAttr
@@ -23,8 +24,10 @@ from localinstruct.config import Section, did_you_mean
 from localinstruct.errors import RecipeError, RunConflict
 
 NAME = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
-PLAIN = (str, bytes, int, float, bool, type(None), tuple, frozenset)
+PLAIN = (str, bytes, int, float, complex, bool, range, EllipsisType, NoneType)
 """Types of the constants that enter a function's digest beside its source."""
+VALUES = (*PLAIN, tuple, list, dict, set, frozenset, re.Pattern)
+"""Types of the values of a module that enter it where a function names them."""
 MEND = (
     "Mend it, then begin another run (--name) or this one again (--fresh): its code is part of it."
 )
@@ -164,54 +167,150 @@ def name_of(function: Callable[..., object]) -> str:
 def digest_of(function: Callable[..., object]) -> str:
     """SHA-256 (hex) of the source of a function and of what it uses of its own module.
 
-    That is every function and class of the module that it names, and plain constants. Without a
+    That is every function and class of the module that it names, also inside of others, and the
+    values of constants, lists, mappings, sets and patterns. The same in every process. Without a
     source (a prompt of the interpreter) it is the compiled code, which another version of Python
     compiles differently.
     """
     hashed = hashlib.sha256()
-    for text in _texts(function):
+    for text in _texts(function, {}, set()):
         hashed.update(text.encode("utf-8", "surrogatepass") + b"\0")
     return hashed.hexdigest()
 
 
-def _texts(function: object) -> Iterator[str]:
-    waiting, seen = [function], set[int]()
+def _texts(function: object, seen: dict[int, object], home: set[str]) -> Iterator[str]:
+    """Text of everything that a function consists of, in an order that every process has.
+
+    `seen` keeps by id what was there already, `home` the modules whose code counts.
+    """
+    waiting = [function]
+    home |= _modules(waiting)
     while waiting:
-        target = waiting.pop(0)
-        if id(target) in seen:
-            continue
-        seen.add(id(target))
+        target = waiting.pop()
         if isinstance(target, PLAIN):
             yield repr(target)
             continue
-        kind = target if isinstance(target, type | FunctionType) else type(target)
-        yield _source(kind)
-        if target is not kind:
-            waiting += [kind, *(getattr(target, "__dict__", None) or {}).values()]
-        if isinstance(target, FunctionType):
-            waiting += _used_by(target)
+        if not isinstance(target, tuple | CodeType):  # equal constants may be one object, or two
+            if id(target) in seen:
+                yield "again"
+                continue
+            seen[id(target)] = target
+        if isinstance(target, set | frozenset):
+            yield f"{type(target).__name__} {len(target)}"
+            yield from sorted("\0".join(_texts(one, dict(seen), set(home))) for one in target)
+            continue
+        text, parts = _shown(target, home)
+        yield f"{text} {len(parts)}"
+        waiting += reversed(parts)
 
 
-def _used_by(function: FunctionType) -> list[object]:
-    """Defaults, closed-over values, and globals of the same module that a function names."""
-    cells = inspect.getclosurevars(function)
-    named = [value for _, value in sorted({**cells.globals, **cells.nonlocals}.items())]
-    own = [v for v in named if getattr(v, "__module__", None) == function.__module__]
-    return [
-        *own,
-        *(value for value in named if isinstance(value, PLAIN)),
-        *(function.__defaults__ or ()),
-    ]
+def _modules(values: Sequence[object]) -> set[str]:
+    """Names of the modules in which functions, or classes of callable objects, are written."""
+    kinds = [one if isinstance(one, FunctionType | type) else type(one) for one in values]
+    return {kind.__module__ for kind in kinds} - {"builtins"}
 
 
-def _source(kind: "type | FunctionType") -> str:
+def _shown(target: object, home: set[str]) -> tuple[str, list[object]]:
+    """(text of one thing, the things that it consists of)."""
+    kind = type(target)
+    match target:
+        case tuple() | list():
+            return kind.__name__, [*target]
+        case dict():
+            return kind.__name__, [part for item in target.items() for part in item]
+        case re.Pattern():
+            return "pattern", [target.pattern, target.flags]
+        case CodeType():
+            names = (target.co_code.hex(), target.co_names, target.co_varnames)
+            return repr(names), [*target.co_consts]
+        case MethodType():
+            home |= _modules([target.__func__, target.__self__])
+            return "method", [target.__func__, target.__self__]
+        case partial():
+            home |= _modules([target.func])
+            return "partial", [target.func, target.args, target.keywords, vars(target)]
+        case FunctionType() | type():
+            return _written(target, home)
+    wrapped = getattr(target, "__wrapped__", None)  # a cache of functools
+    home |= _modules([wrapped])
+    if kind.__module__ in home:
+        return kind.__qualname__, [kind, _attributes(target)]
+    name = getattr(target, "__qualname__", kind.__qualname__)
+    return str(name), [wrapped] if isinstance(wrapped, FunctionType) else []
+
+
+def _written(target: "type | FunctionType", home: set[str]) -> tuple[str, list[object]]:
+    """`_shown` of a function or a class: its source, or its name where it is of another module."""
+    if target.__module__ not in home:
+        return f"{target.__module__}.{target.__qualname__}", []
+    if isinstance(target, type):
+        return _source(target) or target.__qualname__, _of_class(target, home)
+    source = _source(target.__code__)
+    code = [target.__code__] if source is None else []
+    return source or "", [*code, *_used_by(target, home)]
+
+
+def _used_by(function: FunctionType, home: set[str]) -> list[object]:
+    """Defaults, closed-over values, attributes, and the globals that count of those it names."""
+    held = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
+    held += [value for name, value in sorted(vars(function).items())]
+    home |= _modules([value for value in held if isinstance(value, FunctionType)])
+    named = sorted(_names(function.__code__) & function.__globals__.keys())
+    values = [function.__globals__[name] for name in named]
+    own = [value for value in values if _counts(value, function.__module__)]
+    return [*own, *held, function.__defaults__, function.__kwdefaults__]
+
+
+def _names(code: CodeType) -> set[str]:
+    """The names in some code and in all code inside of it."""
+    inner = [_names(one) for one in code.co_consts if isinstance(one, CodeType)]
+    return set(code.co_names).union(*inner)
+
+
+def _counts(value: object, module: str) -> bool:
+    """True for a plain value or a container, and for what is written in this module."""
+    target = value
+    while isinstance(target, partial | MethodType):
+        target = target.func if isinstance(target, partial) else target.__func__
+    return isinstance(target, VALUES) or getattr(target, "__module__", None) == module
+
+
+def _is_filled(cell: CellType) -> bool:
     try:
-        return inspect.getsource(kind)
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
+
+
+def _of_class(kind: type, home: set[str]) -> list[object]:
+    """Base classes, plain values, and what the functions of a class use, or these themselves."""
+    parts: list[object] = [base for base in kind.__bases__ if base.__module__ in home]
+    for name, value in vars(kind).items():
+        if isinstance(value, VALUES) and not name.startswith("__"):
+            parts += [name, value]
+        getters = (value.fget, value.fset) if isinstance(value, property) else (value,)
+        for one in getters:
+            function = one.__func__ if isinstance(one, staticmethod | classmethod) else one
+            if not isinstance(function, FunctionType) or function.__module__ != kind.__module__:
+                continue
+            if _source(kind) is None:
+                parts.append(function)
+            elif _source(function.__code__) is not None:  # else generated, as by a dataclass
+                parts += _used_by(function, home)
+    return parts
+
+
+def _attributes(target: object) -> dict[str, object]:
+    """Name -> value of what an object holds, in its mapping and in its slots."""
+    slots = [vars(kind).get("__slots__", ()) for kind in type(target).__mro__]
+    names = [name for one in slots for name in ([one] if isinstance(one, str) else one)]
+    held = {name: getattr(target, name) for name in names if hasattr(target, name)}
+    return {**held, **getattr(target, "__dict__", {})}
+
+
+def _source(written: "type | CodeType") -> str | None:
+    """The text of a class or of code, None where Python does not have it."""
+    try:
+        return inspect.getsource(written)
     except (OSError, TypeError):
-        return _compiled(kind.__code__) if isinstance(kind, FunctionType) else kind.__qualname__
-
-
-def _compiled(code: CodeType) -> str:
-    """Instructions, names and constants of some code and of all code in it."""
-    constants = [_compiled(c) if isinstance(c, CodeType) else repr(c) for c in code.co_consts]
-    return repr((code.co_code.hex(), code.co_names, code.co_varnames, constants))
+        return None

@@ -1,20 +1,20 @@
 """The child in which runs and models of a Python program live, with the offline environment.
 
-It is given the file of a pickled job and a descriptor, to which it writes lines of JSON: `say` and
-`update` as they come, at the end `result`, or `error` with the kind of the error and its words. It
-dies with its parent, and ends at SIGINT or SIGTERM as the command line does. Not covered: a job
-that does not come from a program of the same user on this machine (pickle runs what it is told).
+It is given the file of a pickled job, a descriptor and the process id of its parent. To the
+descriptor it writes lines of JSON: `say` and `update` as they come, at the end `result`, or `error`
+with the kind of the error and its words. It dies with its parent, and ends at SIGINT or SIGTERM as
+the command line does. Not covered: a job that does not come from a program of the same user on this
+machine (pickle runs what it is told).
 """
 
 import contextlib
 import json
 import pickle
-import signal
 import sys
 import traceback
 from dataclasses import dataclass
+from itertools import dropwhile
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, NoReturn
 
 from localinstruct import pipeline
@@ -23,6 +23,7 @@ from localinstruct.curate.embeddings import LocalEncoder, encode_in_blocks
 from localinstruct.curate.filters import OwnFilter
 from localinstruct.curate.novelty import Novelty, text_of
 from localinstruct.errors import Interrupted, LocalInstructError
+from localinstruct.interrupt import reset_signals, stop_as_ctrl_c_does
 from localinstruct.methods import MethodSection
 from localinstruct.methods.own import OwnMethod
 from localinstruct.models.catalog import checked, load_catalog
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     import numpy as np
 
 COMMAND = ("-c", f"from {__name__} import main; main()")
-"""Arguments of the Python that is started, before the job's file and the descriptor."""
+"""Arguments of the Python that is started, before the job's file, descriptor and our process id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +55,12 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class StageJob:
-    """One stage of a run, unless it has finished for what it would read now.
+    """Stages of a run, in order, each unless it has finished for what it would read now.
 
     The recipe is the text of one with its workspace, or the name of a recipe or run as `target`.
     """
 
-    stage: str
+    stages: tuple[str, ...]
     target: str = ""
     recipe: str = ""
     workspace: str = ""
@@ -71,35 +72,51 @@ class StageJob:
     keep: Given | None = None
 
     def work(self, progress: Progress) -> JsonObject:
-        """Run the stage in this process: {"run": its directory}."""
+        """Run the stages in this process: {"run": its directory}.
+
+        What all of them need is looked at before the first one begins.
+        """
         recipe, workspace, path = self._recipe()
-        [stage] = [one for one in pipeline.STAGES if one.name == self.stage]
+        stages = [stage for stage in pipeline.STAGES if stage.name in self.stages]
 
         def look(recipe: Recipe, workspace: Path) -> None:
-            pipeline.require_ready(recipe, [stage], workspace, progress)
+            pipeline.require_ready(self._with_functions(recipe), stages, workspace, progress)
 
-        check = look if self.fresh else None
-        with opened(recipe, workspace, path, redo=self.redo, fresh=check) as work:
-            if not pipeline.is_finished(stage, recipe, work.run):
-                look(recipe, workspace)
-                pipeline.run_stage(stage, recipe, work.run, progress, workspace)
+        fresh = look if self.fresh else None
+        with opened(recipe, workspace, path, redo=self.redo, fresh=fresh) as work:
+            due = [*dropwhile(lambda one: pipeline.is_finished(one, recipe, work.run), stages)]
+            ready = self._with_functions(recipe)  # in the seal: it imports the user's modules
+            pipeline.require_ready(ready, due, workspace, progress)
+            for stage in due:
+                if not pipeline.is_finished(stage, recipe, work.run):
+                    pipeline.run_stage(stage, ready, work.run, progress, workspace)
         return {"run": str(path.resolve())}
 
     def _recipe(self) -> tuple[Recipe, Path, Path]:
-        """(recipe with the program's own functions, workspace, run directory)."""
+        """(recipe with the entries of the program's own functions, workspace, run directory)."""
         if self.recipe:
             workspace, stored = Path(self.workspace), recipe_from_text(self.recipe, "recipe")
             recipe = with_overrides(stored, self.settings, "recipe", workspace)
             path = RUNS / (self.name or recipe.name)
         else:
             recipe, workspace, path = resolve(self.target, self.name, self.settings)
-        if self.method:
-            method = MethodSection(own=self.method.held_by(OwnMethod))
-            recipe = recipe.model_copy(update={"method": method})
-        if self.keep:
-            rules = {"own": self.keep.held_by(OwnFilter)}
-            recipe = recipe.model_copy(update={"filters": recipe.filters.model_copy(update=rules)})
-        return recipe, workspace, path
+        method = OwnMethod.model_validate(self.method.entry) if self.method else None
+        keep = OwnFilter.model_validate(self.keep.entry) if self.keep else None
+        return _with(recipe, method, keep), workspace, path
+
+    def _with_functions(self, recipe: Recipe) -> Recipe:
+        """The recipe with the functions themselves."""
+        method = self.method.held_by(OwnMethod) if self.method else None
+        return _with(recipe, method, self.keep.held_by(OwnFilter) if self.keep else None)
+
+
+def _with(recipe: Recipe, method: OwnMethod | None, keep: OwnFilter | None) -> Recipe:
+    if method:
+        recipe = recipe.model_copy(update={"method": MethodSection(own=method)})
+    if keep:
+        filters = recipe.filters.model_copy(update={"own": keep})
+        recipe = recipe.model_copy(update={"filters": filters})
+    return recipe
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,12 +179,11 @@ def write_job(job: Job, folder: Path) -> Path:
 
 def main() -> NoReturn:
     """Do the job of the command line, and end with the exit code of its error."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _interrupt)
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell ignores it
-    die_with_parent()
+    reset_signals(interruptible=True)
+    stop_as_ctrl_c_does()
     lines = Lines(int(sys.argv[2]))
     try:
+        die_with_parent(parent=int(sys.argv[3]))
         lines.send("result", _job(Path(sys.argv[1])).work(lines))
         code = 0
     except LocalInstructError as problem:
@@ -192,7 +208,3 @@ def _failed(lines: Lines, problem: LocalInstructError) -> int:
     words = {"message": problem.message, "hint": problem.hint, "exit_code": problem.exit_code}
     lines.send("error", {"kind": type(problem).__name__, **words})
     return problem.exit_code
-
-
-def _interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt

@@ -3,6 +3,7 @@ models live."""
 
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,6 +26,7 @@ from localinstruct.curate.duplicates import duplicates
 from localinstruct.curate.novelty import Gate, Index, Novelty
 from localinstruct.errors import DataError, ModelError, RecipeError, UsageError
 from localinstruct.formats import read_instances
+from localinstruct.progress import Silent
 from localinstruct.recipe import find_workspace
 from localinstruct.records import Kept
 from localinstruct.store.run import open_run
@@ -169,6 +172,19 @@ def test_deduplicate_by_words_in_order_with_what_a_row_resembles() -> None:
     assert found.threshold == 0.7
     assert li.deduplicate(["a b", "a b"], measure="rouge_l").counts() == {"exact repetition": 1}
     assert li.deduplicate([], measure="rouge_l").kept == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "like"),
+    [
+        (["a b", "c d", "a b", "a b", "c d"], [0, 0, 1]),
+        (["a b c d", "a b c d e", "a b c d", "a b c d e"], [0, 0, 0]),
+        (["x y", "a b", "c d", "c d", "x y", "a b"], [2, 0, 1]),
+    ],
+)
+def test_a_repetition_is_like_the_first_of_its_kind(texts: list[str], like: list[int]) -> None:
+    found = li.deduplicate(texts, 0.7, "rouge_l")
+    assert [one.like for one in found.dropped] == [texts[number] for number in like]
 
 
 def test_errors_of_the_child_are_raised_here_with_their_words() -> None:
@@ -473,3 +489,77 @@ def test_a_mistake_of_ours_in_the_child_comes_with_its_traceback(
     monkeypatch.setattr(DuplicatesJob, "__reduce__", lambda self: (int, ("x",)))
     with pytest.raises(li.LocalInstructError, match=r"Traceback.*\n(.*\n)*ValueError: invalid"):
         li.deduplicate(ROWS, measure="rouge_l")
+
+
+@pytest.mark.parametrize("beginning", ['{"say": "ha', '{"result": {"dropped": []}}', "{", ""])
+def test_a_child_killed_in_the_middle_of_a_line_is_said_to_be(
+    monkeypatch: pytest.MonkeyPatch, beginning: str
+) -> None:
+    from localinstruct.worker import DuplicatesJob
+
+    code = f"import os, sys; os.write(int(sys.argv[2]), {beginning.encode()!r}); os.abort()"
+    monkeypatch.setattr(DuplicatesJob, "__reduce__", lambda self: (exec, (code,)))
+    with pytest.raises(li.LocalInstructError, match=r"ended without a word \(SIGABRT\)"):
+        li.deduplicate(ROWS, measure="rouge_l")
+
+
+@pytest.mark.parametrize("code", ["print('loud')", "import os; os.write(1, b'loud')"])
+def test_what_is_printed_in_the_child_is_not_the_output_of_the_program(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str], code: str
+) -> None:
+    from localinstruct.worker import DuplicatesJob
+
+    monkeypatch.setattr(DuplicatesJob, "__reduce__", lambda self: (exec, (code,)))
+    with pytest.raises(li.LocalInstructError, match="NoneType"):  # exec gives no job
+        li.deduplicate(ROWS, measure="rouge_l")
+    shown = capfd.readouterr()
+    assert (shown.out, "loud" in shown.err) == ("", True)
+
+
+class Watched:
+    """A function that notes when it is unpickled: then its module is imported."""
+
+    def __call__(self, *given: object) -> bool:
+        return True
+
+    def __reduce__(self) -> Any:
+        return unpickled, ()
+
+
+NOTES: list[str] = []
+
+
+def unpickled() -> Watched:
+    NOTES.append("function")
+    return Watched()
+
+
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("kind", ["method", "keep"])
+def test_functions_are_unpickled_in_the_seal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, fresh: bool
+) -> None:
+    from localinstruct import pipeline, workspace
+    from localinstruct.worker import Given, StageJob
+
+    def begun(sealed: bool) -> None:
+        NOTES.append(f"sealed {sealed}")
+
+    def ran(stage: object, recipe: li.Recipe, *rest: object) -> None:
+        own = recipe.method.own if kind == "method" else recipe.filters.own
+        NOTES.append(f"ran {own is not None and own.function is not None}")
+
+    monkeypatch.setattr(workspace.seal, "begin", begun)
+    monkeypatch.setattr(pipeline, "run_stage", ran)
+    monkeypatch.setattr(pipeline, "require_ready", lambda *rest: None)
+    monkeypatch.chdir(tmp_path)
+    text = li.load_recipe("nano", {"sealed": True}).to_yaml()
+    function = Given({"name": "watched", "sha256": "0"}, pickle.dumps(Watched()))
+    job = StageJob(("generate",), recipe=text, workspace=str(ROOT), name="x", fresh=fresh)
+    job = replace(job, method=function) if kind == "method" else replace(job, keep=function)
+    for _ in range(2):
+        NOTES.clear()
+        job.work(Silent())
+        assert NOTES[0] == "sealed True"
+        assert set(NOTES[1:-1]) == {"function"}
+        assert NOTES[-1] == "ran True"

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct.errors import UsageError
+from localinstruct.errors import Interrupted, UsageError
 from localinstruct.interrupt import NEEDED
 from localinstruct.offline.switches import child_environment
 from localinstruct.store.run import read_run
 from localinstruct.supervisor import Ward
+from localinstruct.worker import COMMAND
 from tests.test_supervisor import is_running
 from tests.torture.program import workspace
 
@@ -36,6 +37,8 @@ os.execvp(sys.argv[1], sys.argv[1:])
 """
 AMPERSAND: list[str] = []
 NOHUP = ["nohup"]
+TRAINING = (sys.executable, "-m", "localinstruct.training.child")
+WORKER = (sys.executable, *COMMAND)
 BLOCKED = [sys.executable, "-c", HOSTILE]
 
 
@@ -258,7 +261,7 @@ def test_the_alarm_of_the_reader_of_documents_comes(tmp_path: Path) -> None:
 def test_a_training_process_hears_its_parent(tmp_path: Path) -> None:
     job = tmp_path / "job.json"
     os.mkfifo(job)
-    command = [sys.executable, "-m", "localinstruct.training.child", str(job)]
+    command = [*TRAINING, str(job), str(os.getpid())]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL) as child:
         with job.open("w"):  # opened by the child as well: it has come to its work
             state = signal_state(Path(f"/proc/{child.pid}/status"))
@@ -266,3 +269,36 @@ def test_a_training_process_hears_its_parent(tmp_path: Path) -> None:
     assert state["SigBlk"] == set()
     assert signal.SIGINT in state["SigCgt"]
     assert not state["SigIgn"] & {signal.SIGINT, signal.SIGTERM}
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [((*TRAINING, "job"), -signal.SIGKILL), ((*WORKER, "job", "1"), Interrupted.exit_code)],
+)
+def test_a_child_whose_parent_has_gone_already_ends_at_once(
+    tmp_path: Path, command: tuple[str, ...], code: int
+) -> None:
+    os.mkfifo(tmp_path / "job")  # whoever reads it waits for ever
+    done = subprocess.run(
+        [*command, "1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+    )
+    assert done.returncode == code, done.stderr
+
+
+@pytest.mark.usefixtures("hostile_signals")
+def test_a_worker_leaves_nohup_alone_and_hears_its_parent(tmp_path: Path) -> None:
+    job = tmp_path / "job"
+    os.mkfifo(job)
+    words = ["nohup", *WORKER, str(job), "1", str(os.getpid())]
+    with subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as child:
+        with job.open("w"):
+            state = signal_state(Path(f"/proc/{child.pid}/status"))
+        child.communicate(timeout=SECONDS)
+    assert state["SigBlk"] == set()
+    assert signal.SIGHUP in state["SigIgn"]
+    assert state["SigCgt"] >= {signal.SIGINT, signal.SIGTERM}

@@ -7,13 +7,28 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from localinstruct import pipeline
 from localinstruct.cli.app import app
-from localinstruct.errors import Interrupted, RunConflict, TrainerError, UsageError
+from localinstruct.errors import (
+    Interrupted,
+    LocalInstructError,
+    RunConflict,
+    TrainerError,
+    UsageError,
+)
 from localinstruct.evaluation import comparison
-from localinstruct.pipeline import as_before_when_refused, recipe_of, settle_recipe
+from localinstruct.pipeline import (
+    STAGES,
+    as_before_when_refused,
+    inputs_of,
+    recipe_of,
+    settle_recipe,
+)
+from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.store.run import Run, open_run, read_run
 from localinstruct.training import student
+from localinstruct.worker import StageJob
 from tests.support.tiny_student import recipe_data
 from tests.support.trained_runs import CPU, train_tiny, workspace
 
@@ -138,3 +153,38 @@ def test_a_run_has_its_name_already(trained: Path, monkeypatch: pytest.MonkeyPat
     assert isinstance(problem, UsageError)
     assert "--name other: runs/tiny is a run" in problem.message
     assert seen == []
+
+
+# -- dataset and train as one job, as li.train has them
+
+
+def job(*settings: str) -> StageJob:
+    stages = ("dataset", "train")
+    return StageJob(stages, target="runs/tiny", settings=settings, redo=True)
+
+
+def test_a_training_that_is_refused_leaves_recipe_and_results(trained: Path) -> None:
+    with open_run(trained) as run:
+        recipe, dataset = recipe_of(run)[0], STAGES[1]
+        run.start_stage("dataset", inputs_of(dataset, recipe, run))
+        run.finish_stage("dataset", RESULTS["dataset"])
+    before = state(trained)
+    for setting in ("train.mode=qlora", "models.student=nobody"):
+        with pytest.raises(LocalInstructError) as refused:
+            job(setting).work(Silent())
+        assert "is as it was" in refused.value.hint, setting
+        assert state(trained) == before
+
+
+def test_nothing_is_written_before_all_is_ready_for_the_training(
+    trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran = list[str]()
+    monkeypatch.setattr(pipeline, "run_stage", lambda stage, *rest: ran.append(stage.name))
+    before = state(trained)
+    with pytest.raises(LocalInstructError, match="nobody"):
+        job("models.student=nobody", "dataset.max_rows=20").work(Silent())
+    assert (ran, state(trained)) == ([], before)
+    monkeypatch.setattr(pipeline, "require_ready", lambda *rest: None)
+    job("dataset.max_rows=20").work(Silent())
+    assert ran == ["dataset", "train"]

@@ -2,7 +2,7 @@
 
 Rows are read, cleaned and written in this process. Whatever loads a model or works on a run does so
 in a child with the offline environment (`child.py`, `worker.py`), so that this process stays as it
-is. Nothing here prints; `progress` is called with what a command would show.
+is. Nothing here prints to stdout; `progress` is called with what a command would show.
 """
 
 from localinstruct.api.child import ProgressEvent

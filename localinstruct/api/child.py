@@ -37,6 +37,7 @@ class ProgressEvent:
     total: float = 0.0
 
 
+STDERR = 2
 OnProgress = Callable[[ProgressEvent], object]
 
 
@@ -50,9 +51,10 @@ def run_in_child(job: "Job", progress: OnProgress | None) -> JsonObject:
         with os.fdopen(reading, encoding="utf-8") as lines:
             try:
                 child = subprocess.Popen(
-                    [sys.executable, *worker.COMMAND, str(file), str(writing)],
+                    [sys.executable, *worker.COMMAND, str(file), str(writing), str(os.getpid())],
                     env=switches.child_environment(),
                     stdin=subprocess.DEVNULL,
+                    stdout=STDERR,  # what libraries print is not the program's output
                     pass_fds=(writing,),
                     process_group=0,  # the terminal's Ctrl-C comes here, and is passed on below
                 )
@@ -84,6 +86,8 @@ def _follow(lines: Iterable[str], progress: OnProgress | None) -> tuple[str, Jso
     """Pass on what the child says; (kind, value) of its last line, ("", {}) where it had none."""
     last: tuple[str, JsonObject] = "", {}
     for line in lines:
+        if not line.endswith("\n"):
+            break  # the child was killed in the middle of it
         [(kind, value)] = json.loads(line).items()
         if kind in ("result", "error"):
             last = kind, value

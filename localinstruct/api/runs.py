@@ -62,8 +62,8 @@ def generate(
     entry = {"options": dict(options or {})}
     given = _given(method, entry, "method") if method is not None else None
     kept = _given(keep, {}, "keep") if keep is not None else None
-    return _stage(
-        "generate", recipe, name, settings, progress, fresh=fresh, method=given, keep=kept
+    return _stages(
+        ("generate",), recipe, name, settings, progress, fresh=fresh, method=given, keep=kept
     )
 
 
@@ -74,12 +74,11 @@ def train(
     redo: bool = False,
     progress: OnProgress | None = None,
 ) -> "RunReader":
-    """Fine-tune the student on the run's rows; its data set is written first where it is not there.
+    """Fine-tune the student on the run's rows; a data set that is absent or stale is written first.
 
     `redo` accepts settings that differ from the run's and leave its rows valid.
     """
-    made = _stage("dataset", run, None, settings, progress, redo=redo)
-    return _stage("train", made, None, None, progress)
+    return _stages(("dataset", "train"), run, None, settings, progress, redo=redo)
 
 
 def evaluate(
@@ -90,7 +89,7 @@ def evaluate(
     progress: OnProgress | None = None,
 ) -> "RunReader":
     """Compare the run's student with its base; the numbers are in `stages()["evaluate"].result`."""
-    return _stage("evaluate", run, None, settings, progress, redo=redo)
+    return _stages(("evaluate",), run, None, settings, progress, redo=redo)
 
 
 def open_run(run: str | Path) -> "RunReader":
@@ -192,8 +191,8 @@ class RunReader:
         return str(self.path)
 
 
-def _stage(
-    stage: str,
+def _stages(
+    stages: tuple[str, ...],
     target: "RunReader | Recipe | str | Path",
     name: str | None,
     settings: Settings,
@@ -204,13 +203,13 @@ def _stage(
     method: "Given | None" = None,
     keep: "Given | None" = None,
 ) -> RunReader:
-    """Have a child run one stage; the run."""
+    """Have a child run these stages; the run."""
     from localinstruct.worker import StageJob
 
     recipe = target.to_yaml() if isinstance(target, Recipe) else ""
     workspace = target._workspace if isinstance(target, Recipe) else None
     job = StageJob(
-        stage=stage,
+        stages=stages,
         target="" if recipe else str(target),
         recipe=recipe,
         workspace=str(workspace or find_workspace(Path.cwd())),

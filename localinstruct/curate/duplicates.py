@@ -42,9 +42,9 @@ def duplicates(
             question = (row.history, row.instruction, row.input)
             if isinstance(verdict, Kept):
                 by_text.setdefault(text_of(row, novelty), number)
-                by_question[question] = number
+                by_question.setdefault(question, number)
             else:
-                like = by_question.get(question, by_text.get(verdict.detail, -1))
+                like = by_question[question] if question in by_question else by_text[verdict.detail]
                 score = 1.0 if verdict.score is None else verdict.score
                 dropped.append(Duplicate(number, like, verdict.reason, score))
     return dropped

@@ -71,22 +71,43 @@ def own_methods(workspace: Path) -> dict[str, Path]:
 def with_own_method(section: JsonObject, workspace: Path) -> JsonObject:
     """The `method` section of a recipe, an own method in it as the run keeps it: with its digest.
 
-    RecipeError for a name that is neither ours nor that of a file, where there are own methods.
+    RecipeError for a name that is neither ours nor that of a file, where there are own methods, and
+    for one that is both. An entry `own` with a file but no digest is given the file's.
     """
-    unknown = [name for name in section if name not in MethodSection.model_fields]
-    files = own_methods(workspace) if unknown else {}
+    files = own_methods(workspace)
     if not files:
         return section
+    for name in {*METHODS, "own"} & files.keys() & section.keys():
+        if section[name] is not None and not _is_entry(section[name]):
+            raise RecipeError(
+                f"method.{name}: expected one meaning of this name, found ours and {files[name]}.",
+                f"Rename that file and its function, as in my_{name}, and the key in the recipe.",
+            )
+    entry = section.get("own")
+    if isinstance(entry, dict) and _is_entry(entry) and not entry.get("sha256"):
+        source = files.get(str(entry["name"]))
+        if source and entry.get("file") == f"{FOLDER}/{source.name}":
+            section = {**section, "own": {**entry, "sha256": _sha256(source)}}
+    unknown = [name for name in section if name not in MethodSection.model_fields]
     for name in unknown:
         if name not in files:
             near = did_you_mean(str(name), [*METHODS, *files])
             where = workspace / FOLDER / f"{name}.py"
             raise RecipeError(f"method.{name}: unknown key; {near}", f"No file {where}.")
         options = {} if section[name] is None else section[name]
-        sha256 = hashlib.sha256(files[name].read_bytes()).hexdigest()
-        entry = {"name": name, "file": f"{FOLDER}/{name}.py", "sha256": sha256, "options": options}
+        file, sha256 = f"{FOLDER}/{name}.py", _sha256(files[name])
+        entry = {"name": name, "file": file, "sha256": sha256, "options": options}
         section = {key: value for key, value in section.items() if key != name} | {"own": entry}
     return section
+
+
+def _is_entry(value: object) -> bool:
+    """True for an own method as a run keeps it."""
+    return isinstance(value, dict) and "name" in value
+
+
+def _sha256(file: Path) -> str:
+    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 class MethodSection(Section):

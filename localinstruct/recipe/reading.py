@@ -40,6 +40,8 @@ class Origin:
     folders: tuple[Path, ...]
     """Where a named file may lie, in the order in which they are looked through."""
     where: Where
+    stored: bool = False
+    """True for the recipe of a run, which has its own method's digest already."""
 
 
 def load_recipe(path: Path, overrides: tuple[str, ...] = ()) -> Recipe:
@@ -60,7 +62,7 @@ def recipe_from_text(text: str, name: str) -> Recipe:
 
 @lru_cache(maxsize=64)
 def _stored_recipe(text: str, name: str) -> Recipe:
-    origin = Origin(name, (Path.cwd(),), lines_in(text))
+    origin = Origin(name, (Path.cwd(),), lines_in(text), stored=True)
     return _built(yaml_mapping(text, name), (), origin, None)
 
 
@@ -163,7 +165,7 @@ def _read_rubrics(data: JsonObject, origin: Origin) -> None:
 
 def _read_own_method(data: JsonObject, origin: Origin) -> None:
     """Put the digest of the workspace's `methods/NAME.py` where the recipe names that method."""
-    if isinstance(section := data.get("method"), dict):
+    if not origin.stored and isinstance(section := data.get("method"), dict):
         data["method"] = with_own_method(section, origin.folders[0])
 
 

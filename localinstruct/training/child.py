@@ -1,8 +1,8 @@
-"""One of the processes that train together: python -m localinstruct.training.child JOB.
+"""One of the processes that train together: python -m localinstruct.training.child JOB PARENT.
 
-`processes` starts it and wrote JOB. It writes JSON objects to stdout, one a line: {"say"},
-{"update"}, and at the end {"result"} or {"error", "kind", "hint"}. Not covered: being started by
-anything else.
+`processes` starts it, wrote JOB, and has the process id PARENT. It writes JSON objects to stdout,
+one a line: {"say"}, {"update"}, and at the end {"result"} or {"error", "kind", "hint"}. Not
+covered: being started by anything else.
 """
 
 import json
@@ -41,10 +41,10 @@ def send(message: Json) -> None:
     sys.stdout.flush()
 
 
-def main(job: Path) -> int:
+def main(job: Path, parent: int) -> int:
     """Train as this process's rank; the exit code."""
     reset_signals(interruptible=True)
-    die_with_parent(signal.SIGKILL)
+    die_with_parent(signal.SIGKILL, parent)
     from localinstruct.training import stage
 
     facts = json.loads(job.read_text(encoding="utf-8"))
@@ -71,6 +71,6 @@ def _leave() -> None:
 
 
 if __name__ == "__main__":
-    code = main(Path(sys.argv[1]))
+    code = main(Path(sys.argv[1]), int(sys.argv[2]))
     sys.stdout.flush()
     os._exit(code)  # a process of a broken group may hang while Python tidies up

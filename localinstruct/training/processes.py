@@ -1,10 +1,10 @@
 """Training on several devices: one child process each, started and watched here.
 
-The children run `python -m localinstruct.training.child JOB` with the variables that accelerate and
-torch read; they meet on a loopback port. Progress and result of the first come back over its
-stdout, as JSON lines. When one of them ends badly the others are ended at once; after Ctrl-C or
-SIGTERM all of them get the time to save. They die with this process (supervisor). Not covered:
-several machines.
+The children run `python -m localinstruct.training.child JOB PARENT` with the variables that
+accelerate and torch read; they meet on a loopback port. Progress and result of the first come back
+over its stdout, as JSON lines. When one of them ends badly the others are ended at once; after
+Ctrl-C or SIGTERM all of them get the time to save. They die with this process (supervisor). Not
+covered: several machines.
 """
 
 import json
@@ -81,7 +81,7 @@ def _start(job: Path, number: int, count: int, port: int) -> Child:
         MASTER_PORT=str(port),
         OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // count)),
     )
-    command = [sys.executable, "-m", "localinstruct.training.child", str(job)]
+    command = [sys.executable, "-m", "localinstruct.training.child", str(job), str(os.getpid())]
     log = job.parent.parent / "logs" / f"train.{number}.log"
     log.parent.mkdir(exist_ok=True, mode=0o700)
     with log.open("w") as file:

@@ -3,7 +3,10 @@
 import asyncio
 import hashlib
 import json
+import os
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -125,6 +128,44 @@ def test_a_recipe_cannot_name_code_elsewhere(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(data))
     with pytest.raises(RecipeError, match=r"expected file: methods/echo\.py; found seeds/echo\.py"):
         load_recipe(path)
+
+
+@pytest.mark.parametrize("name", ["alpaca", "self_instruct", "own"])
+def test_an_own_file_with_one_of_our_names_is_refused_where_it_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    path = own_workspace(tmp_path)
+    ours = "method={%s: {}}" % (name if name != "own" else "alpaca")
+    text = load_recipe(path, (ours,)).to_yaml()
+    (tmp_path / "methods" / f"{name}.py").write_text(ECHO.replace("def echo", f"def {name}"))
+    assert load_recipe(path).method.name == "echo"  # another method may be used beside it
+    monkeypatch.chdir(tmp_path)
+    recipe_from_text(text, "stored")  # what a run keeps is read as it is
+    path.write_text(path.read_text().replace("echo:", f"{name}:"))
+    words = rf"method\.{name}: .* ours and .*methods/{name}\.py"
+    with pytest.raises(RecipeError, match=words) as refused:
+        load_recipe(path)
+    assert f"as in my_{name}" in f"{refused.value.message} {refused.value.hint}"
+
+
+@pytest.mark.parametrize("more", [{}, {"sha256": ""}, {"options": {"longest": 9}}])
+def test_an_entry_written_by_hand_is_given_the_digest_of_its_file(
+    tmp_path: Path, more: JsonObject
+) -> None:
+    path = own_workspace(tmp_path)
+    data = yaml.safe_load(path.read_text())
+    data["method"] = {"own": {"name": "echo", "file": "methods/echo.py", **more}}
+    path.write_text(yaml.safe_dump(data))
+    recipe = load_recipe(path)
+    assert recipe.method.own
+    assert recipe.method.own.sha256 == hashlib.sha256(ECHO.encode()).hexdigest()
+    (tmp_path / "methods" / "echo.py").write_text(ECHO + "# changed\n")
+    with pytest.raises(RunConflict, match="has changed since"):
+        completed(recipe, None, (), tmp_path)  # type: ignore[arg-type]
+    stored = recipe.to_yaml().replace(recipe.method.own.sha256, "''")
+    old = recipe_from_text(stored, "stored").method.own  # a run keeps what it began with
+    assert old
+    assert old.sha256 == ""
 
 
 def test_runs_made_before_there_were_own_methods_are_as_fresh_as_before(tmp_path: Path) -> None:
@@ -287,6 +328,91 @@ def test_a_digest_covers_what_a_function_uses_of_its_module(tmp_path: Path) -> N
     assert digest(base) != digest(base.replace("return 1", "return 2"))
     assert digest(base) != digest(base.replace("LIMIT = 3", "LIMIT = 4"))
     assert digest(base) != digest(base.replace("+ LIMIT", "- LIMIT"))
+
+
+USES = """
+import functools, re
+from dataclasses import dataclass
+BAD = frozenset({"alpha", "beta", "gamma", "delta"})
+NEST = (1, frozenset({"x", "y", "z"}), (str.lower, {"k", "l"}))
+PROMPTS = ["Name a river.", {"more": ["Name a lake."]}]
+PATTERN = re.compile("rivers?")
+def helper(word): return len(word) > 3
+def noticed(function):
+    @functools.wraps(function)
+    def inner(*args): return function(*args)
+    return inner
+class Base:
+    def rule(self): return helper("deep")
+@dataclass
+class K(Base):
+    limit: int = 3
+    def a(self, row, tone="plain"): return BAD
+    def b(self, row): return NEST
+def nested(row): return all(helper(word) for word in row)
+def keyword(row, *, least=4): return least
+def lists(row): return PROMPTS, PATTERN.search(row)
+def method(row): return K(), nested, NEST, BAD
+@noticed
+def wrapped(row): return "inside"
+@functools.lru_cache
+def cached(row): return helper(row)
+def two(row, limit): return limit
+part = functools.partial(two, limit=5)
+names = ["K().a", "K().b", "K(7).a", "nested", "keyword", "lists", "method", "wrapped", "cached",
+         "part", "K(7).rule", "K"]
+"""
+DIGESTS = """
+import json, sys
+from localinstruct.own_code import digest_of
+sys.path.insert(0, sys.argv[1])
+import uses
+print(json.dumps({name: digest_of(eval(name, vars(uses))) for name in uses.names}))
+"""
+
+
+def digests(folder: Path, source: str, seed: int = 0) -> dict[str, str]:
+    """Name -> digest of the functions of a module, in a process with this hash seed."""
+    folder.mkdir(exist_ok=True)
+    (folder / "uses.py").write_text(source)
+    # another hash seed orders sets otherwise
+    environment = {**os.environ, "PYTHONHASHSEED": str(seed), "PYTHONDONTWRITEBYTECODE": "1"}
+    command = [sys.executable, "-c", DIGESTS, str(folder)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    found: dict[str, str] = json.loads(done.stdout)
+    return found
+
+
+def test_a_digest_is_the_same_in_every_process(tmp_path: Path) -> None:
+    compiled = f"exec({USES!r}, globals())"  # without a source: constants of compiled code
+    for source in (USES, compiled):
+        first = digests(tmp_path, source, 1)
+        assert all(digests(tmp_path, source, seed) == first for seed in (2, 3))
+    moved = digests(tmp_path, f"# a comment\n\n{USES}\ndef other(): ...\n")
+    assert moved == digests(tmp_path, USES)
+    assert len({*moved.values()}) == len(moved)  # no two functions have one digest
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ("> 3", "> 4", "K().a K().b K(7).a K(7).rule K nested method cached"),
+        ('"delta"', '"delia"', "K().a K().b K(7).a K(7).rule K method"),
+        ('"z"', '"zz"', "K().a K().b K(7).a K(7).rule K method"),
+        ("a lake", "a pond", "lists"),
+        ("rivers?", "lakes?", "lists"),
+        ("least=4", "least=5", "keyword"),
+        ("inside", "within", "wrapped"),
+        ("limit=5", "limit=6", "part"),
+        ("return limit", "return -limit", "part"),
+        ("return function(*args)", "return function(*args) or 1", "wrapped"),
+    ],
+)
+def test_a_change_of_what_a_function_uses_changes_its_digest(
+    tmp_path: Path, old: str, new: str, changed: str
+) -> None:
+    before, after = digests(tmp_path, USES), digests(tmp_path, USES.replace(old, new))
+    assert {name for name in before if before[name] != after[name]} == {*changed.split()}
 
 
 # -- over the air gap
