@@ -8,6 +8,7 @@ that came from a model or a file is shown without its escape sequences.
 import contextlib
 import json
 import operator
+import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -216,6 +217,23 @@ def as_json(value: object, indent: int | None = 2) -> None:
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
     if indent is None:
         sys.stdout.flush()
+
+
+@contextlib.contextmanager
+def prints_beside() -> Iterator[None]:
+    """Send to stderr what others print meanwhile: an own method, a library, a program of theirs.
+
+    Stdout is for results, which a program may read.
+    """
+    sys.stdout.flush()
+    kept = os.dup(1)
+    os.dup2(2, 1)
+    try:
+        with contextlib.redirect_stdout(sys.stderr):
+            yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def write(text: str) -> None:

@@ -563,3 +563,61 @@ def test_functions_are_unpickled_in_the_seal(
         assert NOTES[0] == "sealed True"
         assert set(NOTES[1:-1]) == {"function"}
         assert NOTES[-1] == "ran True"
+
+
+# -- careless callers
+
+
+@pytest.mark.parametrize("name", ["../q", "a/b", "", ".hidden", "x" * 65, "a\n"])
+def test_a_name_that_leads_elsewhere_is_refused_before_anything_starts(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UsageError, match="name: expected"):
+        li.generate("nano", name=name, fresh=True)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_options_need_a_method_and_functions_must_be_functions() -> None:
+    with pytest.raises(UsageError, match="options: expected a method"):
+        li.generate("nano", options={"a": 1})
+    with pytest.raises(UsageError, match="method: expected a function, found str"):
+        li.generate("nano", method="alpaca")  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="keep: expected a function, found str"):
+        li.clean(["Name a bird."], keep="long")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("single", ["abc", {"instruction": "a", "output": "b"}])
+def test_a_single_row_is_no_list_of_rows(single: Any, tmp_path: Path) -> None:
+    place = tmp_path / "rows.jsonl"
+    place.write_text("what was there")
+    for call in (li.clean, li.deduplicate, lambda rows: li.write_rows(rows, place)):
+        with pytest.raises(UsageError, match=r"expected a list of rows, found a single"):
+            call(single)
+    assert place.read_text() == "what was there"
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [{"instruction": "a", "output": None}, {}, {"instruction": "É \0", "output": "b"}, 5, None],
+)
+def test_a_bad_row_is_named_by_its_number(bad: Any) -> None:
+    for call in (li.clean, li.deduplicate):
+        with pytest.raises(DataError, match=r"^row 2: expected"):
+            call(["Name a bird.", bad])
+    with pytest.raises(DataError, match="row 1: expected Unicode"):
+        li.deduplicate(["a\ud800 b c"])
+
+
+def test_a_file_of_another_ending_needs_a_format(tmp_path: Path) -> None:
+    for name in ("rows.csv", "rows.json", "rows"):
+        with pytest.raises(UsageError, match="or a format"):
+            li.write_rows(["Name a bird."], tmp_path / name)
+    assert li.write_rows([li.Instance("a", output="b")], tmp_path / "rows.JSONL") == 1
+    with pytest.raises(DataError, match="surrogate"):
+        li.write_rows([li.Instance("a\ud800", output="b")], tmp_path / "x.jsonl")
+
+
+def test_a_filter_that_exits_ends_nothing() -> None:
+    with pytest.raises(UsageError, match="raised SystemExit"):
+        li.clean(["Name a bird."], "none", keep=lambda row: sys.exit(0))

@@ -1,7 +1,7 @@
 """Rows of a Python program: read, cleaned, near-duplicates removed, written."""
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
@@ -10,8 +10,15 @@ from localinstruct.api.child import OnProgress, run_in_child
 from localinstruct.config import parse
 from localinstruct.curate.filters import Filters, OwnFilter, first_reason
 from localinstruct.curate.novelty import Novelty
-from localinstruct.errors import UsageError
-from localinstruct.formats import EXPORTS, read_instances, require_place, to_instances, write
+from localinstruct.errors import DataError, UsageError
+from localinstruct.formats import (
+    EXPORTS,
+    Malformed,
+    read_instances,
+    require_place,
+    to_instances,
+    write,
+)
 from localinstruct.own_code import digest_of, holding, name_of
 from localinstruct.recipe import find_workspace
 from localinstruct.records import Instance
@@ -21,6 +28,8 @@ Row = str | Instance | Mapping[str, object]
 R = TypeVar("R", bound=Row)
 Keep = Callable[[Instance], bool | str]
 """An own filter: True keeps a row, False or a text with the reason rejects it."""
+FORMATS = {".jsonl": "jsonl", ".parquet": "parquet"}
+"""Ending of a file -> the format it is written in when none is named."""
 
 
 def read_rows(path: str | Path) -> list[Instance]:
@@ -32,13 +41,21 @@ def write_rows(rows: Iterable[Row], path: str | Path, format: str | None = None)
     """Write rows whole or not at all, and return how many.
 
     `format` is jsonl, alpaca, messages, sharegpt, parquet or preference; by default parquet or
-    jsonl, as the file's name ends.
+    jsonl, as the file's name ends. DataError for a row that cannot be read or written.
     """
     place = Path(path)
-    chosen = format or ("parquet" if place.suffix == ".parquet" else "jsonl")
+    chosen = format or FORMATS.get(place.suffix.lower(), "")
+    if not chosen:
+        raise UsageError(
+            f"{place}: expected a name that ends with {' or '.join(FORMATS)}, or a format.",
+            f"For example format='alpaca'. Formats: {', '.join(EXPORTS)}.",
+        )
     if chosen in EXPORTS:
         require_place(place, chosen)
-    return write(map(_instance, rows), chosen, place)
+    try:
+        return write(_instances(rows), chosen, place)
+    except Malformed as problem:
+        raise DataError(f"{place}: {problem}") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +107,15 @@ def clean(
     """
     data = {"set": rules} if isinstance(rules, str) else dict(rules)
     filters = parse(Filters, data, "rules")
+    if keep is not None and not callable(keep):
+        raise UsageError(f"keep: expected a function, found {type(keep).__name__}.")
     if keep is not None:
         entry = holding(OwnFilter(name=name_of(keep), sha256=digest_of(keep)), keep)
         filters = filters.model_copy(update={"own": entry})
     kept, dropped = list[R](), list[Dropped[R]]()
-    for row in rows:
-        reject = first_reason(_instance(row), filters)
+    rows = _listed(rows)
+    for row, instance in zip(rows, _instances(rows), strict=True):
+        reject = first_reason(instance, filters)
         if reject is None:
             kept.append(row)
         else:
@@ -118,11 +138,11 @@ def deduplicate(
     """
     from localinstruct.worker import DuplicatesJob
 
-    given = list(rows)
+    given = _listed(rows)
     asked = {"threshold": threshold, "measure": measure, "against": "kept"}
     novelty = parse(Novelty, {**asked, "text": "instruction+input", "remember": 1}, "deduplicate")
     workspace = str(find_workspace(Path.cwd()))
-    job = DuplicatesJob([_instance(row) for row in given], novelty, encoder, workspace)
+    job = DuplicatesJob(_encodable(_instances(given)), novelty, encoder, workspace)
     found = {row: rest for row, *rest in run_in_child(job, progress)["dropped"]}
     kept = [row for number, row in enumerate(given) if number not in found]
     dropped = [_like(given, row, *rest) for row, rest in found.items()]
@@ -134,11 +154,43 @@ def _like(rows: Sequence[R], row: int, like: int, reason: str, score: float) -> 
     return Dropped(rows[row], reason, _instance(other).instruction, other, score)
 
 
+def _listed(rows: Iterable[R]) -> list[R]:
+    """The rows as a list; UsageError for a single row, whose letters or keys would be taken."""
+    if isinstance(rows, str | bytes | Mapping | Instance):
+        raise UsageError(
+            f"rows: expected a list of rows, found a single {type(rows).__name__}.",
+            "Put it into a list: [row]",
+        )
+    return list(rows)
+
+
+def _instances(rows: Iterable[Row]) -> Iterator[Instance]:
+    """Rows as instances; DataError with the number (from 1) of one that cannot be read."""
+    for number, row in enumerate(_listed(rows), 1):
+        try:
+            yield _instance(row)
+        except (Malformed, UsageError) as problem:
+            raise DataError(f"row {number}: {problem}") from None
+
+
+def _encodable(instances: Iterable[Instance]) -> list[Instance]:
+    """Instances whose texts are Unicode; DataError with the number of one that is not."""
+    rows = list(instances)
+    for number, row in enumerate(rows, 1):
+        try:
+            f"{row.instruction}{row.input}".encode()
+        except UnicodeEncodeError:
+            raise DataError(f"row {number}: expected Unicode, found a lone surrogate.") from None
+    return rows
+
+
 def _instance(row: Row) -> Instance:
     if isinstance(row, Instance):
         return row
     if isinstance(row, str):
         return Instance(row)
+    if not isinstance(row, Mapping):
+        raise UsageError(f"expected a text, a row or a mapping, found {type(row).__name__}.")
     made = to_instances(dict(row))
     if len(made) != 1:
         raise UsageError(f"expected one row, found a task with {len(made)} instances.")

@@ -1,6 +1,7 @@
 """Runs of a Python program: made in a child, read here."""
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +14,7 @@ from localinstruct.methods import METHODS
 from localinstruct.own_code import digest_of, name_of
 from localinstruct.recipe import Recipe, find_recipe, find_workspace
 from localinstruct.recipe import load_recipe as load_recipe_file
+from localinstruct.recipe.recipe import RUN_NAME
 from localinstruct.records import Episode, Instance, JsonObject, Reject
 from localinstruct.store.run import read_run
 
@@ -59,6 +61,11 @@ def generate(
     works, and their digests are kept in the run, so that changed code is a RunConflict. `fresh`
     deletes a run of that name first.
     """
+    if options is not None and method is None:
+        raise UsageError(
+            "options: expected a method= that they are for, found none.",
+            "The options of a recipe's method are settings: {'method.alpaca.…': …}.",
+        )
     entry = {"options": dict(options or {})}
     given = _given(method, entry, "method") if method is not None else None
     kept = _given(keep, {}, "keep") if keep is not None else None
@@ -206,6 +213,12 @@ def _stages(
     """Have a child run these stages; the run."""
     from localinstruct.worker import StageJob
 
+    if name is not None and not re.fullmatch(RUN_NAME, name):
+        raise UsageError(
+            f"name: expected up to 64 letters, digits, dots, dashes or underscores, not {name!r}.",
+            "It is the name of a folder in runs/.",
+        )
+
     recipe = target.to_yaml() if isinstance(target, Recipe) else ""
     workspace = target._workspace if isinstance(target, Recipe) else None
     job = StageJob(
@@ -234,6 +247,8 @@ def _given(function: Callable[..., object], entry: JsonObject, parameter: str) -
 
     from localinstruct.worker import Given
 
+    if not callable(function):
+        raise UsageError(f"{parameter}: expected a function, found {type(function).__name__}.")
     name = name_of(function)
     if parameter == "method" and name in METHODS:
         raise UsageError(f"method: {name} is the name of one of ours.", "Rename the function.")

@@ -345,7 +345,8 @@ def _run_stage(
     ):
         if not started_by_run:
             pipeline.require_ready(work.recipe, [chosen], work.workspace, progress)
-        result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)
+        with console.prints_beside():
+            result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)
     if not started_by_run:
         display.stage_done(chosen, result, False)
         display.egress_report(work.run.path)

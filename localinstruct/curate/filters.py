@@ -40,7 +40,7 @@ class OwnFilter(OwnFunction):
         file = file_of(self.function)
         try:
             verdict = self.function(instance)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(
                 f"{file}:{failed_at(error, file)}: the filter {self.name} raised "
                 f"{type(error).__name__}: {error}",

@@ -156,7 +156,7 @@ def _call(method: OwnMethod, call: Callable[[], object]) -> object:
         return call()
     except (StopIteration, LocalInstructError):
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # exit code 0 would pass for a run that is done
         file = file_of(method.function)
         raise UsageError(
             f"{file}:{failed_at(error, file)}: {method.name} raised {type(error).__name__}: "

@@ -519,5 +519,55 @@ def test_the_command_line_generates_with_it_and_goes_on(
     assert {row.lineage.method for row in rows} == {"echo"}
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("method", "code", "words"),
+    [
+        ('import os\nprint("loaded")\nos.write(1, b"raw")\n' + ECHO, 0, "loaded"),
+        (
+            ECHO.replace("    seed = ", "    raise SystemExit(0)\n    seed = "),
+            2,
+            "raised SystemExit",
+        ),
+    ],
+    ids=["prints", "exits"],
+)
+def test_an_own_method_has_no_say_in_stdout_and_exit_code(
+    method: str, code: int, words: str, tmp_path: Path
+) -> None:
+    def reply(path: str, request: dict[str, Any], count: int) -> Reply:
+        return 200, completion(task(Random(request["prompt"])))
+
+    socket = Path(tempfile.mkdtemp(dir="/tmp"), "s")
+    with serving_script(socket, reply):
+        home = nano_workspace(tmp_path / "here", f"unix://{socket}")
+        own_workspace(tmp_path / "there", method, longest=60)
+        for name in ("recipes/mine.yaml", "methods/echo.py"):
+            (home / name).parent.mkdir(exist_ok=True)
+            shutil.copy(tmp_path / "there" / name, home / name)
+        settings = ("generate.checker=null", "filters.set=none", "generate.target=3")
+        words_of_settings = [word for setting in settings for word in ("--set", setting)]
+        ended = subprocess.run(
+            [
+                sys.executable,
+                "-m",
+                "localinstruct",
+                "generate",
+                "mine",
+                *words_of_settings,
+                "--json",
+            ],
+            cwd=home,
+            capture_output=True,
+            text=True,
+        )
+    assert ended.returncode == code, ended.stderr
+    assert words in ended.stderr
+    if code:
+        assert ended.stdout == ""
+    else:
+        assert json.loads(ended.stdout)["result"]["kept"] >= 3
+
+
 def _kept(told: str) -> list[JsonObject]:
     return [row for episode in json.loads(told)["episodes"] for row in episode["kept"]]
