@@ -247,12 +247,12 @@ def test_control_where_there_is_a_way_out_every_library_reaches_the_world(tmp_pa
     asked = {came.removeprefix("name ") for entry in found.values() for came in entry["arrived"]}
     assert asked >= {
         "huggingface.co",
-        "pypi.org",
         "api.openai.com",
         "s3.amazonaws.com",
         "stats.vllm.ai",
         "port 29500",
     }
+    assert any(name.startswith("pypi.") for name in asked)  # pip's
 
 
 @needs_strace
