@@ -1,7 +1,6 @@
 """Runs of a Python program: made in a child, read here."""
 
 import json
-import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from localinstruct.methods import METHODS
 from localinstruct.own_code import digest_of, name_of
 from localinstruct.recipe import Recipe, find_recipe, find_workspace
 from localinstruct.recipe import load_recipe as load_recipe_file
-from localinstruct.recipe.recipe import RUN_NAME
+from localinstruct.recipe.recipe import require_run_name
 from localinstruct.records import Episode, Instance, JsonObject, Reject
 from localinstruct.store.run import read_run
 
@@ -213,12 +212,8 @@ def _stages(
     """Have a child run these stages; the run."""
     from localinstruct.worker import StageJob
 
-    if name is not None and not re.fullmatch(RUN_NAME, name):
-        raise UsageError(
-            f"name: expected up to 64 letters, digits, dots, dashes or underscores, not {name!r}.",
-            "It is the name of a folder in runs/.",
-        )
-
+    if name is not None:
+        require_run_name(name, "name")
     recipe = target.to_yaml() if isinstance(target, Recipe) else ""
     workspace = target._workspace if isinstance(target, Recipe) else None
     job = StageJob(

@@ -29,17 +29,10 @@ def _enter(value: bool, *, loopback: bool) -> bool:
 
 def _run_name(name: str | None) -> str | None:
     """The name of a run as a recipe could give it; UsageError for a path, or for nothing."""
-    import re
+    from localinstruct.recipe.recipe import require_run_name
 
-    from localinstruct.errors import UsageError
-    from localinstruct.recipe.recipe import RUN_NAME
-
-    if name is not None and not (re.match(RUN_NAME, name) and "\n" not in name):
-        raise UsageError(
-            "--name: expected up to 64 letters (a to z), digits, dots, dashes and underscores, "
-            f"a letter or digit first; found {name!r}.",
-            "Runs lie in runs/ of this directory. For example: --name first",
-        )
+    if name is not None:
+        require_run_name(name, "--name")
     return name
 
 

@@ -1,5 +1,6 @@
 """The recipe itself: its sections put together, and what must hold between them."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from pydantic import Field, PrivateAttr, field_validator, model_validator
 from localinstruct.config import Section
 from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
+from localinstruct.errors import UsageError
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, Then
 from localinstruct.recipe.dataset import Dataset
 from localinstruct.recipe.evaluate import Evaluate
@@ -21,6 +23,16 @@ from localinstruct.topics.coverage import Coverage
 
 RUN_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 """Pattern of a run's name, which its folder in runs/ bears."""
+
+
+def require_run_name(name: str, option: str) -> None:
+    """UsageError for what is no name of a run: a path, or nothing; `option` is how it was given."""
+    if not re.fullmatch(RUN_NAME, name):
+        raise UsageError(
+            f"{option}: expected up to 64 letters (a to z), digits, dots, dashes and underscores, "
+            f"a letter or digit first; found {name!r}.",
+            "Runs lie in runs/ of this directory. For example: first",
+        )
 
 
 class Recipe(Section):
