@@ -2,9 +2,8 @@
 
 A process per stage is the only way that really frees a GPU's memory between teacher, trainer and
 evaluation. The parent holds the run's lock and hands it down, forwards one interrupt, and passes on
-the exit code of the stage that failed; the stages die with it. A stage is finished when the store
-says so for the same inputs: the digest of the recipe's sections it reads and of the stage before
-it.
+the exit code of the stage that failed; the stages die with it. A stage is finished while everything
+that it read is as it was then (`stages`).
 """
 
 import os
@@ -13,96 +12,33 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 
 from localinstruct import __version__, readiness
-from localinstruct.dataset.mixing import state_of
 from localinstruct.errors import Interrupted, LocalInstructError, RunConflict
 from localinstruct.offline.switches import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
-from localinstruct.records import Json, JsonObject, StageResult, digest
+from localinstruct.records import Json, StageResult
+from localinstruct.stages import (
+    NAMES,
+    STAGES,
+    Stage,
+    inputs_of,
+    is_finished,
+    read_now,
+    remarks,
+    results_of,
+    states_of,
+)
 from localinstruct.store.durable import write_text
+from localinstruct.store.freshness import READ, WROTE, digests
 from localinstruct.store.lock import LOCK_FD
 from localinstruct.store.run import Run, StageEntry
 from localinstruct.supervisor import CHILD
 
-StageFunction = Callable[..., StageResult]
-
-
-@dataclass(frozen=True, slots=True)
-class Stage:
-    """A stage: the recipe's keys that shape its result, and the stages whose results it uses."""
-
-    name: str
-    room: str
-    """The package whose module `stage` does the work."""
-    reads: tuple[str, ...]
-    uses: tuple[str, ...]
-    about: str
-
-    def load(self) -> StageFunction:
-        """Import its `run` function when it is needed."""
-        work: StageFunction = import_module(f"localinstruct.{self.room}.stage").run
-        return work
-
-
-STAGES = (
-    Stage(
-        "generate",
-        "generation",
-        (
-            "seed",
-            "seeds",
-            "models.teacher",
-            "models.encoder",
-            "models.answerer",
-            "models.rivals",
-            "models.judge",
-            "method",
-            "then",
-            "coverage",
-            "generate",
-            "sampling",
-            "filters",
-            "novelty",
-        ),
-        (),
-        "the teacher writes rows; the new ones are kept",
-    ),
-    Stage(
-        "dataset",
-        "dataset",
-        ("seed", "seeds", "models.encoder", "dataset", "train.template", "evaluate.tasks"),
-        ("generate",),
-        "kept rows are split and written",
-    ),
-    Stage(
-        "train",
-        "training",
-        ("seed", "models.student", "train"),
-        ("dataset",),
-        "the student is fine-tuned on them",
-    ),
-    Stage(
-        "evaluate",
-        "evaluation",
-        ("models.student", "train.template", "train.max_length", "evaluate"),
-        ("dataset", "train"),
-        "base against student",
-    ),
-    Stage(
-        "report",
-        "report",
-        ("seed", "name", "about", "novelty"),
-        ("generate", "dataset", "train", "evaluate"),
-        "everything on one page",
-    ),
-)
-"""In order. A stage whose keys and used results are the same as before is not run again."""
-NAMES = tuple(stage.name for stage in STAGES)
+__all__ = ["NAMES", "STAGES", "Stage", "due_stages", "inputs_of", "is_finished", "run_all"]
+REPORT = STAGES[-1]
 
 
 def settle_recipe(run: Run, recipe: Recipe, workspace: Path, *, redo: bool = False) -> Recipe:
@@ -203,7 +139,7 @@ def _shapes_rows(key: str) -> bool:
     The size of the engine's batch is one, as it sets how many episodes are in flight.
     """
     return key == "serve.max_num_seqs" or any(
-        key == read or key.startswith(f"{read}.") for read in STAGES[0].reads
+        key == read or key.startswith(f"{read}.") for read in STAGES[0].keys
     )
 
 
@@ -218,32 +154,6 @@ def recipe_of(run: Run) -> tuple[Recipe, Path]:
     return recipe_from_text(stored, f"{run.path}/run.sqlite"), Path(workspace)
 
 
-def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
-    """Digest of all that shapes the stage's result: the keys it reads, and the results it uses."""
-    data = recipe.model_dump(mode="json")
-    used = [run.stage(name) for name in stage.uses]
-    products = [entry.result.get("product", entry.finished) if entry else None for entry in used]
-    mixed = (
-        state_of(recipe.dataset, Path(run.get("workspace") or "."))
-        if stage.name == "dataset"
-        else []
-    )
-    return digest([{key: _at(data, key) for key in stage.reads}, products, *mixed])
-
-
-def _at(data: JsonObject, key: str) -> Json:
-    value: Json = data
-    for part in key.split("."):
-        value = value[part] if isinstance(value, dict) else None
-    return value
-
-
-def is_finished(stage: Stage, recipe: Recipe, run: Run) -> bool:
-    """True while the stored result of this stage holds."""
-    entry = run.stage(stage.name)
-    return bool(entry and entry.finished and entry.inputs == inputs_of(stage, recipe, run))
-
-
 def finished_stages(run: Run) -> dict[str, tuple[float, float]]:
     """Finished stage -> (first started, finished), unix seconds."""
     return {
@@ -253,20 +163,61 @@ def finished_stages(run: Run) -> dict[str, tuple[float, float]]:
     }
 
 
+def remarks_of(run: Run) -> list[str]:
+    """Sentences on stale results and files changed by hand; none while there is no recipe."""
+    try:
+        return remarks(recipe_of(run)[0], run)
+    except LocalInstructError:
+        return []
+
+
 def run_stage(
     stage: Stage, recipe: Recipe, run: Run, progress: Progress, workspace: Path
 ) -> StageResult:
-    """Run one stage here, in this process, and store its result."""
+    """Run one stage here, in this process, and store its result with digests of what it read."""
     missing = [name for name in stage.uses if not _has_result(run, name)]
     if missing and stage.name != "report":
         raise RunConflict(
             f"{run.path}: {stage.name} needs {missing[0]}, which has not finished.",
             f"Run it first: localinstruct {missing[0]} {run.path}",
         )
+    read = read_now(stage, recipe, run)
     run.start_stage(stage.name, inputs_of(stage, recipe, run))
     result = stage.load()(recipe, run, progress, workspace=workspace)
+    result = {**result, READ: read, WROTE: digests(run.path, stage.writes)}
     run.finish_stage(stage.name, result)
     return result
+
+
+def renew_report(recipe: Recipe, run: Run, progress: Progress, workspace: Path) -> None:
+    """Write the run's report and cards again, where there are any that no longer hold.
+
+    So that no page on the disk goes on praising a student that a command has just replaced.
+    """
+    is_there = _has_result(run, REPORT.name) and (run.path / "report.html").is_file()
+    if is_there and not is_finished(REPORT, recipe, run):
+        run_stage(REPORT, recipe, run, progress, workspace)
+
+
+def require_no_lost_edit(recipe: Recipe, run: Run, names: Sequence[str], *, redo: bool) -> None:
+    """RunConflict when one of these stages would write over files that were changed by hand.
+
+    `redo` says that it may.
+    """
+    states = states_of(recipe, run)
+    lost = [states[name] for name in names if states[name].edited]
+    if redo or not lost:
+        return
+    first = lost[0]
+    files = "; ".join(f"{file} ({words})" for file, words in first.edited.items())
+    keep = {"dataset": "train", "train": "evaluate"}[first.stage.name]
+    raise RunConflict(
+        f"{run.path}: changed by hand since {first.stage.name} wrote it: {files}. "
+        f"Running {first.stage.name} again would write over that.",
+        "Two ways out:\n"
+        f"  - keep what was changed, and go on with it: localinstruct {keep} {run.path}\n"
+        f"  - lose it: localinstruct {first.stage.name} {run.path} --redo",
+    )
 
 
 def _has_result(run: Run, name: str) -> bool:
@@ -277,6 +228,11 @@ def _has_result(run: Run, name: str) -> bool:
 def due_stages(recipe: Recipe, run: Run) -> list[Stage]:
     """The stages that have not finished for the inputs they have now."""
     return [stage for stage in STAGES if not is_finished(stage, recipe, run)]
+
+
+def repeated_stages(recipe: Recipe, run: Run) -> list[str]:
+    """Finished stages that `run_all` may run again: stale, or made from something that is."""
+    return [name for name, state in states_of(recipe, run).items() if state.state == "stale"]
 
 
 def require_ready(
@@ -303,10 +259,12 @@ def run_all(
     for number, stage in enumerate(STAGES, 1):
         skipped = is_finished(stage, recipe, run)
         if not skipped:
-            progress.say(f"[{number}/{len(STAGES)}] {stage.name}: {stage.about}")
+            why = "; ".join(states_of(recipe, run)[stage.name].why)
+            again = f" (again: {why})" if why else ""
+            progress.say(f"[{number}/{len(STAGES)}] {stage.name}: {stage.about}{again}")
             _in_own_process(stage, run.path)
-        entry = run.stage(stage.name)
-        on_result(stage, entry.result if entry else {}, skipped)
+        state = states_of(recipe, run)[stage.name]
+        on_result(stage, results_of({stage.name: state}, run)[stage.name] or state.result, skipped)
 
 
 class StageFailed(LocalInstructError):

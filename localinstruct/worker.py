@@ -85,11 +85,15 @@ class StageJob:
         fresh = look if self.fresh else None
         with opened(recipe, workspace, path, redo=self.redo, fresh=fresh) as work:
             due = [*dropwhile(lambda one: pipeline.is_finished(one, recipe, work.run), stages)]
+            names = [stage.name for stage in due]
+            pipeline.require_no_lost_edit(recipe, work.run, names, redo=self.redo)
             ready = self._with_functions(recipe)  # in the seal: it imports the user's modules
             pipeline.require_ready(ready, due, workspace, progress)
             for stage in due:
                 if not pipeline.is_finished(stage, recipe, work.run):
                     pipeline.run_stage(stage, ready, work.run, progress, workspace)
+            if due:
+                pipeline.renew_report(recipe, work.run, progress, workspace)
         return {"run": str(path.resolve())}
 
     def _recipe(self) -> tuple[Recipe, Path, Path]:

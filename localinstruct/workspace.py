@@ -95,7 +95,9 @@ def _watched(run: Run) -> AbstractContextManager[None]:
     """A session in the run's egress report; a stage that `run` started is part of its parent's."""
     if CHILD in os.environ:
         return nullcontext()
-    return egress.watched(run.path, lambda: pipeline.finished_stages(run))
+    return egress.watched(
+        run.path, lambda: pipeline.finished_stages(run), lambda: pipeline.remarks_of(run)
+    )
 
 
 @contextmanager

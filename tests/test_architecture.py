@@ -18,6 +18,7 @@ ROWS = (
     ("pipeline",),
     ("readiness", "report"),
     ("evaluation", "fit"),
+    ("stages",),
     ("dataset", "generation", "training", "bundle"),
     ("recipe", "documents"),
     ("methods", "teacher", "topics"),

@@ -107,12 +107,16 @@ def open_run(run: str | Path) -> "RunReader":
 
 @dataclass(frozen=True, slots=True)
 class StageState:
-    """A stage of a run; `stale` says that its inputs have changed since it finished."""
+    """A stage of a run; `stale` says that what it was made from has changed since it finished."""
 
     name: str
     state: Literal["not started", "begun", "finished", "stale"]
     result: JsonObject = field(default_factory=dict)
-    """Its numbers, plain JSON values."""
+    """Its numbers, plain JSON values; of a stale one those that it had."""
+    why: tuple[str, ...] = ()
+    """What has changed since a stale one finished."""
+    remarks: tuple[str, ...] = ()
+    """Files that were changed by hand after it wrote them, and what else belongs beside it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,22 +156,19 @@ class RunReader:
 
     def stages(self) -> dict[str, StageState]:
         """Stage -> how it stands and what it came to, in order."""
-        from localinstruct.pipeline import STAGES, is_finished, recipe_of
+        from localinstruct.pipeline import recipe_of
+        from localinstruct.stages import edited_words, states_of
 
         with read_run(self.path) as run:
-            recipe, _ = recipe_of(run)
-            entries = [(stage, run.stage(stage.name)) for stage in STAGES]
             return {
-                stage.name: StageState(stage.name, "not started")
-                if entry is None
-                else StageState(stage.name, "begun")
-                if not entry.finished
-                else StageState(
-                    stage.name,
-                    "finished" if is_finished(stage, recipe, run) else "stale",
-                    entry.result,
+                name: StageState(
+                    name,
+                    state.state,
+                    state.result,
+                    state.why,
+                    (*edited_words({name: state}), *state.remarks),
                 )
-                for stage, entry in entries
+                for name, state in states_of(recipe_of(run)[0], run).items()
             }
 
     def to_dataset(self) -> "Dataset":

@@ -312,6 +312,8 @@ def _run_everything(
         console.progress() as progress,
     ):
         due = pipeline.due_stages(work.recipe, work.run)
+        repeated = pipeline.repeated_stages(work.recipe, work.run)
+        pipeline.require_no_lost_edit(work.recipe, work.run, repeated, redo=redo)
         pipeline.require_ready(work.recipe, due, work.workspace, progress)
         if words := shortfall(work.recipe, work.workspace, work.run.path):
             progress.say(words)
@@ -344,9 +346,12 @@ def _run_stage(
         console.progress() as progress,
     ):
         if not started_by_run:
+            pipeline.require_no_lost_edit(work.recipe, work.run, [stage], redo=redo)
             pipeline.require_ready(work.recipe, [chosen], work.workspace, progress)
         with console.prints_beside():
             result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)
+            if not started_by_run:
+                pipeline.renew_report(work.recipe, work.run, progress, work.workspace)
     if not started_by_run:
         display.stage_done(chosen, result, False)
         display.egress_report(work.run.path)

@@ -13,6 +13,7 @@ from localinstruct.cli.options import Json, SealedAlone
 from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
+    from localinstruct.recipe import Recipe
     from localinstruct.store.run import Run
 
 Runs = Annotated[
@@ -36,7 +37,7 @@ def compare(targets: Runs, json: Json = False, sealed: SealedAlone = False) -> N
         runs = [stack.enter_context(viewed_run(target, loopback=False)) for target in targets]
         recipes = [recipe_of(run)[0] for run in runs]
         pairs = zip(runs, recipes, strict=True)
-        facts = [run_facts(run, recipe) | {"outdated": _outdated(run)} for run, recipe in pairs]
+        facts = [run_facts(run, recipe) | _doubts(run, recipe) for run, recipe in pairs]
     names = _names(targets, runs)
     differing = differing_keys(recipes)
     for key in ("name", "about"):
@@ -70,17 +71,20 @@ def _names(targets: Sequence[str], runs: Sequence["Run"]) -> list[str]:
     return names if len(set(names)) == len(names) else [target.rstrip("/") for target in targets]
 
 
-def _outdated(run: "Run") -> list[str]:
-    """Finished stages whose recipe or earlier stage has changed since."""
-    from localinstruct.pipeline import STAGES, is_finished, recipe_of
+def _doubts(run: "Run", recipe: "Recipe") -> JsonObject:
+    """The run's stale stages, and sentences on them and on files that were changed by hand."""
+    from localinstruct import stages
 
-    recipe, _ = recipe_of(run)
-    entries = [(stage, run.stage(stage.name)) for stage in STAGES if stage.name != "report"]
-    return [
-        stage.name
-        for stage, entry in entries
-        if entry and entry.finished and not is_finished(stage, recipe, run)
+    states = stages.states_of(recipe, run)
+    shown = {name: state for name, state in states.items() if name != "report"}
+    stale = [name for name, state in shown.items() if state.state == "stale"]
+    undated = [name for name, state in shown.items() if stages.UNDATED in state.remarks]
+    words = [
+        f"{name} is stale: {stages.stale_words(states, name, str(run.path))}" for name in stale
     ]
+    words += stages.edited_words(states)
+    words += [f"{', '.join(undated)}: {stages.UNDATED}"] if undated else []
+    return {"outdated": stale, "remarks": words}
 
 
 def _show(
@@ -96,7 +100,11 @@ def _show(
         groups.append((title, [[row.label, *map(row.text, facts)] for row in rows]))
     console.columns(names, groups)
     console.heading("verdict")
-    verdicts = [own["scores"]["verdict"] or "not evaluated" for own in facts]
+    verdicts = [
+        own["scores"]["verdict"]
+        or ("stale" if own["stages"]["evaluate"] == "stale" else "not evaluated")
+        for own in facts
+    ]
     console.pairs((f"  {name}", text) for name, text in zip(names, verdicts, strict=True))
     for line in _cautions(names, facts):
         console.note(line)
@@ -130,7 +138,12 @@ class Row:
         return self.format(value)
 
 
-MISSING = {"done": "not measured", "begun": "not finished", "not run": "not run"}
+MISSING = {
+    "done": "not measured",
+    "begun": "not finished",
+    "not run": "not run",
+    "stale": "stale",
+}
 """State of the stage that measures a value -> the text where there is none."""
 
 
@@ -227,10 +240,9 @@ ROWS: dict[str, tuple[Row, ...]] = {
 def _cautions(names: Sequence[str], facts: Sequence[JsonObject]) -> list[str]:
     """Reasons not to take one column for better than another."""
     lines = [
-        f"{name}: {', '.join(own['outdated'])} would run again, because what they depend on is "
-        f"not what it was: localinstruct run {name}"
+        f"{name}: {words}"
         for name, own in zip(names, facts, strict=True)
-        if own["outdated"]
+        for words in own["remarks"]
     ]
     scores = [own["scores"] for own in facts if own["stages"]["evaluate"] == "done"]
     tasks = [own["tasks"] for own in scores if own["tasks"]]

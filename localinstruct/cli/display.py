@@ -8,15 +8,25 @@ from pathlib import Path
 from typing import NamedTuple
 
 from localinstruct import console
+from localinstruct.cli.standing import counted, doubts, state_facts
 from localinstruct.curate.novelty import Novelty, text_of
 from localinstruct.documents import folder_summary
 from localinstruct.evaluation.verdict import verdict
 from localinstruct.generation.inputs import seeds_of
 from localinstruct.nano import LABEL, is_nano
-from localinstruct.pipeline import STAGES, Stage, recipe_of
+from localinstruct.pipeline import recipe_of
 from localinstruct.records import Instance, JsonObject, Reject, StageResult
+from localinstruct.stages import (
+    UNDATED,
+    Stage,
+    States,
+    read_comparisons,
+    results_of,
+    stale_words,
+    states_of,
+)
 from localinstruct.store.lineage import family
-from localinstruct.store.run import Run, StageEntry
+from localinstruct.store.run import Run
 from localinstruct.topics.coverage import topic_counts
 
 
@@ -49,20 +59,22 @@ def egress_report(run: Path) -> None:
 
 
 def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
-    results = {stage.name: entry.result for stage in STAGES if (entry := run.stage(stage.name))}
-    generated = results.get("generate", {})
-    trained = results.get("train", {})
+    states = states_of(recipe_of(run)[0], run)
+    results = results_of(states, run)
+    generated, dataset, trained, evaluated = (
+        results[name] or {} for name in ("generate", "dataset", "train", "evaluate")
+    )
     yield from _generated_rows(generated)
-    evaluated = results.get("evaluate", {})
     if trained:
         yield "held-out loss", _losses(evaluated, trained)
     if evaluated.get("tasks"):
         yield "held-out tasks", _gain(evaluated["tasks"])
     if evaluated:
         yield "forgetting", _forgetting(evaluated.get("forgetting") or {})
-        yield "verdict", verdict(evaluated, generated, results.get("dataset", {}), trained)
+        yield "verdict", verdict(evaluated, generated, dataset, trained)
     if any(is_nano(model["name"]) for model in generated.get("models", {}).values()):
         yield "nano models", f"{LABEL}: use a real teacher for that"
+    yield from doubts(states, run)
     yield "report", str(run.path / "report.html")
     export = f"export {run.path} --format {_fitting_format(next(run.kept(), None))}"
     yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · {export}"
@@ -165,9 +177,10 @@ def overview(run: Run, limit: int, json: bool) -> None:
     if json:
         console.as_json(_overview(run))
         return
-    rows = list(run.kept())
+    rows, states = list(run.kept()), states_of(recipe, run)
     console.heading(f"{run.path}: {len(rows):,} of {recipe.generate.target:,} rows kept")
-    console.pairs((stage.name, _state(run.stage(stage.name))) for stage in STAGES)
+    console.pairs((name, _state(states, name, run)) for name in states)
+    console.pairs(doubts(states, run))
     if recipe.coverage.topics:
         topics = map(asdict, topic_counts(recipe.coverage, rows))
         console.pairs([("coverage", _coverage(topics))])
@@ -178,23 +191,31 @@ def overview(run: Run, limit: int, json: bool) -> None:
 
 def _overview(run: Run) -> JsonObject:
     recipe, _ = recipe_of(run)
-    stages = {stage.name: entry for stage in STAGES if (entry := run.stage(stage.name))}
+    states = states_of(recipe, run)
     return {
         "run": str(run.path),
         "recipe": recipe.model_dump(mode="json"),
         "kept": run.count_kept(),
         "rejects": [{"stage": s, "reason": r, "count": c} for s, r, c in run.reject_counts()],
         "stages": {
-            name: {"finished": entry.finished, "result": entry.result}
-            for name, entry in stages.items()
+            name: state_facts(states, name, run) for name, state in states.items() if state.entry
         },
+        "comparisons": [
+            {"name": stored["name"], "stale": stored["stale"]} for stored in read_comparisons(run)
+        ],
     }
 
 
-def _state(entry: StageEntry | None) -> str:
-    if entry is None:
+def _state(states: States, name: str, run: Run) -> str:
+    state = states[name]
+    if state.entry is None:
         return "not started"
-    return _LINES[entry.name](entry.result) if entry.finished else "begun, not finished"
+    if state.state == "begun":
+        return "begun, not finished"
+    if state.state == "stale":
+        return f"STALE: {stale_words(states, name, str(run.path))}"
+    line = _LINES[name](counted(state, run))
+    return f"{line} ({UNDATED})" if UNDATED in state.remarks else line
 
 
 def _row(row: Instance) -> None:

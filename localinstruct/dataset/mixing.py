@@ -222,4 +222,7 @@ def _rows(place: Path) -> list[Instance]:
 
 
 def _digest(place: Path) -> str:
-    return sha256(place) if place.is_file() else digest([row.id for row in _rows(place)])
+    if place.is_file():
+        return sha256(place)
+    with read_run(place) as run:
+        return digest(run.kept_ids())

@@ -17,6 +17,7 @@ from pathlib import Path
 from localinstruct import templates
 from localinstruct.curate.contamination import decontaminate, unique
 from localinstruct.curate.embeddings import LocalEncoder
+from localinstruct.dataset import edits
 from localinstruct.dataset.mixing import Mixture, mix, require_sources
 from localinstruct.dataset.phrasings import rephrase
 from localinstruct.errors import DataError
@@ -56,6 +57,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     if recipe.dataset.phrasing == "self-instruct":
         train, held_out = rephrase(train), rephrase(held_out)
     folder = _save(run.path / "dataset", train, held_out, rejects)
+    edits.remember(run, {TRAIN: train, HELD_OUT: held_out})
     if recipe.dataset.sources:
         _save_sources(folder, mixed)
     dropped = Counter(reject.reason for reject in rejects)

@@ -18,7 +18,8 @@ from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, JsonObject, Prompt, digest
-from localinstruct.store.durable import append_lines, read_json_lines, sha256
+from localinstruct.store.durable import append_lines, read_json_lines
+from localinstruct.store.freshness import digest_of
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.serving import answer_all, serving
 from localinstruct.teacher.vllm import adapter_fault
@@ -43,12 +44,15 @@ class Contender:
     spec: ModelSpec
     template: str
     adapter: Path | None = None
+    trained: Path | None = None
+    """Folder of what a training left: the adapter, or the whole model."""
+    base: str = ""
+    """Name in models.yaml of the model that was trained; "" for one that was not."""
 
     @property
     def digest(self) -> str:
-        """Digest of the model's files and the adapter's weights."""
-        weights = self.adapter / "adapter_model.safetensors" if self.adapter else None
-        return digest([self.spec.digest, sha256(weights) if weights else ""])
+        """Digest of the model's files and the adapter's."""
+        return digest([self.spec.digest, digest_of(self.adapter) if self.adapter else ""])
 
 
 def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path) -> Contender:
@@ -58,7 +62,8 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
     """
     trained = artefact(run_path)
     if trained.kind == "adapter" and adapter_fault(trained.folder) is None:
-        return Contender(name, spec, recipe.train.template, trained.folder)
+        folder = trained.folder
+        return Contender(name, spec, recipe.train.template, folder, folder, spec.name)
     if trained.kind == "model":
         folder = trained.folder
     else:
@@ -70,7 +75,8 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
         "endpoint": None,
         "sha256": {},
     }
-    return Contender(name, spec.model_copy(update=whole), recipe.train.template)
+    model = spec.model_copy(update=whole)
+    return Contender(name, model, recipe.train.template, None, trained.folder, spec.name)
 
 
 class SavedAnswers:

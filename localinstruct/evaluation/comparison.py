@@ -8,8 +8,9 @@ than two at once.
 
 import json
 import re
+import shlex
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -33,8 +34,10 @@ from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, JsonObject, Prompt
+from localinstruct.stages import comparison_now
 from localinstruct.store.durable import write_text
-from localinstruct.store.folder import COMPARISONS
+from localinstruct.store.folder import COMPARISONS, HELD_OUT
+from localinstruct.store.freshness import READ, Read
 from localinstruct.store.run import Run
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.serving import answer_all, serving
@@ -53,6 +56,13 @@ class Comparison:
     against: str = "base"
     tasks: tuple[Path, ...] = ()
     judge: ModelSpec | None = None
+
+    @property
+    def options(self) -> str:
+        """Options of `evaluate` that make it again."""
+        tasks = [word for path in self.tasks for word in ("--tasks", str(path))]
+        judge = ["--judge", self.judge.name] if self.judge else []
+        return shlex.join(["--against", self.against, *tasks, *judge])
 
     @property
     def name(self) -> str:
@@ -106,7 +116,7 @@ def compare_answers(
     ask: Ask | None,
 ) -> JsonObject:
     """Compare as `compare_with`, with any function to answer and any to judge."""
-    began = time.monotonic()
+    began, read = time.monotonic(), _read(recipe, run, comparison, sides)
     questions = _questions(recipe, run.path, workspace, comparison.tasks)
     saved = SavedAnswers(run.path / "evaluation" / SAVED)
     rows = _rows(questions, sides, recipe.evaluate.max_tokens, saved, answer)
@@ -124,9 +134,31 @@ def compare_answers(
         "lost": len(lost_answers(rows)),
         "pairwise": pairwise,
         "seconds": time.monotonic() - began,
+        "asked": comparison.options,
+        READ: read,
     }
     _store(run.path / "evaluation" / COMPARISONS, comparison.name, rows, result)
     return {"name": comparison.name, **result}
+
+
+def _read(
+    recipe: Recipe, run: Run, comparison: Comparison, sides: Mapping[Which, Contender]
+) -> Read:
+    """Digests of what the comparison reads: questions, both sides, the judge."""
+    home = run.path.resolve()
+    tasks = [str(path.resolve()) for path in comparison.tasks] or [recipe.evaluate.tasks or ""]
+    trained = [side.trained.resolve() for side in sides.values() if side.trained]
+    inside = [str(folder.relative_to(home)) for folder in trained if folder.is_relative_to(home)]
+    outside = [str(folder) for folder in trained if not folder.is_relative_to(home)]
+    questions = [] if any(tasks) else [f"dataset/{HELD_OUT}"]
+    models = [side.base or side.spec.name for side in sides.values()]
+    models += [comparison.judge.name] if comparison.judge else []
+    names = {
+        "run": dict.fromkeys([*inside, *questions]),
+        "workspace": dict.fromkeys([*filter(None, tasks), *outside]),
+        "models": dict.fromkeys(models),
+    }
+    return comparison_now(names, run)
 
 
 def _store(folder: Path, name: str, rows: Sequence[Row], result: JsonObject) -> None:

@@ -199,7 +199,7 @@ def summary(
     seconds = time.time() - began
     lately = sum(tokens for arrived, tokens in usage if arrived >= began)
     return {
-        "product": digest([row.id for row in run.kept()]),
+        "product": digest(run.kept_ids()),
         "kept": kept,
         "candidates": kept + rejected,
         "rejected": rejected,

@@ -12,7 +12,7 @@ import contextlib
 import hashlib
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -37,10 +37,12 @@ Stages = Mapping[str, tuple[float, float]]
 
 
 @contextmanager
-def watched(run: Path, stages: Callable[[], Stages]) -> Iterator[None]:
+def watched(
+    run: Path, stages: Callable[[], Stages], remarks: Callable[[], list[str]] = list
+) -> Iterator[None]:
     """Note a session on the run and write the report at its end, however it ends.
 
-    `stages` is called then.
+    `stages` and `remarks` are called then.
     """
     try:
         with sessions.session(run):
@@ -48,26 +50,26 @@ def watched(run: Path, stages: Callable[[], Stages]) -> Iterator[None]:
     except BaseException:
         # A full disk, say: the first trouble is the one to be reported.
         with contextlib.suppress(LocalInstructError, OSError):
-            write(run, stages())
+            write(run, stages(), remarks())
         raise
-    write(run, stages())
+    write(run, stages(), remarks())
 
 
-def write(run: Path, stages: Stages) -> list[str]:
+def write(run: Path, stages: Stages, remarks: Sequence[str] = ()) -> list[str]:
     """Write egress.json and egress.txt into the run directory; returns the lines of the text.
 
     To be called after the session.
     """
     # keys in order, as readers have it
-    body = json.loads(canonical_json(build(run, stages), strict=True))
+    body = json.loads(canonical_json(build(run, stages, remarks), strict=True))
     signing.sign_file(run / JSON, body)
     lines = render(body, signing.public_key(run / JSON))
     durable.write_text(run / TEXT, "\n".join(lines) + "\n")
     return lines
 
 
-def build(run: Path, stages: Stages) -> JsonObject:
-    """The report as JSON values."""
+def build(run: Path, stages: Stages, remarks: Sequence[str] = ()) -> JsonObject:
+    """The report as JSON values; `remarks` are on results that do not fit these files."""
     noted_sessions, entries = sessions.sessions(run), sessions.attempts(run)
     previous, files = run / JSON, _file_rows(run)
     return {
@@ -90,6 +92,7 @@ def build(run: Path, stages: Stages) -> JsonObject:
         "always_open": list(backends.ALWAYS_OPEN),
         "files": files,
         "dataset_product": dataset_product(files),
+        **({"remarks": list(remarks)} if remarks else {}),
     }
 
 
@@ -131,7 +134,12 @@ def conclusion(path: Path, key: str, problems: list[str]) -> list[str]:
     signer = signing.public_key(path)
     proven, unproven = "Signed by the key you named", f"{UNPROVEN}. It was signed by"
     origin = f"{proven}, {signer}." if key else f"{unproven} {signer}."
-    return [f"{path}: unchanged", f"Verdict: {verdict(body)}", *_open_sessions(body), origin]
+    remarks = body.get("remarks", [])
+    state = "the files are those it was written about, but not all fit each other:"
+    unchanged = [f"{path}: {state}", *(f"  {_plain(words)}" for words in remarks)]
+    if not remarks:
+        unchanged = [f"{path}: unchanged"]
+    return [*unchanged, f"Verdict: {verdict(body)}", *_open_sessions(body), origin]
 
 
 def render(body: JsonObject, public_key: str) -> list[str]:
@@ -147,6 +155,8 @@ def render(body: JsonObject, public_key: str) -> list[str]:
     lines += [f"  {entry['sha256']}  {entry['path']}" for entry in body["files"]] or ["  none"]
     if body["dataset_product"]:
         lines.append(f"  {body['dataset_product']}  product of the stage dataset")
+    if remarks := body.get("remarks"):
+        lines += ["", "What does not fit these files", *(f"  {_plain(text)}" for text in remarks)]
     origin = "Unsigned: whoever may write it may have changed it"
     if public_key:
         origin = f"Signed with the Ed25519 key {public_key}"

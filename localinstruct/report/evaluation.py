@@ -5,14 +5,12 @@ are shown for whatever a stage stored as {name: count} under one of the names in
 generate's coverage. Not covered: base and student on the recipe's own tasks (sections.py).
 """
 
-import json
 from collections.abc import Mapping
-from pathlib import Path
 
 from localinstruct.evaluation.verdict import remedy, signed, topic_remedy
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
-from localinstruct.store.folder import COMPARISONS
+from localinstruct.store.freshness import READ, UNDATED
 
 COUNTED = {
     "by_topic": "topic",
@@ -57,30 +55,24 @@ def weak_sides(recipe: Recipe, evaluate: StageResult, where: str, name: str) -> 
     return {"weak": families, "weak_topics": topics, "remedies": list(dict.fromkeys(commands))}
 
 
-def read_comparisons(run_path: Path) -> list[JsonObject]:
-    """Every stored comparison, by name; a file that cannot be read is left out."""
-    comparisons = []
-    for path in sorted((run_path / "evaluation" / COMPARISONS).glob("*.json")):
-        try:
-            comparisons.append({"name": path.stem, **json.loads(path.read_text(encoding="utf-8"))})
-        except (OSError, ValueError, TypeError):
-            continue
-    return comparisons
-
-
-def comparison(stored: JsonObject) -> JsonObject:
-    """A stored comparison as a title and facts."""
+def comparison(stored: JsonObject, where: str = "") -> JsonObject:
+    """A stored comparison as a title and facts; of a stale one, why it is and what renews it."""
+    title = f"Against {stored.get('against', stored['name'])}"
+    if stored.get("stale"):
+        facts = [("stale", "; ".join(stored["stale"]))]
+        again = f"localinstruct evaluate {where} {stored.get('asked', '')}"
+        return {"title": title, "facts": [*facts, ("renew it", again)]}
     tasks, judged = stored.get("tasks") or {}, stored.get("pairwise") or {}
-    facts: list[tuple[str, str]] = [
-        ("tasks", ", ".join(stored.get("files") or []) or "the held-out rows")
-    ]
+    facts = [("tasks", ", ".join(stored.get("files") or []) or "the held-out rows")]
     if tasks:
         gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
         right = f"{tasks['base']:.1%} → {tasks['student']:.1%} of {tasks['count']:,}"
         facts += [("right answers", right), ("gain", f"{gain} points ({low} to {high})")]
     if judged:
         facts += _judge_facts(judged)
-    return {"title": f"Against {stored.get('against', stored['name'])}", "facts": facts}
+    if READ not in stored:
+        facts.append(("digests", UNDATED))
+    return {"title": title, "facts": facts}
 
 
 def _judge_facts(judged: JsonObject) -> list[tuple[str, str]]:

@@ -1,7 +1,8 @@
 """A run in numbers, for `compare` and the cards: data, cost, scores, as far as it came.
 
-A stage that has not run and a measure that was not taken are None, never 0. Not covered: the curves
-and samples of the report (data.py), and words (cli/compare.py, report/cards/).
+A stage that has not run, a result that is stale and a measure that was not taken are None, never 0.
+Not covered: the curves and samples of the report (data.py), and words (cli/compare.py,
+report/cards/).
 """
 
 from collections import Counter
@@ -13,35 +14,34 @@ from localinstruct.evaluation.verdict import verdict
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
 from localinstruct.report import data
-from localinstruct.report.evaluation import read_comparisons
 from localinstruct.report.sections import Results
+from localinstruct.stages import read_comparisons, results_of, states_of
 from localinstruct.store.run import Run
 
 STAGES = ("generate", "dataset", "train", "evaluate")
 """Stages whose results become facts."""
+STATES = {"finished": "done", "begun": "begun", "not started": "not run", "stale": "stale"}
+"""State of a stage -> its word in the facts."""
 
 
 def run_facts(run: Run, recipe: Recipe) -> JsonObject:
-    """A run's "stages" (name -> done, begun or not run), "data", "cost" and "scores".
+    """A run's "stages" (name -> done, begun, not run or stale), "data", "cost" and "scores".
 
     Costs are in seconds, tokens and GiB, scores in shares (0 to 1) and nats per answer token.
     """
-    results = finished_results(run)
+    states = states_of(recipe, run)
+    results = results_of(states, run)
     return {
-        "stages": {name: _state(run, name) for name in STAGES},
+        "stages": {name: STATES[states[name].state] for name in STAGES},
         "data": _data(run, recipe, results),
         "cost": _cost(run, results),
-        "scores": _scores(results, read_comparisons(run.path)),
+        "scores": _scores(results, read_comparisons(run)),
     }
 
 
-def finished_results(run: Run) -> dict[str, StageResult | None]:
-    """Each stage's result, None until it has finished."""
-    entries = {name: run.stage(name) for name in STAGES}
-    return {
-        name: entry.result if entry and entry.finished is not None else None
-        for name, entry in entries.items()
-    }
+def finished_results(run: Run, recipe: Recipe) -> Results:
+    """Each stage's result, None until it has finished, and when it is stale."""
+    return results_of(states_of(recipe, run), run)
 
 
 def judged_verdict(results: Results, comparisons: Sequence[JsonObject]) -> str:
@@ -49,14 +49,13 @@ def judged_verdict(results: Results, comparisons: Sequence[JsonObject]) -> str:
     generated, dataset, trained, evaluated = (results[name] or {} for name in STAGES)
     if not evaluated:
         return ""
-    of_base = [each.get("pairwise") for each in comparisons if each.get("against") == "base"]
+    of_base = [
+        each.get("pairwise")
+        for each in comparisons
+        if each.get("against") == "base" and not each["stale"]
+    ]
     pairwise = next(filter(None, of_base), None)
     return verdict({**evaluated, "pairwise": pairwise}, generated, dataset, trained)
-
-
-def _state(run: Run, name: str) -> str:
-    entry = run.stage(name)
-    return "not run" if entry is None else "begun" if entry.finished is None else "done"
 
 
 def _data(run: Run, recipe: Recipe, results: Results) -> JsonObject:
@@ -127,7 +126,7 @@ def _scores(results: Results, comparisons: Sequence[JsonObject]) -> JsonObject:
         "judged": [
             {"against": each.get("against"), **each["pairwise"]}
             for each in comparisons
-            if each.get("pairwise")
+            if each.get("pairwise") and not each["stale"]
         ],
         "text_perplexity": _both(forgetting, "perplexity"),
         "text": forgetting.get("text"),

@@ -25,7 +25,7 @@ from localinstruct.records import JsonObject, StageResult
 from localinstruct.report import charts, data
 from localinstruct.report import evaluation as about
 from localinstruct.report.cards import write_cards
-from localinstruct.report.facts import finished_results, judged_verdict
+from localinstruct.report.facts import judged_verdict
 from localinstruct.report.sections import (
     Results,
     evaluation,
@@ -34,6 +34,15 @@ from localinstruct.report.sections import (
     headline,
     provenance,
     training,
+)
+from localinstruct.stages import (
+    UNDATED,
+    States,
+    edited_words,
+    read_comparisons,
+    results_of,
+    stale_words,
+    states_of,
 )
 from localinstruct.store.durable import write_text
 from localinstruct.store.run import Run
@@ -86,10 +95,13 @@ def render(recipe: Recipe, run: Run, where: str) -> str:
 
 def content(recipe: Recipe, run: Run, where: str) -> JsonObject:
     """The template's values, by section."""
-    results = finished_results(run)
+    states = states_of(recipe, run)
+    results = results_of(states, run)
     metrics = data.read_metrics(run.path / "train" / "metrics.jsonl")
+    metrics = [] if states["train"].state == "stale" else metrics
     return {
         **_head(recipe, run, where, results),
+        **_doubts(states, where),
         **_rows(recipe, run, results),
         "timing": _timing(run),
         "training": training(metrics, results["train"] or {}),
@@ -109,6 +121,19 @@ def _head(recipe: Recipe, run: Run, where: str, results: Results) -> JsonObject:
         "date": _date(run),
         "done": {name: result is not None for name, result in results.items()},
         "stopped": (results["generate"] or {}).get("stopped"),
+    }
+
+
+def _doubts(states: States, where: str) -> JsonObject:
+    """Stale stages with why and how to renew them, edits by hand, results without digests."""
+    words = {name: stale_words(states, name, where) for name in states if name != "report"}
+    undated = [name for name in words if UNDATED in states[name].remarks]
+    if states["train"].edited and not words["train"]:
+        words["train"] = f"{'; '.join(edited_words({'train': states['train']}))}"
+    return {
+        "stale": words,
+        "edits": edited_words(states),
+        "remarks": [f"{', '.join(undated)}: {UNDATED}."] if undated else [],
     }
 
 
@@ -138,10 +163,10 @@ def _rows(recipe: Recipe, run: Run, results: Results) -> JsonObject:
 def _comparisons(recipe: Recipe, run: Run, where: str, results: Results) -> JsonObject:
     """Verdict, comparisons, forgetting, weak families with commands, counts by topic or source."""
     evaluate = results["evaluate"] or {}
-    comparisons = about.read_comparisons(run.path)
+    comparisons = read_comparisons(run)
     return {
         "verdict": judged_verdict(results, comparisons),
-        "comparisons": [about.comparison(stored) for stored in comparisons],
+        "comparisons": [about.comparison(stored, where) for stored in comparisons],
         "forgetting": about.forgetting(evaluate),
         **about.weak_sides(recipe, evaluate, where, run.path.name),
         "counts": about.count_tables(results),

@@ -184,6 +184,10 @@ class Run:
         for (text,) in self._db.execute("SELECT instance FROM kept ORDER BY seq"):
             yield Instance.from_dict(json.loads(text))
 
+    def kept_ids(self) -> list[str]:
+        """Ids of the kept rows in the order they were committed."""
+        return [id for (id,) in self._db.execute("SELECT id FROM kept ORDER BY seq")]
+
     def kept_with_neighbours(self) -> Iterator[tuple[Instance, list[Neighbour]]]:
         """Kept instances with the rows they resemble most, nearest first."""
         query = "SELECT instance, most_similar FROM kept ORDER BY seq"

@@ -130,7 +130,7 @@ def test_pauses_of_a_resumed_run_are_no_cost(workspace: Path) -> None:
     assert cost["teacher_tokens_per_second"] == pytest.approx(34_671 / cost["seconds"]["generate"])
 
 
-def test_an_outdated_stage_and_different_tasks_are_said(
+def test_results_without_digests_and_different_tasks_are_said(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with open_run(workspace / "runs" / "first") as run:
@@ -140,7 +140,7 @@ def test_an_outdated_stage_and_different_tasks_are_said(
         run.finish_stage("evaluate", before | {"tasks": before["tasks"] | {"count": 12}})
     monkeypatch.chdir(workspace)
     text = CliRunner().invoke(app, ["compare", "first", "second"]).stderr
-    assert "first: generate, dataset, train, evaluate would run again" in text
+    assert "first: generate, dataset, train, evaluate: made before digests were kept" in text
     assert "different tasks" in text
     assert "localinstruct evaluate first --against second" in text
     with open_run(workspace / "runs" / "first") as run:

@@ -42,6 +42,11 @@ def make(path: Path, upto: str = "evaluate") -> Path:
         (path / "adapter").mkdir()
         (path / "adapter" / "adapter_config.json").write_text("{}")
         (path / "adapter" / "adapter_model.safetensors").write_bytes(b"weights")
+        with open_run(path) as run:
+            entry = run.stage("dataset")
+            assert entry is not None
+            files = {name: sha256(path / "dataset" / name) for name in entry.result["sha256"]}
+            run.finish_stage("dataset", entry.result | {"sha256": files})
     return path
 
 
@@ -112,7 +117,7 @@ def test_numbers_are_those_of_the_run_with_their_conditions(full: Path) -> None:
     assert "3% of the 403 answers that can be checked were wrong" in text
     assert "61,200 tokens in 52 s on cpu in float32; 294,912 trainable parameters" in text
     assert f"`{'4f' * 32}`" in text
-    assert f"dataset `train.jsonl` {'0c' * 32}" in text
+    assert f"dataset `train.jsonl` {sha256(full / 'dataset' / 'train.jsonl')}" in text
     assert re.search(r"`adapter_model.safetensors` [0-9a-f]{64}\n", text)
     assert f"digest of its tasks `{'5e' * 32}`" in text
     assert "torch 2.13.0" in text
@@ -228,7 +233,7 @@ def test_what_was_noted_of_another_model_in_the_role_does_not_count(full: Path) 
     """--redo with another student leaves what generate noted of the first one."""
     recipe = sample_run.recipe(models={"teacher": "nano-teacher", "student": "qwen2.5-0.5b"})
     with read_run(full) as run:
-        found = models_of(recipe, finished_results(run), HOME)["student"]
+        found = models_of(recipe, finished_results(run, recipe), HOME)["student"]
     assert (found["name"], found["digest"], found["licence"]) == ("qwen2.5-0.5b", "", "Apache-2.0")
     assert found["source"] == "Qwen/Qwen2.5-0.5B"
 

@@ -23,6 +23,7 @@ from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject
 from localinstruct.report.facts import finished_results, run_facts
 from localinstruct.report.sections import Results
+from localinstruct.stages import UNDATED, edited_words, states_of
 from localinstruct.store.durable import sha256, write_text
 from localinstruct.store.folder import HELD_OUT, TRAIN
 from localinstruct.store.run import Run
@@ -61,7 +62,7 @@ def write_cards(run: Run, recipe: Recipe, workspace: Path) -> None:
 
 def model_card(run: Run, recipe: Recipe, workspace: Path, form: str, folder: Path) -> str:
     """The card of the student in `folder`, where it is written as `form` (a --format)."""
-    results = finished_results(run)
+    results = finished_results(run, recipe)
     models = models_of(recipe, results, workspace)
     common = _common(run, recipe, results, models)
     head = {
@@ -91,7 +92,7 @@ def dataset_card(
     run: Run, recipe: Recipe, workspace: Path, format: str, files: Mapping[str, Path]
 ) -> str:
     """The card of rows written as `format`; `files` has the file of each split (train, test)."""
-    results = finished_results(run)
+    results = finished_results(run, recipe)
     models = models_of(recipe, results, workspace)
     del models["student"]
     common = _common(run, recipe, results, models)
@@ -225,7 +226,7 @@ def _common(
     run: Run, recipe: Recipe, results: Results, models: Mapping[str, Mapping[str, str]]
 ) -> JsonObject:
     """The values that both cards take."""
-    facts = run_facts(run, recipe)
+    facts, states = run_facts(run, recipe), states_of(recipe, run)
     generated, dataset = results["generate"] or {}, results["dataset"] or {}
     is_judged = "judge" in asked_in_chats(recipe.method, recipe.then)
     sources = dataset.get("sources") or []
@@ -246,6 +247,9 @@ def _common(
         "version": run.get("version") or __version__,
         "versions": generated.get("versions") or {},
         "dataset": dataset,
+        "stale": {name: "; ".join(state.why) for name, state in states.items()},
+        "edits": edited_words(states),
+        "undated": [name for name, state in states.items() if UNDATED in state.remarks],
         **{part: facts[part] for part in ("data", "cost", "scores")},
     }
 
