@@ -24,6 +24,7 @@ from localinstruct.stages import (
     NAMES,
     STAGES,
     Stage,
+    State,
     inputs_of,
     is_finished,
     read_now,
@@ -199,24 +200,32 @@ def renew_report(recipe: Recipe, run: Run, progress: Progress, workspace: Path) 
         run_stage(REPORT, recipe, run, progress, workspace)
 
 
-def require_no_lost_edit(recipe: Recipe, run: Run, names: Sequence[str], *, redo: bool) -> None:
-    """RunConflict when one of these stages would write over files that were changed by hand.
+def keeps_edits(
+    names: Sequence[str], *, redo: bool, again: bool = False
+) -> Callable[[Recipe, Run], None]:
+    """A look at a run: RunConflict when one of these stages would write over files changed by hand.
 
-    `redo` says that it may.
+    With `again` they run whether their results hold or not; `redo` says that they may.
     """
-    states = states_of(recipe, run)
-    lost = [states[name] for name in names if states[name].edited]
-    if redo or not lost:
-        return
-    first = lost[0]
-    files = "; ".join(f"{file} ({words})" for file, words in first.edited.items())
-    keep = {"dataset": "train", "train": "evaluate"}[first.stage.name]
-    raise RunConflict(
-        f"{run.path}: changed by hand since {first.stage.name} wrote it: {files}. "
-        f"Running {first.stage.name} again would write over that.",
+
+    def look(recipe: Recipe, run: Run) -> None:
+        for name, state in states_of(recipe, run).items():
+            due = name in names and (again or state.state == "stale")
+            if due and state.edited and not redo:
+                raise _edit_conflict(state, run)
+
+    return look
+
+
+def _edit_conflict(state: State, run: Run) -> RunConflict:
+    name, keep = state.stage.name, {"dataset": "train", "train": "evaluate"}
+    files = "; ".join(f"{file} ({words})" for file, words in state.edited.items())
+    return RunConflict(
+        f"{run.path}: changed by hand since {name} wrote it: {files}. "
+        f"Running {name} again would write over that.",
         "Two ways out:\n"
-        f"  - keep what was changed, and go on with it: localinstruct {keep} {run.path}\n"
-        f"  - lose it: localinstruct {first.stage.name} {run.path} --redo",
+        f"  - keep what was changed, and go on with it: localinstruct {keep[name]} {run.path}\n"
+        f"  - lose it: localinstruct {name} {run.path} --redo",
     )
 
 
@@ -228,11 +237,6 @@ def _has_result(run: Run, name: str) -> bool:
 def due_stages(recipe: Recipe, run: Run) -> list[Stage]:
     """The stages that have not finished for the inputs they have now."""
     return [stage for stage in STAGES if not is_finished(stage, recipe, run)]
-
-
-def repeated_stages(recipe: Recipe, run: Run) -> list[str]:
-    """Finished stages that `run_all` may run again: stale, or made from something that is."""
-    return [name for name, state in states_of(recipe, run).items() if state.state == "stale"]
 
 
 def require_ready(

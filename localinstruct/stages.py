@@ -17,7 +17,7 @@ from typing import Literal
 from localinstruct.dataset import edits
 from localinstruct.dataset.mixing import state_of
 from localinstruct.errors import LocalInstructError
-from localinstruct.models.catalog import load_catalog
+from localinstruct.models.catalog import is_altered, load_catalog
 from localinstruct.recipe import Recipe
 from localinstruct.records import Json, JsonObject, StageResult, digest
 from localinstruct.store import freshness
@@ -191,6 +191,8 @@ def models_now(names: Iterable[str], workspace: Path) -> dict[str, Json]:
     for name in dict.fromkeys(names):
         try:
             found[name] = models[name].digest
+            if not models[name].endpoint and is_altered(models[name]):
+                found[name] = "not the files that models.yaml has digests of"
         except (KeyError, OSError, LocalInstructError):
             continue
     return found

@@ -83,10 +83,9 @@ class StageJob:
             pipeline.require_ready(self._with_functions(recipe), stages, workspace, progress)
 
         fresh = look if self.fresh else None
-        with opened(recipe, workspace, path, redo=self.redo, fresh=fresh) as work:
+        kept = pipeline.keeps_edits(self.stages, redo=self.redo)
+        with opened(recipe, workspace, path, redo=self.redo, fresh=fresh, look=kept) as work:
             due = [*dropwhile(lambda one: pipeline.is_finished(one, recipe, work.run), stages)]
-            names = [stage.name for stage in due]
-            pipeline.require_no_lost_edit(recipe, work.run, names, redo=self.redo)
             ready = self._with_functions(recipe)  # in the seal: it imports the user's modules
             pipeline.require_ready(ready, due, workspace, progress)
             for stage in due:

@@ -40,6 +40,9 @@ Check = Callable[[Recipe, Path], None]
 """Looks for what a run of this recipe in this workspace needs, and raises when something is
 missing."""
 
+Look = Callable[[Recipe, Run], None]
+"""Looks at a run with the recipe that it is to have, and raises when it may not be changed so."""
+
 
 @dataclass(frozen=True, slots=True)
 class Work:
@@ -58,19 +61,28 @@ def opened_run(
     *,
     redo: bool,
     fresh: Check | None = None,
+    look: Look | None = None,
 ) -> Iterator[Work]:
     """The run that `target` (a recipe or a run) names, locked, with its recipe settled.
 
     With `fresh`, a run of this name is deleted first, unless `fresh` raises about what the new one
-    needs. Ctrl-C inside becomes Interrupted, saying what is kept and how to go on.
+    needs; `look` may raise before anything of a run is changed. Ctrl-C inside becomes Interrupted,
+    saying what is kept and how to go on.
     """
-    with opened(*resolve(target, name, tuple(settings)), redo=redo, fresh=fresh) as work:
+    place = resolve(target, name, tuple(settings))
+    with opened(*place, redo=redo, fresh=fresh, look=look) as work:
         yield work
 
 
 @contextmanager
 def opened(
-    recipe: Recipe, workspace: Path, path: Path, *, redo: bool, fresh: Check | None = None
+    recipe: Recipe,
+    workspace: Path,
+    path: Path,
+    *,
+    redo: bool,
+    fresh: Check | None = None,
+    look: Look | None = None,
 ) -> Iterator[Work]:
     """The run at `path`, locked, with this recipe settled; the rest is as in `opened_run`."""
     seal.begin(recipe.sealed)
@@ -80,6 +92,8 @@ def opened(
             fresh(recipe, workspace)
             empty_run(path)
     with plain_words(path), open_run(path) as run:
+        if look:
+            look(recipe, run)
         try:
             with pipeline.as_before_when_refused(run) if redo else nullcontext():
                 pipeline.settle_recipe(run, recipe, workspace, redo=redo)

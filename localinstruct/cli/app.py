@@ -307,13 +307,12 @@ def _run_everything(
         results[stage.name] = {"skipped": skipped, "result": result}
 
     check = _checks(pipeline.NAMES) if fresh else None
+    look = pipeline.keeps_edits(pipeline.NAMES, redo=redo)
     with (
-        opened_run(recipe, name, settings or [], redo=redo, fresh=check) as work,
+        opened_run(recipe, name, settings or [], redo=redo, fresh=check, look=look) as work,
         console.progress() as progress,
     ):
         due = pipeline.due_stages(work.recipe, work.run)
-        repeated = pipeline.repeated_stages(work.recipe, work.run)
-        pipeline.require_no_lost_edit(work.recipe, work.run, repeated, redo=redo)
         pipeline.require_ready(work.recipe, due, work.workspace, progress)
         if words := shortfall(work.recipe, work.workspace, work.run.path):
             progress.say(words)
@@ -341,12 +340,12 @@ def _run_stage(
     started_by_run = CHILD in os.environ
     chosen = pipeline.STAGES[pipeline.NAMES.index(stage)]
     check = _checks([stage]) if fresh else None
+    look = None if started_by_run else pipeline.keeps_edits([stage], redo=redo, again=True)
     with (
-        opened_run(target, name, settings or [], redo=redo, fresh=check) as work,
+        opened_run(target, name, settings or [], redo=redo, fresh=check, look=look) as work,
         console.progress() as progress,
     ):
         if not started_by_run:
-            pipeline.require_no_lost_edit(work.recipe, work.run, [stage], redo=redo)
             pipeline.require_ready(work.recipe, [chosen], work.workspace, progress)
         with console.prints_beside():
             result = pipeline.run_stage(chosen, work.recipe, work.run, progress, work.workspace)

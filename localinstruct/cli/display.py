@@ -179,8 +179,8 @@ def overview(run: Run, limit: int, json: bool) -> None:
         return
     rows, states = list(run.kept()), states_of(recipe, run)
     console.heading(f"{run.path}: {len(rows):,} of {recipe.generate.target:,} rows kept")
-    console.pairs((name, _state(states, name, run)) for name in states)
-    console.pairs(doubts(states, run))
+    lines = [(name, _state(states, name, run)) for name in states]
+    console.pairs([*lines, *doubts(states, run)])
     if recipe.coverage.topics:
         topics = map(asdict, topic_counts(recipe.coverage, rows))
         console.pairs([("coverage", _coverage(topics))])

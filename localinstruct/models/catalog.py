@@ -247,6 +247,11 @@ def file_digests(directory: Path, remembered: bool = True) -> dict[str, str]:
     return digests.file_digests(directory, list(walk(directory)), remembered)
 
 
+def is_altered(spec: ModelSpec) -> bool:
+    """True for a model with other files than its digests in models.yaml, where it has some."""
+    return bool(spec.sha256 and digests.altered(file_digests(_present(spec)), dict(spec.sha256)))
+
+
 def sha256_block(name: str, workspace: Path = Path()) -> str:
     """The `sha256:` block for a model as it lies on this disk now.
 

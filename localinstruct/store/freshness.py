@@ -83,7 +83,7 @@ def _rows_change(before: Json, now: Json) -> str:
 def _stage_change(name: str, before: Json, now: Json) -> str:
     """The clause for a stage's [product, state]."""
     if isinstance(before, list) and isinstance(now, list) and before[0] == now[0]:
-        return f"{name} was {before[1]}, is {now[1]}"
+        return f"{name} is {now[1]} now"
     return f"{name} has been run since"
 
 

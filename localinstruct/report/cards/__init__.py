@@ -111,6 +111,7 @@ def dataset_card(
         "format": format,
         "files": files,
         "rows": rows,
+        "own": "test" in files,  # the files of the run itself, not an export
         "mixed": bool(dataset and common["sources"]),
         "digests": {path.name: sha256(path) for path in files.values()},
         "rejects": run.reject_counts()[:REASONS],
