@@ -7,6 +7,7 @@ that it read is as it was then (`stages`).
 """
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from localinstruct.stages import (
     STAGES,
     Stage,
     State,
+    edited_files,
     inputs_of,
     is_finished,
     read_now,
@@ -40,6 +42,8 @@ from localinstruct.supervisor import CHILD
 
 __all__ = ["NAMES", "STAGES", "Stage", "due_stages", "inputs_of", "is_finished", "run_all"]
 REPORT = STAGES[-1]
+BY_HAND = "by_hand"
+"""Folder of a run with copies of files that a person changed and a stage wrote over."""
 
 
 def settle_recipe(run: Run, recipe: Recipe, workspace: Path, *, redo: bool = False) -> Recipe:
@@ -183,11 +187,28 @@ def run_stage(
             f"Run it first: localinstruct {missing[0]} {run.path}",
         )
     read = read_now(stage, recipe, run)
+    _save_edits(stage, run, progress)
     run.start_stage(stage.name, inputs_of(stage, recipe, run))
     result = stage.load()(recipe, run, progress, workspace=workspace)
     result = {**result, READ: read, WROTE: digests(run.path, stage.writes)}
     run.finish_stage(stage.name, result)
     return result
+
+
+def _save_edits(stage: Stage, run: Run, progress: Progress) -> None:
+    """Copy files that were changed by hand into by_hand/, before the stage writes over them."""
+    entry = run.stage(stage.name)
+    if entry is None or not entry.finished:
+        return
+    for name, words in edited_files(stage, entry, run).items():
+        source, copy = run.path / name, run.path / BY_HAND / name
+        copy.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if source.is_dir():
+            shutil.rmtree(copy, ignore_errors=True)
+            shutil.copytree(source, copy)
+        else:
+            shutil.copyfile(source, copy)
+        progress.say(f"{name} was changed by hand ({words}): a copy is in {copy}")
 
 
 def renew_report(recipe: Recipe, run: Run, progress: Progress, workspace: Path) -> None:
@@ -225,7 +246,7 @@ def _edit_conflict(state: State, run: Run) -> RunConflict:
         f"Running {name} again would write over that.",
         "Two ways out:\n"
         f"  - keep what was changed, and go on with it: localinstruct {keep[name]} {run.path}\n"
-        f"  - lose it: localinstruct {name} {run.path} --redo",
+        f"  - write over it (a copy is kept): localinstruct {name} {run.path} --redo",
     )
 
 

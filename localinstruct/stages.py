@@ -8,7 +8,7 @@ they are now. Not covered: the work itself (`pipeline`).
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -166,12 +166,7 @@ def read_now(stage: Stage, recipe: Recipe, run: Run) -> Read:
         "models": models_now([_model(recipe, role) for role in stage.models], workspace),
     }
     if stage.name == "dataset":
-        sources = [source.path for source in recipe.dataset.sources]
-        mixed = state_of(recipe.dataset, workspace)
-        read["sources"] = {
-            name: None if found == "missing" else found
-            for name, found in zip(sources, mixed, strict=True)
-        }
+        read["sources"] = _sources_now(recipe, workspace)
         ids = run.kept_ids()
         read["rows"] = {"kept": [len(ids), digest(ids)]}
     if stage.name == "report":
@@ -179,6 +174,16 @@ def read_now(stage: Stage, recipe: Recipe, run: Run) -> Read:
         read["stages"] = {name: [_product(state), state.state] for name, state in states.items()}
         read["comparisons"] = {"all": digest(read_comparisons(run))}
     return read
+
+
+def _sources_now(recipe: Recipe, workspace: Path) -> dict[str, Json]:
+    """Run or file that is mixed in -> digest of its rows; what cannot be read is left out."""
+    try:
+        mixed = state_of(recipe.dataset, workspace)
+    except (OSError, LocalInstructError):
+        return {}
+    sources = zip(recipe.dataset.sources, mixed, strict=True)
+    return {source.path: found for source, found in sources if found != "missing"}
 
 
 def models_now(names: Iterable[str], workspace: Path) -> dict[str, Json]:
@@ -248,9 +253,11 @@ def _state(stage: Stage, recipe: Recipe, run: Run, earlier: States) -> State:
         why += [words for name in stage.uses if (words := _because_of(earlier[name]))]
     remarks = [] if READ in entry.result else [UNDATED]
     beside = {key: part for key, part in _read(entry).items() if not _makes_stale(stage, key)}
-    remarks += [f"{words} since" for words in freshness.changes(beside, now)]
+    remarks += [
+        f"{words} since; the rows are of the one before" for words in freshness.changes(beside, now)
+    ]
     state: Literal["stale", "finished"] = "stale" if why else "finished"
-    edited = _edited(stage, entry, run)
+    edited = edited_files(stage, entry, run)
     return State(stage, entry, state, tuple(dict.fromkeys(why)), tuple(remarks), edited)
 
 
@@ -267,7 +274,7 @@ def _because_of(used: State) -> str:
     return f"{used.stage.name} {state}"
 
 
-def _edited(stage: Stage, entry: StageEntry, run: Run) -> dict[str, str]:
+def edited_files(stage: Stage, entry: StageEntry, run: Run) -> dict[str, str]:
     """Files that are there and not as the stage wrote them -> what is otherwise."""
     result = entry.result
     wrote = result.get(WROTE)
@@ -327,9 +334,9 @@ def edited_words(states: States) -> list[str]:
     ]
 
 
-def remarks(recipe: Recipe, run: Run) -> list[str]:
-    """Sentences on every stale result and every file that was changed by hand."""
-    states = states_of(recipe, run)
+def remarks(recipe: Recipe, run: Run, names: Sequence[str] = NAMES) -> list[str]:
+    """Sentences on what is stale of these stages, and on files that were changed by hand."""
+    states = {name: state for name, state in states_of(recipe, run).items() if name in names}
     stale = [
         f"{name} is stale: {'; '.join(state.why)}"
         for name, state in states.items()

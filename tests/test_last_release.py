@@ -19,6 +19,7 @@ from localinstruct.models.catalog import load_catalog
 from localinstruct.offline import egress_report
 from localinstruct.pipeline import STAGES, is_finished, recipe_of
 from localinstruct.recipe import load_recipe, packaged_workspace
+from localinstruct.stages import states_of
 from localinstruct.store.run import open_run, read_run
 
 RELEASE = Path(__file__).parent / "data" / "releases" / "0.1.0"
@@ -70,6 +71,30 @@ def test_commands_that_look_leave_it_as_it_is(lab: Path, words: tuple[str, ...])
     shown = CliRunner().invoke(app, words)
     assert shown.exit_code == 0, shown.output
     assert digests(lab / "runs" / "small") == before
+
+
+def test_its_results_are_older_than_digests_and_not_stale(lab: Path) -> None:
+    shown = CliRunner().invoke(app, ["show", "small"]).output
+    assert shown.count("made before digests were kept") == len(STAGES)
+    assert "STALE" not in shown
+    train = lab / "runs" / "small" / "dataset" / "train.jsonl"
+    train.write_text("".join(train.read_text().splitlines(keepends=True)[:-2]))
+    shown = " ".join(CliRunner().invoke(app, ["show", "small"]).output.split())
+    rows = len(train.read_text().splitlines())
+    assert f"{rows} rows; {rows + 2} were written" in shown
+    assert "STALE" not in shown
+
+
+def test_its_verdict_is_stale_once_its_student_is_trained_again(lab: Path) -> None:
+    with open_run(lab / "runs" / "small") as run:
+        recipe, _ = recipe_of(run)
+        entry = run.stage("train")
+        assert entry is not None
+        run.start_stage("train", entry.inputs)
+        run.finish_stage("train", {**entry.result, "product": "another", "read": {}})
+        states = states_of(recipe, run)
+    assert states["evaluate"].why == ("train has been run since",)
+    assert states["dataset"].state == "finished"
 
 
 def test_its_egress_report_still_proves_what_it_proved(lab: Path) -> None:

@@ -359,8 +359,9 @@ def test_an_edit_is_never_lost_without_a_word(lab: Path) -> None:
         assert "localinstruct dataset runs/tiny --redo" in refused.hint
     assert Path("runs/tiny", TRAIN).read_bytes() == before
     assert Path("runs/tiny/recipe.yaml").read_text() == stored
-    command("dataset", "tiny", "--redo")
+    assert f"a copy is in runs/tiny/by_hand/{TRAIN}" in command("dataset", "tiny", "--redo")
     assert Path("runs/tiny", TRAIN).read_bytes() != before
+    assert Path("runs/tiny/by_hand", TRAIN).read_bytes() == before
     assert stale() == {}
 
 

@@ -122,6 +122,7 @@ def _export_student(run: "Run", format: str, output: Path, converter: str, json:
     from localinstruct.models.catalog import load_catalog
     from localinstruct.pipeline import recipe_of
     from localinstruct.report.cards import model_card
+    from localinstruct.stages import remarks
 
     recipe, workspace = recipe_of(run)
     spec = load_catalog(workspace).get(recipe.models.student)
@@ -130,12 +131,16 @@ def _export_student(run: "Run", format: str, output: Path, converter: str, json:
     with console.progress() as progress:
         result = export_student(request, format, output, progress, card)
     following = result.next.replace("{}", str(output))
+    doubts = remarks(recipe, run, ("train", "evaluate"))
     if json:
         facts = {"format": format, "path": str(output), "facts": dict(result.facts)}
+        facts |= {"remarks": doubts}
         console.as_json({**facts, "next": following})
         return
     console.line(f"the student of {run.path} in {output}")
     console.pairs(result.facts)
+    for words in doubts:
+        console.note(words)
     console.note(f"next: {following}")
 
 

@@ -71,7 +71,8 @@ Redo = Annotated[
     bool,
     typer.Option(
         "--redo",
-        help="Accept changed training or evaluation keys: keep the rows, repeat those stages.",
+        help="Accept changed training or evaluation keys: keep the rows, repeat those stages; "
+        "write over files changed by hand, of which copies are kept.",
     ),
 ]
 

@@ -28,13 +28,19 @@ LONGEST = 40
 
 
 def digest_of(path: Path) -> str | None:
-    """SHA-256 of a file, or over names and digests of a folder's files; None where nothing is."""
-    if path.is_file():
-        return sha256(path)
-    if not path.is_dir():
+    """SHA-256 of a file, or over names and digests of a folder's files.
+
+    None where nothing is, or nothing that can be read.
+    """
+    try:
+        if path.is_file():
+            return sha256(path)
+        if not path.is_dir():
+            return None
+        files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name != CARD]
+        return digest({file.relative_to(path).as_posix(): sha256(file) for file in files})
+    except OSError:
         return None
-    files = [file for file in sorted(path.rglob("*")) if file.is_file() and file.name != CARD]
-    return digest({file.relative_to(path).as_posix(): sha256(file) for file in files})
 
 
 def digests(root: Path, names: tuple[str, ...]) -> dict[str, Json]:
