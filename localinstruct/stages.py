@@ -286,7 +286,7 @@ def edited_files(stage: Stage, entry: StageEntry, run: Run) -> dict[str, str]:
         if (now := freshness.digest_of(run.path / name)) and now != before
     ]
     if stage.name != "dataset":
-        return {name: "not the files that train wrote" for name in changed}
+        return {name: "not the student that was trained here" for name in changed}
     names = {name: name.removeprefix("dataset/") for name in changed}
     return {
         name: edits.described(run, file, result.get(edits.SIDES[file]))

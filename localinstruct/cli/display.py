@@ -215,6 +215,7 @@ def _state(states: States, name: str, run: Run) -> str:
     if state.state == "stale":
         return f"STALE: {stale_words(states, name, str(run.path))}"
     line = _LINES[name](counted(state, run))
+    line += " (of the student that was there before)" if name == "train" and state.edited else ""
     return f"{line} ({UNDATED})" if UNDATED in state.remarks else line
 
 

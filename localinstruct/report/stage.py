@@ -129,7 +129,7 @@ def _doubts(states: States, where: str) -> JsonObject:
     words = {name: stale_words(states, name, where) for name in states if name != "report"}
     undated = [name for name in words if UNDATED in states[name].remarks]
     if states["train"].edited and not words["train"]:
-        words["train"] = f"{'; '.join(edited_words({'train': states['train']}))}"
+        words["train"] = "; ".join(edited_words({"train": states["train"]}))
     return {
         "stale": words,
         "edits": edited_words(states),
