@@ -3,7 +3,7 @@
 A process per stage is the only way that really frees a GPU's memory between teacher, trainer and
 evaluation. The parent holds the run's lock and hands it down, forwards one interrupt, and passes on
 the exit code of the stage that failed; the stages die with it. A stage is finished while everything
-that it read is as it was then (`stages`).
+that it read is as it was then (`states`).
 """
 
 import os
@@ -21,10 +21,8 @@ from localinstruct.offline.switches import child_environment
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe, changed_keys, recipe_from_text
 from localinstruct.records import Json, StageResult
-from localinstruct.stages import (
-    NAMES,
-    STAGES,
-    Stage,
+from localinstruct.stages import NAMES, STAGES, Stage
+from localinstruct.states import (
     State,
     edited_files,
     inputs_of,

@@ -19,7 +19,7 @@ from localinstruct.models.catalog import load_catalog
 from localinstruct.offline import egress_report
 from localinstruct.pipeline import STAGES, is_finished, recipe_of
 from localinstruct.recipe import load_recipe, packaged_workspace
-from localinstruct.stages import states_of
+from localinstruct.states import states_of
 from localinstruct.store.run import open_run, read_run
 
 RELEASE = Path(__file__).parent / "data" / "releases" / "0.1.0"

@@ -157,7 +157,7 @@ class RunReader:
     def stages(self) -> dict[str, StageState]:
         """Stage -> how it stands and what it came to, in order."""
         from localinstruct.pipeline import recipe_of
-        from localinstruct.stages import edited_words, states_of
+        from localinstruct.states import edited_words, states_of
 
         with read_run(self.path) as run:
             return {

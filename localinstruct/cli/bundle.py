@@ -110,6 +110,8 @@ def pack(
         python=python,
         accelerator=accelerator if wheels else "",
     )
+    for path in selection.runs:
+        _note_doubts(path)
     with console.progress() as progress:
         items = contents.collect(selection, find_workspace(Path.cwd()))
         bundle = write(items, out, progress, media.part_size(medium or "", part_size), sign)
@@ -122,6 +124,16 @@ def pack(
     unsigned = "not signed: integrity can be checked, origin not"
     console.line(f"signed by {bundle.signed_by}" if bundle.signed_by else unsigned)
     console.note(f"The guard desk checks it with: python3 {bundle.folder}/VERIFY.py")
+
+
+def _note_doubts(path: Path) -> None:
+    """Say what does not hold of a run's results, which travel without its store."""
+    from localinstruct.pipeline import remarks_of
+    from localinstruct.store.run import read_run
+
+    with read_run(path) as run:
+        for words in remarks_of(run):
+            console.note(f"{path}: {words}. Before you pack it: localinstruct run {path}")
 
 
 def _download_wheels(

@@ -73,17 +73,17 @@ def _names(targets: Sequence[str], runs: Sequence["Run"]) -> list[str]:
 
 def _doubts(run: "Run", recipe: "Recipe") -> JsonObject:
     """The run's stale stages, and sentences on them and on files that were changed by hand."""
-    from localinstruct import stages
+    from localinstruct import states as standing
 
-    states = stages.states_of(recipe, run)
+    states = standing.states_of(recipe, run)
     shown = {name: state for name, state in states.items() if name != "report"}
     stale = [name for name, state in shown.items() if state.state == "stale"]
-    undated = [name for name, state in shown.items() if stages.UNDATED in state.remarks]
+    undated = [name for name, state in shown.items() if standing.UNDATED in state.remarks]
     words = [
-        f"{name} is stale: {stages.stale_words(states, name, str(run.path))}" for name in stale
+        f"{name} is stale: {standing.stale_words(states, name, str(run.path))}" for name in stale
     ]
-    words += stages.edited_words(states)
-    words += [f"{', '.join(undated)}: {stages.UNDATED}"] if undated else []
+    words += standing.edited_words(states)
+    words += [f"{', '.join(undated)}: {standing.UNDATED}"] if undated else []
     return {"outdated": stale, "remarks": words}
 
 

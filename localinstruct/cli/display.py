@@ -16,9 +16,9 @@ from localinstruct.generation.inputs import seeds_of
 from localinstruct.nano import LABEL, is_nano
 from localinstruct.pipeline import recipe_of
 from localinstruct.records import Instance, JsonObject, Reject, StageResult
-from localinstruct.stages import (
+from localinstruct.stages import Stage
+from localinstruct.states import (
     UNDATED,
-    Stage,
     States,
     read_comparisons,
     results_of,

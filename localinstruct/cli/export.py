@@ -122,7 +122,7 @@ def _export_student(run: "Run", format: str, output: Path, converter: str, json:
     from localinstruct.models.catalog import load_catalog
     from localinstruct.pipeline import recipe_of
     from localinstruct.report.cards import model_card
-    from localinstruct.stages import remarks
+    from localinstruct.states import remarks
 
     recipe, workspace = recipe_of(run)
     spec = load_catalog(workspace).get(recipe.models.student)

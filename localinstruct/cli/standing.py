@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from localinstruct.records import JsonObject, StageResult
-from localinstruct.stages import (
+from localinstruct.states import (
     UNDATED,
     State,
     States,

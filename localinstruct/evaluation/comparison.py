@@ -34,7 +34,7 @@ from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, JsonObject, Prompt
-from localinstruct.stages import comparison_now
+from localinstruct.states import comparison_now
 from localinstruct.store.durable import write_text
 from localinstruct.store.folder import COMPARISONS, HELD_OUT
 from localinstruct.store.freshness import READ, Read

@@ -15,7 +15,7 @@ from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
 from localinstruct.report import data
 from localinstruct.report.sections import Results
-from localinstruct.stages import read_comparisons, results_of, states_of
+from localinstruct.states import read_comparisons, results_of, states_of
 from localinstruct.store.run import Run
 
 STAGES = ("generate", "dataset", "train", "evaluate")

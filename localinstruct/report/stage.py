@@ -35,7 +35,7 @@ from localinstruct.report.sections import (
     provenance,
     training,
 )
-from localinstruct.stages import (
+from localinstruct.states import (
     UNDATED,
     States,
     edited_words,

@@ -23,7 +23,7 @@ from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject
 from localinstruct.report.facts import finished_results, run_facts
 from localinstruct.report.sections import Results
-from localinstruct.stages import UNDATED, edited_words, states_of
+from localinstruct.states import UNDATED, edited_words, states_of
 from localinstruct.store.durable import sha256, write_text
 from localinstruct.store.folder import HELD_OUT, TRAIN
 from localinstruct.store.run import Run

@@ -26,9 +26,8 @@ from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.report.cards import model_card
 from localinstruct.report.stage import run as make_report
-from localinstruct.stages import (
-    STAGES,
-    Stage,
+from localinstruct.stages import STAGES, Stage
+from localinstruct.states import (
     edited_words,
     is_finished,
     read_comparisons,
@@ -46,7 +45,9 @@ Change = Callable[[Path], object]
 
 def recipe(**sections: Any) -> Recipe:
     evaluate = {"tasks": "tasks.jsonl", "text": "text.txt"}
-    data = recipe_data(evaluate=evaluate, novelty={"against": "kept"}, generate={"target": 24})
+    data = recipe_data(
+        seeds="seeds.jsonl", evaluate=evaluate, novelty={"against": "kept"}, generate={"target": 24}
+    )
     return Recipe.model_validate(data | sections)
 
 
@@ -77,6 +78,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     models = {name: {"path": name, **entry} for name in ("tiny", "none")}
     (lab / "models.yaml").write_text(yaml.safe_dump(models))
     (lab / "tasks.jsonl").write_text('{"instruction": "Say a.", "output": "a"}\n')
+    (lab / "seeds.jsonl").write_text('{"instruction": "Say c.", "output": "c"}\n')
     (lab / "text.txt").write_text("Some prose.\n")
 
     def load(stage: Stage) -> Callable[..., Any]:
@@ -207,6 +209,10 @@ KINDS: dict[str, tuple[Change, dict[str, str]]] = {
         again("train", train=NINE),
         {"evaluate": "the student in adapter/ has changed"},
     ),
+    "report deleted": (
+        lambda lab: (lab / "runs/tiny/report.html").unlink(),
+        {"report": "report.html is gone"},
+    ),
     "evaluated again": (again("evaluate"), {"report": "evaluate has been run since"}),
 }
 
@@ -251,7 +257,7 @@ SHOWN = ("rows cut from train.jsonl", "adapter replaced", "trained again", "larg
     [
         pytest.param(kind, marks=() if kind in SHOWN else pytest.mark.exhaustive)
         for kind in KINDS
-        if kind != "evaluated again"
+        if kind not in ("evaluated again", "report deleted")
     ],
 )
 def test_what_is_stale_is_in_no_verdict_card_table_or_page(kind: str, lab: Path) -> None:
@@ -441,10 +447,13 @@ def test_a_comparison_is_stale_when_either_side_or_a_task_changes(lab: Path) -> 
 # -- the rest
 
 
-def test_rows_of_another_teacher_are_remarked_and_stay(lab: Path) -> None:
+def test_rows_of_another_teacher_or_of_other_seeds_are_remarked_and_stay(lab: Path) -> None:
     Path("none/model.safetensors").write_text("another teacher")
+    Path("seeds.jsonl").write_text('{"instruction": "Say d.", "output": "d"}\n')
     assert stale() == {}
-    assert "the model none has changed since" in command("show", "tiny")
+    shown = command("show", "tiny")
+    for words in ("the model none has changed since", "seeds.jsonl has changed since"):
+        assert words in shown
 
 
 def test_a_run_carried_to_another_place_is_not_stale(lab: Path) -> None:
@@ -463,6 +472,13 @@ def test_the_egress_report_says_what_does_not_fit_its_files(lab: Path) -> None:
     assert "evaluate is stale" in Path("runs/tiny/egress.txt").read_text()
     command("evaluate", "tiny")
     assert "unchanged" in egress_report.conclusion(path, "", [])[0]
+
+
+def test_a_bundle_of_a_stale_run_says_so(lab: Path) -> None:
+    KINDS["adapter replaced"][0](lab)
+    said = command("bundle", "pack", "out", "--run", "tiny")
+    assert "evaluate is stale: the student in adapter/ has changed" in said
+    assert "localinstruct run runs/tiny" in said
 
 
 def test_rows_of_a_file_without_ids_are_counted_too(lab: Path) -> None:
