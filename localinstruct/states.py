@@ -60,9 +60,13 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     return digest([{key: _at(data, key) for key in stage.keys}, products, *mixed])
 
 
-def read_now(stage: Stage, recipe: Recipe, run: Run) -> Read:
-    """Everything that the stage reads, as it is now."""
+def read_now(
+    stage: Stage, recipe: Recipe, run: Run, models: Mapping[str, Json] | None = None
+) -> Read:
+    """Everything that the stage reads, as it is now; `models` are those of `all_models`."""
     data, workspace = recipe.model_dump(mode="json"), _workspace(run)
+    models = all_models(recipe, run) if models is None else models
+    names = [_model(recipe, role) for role in stage.models]
     read: dict[str, Mapping[str, Json]] = {
         "recipe": {
             name: value for key in stage.keys for name, value in _leaves(_at(data, key), key)
@@ -72,14 +76,14 @@ def read_now(stage: Stage, recipe: Recipe, run: Run) -> Read:
             name: freshness.digest_of(workspace / name)
             for name in _outside(stage.name, recipe, workspace)
         },
-        "models": models_now([_model(recipe, role) for role in stage.models], workspace),
+        "models": {name: models[name] for name in names if name in models},
     }
     if stage.name == "dataset":
         read["sources"] = _sources_now(recipe, workspace)
         ids = run.kept_ids()
         read["rows"] = {"kept": [len(ids), digest(ids)]}
     if stage.name == "report":
-        states = _states(recipe, run, STAGES[:-1])
+        states = _states(recipe, run, STAGES[:-1], models)
         read["stages"] = {name: [_product(state), state.state] for name, state in states.items()}
         read["comparisons"] = {"all": digest(read_comparisons(run))}
     return read
@@ -95,9 +99,17 @@ def _sources_now(recipe: Recipe, workspace: Path) -> dict[str, Json]:
     return {source.path: found for source, found in sources if found != "missing"}
 
 
+def all_models(recipe: Recipe, run: Run) -> dict[str, Json]:
+    """Name -> digest of every model that a stage reads."""
+    roles = {role: None for stage in STAGES for role in stage.models}
+    return models_now([_model(recipe, role) for role in roles], _workspace(run))
+
+
 def models_now(names: Iterable[str], workspace: Path) -> dict[str, Json]:
     """Name in models.yaml -> digest of its files; those that are not there are left out."""
-    found: dict[str, Json] = {}
+    found, names = dict[str, Json](), list(names)
+    if not names:
+        return found
     try:
         models = load_catalog(workspace).models
     except LocalInstructError:
@@ -140,23 +152,27 @@ def _makes_stale(stage: Stage, group: str) -> bool:
 
 def states_of(recipe: Recipe, run: Run) -> States:
     """How every stage stands, in order."""
-    return _states(recipe, run, STAGES)
+    return _states(recipe, run, STAGES, all_models(recipe, run))
 
 
-def _states(recipe: Recipe, run: Run, stages: Iterable[Stage]) -> dict[str, State]:
+def _states(
+    recipe: Recipe, run: Run, stages: Iterable[Stage], models: Mapping[str, Json]
+) -> dict[str, State]:
     states: dict[str, State] = {}
     for stage in stages:
-        states[stage.name] = _state(stage, recipe, run, states)
+        states[stage.name] = _state(stage, recipe, run, states, models)
     return states
 
 
-def _state(stage: Stage, recipe: Recipe, run: Run, earlier: States) -> State:
+def _state(
+    stage: Stage, recipe: Recipe, run: Run, earlier: States, models: Mapping[str, Json]
+) -> State:
     entry = run.stage(stage.name)
     if entry is None:
         return State(stage, None, "not started")
     if not entry.finished:
         return State(stage, entry, "begun")
-    now = read_now(stage, recipe, run)
+    now = read_now(stage, recipe, run, models)
     why = own_changes(stage, entry, recipe, run, now)
     if stage.name != "report":  # it says itself how the others stand
         why += [words for name in stage.uses if (words := _because_of(earlier[name]))]

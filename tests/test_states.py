@@ -35,8 +35,9 @@ from localinstruct.states import (
     states_of,
 )
 from localinstruct.store.run import Run, open_run, read_run
+from localinstruct.worker import StageJob
 from tests.support import sample_run
-from tests.support.tiny_student import keep, recipe_data, rows
+from tests.support.tiny_student import Recorded, keep, recipe_data, rows
 
 TRAIN, HELD_OUT = "dataset/train.jsonl", "dataset/held_out.jsonl"
 BETTER = "The student is better than its base"
@@ -368,6 +369,49 @@ def test_an_edit_is_never_lost_without_a_word(lab: Path) -> None:
     assert f"a copy is in runs/tiny/by_hand/{TRAIN}" in command("dataset", "tiny", "--redo")
     assert Path("runs/tiny", TRAIN).read_bytes() != before
     assert Path("runs/tiny/by_hand", TRAIN).read_bytes() == before
+    assert stale() == {}
+
+
+def test_a_program_keeps_edits_as_well(lab: Path) -> None:
+    job = StageJob(("dataset", "train"), target="runs/tiny")
+    lines_of(TRAIN, lambda lines: lines[:-2])(lab)
+    before = Path("runs/tiny", TRAIN).read_bytes()
+    job.work(Silent())
+    assert Path("runs/tiny", TRAIN).read_bytes() == before
+    assert list(stale()) == ["evaluate"]
+    more_rows(lab)
+    with pytest.raises(RunConflict, match="2 rows fewer"):
+        job.work(Silent())
+    assert Path("runs/tiny", TRAIN).read_bytes() == before
+    StageJob(job.stages, target="runs/tiny", redo=True).work(Silent())
+    assert Path("runs/tiny/by_hand", TRAIN).read_bytes() == before
+
+
+def test_run_repeats_what_is_stale_and_says_why(lab: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines_of(TRAIN, lambda lines: lines[:-2])(lab)
+    said, done = Recorded(), list[str]()
+    with open_run(Path("runs/tiny")) as run:
+        settled = recipe_of(run)[0]
+        monkeypatch.setattr(
+            pipeline,
+            "_in_own_process",
+            lambda stage, _: run_stage(stage, settled, run, Silent(), lab),
+        )
+        pipeline.run_all(
+            settled,
+            run,
+            said,
+            lambda stage, result, skipped: (
+                done.append(f"{stage.name} {skipped} {result['train']}")
+                if stage.name == "dataset"
+                else done.append(f"{stage.name} {skipped}")
+            ),
+        )
+    expected = ["generate True", "dataset True 20", "train False", "evaluate False", "report False"]
+    assert done == expected
+    [train, evaluate, _] = said.said
+    assert f"(again: {TRAIN} has changed)" in train
+    assert "(again: the student in adapter/ has changed)" in evaluate
     assert stale() == {}
 
 
