@@ -281,10 +281,10 @@ def read_comparisons(run: Run) -> list[JsonObject]:
     for path in sorted((run.path / "evaluation" / COMPARISONS).glob("*.json")):
         try:
             stored = {"name": path.stem, **json.loads(path.read_text(encoding="utf-8"))}
-        except (OSError, ValueError, TypeError):
+            read = stored.get(READ)
+            stored["stale"] = freshness.changes(read, comparison_now(read, run)) if read else []
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
             continue
-        read = stored.get(READ)
-        stored["stale"] = freshness.changes(read, comparison_now(read, run)) if read else []
         comparisons.append(stored)
     return comparisons
 

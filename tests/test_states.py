@@ -488,6 +488,16 @@ def test_a_comparison_is_stale_when_either_side_or_a_task_changes(lab: Path) -> 
     assert why() == []  # nobody can look at it any more
 
 
+def test_a_file_that_is_no_comparison_is_left_out(lab: Path) -> None:
+    folder = Path("runs/tiny/evaluation/comparisons")
+    folder.mkdir(parents=True)
+    for name, text in (("a", '{"read": 5}'), ("b", "[1]"), ("c", "{"), ("d", '{"read": {"a": 1}}')):
+        (folder / f"{name}.json").write_text(text)
+    with read_run(Path("runs/tiny")) as run:
+        assert read_comparisons(run) == []
+    command("show", "tiny")
+
+
 # -- the rest
 
 

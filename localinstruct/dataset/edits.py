@@ -70,4 +70,4 @@ def _rows(path: Path) -> list[Instance] | str:
     except OSError as error:
         return f"it cannot be read: {error.strerror}"
     except LocalInstructError as error:
-        return f"it cannot be read: {' '.join(error.message.split())}"
+        return f"it cannot be read: {' '.join(' '.join(error.message.splitlines()[:2]).split())}"
