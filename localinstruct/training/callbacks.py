@@ -89,7 +89,8 @@ class Callbacks:
         memory = student.peak_memory_gib(self.device)
         loss = "" if math.isnan(self.loss) else f"loss {self.loss:.3f}, "
         note = f"{loss}rate {self.rate:.1e}, {speed:,.0f} tokens/s, {memory:.1f} GiB"
-        self.progress.update("training", state.global_step, state.max_steps, note)
+        label = "training (may stop early)" if self.best.may_end else "training"
+        self.progress.update(label, state.global_step, state.max_steps, note)
         if ranks.any_of(self.stop.asked, self.device.name):
             self.stop.asked = control.should_save = control.should_training_stop = True
 

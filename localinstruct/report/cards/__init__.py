@@ -13,8 +13,9 @@ from pathlib import Path
 import yaml
 
 from localinstruct import __version__
+from localinstruct.dataset.rows import RunRows
 from localinstruct.errors import LocalInstructError
-from localinstruct.evaluation.verdict import signed
+from localinstruct.evaluation import wording
 from localinstruct.methods import asked_in_chats
 from localinstruct.models.catalog import ModelSpec, load_catalog
 from localinstruct.nano import is_nano
@@ -22,7 +23,7 @@ from localinstruct.progress import duration, percent
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject
 from localinstruct.report.facts import finished_results, run_facts
-from localinstruct.report.sections import Results
+from localinstruct.report.provenance import Results
 from localinstruct.store.durable import sha256, write_text
 from localinstruct.store.folder import HELD_OUT, TRAIN
 from localinstruct.store.run import Run
@@ -96,7 +97,7 @@ def dataset_card(
     del models["student"]
     common = _common(run, recipe, results, models)
     dataset = common["dataset"] if "test" in files else {}
-    rows = dataset["train"] + dataset["held_out"] if dataset else run.count_kept()
+    rows = dataset["train"] + dataset["held_out"] if dataset else common["data"]["rows"] or 0
     splits = [{"split": split, "path": path.name} for split, path in files.items()]
     head = {
         "license": "unknown",
@@ -110,9 +111,9 @@ def dataset_card(
         "format": format,
         "files": files,
         "rows": rows,
-        "mixed": bool(dataset and common["sources"]),
+        "similar": recipe.dataset.similar,
         "digests": {path.name: sha256(path) for path in files.values()},
-        "rejects": run.reject_counts()[:REASONS],
+        "rejects": RunRows(run).reject_counts()[:REASONS],
         "novelty": recipe.novelty,
         "coverage": (results["generate"] or {}).get("coverage") or [],
     }
@@ -208,8 +209,7 @@ def _judge_row(judged: JsonObject) -> str:
     )
     if judged["rate"] is None:
         return f"the judge cannot tell them apart ({against})"
-    low, high = judged["interval"]
-    return f"wins {judged['rate']:.0%} (95 % interval {low:.0%} to {high:.0%}; {against})"
+    return f"wins {wording.wins(judged)}, {against}"
 
 
 def _weights(folder: Path) -> dict[str, str]:
@@ -226,12 +226,17 @@ def _common(
 ) -> JsonObject:
     """The values that both cards take."""
     facts = run_facts(run, recipe)
+    written, mixed = facts["data"]["kept"] or 0, facts["data"]["mixed"] or 0
+    if not written:  # nobody was asked: the models that the recipe names for it have no part in it
+        models = {role: own for role, own in models.items() if not role.startswith(WRITERS)}
     generated, dataset = results["generate"] or {}, results["dataset"] or {}
     is_judged = "judge" in asked_in_chats(recipe.method, recipe.then)
     sources = dataset.get("sources") or []
     return {
         "name": run.path.name,
-        "nano": any(map(is_nano, (recipe.models.teacher, recipe.models.student))),
+        "nano": is_nano(recipe.models.student) or (written and is_nano(recipe.models.teacher)),
+        "written": written,
+        "mixed": mixed,
         "models": models,
         "obligations": [(role, model) for role, model in models.items() if role != "encoder"],
         "method": recipe.method.name,
@@ -261,8 +266,9 @@ def _fill(name: str, head: JsonObject, values: JsonObject) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    filters = {"percent": percent, "duration": duration, "cell": _cell, "points": _points}
-    environment.filters |= filters
+    environment.filters |= {"percent": percent, "duration": duration, "cell": _cell}
+    names = ("gain", "loss", "perplexity")
+    environment.filters |= {name: getattr(wording, name) for name in names}
     front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=110)
     return environment.get_template(name).render(front=front, **values)
 
@@ -270,9 +276,3 @@ def _fill(name: str, head: JsonObject, values: JsonObject) -> str:
 def _cell(value: object) -> str:
     """A value inside a Markdown table: on one line, bars escaped."""
     return " ".join(str(value).split()).replace("|", "\\|")
-
-
-def _points(tasks: JsonObject) -> str:
-    """'+38.9 points (95 % interval +31.2 to +45.9)'."""
-    gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
-    return f"{gain} points (95 % interval {low} to {high})"
