@@ -120,9 +120,7 @@ class Client:
                 raise TeacherError(problem, _hint(error)) from None
             await self._pause(attempt)
 
-    async def _pieces(
-        self, prompt: Prompt, on_end: Callable[[str], None]
-    ) -> AsyncIterator[str]:
+    async def _pieces(self, prompt: Prompt, on_end: Callable[[str], None]) -> AsyncIterator[str]:
         continued = self._is_continued(prompt)
         settings = self._settings(prompt, () if continued else self._stop) | {"stream": True}
         if continued:

@@ -34,9 +34,10 @@ def test_the_guide_goes_the_whole_way() -> None:
     text = "\n".join(commands())
     for words in (
         "bundle pack",
-        "VERIFY.py",
-        "SIGNATURE.py",
-        "UNPACK.py wheelhouse",
+        "bundle programs desk",
+        "desk/VERIFY.py",
+        "desk/SIGNATURE.py",
+        "desk/UNPACK.py wheelhouse",
         "--no-index",
         "--require-hashes",
         "doctor",
@@ -46,6 +47,7 @@ def test_the_guide_goes_the_whole_way() -> None:
         "--run first",
     ):
         assert words in text, words
+    assert not [line for line in commands() if "$STICK/bundle/" in line]  # runs nothing from there
     assert [number for number in range(1, 6) if not blocks(number)] == []
 
 

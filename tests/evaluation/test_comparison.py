@@ -159,7 +159,9 @@ def sides(run: Run) -> dict[Which, Contender]:
 
 
 def says(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[Completion]]:
-    return {which: [Completion(f"{which} says so")] * len(asked) for which, asked in prompts.items()}
+    return {
+        which: [Completion(f"{which} says so")] * len(asked) for which, asked in prompts.items()
+    }
 
 
 def nobody(*_: object) -> list[str]:
