@@ -49,14 +49,13 @@ def test_a_killed_session_counts_up_to_its_last_completion(
     tmp_path: Path, clock: SimpleNamespace
 ) -> None:
     with open_run(tmp_path / "run") as run:
-        killed = [at_work(run, what) for what in ("generate", "train")]
-        killed[0].__enter__()
+        for what in ("generate", "train"):  # as a kill leaves them
+            worktime._store(run, what, "", [(clock.now, None)])
         clock.now += 20
         run.record(0, 0, 0, {}, "d", [Completion("x")])
-        clock.now += 500  # killed some time in these
-        killed[1].__enter__()  # of what else is done nothing is known
+        run.record(0, 1, 0, {}, "d", [Completion("x")])
         clock.now += 500
-        for what, seconds in (("generate", 20), ("train", 0)):
+        for what, seconds in (("generate", 20), ("train", 20)):
             with at_work(run, what):
                 clock.now += 3
             clock.now += 7
