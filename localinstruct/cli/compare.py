@@ -188,7 +188,7 @@ def _win(judged: JsonObject) -> str:
     from localinstruct.evaluation import wording
 
     against = f"against {judged['against']}, by {judged['judge']}"
-    return f"{wording.wins(judged)} of {judged['pairs']:,} pairs, {against}"
+    return f"{wording.wins(judged)} of {judged['pairs']:,}, {against}"
 
 
 ROWS: dict[str, tuple[Row, ...]] = {

@@ -109,7 +109,7 @@ def _fitting_format(row: Instance | None) -> str:
 def _checked(counts: dict[str, int]) -> str:
     rest = f"{counts['wrong']:,} wrong; {counts['unrecognised']:,} kept answers cannot be checked"
     words = wording.checked(counts)
-    return f"{words} ({rest})" if words else "none can be checked"
+    return f"{words} that can be checked ({rest})" if words else "none can be checked"
 
 
 def _coverage(topics: Iterable[JsonObject]) -> str:

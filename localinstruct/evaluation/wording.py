@@ -71,17 +71,17 @@ def lost(evaluated: JsonObject) -> tuple[int, int] | None:
 
 
 def checked(counts: Mapping[str, int]) -> str:
-    """'93.3% of 360 that can be checked', of {"right", "wrong"}; "" where none can be."""
+    """'93.3% of 360', of {"right", "wrong"} among those that can be checked; "" where none can."""
     known = counts["right"] + counts["wrong"]
-    return f"{percent(counts['right'] / known)} of {known:,} that can be checked" if known else ""
+    return f"{percent(counts['right'] / known)} of {known:,}" if known else ""
 
 
 def wins(judged: JsonObject) -> str:
-    """'67.0% (95 % interval 58.1% to 75.2%)', of a judge's result."""
+    """'67.0% (58.1% to 75.2%)', a judge's win rate with its 95 % interval."""
     if judged["rate"] is None:
         return "the judge cannot tell them apart"
     low, high = map(percent, judged["interval"])
-    return f"{percent(judged['rate'])} (95 % interval {low} to {high})"
+    return f"{percent(judged['rate'])} ({low} to {high})"
 
 
 def cut(evaluated: JsonObject) -> str:

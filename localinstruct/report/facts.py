@@ -40,11 +40,19 @@ def finished_results(run: Run) -> dict[str, StageResult | None]:
     """Each stage's result with its "stage_seconds" at work, None until it has finished."""
     entries = {name: run.stage(name) for name in STAGES}
     return {
-        name: {**entry.result, "stage_seconds": _seconds(run, entry)}
-        if entry and entry.finished is not None
-        else None
+        name: _measured(run, entry) if entry and entry.finished is not None else None
         for name, entry in entries.items()
     }
+
+
+def _measured(run: Run, entry: StageEntry) -> StageResult:
+    """The result of a finished stage; times that an older version left out, as near as can be."""
+    result, seconds = entry.result, _seconds(run, entry)
+    if "stage_seconds" in result or entry.name != "generate":
+        return {**result, "stage_seconds": seconds}
+    # Its speed and seconds were those of the last session alone.
+    speed = result.get("output_tokens", 0) / seconds if seconds else 0.0
+    return {**result, "stage_seconds": seconds, "seconds": seconds, "tokens_per_second": speed}
 
 
 def judged_verdict(results: Results, comparisons: Sequence[JsonObject]) -> str:

@@ -113,7 +113,7 @@ def _checked_figure(generate: StageResult) -> list[Figure]:
     share, _, of = wording.checked(generate.get("checked") or {"right": 0, "wrong": 0}).partition(
         " "
     )
-    return [Figure(share, "of kept answers right", of)] if share else []
+    return [Figure(share, "of kept answers right", f"{of} that can be checked")] if share else []
 
 
 def _speed_figure(generate: StageResult) -> list[Figure]:

@@ -62,13 +62,13 @@ def test_a_column_for_each_run_and_only_keys_that_differ(
     assert "train.lora.r" not in text
     assert "  name  " not in text.split("data")[0]
     assert line(text, "rows asked for") == ["450", "450"]
-    assert line(text, "kept answers right") == ["97% of 403", "97% of 403"]
+    assert line(text, "kept answers right") == ["97.0% of 403"] * 2
     assert line(text, "held-out loss") == ["5.670 → 1.640", "5.670 → 1.640"]
-    assert line(text, "right answers") == ["4.2% → 61% of 240", "4.2% → 61% of 240"]
+    assert line(text, "right answers") == ["4.2% → 60.8% of 240"] * 2
     assert line(text, "gain in points, 95 %") == ["+56.7 (+50.0 to +62.9)"] * 2
     assert line(text, "wins before a judge") == [
         "not measured",
-        "75% (60% to 88%) of 90, against base, by j",
+        "75.0% (60.0% to 88.0%) of 90, against base, by j",
     ]
     assert line(text, "perplexity of general text") == ["60.3 → 81.5"] * 2
     assert line(text, "train") == ["52 s", "52 s"]

@@ -277,7 +277,9 @@ def test_the_summary_gives_the_numbers(run: Run, base: Path, tasks: list[dict[st
     progress = Recorded()
     result = compared(run, base, answers(6, 1), progress, evaluate={"tasks": "tasks.jsonl"})
     assert json.loads(json.dumps(result)) == result
-    assert "right 10.0% -> 60.0% of 10 tasks (+50.0%, 95 % interval" in progress.said[-1]
+    assert (
+        "base 10.0% → student 60.0% of 10 right, +50.0 points (95 % interval" in progress.said[-1]
+    )
 
 
 def test_missing_stages_files_and_answers_are_named(run: Run, base: Path) -> None:
@@ -305,7 +307,7 @@ def test_forgetting_is_measured_on_our_text_and_by_lost_answers(
     (tmp_path / "own.txt").write_text("red green blue house river " * 40)
     own = compared(run, base, answers(6, 5), evaluate={"text": "own.txt"})["forgetting"]
     ids = byte_level()("red green blue house river " * 40)["input_ids"]
-    assert (own["text"], own["lost"]) == ("own.txt", 0)
+    assert (own["text"], own["lost"]) == ("own.txt", None)  # nothing was asked that could be lost
     assert own["rows"] == -(-len(ids) // 128)
     assert own["tokens"] == len(ids) - own["rows"]
     model = student.load_base(base, CPU)

@@ -209,7 +209,7 @@ def _judge_row(judged: JsonObject) -> str:
     )
     if judged["rate"] is None:
         return f"the judge cannot tell them apart ({against})"
-    return f"wins {wording.wins(judged)}, {against}"
+    return f"wins {wording.wins(judged)}, its 95 % interval, {against}"
 
 
 def _weights(folder: Path) -> dict[str, str]:
@@ -236,7 +236,7 @@ def _common(
         "name": run.path.name,
         "nano": is_nano(recipe.models.student) or (written and is_nano(recipe.models.teacher)),
         "written": written,
-        "mixed": mixed,
+        "mixed": bool(mixed or sources),
         "models": models,
         "obligations": [(role, model) for role, model in models.items() if role != "encoder"],
         "method": recipe.method.name,
