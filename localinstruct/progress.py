@@ -1,6 +1,6 @@
 """Progress of a long step: lasting lines, a moving one with the share done, and the time left.
 
-Also how shares, speeds and times are written, with one rounding each, wherever they are shown.
+Also how shares, times, speeds, losses and similarities are written wherever they are shown.
 """
 
 import time
@@ -111,3 +111,13 @@ def duration(seconds: float) -> str:
 def per_second(speed: float) -> str:
     """A speed in tokens a second: 1,439, and 3.2 below ten."""
     return f"{speed:,.0f}" if speed >= 9.95 else f"{speed:.1f}"
+
+
+def loss(value: float) -> str:
+    """A loss in nats per answer token: 0.627."""
+    return f"{value:,.3f}" if abs(value) < 1e6 else f"{value:.1e}"
+
+
+def similarity(value: float) -> str:
+    """A similarity from -1 to 1, of two rows: 0.912."""
+    return f"{value:.3f}"

@@ -18,7 +18,7 @@ from localinstruct.export.served import Served, serving_both
 from localinstruct.interrupt import run_async
 from localinstruct.models.catalog import load_catalog
 from localinstruct.pipeline import recipe_of
-from localinstruct.records import Instance, Message, Prompt
+from localinstruct.records import Instance, JsonObject, Message, Prompt
 from localinstruct.store.run import Run
 from localinstruct.teacher import Sampling
 from localinstruct.teacher.thinking import split_thinking
@@ -174,7 +174,8 @@ def _answer_and_go_on(talk: Talk, question: str, json: bool) -> None:
 def _answer(talk: Talk, question: str, json: bool) -> None:
     if json:
         answers = talk.ask(question, [lambda _: None for _ in talk.who])
-        console.as_json({"asked": question, **answers, "cut": sorted(talk.cut)}, indent=None)
+        said: JsonObject = {"asked": question, **answers, "cut": sorted(talk.cut)}
+        console.as_json(said, indent=None)
         return
     if len(talk.who) > 1:
         with console.side_by_side(talk.who) as grow:

@@ -10,7 +10,7 @@ import typer
 
 from localinstruct import console
 from localinstruct.cli.options import Json, SealedAlone
-from localinstruct.progress import duration, per_second, percent
+from localinstruct.progress import duration, loss, per_second, percent, similarity
 from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
@@ -139,10 +139,6 @@ def _count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _hundredths(value: float) -> str:
-    return f"{value:.2f}"
-
-
 def _rejected(counts: Mapping[str, int]) -> str:
     return " · ".join(f"{count:,} {stage}" for stage, count in counts.items()) or "none"
 
@@ -154,9 +150,7 @@ def _checked(counts: Mapping[str, int]) -> str:
 
 
 def _losses(pair: Mapping[str, float]) -> str:
-    from localinstruct.evaluation import wording
-
-    return f"{wording.loss(pair['base'])} → {wording.loss(pair['student'])}"
+    return f"{loss(pair['base'])} → {loss(pair['student'])}"
 
 
 def _perplexities(pair: Mapping[str, float]) -> str:
@@ -199,7 +193,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("rows rejected", "generate", "data.rejected", _count),
         Row("  where", "generate", "data.rejected_by_stage", _rejected),
         Row("share kept", "generate", "data.share_kept", percent),
-        Row("similarity to nearest row, median", "generate", "data.median_similarity", _hundredths),
+        Row("similarity to nearest row, median", "generate", "data.median_similarity", similarity),
         Row("kept answers right", "generate", "data.checked", _checked),
         Row("rows to train on", "dataset", "data.train", _count),
         Row("rows held out", "dataset", "data.held_out", _count),

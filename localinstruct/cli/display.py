@@ -12,7 +12,7 @@ from localinstruct.evaluation import wording
 from localinstruct.evaluation.verdict import verdict, work_seconds
 from localinstruct.nano import LABEL, is_nano
 from localinstruct.pipeline import STAGES, Stage, recipe_of
-from localinstruct.progress import duration, per_second
+from localinstruct.progress import duration, loss, per_second
 from localinstruct.records import Instance, JsonObject, StageResult
 from localinstruct.report.facts import finished_results
 from localinstruct.store.run import Run, StageEntry
@@ -126,7 +126,7 @@ def _losses(evaluated: StageResult, trained: StageResult) -> str:
     if losses := evaluated.get("held_out"):
         return wording.losses(losses)
     measured = trained.get("held_out_loss")
-    return "nothing is held out" if measured is None else f"student {wording.loss(measured)}"
+    return "nothing is held out" if measured is None else f"student {loss(measured)}"
 
 
 def _forgetting(evaluated: StageResult) -> str:
@@ -152,8 +152,8 @@ def _dataset_line(result: StageResult) -> str:
 
 def _train_line(result: StageResult) -> str:
     measured = result.get("held_out_loss")
-    loss = f", held-out loss {wording.loss(measured)}" if measured is not None else ""
-    return f"{result['steps']:,} steps{loss}{_in(result)}"
+    held_out = f", held-out loss {loss(measured)}" if measured is not None else ""
+    return f"{result['steps']:,} steps{held_out}{_in(result)}"
 
 
 def _evaluate_line(result: StageResult) -> str:

@@ -11,7 +11,7 @@ from localinstruct.curate.novelty import Novelty, text_of
 from localinstruct.dataset.rows import RunRows
 from localinstruct.generation.inputs import seeds_of
 from localinstruct.pipeline import recipe_of
-from localinstruct.progress import percent
+from localinstruct.progress import percent, similarity
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Reject
 from localinstruct.store.lineage import family
@@ -28,7 +28,7 @@ def show_row(row: Instance, source: str = "") -> None:
         ("output", row.output),
         ("source", _source(row)),
         ("from", source),
-        ("row", row.id if score is None else f"{row.id} · nearest {score:.2f}"),
+        ("row", row.id if score is None else f"{row.id} · nearest {similarity(score)}"),
     ]
     console.pairs((name, value.replace("\n", "\n        ")) for name, value in parts if value)
     console.line()
@@ -71,7 +71,7 @@ def _reject_table(run: Run) -> None:
 
 
 def _show_reject(reject: Reject) -> None:
-    score = f" ({reject.score:.3f})" if reject.score is not None else ""
+    score = f" ({similarity(reject.score)})" if reject.score is not None else ""
     console.pairs([("  text", _short(reject.text)), ("  why", f"{_short(reject.detail)}{score}")])
 
 
@@ -100,7 +100,7 @@ def borderline(run: Run, limit: int, json: bool) -> None:
     }
     for title, pairs in lists.items():
         console.heading(title)
-        rows = [(f"{p.score:.3f}", _short(p.text, 60), _short(p.nearest, 60)) for p in pairs]
+        rows = [(similarity(p.score), _short(p.text, 60), _short(p.nearest, 60)) for p in pairs]
         console.table((novelty.called, "row", "nearest"), rows)
         console.line()
     setting = "localinstruct run RECIPE --name NEW --set novelty.threshold="

@@ -6,7 +6,7 @@ perplexities one. What was not measured has no words: None, or "".
 
 from collections.abc import Mapping
 
-from localinstruct.progress import percent
+from localinstruct.progress import loss, percent
 from localinstruct.records import JsonObject
 
 SIDES = ("base", "student")
@@ -17,7 +17,7 @@ def signed(share: float) -> str:
     return f"{100 * share:+.1f}".replace("-", "−")
 
 
-def right(tasks: Mapping[str, float]) -> str:
+def right(tasks: JsonObject) -> str:
     """'base 7.3% → student 66.7% of 234 right'."""
     base, student = (percent(tasks[who]) for who in SIDES)
     return f"base {base} → student {student} of {tasks['count']:,} right"
@@ -35,11 +35,6 @@ def gain(tasks: JsonObject) -> str:
     """'+59.4 points (95 % interval +52.3 to +65.5)'."""
     around = interval(tasks)
     return f"{signed(tasks['gain'])} points{f' ({around})' if around else ''}"
-
-
-def loss(value: float) -> str:
-    """A loss in nats per answer token: 0.627."""
-    return f"{value:,.3f}" if abs(value) < 1e6 else f"{value:.1e}"
 
 
 def perplexity(value: float) -> str:

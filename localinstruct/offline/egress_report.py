@@ -240,8 +240,8 @@ def _session_words(session: JsonObject) -> list[str]:
 
 def _check_words(check: JsonObject) -> str:
     mark = "ok " if check["ok"] else "BAD"
-    words = (str(check[key]) for key in ("name", "must", "found"))
-    return f"  {mark} {_plain(selftest.in_words(*words, bool(check['ok'])))}"
+    name, must, found = (str(check[key]) for key in ("name", "must", "found"))
+    return f"  {mark} {_plain(selftest.in_words(name, must, found, bool(check['ok'])))}"
 
 
 def _interface_words(session: JsonObject) -> list[str]:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 from localinstruct.evaluation import wording
 from localinstruct.evaluation.verdict import work_seconds
 from localinstruct.formats.tasks import checks_of_row
-from localinstruct.progress import duration, per_second, percent
+from localinstruct.progress import duration, loss, per_second, percent
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
 from localinstruct.report import charts
@@ -69,7 +69,7 @@ def headline(kept: KeptSurvey, rejects: RejectSurvey, results: Results) -> str:
         )
     base, student = ((held_out.get(who) or {}).get("loss") for who in ("base", "student"))
     if base is not None and student is not None:
-        losses = f"{wording.loss(student)}, its base’s {wording.loss(base)}"
+        losses = f"{loss(student)}, its base’s {loss(base)}"
         return f"{rows}; the student’s held-out loss is {losses}."
     return f"{rows}; the student is trained." if results.get("train") else f"{rows}."
 
@@ -140,7 +140,7 @@ def _gain_figure(evaluate: StageResult) -> list[Figure]:
     base, student = ((held_out.get(who) or {}).get("loss") for who in ("base", "student"))
     if base is None or student is None:
         return []
-    return [Figure(wording.loss(student), "held-out loss", f"base {wording.loss(base)}")]
+    return [Figure(loss(student), "held-out loss", f"base {loss(base)}")]
 
 
 def funnel(
@@ -318,7 +318,7 @@ def _answers(item: JsonObject) -> JsonObject:
 
 
 def _loss(value: object) -> str:
-    return wording.loss(value) if isinstance(value, int | float) else ""
+    return loss(value) if isinstance(value, int | float) else ""
 
 
 def _perplexity(value: object) -> str:

@@ -18,9 +18,8 @@ from random import Random
 from markupsafe import Markup
 
 from localinstruct.curate.novelty import Novelty
-from localinstruct.evaluation import wording
 from localinstruct.nano import LABEL, is_nano
-from localinstruct.progress import Progress, duration, percent
+from localinstruct.progress import Progress, duration, loss, percent, similarity
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
 from localinstruct.report import charts, data
@@ -82,7 +81,7 @@ def render(recipe: Recipe, run: Run, where: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"clip": clip, "percent": percent, "duration": duration}
-    environment.filters["loss"] = wording.loss
+    environment.filters |= {"loss": loss, "similarity": similarity}
     return environment.get_template("report.html.j2").render(content(recipe, run, where)) + "\n"
 
 

@@ -19,7 +19,7 @@ from localinstruct.evaluation import wording
 from localinstruct.methods import asked_in_chats
 from localinstruct.models.catalog import ModelSpec, load_catalog
 from localinstruct.nano import is_nano
-from localinstruct.progress import duration, percent
+from localinstruct.progress import duration, loss, percent, similarity
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject
 from localinstruct.report.facts import finished_results, run_facts
@@ -267,8 +267,8 @@ def _fill(name: str, head: JsonObject, values: JsonObject) -> str:
         autoescape=False,
     )
     environment.filters |= {"percent": percent, "duration": duration, "cell": _cell}
-    names = ("gain", "loss", "perplexity")
-    environment.filters |= {name: getattr(wording, name) for name in names}
+    environment.filters |= {"gain": wording.gain, "perplexity": wording.perplexity}
+    environment.filters |= {"loss": loss, "similarity": similarity}
     front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=110)
     return environment.get_template(name).render(front=front, **values)
 
