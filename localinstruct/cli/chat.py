@@ -174,7 +174,7 @@ def _answer_and_go_on(talk: Talk, question: str, json: bool) -> None:
 def _answer(talk: Talk, question: str, json: bool) -> None:
     if json:
         answers = talk.ask(question, [lambda _: None for _ in talk.who])
-        said: JsonObject = {"asked": question, **answers, "cut": sorted(talk.cut)}
+        said: JsonObject = {"asked": question} | dict(answers) | {"cut": sorted(talk.cut)}
         console.as_json(said, indent=None)
         return
     if len(talk.who) > 1:

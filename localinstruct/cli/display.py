@@ -61,7 +61,7 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
     if any(is_nano(model["name"]) for model in generated.get("models", {}).values()):
         yield "nano models", f"{LABEL}: use a real teacher for that"
     yield "report", str(run.path / "report.html")
-    export = f"export {run.path} --format {_fitting_format(next(run.kept(), None))}"
+    export = f"export {run.path} --format {_fitting_format(next(iter(RunRows(run)), None))}"
     yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · {export}"
 
 

@@ -42,7 +42,10 @@ def provenance(recipe: Recipe, run: Run, results: Results, where: str) -> JsonOb
 
 
 def _models(recipe: Recipe, generate: StageResult) -> list[dict[str, str]]:
-    """Role, name, digest, licence and obligations of each model; the recipe has only names."""
+    """Role, name, digest, licence and obligations of each model at work.
+
+    The recipe has only names, of a teacher also where none is asked.
+    """
     stored = dict(generate.get("models") or {})
     names = recipe.models.model_dump().items()
     recipe_models = {role: {"name": name} for role, name in names if isinstance(name, str)}
@@ -50,6 +53,8 @@ def _models(recipe: Recipe, generate: StageResult) -> list[dict[str, str]]:
         role: recipe_models.get(role, {}) | _as_object(stored.get(role))
         for role in {**recipe_models, **stored}
     }
+    if recipe.generate.target == 0:
+        merged = {role: merged[role] for role in ("student", "encoder") if role in merged}
     keys = ("name", "digest", "licence", "obligations")
     return [
         {"role": role} | {key: _words(values.get(key)) for key in keys}

@@ -110,7 +110,7 @@ def _head(recipe: Recipe, run: Run, where: str, results: Results) -> JsonObject:
         "nano_label": LABEL,
         "date": _date(run),
         "done": {name: result is not None for name, result in results.items()},
-        "stopped": (results["generate"] or {}).get("stopped"),
+        "stopped": (results["generate"] or {}).get("stopped") if recipe.generate.target else None,
     }
 
 

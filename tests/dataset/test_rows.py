@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 import localinstruct as li
 from localinstruct import pipeline
+from localinstruct.cli import display
 from localinstruct.cli.app import app
 from localinstruct.dataset import stage
 from localinstruct.dataset.mixing import mix
@@ -123,6 +124,17 @@ def test_show_names_rows_rejects_and_sources() -> None:
     assert "7 rejects by reason" in shown("show", "mixed", "--rejects")
     assert "7 rejects: in another source" in shown("show", "mixed", "--reason", "in another source")
     assert len(shown("show", "partly", "--rejects", "--json")) == 8
+
+
+def test_the_last_lines_of_a_run_speak_of_the_rows_that_are_there(
+    opened: tuple[Run, int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run, own = opened
+    display.summary(run)
+    said = capsys.readouterr().out
+    assert "rows asked of a.jsonl" in said
+    assert ("candidates" in said) == bool(own)
+    assert "export " in said
 
 
 def test_lineage_of_a_row_of_a_file_names_the_file() -> None:
