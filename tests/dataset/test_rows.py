@@ -166,6 +166,9 @@ def test_cards_and_report_say_where_rows_came_from(folder: Path) -> None:
         assert ("| teacher |" in card) == bool(own)
         assert ("from the files and runs named below" in card) == (not own)
         assert "in another source" in card
+        assert ("Method:" in card, "Seeds" in card, "synthetic" in card) == (bool(own),) * 3
+        assert ("this run, 15 of 15 rows" in card) == bool(own)
+        assert "0 of 0 rows" not in card
         assert "in another source" in page
         if not own:
             assert "40 rows mixed in, of 47 asked of files" in page

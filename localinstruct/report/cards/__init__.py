@@ -13,7 +13,7 @@ from pathlib import Path
 import yaml
 
 from localinstruct import __version__
-from localinstruct.dataset.rows import RunRows
+from localinstruct.dataset.rows import OWN, RunRows
 from localinstruct.errors import LocalInstructError
 from localinstruct.evaluation import wording
 from localinstruct.methods import asked_in_chats
@@ -65,13 +65,14 @@ def model_card(run: Run, recipe: Recipe, workspace: Path, form: str, folder: Pat
     results = finished_results(run)
     models = models_of(recipe, results, workspace)
     common = _common(run, recipe, results, models)
+    methods = _method_tags(recipe) if common["written"] else []
     head = {
-        **_student_licence(models),
+        **_student_licence(common["models"]),
         "base_model": models["student"]["source"] or models["student"]["name"],
         "base_model_relation": "adapter" if form == "adapter" else "finetune",
         "library_name": {"adapter": "peft", "gguf": "gguf"}.get(form, "transformers"),
         "pipeline_tag": "text-generation",
-        "tags": ["localinstruct", *_method_tags(recipe), "trl", *_training_tags(recipe)],
+        "tags": ["localinstruct", *methods, "trl", *_training_tags(recipe)],
     }
     has_own_template = "/" in recipe.train.template
     values = {
@@ -97,6 +98,8 @@ def dataset_card(
     del models["student"]
     common = _common(run, recipe, results, models)
     dataset = common["dataset"] if "test" in files else {}
+    written = common["written"]
+    common["nano"] = bool(written and is_nano(recipe.models.teacher))
     rows = dataset["train"] + dataset["held_out"] if dataset else common["data"]["rows"] or 0
     splits = [{"split": split, "path": path.name} for split, path in files.items()]
     head = {
@@ -104,7 +107,7 @@ def dataset_card(
         "task_categories": ["text-generation"],
         "size_categories": [next((name for most, name in SIZES if rows < most), "1M<n<10M")],
         "pretty_name": run.path.name,
-        "tags": ["localinstruct", "synthetic", *_method_tags(recipe)],
+        "tags": ["localinstruct", *(["synthetic", *_method_tags(recipe)] if written else [])],
         "configs": [{"config_name": "default", "data_files": splits}],
     }
     values = {
@@ -245,7 +248,11 @@ def _common(
         "seeds_digest": run.get("seeds") or "",
         "documents": generated.get("documents"),
         "judge": recipe.models.asked["judge"] if is_judged else "",
-        "sources": [source | {"source": Path(source["source"]).name} for source in sources],
+        "sources": [
+            source | {"source": Path(source["source"]).name}
+            for source in sources
+            if written or source["source"] != OWN
+        ],
         "recipe_digest": recipe.digest,
         "seed": recipe.seed,
         "version": run.get("version") or __version__,
