@@ -102,16 +102,22 @@ def _judge_facts(judged: JsonObject) -> list[tuple[str, str]]:
 
 
 def _as_counts(value: object) -> Counts:
-    """A stage's {name: rows}, or coverage's list of {topic, kept, quota}; empty for others."""
+    """A stage's {name: rows}, coverage's topics, or the data set's sources; empty for others."""
     if isinstance(value, Mapping) and all(isinstance(count, int) for count in value.values()):
         return {str(name): (count, None) for name, count in value.items()}
     if isinstance(value, list) and all(map(_is_coverage, value)):
         return {str(topic["topic"]): (topic["kept"], topic.get("quota")) for topic in value}
+    if isinstance(value, list) and all(map(_is_source, value)):
+        return {str(one["source"]): (one["taken"], one["asked"]) for one in value if one["asked"]}
     return {}
 
 
 def _is_coverage(value: object) -> bool:
     return isinstance(value, Mapping) and {"topic", "kept"} <= set(value)
+
+
+def _is_source(value: object) -> bool:
+    return isinstance(value, Mapping) and {"source", "taken", "asked"} <= set(value)
 
 
 def count_tables(results: Mapping[str, StageResult | None]) -> list[JsonObject]:

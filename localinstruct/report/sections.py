@@ -57,7 +57,7 @@ def headline(kept: KeptSurvey, rejects: RejectSurvey, results: Results) -> str:
         return "There are no rows yet."
     rows = f"{_plural(kept.count, 'row')} kept of {_plural(offered, 'candidate')}"
     if kept.asked == offered:
-        rows = f"{_plural(kept.count, 'row')} mixed in, of {offered:,} asked of files"
+        rows = f"{_plural(kept.count, 'row')} mixed in, of {offered:,} that files brought"
     elif kept.asked:
         rows = f"{rows}, {kept.mixed:,} of them mixed in"
     evaluate = results.get("evaluate") or {}
@@ -98,7 +98,8 @@ def figures(
 def _wanted(recipe: Recipe, kept: KeptSurvey) -> str:
     if not kept.asked:
         return f"of {recipe.generate.target:,} wanted"
-    return f"{kept.count - kept.mixed:,} written, {kept.mixed:,} mixed in"
+    written = kept.count - kept.mixed
+    return f"{written:,} written, {kept.mixed:,} mixed in" if written else "mixed in"
 
 
 def _kept_rate_figure(kept: KeptSurvey, rejects: RejectSurvey) -> list[Figure]:
@@ -160,6 +161,7 @@ def funnel(
     later = new - kept.count - left_out
     notes = [_less(later, "rejected later"), _less(left_out, "of those brought left out")]
     origin = f"{written:,} written, {kept.asked:,} brought by files" if kept.asked else ""
+    origin = origin if written else "brought by files and other runs"
     own = [
         ("parsed", parsed, _less(dropped["parse"], "could not be read")),
         ("passed the filters", passed, _less(dropped["filter"], "rejected by rule")),

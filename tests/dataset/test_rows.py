@@ -2,6 +2,7 @@
 shown, counted, exported and compared like any other."""
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -170,8 +171,10 @@ def test_cards_and_report_say_where_rows_came_from(folder: Path) -> None:
         assert ("this run, 15 of 15 rows" in card) == bool(own)
         assert "0 of 0 rows" not in card
         assert "in another source" in page
+        found = re.findall(r"<th[^>]*>([ab].jsonl)</th>(?:<td[^>]*>([0-9]+)</td>){2}", page)
+        assert found == [("a.jsonl", "30"), ("b.jsonl", "17")]  # the last number is what was asked
         if not own:
-            assert "40 rows mixed in, of 47 asked of files" in page
+            assert "40 rows mixed in, of 47 that files brought" in page
             assert "localinstruct generate" not in page
             assert page.count("Not there yet") == 2  # training and evaluation
             assert "mixed in from" in page
