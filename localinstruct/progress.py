@@ -11,6 +11,8 @@ WATCHED = 5.0
 """Seconds of steady work, after its first result, below which no time left is given."""
 HORIZON = 20.0
 """Longest time left that is given, in multiples of the time that was watched."""
+UNSTEADY = 3.0
+"""Ratio of the speeds of late and in all beyond which work is too unsteady for a word."""
 POINTS = 256
 """Points of a phase that are remembered; beyond them every second one is forgotten."""
 
@@ -41,8 +43,9 @@ class Pace:
     The wait for the first result is no pace: work of which much is in flight at once begins late
     and goes on fast. So watching begins with the first result, lasts at least WATCHED seconds and
     as long as that first wait, and nothing beyond HORIZON times of what was watched is said. The
-    speed is that of the later half, so the estimate follows what it sees. Not covered: work that
-    ends before its total, as a training does that may stop early.
+    speed is that of the later half, so the estimate follows what it sees; while that differs much
+    from the speed in all, as between two batches, nothing is said. Not covered: work that ends
+    before its total, as a training does that may stop early.
     """
 
     def __init__(self) -> None:
@@ -70,10 +73,13 @@ class Pace:
         if not total or done >= total or watched < max(WATCHED, first - self._began):
             return None
         middle = self._points[bisect_right(self._points, (first + watched / 2, float("inf"))) - 1]
-        moved = done - middle[1]
-        if moved <= 0:
+        lately, overall = done - middle[1], done - self._points[0][1]
+        if lately <= 0:
             return None
-        left = (total - done) * (now - middle[0]) / moved
+        pace = (now - middle[0]) / lately  # seconds for one
+        if not 1 / UNSTEADY <= pace * overall / watched <= UNSTEADY:
+            return None
+        left = (total - done) * pace
         return left if left <= HORIZON * watched else None
 
 
