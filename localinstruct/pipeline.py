@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,12 +37,15 @@ from localinstruct.store.durable import write_text
 from localinstruct.store.freshness import READ, WROTE, digests
 from localinstruct.store.lock import LOCK_FD
 from localinstruct.store.run import Run, StageEntry
+from localinstruct.store.worktime import at_work, worked
 from localinstruct.supervisor import CHILD
 
 __all__ = ["NAMES", "STAGES", "Stage", "due_stages", "inputs_of", "is_finished", "run_all"]
 REPORT = STAGES[-1]
 BY_HAND = "by_hand"
 """Folder of a run with copies of files that a person changed and a stage wrote over."""
+BEGAN = "LOCALINSTRUCT_STAGE_BEGAN"
+"""Environment variable of a stage that `run` started: the unix time of its start."""
 
 
 def settle_recipe(run: Run, recipe: Recipe, workspace: Path, *, redo: bool = False) -> Recipe:
@@ -177,18 +181,26 @@ def remarks_of(run: Run) -> list[str]:
 def run_stage(
     stage: Stage, recipe: Recipe, run: Run, progress: Progress, workspace: Path
 ) -> StageResult:
-    """Run one stage here, in this process, and store its result with digests of what it read."""
+    """Run one stage here, in this process, and store its result with digests of what it read.
+
+    Its "stage_seconds" are the seconds at work in all its sessions, from the start of the process
+    where it has one of its own: model starts and loading included, pauses not.
+    """
     missing = [name for name in stage.uses if not _has_result(run, name)]
     if missing and stage.name != "report":
         raise RunConflict(
             f"{run.path}: {stage.name} needs {missing[0]}, which has not finished.",
             f"Run it first: localinstruct {missing[0]} {run.path}",
         )
-    read = read_now(stage, recipe, run)
+    began, read = float(os.environ.pop(BEGAN, time.time())), read_now(stage, recipe, run)
     _save_edits(stage, run, progress)
-    run.start_stage(stage.name, inputs_of(stage, recipe, run))
-    result = stage.load()(recipe, run, progress, workspace=workspace)
-    result = {**result, READ: read, WROTE: digests(run.path, stage.writes)}
+    inputs = inputs_of(stage, recipe, run)
+    run.start_stage(stage.name, inputs)
+    # Rows of a smaller target stay, and so does the time that they took.
+    with at_work(run, stage.name, "" if stage.name == "generate" else inputs, began):
+        result = stage.load()(recipe, run, progress, workspace=workspace)
+        result = {**result, READ: read, WROTE: digests(run.path, stage.writes)}
+        result["stage_seconds"] = worked(run, stage.name)
     run.finish_stage(stage.name, result)
     return result
 
@@ -321,7 +333,8 @@ def _in_own_process(stage: Stage, path: Path) -> None:
     """
     command = [sys.executable, "-m", "localinstruct", stage.name, str(path)]
     lock = int(os.environ[LOCK_FD])
-    environment = child_environment(**{LOCK_FD: str(lock), CHILD: str(os.getpid())})
+    own = {LOCK_FD: str(lock), CHILD: str(os.getpid()), BEGAN: str(time.time())}
+    environment = child_environment(**own)
     child = subprocess.Popen(command, env=environment, pass_fds=(lock,), process_group=0)
     try:
         code = child.wait()
