@@ -23,6 +23,7 @@ from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.serving import answer_all, serving
 from localinstruct.teacher.vllm import adapter_fault
 from localinstruct.templates import NEXT_TASK, messages, render
+from localinstruct.templates.special_tokens import may_be_spelt, places_of_text, with_texts
 from localinstruct.training.merging import merged_in_run
 from localinstruct.training.student import artefact
 
@@ -89,16 +90,20 @@ class SavedAnswers:
 
     def get(self, model: str, prompt: Prompt) -> str | None:
         """The answer of the model with this digest, or None when it was never asked."""
-        return self._texts.get(digest([model, prompt.digest]))
+        return self._texts.get(_key(model, prompt))
 
     def add(self, model: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> None:
         """Append answers to the file."""
         self._path.parent.mkdir(exist_ok=True, mode=0o700)
-        keys = [digest([model, prompt.digest]) for prompt in prompts]
+        keys = [_key(model, prompt) for prompt in prompts]
         answers = dict(zip(keys, texts, strict=True))
         lines = ({"key": key, "text": text} for key, text in answers.items())
         append_lines(self._path, (json.dumps(line, ensure_ascii=False) for line in lines))
         self._texts |= answers
+
+
+def _key(model: str, prompt: Prompt) -> str:
+    return digest([model, prompt.digest, *prompt.plain])
 
 
 def answers_of_sides(
@@ -176,5 +181,7 @@ def question_in(instance: Instance, template: str, tokens: int) -> Prompt:
     """A greedy prompt in the template of whoever is asked."""
     if template == "chat":
         return Prompt(messages=tuple(messages(instance)), temperature=0.0, max_tokens=tokens)
-    text, _ = render(instance, template)
-    return Prompt(text=text, raw=True, stop=(NEXT_TASK,), temperature=0.0, max_tokens=tokens)
+    text, plain = places_of_text(render(with_texts(instance, may_be_spelt), template)[0])
+    return Prompt(
+        text=text, raw=True, stop=(NEXT_TASK,), temperature=0.0, max_tokens=tokens, plain=plain
+    )
