@@ -24,7 +24,7 @@ from localinstruct.teacher.serving import answer_all, serving
 from localinstruct.teacher.vllm import adapter_fault
 from localinstruct.templates import NEXT_TASK, messages, render
 from localinstruct.templates.special_tokens import may_be_spelt, places_of_text, with_texts
-from localinstruct.training.merging import merged_in_run
+from localinstruct.training.merging import Whole, merged_in_run, whole_student
 from localinstruct.training.student import artefact
 
 Which = Literal["base", "student"]
@@ -44,26 +44,37 @@ class Contender:
     spec: ModelSpec
     template: str
     adapter: Path | None = None
+    whole: Whole | None = None
+    """The precision that a student needs which is served as one model."""
 
     @property
     def digest(self) -> str:
-        """Digest of the model's files and the adapter's weights."""
+        """Digest of the model's files, the adapter's weights and a precision it is rounded to."""
         weights = self.adapter / "adapter_model.safetensors" if self.adapter else None
-        return digest([self.spec.digest, sha256(weights) if weights else ""])
+        rounded = [self.whole.precision] if self.whole else []
+        return digest([self.spec.digest, sha256(weights) if weights else "", *rounded])
+
+    def served_by(self, serve: Serve) -> Serve:
+        """The settings for its server, which would round float32 weights by itself."""
+        if self.whole and serve.dtype == "auto":
+            return serve.model_copy(update={"dtype": self.whole.precision})
+        return serve
 
 
 def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path) -> Contender:
     """The student of a run, whether its training left an adapter or a whole model.
 
-    An adapter that vLLM cannot serve (DoRA) is merged first, once for each training.
+    An adapter that vLLM cannot serve (DoRA) is merged first, once for each training. A student that
+    is one model is served in the precision that keeps what it learnt.
     """
-    trained = artefact(run_path)
+    trained, base = artefact(run_path), checked(spec)
+    template = recipe.train.template
     if trained.kind == "adapter" and adapter_fault(trained.folder) is None:
-        return Contender(name, spec, recipe.train.template, trained.folder)
+        return Contender(name, spec, template, trained.folder)
     if trained.kind == "model":
-        folder = trained.folder
+        folder, one = trained.folder, whole_student(run_path, base, trained, template)
     else:
-        folder = merged_in_run(run_path, checked(spec), trained)
+        folder, one = merged_in_run(run_path, base, trained, template)
     whole: JsonObject = {
         "name": f"student-{run_path.name}",
         "path": str(folder.resolve()),
@@ -71,7 +82,7 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
         "endpoint": None,
         "sha256": {},
     }
-    return Contender(name, spec.model_copy(update=whole), recipe.train.template)
+    return Contender(name, spec.model_copy(update=whole), template, whole=one)
 
 
 class SavedAnswers:
@@ -162,7 +173,8 @@ def ask_contenders(
             if contenders[which].spec.name == spec.name
         }
         adapters = {str(which): each.adapter for which, each in here.items() if each.adapter}
-        with serving(spec, serve, home, progress, adapters) as connect:
+        settings = next(iter(here.values())).served_by(serve)
+        with serving(spec, settings, home, progress, adapters) as connect:
             for which, contender in here.items():
                 own, name = prompts[which], which if contender.adapter else spec.name
                 show = partial(progress.update, f"asking {contender.name}", total=len(own))

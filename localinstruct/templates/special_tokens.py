@@ -262,7 +262,7 @@ def _copy(
     from tokenizers import Tokenizer
 
     names = {content: NAME.format(number) for number, content in enumerate(contents)}
-    backend = getattr(tokenizer, "backend_tokenizer", None)
+    backend: Any = getattr(tokenizer, "backend_tokenizer", None)
     try:
         copy = Tokenizer.from_str(json.dumps(_renamed(json.loads(backend.to_str()), names)))
     except Exception as error:  # a tokenizer in Python has no backend or cannot be written down
@@ -281,11 +281,12 @@ def _renamed(data: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     for token in data["added_tokens"]:
         token["content"] = names.get(token["content"], token["content"])
     model = data["model"]
-    if isinstance(model["vocab"], dict):
-        vocab = {names.get(piece, piece): number for piece, number in model["vocab"].items()}
-    else:  # Unigram: pieces with their scores
-        vocab = [[names.get(piece, piece), score] for piece, score in model["vocab"]]
-    model["vocab"] = vocab
+    vocab: Any = model["vocab"]
+    listed = isinstance(vocab, list)  # Unigram: pieces with their scores
+    pairs = (
+        (names.get(piece, piece), value) for piece, value in (vocab if listed else vocab.items())
+    )
+    model["vocab"] = list(pairs) if listed else dict(pairs)
     if model.get("unk_token") in names:
         model["unk_token"] = names[model["unk_token"]]
     if model.get("merges"):  # as "a b" in old files
