@@ -193,20 +193,15 @@ def _specials(tokenizer: "PreTrainedTokenizerBase", end: str, template: str) -> 
         for token in tokenizer.added_tokens_decoder.values()
         if _is_control(token.content, end, template, special=token.special)
     ]
-    tokens.sort(key=lambda token: -len(token.content))  # the longest one counts
-    forms = {
-        token.content: rf"\b{re.escape(token.content)}\b"
-        if token.single_word
-        else re.escape(token.content)
-        for token in tokens
-    }
-    in_answers = {content: form for content, form in forms.items() if not _THOUGHTS.search(content)}
+    contents = [token.content for token in tokens]
+    in_answers = [content for content in contents if not _THOUGHTS.search(content)]
+    written = rf"{MARK}|(?<!{MARK})(?:{_any_of(contents)})" if contents else MARK
     return Specials(
-        _beginnings(forms),
+        _beginnings(contents),
         _beginnings(in_answers),
-        re.compile(f"{MARK}|(?<!{MARK}){_one_of(forms)}" if forms else MARK),
-        {content: NAME.format(number) for number, content in enumerate(forms)},
-        len(in_answers) < len(forms),
+        re.compile(written),
+        {content: NAME.format(number) for number, content in enumerate(contents)},
+        len(in_answers) < len(contents),
     )
 
 
@@ -223,15 +218,20 @@ def _is_control(content: str, end: str, template: str, *, special: bool) -> bool
     return mark and content in template
 
 
-def _beginnings(forms: Mapping[str, str]) -> re.Pattern[str] | None:
+def _beginnings(contents: Sequence[str]) -> re.Pattern[str] | None:
     """The first character of each spelling; case does not matter, as a normalizer may change it."""
-    return re.compile(f"(?={_one_of(forms)})(?s:.)", re.IGNORECASE) if forms else None
+    return re.compile(f"(?={_any_of(contents)})(?s:.)", re.IGNORECASE) if contents else None
 
 
-def _one_of(forms: Mapping[str, str]) -> str:
-    """Pattern of any of the tokens; a look at the first character makes thousands of them cheap."""
-    first = "".join(sorted({re.escape(content[0]) for content in forms}))
-    return f"(?=[{first}])(?:{'|'.join(forms.values())})"
+def _any_of(contents: Sequence[str]) -> str:
+    """Pattern of the longest of these texts at a place: a tree, as some models have thousands."""
+    branches: dict[str, list[str]] = {}
+    for content in filter(None, contents):
+        branches.setdefault(content[0], []).append(content[1:])
+    ways = [re.escape(letter) + _any_of(rest) for letter, rest in branches.items()]
+    if len(ways) == 1 and "" not in contents:
+        return ways[0]
+    return f"(?:{'|'.join(ways)}){'?' if '' in contents else ''}" if ways else ""
 
 
 def _read_by_copy(
@@ -239,7 +239,7 @@ def _read_by_copy(
 ) -> tuple[list[int], list[tuple[int, int]]]:
     specials, pieces, places, at = specials_of(tokenizer), [], [0], 0
     for match in specials.written.finditer(text):
-        name = specials.names.get(match[0], "")
+        name = specials.names.get(match[0], "")  # a mark has none
         pieces += [text[at : match.start()], name]
         places += range(at + 1, match.start() + 1)
         places += [match.end()] * len(name)
@@ -279,6 +279,7 @@ def _renamed(data: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     """A tokenizer.json with these tokens renamed wherever a text could spell them."""
     data["truncation"] = data["padding"] = None
     for token in data["added_tokens"]:
+        token["single_word"] &= token["content"] not in names
         token["content"] = names.get(token["content"], token["content"])
     model = data["model"]
     vocab: Any = model["vocab"]

@@ -9,6 +9,7 @@ measured in the same way: its weights are float32, and a server rounds them. Not
 the student answers, which `evaluate` measures.
 """
 
+import contextlib
 import json
 import shutil
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from localinstruct.errors import TrainerError
+from localinstruct.errors import StoreError, TrainerError
 from localinstruct.records import JsonObject
 from localinstruct.store.durable import sha256, sync_tree, write_text
 from localinstruct.store.integrity import require_space
@@ -282,5 +283,6 @@ def _remember(path: Path, product: str, whole: Whole) -> Whole:
         "rounded": whole.rounded.to_dict() if whole.rounded else None,
         "narrow": whole.narrow,
     }
-    write_text(path, json.dumps(found, indent=2) + "\n")
+    with contextlib.suppress(OSError, StoreError):  # a run on a read-only disk is measured again
+        write_text(path, json.dumps(found, indent=2) + "\n")
     return whole

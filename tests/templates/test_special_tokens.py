@@ -28,7 +28,7 @@ def learnt(example: Any) -> list[int]:
 @pytest.mark.parametrize("make", KINDS)
 def test_the_copy_reads_all_other_text_as_the_tokenizer_does(make: Make) -> None:
     tokenizer = make()
-    for row in awkward():
+    for row in awkward()[::3]:
         text = f"{render(row, 'alpaca')[0]}{row.output}{tokenizer.eos_token}"
         whole = tokenizer(text, return_offsets_mapping=True, add_special_tokens=False)
         # a mark in front changes the way a text is read, and nothing else
