@@ -188,10 +188,12 @@ def specials_of(tokenizer: "PreTrainedTokenizerBase") -> Specials:
 
 @lru_cache(maxsize=8)
 def _specials(tokenizer: "PreTrainedTokenizerBase", end: str, template: str) -> Specials:
+    try:
+        added = tokenizer.added_tokens_decoder.values()
+    except (AttributeError, NotImplementedError):  # mistral-common, which never reads one in a text
+        added = ()
     tokens = [
-        token
-        for token in tokenizer.added_tokens_decoder.values()
-        if _is_control(token.content, end, template, special=token.special)
+        token for token in added if _is_control(token.content, end, template, special=token.special)
     ]
     contents = [token.content for token in tokens]
     in_answers = [content for content in contents if not _THOUGHTS.search(content)]
@@ -291,6 +293,6 @@ def _renamed(data: dict[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
     if model.get("unk_token") in names:
         model["unk_token"] = names[model["unk_token"]]
     if model.get("merges"):  # as "a b" in old files
-        pairs = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
-        model["merges"] = [pair for pair in pairs if not {*pair, "".join(pair)} & names.keys()]
+        merges = (pair.split(" ") if isinstance(pair, str) else pair for pair in model["merges"])
+        model["merges"] = [pair for pair in merges if not {*pair, "".join(pair)} & names.keys()]
     return data

@@ -103,5 +103,5 @@ def effect(
         lost = float((kept - change).abs().max())
     else:
         lost = abs(1 - float(change @ kept) / size)
-    means = (-float(each.mean()) for each in (base, student, whole))
-    return Effect(*means, lost=lost, rows=rows)
+    before, after, again = (-float(each.mean()) for each in (base, student, whole))
+    return Effect(before, after, again, lost, rows)
