@@ -133,8 +133,10 @@ def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) ->
 
     `server` is that server where it is ours, and is started again when it dies.
     """
-    template = template_text(spec.chat_template) if spec.chat_template else None
-    spelling = Spelling(server.model, spec.chat, template) if server else None
+    spelling = None
+    if server:
+        given = server.chat_template
+        spelling = Spelling(server.model, spec.chat, template_text(given) if given else None)
 
     def connect(name: str, sampling: Sampling) -> Client:
         served = spec.served_name if spec.endpoint and spec.served_name else name
