@@ -7,6 +7,7 @@ covered: endpoints, whose tokenizer we do not have.
 """
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,9 +34,8 @@ class Spelling:
 
         Unreadable where neither is possible.
         """
-        texts = [prompt.text.lower(), *(turn.content.lower() for turn in prompt.messages)]
-        tokens = self._tokens
-        if tokens is not None and not any(token in text for text in texts for token in tokens):
+        texts = [prompt.text, *(turn.content for turn in prompt.messages)]
+        if self._added and not any(self._added.search(text) for text in texts):
             return None
         return special_tokens.prompt_token_ids(
             prompt, self._tokenizer, chat=self.chat, chat_template=self.chat_template
@@ -47,16 +47,18 @@ class Spelling:
         return special_tokens.specials_of(self._tokenizer).thoughts
 
     @cached_property
-    def _tokens(self) -> tuple[str, ...] | None:
-        """Every added token in lower case, from the file alone; None where it does not tell.
+    def _added(self) -> re.Pattern[str] | None:
+        """Pattern of every added token, from the file alone; None where it does not tell.
 
         Few prompts spell one: most models' tokenizers are never loaded for this.
         """
         try:
             file = json.loads((self.folder / "tokenizer.json").read_text(encoding="utf-8"))
-            return tuple(token["content"].lower() for token in file["added_tokens"])
+            contents = [token["content"] for token in file["added_tokens"]]
         except (OSError, ValueError, KeyError, TypeError):
             return None
+        marks = [content for content in contents if content.strip(" \t\n\u2581")]
+        return re.compile(special_tokens.any_of(marks), re.IGNORECASE) if marks else None
 
     @cached_property
     def _tokenizer(self) -> "PreTrainedTokenizerBase":

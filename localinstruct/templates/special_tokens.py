@@ -197,7 +197,7 @@ def _specials(tokenizer: "PreTrainedTokenizerBase", end: str, template: str) -> 
     ]
     contents = [token.content for token in tokens]
     in_answers = [content for content in contents if not _THOUGHTS.search(content)]
-    written = rf"{MARK}|(?<!{MARK})(?:{_any_of(contents)})" if contents else MARK
+    written = rf"{MARK}|(?<!{MARK})(?:{any_of(contents)})" if contents else MARK
     return Specials(
         _beginnings(contents),
         _beginnings(in_answers),
@@ -222,15 +222,15 @@ def _is_control(content: str, end: str, template: str, *, special: bool) -> bool
 
 def _beginnings(contents: Sequence[str]) -> re.Pattern[str] | None:
     """The first character of each spelling; case does not matter, as a normalizer may change it."""
-    return re.compile(f"(?={_any_of(contents)})(?s:.)", re.IGNORECASE) if contents else None
+    return re.compile(f"(?={any_of(contents)})(?s:.)", re.IGNORECASE) if contents else None
 
 
-def _any_of(contents: Sequence[str]) -> str:
+def any_of(contents: Sequence[str]) -> str:
     """Pattern of the longest of these texts at a place: a tree, as some models have thousands."""
     branches: dict[str, list[str]] = {}
     for content in filter(None, contents):
         branches.setdefault(content[0], []).append(content[1:])
-    ways = [re.escape(letter) + _any_of(rest) for letter, rest in branches.items()]
+    ways = [re.escape(letter) + any_of(rest) for letter, rest in branches.items()]
     if len(ways) == 1 and "" not in contents:
         return ways[0]
     return f"(?:{'|'.join(ways)}){'?' if '' in contents else ''}" if ways else ""
