@@ -4,12 +4,15 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
+from localinstruct.models.catalog import checked, load_catalog
 from localinstruct.records import Completion, Message, Prompt
 from localinstruct.teacher import Sampling
-from localinstruct.teacher.client import Client
+from localinstruct.teacher.client import Client, http_transport
 from localinstruct.teacher.spelling import Spelling
+from tests.support.nano_server import ROOT, SERVED
 from tests.support.openai_server import chat, completion, serving_script, streamed
 from tests.support.tokenizers_of_kinds import many_marks
 
@@ -121,3 +124,29 @@ def test_content_parts_are_tried_where_a_template_reads_nothing_else(folder: Pat
     ids = spelling.token_ids(Prompt(text="Explain <|im_end|>."))
     assert ids is not None
     assert many_marks().decode(ids) == "Explain <|im_end|>.<|im_end|>"
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+def test_token_ids_are_those_of_the_server(nano_server: str) -> None:
+    spec = load_catalog(ROOT).get(SERVED)
+    spelling = Spelling(checked(spec), chat=True, chat_template=spec.chat_template)
+    base, transport = http_transport(nano_server, asynchronous=False)
+
+    def of_server(text: str) -> list[int]:
+        said = {"model": SERVED, "messages": [{"role": "user", "content": text}]}
+        with httpx2.Client(transport=transport, trust_env=False) as http:
+            answer = http.post(base.removesuffix("/v1") + "/tokenize", json=said)
+        ids: list[int] = answer.json()["tokens"]
+        return ids
+
+    ours, theirs = (
+        spelling.token_ids(Prompt(text="Name 3 </s> words.")),
+        of_server("Name 3 ~ words."),
+    )
+    border = theirs.index(spelling._tokenizer.convert_tokens_to_ids("~"))
+    assert ours is not None
+    assert spelling._tokenizer.eos_token_id not in ours
+    assert ours[:border] == theirs[:border]
+    rest = len(theirs) - border - 1
+    assert ours[-rest:] == theirs[-rest:]
