@@ -165,11 +165,16 @@ class Prompt:
     schema: JsonObject | None = None
     raw: bool = False
     """A chat model too continues `text` as it stands, in place of taking it as a user's turn."""
+    plain: tuple[int, ...] = ()
+    """Places in a raw `text` where no special token begins, though one may be spelt there.
+
+    Elsewhere in it a special token is one; texts and messages that are not raw are all plain.
+    """
 
     @property
     def digest(self) -> str:
-        """SHA-256 of everything that shapes the answer, as hex."""
-        return digest(asdict(self))
+        """SHA-256 of everything that shapes the answer, as hex; `plain` follows from the rest."""
+        return digest({key: value for key, value in asdict(self).items() if key != "plain"})
 
 
 def fill(text: str, **values: str | int) -> str:

@@ -458,7 +458,7 @@ def test_a_comparison_is_stale_when_either_side_or_a_task_changes(lab: Path) -> 
                 lab,
                 asked,
                 {"base": side("other"), "student": side("tiny")},
-                lambda due: {which: ["c"] * len(own) for which, own in due.items()},
+                lambda due: {which: [Completion("c")] * len(own) for which, own in due.items()},
                 None,
             )
 

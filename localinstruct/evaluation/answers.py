@@ -24,7 +24,8 @@ from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.serving import answer_all, serving
 from localinstruct.teacher.vllm import adapter_fault
 from localinstruct.templates import NEXT_TASK, messages, render
-from localinstruct.training.merging import merged_in_run
+from localinstruct.templates.special_tokens import may_be_spelt, places_of_text, with_texts
+from localinstruct.training.merging import Whole, merged_in_run, whole_student
 from localinstruct.training.student import artefact
 
 Which = Literal["base", "student"]
@@ -50,26 +51,38 @@ class Contender:
     """Folder of what a training left: the adapter, or the whole model."""
     base: str = ""
     """Name in models.yaml of the model that was trained; "" for one that was not."""
+    whole: Whole | None = None
+    """The precision that a student needs which is served as one model."""
 
     @property
     def digest(self) -> str:
-        """Digest of the model's files and the adapter's."""
-        return digest([self.spec.digest, digest_of(self.adapter) if self.adapter else ""])
+        """Digest of the model's files, the adapter's, and a precision it is rounded to."""
+        rounded = [self.whole.precision] if self.whole else []
+        adapter = digest_of(self.adapter) if self.adapter else ""
+        return digest([self.spec.digest, adapter, *rounded])
+
+    def served_by(self, serve: Serve) -> Serve:
+        """The settings for its server, which would round float32 weights by itself."""
+        if self.whole and serve.dtype == "auto":
+            return serve.model_copy(update={"dtype": self.whole.precision})
+        return serve
 
 
 def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path) -> Contender:
     """The student of a run, whether its training left an adapter or a whole model.
 
-    An adapter that vLLM cannot serve (DoRA) is merged first, once for each training.
+    An adapter that vLLM cannot serve (DoRA) is merged first, once for each training. A student that
+    is one model is served in the precision that keeps what it learnt.
     """
-    trained = artefact(run_path)
+    trained, base = artefact(run_path), checked(spec)
+    template = recipe.train.template
     if trained.kind == "adapter" and adapter_fault(trained.folder) is None:
         folder = trained.folder
-        return Contender(name, spec, recipe.train.template, folder, folder, spec.name)
+        return Contender(name, spec, template, folder, folder, spec.name)
     if trained.kind == "model":
-        folder = trained.folder
+        folder, one = trained.folder, whole_student(run_path, base, trained, template)
     else:
-        folder = merged_in_run(run_path, checked(spec), trained)
+        folder, one = merged_in_run(run_path, base, trained, template)
     whole: JsonObject = {
         "name": f"student-{run_path.name}",
         "path": str(folder.resolve()),
@@ -78,7 +91,7 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
         "sha256": {},
     }
     model = spec.model_copy(update=whole)
-    return Contender(name, model, recipe.train.template, None, trained.folder, spec.name)
+    return Contender(name, model, template, None, trained.folder, spec.name, one)
 
 
 class SavedAnswers:
@@ -98,12 +111,12 @@ class SavedAnswers:
 
     def get(self, model: str, prompt: Prompt) -> Completion | None:
         """The answer of the model with this digest, or None when it was never asked."""
-        return self._answers.get(digest([model, prompt.digest]))
+        return self._answers.get(_key(model, prompt))
 
     def add(self, model: str, prompts: Sequence[Prompt], given: Sequence[Completion]) -> None:
         """Append answers to the file."""
         self._path.parent.mkdir(exist_ok=True, mode=0o700)
-        keys = [digest([model, prompt.digest]) for prompt in prompts]
+        keys = [_key(model, prompt) for prompt in prompts]
         answers = dict(zip(keys, given, strict=True))
         lines = (
             {"key": key, "text": answer.text, **({"cut": True} if is_cut(answer) else {})}
@@ -116,6 +129,10 @@ class SavedAnswers:
 def is_cut(answer: Completion) -> bool:
     """True for an answer that reached its limit of tokens before its end."""
     return answer.finish_reason == CUT
+
+
+def _key(model: str, prompt: Prompt) -> str:
+    return digest([model, prompt.digest, *prompt.plain])
 
 
 def answers_of_sides(
@@ -176,7 +193,8 @@ def ask_contenders(
             if contenders[which].spec.name == spec.name
         }
         adapters = {str(which): each.adapter for which, each in here.items() if each.adapter}
-        with serving(spec, serve, home, progress, adapters) as connect:
+        settings = next(iter(here.values())).served_by(serve)
+        with serving(spec, settings, home, progress, adapters) as connect:
             for which, contender in here.items():
                 own, name = prompts[which], which if contender.adapter else spec.name
                 show = partial(progress.update, f"asking {contender.name}", total=len(own))
@@ -194,5 +212,7 @@ def question_in(instance: Instance, template: str, tokens: int) -> Prompt:
     """A greedy prompt in the template of whoever is asked."""
     if template == "chat":
         return Prompt(messages=tuple(messages(instance)), temperature=0.0, max_tokens=tokens)
-    text, _ = render(instance, template)
-    return Prompt(text=text, raw=True, stop=(NEXT_TASK,), temperature=0.0, max_tokens=tokens)
+    text, plain = places_of_text(render(with_texts(instance, may_be_spelt), template)[0])
+    return Prompt(
+        text=text, raw=True, stop=(NEXT_TASK,), temperature=0.0, max_tokens=tokens, plain=plain
+    )

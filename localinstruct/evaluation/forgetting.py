@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from localinstruct.errors import DataError
 from localinstruct.recipe import packaged_workspace
 from localinstruct.templates import IGNORED, Encoded
+from localinstruct.templates.special_tokens import specials_of, token_ids
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -39,6 +40,6 @@ def general_text(named: str | None, workspace: Path) -> tuple[str, str]:
 
 def windows(text: str, tokenizer: "PreTrainedTokenizerBase", length: int) -> list[Encoded]:
     """The text as rows of at most `length` tokens; every token but a row's first is predicted."""
-    ids = tokenizer(text, add_special_tokens=False)["input_ids"]
+    ids = token_ids(specials_of(tokenizer).quoted(text), tokenizer, added=False)
     parts = [ids[start : start + length] for start in range(0, len(ids), length)]
     return [Encoded(part, [IGNORED, *part[1:]]) for part in parts if len(part) > 1]

@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,6 +51,7 @@ from localinstruct.store.folder import HELD_OUT
 from localinstruct.store.run import Run
 from localinstruct.templates import Encoded, encode_all
 from localinstruct.training import student
+from localinstruct.training.merging import whole_student
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -76,6 +78,9 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         "base": Contender("the base", spec, recipe.train.template),
         "student": trained_contender("the student", spec, recipe, run.path),
     }
+
+    if whole := sides["student"].whole:
+        progress.say(f"The student is served as one model in {whole}.")
 
     def answer(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[Completion]]:
         return ask_contenders(sides, recipe.serve, run.path, prompts, progress)
@@ -159,6 +164,9 @@ def measured_losses(
         if trained.kind == "model":
             del base  # two whole models need not fit beside each other
             student.release()
+            if device.dtype != "float32":
+                needs = whole_student(run_path, folder, trained, recipe.train.template)
+                device = replace(device, dtype=needs.precision)
             model = student.load_base(trained.folder, device)
         else:
             from peft import PeftModel

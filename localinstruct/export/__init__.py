@@ -1,8 +1,8 @@
 """A trained student for other tools: an adapter, merged weights, an Ollama folder, or GGUF.
 
 Every export is a new folder that appears whole or not at all. A merged student is loaded again and
-its logits compared with those of base and adapter before anybody gets it. Nothing is pushed
-anywhere. Rows are exported by `formats`.
+measured against base and adapter before anybody gets it. Nothing is pushed anywhere. Rows are
+exported by `formats`.
 """
 
 from collections.abc import Callable

@@ -57,7 +57,8 @@ def serving_both(
         base_port = port + 1 if port else 0
         base = server_of(spec, half, run_path, progress, None, f"{label}-base", base_port)
         stack.enter_context(running(base))
-        own = server_of(whole, half, run_path, progress, None, label, port)
+        exact = student.served_by(half)
+        own = server_of(whole, exact, run_path, progress, None, label, port)
         stack.enter_context(running(own))
         yield {
             "base": _served(spec, spec.name, base, recipe),

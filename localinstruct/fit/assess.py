@@ -6,7 +6,7 @@ that start in the meantime.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localinstruct.errors import LocalInstructError
@@ -16,6 +16,7 @@ from localinstruct.fit.training import Parts
 from localinstruct.machine import GIB, Machine, cpu_has_bf16, disk_free, look
 from localinstruct.models.catalog import Catalog, ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
+from localinstruct.recipe.train import Train
 from localinstruct.records import JsonObject
 from localinstruct.training.setup import choose_setup
 from localinstruct.training.student import Device
@@ -261,11 +262,20 @@ def _evaluate(work: _Work, shape: Shape) -> Iterator[Phase]:
     note = f"{shape.name}, base and student after each other"
     yield Phase("evaluate: losses", place, parts, room, note)
     server = serving.served(shape, work.recipe.serve, on_gpu, work.bf16)
+    if is_served_whole(train) and work.recipe.serve.dtype == "auto":
+        exact = work.recipe.serve.model_copy(update={"dtype": "float32"})
+        most = serving.served(shape, exact, on_gpu, work.bf16).needs / GIB
+        shape = replace(shape, name=f"{shape.name} (float32 if it needs it: {most:.1f} GiB)")
     if on_gpu:
         yield from _gpu_servers(work, {shape.name: server}, 1, "evaluate")
     else:
         parts = _sum(server.parts, {"libraries": LIBRARIES})
         yield Phase("evaluate: vLLM", place, parts, room, shape.name)
+
+
+def is_served_whole(train: Train) -> bool:
+    """Tell whether vLLM gets the student as one model, not as an adapter for its base."""
+    return train.mode == "full" or train.lora.use_dora
 
 
 def _disk(work: _Work, shape: Shape | None, plan: training.Plan | None, room: float) -> Phase:
@@ -274,8 +284,10 @@ def _disk(work: _Work, shape: Shape | None, plan: training.Plan | None, room: fl
     parts = disk.needs(work.recipe, shape, plan, absent)
     note = f"{work.recipe.generate.target:,} rows, checkpoints"
     if shape:
-        merged = f"{shape.file_bytes / GIB:.1f} GiB"
-        note += f"; an export as one merged model needs {merged} more"
+        merged, exact = shape.file_bytes / GIB, disk.FLOAT32 * shape.parameters / GIB
+        note += f"; an export as one merged model needs {merged:.1f} GiB more"
+        if exact > 1.1 * merged:
+            note += f", or {exact:.1f} GiB where only float32 keeps what was learnt"
     return Phase("disk", "disk", parts, room, note)
 
 

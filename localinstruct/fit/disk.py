@@ -14,17 +14,22 @@ TOKEN_BYTES = 4.5
 KEPT_SHARE = 0.6
 """Kept rows among candidates; an assumption."""
 EMBEDDING = 384
+FLOAT32 = 4
+"""Bytes of a weight where a narrower number would round away what was learnt."""
 
 
 def needs(recipe: Recipe, shape: Shape | None, plan: Plan | None, absent: float) -> Parts:
     """Everything a run may have on the disk at once; `absent` is the size of models to be brought.
 
-    Parts: "rows", "checkpoints", "student", "models to bring".
+    Parts: "rows", "checkpoints", "student", "merged student" (DoRA, at most: in float32), "models
+    to bring".
     """
     parts: Parts = {"rows": rows(recipe)}
     if shape and plan:
         learnt = trainable(shape, plan) * (2 if recipe.train.mode == "qlora" else 4)
         parts |= disk_needs(float(learnt), recipe.train.keep)
+        if recipe.train.lora.use_dora and recipe.train.mode != "full":
+            parts["merged student"] = float(FLOAT32 * shape.parameters)
     return parts | ({"models to bring": absent} if absent else {})
 
 

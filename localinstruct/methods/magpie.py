@@ -25,6 +25,7 @@ from localinstruct.records import (
     Reject,
     fill,
 )
+from localinstruct.templates.special_tokens import may_be_spelt, places_of_text
 
 _MARKUP = re.compile(r"<\|[^|>\n]*\|>|</?think\b|\[/?INST\]|<(?:start|end)_of_turn>", re.IGNORECASE)
 _FIRST_WORDS = re.compile(r"\s*\S[^\n]*")
@@ -107,10 +108,11 @@ def question_prompt(talk: Talk, turn: int, options: MagpieOptions) -> Prompt:
     """
     contents = [*(message.content for message in talk), ""]
     pieces = zip(options.frame, contents, strict=False)  # the frame goes on to the last turn
-    text = "".join(frame + content for frame, content in pieces)
+    marked = "".join(frame + may_be_spelt(content) for frame, content in pieces)
+    text, plain = places_of_text(marked)
     after = _FIRST_WORDS.match(options.frame[2 * turn + 1])
     stop = (after[0],) if after else ()
-    return Prompt(text=text, raw=True, stop=stop, max_tokens=options.question_tokens)
+    return Prompt(text=text, raw=True, stop=stop, max_tokens=options.question_tokens, plain=plain)
 
 
 def question_problem(reply: Completion) -> str | None:

@@ -19,8 +19,10 @@ from localinstruct.errors import DataError, TeacherError
 from localinstruct.offline import switches
 from localinstruct.records import Completion, JsonObject, Prompt
 from localinstruct.teacher import Sampling
+from localinstruct.teacher.spelling import Spelling
 from localinstruct.teacher.structured import structured
 from localinstruct.teacher.thinking import split_thinking
+from localinstruct.templates.special_tokens import Unreadable
 
 if TYPE_CHECKING:
     import httpx2
@@ -58,6 +60,7 @@ class Client:
         recover: Recover | None = None,
         stop: Sequence[str] = (),
         schema_timeout: float = 120,
+        spelling: Spelling | None = None,
     ) -> None:
         self._api = _openai(url, timeout)
         self._url = url
@@ -69,6 +72,8 @@ class Client:
         self._sampling = sampling
         self._schema_timeout = schema_timeout
         self._recover = recover
+        self._spelling = spelling
+        """Reader of prompts that spell a special token; None where the model is not ours."""
         self._answered = -math.inf
         """Time of the last answer to any prompt (seconds, monotonic)."""
 
@@ -85,6 +90,10 @@ class Client:
         teacher's. TeacherError when the server stays away, or fails on everything.
         """
         asyncio.get_running_loop().set_exception_handler(_without_late_sockets)
+        try:
+            self._token_ids(prompt)
+        except Unreadable as error:
+            return [Completion("", f"refused: {error.message}")] * prompt.n
         if prompt.schema is None:
             return await self._persist(prompt)
         return await structured(prompt, self._constrained, self._persist)
@@ -121,10 +130,10 @@ class Client:
             await self._pause(attempt)
 
     async def _pieces(self, prompt: Prompt, on_end: Callable[[str], None]) -> AsyncIterator[str]:
-        continued = self._is_continued(prompt)
-        settings = self._settings(prompt, () if continued else self._stop) | {"stream": True}
-        if continued:
-            texts = await self._api.completions.create(prompt=prompt.text, **settings)
+        text = self._continued(prompt)
+        settings = self._settings(prompt) | {"stream": True}
+        if text:
+            texts = await self._api.completions.create(prompt=text, **settings)
             async for chunk in texts:
                 for choice in chunk.choices:
                     if choice.finish_reason:
@@ -138,9 +147,17 @@ class Client:
                         on_end(turn.finish_reason)
                 yield clean("".join(turn.delta.content or "" for turn in part.choices))
 
-    def _is_continued(self, prompt: Prompt) -> bool:
+    def _continued(self, prompt: Prompt) -> str | list[int]:
+        """What the server goes on with: a text or token ids; "" where it renders the chat."""
+        ids = self._token_ids(prompt)
+        return ids or (prompt.text if self._is_text(prompt) else "")
+
+    def _is_text(self, prompt: Prompt) -> bool:
         """Tell whether the prompt is a text to go on with, rather than a turn of a chat."""
         return bool(prompt.text) and (prompt.raw or not self._chat)
+
+    def _token_ids(self, prompt: Prompt) -> list[int] | None:
+        return self._spelling.token_ids(prompt) if self._spelling else None
 
     async def _constrained(self, prompt: Prompt) -> list[Completion] | None:
         """The completions under the prompt's schema, or None.
@@ -205,11 +222,11 @@ class Client:
         await asyncio.sleep(min(0.25 * 2**attempt, 10))
 
     async def _ask(self, prompt: Prompt, timeout: float) -> list[Completion]:
-        continued = self._is_continued(prompt)
-        settings = self._settings(prompt, () if continued else self._stop) | {"timeout": timeout}
+        text = self._continued(prompt)
+        settings = self._settings(prompt) | {"timeout": timeout}
         try:
-            if continued:
-                reply = await self._api.completions.create(prompt=prompt.text, **settings)
+            if text:
+                reply = await self._api.completions.create(prompt=text, **settings)
                 choices = [(choice.text, choice.finish_reason, "") for choice in reply.choices]
             else:
                 turns = _messages(prompt)
@@ -223,7 +240,7 @@ class Client:
             problem = f"its reply is not of the OpenAI protocol ({_first_line(error)})"
             raise Malformed(problem) from None
 
-    def _settings(self, prompt: Prompt, stop: tuple[str, ...] = ()) -> JsonObject:
+    def _settings(self, prompt: Prompt) -> JsonObject:
         """Request fields; those that the prompt leaves open are the recipe's."""
         pick = self._sampling
         settings: JsonObject = {
@@ -235,13 +252,17 @@ class Client:
         }
         if pick.logit_bias:
             settings["logit_bias"] = {str(token): bias for token, bias in pick.logit_bias.items()}
+        stop = () if self._is_text(prompt) else self._stop
         if prompt.stop or stop:
             settings["stop"] = [*prompt.stop, *stop]
+        more: JsonObject = {}
         if prompt.schema:  # asked for alike in both protocols
             form = {"name": "answer", "schema": prompt.schema, "strict": True}
-            response_format = {"type": "json_schema", "json_schema": form}
-            settings["extra_body"] = {"response_format": response_format}
-        return settings
+            more["response_format"] = {"type": "json_schema", "json_schema": form}
+        spelt = self._spelling and not self._is_text(prompt) and self._token_ids(prompt)
+        if self._spelling and spelt and self._spelling.shows_thoughts:
+            more["skip_special_tokens"] = False  # no reasoning parser reads a continued text
+        return settings | ({"extra_body": more} if more else {})
 
 
 def _is_away(error: Exception) -> bool:

@@ -15,10 +15,12 @@ from pathlib import Path
 from localinstruct.errors import RecipeError
 from localinstruct.interrupt import run_async
 from localinstruct.models.catalog import ModelSpec, checked
+from localinstruct.models.chat_template import template_text
 from localinstruct.progress import Progress
 from localinstruct.records import Completion, Prompt
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.client import Client
+from localinstruct.teacher.spelling import Spelling
 from localinstruct.teacher.vllm import Server, running
 
 Connect = Callable[[str, Sampling], Client]
@@ -131,6 +133,10 @@ def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) ->
 
     `server` is that server where it is ours, and is started again when it dies.
     """
+    spelling = None
+    if server:
+        given = server.chat_template
+        spelling = Spelling(server.model, spec.chat, template_text(given) if given else None)
 
     def connect(name: str, sampling: Sampling) -> Client:
         served = spec.served_name if spec.endpoint and spec.served_name else name
@@ -144,6 +150,7 @@ def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) ->
             recover=recover,
             stop=spec.stop,
             schema_timeout=serve.schema_timeout,
+            spelling=spelling,
         )
 
     return connect

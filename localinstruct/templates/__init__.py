@@ -12,6 +12,7 @@ length masked. On purpose different:
   None, its issue #193).
 - A tokenizer that closes every text with its own end token: not counted as prompt, not doubled
   behind the answer.
+- A special token that a row spells is text (Alpaca: the token), `special_tokens`.
 - No [PAD] token is added: padding is masked by position, so the prompt's length does not depend on
   the pad id either.
 - max_length comes from the recipe, not from the tokenizer; the fast tokenizer is used.
@@ -22,7 +23,8 @@ covered: rows with earlier turns or a system prompt under the alpaca template, w
 for them (refused, `unsupported`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
@@ -30,6 +32,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 from localinstruct.errors import ModelError, RecipeError
 from localinstruct.records import Instance, Message
 from localinstruct.templates import custom
+from localinstruct.templates.special_tokens import Unreadable, quoted_row, token_ids, tokens_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -106,6 +109,8 @@ class EncodedRows(Generic[E]):
     truncated: int
     dropped_too_long: int
     merged: int
+    unreadable: int = 0
+    """Rows left out: they spell a special token that this tokenizer cannot read as text."""
 
 
 def unsupported(instance: Instance, template: Template) -> str | None:
@@ -177,7 +182,8 @@ def encode(
     student's chat template. ModelError when the tokenizer has no end-of-text token or spells it out
     as ordinary text.
     """
-    prompt, completion = render(instance, template, tokenizer)
+    row = quoted_row(instance, tokenizer)
+    prompt, completion = render(row, template, tokenizer)
     text = prompt + completion + end_of_text(tokenizer)
     source = _prompt_ids(prompt, template, tokenizer)
     whole = _closed_once(_ids(text, template, tokenizer), tokenizer)
@@ -185,7 +191,7 @@ def encode(
         return None
     labels = [IGNORED] * len(source) + whole[len(source) :]
     if loss_on == "all" and template == "chat":
-        labels = _with_earlier_turns(labels, instance, text, tokenizer)
+        labels = _with_earlier_turns(labels, row, text, tokenizer)
     return Encoded(
         whole[:max_length],
         labels[:max_length],
@@ -198,7 +204,8 @@ def prompt_ids(
     instance: Instance, template: Template, tokenizer: "PreTrainedTokenizerBase"
 ) -> list[int]:
     """The tokens before a row's answer, as training reads them: the prompt of a student."""
-    return _prompt_ids(render(instance, template, tokenizer)[0], template, tokenizer)
+    row = quoted_row(instance, tokenizer)
+    return _prompt_ids(render(row, template, tokenizer)[0], template, tokenizer)
 
 
 def encode_pair(
@@ -231,7 +238,7 @@ def encode_all(
 ) -> EncodedRows[Encoded]:
     """Every row that leaves something to learn, with the counts of those cut or left out."""
     require_supported(rows, template)
-    return _counted([encode(row, template, tokenizer, max_length, loss_on) for row in rows])
+    return _counted(lambda row: encode(row, template, tokenizer, max_length, loss_on), rows)
 
 
 def encode_pairs(
@@ -242,16 +249,23 @@ def encode_pairs(
 ) -> EncodedRows[EncodedPair]:
     """Every row with a rejected answer that leaves something to learn, with the counts."""
     require_supported(rows, template)
-    return _counted([encode_pair(row, template, tokenizer, max_length) for row in rows])
+    return _counted(lambda row: encode_pair(row, template, tokenizer, max_length), rows)
 
 
-def _counted(encoded: Sequence[E | None]) -> EncodedRows[E]:
+def _counted(
+    encode_one: Callable[[Instance], E | None], rows: Sequence[Instance]
+) -> EncodedRows[E]:
+    encoded: list[E | None] = []
+    for row in rows:
+        with suppress(Unreadable):
+            encoded.append(encode_one(row))
     examples = [example for example in encoded if example]
     return EncodedRows(
         examples,
         truncated=sum(example.truncated for example in examples),
         dropped_too_long=len(encoded) - len(examples),
         merged=sum(example.merged for example in examples),
+        unreadable=len(rows) - len(encoded),
     )
 
 
@@ -301,10 +315,14 @@ def _with_earlier_turns(
     turns = [{"role": turn.role, "content": turn.content} for turn in messages(instance)]
     spoken = [number for number, turn in enumerate(turns) if turn["role"] == "assistant"]
     spans = [_span(turns, number, text, tokenizer) for number in spoken]
-    tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-    places = zip(labels, tokens["input_ids"], tokens["offset_mapping"], strict=False)
+    places = zip(labels, *tokens_in(text, tokenizer), strict=False)
+
+    def is_said(left: int, right: int) -> bool:
+        # a mark that strips the blanks behind it (Phi 3's) reaches over the end of its turn
+        return any(begin <= left < end and not text[end:right].strip() for begin, end in spans)
+
     return [
-        token if any(begin <= left < right <= end for begin, end in spans) else label
+        token if left < right and is_said(left, right) else label
         for label, token, (left, right) in places
     ]
 
@@ -312,25 +330,34 @@ def _with_earlier_turns(
 def _span(
     turns: list[dict[str, str]], number: int, text: str, tokenizer: "PreTrainedTokenizerBase"
 ) -> tuple[int, int]:
-    """(start, end) of an earlier turn of the assistant, in characters, without its introduction."""
+    """(start, end) of an earlier turn of the assistant, in characters, without its introduction.
+
+    What ends the turn belongs to it where it ends a last turn too. Some templates close the whole
+    text behind a last turn (Phi 3), others close an earlier turn otherwise (gpt-oss): that is not
+    learnt.
+    """
     as_text = partial(tokenizer.apply_chat_template, tokenize=False)
     before = as_text(turns[:number], add_generation_prompt=True)
     through = as_text(turns[: number + 1]).rstrip("\n")
-    if not (text.startswith(through) and through.startswith(before)):
+    pairs = zip(text, through, strict=False)
+    same = next((at for at, (one, other) in enumerate(pairs) if one != other), len(through))
+    common, answer = text[:same], turns[number]["content"].strip()
+    if not common.startswith(before) or answer not in common[len(before) :]:
         raise ModelError(
             "The student's chat template writes an earlier answer differently than a last one (it "
             "drops its thinking, for example), so earlier answers cannot be learnt as they will "
             "be read.",
             "Use --set train.loss_on=last",
         )
-    return len(before), len(through)
+    for closed in (through, through.removesuffix(end_of_text(tokenizer)).rstrip("\n")):
+        if common.startswith(closed):
+            return len(before), len(closed)
+    return len(before), common.index(answer, len(before)) + len(answer)
 
 
 def _ids(text: str, template: Template, tokenizer: "PreTrainedTokenizerBase") -> list[int]:
     # the tokenizer puts its beginning of text before it; a chat template writes its own
-    special = template != "chat"
-    ids: list[int] = tokenizer(text, add_special_tokens=special, verbose=False)["input_ids"]
-    return ids
+    return token_ids(text, tokenizer, added=template != "chat")
 
 
 def _prompt_ids(prompt: str, template: Template, tokenizer: "PreTrainedTokenizerBase") -> list[int]:

@@ -148,6 +148,16 @@ def _encode(
 
 def _report_lost(rows: EncodedRows, total: int, length: int, progress: Progress) -> None:
     """Report rows and answers lost to max_length or the tokenizer; DataError when none is left."""
+    if rows.unreadable:
+        progress.say(
+            f"{rows.unreadable} of {total} rows are left out: they spell a special token, which "
+            "the student's tokenizer can only read as the token (it has no tokenizer.json)."
+        )
+    if not rows.examples and rows.unreadable == total:
+        raise DataError(
+            f"None of {total} training rows can be read: all spell special tokens.",
+            "Use a student that has a tokenizer.json.",
+        )
     if not rows.examples:
         raise DataError(
             f"None of {total} training rows fits: every prompt alone fills the {length} tokens "

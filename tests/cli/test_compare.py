@@ -178,7 +178,7 @@ def test_every_page_gives_the_same_numbers(
     with open_run(home) as run:
         recipe = sample_run.recipe()
         facts, page = run_facts(run, recipe), report.render(recipe, run, "runs/first")
-        result = finished_results(run)["generate"]
+        result = finished_results(run, recipe)["generate"]
         (home / "adapter").mkdir(exist_ok=True)
         card = model_card(run, recipe, workspace, "adapter", home / "adapter")
         for name in ("generate", "train", "evaluate"):

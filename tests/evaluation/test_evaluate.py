@@ -13,9 +13,11 @@ from localinstruct.evaluation import forgetting, stage
 from localinstruct.evaluation.answers import (
     SAVED,
     Contender,
+    SavedAnswers,
     Which,
     ask_contenders,
     question,
+    question_in,
     trained_contender,
 )
 from localinstruct.evaluation.scores import Row, choose, lost_answers, score
@@ -402,6 +404,23 @@ def test_a_whole_student_is_measured_and_asked_as_a_model_of_its_own(run: Run, b
     assert trained.adapter is None
     assert trained.spec.directory == (run.path / "student").resolve()
     assert trained.spec.name != spec.name
+    # vLLM would round its float32 weights by itself
+    assert trained.served_by(Serve()).dtype == "float32"
+    assert trained.served_by(Serve(dtype="bfloat16")).dtype == "bfloat16"
+    assert Contender("tiny", spec, "alpaca").served_by(Serve()).dtype == "auto"
+
+
+def test_a_question_tells_the_rows_marks_from_the_templates(tmp_path: Path) -> None:
+    row = Instance("Close <b> with </b> or </s>?", "[x]")
+    prompt = question_in(row, "alpaca", 9)
+    assert [prompt.text[at] for at in prompt.plain] == ["<", "<", "<", "["]
+    own = question_in(row, "<|user|>{instruction}</s>", 9)
+    assert own.text == f"<|user|>{row.instruction}</s>"
+    assert own.text[own.plain[-1] :].startswith("</s>?</s>")  # the template's own is not among them
+    saved = SavedAnswers(tmp_path / "saved.jsonl")
+    saved.add("m", [replace(prompt, plain=())], ["as it was asked before"])
+    assert saved.get("m", prompt) is None
+    assert prompt.digest == replace(prompt, plain=()).digest  # logs of earlier releases go on
 
 
 def test_base_and_adapter_share_one_server(

@@ -319,6 +319,17 @@ def test_models_beside_each_other_share_the_card() -> None:
     assert [one.room for one in both[:2]] == [alone.room / 2] * 2
 
 
+def test_a_student_that_is_one_model_may_need_float32() -> None:
+    dora = assessed("workstation-24gb", card(24), "train.lora.use_dora=true")
+    plain = assessed("workstation-24gb", card(24))
+    [disk] = [phase for phase in dora.phases if phase.name == "disk"]
+    assert disk.parts["merged student"] > 5 * GIB
+    assert "where only float32 keeps what was learnt" in disk.note
+    assert "merged student" not in next(p for p in plain.phases if p.name == "disk").parts
+    served = [phase.note for phase in dora.phases if phase.name == "evaluate: vLLM"]
+    assert any("float32 if it needs it" in note for note in served)
+
+
 def test_what_no_memory_mends_is_said() -> None:
     assert "qlora needs a GPU" in assessed("nano", MACHINE, "train.mode=qlora").problems[0]
     wide = assessed("workstation-24gb", card(24), "serve.tensor_parallel_size=2", "train.devices=2")
