@@ -57,7 +57,8 @@ def write(request: ExportRequest, folder: Path, progress: Progress) -> ExportRes
     """Merge, write, load again, compare; TrainerError when the two do not agree."""
     base, device = request.base_folder(), student.choose_device()
     is_adapter = request.trained.kind == "adapter"
-    tokenizer = student.load_tokenizer(base if is_adapter else request.trained.folder)
+    source = base if is_adapter else request.trained.folder
+    tokenizer = student.load_tokenizer(source, request.base.chat_template)
     tokenizer.chat_template = chat_template(request.template, tokenizer)
     prompts = [prompt_ids(row, request.template, tokenizer) for row in PROBES]
     progress.update("loading base and adapter", 0, 4)

@@ -81,7 +81,8 @@ class ModelSpec(Section):
     chat_template: str | None = None
     """Jinja chat template in place of the model's own.
 
-    The text itself, or a .jinja file relative to models.yaml. Beside an endpoint: the template its
+    The text itself, a .jinja file relative to models.yaml, or the name of one of the model's own
+    templates where it has several. Beside an endpoint: the template its
     server uses, which magpie needs to know.
     """
     stop: list[str] = Field(default_factory=list)
@@ -279,7 +280,11 @@ def add_model(
     probe = ModelSpec(
         name=name, path=str(directory), roles=["teacher"], context=16, licence="unknown"
     )
-    checked(probe)
+    try:
+        checked(probe)
+    except ModelError as problem:
+        problem.hint = _before_adding(name, directory, source)
+        raise
     facts = read_facts(directory)
     entry = {name: _entry(facts, directory, workspace.absolute(), roles, licence, source)}
     before = path.read_text(encoding="utf-8").rstrip()
@@ -287,6 +292,18 @@ def add_model(
     spec = _parse_entries(_reloaded(text, path), path)[name]
     write_text(path, text)
     return spec
+
+
+def _before_adding(name: str, directory: Path, source: str) -> str:
+    """The way out for a model that cannot be entered yet."""
+    if not directory.is_dir():
+        return "Name the directory of a model: localinstruct models add NAME DIR"
+    return (
+        "Mend what is named, delete what is refused and not needed, then: "
+        f"localinstruct models add {name} DIR\n"
+        "Or bring the model anew, on a machine with network: "
+        f"hf download {source or 'PUBLISHER/NAME'} --local-dir FOLDER {LEAVE_OUT}"
+    )
 
 
 def _entry(
@@ -402,7 +419,7 @@ def _problems(spec: ModelSpec, remembered: bool) -> list[str]:
         if spec.sha256:
             problems += digests.altered(file_digests(directory, remembered), spec.sha256)
         if spec.chat_template:
-            problems += template_problems(spec.chat_template)
+            problems += template_problems(spec.chat_template, directory)
     except OSError as error:
         return [f"{error.filename or directory}: cannot be read: {error.strerror}"]
     return problems

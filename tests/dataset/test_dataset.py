@@ -9,7 +9,7 @@ import pytest
 
 from localinstruct.curate.contamination import decontaminate, unique
 from localinstruct.dataset import stage
-from localinstruct.errors import DataError, RecipeError
+from localinstruct.errors import DataError
 from localinstruct.formats import read_instances, write
 from localinstruct.formats.tasks import is_right, read_tasks
 from localinstruct.recipe import Recipe
@@ -155,12 +155,24 @@ def test_seeds_join_the_training_side_only(store: Run) -> None:
     assert result["dropped"] == {"duplicate": 1}
 
 
-def test_rows_the_template_cannot_hold_are_refused_before_training(store: Run) -> None:
+def test_rows_the_template_cannot_hold_are_rejects_and_the_others_are_kept(store: Run) -> None:
     talk = Instance(
         "And?", "", "Six.", history=(Message("user", "Five?"), Message("assistant", "Yes."))
     )
-    with pytest.raises(RecipeError, match="1 of 13 rows"):
-        prepare(store, [*rows(12), talk])
+    result = prepare(store, [*rows(12), talk])
+    reason = "the template has no place for earlier turns of a conversation"
+    assert result["dropped"] == {reason: 1}
+    assert result["train"] + result["held_out"] == 12
+    [reject] = map(json.loads, (store.path / "dataset" / "rejects.jsonl").read_text().splitlines())
+    assert (reject["reason"], reject["text"]) == (reason, "And?")
+
+
+def test_where_all_rows_would_be_left_out_the_way_out_is_a_template(store: Run) -> None:
+    history = (Message("user", "Five?"), Message("assistant", "Yes."))
+    with pytest.raises(DataError, match=r"found 0 .* left out: 12 because") as caught:
+        prepare(store, [replace(row, history=history) for row in rows(12)])
+    assert "generate" not in caught.value.hint
+    assert "train.template=FILE" in caught.value.hint
 
 
 def test_tasks_are_read_with_family_and_faults_named(tmp_path: Path) -> None:
