@@ -228,6 +228,8 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
         if stage.name == "dataset"
         else []
     )
+    if stage.name == "dataset" and recipe.train.template == "chat":
+        mixed.append(recipe.models.student)  # its chat template decides which rows it can hold
     return digest([{key: _at(data, key) for key in stage.reads}, products, *mixed])
 
 

@@ -2,8 +2,7 @@
 
 A model is a directory, a folder of an installed package, or an endpoint that is already served on
 this machine; nothing is ever downloaded. `checked` is the gate before any loader: complete, safe
-(`preflight`), unchanged (SHA-256). Not covered: whether a model is good at its role, and legal
-advice: the licence itself decides.
+(`preflight`), unchanged (SHA-256). Not covered: how good a model is at its role; legal advice.
 """
 
 import re
@@ -81,9 +80,8 @@ class ModelSpec(Section):
     chat_template: str | None = None
     """Jinja chat template in place of the model's own.
 
-    The text itself, a .jinja file relative to models.yaml, or the name of one of the model's own
-    templates where it has several. Beside an endpoint: the template its
-    server uses, which magpie needs to know.
+    The text, a .jinja file relative to models.yaml, or the name of one of the model's own. Beside
+    an endpoint: the template its server uses, which magpie needs to know.
     """
     stop: list[str] = Field(default_factory=list)
     """Strings at which an answer in a chat ends, for a model that does not end it by itself."""
@@ -283,7 +281,7 @@ def add_model(
     try:
         checked(probe)
     except ModelError as problem:
-        problem.hint = _before_adding(name, directory, source)
+        problem.hint = _before_adding(name, source)
         raise
     facts = read_facts(directory)
     entry = {name: _entry(facts, directory, workspace.absolute(), roles, licence, source)}
@@ -294,15 +292,12 @@ def add_model(
     return spec
 
 
-def _before_adding(name: str, directory: Path, source: str) -> str:
+def _before_adding(name: str, source: str) -> str:
     """The way out for a model that cannot be entered yet."""
-    if not directory.is_dir():
-        return "Name the directory of a model: localinstruct models add NAME DIR"
     return (
-        "Mend what is named, delete what is refused and not needed, then: "
-        f"localinstruct models add {name} DIR\n"
-        "Or bring the model anew, on a machine with network: "
-        f"hf download {source or 'PUBLISHER/NAME'} --local-dir FOLDER {LEAVE_OUT}"
+        "Mend what is named, delete what is refused, or bring it anew on a machine with network: "
+        f"hf download {source or 'PUBLISHER/NAME'} --local-dir DIR {LEAVE_OUT}\n"
+        f"Then: localinstruct models add {name} DIR"
     )
 
 

@@ -136,18 +136,30 @@ def assembled(row: Instance, rendered: Sequence[Rendered]) -> tuple[str, str]:
     has opened.
     """
     prompt = _text(rendered[0])
-    rest = _after(prompt, _text(rendered[1]))
+    if lost := _lost(row, prompt):
+        raise Unrenderable(f"leaves {lost} out")
     mark, thought, answer = _split(row.output)
+    rest = _after(prompt, _text(rendered[1]), _text(rendered[2]) if mark else "")
     if mark and not (_holds(rest, thought) and _holds(rest, answer)):
         rest = _with_thought(prompt, _after(prompt, _text(rendered[2])), mark, thought)
-    if lost := _lost(row, prompt, rest, (thought, answer)):
-        raise Unrenderable(f"leaves {lost} out")
+    if not (_holds(rest, thought) and _holds(rest, answer)):
+        raise Unrenderable("leaves the answer out")
     return prompt, rest
 
 
 def adapted(template: str, render: Renderer) -> Adapted:
     """The template with what it needs before it, tried on rows of every shape."""
-    return chosen(template, render(forms_of(template), PROBED))
+    plain, *others = forms_of(template)
+    [first] = render([plain], PROBED)
+    if not any(_Tried(first).faults.values()):
+        return Adapted(template, _opening(first))
+    return chosen(template, [first, *render(others, PROBED)])
+
+
+def _opening(texts: Sequence[Rendered]) -> tuple[str, ...]:
+    """The note on a template that opens a thought, given the texts of a first row's talks."""
+    opens = isinstance(texts[0], str) and _OPENED.search(texts[0])
+    return (OPENS_THOUGHT,) if opens else ()
 
 
 def forms_of(template: str) -> list[str]:
@@ -164,10 +176,13 @@ def chosen(template: str, rendered: Sequence[Sequence[Rendered]]) -> Adapted:
         return Adapted(template, problem=problem)
     merges = bool(base.faults["a system prompt"]) and merging.improves(base)
     tried = merging if merges else base
-    thinks = bool(_OPENED.search(_text(tried.texts["a question"][0])))
-    changes = [TAKES_PARTS] * in_parts + [MERGES] * merges + [OPENS_THOUGHT] * thinks
+    changes = [TAKES_PARTS] * in_parts + [MERGES] * merges
     lacks = tuple(shape for shape, fault in tried.faults.items() if fault)
-    return Adapted(forms_of(template)[2 * in_parts + merges], tuple(changes), lacks=lacks)
+    return Adapted(
+        forms_of(template)[2 * in_parts + merges],
+        (*changes, *_opening(tried.texts["a question"])),
+        lacks=lacks,
+    )
 
 
 PROBES = {
@@ -225,12 +240,17 @@ def _split(answer: str) -> tuple[str, str, str]:
     return (match[1], match[2].strip(), match[3]) if match else ("", "", answer)
 
 
-def _after(prompt: str, whole: str) -> str:
-    """The text behind the prompt; an opened thought that the whole text leaves out is closed."""
+def _after(prompt: str, whole: str, bare: str = "") -> str:
+    """The text behind the prompt; an opened thought that the whole text leaves out is closed.
+
+    `bare` is the whole text less the answer's thought.
+    """
     if whole.startswith(prompt):
         return whole[len(prompt) :]
     opened = _OPENED.search(prompt)
     if not opened or not whole.startswith(prompt[: opened.start()]):
+        if bare.startswith(prompt):
+            raise Unrenderable("has no place for the thought of an answer")
         raise Unrenderable(
             "writes the prompt differently once it is answered",
             "the answer cannot be told from it",
@@ -249,18 +269,16 @@ def _with_thought(prompt: str, rest: str, mark: str, thought: str) -> str:
     return f"{'' if opened else mark + chr(10)}{thought}\n{THOUGHTS[mark]}\n\n{answer}"
 
 
-def _lost(row: Instance, prompt: str, rest: str, said: Sequence[str]) -> str:
-    """The first part of a row that its text has not got, or ""."""
+def _lost(row: Instance, prompt: str) -> str:
+    """The first part of a row before its answer that the prompt has not got, or ""."""
     earlier = [t.content if t.role == "user" else _split(t.content)[2] for t in row.history]
     sought = {
         "the system prompt": [row.system],
         "an earlier turn": earlier,
         "the question": [_task(row)],
     }
-    for name, texts in sought.items():
-        if not all(_holds(prompt, text) for text in texts):
-            return name
-    return "" if all(_holds(rest, text) for text in said) else "the answer"
+    missing = (name for name, texts in sought.items() if not all(_holds(prompt, t) for t in texts))
+    return next(missing, "")
 
 
 def _holds(text: str, words: str) -> bool:
