@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -60,6 +61,7 @@ def shipped() -> dict[str, str]:
     return {path.stem: path.read_text(encoding="utf-8") for path in paths}
 
 
+@cache
 def table() -> list[Line]:
     """A line for every template; all are rendered together, in two guarded children."""
     texts = shipped()
@@ -108,9 +110,9 @@ def _outcome(form: Adapted) -> str:
 def _thoughts(form: Adapted, texts: Sequence[Rendered]) -> str:
     """Who writes the thought of an answer, and what a row without one teaches."""
     try:
-        assembled(THINKING, texts)
+        _, rest = assembled(THINKING, texts)
     except Unrenderable as error:
         return f"such rows are left out: it {error.reason}"
-    cut = isinstance(texts[1], str) and "Bulbul." not in texts[1]
-    written = "put back, as the template cuts them" if cut else "as the template writes them"
+    own = isinstance(texts[1], str) and rest in texts[1]
+    written = "as the template writes them" if own else "put in, as it cuts or doubles them"
     return written + ("; none: closed at once" if OPENS_THOUGHT in form.changes else "")

@@ -55,11 +55,10 @@ try:
     environment.filters["tojson"] = tojson
     environment.globals["raise_exception"] = raise_exception
     environment.globals["strftime_now"] = lambda form="": datetime.now().strftime(form)
-except Exception:
-    sys.exit(0)
+except MemoryError:
+    sys.exit({SPENT})
 
 def render(template, talk):
-    signal.setitimer(signal.ITIMER_PROF, seconds)
     pieces, length = [], 0
     limit = output + 4 * len(json.dumps(talk))
     for piece in template.generate(messages=talk["turns"], tools=None, documents=None,
@@ -72,6 +71,7 @@ def render(template, talk):
 results = []
 for text in job["templates"]:
     rendered, template, fault = [], None, None
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # for the compiler and the first talk
     try:
         template = environment.from_string(text)
     except (MemoryError, OverflowError):
@@ -85,6 +85,7 @@ for text in job["templates"]:
             sys.exit({SPENT})
         except Exception as error:
             rendered.append(dict(error=" ".join(str(error).split())[:300]))
+        signal.setitimer(signal.ITIMER_PROF, seconds)
     results.append(rendered)
 signal.setitimer(signal.ITIMER_PROF, 0)
 sys.stdout.write(json.dumps(results))

@@ -140,7 +140,9 @@ def assembled(row: Instance, rendered: Sequence[Rendered]) -> tuple[str, str]:
         raise Unrenderable(f"leaves {lost} out")
     mark, thought, answer = _split(row.output)
     rest = _after(prompt, _text(rendered[1]), _text(rendered[2]) if mark else "")
-    if mark and not (_holds(rest, thought) and _holds(rest, answer)):
+    behind = _EMPTY_THOUGHT.sub("", rest, count=1)  # some close an empty thought, then write ours
+    twice = behind != rest and behind.startswith(mark)
+    if mark and (twice or not (_holds(rest, thought) and _holds(rest, answer))):
         rest = _with_thought(prompt, _after(prompt, _text(rendered[2])), mark, thought)
     if not (_holds(rest, thought) and _holds(rest, answer)):
         raise Unrenderable("leaves the answer out")

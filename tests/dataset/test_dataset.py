@@ -12,6 +12,7 @@ from localinstruct.dataset import stage
 from localinstruct.errors import DataError
 from localinstruct.formats import read_instances, write
 from localinstruct.formats.tasks import is_right, read_tasks
+from localinstruct.pipeline import STAGES, inputs_of
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Message, StageResult
 from localinstruct.store.run import Run, open_run
@@ -173,6 +174,33 @@ def test_where_all_rows_would_be_left_out_the_way_out_is_a_template(store: Run) 
         prepare(store, [replace(row, history=history) for row in rows(12)])
     assert "generate" not in caught.value.hint
     assert "train.template=FILE" in caught.value.hint
+
+
+def test_a_row_that_the_students_chat_template_refuses_is_a_reject(store: Run) -> None:
+    """Told by the template itself: the rest is trained on, and another student reads anew."""
+    workspace = store.path.parent.parent
+    (workspace / "tiny").mkdir()
+    (workspace / "tiny" / "chat_template.jinja").write_text(
+        "{% for m in messages %}{% if '<forbidden>' in m.content %}{{ raise_exception('not here')"
+        " }}{% endif %}{{ m.content }}\n{% endfor %}"
+    )
+    (workspace / "models.yaml").write_text(
+        "tiny: {path: tiny, roles: [student], chat: true, context: 64, licence: x}\n"
+    )
+    odd = Instance("Say <forbidden> words.", "", "No.")
+    result = prepare(store, [*rows(12), odd], train={"template": "chat"})
+    assert result["dropped"] == {"the template refuses the row": 1}
+    [reject] = map(json.loads, (store.path / "dataset" / "rejects.jsonl").read_text().splitlines())
+    assert (reject["text"], reject["detail"]) == (odd.instruction, "not here")
+    dataset = next(stage for stage in STAGES if stage.name == "dataset")
+    for template, same in (("chat", False), ("alpaca", True)):
+        ours, other = (
+            Recipe.model_validate(
+                recipe_data(train={"template": template}, models={"student": student})
+            )
+            for student in ("tiny", "other")
+        )
+        assert (inputs_of(dataset, ours, store) == inputs_of(dataset, other, store)) == same
 
 
 def test_tasks_are_read_with_family_and_faults_named(tmp_path: Path) -> None:

@@ -55,17 +55,15 @@ REFUSED = {
     "trained_by_trainer": "a .bin file may run code",
 }
 CHAT = [
-    "additional",
     "deepseek_r1",
     "gemma_like",
-    "jinja_file",
     "named_templates",
     "qwen3_like",
     "smolvlm_like",
     "template_drops_system",
     "template_json",
 ]
-"""Folders whose chat template a student can be trained with."""
+"""Folders with the different chat templates that a student can be trained with."""
 NOTED = {
     "deepseek_r1": ["opens a thought before every answer"],
     "gemma_like": ["no place for a system prompt"],

@@ -169,7 +169,7 @@ def test_a_base_has_no_chat_template() -> None:
     [
         ("{{ raise_exception('no system role') }}", "no system role"),
         (
-            "{% if add_generation_prompt %}a{% else %}b{% endif %}",
+            "{% if add_generation_prompt %}a{% else %}b{% endif %}{{ messages[0].content }}",
             "differently once it is answered",
         ),
     ],
