@@ -1,4 +1,4 @@
-"""Write docs/cli.md, docs/recipe.md and the tree in docs/architecture.md (`make docs`).
+"""Write docs/cli.md, recipe.md, chat-templates.md and the tree in architecture.md (`make docs`).
 
 All are made from the code; a test compares the files with what this module makes.
 """
@@ -12,6 +12,7 @@ from typing import get_origin
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
+from docs import chat_templates
 from localinstruct.cli.app import app
 from localinstruct.config import Section, inner_section
 from localinstruct.recipe import Recipe
@@ -166,7 +167,12 @@ def _without_styles(text: str) -> str:
     return re.sub(r"\x1b\[[0-9;]*m", "", text)
 
 
-PAGES = {"cli.md": cli_page, "recipe.md": recipe_page, "architecture.md": architecture_page}
+PAGES = {
+    "cli.md": cli_page,
+    "recipe.md": recipe_page,
+    "architecture.md": architecture_page,
+    "chat-templates.md": chat_templates.page,
+}
 
 if __name__ == "__main__":
     for name, page in PAGES.items():

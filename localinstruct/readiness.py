@@ -6,10 +6,19 @@ meets, and how many documents of a folder can be read.
 """
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from localinstruct import templates
 from localinstruct.config import raise_together
+from localinstruct.dataset.ahead import (
+    Ahead,
+    Shape,
+    look_ahead,
+    require_enough,
+    require_held,
+    require_tasks_held,
+)
 from localinstruct.dataset.mixing import require_sources
 from localinstruct.documents import require_folder
 from localinstruct.errors import DataError, LocalInstructError, ModelError, RecipeError
@@ -18,11 +27,12 @@ from localinstruct.formats.tasks import read_tasks, task_file
 from localinstruct.generation.inputs import require_chats, require_talker, seeds_of
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, STEPS, asked_in_chats
 from localinstruct.models.catalog import Catalog, ModelRole, ModelSpec, checked, load_catalog
-from localinstruct.models.preflight import has_template
+from localinstruct.models.chat_template import Chat, chat_of, template_problems, unchosen
 from localinstruct.own_code import require_unchanged
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance
+from localinstruct.templates.chat import MERGES
 from localinstruct.topics.coverage import require_seeds
 
 Problems = Iterator[LocalInstructError]
@@ -47,7 +57,18 @@ def require(recipe: Recipe, stages: Collection[str], workspace: Path, progress: 
     Its kind is that of a single problem; of several, RecipeError or DataError if one of them is in
     recipe, seeds or files, else ModelError.
     """
-    problems = [*_seeds(recipe, stages, workspace), *_files(recipe, stages, workspace)]
+    seeds: list[Instance] = []
+    problems = [*_seeds(recipe, stages, workspace, seeds), *_files(recipe, stages, workspace)]
+    ahead, read = Ahead([]), not problems
+    if "dataset" in stages and read:
+        try:
+            ahead = look_ahead(
+                recipe, workspace, seeds, asks(recipe, stages), "generate" not in stages
+            )
+            if note := require_enough(recipe, ahead):
+                progress.say(note)
+        except LocalInstructError as problem:
+            problems.append(problem)
     parts = parts_of(recipe, stages)
     try:
         catalog = load_catalog(workspace) if parts else None
@@ -55,6 +76,9 @@ def require(recipe: Recipe, stages: Collection[str], workspace: Path, progress: 
         problems.append(problem)
     else:
         problems += _models(recipe, stages, parts, catalog, progress) if catalog else []
+        problems += _template(recipe, stages, catalog, ahead, progress)
+        if read and "evaluate" in stages and recipe.evaluate.tasks and not problems:
+            problems += _raised("", _hold_tasks, recipe, catalog, workspace)
     raise_together(problems)
 
 
@@ -82,14 +106,16 @@ def asks(recipe: Recipe, stages: Collection[str]) -> bool:
     return "generate" in stages and recipe.generate.target > 0
 
 
-def _seeds(recipe: Recipe, stages: Collection[str], workspace: Path) -> Problems:
+def _seeds(
+    recipe: Recipe, stages: Collection[str], workspace: Path, seeds: list[Instance]
+) -> Problems:
+    """Problems of the seeds, which are put into `seeds`."""
     asked = asks(recipe, stages)
     if not asked and not ("dataset" in stages and recipe.dataset.include_seeds):
         return
     if recipe.method.name in OVER_DOCUMENTS:
         yield from _raised("seeds: ", require_folder, workspace / recipe.seeds)
         return
-    seeds: list[Instance] = []
     yield from _raised("seeds: ", lambda: seeds.extend(seeds_of(recipe, workspace)))
     if seeds and asked:
         yield from _raised("", require_seeds, recipe.coverage, seeds)
@@ -122,6 +148,8 @@ def _models(
             looked_at.add(spec.name)
             progress.say(f"checking {spec.name}")
             yield from _raised(f"{part.key}: ", checked, spec)
+            if part.role in ("teacher", "judge") and spec.chat and spec.present:
+                yield from _raised(f"{part.key}: ", _require_chosen, spec)
     if asks(recipe, stages):
         yield from _teachers(recipe, catalog, specs)
     if "models.student" in specs:
@@ -180,15 +208,116 @@ def _gradings(recipe: Recipe) -> Iterator[tuple[str, int]]:
 
 
 def _student(recipe: Recipe, stages: Collection[str], spec: ModelSpec) -> Problems:
-    if recipe.train.template == "chat" and spec.present and not has_template(spec.directory):
-        yield RecipeError(
-            f"train.template: chat is the student's own chat template, but {spec.name} has none "
-            "(a base model).",
-            "Use --set train.template=alpaca, a template file (docs/templates.md), or a student "
-            "with a chat template.",
-        )
     if "evaluate" in stages:
         yield from _room("evaluate.max_tokens", recipe.evaluate.max_tokens, spec, recipe)
+
+
+def _template(
+    recipe: Recipe,
+    stages: Collection[str],
+    catalog: Catalog | None,
+    ahead: Ahead,
+    progress: Progress,
+) -> Problems:
+    """Problems of the template of training with the rows that it will meet.
+
+    What is only adapted or left out is said.
+    """
+    if not any(stage in STUDIES for stage in stages):
+        return
+    chat: Chat | None = None
+    if recipe.train.template == "chat":
+        spec = catalog.models.get(recipe.models.student) if catalog else None
+        if spec is None or spec.endpoint or not spec.present:
+            return  # named elsewhere
+        try:
+            chat = _chat(spec)
+        except RecipeError as problem:
+            yield problem
+            return
+    systems = any(shape.row.system for shape in ahead.shapes)
+    for change in _changes(recipe.train.template, chat, systems):
+        progress.say(change)
+    yield from _raised("", _hold_rows, recipe, chat, ahead.shapes, progress)
+
+
+def _chat(spec: ModelSpec) -> Chat:
+    """The student's chat template; RecipeError where it has none or one that is of no use."""
+    others = (
+        "Use --set train.template=alpaca, a template file (docs/templates.md), or "
+        f"`chat_template: FILE.jinja` in the entry of {spec.name} in models.yaml."
+    )
+    _require_chosen(spec)
+    if spec.chat_template and template_problems(spec.chat_template, spec.directory):
+        raise RecipeError(
+            f"train.template: the chat_template of {spec.name} in models.yaml is of no use.", others
+        )
+    chat = chat_of(spec.directory, spec.chat_template)
+    if chat is None:
+        raise RecipeError(
+            f"train.template: chat is the student's own chat template, but {spec.name} has none "
+            "(a base model).",
+            others,
+        )
+    if not spec.chat:
+        raise RecipeError(
+            f"train.template: chat is the student's own chat template, but {spec.name} is a base "
+            "model in models.yaml (chat: false), so that it would be asked without it.",
+            "Set `chat: true` in its entry in models.yaml, or use --set train.template=alpaca",
+        )
+    if chat.form.problem:
+        raise RecipeError(
+            f"train.template: the chat template of {spec.name} {chat.form.problem}, so it cannot "
+            "be trained with.",
+            others,
+        )
+    return chat
+
+
+def _require_chosen(spec: ModelSpec) -> None:
+    """RecipeError for a model of whose chat templates none is the default and none is chosen."""
+    if names := unchosen(spec.directory, spec.chat_template):
+        keys = " or ".join(f"`chat_template: {name}`" for name in names)
+        raise RecipeError(
+            f"{spec.name} has the chat templates {', '.join(names)}, and none of them is its "
+            "default.",
+            f"Choose by {keys} in its entry in models.yaml.",
+        )
+
+
+def _changes(template: str, chat: Chat | None, systems: bool) -> Iterator[str]:
+    """What is done so that a template holds the rows, each once."""
+    if chat is not None:
+        wanted = [change for change in chat.form.changes if systems or change != MERGES]
+        yield from (f"train.template: the student's chat template {change}" for change in wanted)
+    elif systems and not templates.has_place_for(template, "system"):
+        name = "the template file" if templates.custom.is_custom(template) else template
+        yield f"train.template: {name} {MERGES}"
+
+
+def _hold_rows(recipe: Recipe, chat: Chat | None, shapes: list[Shape], progress: Progress) -> None:
+    problems = _problems_in(recipe.train.template, chat, [shape.row for shape in shapes])
+    way_out = templates.way_out(problems)
+    for lost in require_held("train.template", shapes, problems, way_out):
+        progress.say(f"will be left out: {lost}")
+    thinking = [shape.describe() for shape in shapes if shape.row.thinking]
+    if thinking:
+        progress.say(f"thoughts beside an answer are not learnt: {', '.join(thinking)}")
+
+
+def _hold_tasks(recipe: Recipe, catalog: Catalog | None, workspace: Path) -> None:
+    spec = catalog.models.get(recipe.models.student) if catalog else None
+    chat = _chat(spec) if spec and recipe.train.template == "chat" else None
+    tasks = read_tasks(task_file(recipe.evaluate.tasks or "", workspace))
+    rows = [replace(task.instance, output="An answer.") for task in tasks]
+    problems = _problems_in(recipe.train.template, chat, rows)
+    require_tasks_held(problems, templates.way_out(problems))
+
+
+def _problems_in(template: str, chat: Chat | None, rows: list[Instance]) -> list[str]:
+    """For each row the reason why the template cannot hold it, or ""."""
+    found = chat.problems(rows) if chat else (templates.problem_of(r, template) for r in rows)
+    return [problem.reason if problem else "" for problem in found]
 
 
 def _room(key: str, tokens: int, spec: ModelSpec, recipe: Recipe) -> Problems:

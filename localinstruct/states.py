@@ -57,6 +57,8 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     used = [run.stage(name) for name in stage.uses]
     products = [entry.result.get("product", entry.finished) if entry else None for entry in used]
     mixed = state_of(recipe.dataset, _workspace(run)) if stage.name == "dataset" else []
+    if stage.name == "dataset" and recipe.train.template == "chat":
+        mixed.append(recipe.models.student)  # its chat template decides which rows it can hold
     return digest([{key: _at(data, key) for key in stage.keys}, products, *mixed])
 
 

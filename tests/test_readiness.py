@@ -247,7 +247,8 @@ def test_only_what_a_stage_needs_is_looked_at(home: Path) -> None:
     readiness.require(
         recipe(*bad_teacher), ("dataset", "train", "evaluate", "report"), home, Silent()
     )
-    readiness.require(recipe(*bad_teacher, "generate.target=0"), NAMES, home, Silent())
+    mixed = ("generate.target=0", "dataset.from=[seeds/seed_tasks.jsonl]", "dataset.similar=null")
+    readiness.require(recipe(*bad_teacher, *mixed), NAMES, home, Silent())
     assert (
         "no.jsonl"
         in refused(home, *bad_teacher, "dataset.include_seeds=true", stages=("dataset",)).message

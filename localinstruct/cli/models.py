@@ -38,16 +38,21 @@ def models_add(
 ) -> None:
     """Check a model directory and enter it in this workspace's models.yaml."""
     from localinstruct.models.catalog import ModelRole, add_model
+    from localinstruct.models.chat_template import notes_on
     from localinstruct.recipe import find_workspace
 
     for name_of_role in role or ():
         require_choice("--role", name_of_role, list(get_args(ModelRole)))
     roles = cast("list[ModelRole]", role or [])
     spec = add_model(find_workspace(Path.cwd()), name, directory, roles=roles, licence=licence)
+    notes = notes_on(spec.name, spec.directory, spec.chat_template)
     if json:
-        console.as_json({"name": spec.name, "digest": spec.digest})
+        said = [". ".join(filter(None, (note.words, note.fix))) for note in notes]
+        console.as_json({"name": spec.name, "digest": spec.digest, "notes": said})
     else:
         console.line(f"{spec.name} entered; digest {spec.digest[:12]}")
+        for note in notes:
+            console.note(f"{spec.name} {note.words}" + (f"; {note.fix}" if note.fix else ""))
 
 
 @app.command("verify")

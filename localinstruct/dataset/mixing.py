@@ -90,14 +90,19 @@ def mix(
 
     Without an encoder only exact repetitions are dropped.
     """
-    require_sources(section, workspace)
-    pools = [_rows(place) for source in section.sources if (place := _place(source, workspace))]
+    pools = pools_of(section, workspace)
     counts = amounts([len(pool) for pool in pools], section.sources)
     chosen = [(OWN, len(own), list(own))]
     for source, pool, count in zip(section.sources, pools, counts, strict=True):
         drawn = sorted(pool, key=lambda row: digest([seed, row.id]))[:count]
         chosen.append((source.path, len(pool), drawn))
     return _joined(chosen, section, encoder, progress)
+
+
+def pools_of(section: Dataset, workspace: Path) -> list[list[Instance]]:
+    """All rows of every source; DataError for one that is missing or cannot be read."""
+    require_sources(section, workspace)
+    return [_rows(place) for source in section.sources if (place := _place(source, workspace))]
 
 
 def amounts(has: Sequence[int], sources: Sequence[Source]) -> list[int]:

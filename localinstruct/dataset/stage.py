@@ -24,6 +24,7 @@ from localinstruct.errors import DataError
 from localinstruct.formats import read_instances, write
 from localinstruct.formats.tasks import read_tasks, task_file
 from localinstruct.models.catalog import checked, load_catalog
+from localinstruct.models.chat_template import chat_of
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.dataset import Dataset
@@ -38,16 +39,17 @@ LEAST_ROWS = 10
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
     """Write both sides.
 
-    DataError when there are too few rows, RecipeError when the template cannot hold them. The
-    result counts kept rows ("rows"), both sides, the dropped by reason, and the rows of both sides
-    that have an input.
+    DataError when there are too few rows that the template of training can hold. The result counts
+    kept rows ("rows"), both sides, the dropped by reason, and the rows of both sides that have an
+    input.
     """
     mixed = _mixed(recipe, run, workspace, progress)
     kept = mixed.rows
     rows, rejects = _select(kept, recipe, workspace)
     rejects = mixed.rejects + rejects
-    _require_enough(rows, len(kept), recipe, run.path.name)
-    templates.require_supported(rows, recipe.train.template)
+    rows, unheld = held_by_template(rows, recipe, workspace)
+    rejects += unheld
+    _require_enough(rows, len(kept), recipe, run.path.name, unheld)
     train, held_out = split(rows, recipe.dataset.held_out, recipe.seed)
     seeds, repeated = _seeds(recipe, workspace, rows)
     train, over = _at_most(train + seeds, recipe.dataset, recipe.seed)
@@ -132,8 +134,21 @@ def _seeds(
         return [], []
     seeds, rejects = _select(rows + read_instances(workspace / recipe.seeds), recipe, workspace)
     present = {row.id for row in rows}
-    templates.require_supported(seeds, recipe.train.template)
-    return [seed for seed in seeds if seed.id not in present], rejects
+    fresh = [seed for seed in seeds if seed.id not in present]
+    fresh, unheld = held_by_template(fresh, recipe, workspace)
+    return fresh, rejects + unheld
+
+
+def held_by_template(
+    rows: Sequence[Instance], recipe: Recipe, workspace: Path
+) -> tuple[list[Instance], list[Reject]]:
+    """Rows that the template of training can hold, and rejects for the others."""
+    template = recipe.train.template
+    if template != "chat":
+        return templates.sort_out(rows, [templates.problem_of(row, template) for row in rows])
+    spec = load_catalog(workspace).get(recipe.models.student)
+    chat = chat_of(spec.directory, spec.chat_template)
+    return templates.sort_out(rows, chat.problems(rows)) if chat else (list(rows), [])
 
 
 def _at_most(
@@ -152,14 +167,23 @@ def _shuffled(rows: Sequence[Instance], seed: int) -> list[Instance]:
     return sorted(rows, key=lambda row: digest([seed, row.id]))
 
 
-def _require_enough(rows: Sequence[Instance], there: int, recipe: Recipe, name: str) -> None:
+def _require_enough(
+    rows: Sequence[Instance], there: int, recipe: Recipe, name: str, unheld: Sequence[Reject]
+) -> None:
     if len(rows) >= LEAST_ROWS:
         return
+    kind = "rows kept or mixed in" if recipe.dataset.sources else "kept rows"
+    if len(rows) + len(unheld) >= LEAST_ROWS:
+        reasons = Counter(reject.reason for reject in unheld)
+        left_out = ", ".join(f"{count} because {why}" for why, count in reasons.items())
+        raise DataError(
+            f"Expected at least {LEAST_ROWS} rows to train on, found {len(rows)} (of {there} "
+            f"{kind}; left out: {left_out}).",
+            templates.way_out(reasons),
+        )
     target = max(100, 10 * LEAST_ROWS)
     hint = f"Generate more: localinstruct generate {name} --set generate.target={target}"
-    kind = "kept rows"
     if recipe.dataset.sources:
-        kind = "rows kept or mixed in"
         hint += "\nOr mix in more: a further file or run in dataset.from, a larger max_rows."
     raise DataError(
         f"Expected at least {LEAST_ROWS} rows to train on, found {len(rows)} (of {there} {kind}).",

@@ -86,7 +86,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         return ask_contenders(sides, recipe.serve, run.path, prompts, progress)
 
     digests = {which: side.digest for which, side in sides.items()}
-    return compare(recipe, run, progress, workspace, catalog.checked(spec), answer, digests)
+    folder = catalog.checked(spec)
+    return compare(recipe, run, progress, workspace, folder, answer, digests, spec.chat_template)
 
 
 def compare(
@@ -97,16 +98,20 @@ def compare(
     folder: Path,
     answer: Answerer,
     digests: dict[Which, str],
+    chat_template: str | None = None,
 ) -> StageResult:
     """Compare as `run`, with any function to answer.
 
-    `folder` is the base's directory, checked; `digests` are those of both models.
+    `folder` is the base's directory, checked; `digests` are those of both models; `chat_template`
+    is the base's in models.yaml.
     """
     began = time.monotonic()
     held_out = held_out_rows(run.path)
     tasks = read_tasks(task_file(recipe.evaluate.tasks, workspace)) if recipe.evaluate.tasks else []
     text_name, text = forgetting.general_text(recipe.evaluate.text, workspace)
-    losses, general = measured_losses(recipe, run.path, folder, held_out, text, progress)
+    losses, general = measured_losses(
+        recipe, run.path, folder, held_out, text, progress, chat_template
+    )
     rows = _ask(recipe, run.path, tasks, held_out[: recipe.evaluate.side_by_side], answer, digests)
     _save(run.path / "evaluation", rows)
     checkable, lost = [row for row in rows if row.checkable], lost_answers(rows)
@@ -138,6 +143,7 @@ def measured_losses(
     rows: Sequence[Instance],
     text: str,
     progress: Progress,
+    chat_template: str | None = None,
 ) -> tuple[JsonObject | None, JsonObject]:
     """Losses of base and student (on the held-out rows, on the general text).
 
@@ -149,7 +155,7 @@ def measured_losses(
     setting = f"train.device_batch_size={max(1, recipe.train.device_batch_size // 2)}"
     with student.quiet(run_path / "logs" / "evaluate.log"), student.memory_errors(setting):
         progress.say(f"Held-out loss on {device.name} in {device.dtype}: {device.reason}.")
-        tokenizer = student.load_tokenizer(folder)
+        tokenizer = student.load_tokenizer(folder, chat_template)
         base = student.load_base(folder, device)
         length = student.longest_row(base, recipe.train.max_length)
         topics = _encoded(rows, recipe.train.template, tokenizer, length)

@@ -1,12 +1,13 @@
 """The training template of a student as a Jinja chat template, which other tools render.
 
 `alpaca` and template files become a chat template that writes the same tokens for a user's last
-turn. A template without a place for earlier turns or a system prompt leaves them out, as the
-student has never seen any. Checked on sample rows with the student's own tokenizer before it is
-custom.
+turn. A template without a place for earlier turns leaves them out, as the student has never seen
+any; a system prompt without a place stands before the user's first words, as in training. Checked
+on sample rows with the student's own tokenizer before it is used.
 """
 
 import re
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from localinstruct.errors import TrainerError
@@ -15,6 +16,7 @@ from localinstruct.templates import (
     WITHOUT_INPUT,
     Template,
     custom,
+    has_place_for,
     messages,
     prompt_ids,
     render,
@@ -42,12 +44,20 @@ NAMES = """\
 {%- set input = '' -%}
 """
 """Sets the names that a written template may use."""
+MERGED = """\
+{%- if system and history -%}
+{%- set said = system + '\\n\\n' + history[0]['content'] -%}
+{%- set history = [{'role': history[0]['role'], 'content': said}] + history[1:] -%}
+{%- elif system -%}{%- set instruction = system + '\\n\\n' + instruction -%}{%- endif -%}
+"""
+"""Puts a system prompt without a place before the user's first words."""
 ANSWER = (
     "if messages | length > at.user + 1 %}"
     "{{- messages[at.user + 1]['content'] + eos_token -}}"
     "{% endif %}\n"
 )
 """An answer that is already there, as it was trained on: closed by the end-of-text token."""
+SYSTEM_FIRST = "((messages[0]['content'] + '\\n\\n') if messages[0]['role'] == 'system' else '') + "
 FIELDS = {
     "instruction": "messages[at.user]['content']",
     "input": "''",
@@ -79,17 +89,26 @@ def _body(template: Template) -> str:
     """The text before the answer, as Jinja that ends inside an opened block."""
     if custom.is_custom(template) and custom.is_jinja(template):
         # Chat templates trim the lines of blocks, template files do not: `+` keeps them.
+        merged = "" if has_place_for(template, "system") else _merged(template)
         body = re.sub(r"\{%(?![-+])", "{%+", template)
-        return NAMES + "{{- '' }}" + re.sub(r"(?<![-+])%\}", "+%}", body) + "{%+ "
+        return NAMES + merged + "{{- '' }}" + re.sub(r"(?<![-+])%\}", "+%}", body) + "{%+ "
     form = WITHOUT_INPUT if template == "alpaca" else custom.without_input(template)
-    return _literals(form) + "{%- "
+    if has_place_for(template, "system"):
+        return _literals(form, FIELDS) + "{%- "
+    task = {"system": "''", "instruction": SYSTEM_FIRST + FIELDS["instruction"]}
+    return _literals(form, FIELDS | task) + "{%- "
 
 
-def _literals(form: str) -> str:
+def _merged(template: Template) -> str:
+    history = "" if has_place_for(template, "history") else "{%- set history = [] -%}\n"
+    return history + MERGED
+
+
+def _literals(form: str, fields: Mapping[str, str]) -> str:
     """A plain template as Jinja; its text becomes strings, so that blanks and braces stay text."""
     pieces = re.split("{(" + "|".join(custom.FIELDS) + ")}", form)  # every second one is a field
     return "".join(
-        f"{{{{- {FIELDS[piece] if number % 2 else ascii(piece)} -}}}}\n"
+        f"{{{{- {fields[piece] if number % 2 else ascii(piece)} -}}}}\n"
         for number, piece in enumerate(pieces)
     )
 

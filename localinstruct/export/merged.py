@@ -23,7 +23,8 @@ def write(request: ExportRequest, folder: Path, progress: Progress) -> ExportRes
     """Merge, measure, write, load again, measure; TrainerError when too little is kept."""
     base = request.base_folder()
     is_adapter = request.trained.kind == "adapter"
-    tokenizer = student.load_tokenizer(base if is_adapter else request.trained.folder)
+    source = base if is_adapter else request.trained.folder
+    tokenizer = student.load_tokenizer(source, request.base.chat_template)
     tokenizer.chat_template = chat_template(request.template, tokenizer)
     progress.update("merging and measuring", 0, 1)
     home = request.trained.folder.parent

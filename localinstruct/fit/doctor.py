@@ -19,6 +19,7 @@ from localinstruct.config import listing
 from localinstruct.errors import LocalInstructError
 from localinstruct.machine import GIB, Machine, disk_free, file_system, fits, look
 from localinstruct.models.catalog import ModelSpec, checked, load_catalog
+from localinstruct.models.chat_template import notes_on
 from localinstruct.models.preflight import inspect
 from localinstruct.offline import switches
 from localinstruct.store.durable import lock
@@ -243,10 +244,14 @@ def _model(spec: ModelSpec, machine: Machine) -> Fact:
         return Fact(label, error.message, False, error.hint)
     if problems:
         return Fact(label, listing(problems), False, f"localinstruct models verify {spec.name}")
+    notes = notes_on(spec.name, spec.directory, spec.chat_template)
+    for note in notes:
+        if note.fix:
+            return Fact(label, note.words, note.usable or not spec.chat, note.fix)
     misfit = fits(spec, machine)
     if misfit:
         return Fact(label, misfit, True, "A smaller or quantized model, or a larger machine.")
-    return Fact(label, f"in {spec.directory}")
+    return Fact(label, "; ".join([f"in {spec.directory}", *(note.words for note in notes)]))
 
 
 def _endpoint(spec: ModelSpec) -> Fact:

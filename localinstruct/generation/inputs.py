@@ -20,7 +20,7 @@ from localinstruct.methods.grounded import GroundedOptions
 from localinstruct.methods.magpie import MagpieOptions
 from localinstruct.methods.own import loaded
 from localinstruct.models.catalog import ModelSpec, checked
-from localinstruct.models.chat_template import template_problems, template_text
+from localinstruct.models.chat_template import chat_of, template_problems, template_text
 from localinstruct.progress import Progress, Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, digest
@@ -178,13 +178,15 @@ def _rendered(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checked(teacher), local_files_only=True)
-    own = template_text(teacher.chat_template) if teacher.chat_template else tokenizer.chat_template
-    if not own:
+    chat = chat_of(teacher.directory, teacher.chat_template)
+    if chat is None:
         raise ModelError(
             f"{teacher.name}: chat is true in models.yaml, but its tokenizer has no chat template.",
             "Give one as chat_template in models.yaml, or set chat: false and use another method.",
         )
-    text: str = tokenizer.apply_chat_template(list(messages), chat_template=own, tokenize=False)
+    text: str = tokenizer.apply_chat_template(
+        list(messages), chat_template=chat.form.text, tokenize=False
+    )
     # where an empty text begins with one, the server writes it as well
     begins = tokenizer("").input_ids[:1] == [tokenizer.bos_token_id]
     return text.removeprefix(tokenizer.bos_token) if begins and tokenizer.bos_token else text

@@ -2,8 +2,7 @@
 
 A model is a directory, a folder of an installed package, or an endpoint that is already served on
 this machine; nothing is ever downloaded. `checked` is the gate before any loader: complete, safe
-(`preflight`), unchanged (SHA-256). Not covered: whether a model is good at its role, and legal
-advice: the licence itself decides.
+(`preflight`), unchanged (SHA-256). Not covered: how good a model is at its role; legal advice.
 """
 
 import re
@@ -81,8 +80,8 @@ class ModelSpec(Section):
     chat_template: str | None = None
     """Jinja chat template in place of the model's own.
 
-    The text itself, or a .jinja file relative to models.yaml. Beside an endpoint: the template its
-    server uses, which magpie needs to know.
+    The text, a .jinja file relative to models.yaml, or the name of one of the model's own. Beside
+    an endpoint: the template its server uses, which magpie needs to know.
     """
     stop: list[str] = Field(default_factory=list)
     """Strings at which an answer in a chat ends, for a model that does not end it by itself."""
@@ -284,7 +283,11 @@ def add_model(
     probe = ModelSpec(
         name=name, path=str(directory), roles=["teacher"], context=16, licence="unknown"
     )
-    checked(probe)
+    try:
+        checked(probe)
+    except ModelError as problem:
+        problem.hint = _before_adding(name, source)
+        raise
     facts = read_facts(directory)
     entry = {name: _entry(facts, directory, workspace.absolute(), roles, licence, source)}
     before = path.read_text(encoding="utf-8").rstrip()
@@ -292,6 +295,15 @@ def add_model(
     spec = _parse_entries(_reloaded(text, path), path)[name]
     write_text(path, text)
     return spec
+
+
+def _before_adding(name: str, source: str) -> str:
+    """The way out for a model that cannot be entered yet."""
+    return (
+        "Mend what is named, delete what is refused, or bring it anew on a machine with network: "
+        f"hf download {source or 'PUBLISHER/NAME'} --local-dir DIR {LEAVE_OUT}\n"
+        f"Then: localinstruct models add {name} DIR"
+    )
 
 
 def _entry(
@@ -407,7 +419,7 @@ def _problems(spec: ModelSpec, remembered: bool) -> list[str]:
         if spec.sha256:
             problems += digests.altered(file_digests(directory, remembered), spec.sha256)
         if spec.chat_template:
-            problems += template_problems(spec.chat_template)
+            problems += template_problems(spec.chat_template, directory)
     except OSError as error:
         return [f"{error.filename or directory}: cannot be read: {error.strerror}"]
     return problems

@@ -6,6 +6,7 @@ from typing import TypeGuard
 
 from localinstruct.models.json_files import load_json
 from localinstruct.models.safetensors import read_header
+from localinstruct.models.token_ids import id_problems
 
 TOKENIZERS = (
     ("tokenizer.json",),
@@ -16,6 +17,7 @@ TOKENIZERS = (
 )
 """Sets of files, each of which is a tokenizer."""
 
+ADAPTER = ("adapter_config.json", "adapter_model.safetensors")
 INDEX = "model.safetensors.index.json"
 _SHARD = re.compile(r"model-(\d{5})-of-(\d{5})\.safetensors")
 
@@ -30,8 +32,27 @@ def missing_parts(root: Path) -> list[str]:
             "adapter_config.json: this is a LoRA adapter, not a model; name the directory of its "
             "base model"
         ]
+    snapshots = [path.parent.name for path in root.glob("snapshots/*/config.json")]
+    if snapshots:
+        return [
+            f"snapshots: this is a folder of a hub's cache, whose files are links; copy the model "
+            f"out of it, cp -rL {root}/snapshots/{snapshots[0]} FOLDER, and name FOLDER"
+        ]
     core = transformer_folder(root)
-    return _config(core) + _tokenizer(core, root) + _weights(core)
+    missing = _config(core) + _tokenizer(core, root) + _weights(core)
+    return missing or _adapter_beside(core) + id_problems(core, weight_files(root))
+
+
+def _adapter_beside(core: Path) -> list[str]:
+    """The problem of an adapter in the folder of a whole model: a loader would add it unasked."""
+    found = [name for name in ADAPTER if (core / name).is_file()]
+    if not found:
+        return []
+    return [
+        f"{found[0]}: a LoRA adapter lies beside a whole model, and transformers would load both; "
+        f"choose: for the model alone, move {' and '.join(found)} elsewhere; for the model with "
+        "the adapter, merge them first (peft: merge_and_unload, then save_pretrained)"
+    ]
 
 
 def weight_files(root: Path) -> list[Path]:

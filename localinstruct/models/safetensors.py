@@ -7,6 +7,7 @@ overlap or gap, as long as the shape says.
 
 import json
 import math
+import re
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,10 @@ from localinstruct.records import JsonObject
 
 MAX_HEADER_BYTES = 100 * 10**6
 SHOWN_TENSORS = 3
+
+_EMBEDDING = re.compile(
+    r"(?:^|\.)(?:embed_tokens|wte|word_embeddings|embed_in|tok_embeddings)\.weight\Z"
+)
 
 DTYPES_BY_BITS = {
     4: "F4",
@@ -36,6 +41,8 @@ class Header:
     tensors: frozenset[str] = frozenset()
     parameters: int = 0
     problems: tuple[str, ...] = ()
+    embedding_rows: int = 0
+    """Rows of the embedding of the tokens; 0 where it is not in this file."""
 
 
 def read_header(path: Path) -> Header:
@@ -97,7 +104,15 @@ def _check(entries: JsonObject, data_bytes: int) -> Header:
         problems = _tiling_faults(sorted(spans), data_bytes)
     if len(problems) > SHOWN_TENSORS:
         problems[SHOWN_TENSORS:] = [f"and {len(problems) - SHOWN_TENSORS} more such tensors"]
-    return Header(frozenset(entries), parameters, tuple(problems))
+    embeddings = [entry["shape"][0] for name, entry in entries.items() if _embeds(name, entry)]
+    rows = min(embeddings, default=0) if not problems else 0
+    return Header(frozenset(entries), parameters, tuple(problems), rows)
+
+
+def _embeds(name: str, entry: object) -> bool:
+    """Tell whether a tensor is the embedding of the tokens, in full precision or packed by rows."""
+    shape = entry.get("shape") if isinstance(entry, dict) else None
+    return bool(_EMBEDDING.search(name)) and isinstance(shape, list) and len(shape) == 2
 
 
 def _entry_fault(entry: object) -> str | None:

@@ -7,10 +7,15 @@ not refused: many refuse conversations of a form they do not know. Not covered: 
 the trial and not in some conversation.
 """
 
+import json
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
+
+from localinstruct.records import Message
+from localinstruct.templates.chat import Refusal, Rendered, Talk
 
 SECONDS, MEMORY_BYTES, OUTPUT_BYTES = 2.0, 2**30, 2**20
 """Limits of CPU time, address space and rendered text.
@@ -23,31 +28,70 @@ WORDS_OF_TRANSFORMERS = re.compile(r"{%-?\s*(?:end)?generation\s*-?%}")
 """A tag that transformers adds to Jinja; it only marks a stretch of text."""
 SPENT, TOO_LONG = 61, 62
 CHILD = f"""
-import resource, signal, sys
+import json, resource, signal, sys
+from datetime import datetime
 seconds, memory, output = float(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+job = json.loads(sys.stdin.buffer.read())
 resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
-resource.setrlimit(resource.RLIMIT_CPU, (10, 10))
+cpu = 10 + int(seconds * len(job["talks"]))
+resource.setrlimit(resource.RLIMIT_CPU, (cpu, cpu))
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 try:
+    from jinja2 import TemplateError, nodes
+    from jinja2.ext import Extension
     from jinja2.sandbox import ImmutableSandboxedEnvironment
+    class Generation(Extension):  # a tag of transformers that marks a stretch of text
+        tags = {{"generation"}}
+        def parse(self, parser):
+            next(parser.stream)
+            return nodes.Scope(parser.parse_statements(["name:endgeneration"], drop_needle=True))
+    def raise_exception(words=""):
+        raise TemplateError(words)
+    def tojson(value, ensure_ascii=False, indent=None, separators=None, sort_keys=False):
+        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators,
+                          sort_keys=sort_keys)
     environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True, lstrip_blocks=True, extensions=["jinja2.ext.loopcontrols"])
-    environment.globals["raise_exception"] = lambda words="": 1 / 0
-    environment.globals["strftime_now"] = lambda form="": "01 Jan 2026"
-    texts = [("user", "Hello"), ("assistant", "Hello."), ("user", "Why?")]
-    turns = [dict(role=role, content=text) for role, text in texts]
-    variables = dict(messages=turns, add_generation_prompt=True, tools=None, documents=None,
-                     bos_token="<s>", eos_token="</s>")
-    length = 0
-    signal.setitimer(signal.ITIMER_PROF, seconds)
-    for piece in environment.from_string(sys.stdin.read()).generate(**variables):
-        length += len(piece)
-        if length > output: sys.exit({TOO_LONG})
-except (MemoryError, OverflowError):
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, "jinja2.ext.loopcontrols"])
+    environment.filters["tojson"] = tojson
+    environment.globals["raise_exception"] = raise_exception
+    environment.globals["strftime_now"] = lambda form="": datetime.now().strftime(form)
+except MemoryError:
     sys.exit({SPENT})
-except Exception:
-    sys.exit(0)
+
+def render(template, talk):
+    pieces, length = [], 0
+    limit = output + 4 * len(json.dumps(talk))
+    for piece in template.generate(messages=talk["turns"], tools=None, documents=None,
+                                   add_generation_prompt=talk["opened"], **job["tokens"]):
+        pieces.append(piece)
+        length += len(piece)
+        if length > limit: sys.exit({TOO_LONG})
+    return "".join(pieces)
+
+results = []
+for text in job["templates"]:
+    rendered, template, fault = [], None, None
+    signal.setitimer(signal.ITIMER_PROF, seconds)  # for the compiler and the first talk
+    try:
+        template = environment.from_string(text)
+    except (MemoryError, OverflowError):
+        sys.exit({SPENT})
+    except Exception as error:
+        fault = error
+    for talk in job["talks"]:
+        try:
+            rendered.append(render(template, talk) if template else dict(error=str(fault)[:300]))
+        except (MemoryError, OverflowError):
+            sys.exit({SPENT})
+        except Exception as error:
+            rendered.append(dict(error=" ".join(str(error).split())[:300]))
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+    results.append(rendered)
+signal.setitimer(signal.ITIMER_PROF, 0)
+sys.stdout.write(json.dumps(results))
 """
+TURNS = (Message("user", "Hello"), Message("assistant", "Hello."), Message("user", "Why?"))
+USUAL = {"bos_token": "<s>", "eos_token": "</s>"}
 
 
 def bomb_problem(template: str) -> str:
@@ -55,8 +99,24 @@ def bomb_problem(template: str) -> str:
 
     "" when it renders, or fails, within the limits.
     """
-    text = WORDS_OF_TRANSFORMERS.sub("", template)
-    return _trial(text, SECONDS, MEMORY_BYTES, OUTPUT_BYTES) if _can_grow(text) else ""
+    return _trial(template, SECONDS, MEMORY_BYTES, OUTPUT_BYTES) if _can_grow(template) else ""
+
+
+def rendered(
+    templates: Sequence[str], talks: Sequence[Talk], tokens: Mapping[str, str]
+) -> list[list[Rendered]]:
+    """The text of every talk in every template, or its refusal, from the guarded child.
+
+    `tokens` are the special tokens by name. All are refusals where the child was ended.
+    """
+    child = _child(templates, talks, tokens, (SECONDS, MEMORY_BYTES, OUTPUT_BYTES))
+    if isinstance(child, str) or child.returncode or not child.stdout:
+        words = child if isinstance(child, str) else _ending(child.returncode, SECONDS)
+        return [[Refusal(words or "cannot be rendered") for _ in talks] for _ in templates]
+    return [
+        [text if isinstance(text, str) else Refusal(str(text["error"])) for text in texts]
+        for texts in json.loads(child.stdout)
+    ]
 
 
 def templates_in(value: object) -> list[str]:
@@ -74,6 +134,7 @@ def _can_grow(text: str) -> bool:
     """
     from jinja2 import Environment, TemplateError, nodes
 
+    text = WORDS_OF_TRANSFORMERS.sub("", text)
     try:
         tree = Environment(extensions=["jinja2.ext.loopcontrols"]).parse(text)
     except (TemplateError, RecursionError):
@@ -84,15 +145,34 @@ def _can_grow(text: str) -> bool:
 
 @lru_cache(maxsize=64)
 def _trial(text: str, seconds: float, memory: int, output: int) -> str:
-    command = [sys.executable, "-I", "-c", CHILD, str(seconds), str(memory), str(output)]
-    template = text.encode("utf-8", "replace")
+    child = _child([text], [Talk(TURNS, opened=True)], USUAL, (seconds, memory, output))
+    return child if isinstance(child, str) else _ending(child.returncode, seconds, memory, output)
+
+
+def _child(
+    templates: Sequence[str],
+    talks: Sequence[Talk],
+    tokens: Mapping[str, str],
+    limits: tuple[float, int, int],
+) -> "subprocess.CompletedProcess[bytes] | str":
+    """The ended child, or the reason why it had to be stopped."""
+    turns = [{"turns": talk.as_dicts(), "opened": talk.opened} for talk in talks]
+    job = {"templates": list(templates), "talks": turns, "tokens": dict(tokens)}
+    command = [sys.executable, "-I", "-c", CHILD, *map(str, limits)]
+    patience = PATIENCE + limits[0] * len(talks)
+    given = json.dumps(job).encode()
     try:
-        child = subprocess.run(command, input=template, capture_output=True, timeout=PATIENCE)
+        return subprocess.run(command, input=given, capture_output=True, timeout=patience)
     except subprocess.TimeoutExpired:
-        return f"a chat template that does not end (stopped after {PATIENCE} s)"
-    if child.returncode == TOO_LONG:
+        return f"a chat template that does not end (stopped after {patience:g} s)"
+
+
+def _ending(
+    code: int, seconds: float, memory: int = MEMORY_BYTES, output: int = OUTPUT_BYTES
+) -> str:
+    if code == TOO_LONG:
         return f"a chat template that writes more than {output:,} bytes for three short turns"
-    if child.returncode == SPENT or child.returncode < 0:
+    if code == SPENT or code < 0:
         return (
             f"a chat template that does not end within {seconds:g} s and "
             f"{memory // 2**20:,} MiB for three short turns"

@@ -15,7 +15,7 @@ from pathlib import Path
 from localinstruct.errors import RecipeError
 from localinstruct.interrupt import run_async
 from localinstruct.models.catalog import ModelSpec, checked
-from localinstruct.models.chat_template import template_text
+from localinstruct.models.chat_template import served_template, template_text
 from localinstruct.progress import Progress
 from localinstruct.records import Completion, Prompt
 from localinstruct.teacher import Sampling, Serve
@@ -114,15 +114,16 @@ def server_of(
 
     It will listen at `port` of 127.0.0.1, or at a unix socket when that is 0.
     """
+    model = checked(spec)
     return Server(
-        model=checked(spec),
+        model=model,
         name=spec.name,
         serve=serve,
         home=home,
         label=label,
         progress=progress,
         adapters=adapters or {},
-        chat_template=spec.chat_template,
+        chat_template=served_template(model, spec.chat_template),
         reasoning_parser=spec.reasoning_parser,
         port=port,
     )

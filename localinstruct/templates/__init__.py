@@ -18,20 +18,21 @@ length masked. On purpose different:
 - max_length comes from the recipe, not from the tokenizer; the fast tokenizer is used.
 
 As in Alpaca, an answer that is cut at max_length has no end-of-text token: the student must not
-learn to stop in the middle of a sentence. Every whole answer ends in one, and it is learnt. Not
-covered: rows with earlier turns or a system prompt under the alpaca template, which has no place
-for them (refused, `unsupported`).
+learn to stop in the middle of a sentence. Every whole answer ends in one, and it is learnt. A
+system prompt for which a template has no place stands before the user's first words. Not covered:
+earlier turns under a template without a place for them (left out and counted, `unsupported`).
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
-from localinstruct.errors import ModelError, RecipeError
-from localinstruct.records import Instance, Message
-from localinstruct.templates import custom
+from localinstruct.errors import ModelError
+from localinstruct.records import Instance, Message, Reject
+from localinstruct.templates import chat, custom
+from localinstruct.templates.chat import Unrenderable, messages
 from localinstruct.templates.special_tokens import Unreadable, quoted_row, token_ids, tokens_in
 
 if TYPE_CHECKING:
@@ -111,46 +112,69 @@ class EncodedRows(Generic[E]):
     merged: int
     unreadable: int = 0
     """Rows left out: they spell a special token that this tokenizer cannot read as text."""
+    refused: dict[str, int] = field(default_factory=dict)
+    """Reason -> rows that the template cannot hold."""
 
 
 def unsupported(instance: Instance, template: Template) -> str | None:
     """The part of this row for which this template has no place, or None."""
-    if template == "alpaca" and instance.history:
-        return "earlier turns of a conversation"
-    if template == "alpaca" and instance.system:
-        return "a system prompt"
-    if template in custom.NAMES:
+    if template == "chat" or not instance.history or has_place_for(template, "history"):
         return None
-    if instance.history and not custom.has_place_for(template, "history"):
-        return "earlier turns of a conversation"
-    if instance.system and not custom.has_place_for(template, "system"):
-        return "a system prompt"
-    return None
+    return "earlier turns of a conversation"
 
 
-def require_supported(rows: Sequence[Instance], template: Template) -> None:
-    """RecipeError, with the count of each reason, when this template cannot hold some rows."""
-    reasons = [reason for row in rows if (reason := unsupported(row, template))]
-    if not reasons:
-        return
-    counts = ", ".join(f"{reasons.count(reason)} with {reason}" for reason in sorted(set(reasons)))
-    name = "the template file" if custom.is_custom(template) else template
-    raise RecipeError(
-        f"train.template: {name} has no place for {len(reasons)} of {len(rows)} rows ({counts}).",
-        "Use a student with a chat template and --set train.template=chat",
+def has_place_for(template: Template, field: str) -> bool:
+    """True when the template has a place for the field (`system` or `history`) of its own.
+
+    For "chat", the student's own template decides: `chat.adapted`.
+    """
+    return template == "chat" or (template != "alpaca" and custom.has_place_for(template, field))
+
+
+def without_system(instance: Instance) -> Instance:
+    """The row with its system prompt before the user's first words, after which a line is empty."""
+    if not instance.system:
+        return instance
+    if instance.history:
+        first, *others = instance.history
+        turn = Message(first.role, f"{instance.system}\n\n{first.content}")
+        return replace(instance, system="", history=(turn, *others))
+    task = f"{instance.system}\n\n{instance.instruction}"
+    return replace(instance, system="", instruction=task)
+
+
+def sort_out(
+    rows: Sequence[Instance], problems: Iterable[Unrenderable | None]
+) -> tuple[list[Instance], list[Reject]]:
+    """(rows that their template can hold, rejects of the others), given the problem of each."""
+    held, rejects = list[Instance](), list[Reject]()
+    for row, problem in zip(rows, problems, strict=True):
+        if problem is None:
+            held.append(row)
+        else:
+            reason = f"the template {problem.reason}"
+            rejects.append(Reject("dataset", reason, row.instruction, problem.detail))
+    return held, rejects
+
+
+def way_out(reasons: Iterable[str]) -> str:
+    """Advice for rows that the template of training cannot hold, which it has as `reasons`."""
+    if any("has no place for" in reason for reason in reasons):
+        return (
+            "A template file with a place for `history` holds them: --set train.template=FILE "
+            "(docs/templates.md has one); so does a student's own chat template, where it has one: "
+            "--set train.template=chat"
+        )
+    return (
+        "A template file holds them: --set train.template=FILE (docs/templates.md has one with "
+        "places for all that a row can have)."
     )
 
 
-def messages(instance: Instance) -> list[Message]:
-    """The turns before the answer: system, earlier turns, instruction with its input.
-
-    An empty line stands between instruction and input.
-    """
-    system = [Message("system", instance.system)] if instance.system else []
-    task = instance.instruction
-    if instance.input:
-        task += f"\n\n{instance.input}"
-    return [*system, *instance.history, Message("user", task)]
+def problem_of(instance: Instance, template: Template) -> Unrenderable | None:
+    """The reason why a template other than "chat" cannot hold a row, or None."""
+    part = unsupported(instance, template)
+    return Unrenderable(f"has no place for {part}") if part else None
 
 
 def render(
@@ -160,9 +184,12 @@ def render(
 
     "chat" needs the student's tokenizer; ModelError when it has no usable chat template.
     """
-    require_supported([instance], template)
+    if problem := problem_of(instance, template):
+        raise problem
     if template == "chat":
         return _render_chat(instance, tokenizer)
+    if not has_place_for(template, "system"):
+        instance = without_system(instance)
     if custom.is_custom(template):
         return custom.prompt_of(instance, template), instance.output
     form = WITH_INPUT if instance.input != "" else WITHOUT_INPUT
@@ -237,8 +264,7 @@ def encode_all(
     loss_on: LossOn = "last",
 ) -> EncodedRows[Encoded]:
     """Every row that leaves something to learn, with the counts of those cut or left out."""
-    require_supported(rows, template)
-    return _counted(lambda row: encode(row, template, tokenizer, max_length, loss_on), rows)
+    return _counted(rows, lambda row: encode(row, template, tokenizer, max_length, loss_on))
 
 
 def encode_pairs(
@@ -248,24 +274,31 @@ def encode_pairs(
     max_length: int,
 ) -> EncodedRows[EncodedPair]:
     """Every row with a rejected answer that leaves something to learn, with the counts."""
-    require_supported(rows, template)
-    return _counted(lambda row: encode_pair(row, template, tokenizer, max_length), rows)
+    return _counted(rows, lambda row: encode_pair(row, template, tokenizer, max_length))
 
 
 def _counted(
-    encode_one: Callable[[Instance], E | None], rows: Sequence[Instance]
+    rows: Sequence[Instance], encode_row: Callable[[Instance], E | None]
 ) -> EncodedRows[E]:
-    encoded: list[E | None] = []
+    examples, refused, too_long, unreadable = list[E](), Counter[str](), 0, 0
     for row in rows:
-        with suppress(Unreadable):
-            encoded.append(encode_one(row))
-    examples = [example for example in encoded if example]
+        try:
+            example = encode_row(row)
+        except Unrenderable as error:
+            refused[error.reason] += 1
+            continue
+        except Unreadable:
+            unreadable += 1
+            continue
+        too_long += example is None
+        examples += [example] if example else []
     return EncodedRows(
         examples,
         truncated=sum(example.truncated for example in examples),
-        dropped_too_long=len(encoded) - len(examples),
+        dropped_too_long=too_long,
         merged=sum(example.merged for example in examples),
-        unreadable=len(rows) - len(encoded),
+        unreadable=unreadable,
+        refused=dict(refused),
     )
 
 
@@ -289,23 +322,21 @@ def _render_chat(instance: Instance, tokenizer: "PreTrainedTokenizerBase") -> tu
             "Use --set train.template=alpaca, or a student whose tokenizer_config.json has a "
             "chat_template.",
         )
-    turns = [{"role": turn.role, "content": turn.content} for turn in messages(instance)]
-    answer = {"role": "assistant", "content": instance.output}
-    try:
-        prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        whole = tokenizer.apply_chat_template([*turns, answer], tokenize=False)
-    except Exception as error:  # templates raise anything, for a system prompt for example
-        raise ModelError(
-            f"The student's chat template refuses a row: {error}.",
-            "Use --set train.template=alpaca",
-        ) from None
-    if not whole.startswith(prompt):
-        raise ModelError(
-            "The student's chat template writes the prompt differently once it is answered, so "
-            "the answer cannot be told from the prompt.",
-            "Use --set train.template=alpaca, or mend the student's chat_template.",
-        )
-    return prompt, whole[len(prompt) :].rstrip("\n").removesuffix(end_of_text(tokenizer))
+    prompt, rest = chat.assembled(instance, _rendered(instance, tokenizer))
+    return prompt, rest.rstrip("\n").removesuffix(end_of_text(tokenizer))
+
+
+def _rendered(instance: Instance, tokenizer: "PreTrainedTokenizerBase") -> list[chat.Rendered]:
+    def text(talk: chat.Talk) -> chat.Rendered:
+        turns, opened = talk.as_dicts(), talk.opened
+        try:
+            return str(
+                tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
+            )
+        except Exception as error:  # templates raise anything, for a system prompt for example
+            return chat.Refusal(str(error))
+
+    return [text(talk) for talk in chat.talks(instance)]
 
 
 def _with_earlier_turns(

@@ -7,6 +7,7 @@ know. Not covered: the end of the answer, which is always the end-of-text token.
 """
 
 import re
+from functools import lru_cache
 
 from localinstruct.errors import RecipeError
 from localinstruct.records import Instance, Message
@@ -53,9 +54,22 @@ def fault(template: str) -> str | None:
     return None
 
 
+@lru_cache(maxsize=16)
 def has_place_for(template: str, field: str) -> bool:
-    """True when a custom template has a place for the field (`system` or `history`)."""
-    return field in template and (is_jinja(template) or f"{{{field}}}" in template)
+    """True when a custom template writes the field (`system` or `history`) of every row."""
+    if not is_jinja(template):
+        given = "{" + field + "}"
+        return given in without_input(template) and given in template.partition(f"\n{RULE}\n")[0]
+    mark = "Nightingale"
+    history = (Message("user", mark), Message("assistant", "Heron."))
+    part = {"system": mark} if field == "system" else {"history": history}
+    try:
+        return all(
+            mark in prompt_of(Instance("Woodpecker?", input, **part), template)
+            for input in ("", "Goldcrest.")
+        )
+    except RecipeError:
+        return False
 
 
 def prompt_of(instance: Instance, template: str) -> str:

@@ -52,7 +52,7 @@ def main(job: Path, parent: int) -> int:
     home, folder = Path(facts["home"]), Path(facts["folder"])
     try:
         result = stage.train_in_this_process(
-            recipe, home, ToParent(), folder, facts["device_batch"]
+            recipe, home, ToParent(), folder, facts["device_batch"], facts["chat_template"]
         )
         send({"result": result})
     except LocalInstructError as error:

@@ -49,11 +49,19 @@ class Job:
     setup: Setup
 
 
-def prepare(recipe: Recipe, home: Path, progress: Progress, folder: Path, setup: Setup) -> Job:
+def prepare(
+    recipe: Recipe,
+    home: Path,
+    progress: Progress,
+    folder: Path,
+    setup: Setup,
+    chat_template: str | None = None,
+) -> Job:
     """Prepare a training of the run in `home`, with the student's files in `folder`."""
     section, output = recipe.train, home / "train"
     dataset = {name: _read(home / "dataset" / name, home.name) for name in (TRAIN, HELD_OUT)}
-    tokenizer, model = student.load_tokenizer(folder), modes.load(section, folder, setup)
+    tokenizer = student.load_tokenizer(folder, chat_template)
+    model = modes.load(section, folder, setup)
     if setup.padding_free:
         batching.refuse_leak(model)
     length = student.longest_row(model, section.max_length)
@@ -67,7 +75,7 @@ def prepare(recipe: Recipe, home: Path, progress: Progress, folder: Path, setup:
         dataset[HELD_OUT], section.template, tokenizer, length, section.loss_on
     ).examples
     output.mkdir(exist_ok=True, mode=0o700)
-    inputs = _inputs(recipe, home / "dataset", folder)
+    inputs = _inputs(recipe, home / "dataset", folder, chat_template)
     resumed = _resume_point(output, inputs, progress)
     callbacks = _callbacks(recipe, output, progress, inputs, resumed, setup, tokenizer, held_out)
     trainer = trainers.make(recipe, setup, model, tokenizer, rows.examples, callbacks)
@@ -147,7 +155,9 @@ def _encode(
 
 
 def _report_lost(rows: EncodedRows, total: int, length: int, progress: Progress) -> None:
-    """Report rows and answers lost to max_length or the tokenizer; DataError when none is left."""
+    """Report rows and answers lost to template, max_length or tokenizer; DataError for all."""
+    for reason, count in rows.refused.items():
+        progress.say(f"{count} of {total} rows are left out: the template {reason}.")
     if rows.unreadable:
         progress.say(
             f"{rows.unreadable} of {total} rows are left out: they spell a special token, which "
@@ -157,6 +167,13 @@ def _report_lost(rows: EncodedRows, total: int, length: int, progress: Progress)
         raise DataError(
             f"None of {total} training rows can be read: all spell special tokens.",
             "Use a student that has a tokenizer.json.",
+        )
+    if not rows.examples and rows.refused:
+        raise DataError(
+            f"None of {total} training rows can be trained on: the template "
+            f"{' or '.join(rows.refused)}.",
+            "Use a template file that holds such rows (--set train.template=FILE, "
+            "docs/templates.md), or other rows.",
         )
     if not rows.examples:
         raise DataError(
@@ -181,11 +198,12 @@ def _report_lost(rows: EncodedRows, total: int, length: int, progress: Progress)
         )
 
 
-def _inputs(recipe: Recipe, dataset: Path, folder: Path) -> str:
+def _inputs(recipe: Recipe, dataset: Path, folder: Path, chat_template: str | None) -> str:
     """Digest of all that shapes this training: settings, seed, rows, student."""
     settings = recipe.train.model_dump(mode="json")
     rows = [sha256(dataset / name) for name in (TRAIN, HELD_OUT)]
-    return digest([settings, recipe.seed, rows, catalog.file_digests(folder)])
+    given = [chat_template] if chat_template else []
+    return digest([settings, recipe.seed, rows, catalog.file_digests(folder), *given])
 
 
 def _resume_point(output: Path, inputs: str, progress: Progress) -> Checkpoint | None:

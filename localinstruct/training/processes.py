@@ -42,7 +42,12 @@ POLL_SECONDS = 0.1
 
 
 def train_in_processes(
-    recipe: Recipe, home: Path, progress: Progress, folder: Path, device_batch: int | None
+    recipe: Recipe,
+    home: Path,
+    progress: Progress,
+    folder: Path,
+    device_batch: int | None,
+    chat_template: str | None = None,
 ) -> StageResult:
     """Train in `recipe.train.devices` processes; the first result, or the first error, raised."""
     job = home / "train" / "job.json"
@@ -52,6 +57,7 @@ def train_in_processes(
         "home": str(home),
         "folder": str(folder),
         "device_batch": device_batch,
+        "chat_template": chat_template,
     }
     write_text(job, json.dumps(facts))
     port, children = _free_port(), list[Child]()

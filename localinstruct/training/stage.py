@@ -42,14 +42,17 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     Interrupted after Ctrl-C.
     """
     catalog = load_catalog(workspace)
-    folder = checked(catalog.get(recipe.models.student))
-    return train(recipe, run, progress, folder)
+    spec = catalog.get(recipe.models.student)
+    return train(recipe, run, progress, checked(spec), spec.chat_template)
 
 
-def train(recipe: Recipe, run: Run, progress: Progress, folder: Path) -> StageResult:
+def train(
+    recipe: Recipe, run: Run, progress: Progress, folder: Path, chat_template: str | None = None
+) -> StageResult:
     """Train the student whose checked directory is `folder`.
 
-    When memory is full it trains once more, with half the rows on the device.
+    `chat_template` is the one of models.yaml. When memory is full it trains once more, with half
+    the rows on the device.
     """
     setup = choose_setup(recipe.train, student.choose_device())
     progress.say("Settings, and who decided:")
@@ -57,7 +60,7 @@ def train(recipe: Recipe, run: Run, progress: Progress, folder: Path) -> StageRe
         progress.say(f"  {choice}")
     start = train_in_processes if recipe.train.devices > 1 else train_in_this_process
     try:
-        return start(recipe, run.path, progress, folder, None)
+        return start(recipe, run.path, progress, folder, None, chat_template)
     except student.OutOfMemory as error:
         if setup.device_batch == 1:
             raise
@@ -67,11 +70,16 @@ def train(recipe: Recipe, run: Run, progress: Progress, folder: Path) -> StageRe
         f"{words} Once more with {smaller} rows on the device at once, not {setup.device_batch}."
     )
     student.release()
-    return start(recipe, run.path, progress, folder, smaller)
+    return start(recipe, run.path, progress, folder, smaller, chat_template)
 
 
 def train_in_this_process(
-    recipe: Recipe, home: Path, progress: Progress, folder: Path, device_batch: int | None
+    recipe: Recipe,
+    home: Path,
+    progress: Progress,
+    folder: Path,
+    device_batch: int | None,
+    chat_template: str | None = None,
 ) -> StageResult:
     """Train in this process, as the only one or as one of several."""
     setup = choose_setup(recipe.train, student.choose_device())
@@ -83,7 +91,7 @@ def train_in_this_process(
         student.quiet(home / "logs" / name),
         student.memory_errors(f"train.device_batch_size={_half(setup)}"),
     ):
-        job = prepare(recipe, home, progress, folder, setup)
+        job = prepare(recipe, home, progress, folder, setup, chat_template)
         if ranks.first():
             _require_room(job, recipe, home)
         if not _finish(job):
@@ -183,6 +191,7 @@ def _result(job: Job, recipe: Recipe, artefact: student.Artefact) -> StageResult
         "choices": job.setup.listed(),
         "truncated": job.rows.truncated,
         "dropped_too_long": job.rows.dropped_too_long,
+        "refused": job.rows.refused,
         "artefact": artefact.kind,
         "adapter_sha256" if artefact.kind == "adapter" else "student_sha256": written,
         "student": recipe.models.student,

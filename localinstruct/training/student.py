@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from localinstruct.errors import DataError, ModelError, TrainerError
+from localinstruct.models.chat_template import chat_of
 from localinstruct.templates import IGNORED, Encoded
 
 if TYPE_CHECKING:
@@ -97,10 +98,11 @@ def choose_device() -> Device:
     return Device(f"cuda:{mine}", "float32", reason)
 
 
-def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
-    """Load the tokenizer, with an end-of-text token.
+def load_tokenizer(folder: Path, chat_template: str | None = None) -> "PreTrainedTokenizerBase":
+    """Load the tokenizer, with an end-of-text token and the chat template fit for rows.
 
-    Where its files name none, it is the one of the model's config; ModelError where that has none.
+    `chat_template` is the one of models.yaml. Where the tokenizer's files name no end-of-text
+    token, it is the one of the model's config; ModelError where that has none.
     """
     from transformers import AutoTokenizer
 
@@ -116,6 +118,8 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerBase":
                 'Add "eos_token" to tokenizer_config.json, naming a token of the vocabulary.',
             )
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(number)
+    if chat := chat_of(folder.resolve(), chat_template):
+        tokenizer.chat_template = chat.form.text
     return tokenizer
 
 

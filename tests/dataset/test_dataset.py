@@ -9,9 +9,10 @@ import pytest
 
 from localinstruct.curate.contamination import decontaminate, unique
 from localinstruct.dataset import stage
-from localinstruct.errors import DataError, RecipeError
+from localinstruct.errors import DataError
 from localinstruct.formats import read_instances, write
 from localinstruct.formats.tasks import is_right, read_tasks
+from localinstruct.pipeline import STAGES, inputs_of
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Message, StageResult
 from localinstruct.store.run import Run, open_run
@@ -155,12 +156,51 @@ def test_seeds_join_the_training_side_only(store: Run) -> None:
     assert result["dropped"] == {"duplicate": 1}
 
 
-def test_rows_the_template_cannot_hold_are_refused_before_training(store: Run) -> None:
+def test_rows_the_template_cannot_hold_are_rejects_and_the_others_are_kept(store: Run) -> None:
     talk = Instance(
         "And?", "", "Six.", history=(Message("user", "Five?"), Message("assistant", "Yes."))
     )
-    with pytest.raises(RecipeError, match="1 of 13 rows"):
-        prepare(store, [*rows(12), talk])
+    result = prepare(store, [*rows(12), talk])
+    reason = "the template has no place for earlier turns of a conversation"
+    assert result["dropped"] == {reason: 1}
+    assert result["train"] + result["held_out"] == 12
+    [reject] = map(json.loads, (store.path / "dataset" / "rejects.jsonl").read_text().splitlines())
+    assert (reject["reason"], reject["text"]) == (reason, "And?")
+
+
+def test_where_all_rows_would_be_left_out_the_way_out_is_a_template(store: Run) -> None:
+    history = (Message("user", "Five?"), Message("assistant", "Yes."))
+    with pytest.raises(DataError, match=r"found 0 .* left out: 12 because") as caught:
+        prepare(store, [replace(row, history=history) for row in rows(12)])
+    assert "generate" not in caught.value.hint
+    assert "train.template=FILE" in caught.value.hint
+
+
+def test_a_row_that_the_students_chat_template_refuses_is_a_reject(store: Run) -> None:
+    """Told by the template itself: the rest is trained on, and another student reads anew."""
+    workspace = store.path.parent.parent
+    (workspace / "tiny").mkdir()
+    (workspace / "tiny" / "chat_template.jinja").write_text(
+        "{% for m in messages %}{% if '<forbidden>' in m.content %}{{ raise_exception('not here')"
+        " }}{% endif %}{{ m.content }}\n{% endfor %}"
+    )
+    (workspace / "models.yaml").write_text(
+        "tiny: {path: tiny, roles: [student], chat: true, context: 64, licence: x}\n"
+    )
+    odd = Instance("Say <forbidden> words.", "", "No.")
+    result = prepare(store, [*rows(12), odd], train={"template": "chat"})
+    assert result["dropped"] == {"the template refuses the row": 1}
+    [reject] = map(json.loads, (store.path / "dataset" / "rejects.jsonl").read_text().splitlines())
+    assert (reject["text"], reject["detail"]) == (odd.instruction, "not here")
+    dataset = next(stage for stage in STAGES if stage.name == "dataset")
+    for template, same in (("chat", False), ("alpaca", True)):
+        ours, other = (
+            Recipe.model_validate(
+                recipe_data(train={"template": template}, models={"student": student})
+            )
+            for student in ("tiny", "other")
+        )
+        assert (inputs_of(dataset, ours, store) == inputs_of(dataset, other, store)) == same
 
 
 def test_tasks_are_read_with_family_and_faults_named(tmp_path: Path) -> None:

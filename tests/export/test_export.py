@@ -283,9 +283,8 @@ def test_a_template_without_a_place_for_turns_answers_the_last_one() -> None:
         {"role": "user", "content": "two"},
     ]
     text = tokenizer.apply_chat_template(talk, add_generation_prompt=True, tokenize=False)
-    assert text == tokenizer.apply_chat_template(
-        talk[-1:], add_generation_prompt=True, tokenize=False
-    )
+    last = [{"role": "user", "content": "S\n\ntwo"}]
+    assert text == tokenizer.apply_chat_template(last, add_generation_prompt=True, tokenize=False)
     with pytest.raises(Exception, match="no message of a user"):
         tokenizer.apply_chat_template(talk[:1], tokenize=False)
 

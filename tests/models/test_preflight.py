@@ -37,7 +37,7 @@ def link(folder: Path, name: str, target: str) -> None:
 
 
 LONG = {
-    "loops": "{% for a in range(900) %}{% for b in range(900) %}{% set c = a * b %}{% endfor %}{% endfor %}",
+    "loops": "{% for a in range(3000) %}{% for b in range(900) %}{% set c = a * b %}{% endfor %}{% endfor %}",
     "memory": "{% set a = 'x' * 90000000 %}{{ messages }}",
     "output": "{% for a in range(20) %}{{ messages }}{% endfor %}",
     "macro": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(17) }}",

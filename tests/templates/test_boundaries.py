@@ -194,7 +194,7 @@ def test_a_jinja_template_knows_earlier_turns() -> None:
         == "user: Five?\nassistant: Yes.\nuser: Sure?\nassistant: Yes,\nuser: And now?\nassistant:"
     )
     assert answer == "Six."
-    assert unsupported(TALK, JINJA) == "a system prompt"
+    assert unsupported(TALK, JINJA) is None
     assert unsupported(TALK, PLAIN) == "earlier turns of a conversation"
 
 

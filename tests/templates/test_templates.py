@@ -1,9 +1,10 @@
 import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
-from localinstruct.errors import ModelError, RecipeError
+from localinstruct.errors import ModelError
 from localinstruct.formats import user_turn
 from localinstruct.records import Instance, Message
 from localinstruct.templates import IGNORED, Encoded, encode, encode_all, messages, render
@@ -168,7 +169,7 @@ def test_a_base_has_no_chat_template() -> None:
     [
         ("{{ raise_exception('no system role') }}", "no system role"),
         (
-            "{% if add_generation_prompt %}a{% else %}b{% endif %}",
+            "{% if add_generation_prompt %}a{% else %}b{% endif %}{{ messages[0].content }}",
             "differently once it is answered",
         ),
     ],
@@ -180,9 +181,25 @@ def test_unusable_chat_templates_are_refused(broken: str, words: str) -> None:
         render(ASKED, "chat", tokenizer)
 
 
-def test_alpaca_has_no_place_for_earlier_turns_or_a_system_prompt() -> None:
+def test_alpaca_has_no_place_for_earlier_turns_and_such_rows_are_counted() -> None:
     made = [ASKED, TALK, TALK, Instance("Hi", "", "Hello", system="Be brief.")]
-    with pytest.raises(RecipeError, match="3 of 4 rows") as caught:
-        encode_all(made, "alpaca", byte_level(), 500)
-    assert "1 with a system prompt, 2 with earlier turns" in caught.value.message
-    assert caught.value.hint.endswith("--set train.template=chat")
+    encoded = encode_all(made, "alpaca", byte_level(), 500)
+    assert len(encoded.examples) == 2
+    assert encoded.refused == {"has no place for earlier turns of a conversation": 2}
+
+
+@pytest.mark.parametrize("template", ["alpaca", "Task: {instruction}\nAnswer:"])
+def test_a_system_prompt_without_a_place_stands_before_the_users_first_words(template: str) -> None:
+    row = Instance("Hi", "there", "Hello", system="Be brief.")
+    merged = replace(row, system="", instruction="Be brief.\n\nHi")
+    assert render(row, template) == render(merged, template)
+    assert encode(row, template, byte_level(), 500) == encode(merged, template, byte_level(), 500)
+
+
+def test_with_earlier_turns_it_stands_before_the_first_of_them() -> None:
+    template = (
+        "{% for one in history %}{{ one.role }}: {{ one.content }}\n{% endfor %}{{ instruction }}"
+    )
+    history = (Message("user", "One?"), Message("assistant", "1"))
+    row = Instance("Two?", output="2", system="Be brief.", history=history)
+    assert render(row, template)[0] == "user: Be brief.\n\nOne?\nassistant: 1\nTwo?"

@@ -1,0 +1,44 @@
+"""Every chat template that TRL ships: rows of every shape in it, counted, one text everywhere."""
+
+from collections import Counter
+
+from docs.chat_templates import TOKENS, shipped, table
+from localinstruct.models.template_trial import rendered
+from localinstruct.templates.chat import assembled, talks
+from tests.support.case_models import SHAPES
+from tests.support.tiny_student import byte_level
+
+
+def test_every_template_is_in_the_table_and_none_loses_a_word() -> None:
+    lines = table()
+    assert [line.name for line in lines] == sorted(shipped())
+    assert Counter(line.outcome for line in lines) == {"trained": 64, "merged": 2, "as parts": 6}
+    assert [line.name for line in lines if line.form.lacks or line.form.problem] == []
+
+
+def test_transformers_writes_what_the_guarded_child_wrote() -> None:
+    """So that what was tried before a run is what is trained on."""
+    forms = {line.name: line.form.text for line in table()}
+    every = [talk for row in SHAPES.values() for talk in talks(row)]
+    child = dict(zip(forms, rendered(list(forms.values()), every, TOKENS), strict=True))
+    tokenizer = byte_level(bos_token="<s>", eos_token="</s>")
+    for name, text in forms.items():
+        tokenizer.chat_template = text
+        here = [
+            tokenizer.apply_chat_template(
+                talk.as_dicts(), tokenize=False, add_generation_prompt=talk.opened
+            )
+            for talk in every
+        ]
+        assert here == child[name], name
+
+
+def test_an_answer_with_a_thought_is_learnt_whole_or_left_out() -> None:
+    row, words = SHAPES["thinking"], ("Acorns mean oaks.", "The oak.")
+    lines = [line for line in table() if "left out" not in line.thoughts]
+    assert len(lines) == 70
+    texts = rendered([line.form.text for line in lines], talks(row), TOKENS)
+    for line, own in zip(lines, texts, strict=True):
+        prompt, rest = assembled(row, own)
+        assert all(rest.count(word) == 1 and word not in prompt for word in words), line.name
+        assert rest.index(words[0]) < rest.index("</think") < rest.index(words[1])
