@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localinstruct.errors import TrainerError
-from localinstruct.export.chat_template import chat_template
+from localinstruct.export.chat_template import give_chat_template
 from localinstruct.export.request import ExportRequest, ExportResult, weight_bytes
 from localinstruct.progress import Progress
 from localinstruct.records import Instance
@@ -58,7 +58,7 @@ def write(request: ExportRequest, folder: Path, progress: Progress) -> ExportRes
     base, device = request.base_folder(), student.choose_device()
     is_adapter = request.trained.kind == "adapter"
     tokenizer = student.load_tokenizer(base if is_adapter else request.trained.folder)
-    tokenizer.chat_template = chat_template(request.template, tokenizer)
+    give_chat_template(request.template, tokenizer)
     prompts = [prompt_ids(row, request.template, tokenizer) for row in PROBES]
     progress.update("loading base and adapter", 0, 4)
     model = student.load_trained(base, request.trained, device)

@@ -16,11 +16,12 @@ from localinstruct.errors import TrainerError, UsageError
 from localinstruct.export import export_request, export_student, gguf
 from localinstruct.export.chat_template import chat_template
 from localinstruct.export.go_template import Turns, go_template, literal
-from localinstruct.export.ollama import modelfile, stops
+from localinstruct.export.ollama import Clock, modelfile, stops
 from localinstruct.training import student
 from tests.export.test_export import JINJA, PLAIN, names, said, shipped
 from tests.support.tiny_student import ROLE_TEMPLATE, Recorded, byte_level, with_bos
 from tests.support.trained_runs import CPU, train_tiny, workspace
+from tests.templates.test_rendered import GEMMA
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "ollama_templates.json"
 DEFAULT_SYSTEM = (
@@ -232,9 +233,58 @@ def test_a_chat_student_brings_its_own_template_and_stops(run_path: Path) -> Non
     tokenizer.chat_template = ROLE_TEMPLATE
     wanted = order_of(run_path, template="chat", stop=["<|user|>"])
     assert stops(wanted, tokenizer) == ["<|end|>", "<|user|>"]
-    text = modelfile(wanted, tokenizer, 32_768)
+    text = modelfile(wanted, tokenizer, 32_768, Clock())
     assert "num_ctx" not in text
     assert dict(commands(text))["TEMPLATE"].startswith('{{ $last := "" }}{{ range .Messages }}')
+
+
+DATED = {
+    "llama 3": (
+        "{% if date_string is not defined %}{% if strftime_now is defined %}"
+        "{% set date_string = strftime_now('%d %b %Y') %}{% else %}"
+        "{% set date_string = '26 Jul 2024' %}{% endif %}{% endif %}"
+        "<|start|>system\n\nToday Date: {{ date_string }}\n\n"
+        "{% if messages[0].role == 'system' %}{{ messages[0].content }}"
+        "{% set messages = messages[1:] %}"
+        "{% endif %}<|end|>{% for m in messages %}{{ m.role }}: {{ m.content }}<|end|>{% endfor %}"
+    ),
+    "mistral": (
+        "{% if messages[0].role == 'system' %}{{ messages[0].content }}"
+        "{% set messages = messages[1:] %}"
+        "{% else %}The current date is {{ strftime_now('%Y-%m-%d') }}.{% endif %}"
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}{% endfor %}"
+    ),
+    "granite": (
+        "Today's Date: {{ strftime_now('%B %d, %Y') }}.\n"
+        "{% for m in messages %}<|{{ m.role }}|>{{ m.content }}<|end|>{% endfor %}"
+    ),
+}
+"""Templates that print the day on which they are rendered."""
+
+
+@pytest.mark.parametrize("kind", DATED)
+def test_the_day_of_the_export_is_not_frozen_into_the_template(kind: str, run_path: Path) -> None:
+    import time
+
+    tokenizer, clock = byte_level(), Clock()
+    tokenizer.chat_template = DATED[kind]
+    text = modelfile(order_of(run_path, template="chat"), tokenizer, 32_768, clock)
+    assert "{{ currentDate }}" in dict(commands(text))["TEMPLATE"]
+    assert "D0today" not in text
+    assert time.strftime("%Y") not in text
+    assert "2024" not in text
+    own_format = next(iter(clock.formats))
+    assert own_format in clock.note()
+    assert ("where the student" in clock.note()) is (kind != "mistral")
+
+
+def test_an_end_of_turn_is_a_stop_beside_the_end_of_text(run_path: Path) -> None:
+    tokenizer = byte_level()
+    tokenizer.add_special_tokens(
+        {"additional_special_tokens": ["<start_of_turn>", "<end_of_turn>"]}
+    )
+    tokenizer.chat_template = GEMMA
+    assert stops(order_of(run_path, template="chat"), tokenizer) == ["<|end|>", "<end_of_turn>"]
 
 
 def order_of(run_path: Path, **changes: Any) -> Any:
