@@ -3,13 +3,18 @@
 import json
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from localinstruct.errors import DataError
-from localinstruct.export.chat_template import chat_template
+from localinstruct.export.chat_template import give_chat_template
 from localinstruct.export.request import ExportRequest, ExportResult, weight_bytes
 from localinstruct.progress import Progress
 from localinstruct.store.durable import write_text
+from localinstruct.training.merging import end_with
 from localinstruct.training.student import load_tokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 CONFIG = "adapter_config.json"
 NEXT = (
@@ -42,6 +47,19 @@ def write(request: ExportRequest, folder: Path, progress: Progress) -> ExportRes
     config["base_model_name_or_path"] = name
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
     tokenizer = load_tokenizer(base, request.base.chat_template)
-    tokenizer.chat_template = chat_template(request.template, tokenizer)
+    give_chat_template(request.template, tokenizer)
     tokenizer.save_pretrained(str(folder))
+    _write_ends(base, tokenizer, folder)
     return ExportResult((("base", f"{request.base.name} ({name}); load that first"),), NEXT)
+
+
+def _write_ends(base: Path, tokenizer: "PreTrainedTokenizerBase", folder: Path) -> None:
+    """Write the base's generation_config.json with the tokens that the student ends with."""
+    from transformers import GenerationConfig
+
+    try:
+        generation = GenerationConfig.from_pretrained(str(base), local_files_only=True)
+    except OSError:
+        generation = GenerationConfig()
+    end_with(generation, tokenizer)
+    generation.save_pretrained(str(folder))

@@ -22,6 +22,7 @@ from localinstruct.templates import (
     render,
     unsupported,
 )
+from localinstruct.templates.rendered import default_template
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -78,11 +79,18 @@ def chat_template(template: Template, tokenizer: "PreTrainedTokenizerBase") -> s
     TrainerError when a chat template cannot write the tokens of a sample row as training did.
     """
     if template == "chat":
-        return str(tokenizer.chat_template)
+        return default_template(tokenizer)
     begin = "{{- bos_token -}}\n" if _begins_with_bos(tokenizer) else ""
     jinja = f"{TURN}{begin}{_body(template)}{ANSWER}"
     _require_same_tokens(jinja, template, tokenizer)
     return jinja
+
+
+def give_chat_template(template: Template, tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Give the tokenizer of an export the student's chat template, beside those of other names."""
+    own = tokenizer.chat_template
+    made = chat_template(template, tokenizer)
+    tokenizer.chat_template = {**own, "default": made} if isinstance(own, dict) else made
 
 
 def _body(template: Template) -> str:

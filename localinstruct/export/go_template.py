@@ -23,6 +23,10 @@ QUESTION_3 = "Q3last"
 """Words of the probing conversations; none is part of another."""
 
 
+TODAY, TODAY_GO = "D0today", "{{ currentDate }}"
+"""Word that stands for today's date in a rendered text, and Ollama's function that writes it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Affixes:
     """The fixed texts around the turns; None where the template has no place for such a turn."""
@@ -79,6 +83,10 @@ def simulate(affixes: Affixes, turns: Turns) -> str:
 
 def literal(text: str) -> str:
     """Text of a Go template; quoted as a Go string where Go or Ollama would misread it."""
+    return TODAY_GO.join(_quoted(part) for part in text.split(TODAY))
+
+
+def _quoted(text: str) -> str:
     plain = all(c.isprintable() or c == "\n" for c in text)
     if plain and not any(mark in text for mark in ("{{", "}}", '"')):
         return text

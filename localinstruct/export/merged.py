@@ -7,7 +7,7 @@ covered: how well it answers, which `evaluate` measures.
 
 from pathlib import Path
 
-from localinstruct.export.chat_template import chat_template
+from localinstruct.export.chat_template import give_chat_template
 from localinstruct.export.request import ExportRequest, ExportResult
 from localinstruct.progress import Progress
 from localinstruct.training import student
@@ -25,7 +25,7 @@ def write(request: ExportRequest, folder: Path, progress: Progress) -> ExportRes
     is_adapter = request.trained.kind == "adapter"
     source = base if is_adapter else request.trained.folder
     tokenizer = student.load_tokenizer(source, request.base.chat_template)
-    tokenizer.chat_template = chat_template(request.template, tokenizer)
+    give_chat_template(request.template, tokenizer)
     progress.update("merging and measuring", 0, 1)
     home = request.trained.folder.parent
     whole = write_whole(home, base, request.trained, request.template, tokenizer, folder)

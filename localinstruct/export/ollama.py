@@ -1,21 +1,25 @@
 """A folder for `ollama create`: the merged student, and a Modelfile with template and stops."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localinstruct.export import merged
-from localinstruct.export.go_template import Turns, go_template
+from localinstruct.export.go_template import TODAY, TODAY_GO, Turns, go_template
 from localinstruct.export.request import ExportRequest, ExportResult
 from localinstruct.models.preflight import read_facts
 from localinstruct.progress import Progress
 from localinstruct.store.durable import write_text
 from localinstruct.templates import NEXT_TASK
+from localinstruct.templates.rendered import end_of_turn
 from localinstruct.training.student import load_tokenizer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
+OLLAMAS_FORMAT = "%Y-%m-%d"
+"""Format of the date that Ollama's `currentDate` writes; it knows no other."""
 DEFAULT_CONTEXT = 4096
 """Tokens of context that Ollama gives a model whose Modelfile names no other number."""
 
@@ -23,18 +27,46 @@ DEFAULT_CONTEXT = 4096
 def write(request: ExportRequest, folder: Path, progress: Progress) -> ExportResult:
     """Write the merged student (`merged.write`), and a Modelfile beside it."""
     result = merged.write(request, folder, progress)
-    tokenizer = load_tokenizer(folder)
-    write_text(folder / "Modelfile", modelfile(request, tokenizer, read_facts(folder).context))
+    tokenizer, clock = load_tokenizer(folder), Clock()
+    text = modelfile(request, tokenizer, read_facts(folder).context, clock)
+    write_text(folder / "Modelfile", text)
     _add_no_special_tokens(folder / "tokenizer_config.json")
     commands = f"ollama create {request.name} -f {{}}/Modelfile, then: ollama run {request.name}"
-    return ExportResult(result.facts, commands)
+    dated = (("date", clock.note()),) if TODAY_GO in text else ()
+    return ExportResult((*result.facts, *dated), commands)
 
 
-def modelfile(request: ExportRequest, tokenizer: "PreTrainedTokenizerBase", context: int) -> str:
+class Clock:
+    """The clock of a chat template: writes a word for today's date, and remembers the formats."""
+
+    def __init__(self) -> None:
+        self.formats: dict[str, None] = {}
+
+    def __call__(self, format: str) -> str:
+        """Stand for `strftime_now` in a template."""
+        self.formats[format] = None
+        return TODAY
+
+    def note(self) -> str:
+        """How the date stands in the Modelfile."""
+        others = [format for format in self.formats if format != OLLAMAS_FORMAT]
+        how = f", where the student's own template writes {', '.join(others)}" if others else ""
+        return f"Ollama writes today's as {OLLAMAS_FORMAT}{how} (Ollama of August 2025 or later)"
+
+
+def modelfile(
+    request: ExportRequest,
+    tokenizer: "PreTrainedTokenizerBase",
+    context: int,
+    clock: Callable[[str], str],
+) -> str:
     """The text of the Modelfile for a student with this many tokens of context."""
 
     def render(turns: Turns) -> str:
-        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+        text = tokenizer.apply_chat_template(
+            turns, add_generation_prompt=True, tokenize=False, strftime_now=clock
+        )
+        return str(text)
 
     base = request.base.source or request.base.name
     lines = [
@@ -49,9 +81,10 @@ def modelfile(request: ExportRequest, tokenizer: "PreTrainedTokenizerBase", cont
 
 
 def stops(request: ExportRequest, tokenizer: "PreTrainedTokenizerBase") -> list[str]:
-    """Stop strings: the end-of-text token, the start of another task, those of models.yaml."""
+    """Stop strings: end of text, end of a turn, another task's start, those of models.yaml."""
     next_task = [NEXT_TASK.strip()] if request.template == "alpaca" else []
-    return list(dict.fromkeys([str(tokenizer.eos_token), *next_task, *request.base.stop]))
+    ends = [str(tokenizer.eos_token), end_of_turn(tokenizer) or ""]
+    return [text for text in dict.fromkeys([*ends, *next_task, *request.base.stop]) if text]
 
 
 def _add_no_special_tokens(path: Path) -> None:

@@ -22,6 +22,7 @@ from localinstruct.records import JsonObject
 from localinstruct.store.durable import sha256, sync_tree, write_text
 from localinstruct.store.integrity import require_space
 from localinstruct.templates import Encoded, Template
+from localinstruct.templates.rendered import end_ids
 from localinstruct.training import modes, student
 from localinstruct.training.effect import (
     LARGEST_LOSS,
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     import torch
     from peft import PeftModel
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+    from transformers import GenerationConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 FOLDER, MADE_FROM = "merged", "made_from"
 """Folder of the merged student in a run, and the file in it with the digest of the adapter."""
@@ -190,17 +191,17 @@ def save(
     dtype: torch.dtype = getattr(torch, precision)
     whole = whole.to(dtype)
     whole.config.dtype = dtype
-    end_with(whole, tokenizer.eos_token_id)
+    end_with(whole.generation_config, tokenizer)
     whole.save_pretrained(str(folder))
     tokenizer.save_pretrained(str(folder))
 
 
-def end_with(model: "PreTrainedModel", end: int) -> None:
-    """Add the token that the student learnt to end with to those that end its generation."""
-    before = model.generation_config.eos_token_id
+def end_with(generation: "GenerationConfig", tokenizer: "PreTrainedTokenizerBase") -> None:
+    """Add the tokens that the student learnt to end with to those that end its generation."""
+    before = generation.eos_token_id
     known = before if isinstance(before, list) else [] if before is None else [before]
-    if end not in known:
-        model.generation_config.eos_token_id = [*known, end] if known else end
+    ends = list(dict.fromkeys([*known, *end_ids(tokenizer)]))
+    generation.eos_token_id = ends if len(ends) > 1 else ends[0]
 
 
 def precision_of(folder: Path) -> str:

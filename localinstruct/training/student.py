@@ -119,7 +119,9 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> "PreTraine
             )
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(number)
     if chat := chat_of(folder.resolve(), chat_template):
-        tokenizer.chat_template = chat.form.text
+        named = tokenizer.chat_template
+        several = {**named, "default": chat.form.text} if isinstance(named, dict) else None
+        tokenizer.chat_template = several or chat.form.text
     return tokenizer
 
 

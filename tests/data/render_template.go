@@ -16,7 +16,8 @@ func main() {
 	if err := json.NewDecoder(os.Stdin).Decode(&given); err != nil {
 		panic(err)
 	}
-	parsed := template.Must(template.New("").Option("missingkey=zero").Parse(given.Template))
+	today := template.FuncMap{"currentDate": func(_ ...string) string { return "D0today" }}
+	parsed := template.Must(template.New("").Funcs(today).Option("missingkey=zero").Parse(given.Template))
 	values := map[string]any{"System": given.System, "Messages": given.Messages, "Response": ""}
 	if err := parsed.Execute(os.Stdout, values); err != nil {
 		panic(err)

@@ -35,6 +35,7 @@ from localinstruct.training import merging, student
 from tests.support.tiny_student import ROLE_TEMPLATE, Recorded, byte_level, metaspace, with_bos
 from tests.support.trained_runs import CPU, train_tiny, workspace
 from tests.templates.test_boundaries import closes_itself
+from tests.templates.test_rendered import CHATML
 
 
 @pytest.fixture(autouse=True)
@@ -153,16 +154,19 @@ def test_a_student_of_which_all_weights_were_trained_is_merged_as_it_is(tmp_path
     assert names(tmp_path) == ["lab", "out"]
 
 
-def test_generation_stops_at_the_token_the_student_learnt_to_end_with(
-    run_path: Path, tmp_path: Path
-) -> None:
-    model = loaded(run_path.parents[1] / "tiny")
-    model.generation_config.eos_token_id = 7
-    merging.end_with(model, 1)
-    assert model.generation_config.eos_token_id == [7, 1]
-    model.generation_config.eos_token_id = None
-    merging.end_with(model, 1)
-    assert model.generation_config.eos_token_id == 1
+def test_generation_stops_at_the_tokens_the_student_learnt_to_end_with(run_path: Path) -> None:
+    tokenizer = byte_level()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = CHATML
+    turn = tokenizer.convert_tokens_to_ids("<|im_end|>")
+    generation = loaded(run_path.parents[1] / "tiny").generation_config
+    for before, after in ((7, [7, 1, turn]), ([1, 7], [1, 7, turn]), (None, [1, turn])):
+        generation.eos_token_id = before
+        merging.end_with(generation, tokenizer)
+        assert generation.eos_token_id == after
+    tokenizer.chat_template, generation.eos_token_id = None, None
+    merging.end_with(generation, tokenizer)
+    assert generation.eos_token_id == 1
 
 
 def test_an_adapter_that_vllm_cannot_serve_is_merged_in_its_run_once_for_each_training(
@@ -214,6 +218,23 @@ def test_an_adapter_names_the_publishers_base(tmp_path: Path) -> None:
     shipped(path, "adapter", tmp_path / "out")
     config = json.loads((tmp_path / "out" / "adapter_config.json").read_text())
     assert config["base_model_name_or_path"] == "Somebody/Tiny"
+
+
+def test_named_templates_and_the_ends_of_answers_travel_with_the_adapter(tmp_path: Path) -> None:
+    from transformers import GenerationConfig
+
+    tokenizer = byte_level()
+    tokenizer.add_special_tokens({"additional_special_tokens": ["<|im_start|>", "<|im_end|>"]})
+    tokenizer.chat_template = {"default": CHATML, "tool_use": CHATML + "T", "rag": "R" + CHATML}
+    path = train_tiny(workspace(tmp_path / "lab", tokenizer, chat=True), train={"template": "chat"})
+    for format in ("adapter", "merged"):
+        out = tmp_path / format
+        shipped(path, format, out)
+        assert tokenizer_of(out).chat_template == tokenizer.chat_template
+        assert (out / "chat_template.jinja").read_text() == CHATML
+        assert names(out / "additional_chat_templates") == ["rag.jinja", "tool_use.jinja"]
+        ends = GenerationConfig.from_pretrained(str(out), local_files_only=True).eos_token_id
+        assert ends == [1, tokenizer.convert_tokens_to_ids("<|im_end|>")]
 
 
 # -- the template, to the token
