@@ -112,6 +112,7 @@ class Row:
     used: set[str] = field(default_factory=set)
     ignored: set[str] = field(default_factory=set)
     """Keys inside turns that nothing reads."""
+    _lower: dict[str, str] | None = None
 
     def repair(self, name: Repair) -> bool:
         """True when this repair may be made, which is then counted."""
@@ -131,7 +132,14 @@ class Row:
 
     def lower(self) -> dict[str, str]:
         """Key in lower case, blanks as underscores -> the key as it stands."""
-        return {str(key).strip().lower().replace(" ", "_"): key for key in reversed(self.data)}
+        if self._lower is None:
+            keys = reversed(self.data)
+            self._lower = {str(key).strip().lower().replace(" ", "_"): key for key in keys}
+        return self._lower
+
+    def become(self, data: JsonObject) -> None:
+        """Take other values, as a mapping of columns gives them."""
+        self.data, self._lower = data, None
 
     def find(self, names: Iterable[str]) -> str | None:
         """The key of the first of these names with a value, else of the first that is there."""

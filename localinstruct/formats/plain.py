@@ -46,8 +46,10 @@ def plain(row: Row) -> list[Instance]:
     context = next((key for key in contexts if row.data[key]), (contexts or [None])[0])
     family = optional_text(row.data, "name") or optional_text(row.data, "family")
     row.used |= {"name", "family", "is_classification"}
+    words = task_of(row, task)
+    first, *others = _answers(row)
     instance = Instance(
-        instruction=task_of(row, task),
+        instruction=words,
         input=input_of(row, _optional_value(row, context)) if context else "",
         system=system_of(row),
         history=_history(row),
@@ -55,10 +57,12 @@ def plain(row: Row) -> list[Instance]:
         name=family,
         is_classification=flag_of(row.data),
         tools=tools_of(row),
+        **first,
     )
     row.used |= {"rejected", "most_similar_instructions", "avg_similarity_score"}
-    instance = instance.with_scores(**regen_scores(row.data))
-    return [replace(instance, **answer) for answer in _answers(row)]
+    if scores := regen_scores(row.data):
+        instance = instance.with_scores(**scores)
+    return [instance, *(replace(instance, **answer) for answer in others)]
 
 
 def _answers(row: Row) -> list[dict[str, Any]]:

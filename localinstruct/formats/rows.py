@@ -76,7 +76,7 @@ def _mapped(row: Row, columns: Mapping[str, str]) -> Row:
         data[name] = value
         used.add(column if column in row.data else column.partition(".")[0])
     row.ignored |= {str(key) for key, value in row.data.items() if value and key not in used}
-    row.data = data
+    row.become(data)
     return row
 
 
