@@ -319,4 +319,5 @@ class _Bad:
         if not columns:
             return ""
         mapping = "{" + columns.replace("=", ": ").replace(",", ", ") + "}"
-        return f"Name its columns, perhaps: {paste.replace('{columns}', mapping)}"
+        given = columns if paste.startswith("--columns") else mapping
+        return f"Name its columns, perhaps: {paste.replace('{columns}', given)}"
