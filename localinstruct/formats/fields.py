@@ -60,6 +60,7 @@ class Malformed(ValueError):
 class Reading(Section):
     """How the rows of a file are read."""
 
+    NEW = frozenset({"columns", "encoding", "on_bad_row", "repairs", "key"})
     columns: dict[str, str] = Field(default_factory=dict)
     """Names of the file's columns, where they cannot be told: {instruction: question, output:
     reply}; a dot goes into an object (meta.answer). On the left: instruction, input, output,

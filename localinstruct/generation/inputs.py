@@ -26,8 +26,6 @@ from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, digest
 
 SILENT = Silent()
-PASTE = "--set 'seed_reading.columns={columns}'"
-"""What to type for a seed file whose columns are not told from their names."""
 
 
 def seeds_of(recipe: Recipe, workspace: Path, progress: Progress = SILENT) -> list[Instance]:
@@ -40,7 +38,8 @@ def seeds_of(recipe: Recipe, workspace: Path, progress: Progress = SILENT) -> li
     # as Alpaca does: one demonstration a task
     demonstrations = recipe.method.name not in OVER_SEEDS
     path = workspace / recipe.seeds
-    reader = Reader(path, recipe.seed_reading, first_instance_only=demonstrations, paste=PASTE)
+    paste = f"--set 'seeds={{path: {recipe.seeds}, columns: {{columns}}}}'"
+    reader = Reader(path, recipe.seed_reading, first_instance_only=demonstrations, paste=paste)
     seeds = list(reader)
     for sentence in reader.report.sentences():
         progress.say(f"{recipe.seeds}: {sentence}")

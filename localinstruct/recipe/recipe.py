@@ -95,7 +95,14 @@ class Recipe(Section):
         if not isinstance(seeds, dict) or "path" not in seeds:
             return data
         reading = {key: value for key, value in seeds.items() if key != "path"}
+        reading |= data.get("seed_reading") or {}
         return data | {"seeds": seeds["path"], "seed_reading": reading}
+
+    def _stored(self, data: JsonObject) -> JsonObject:
+        """The plain values; how seeds are read stands beside their path."""
+        reading = data.pop("seed_reading", {})
+        seeds = {"path": data["seeds"], **reading} if reading else data["seeds"]
+        return super()._stored(data | {"seeds": seeds})
 
     @field_validator("seeds")
     @classmethod

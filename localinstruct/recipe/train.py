@@ -29,6 +29,7 @@ class Lora(Section):
 class Train(Section):
     """Fine-tuning with TRL. Defaults follow Alpaca where LoRA does not ask for others."""
 
+    NEW = frozenset({"thinking"})
     mode: Literal["lora", "qlora", "full"] = "lora"
     """An adapter; an adapter on a base quantised to 4 bits (needs bitsandbytes and a GPU); or all
     weights."""
