@@ -74,12 +74,12 @@ def require_sources(section: Dataset, workspace: Path) -> None:
     """
     missing = [source.path for source in section.sources if _place(source, workspace) is None]
     if missing:
-        problems = listing([f"{path}: no such run or file" for path in missing])
+        absent = listing([f"{path}: no such run or file" for path in missing])
         raise DataError(
-            f"dataset.from: {problems}",
+            f"dataset.from: {absent}",
             "Paths are relative to this directory or to the recipe's workspace.",
         )
-    problems = []
+    problems = list[DataError]()
     for source in section.sources:
         place = _place(source, workspace)
         if place is not None and not _is_run(place):

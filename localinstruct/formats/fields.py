@@ -145,8 +145,9 @@ class Row:
     def find(self, names: Iterable[str]) -> str | None:
         """The key of the first of these names with a value, else of the first that is there."""
         lower = self.lower()
-        present: list[str | None] = [lower[name] for name in names if name in lower]
-        return next((key for key in present if self.data[key] is not None), (present or [None])[0])
+        present = [lower[name] for name in names if name in lower]
+        filled = next((key for key in present if self.data[key] is not None), None)
+        return filled if filled is not None or not present else present[0]
 
     def filled(self, names: Iterable[str]) -> str | None:
         """The key of the first of these names that has a value."""

@@ -40,10 +40,8 @@ def plain(row: Row) -> list[Instance]:
     if "completion" in row.data:
         refuse_marked(row)
     task = row.find(TASKS) or row.find(INPUTS) or ""
-    contexts: list[str | None] = [
-        key for name in INPUTS if (key := row.find((name,))) and key != task
-    ]
-    context = next((key for key in contexts if row.data[key]), (contexts or [None])[0])
+    contexts = [key for name in INPUTS if (key := row.find((name,))) and key != task]
+    context = next((key for key in contexts if row.data[key]), contexts[0] if contexts else None)
     family = optional_text(row.data, "name") or optional_text(row.data, "family")
     row.used |= {"name", "family", "is_classification"}
     words = task_of(row, task)

@@ -209,7 +209,9 @@ def _parquet(instances: Iterable[Instance], file: BinaryIO) -> None:
 def _flat(row: Instance) -> JsonObject:
     """A row's columns; `extras` holds as JSON text what only rows of files have."""
     data = row.to_dict() | {"lineage": _json(asdict(row.lineage))}
-    beside = {name: data.pop(name) for name in ("steps", "tool_calls", "tools") if name in data}
+    beside: JsonObject = {
+        name: data.pop(name) for name in ("steps", "tool_calls", "tools") if name in data
+    }
     if any(len(turn) > 2 for turn in data["history"]):
         beside["history"] = data["history"]
         bare = [{key: turn[key] for key in ("role", "content")} for turn in data["history"]]
