@@ -11,10 +11,16 @@ import functools
 import reprlib
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeVar, get_args
+from typing import ClassVar, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+)
 from pydantic_core import ErrorDetails
 
 from localinstruct.errors import LocalInstructError, RecipeError, UsageError
@@ -31,6 +37,25 @@ class Section(BaseModel):
         validate_default=True,
         allow_inf_nan=False,
     )
+    NEW: ClassVar[frozenset[str]] = frozenset()
+    """Keys that releases before did not have: not written while they have their defaults.
+
+    A run that an earlier release made thus has the digests that it had.
+    """
+
+    @model_serializer(mode="wrap")
+    def _written(self, handler: SerializerFunctionWrapHandler) -> JsonObject:
+        return self._stored(handler(self))
+
+    def _stored(self, data: JsonObject) -> JsonObject:
+        """The section's plain values as they are kept."""
+        fields = type(self).model_fields
+        plain = {
+            key
+            for key in self.NEW
+            if getattr(self, key) == fields[key].get_default(call_default_factory=True)
+        }
+        return {key: value for key, value in data.items() if key not in plain}
 
 
 S = TypeVar("S", bound=Section)

@@ -50,10 +50,10 @@ WRONG: dict[str, tuple[str, type[LocalInstructError], tuple[str, ...]]] = {
         DataError,
         ("seeds: ", "nope.jsonl: no such file"),
     ),
-    "seeds that are a folder": (
+    "seeds that are a folder of other rows": (
         "seeds=seeds",
         DataError,
-        ("seeds: ", "expected a file, found a directory"),
+        ("seeds: ", "bad row"),
     ),
     "seeds that no path can name": (
         f"seeds={'x' * 300}",

@@ -24,6 +24,7 @@ from localinstruct.offline import egress_report
 from localinstruct.pipeline import recipe_of, run_stage, settle_recipe
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
+from localinstruct.records import Completion
 from localinstruct.report.cards import model_card
 from localinstruct.report.stage import run as make_report
 from localinstruct.stages import STAGES, Stage

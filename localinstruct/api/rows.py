@@ -14,7 +14,9 @@ from localinstruct.errors import DataError, UsageError
 from localinstruct.formats import (
     EXPORTS,
     Malformed,
-    read_instances,
+    Reader,
+    Reading,
+    Report,
     require_place,
     to_instances,
     write,
@@ -32,9 +34,26 @@ FORMATS = {".jsonl": "jsonl", ".parquet": "parquet"}
 """Ending of a file -> the format it is written in when none is named."""
 
 
-def read_rows(path: str | Path) -> list[Instance]:
-    """All rows of a file, in any format that a recipe reads; DataError names every bad line."""
-    return read_instances(Path(path))
+def read_rows(
+    path: str | Path,
+    *,
+    columns: Mapping[str, str] | None = None,
+    encoding: str | None = None,
+    on_bad_row: Literal["stop", "skip"] = "stop",
+    on_report: Callable[[Report], None] | None = None,
+) -> list[Instance]:
+    """All rows of a file, a folder or a pattern of names, in any format that a recipe reads.
+
+    `columns` names columns that are not told from the data ({"instruction": "question"}). DataError
+    names every bad line; with `on_bad_row` "skip" they are left out, and `on_report` is given what
+    was skipped, repaired and not read.
+    """
+    given = {"columns": dict(columns or {}), "encoding": encoding, "on_bad_row": on_bad_row}
+    reader = Reader(Path(path), parse(Reading, given, "read_rows"), paste="columns={columns}")
+    rows = list(reader)
+    if on_report is not None:
+        on_report(reader.report)
+    return rows
 
 
 def write_rows(rows: Iterable[Row], path: str | Path, format: str | None = None) -> int:

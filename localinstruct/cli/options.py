@@ -1,10 +1,13 @@
 """Options and arguments that several commands share."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from localinstruct import console
+
+if TYPE_CHECKING:
+    from localinstruct.formats import Reading
 
 
 def _seal(value: bool) -> bool:
@@ -36,6 +39,44 @@ def _run_name(name: str | None) -> str | None:
     return name
 
 
+PASTE_COLUMNS = "--columns '{columns}'"
+"""What to type for a file whose columns are not told from their names."""
+
+
+def reading_of(
+    columns: str | None, encoding: str | None, on_bad_row: Literal["skip", "stop"]
+) -> "Reading":
+    """How a file is read, from these options; UsageError that names a wrong one."""
+    from localinstruct.config import parse
+    from localinstruct.errors import LocalInstructError, UsageError
+    from localinstruct.formats import Reading, parse_columns
+
+    given = {"columns": parse_columns(columns or ""), "encoding": encoding}
+    try:
+        return parse(Reading, given | {"on_bad_row": on_bad_row}, "options")
+    except LocalInstructError as problem:
+        words = problem.message.removeprefix("options: ")
+        example = "encoding cp1252" if encoding else "columns instruction=question,output=reply"
+        raise UsageError(f"--{words}", f"For example: --{example}") from None
+
+
+Columns = Annotated[
+    str | None,
+    typer.Option(
+        "--columns",
+        metavar="OURS=THEIRS,…",
+        help="Names of the file's columns, where they cannot be told: "
+        "instruction=question,output=reply.",
+    ),
+]
+Encoding = Annotated[
+    str | None,
+    typer.Option("--encoding", help="Encoding of the file's text, such as cp1252; default: UTF-8."),
+]
+OnBadRow = Annotated[
+    Literal["skip", "stop"],
+    typer.Option("--on-bad-row", help="Leave out rows that cannot be used, or stop at them."),
+]
 RecipeArg = Annotated[
     str,
     typer.Argument(

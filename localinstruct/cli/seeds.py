@@ -12,7 +12,16 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import Json, Sealed, SealedAlone
+from localinstruct.cli.options import (
+    PASTE_COLUMNS,
+    Columns,
+    Encoding,
+    Json,
+    OnBadRow,
+    Sealed,
+    SealedAlone,
+    reading_of,
+)
 from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
@@ -37,19 +46,31 @@ MaxTokens = Annotated[int, typer.Option(min=16, help="Output tokens of one wordi
 
 
 @app.command("check")
-def seeds_check(file: SeedFile, json: Json = False, sealed: SealedAlone = False) -> None:
+def seeds_check(
+    file: SeedFile,
+    columns: Columns = None,
+    encoding: Encoding = None,
+    on_bad_row: OnBadRow = "stop",
+    json: Json = False,
+    sealed: SealedAlone = False,
+) -> None:
     """List seeds that are repeated, and seeds that the default filters would reject.
 
-    Exit code 2 where there are any.
+    Exit code 2 where there are any. What reading the file repaired or left out is said.
     """
-    from localinstruct.formats import read_instances
+    from localinstruct.formats import Reader
 
-    rows = read_instances(file, first_instance_only=True)
+    reading = reading_of(columns, encoding, on_bad_row)
+    reader = Reader(file, reading, first_instance_only=True, paste=PASTE_COLUMNS)
+    rows = list(reader)
     table = problems(rows)
     if json:
         named = [{"seed": int(s), "problem": p, "instruction": i} for s, p, i in table]
-        console.as_json({"seeds": len(rows), "problems": named})
+        read = reader.report.as_result()
+        console.as_json({"seeds": len(rows), "problems": named, "reading": read})
     else:
+        for sentence in reader.report.sentences():
+            console.note(sentence)
         if table:
             console.table(("seed", "problem", "instruction"), table)
         wrong = len({seed for seed, _, _ in table})

@@ -14,6 +14,7 @@ from localinstruct.dataset.mixing import amounts, pools_of
 from localinstruct.dataset.stage import LEAST_ROWS
 from localinstruct.errors import DataError, RecipeError
 from localinstruct.methods import OVER_SEEDS
+from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Message
 
@@ -51,7 +52,7 @@ def look_ahead(
     section, shapes, most = recipe.dataset, list[Shape](), recipe.generate.target if asks else 0
     if asks:
         shapes += shapes_of("the teacher", _written(recipe, seeds), counted=False)
-    pools = pools_of(section, workspace)
+    pools = [pool for pool, _ in pools_of(section, workspace, Silent())]
     for source, pool, count in zip(
         section.sources, pools, amounts([len(pool) for pool in pools], section.sources), strict=True
     ):

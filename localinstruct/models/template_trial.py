@@ -61,7 +61,7 @@ except MemoryError:
 def render(template, talk):
     pieces, length = [], 0
     limit = output + 4 * len(json.dumps(talk))
-    for piece in template.generate(messages=talk["turns"], tools=None, documents=None,
+    for piece in template.generate(messages=talk["turns"], tools=talk["tools"], documents=None,
                                    add_generation_prompt=talk["opened"], **job["tokens"]):
         pieces.append(piece)
         length += len(piece)
@@ -156,7 +156,14 @@ def _child(
     limits: tuple[float, int, int],
 ) -> "subprocess.CompletedProcess[bytes] | str":
     """The ended child, or the reason why it had to be stopped."""
-    turns = [{"turns": talk.as_dicts(), "opened": talk.opened} for talk in talks]
+    turns = [
+        {
+            "turns": talk.as_dicts(),
+            "opened": talk.opened,
+            "tools": json.loads(talk.tools) if talk.tools else None,
+        }
+        for talk in talks
+    ]
     job = {"templates": list(templates), "talks": turns, "tokens": dict(tokens)}
     command = [sys.executable, "-I", "-c", CHILD, *map(str, limits)]
     patience = PATIENCE + limits[0] * len(talks)

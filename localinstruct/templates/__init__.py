@@ -27,11 +27,12 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from localinstruct.errors import ModelError
-from localinstruct.records import Instance, Message, Reject
+from localinstruct.records import Instance, JsonObject, Message, Reject
 from localinstruct.templates import chat, custom
+from localinstruct.templates.beside import as_dict, has_tools, tools_for
 from localinstruct.templates.chat import Unrenderable, messages
 from localinstruct.templates.special_tokens import Unreadable, quoted_row, token_ids, tokens_in
 
@@ -118,6 +119,8 @@ class EncodedRows(Generic[E]):
 
 def unsupported(instance: Instance, template: Template) -> str | None:
     """The part of this row for which this template has no place, or None."""
+    if template != "chat" and has_tools(instance):
+        return "calls of tools"
     if template == "chat" or not instance.history or has_place_for(template, "history"):
         return None
     return "earlier turns of a conversation"
@@ -159,6 +162,12 @@ def sort_out(
 
 def way_out(reasons: Iterable[str]) -> str:
     """Advice for rows that the template of training cannot hold, which it has as `reasons`."""
+    reasons = list(reasons)
+    if any("calls of tools" in reason for reason in reasons):
+        return (
+            "Leave rows with tools out, or use a student whose chat template writes them, with "
+            "--set train.template=chat"
+        )
     if any("has no place for" in reason for reason in reasons):
         return (
             "A template file with a place for `history` holds them: --set train.template=FILE "
@@ -327,12 +336,11 @@ def _render_chat(instance: Instance, tokenizer: "PreTrainedTokenizerBase") -> tu
 
 
 def _rendered(instance: Instance, tokenizer: "PreTrainedTokenizerBase") -> list[chat.Rendered]:
+    as_text = partial(tokenizer.apply_chat_template, tokenize=False, **tools_for(instance))
+
     def text(talk: chat.Talk) -> chat.Rendered:
-        turns, opened = talk.as_dicts(), talk.opened
         try:
-            return str(
-                tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=opened)
-            )
+            return str(as_text(talk.as_dicts(), add_generation_prompt=talk.opened))
         except Exception as error:  # templates raise anything, for a system prompt for example
             return chat.Refusal(str(error))
 
@@ -343,9 +351,11 @@ def _with_earlier_turns(
     labels: list[int], instance: Instance, text: str, tokenizer: "PreTrainedTokenizerBase"
 ) -> list[int]:
     """Labels that also learn the assistant's earlier turns, each with the token that ends it."""
-    turns = [{"role": turn.role, "content": turn.content} for turn in messages(instance)]
-    spoken = [number for number, turn in enumerate(turns) if turn["role"] == "assistant"]
-    spans = [_span(turns, number, text, tokenizer) for number in spoken]
+    said = messages(instance)
+    turns = [as_dict(turn) for turn in said]
+    spoken = [n for n, turn in enumerate(said) if turn.role == "assistant" and turn.learn]
+    as_text = partial(tokenizer.apply_chat_template, tokenize=False, **tools_for(instance))
+    spans = [_span(turns, number, text, as_text, end_of_text(tokenizer)) for number in spoken]
     places = zip(labels, *tokens_in(text, tokenizer), strict=False)
 
     def is_said(left: int, right: int) -> bool:
@@ -359,7 +369,7 @@ def _with_earlier_turns(
 
 
 def _span(
-    turns: list[dict[str, str]], number: int, text: str, tokenizer: "PreTrainedTokenizerBase"
+    turns: list[JsonObject], number: int, text: str, as_text: Callable[..., Any], end: str
 ) -> tuple[int, int]:
     """(start, end) of an earlier turn of the assistant, in characters, without its introduction.
 
@@ -367,7 +377,6 @@ def _span(
     text behind a last turn (Phi 3), others close an earlier turn otherwise (gpt-oss): that is not
     learnt.
     """
-    as_text = partial(tokenizer.apply_chat_template, tokenize=False)
     before = as_text(turns[:number], add_generation_prompt=True)
     through = as_text(turns[: number + 1]).rstrip("\n")
     pairs = zip(text, through, strict=False)
@@ -380,7 +389,7 @@ def _span(
             "be read.",
             "Use --set train.loss_on=last",
         )
-    for closed in (through, through.removesuffix(end_of_text(tokenizer)).rstrip("\n")):
+    for closed in (through, through.removesuffix(end).rstrip("\n")):
         if common.startswith(closed):
             return len(before), len(closed)
     return len(before), common.index(answer, len(before)) + len(answer)

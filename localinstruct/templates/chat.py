@@ -4,7 +4,7 @@ A template may have no place for a system prompt, or read a turn's words as a li
 are met by a few lines of Jinja before it, so that training, evaluation, chat, serving and exports
 render one and the same text. A template that opens a thought for the assistant is answered with a
 thought that is closed: an empty one, or the row's own. Pure: whoever renders is given. Not covered:
-tools, pictures.
+pictures.
 """
 
 import re
@@ -12,7 +12,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from localinstruct.errors import ModelError
-from localinstruct.records import Instance, Message
+from localinstruct.records import Instance, JsonObject, Message
+from localinstruct.templates.beside import as_dict, lost_call
 
 THOUGHTS = {
     "<think>": "</think>",
@@ -82,10 +83,12 @@ class Talk:
 
     turns: tuple[Message, ...]
     opened: bool = False
+    tools: str = ""
+    """JSON text of the tools that may be called."""
 
-    def as_dicts(self) -> list[dict[str, str]]:
+    def as_dicts(self) -> list[JsonObject]:
         """The turns as a template reads them."""
-        return [{"role": turn.role, "content": turn.content} for turn in self.turns]
+        return [as_dict(turn) for turn in self.turns]
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,20 +116,22 @@ class Adapted:
 
 
 def messages(instance: Instance) -> list[Message]:
-    """The turns before the answer: system, earlier turns, instruction with its input.
+    """The turns before the answer: system, earlier turns, instruction with its input, tools.
 
     An empty line stands between instruction and input.
     """
     system = [Message("system", instance.system)] if instance.system else []
-    return [*system, *instance.history, Message("user", _task(instance))]
+    asked = Message("user", _task(instance))
+    return [*system, *instance.history, asked, *instance.steps]
 
 
 def talks(row: Instance) -> list[Talk]:
     """The talks to render of a row: up to its answer, with it, and with it less its thoughts."""
     before = messages(row)
     answers = [row.output] + ([_split(row.output)[2]] if _split(row.output)[0] else [])
-    whole = [Talk((*before, Message("assistant", answer))) for answer in answers]
-    return [Talk(tuple(before), opened=True), *whole]
+    said = [Message("assistant", answer, tool_calls=row.tool_calls) for answer in answers]
+    whole = [Talk((*before, answer), tools=row.tools) for answer in said]
+    return [Talk(tuple(before), opened=True, tools=row.tools), *whole]
 
 
 def assembled(row: Instance, rendered: Sequence[Rendered]) -> tuple[str, str]:
@@ -146,6 +151,8 @@ def assembled(row: Instance, rendered: Sequence[Rendered]) -> tuple[str, str]:
         rest = _with_thought(prompt, _after(prompt, _text(rendered[2])), mark, thought)
     if not (_holds(rest, thought) and _holds(rest, answer)):
         raise Unrenderable("leaves the answer out")
+    if lost := lost_call(row, prompt + rest):
+        raise Unrenderable("leaves calls of tools out", lost)
     return prompt, rest
 
 

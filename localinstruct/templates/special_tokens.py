@@ -75,10 +75,11 @@ def with_texts(
 ) -> Instance:
     """The row with every text changed; the assistant's by `answers`, where that is given."""
     answers = answers or change
-    turns = (
-        replace(turn, content=(answers if turn.role == "assistant" else change)(turn.content))
-        for turn in instance.history
-    )
+
+    def changed(turn: Message) -> Message:
+        content = (answers if turn.role == "assistant" else change)(turn.content)
+        return replace(turn, content=content, tool_calls=change(turn.tool_calls))
+
     return replace(
         instance,
         instruction=change(instance.instruction),
@@ -86,7 +87,10 @@ def with_texts(
         system=change(instance.system),
         output=answers(instance.output),
         rejected=answers(instance.rejected),
-        history=tuple(turns),
+        history=tuple(map(changed, instance.history)),
+        steps=tuple(map(changed, instance.steps)),
+        tool_calls=change(instance.tool_calls),
+        tools=change(instance.tools),
     )
 
 

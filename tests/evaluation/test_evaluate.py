@@ -418,7 +418,7 @@ def test_a_question_tells_the_rows_marks_from_the_templates(tmp_path: Path) -> N
     assert own.text == f"<|user|>{row.instruction}</s>"
     assert own.text[own.plain[-1] :].startswith("</s>?</s>")  # the template's own is not among them
     saved = SavedAnswers(tmp_path / "saved.jsonl")
-    saved.add("m", [replace(prompt, plain=())], ["as it was asked before"])
+    saved.add("m", [replace(prompt, plain=())], [Completion("as it was asked before")])
     assert saved.get("m", prompt) is None
     assert prompt.digest == replace(prompt, plain=()).digest  # logs of earlier releases go on
 

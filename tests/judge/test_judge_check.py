@@ -44,18 +44,18 @@ def test_bad_labels_are_all_named(tmp_path: Path) -> None:
     bad = [
         {"instruction": "a", "output": "b"},
         {"instruction": "a", "output": "b", "label": 6},
-        {"instruction": "a", "output": "b", "label": "5"},
+        {"instruction": "a", "output": "b", "label": "five"},
         {"instruction": "a", "output": "b", "label": True},
         {"instruction": "a", "label": 5},
         {"instruction": "a", "first": "b", "better": "first"},
-        {"instruction": "a", "first": "b", "second": "c", "better": "a"},
+        {"instruction": "a", "first": "b", "second": "c", "better": "z"},
         {"instruction": "a", "output": "b", "label": 5, "better": "tie"},
     ]
     (tmp_path / "l.jsonl").write_text("".join(json.dumps(row) + "\n" for row in bad))
     with pytest.raises(DataError, match=f"{len(bad)} bad rows") as refused:
         read_labels(tmp_path / "l.jsonl", ONE.scale)
     assert "expected label to be a grade from 1 to 5, found 6" in refused.value.message
-    assert "expected better to be first, second or tie, found 'a'" in refused.value.message
+    assert "expected better to be first, second or tie, found 'z'" in refused.value.message
 
 
 def test_kappa_is_that_of_the_textbook() -> None:
