@@ -63,6 +63,7 @@ COMMANDS = (
     "bundle pack",
     "bundle verify",
     "bundle import",
+    "bundle programs",
     "bundle keygen",
 )
 

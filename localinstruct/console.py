@@ -25,6 +25,7 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from localinstruct.errors import Interrupted, LocalInstructError
+from localinstruct.progress import Pace
 from localinstruct.progress import Progress as ProgressProtocol
 
 out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 160)
@@ -97,36 +98,6 @@ class PlainProgress:
         self._label, self._printed = label, time.monotonic()
         parts = [f"{label}: {_count(done, total)}", left, note]
         err.print("  " + escape(" · ".join(part for part in parts if part)))
-
-
-class Pace:
-    """Estimate of the time left of a phase, from its speed since it began here."""
-
-    def __init__(self) -> None:
-        self._label = ""
-        self._began = self._start = 0.0
-
-    def left(self, label: str, done: float, total: float) -> str:
-        """The time left, as '3 min left', or '' while it cannot be estimated."""
-        now = time.monotonic()
-        if label != self._label:
-            self._label, self._began, self._start = label, now, done
-        moved, spent = done - self._start, now - self._began
-        if not total or moved <= 0 or spent < 1 or done >= total:
-            return ""
-        return f"{duration((total - done) * spent / moved)} left"
-
-
-def duration(seconds: float) -> str:
-    """A time as '42 s', '3 min 10 s', '2 h 05 min' or '3 d 4 h'."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    if whole < 86_400:
-        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-    return f"{whole // 86_400} d {whole % 86_400 // 3600} h"
 
 
 ESCAPES = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}

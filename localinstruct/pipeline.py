@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -27,8 +28,11 @@ from localinstruct.records import Json, JsonObject, StageResult, digest
 from localinstruct.store.durable import write_text
 from localinstruct.store.lock import LOCK_FD
 from localinstruct.store.run import Run, StageEntry
+from localinstruct.store.worktime import at_work, worked
 from localinstruct.supervisor import CHILD
 
+BEGAN = "LOCALINSTRUCT_STAGE_BEGAN"
+"""Environment variable of a stage that `run` started: the unix time of its start."""
 StageFunction = Callable[..., StageResult]
 
 
@@ -256,15 +260,23 @@ def finished_stages(run: Run) -> dict[str, tuple[float, float]]:
 def run_stage(
     stage: Stage, recipe: Recipe, run: Run, progress: Progress, workspace: Path
 ) -> StageResult:
-    """Run one stage here, in this process, and store its result."""
+    """Run one stage here, in this process, and store its result.
+
+    Its "stage_seconds" are the seconds at work in all its sessions, from the start of the process
+    where it has one of its own: model starts and loading included, pauses not.
+    """
     missing = [name for name in stage.uses if not _has_result(run, name)]
     if missing and stage.name != "report":
         raise RunConflict(
             f"{run.path}: {stage.name} needs {missing[0]}, which has not finished.",
             f"Run it first: localinstruct {missing[0]} {run.path}",
         )
-    run.start_stage(stage.name, inputs_of(stage, recipe, run))
-    result = stage.load()(recipe, run, progress, workspace=workspace)
+    inputs, began = inputs_of(stage, recipe, run), float(os.environ.pop(BEGAN, time.time()))
+    run.start_stage(stage.name, inputs)
+    # Rows of a smaller target stay, and so does the time that they took.
+    with at_work(run, stage.name, "" if stage.name == "generate" else inputs, began):
+        result = stage.load()(recipe, run, progress, workspace=workspace)
+        result = {**result, "stage_seconds": worked(run, stage.name)}
     run.finish_stage(stage.name, result)
     return result
 
@@ -340,7 +352,8 @@ def _in_own_process(stage: Stage, path: Path) -> None:
     """
     command = [sys.executable, "-m", "localinstruct", stage.name, str(path)]
     lock = int(os.environ[LOCK_FD])
-    environment = child_environment(**{LOCK_FD: str(lock), CHILD: str(os.getpid())})
+    own = {LOCK_FD: str(lock), CHILD: str(os.getpid()), BEGAN: str(time.time())}
+    environment = child_environment(**own)
     child = subprocess.Popen(command, env=environment, pass_fds=(lock,), process_group=0)
     try:
         code = child.wait()

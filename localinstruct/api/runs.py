@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from localinstruct.api.child import OnProgress, run_in_child
 from localinstruct.api.rows import Keep
+from localinstruct.dataset.rows import RunRows
 from localinstruct.errors import UsageError
 from localinstruct.methods import METHODS
 from localinstruct.own_code import digest_of, name_of
@@ -132,14 +133,14 @@ class RunReader:
         return recipe
 
     def rows(self) -> Iterator[Instance]:
-        """Kept rows, in the order in which they were kept."""
+        """Kept rows in the order in which they were kept, then those that were mixed in."""
         with read_run(self.path) as run:
-            yield from run.kept()
+            yield from RunRows(run)
 
     def rejects(self, reason: str | None = None) -> Iterator[Reject]:
-        """Rejected rows with their reasons, all or those of one reason."""
+        """Rejected rows with their reasons, all or those of one; the data set's come last."""
         with read_run(self.path) as run:
-            yield from (reject for _, reject in run.rejects(reason))
+            yield from (reject for _, reject in RunRows(run).rejects(reason))
 
     def lineage(self, id: str) -> "Family":
         """A row by id (or its beginning) with its parents, their parents, and its children."""
@@ -148,7 +149,7 @@ class RunReader:
         from localinstruct.store.lineage import family
 
         with read_run(self.path) as run:
-            return family(id, list(run.kept()), seeds_of(*recipe_of(run)))
+            return family(id, list(RunRows(run)), seeds_of(*recipe_of(run)))
 
     def stages(self) -> dict[str, StageState]:
         """Stage -> how it stands and what it came to, in order."""

@@ -38,11 +38,15 @@ PROGRAMS = {"VERIFY.py": guard, "SIGNATURE.py": ed25519, "UNPACK.py": takeout}
 README = """This folder is a localinstruct bundle: models, software or results in parts, for a
 machine without network.
 
-Check it (Python 3.8 or newer, reads only):     python3 -I VERIFY.py
-Check who made it, with a key you trust:        python3 -I SIGNATURE.py PUBLIC.pem
-Check only the parts on this medium:            python3 -I VERIFY.py --here
-Take the wheels out, before anything is there:  python3 -I UNPACK.py wheelhouse FOLDER
-Bring it into a workspace:                      localinstruct bundle import . WORKSPACE
+Run your own copies of VERIFY.py, SIGNATURE.py and UNPACK.py, which came to you by another way:
+whoever alters a bundle can alter the programs in it as well. `localinstruct bundle programs FOLDER`
+writes them. HERE is this folder.
+
+Check it (Python 3.8 or newer, reads only):     python3 -I VERIFY.py HERE
+Check who made it, with a key you trust:        python3 -I SIGNATURE.py PUBLIC.pem HERE
+Check only the parts on this medium:            python3 -I VERIFY.py HERE --here
+Take the wheels out, before anything is there:  python3 -I UNPACK.py wheelhouse FOLDER HERE
+Bring it into a workspace:                      localinstruct bundle import HERE WORKSPACE
 
 Every medium carries MANIFEST.json and the small files beside it, and one or more parts.
 Without any program of ours: cat part*.bin is all files one after another, in the order and sizes
@@ -328,3 +332,23 @@ def _write(path: Path, content: bytes) -> None:
         file.write(content)
         sync(file)
     rename_synced(temporary, path)
+
+
+def write_programs(folder: Path) -> dict[str, str]:
+    """Write a guard desk's own copies of PROGRAMS into a folder; the SHA-256 of each.
+
+    BundleError for a file of such a name that is another: it may be the copy that was trusted.
+    """
+    own = {name: Path(str(program.__file__)).read_bytes() for name, program in PROGRAMS.items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in own.items():
+            if (folder / name).exists() and (folder / name).read_bytes() != content:
+                problem = f"{folder / name}: is there already, and is another program."
+                raise BundleError(problem, "Name another folder.")
+        for name, content in own.items():
+            (folder / name).write_bytes(content)
+    except OSError as error:
+        problem = f"{folder}: expected a folder to write into, found: {error.strerror}."
+        raise BundleError(problem, "Name another folder.") from None
+    return {name: sha256(folder / name) for name in own}

@@ -207,16 +207,16 @@ def show(
     sealed: SealedAlone = False,
 ) -> None:
     """Show a run: stages, counts, kept rows, rejects."""
-    from localinstruct.cli import display
+    from localinstruct.cli import display, display_rows
     from localinstruct.workspace import viewed_run
 
     with viewed_run(target, loopback=False) as run:
         if rejects or reason:
-            display.rejects(run, reason, limit, json)
+            display_rows.rejects(run, reason, limit, json)
         elif lineage is not None:
-            display.lineage(run, lineage, json)
+            display_rows.lineage(run, lineage, json)
         elif borderline:
-            display.borderline(run, limit, json)
+            display_rows.borderline(run, limit, json)
         else:
             display.overview(run, limit, json)
 

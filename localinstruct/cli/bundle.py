@@ -121,7 +121,10 @@ def pack(
     )
     unsigned = "not signed: integrity can be checked, origin not"
     console.line(f"signed by {bundle.signed_by}" if bundle.signed_by else unsigned)
-    console.note(f"The guard desk checks it with: python3 {bundle.folder}/VERIFY.py")
+    console.note(
+        "The guard desk checks it with its own copy of VERIFY.py, not with the one in the bundle "
+        f"(localinstruct bundle programs FOLDER writes one): python3 -I VERIFY.py {bundle.folder}"
+    )
 
 
 def _download_wheels(
@@ -218,6 +221,24 @@ def _allowed(code: "Sequence[Row]") -> bool:
         console.note(f"  {row['path']}  SHA-256 {row['sha256']}")
     answer = console.ask("Import it? Type yes, or anything else to leave:")
     return (answer or "").strip().lower() == "yes"
+
+
+@app.command()
+def programs(
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="Folder to write them into, made if missing.")
+    ],
+    json: Json = False,
+) -> None:
+    """Write a guard desk's own VERIFY.py, SIGNATURE.py and UNPACK.py, to be read and kept."""
+    from localinstruct.bundle.pack import write_programs
+
+    digests = write_programs(folder)
+    if json:
+        console.as_json({"folder": str(folder), "sha256": digests})
+        return
+    console.pairs((name, digest) for name, digest in digests.items())
+    console.note("Hand them over by another way than the medium; the digests are SHA-256.")
 
 
 @app.command()

@@ -13,12 +13,12 @@ from functools import partial
 
 from localinstruct import console
 from localinstruct.errors import DataError
-from localinstruct.evaluation.answers import Which, question_in
+from localinstruct.evaluation.answers import CUT, Which, question_in
 from localinstruct.export.served import Served, serving_both
 from localinstruct.interrupt import run_async
 from localinstruct.models.catalog import load_catalog
 from localinstruct.pipeline import recipe_of
-from localinstruct.records import Instance, Message, Prompt
+from localinstruct.records import Instance, JsonObject, Message, Prompt
 from localinstruct.store.run import Run
 from localinstruct.teacher import Sampling
 from localinstruct.teacher.thinking import split_thinking
@@ -48,6 +48,8 @@ class Talk:
     sampling: Sampling
     who: tuple[Which, ...]
     history: dict[Which, list[Message]] = field(default_factory=lambda: {"base": [], "student": []})
+    cut: list[Which] = field(default_factory=list)
+    """Sides whose last answer was cut at its limit of tokens."""
 
     @property
     def remembers(self) -> bool:
@@ -71,6 +73,7 @@ class Talk:
             turns.clear()
 
     async def _ask_all(self, question: str, shows: Sequence[Show]) -> dict[Which, str]:
+        self.cut = []
         requests = [self._ask(side, question, s) for side, s in zip(self.who, shows, strict=True)]
         answers = await asyncio.gather(*requests)
         return dict(zip(self.who, answers, strict=True))
@@ -78,8 +81,13 @@ class Talk:
     async def _ask(self, side: Which, question: str, show: Show) -> str:
         client = self.sides[side].connect(self.sides[side].name, self.sampling)
         text = ""
+
+        def note_end(reason: str) -> None:
+            if reason == CUT:
+                self.cut.append(side)
+
         try:
-            async for piece in client.stream(self._prompt(side, question)):
+            async for piece in client.stream(self._prompt(side, question), note_end):
                 text += piece
                 show(split_thinking(text)[0].strip())
         finally:
@@ -166,13 +174,18 @@ def _answer_and_go_on(talk: Talk, question: str, json: bool) -> None:
 def _answer(talk: Talk, question: str, json: bool) -> None:
     if json:
         answers = talk.ask(question, [lambda _: None for _ in talk.who])
-        console.as_json({"asked": question} | answers, indent=None)
-    elif len(talk.who) > 1:
+        said: JsonObject = {"asked": question} | dict(answers) | {"cut": sorted(talk.cut)}
+        console.as_json(said, indent=None)
+        return
+    if len(talk.who) > 1:
         with console.side_by_side(talk.who) as grow:
             talk.ask(question, [partial(grow, number) for number in range(len(talk.who))])
     else:
         talk.ask(question, [GrowingAnswer().grow])
         console.line()
+    if talk.cut:
+        whose, limit = " and ".join(sorted(talk.cut)), talk.sampling.max_tokens
+        console.note(f"({whose}: cut at {limit:,} tokens; for more: --max-tokens {2 * limit})")
 
 
 class GrowingAnswer:

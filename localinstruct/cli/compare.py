@@ -10,6 +10,7 @@ import typer
 
 from localinstruct import console
 from localinstruct.cli.options import Json, SealedAlone
+from localinstruct.progress import duration, loss, per_second, percent, similarity
 from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
@@ -138,39 +139,36 @@ def _count(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _hundredths(value: float) -> str:
-    return f"{value:.2f}"
-
-
-def _share(value: float) -> str:
-    from localinstruct.progress import percent
-
-    return percent(value)
-
-
 def _rejected(counts: Mapping[str, int]) -> str:
     return " · ".join(f"{count:,} {stage}" for stage, count in counts.items()) or "none"
 
 
 def _checked(counts: Mapping[str, int]) -> str:
-    known = counts["right"] + counts["wrong"]
-    return f"{_share(counts['right'] / known)} of {known:,}" if known else "none can be checked"
+    from localinstruct.evaluation import wording
+
+    return wording.checked(counts) or "none can be checked"
 
 
 def _losses(pair: Mapping[str, float]) -> str:
-    return f"{pair['base']:,.3f} → {pair['student']:,.3f}"
+    return f"{loss(pair['base'])} → {loss(pair['student'])}"
 
 
 def _perplexities(pair: Mapping[str, float]) -> str:
-    return f"{pair['base']:,.1f} → {pair['student']:,.1f}"
+    from localinstruct.evaluation import wording
+
+    return f"{wording.perplexity(pair['base'])} → {wording.perplexity(pair['student'])}"
 
 
 def _right(tasks: JsonObject) -> str:
-    return f"{_share(tasks['base'])} → {_share(tasks['student'])} of {tasks['count']:,}"
+    return f"{percent(tasks['base'])} → {percent(tasks['student'])} of {tasks['count']:,}"
+
+
+def _cut(counts: Mapping[str, int]) -> str:
+    return f"{counts['base']:,} → {counts['student']:,} of {counts['of']:,} each"
 
 
 def _gain(tasks: JsonObject) -> str:
-    from localinstruct.evaluation.verdict import signed
+    from localinstruct.evaluation.wording import signed
 
     gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
     return f"{gain} ({low} to {high})"
@@ -181,35 +179,35 @@ def _wins(judged: Sequence[JsonObject]) -> str:
 
 
 def _win(judged: JsonObject) -> str:
+    from localinstruct.evaluation import wording
+
     against = f"against {judged['against']}, by {judged['judge']}"
-    if judged["rate"] is None:
-        return f"cannot be told, {against}"
-    low, high = judged["interval"]
-    return f"{judged['rate']:.0%} ({low:.0%} to {high:.0%}) of {judged['pairs']:,}, {against}"
+    return f"{wording.wins(judged)} of {judged['pairs']:,}, {against}"
 
 
 ROWS: dict[str, tuple[Row, ...]] = {
     "data": (
         Row("rows asked for", "", "data.asked", _count),
         Row("rows kept", "generate", "data.kept", _count),
-        Row("candidates rejected", "generate", "data.rejected", _count),
+        Row("rows mixed in", "dataset", "data.mixed", _count),
+        Row("rows rejected", "generate", "data.rejected", _count),
         Row("  where", "generate", "data.rejected_by_stage", _rejected),
-        Row("share kept", "generate", "data.share_kept", _share),
-        Row("similarity to nearest row, median", "generate", "data.median_similarity", _hundredths),
+        Row("share kept", "generate", "data.share_kept", percent),
+        Row("similarity to nearest row, median", "generate", "data.median_similarity", similarity),
         Row("kept answers right", "generate", "data.checked", _checked),
         Row("rows to train on", "dataset", "data.train", _count),
         Row("rows held out", "dataset", "data.held_out", _count),
     ),
     "cost": (
-        Row("generate", "generate", "cost.seconds.generate", console.duration),
-        Row("dataset", "dataset", "cost.seconds.dataset", console.duration),
-        Row("train", "train", "cost.seconds.train", console.duration),
-        Row("evaluate", "evaluate", "cost.seconds.evaluate", console.duration),
-        Row("together", "generate", "cost.total_seconds", console.duration),
+        Row("generate", "generate", "cost.seconds.generate", duration),
+        Row("dataset", "dataset", "cost.seconds.dataset", duration),
+        Row("train", "train", "cost.seconds.train", duration),
+        Row("evaluate", "evaluate", "cost.seconds.evaluate", duration),
+        Row("together", "generate", "cost.total_seconds", duration),
         Row("teacher's output tokens", "generate", "cost.teacher_tokens", _count),
-        Row("  a second", "generate", "cost.teacher_tokens_per_second", _count),
+        Row("  a second", "generate", "cost.teacher_tokens_per_second", per_second),
         Row("training tokens", "train", "cost.training_tokens", _count),
-        Row("  a second", "train", "cost.training_tokens_per_second", _count),
+        Row("  a second", "train", "cost.training_tokens_per_second", per_second),
         Row("peak memory of training, GiB", "train", "cost.peak_memory_gib", "{:.1f}".format),
     ),
     "scores, base → student": (
@@ -219,6 +217,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("wins before a judge", "evaluate", "scores.judged", _wins),
         Row("perplexity of general text", "evaluate", "scores.text_perplexity", _perplexities),
         Row("right before, wrong now", "evaluate", "scores.lost_answers", _count),
+        Row("cut answers", "evaluate", "scores.cut_answers", _cut),
     ),
 }
 """Title -> rows, in the order they are shown."""

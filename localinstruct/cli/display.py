@@ -1,21 +1,20 @@
 """Output about runs: values in, lines of `console` out."""
 
-import math
 from collections.abc import Iterable
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 from localinstruct import console
-from localinstruct.curate.novelty import Novelty, text_of
+from localinstruct.cli.display_rows import show_row
+from localinstruct.dataset.rows import RunRows
 from localinstruct.documents import folder_summary
-from localinstruct.evaluation.verdict import verdict
-from localinstruct.generation.inputs import seeds_of
+from localinstruct.evaluation import wording
+from localinstruct.evaluation.verdict import verdict, work_seconds
 from localinstruct.nano import LABEL, is_nano
 from localinstruct.pipeline import STAGES, Stage, recipe_of
-from localinstruct.records import Instance, JsonObject, Reject, StageResult
-from localinstruct.store.lineage import family
+from localinstruct.progress import duration, loss, per_second
+from localinstruct.records import Instance, JsonObject, StageResult
+from localinstruct.report.facts import finished_results
 from localinstruct.store.run import Run, StageEntry
 from localinstruct.topics.coverage import topic_counts
 
@@ -49,30 +48,48 @@ def egress_report(run: Path) -> None:
 
 
 def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
-    results = {stage.name: entry.result for stage in STAGES if (entry := run.stage(stage.name))}
-    generated = results.get("generate", {})
-    trained = results.get("train", {})
+    results = finished_results(run)
+    generated, dataset, trained, evaluated = (results[name] or {} for name in results)
     yield from _generated_rows(generated)
-    evaluated = results.get("evaluate", {})
+    if sources := RunRows(run).sources:
+        yield "mixed rows", _mixed(sources)
     if trained:
         yield "held-out loss", _losses(evaluated, trained)
-    if evaluated.get("tasks"):
-        yield "held-out tasks", _gain(evaluated["tasks"])
     if evaluated:
-        yield "forgetting", _forgetting(evaluated.get("forgetting") or {})
-        yield "verdict", verdict(evaluated, generated, results.get("dataset", {}), trained)
+        yield from _evaluated_rows(evaluated)
+        yield "verdict", verdict(evaluated, generated, dataset, trained)
     if any(is_nano(model["name"]) for model in generated.get("models", {}).values()):
         yield "nano models", f"{LABEL}: use a real teacher for that"
     yield "report", str(run.path / "report.html")
-    export = f"export {run.path} --format {_fitting_format(next(run.kept(), None))}"
+    export = f"export {run.path} --format {_fitting_format(next(iter(RunRows(run)), None))}"
     yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · {export}"
 
 
+def _evaluated_rows(result: StageResult) -> Iterable[tuple[str, str]]:
+    if tasks := result.get("tasks"):
+        yield "held-out tasks", f"{wording.right(tasks)}, {wording.gain(tasks)}"
+    if words := wording.open_answers(result):
+        yield "open answers", words
+    if words := wording.cut(result):
+        yield "cut answers", words
+    yield "forgetting", _forgetting(result)
+
+
+def _mixed(sources: Iterable[JsonObject]) -> str:
+    """'1,000 of 1,287 rows asked of other.jsonl · 40 of 40 rows asked of runs/b'."""
+    return " · ".join(
+        f"{one['taken']:,} of {one['asked']:,} rows asked of {one['source']}" for one in sources
+    )
+
+
 def _generated_rows(result: StageResult) -> Iterable[tuple[str, str]]:
+    if not result.get("candidates"):
+        return
+    speed = f", {per_second(result['tokens_per_second'])} output tokens/s"
     yield (
         "kept rows",
-        f"{result['kept']:,} of {result['candidates']:,} candidates, "
-        f"{result['tokens_per_second']:,.0f} output tokens/s",
+        f"{result['kept']:,} of {result['candidates']:,} candidates"
+        f"{speed if result['tokens_per_second'] else ''}",
     )
     if result.get("coverage"):
         yield "coverage", _coverage(result["coverage"])
@@ -90,9 +107,9 @@ def _fitting_format(row: Instance | None) -> str:
 
 
 def _checked(counts: dict[str, int]) -> str:
-    known = counts["right"] + counts["wrong"]
-    rest = f"{counts['wrong']} wrong; {counts['unrecognised']} kept answers cannot be checked"
-    return f"{counts['right'] / max(known, 1):.1%} of {known:,} that can be checked ({rest})"
+    rest = f"{counts['wrong']:,} wrong; {counts['unrecognised']:,} kept answers cannot be checked"
+    words = wording.checked(counts)
+    return f"{words} that can be checked ({rest})" if words else "none can be checked"
 
 
 def _coverage(topics: Iterable[JsonObject]) -> str:
@@ -106,48 +123,50 @@ def _coverage(topics: Iterable[JsonObject]) -> str:
 
 
 def _losses(evaluated: StageResult, trained: StageResult) -> str:
-    losses = evaluated.get("held_out")
-    if not losses:
-        return f"student {trained.get('held_out_loss', float('nan')):.3f}"
-    return f"base {losses['base']['loss']:.3f} → student {losses['student']['loss']:.3f}"
+    if losses := evaluated.get("held_out"):
+        return wording.losses(losses)
+    measured = trained.get("held_out_loss")
+    return "nothing is held out" if measured is None else f"student {loss(measured)}"
 
 
-def _forgetting(measured: JsonObject) -> str:
-    parts = []
+def _forgetting(evaluated: StageResult) -> str:
+    parts, measured = [], evaluated.get("forgetting") or {}
     if measured.get("base"):
-        before, after = (measured[who]["perplexity"] for who in ("base", "student"))
-        parts.append(f"perplexity of general text {before:,.1f} → {after:,.1f}")
-    if "lost" in measured:
-        parts.append(f"{measured['lost']} of the base's right answers are now wrong")
+        parts.append(f"perplexity of general text {wording.perplexities(measured)}")
+    if lost := wording.lost(evaluated):
+        parts.append(f"{lost[0]:,} of the base's {lost[1]:,} right answers are now wrong")
     return "; ".join(parts) or "not measured"
 
 
-def _gain(tasks: JsonObject) -> str:
-    low, high = tasks["interval"]
-    return (
-        f"base {tasks['base']:.1%} → student {tasks['student']:.1%} of {tasks['count']} right, "
-        f"{100 * tasks['gain']:+.1f} points (95 % interval {100 * low:+.1f} to {100 * high:+.1f})"
-    )
-
-
 def _generate_line(result: StageResult) -> str:
-    time = console.duration(result["seconds"])
-    return f"{result['kept']:,} rows kept of {result['candidates']:,} candidates in {time}"
+    if not result["candidates"]:
+        return "no teacher was asked"
+    return f"{result['kept']:,} rows kept of {result['candidates']:,} candidates{_in(result)}"
 
 
 def _dataset_line(result: StageResult) -> str:
     dropped = sum(result.get("dropped", {}).values())
     kept = f"{result['train']:,} rows to train on, {result['held_out']:,} held out"
-    return f"{kept}, {dropped} dropped"
+    return f"{kept}, {dropped:,} dropped{_in(result)}"
 
 
 def _train_line(result: StageResult) -> str:
-    time = console.duration(result["seconds"])
-    return f"{result['steps']} steps, held-out loss {result['held_out_loss']:.3f}, in {time}"
+    measured = result.get("held_out_loss")
+    held_out = f", held-out loss {loss(measured)}" if measured is not None else ""
+    return f"{result['steps']:,} steps{held_out}{_in(result)}"
 
 
 def _evaluate_line(result: StageResult) -> str:
-    return _gain(result["tasks"]) if result.get("tasks") else "held-out loss only"
+    if tasks := result.get("tasks"):
+        return f"{wording.right(tasks)}, {wording.gain(tasks)}{_in(result)}"
+    losses = result.get("held_out")
+    return f"held-out loss {wording.losses(losses)}{_in(result)}" if losses else "nothing to ask"
+
+
+def _in(result: StageResult) -> str:
+    """', in 13 s': the time at work, starts included."""
+    seconds = work_seconds(result)
+    return "" if seconds is None else f", in {duration(seconds)}"
 
 
 _LINES = {
@@ -155,7 +174,7 @@ _LINES = {
     "dataset": _dataset_line,
     "train": _train_line,
     "evaluate": _evaluate_line,
-    "report": lambda result: f"{result['bytes'] / 1024:,.0f} KiB",
+    "report": lambda result: f"{result['bytes'] / 1024:,.0f} KiB{_in(result)}",
 }
 
 
@@ -165,25 +184,39 @@ def overview(run: Run, limit: int, json: bool) -> None:
     if json:
         console.as_json(_overview(run))
         return
+    all_rows = RunRows(run)
     rows = list(run.kept())
-    console.heading(f"{run.path}: {len(rows):,} of {recipe.generate.target:,} rows kept")
+    console.heading(f"{run.path}: {_counted(all_rows, recipe.generate.target)}")
     console.pairs((stage.name, _state(run.stage(stage.name))) for stage in STAGES)
     if recipe.coverage.topics:
         topics = map(asdict, topic_counts(recipe.coverage, rows))
         console.pairs([("coverage", _coverage(topics))])
+    if all_rows.sources:
+        console.pairs([("mixed", _mixed(all_rows.sources))])
     console.line()
-    for row in rows[-limit:]:
-        _row(row)
+    mixed = all_rows.mixed[: max(limit // 2, limit - len(rows))]
+    for row in [*mixed, *rows[len(rows) - min(len(rows), limit - len(mixed)) :]]:
+        show_row(row, all_rows.source_of.get(row.id, ""))
+
+
+def _counted(rows: RunRows, target: int) -> str:
+    """'402 of 400 rows kept, 1,000 mixed in'; of a run that asks no teacher the latter alone."""
+    kept, mixed = rows.run.count_kept(), len(rows.mixed)
+    parts = [f"{kept:,} of {target:,} rows kept"] if target or kept else []
+    parts += [f"{mixed:,} rows mixed in"] if mixed else []
+    return ", ".join(parts) or "no rows yet"
 
 
 def _overview(run: Run) -> JsonObject:
-    recipe, _ = recipe_of(run)
+    recipe, rows = recipe_of(run)[0], RunRows(run)
     stages = {stage.name: entry for stage in STAGES if (entry := run.stage(stage.name))}
     return {
         "run": str(run.path),
         "recipe": recipe.model_dump(mode="json"),
         "kept": run.count_kept(),
-        "rejects": [{"stage": s, "reason": r, "count": c} for s, r, c in run.reject_counts()],
+        "mixed": len(rows.mixed),
+        "sources": rows.sources,
+        "rejects": [{"stage": s, "reason": r, "count": c} for s, r, c in rows.reject_counts()],
         "stages": {
             name: {"finished": entry.finished, "result": entry.result}
             for name, entry in stages.items()
@@ -195,177 +228,3 @@ def _state(entry: StageEntry | None) -> str:
     if entry is None:
         return "not started"
     return _LINES[entry.name](entry.result) if entry.finished else "begun, not finished"
-
-
-def _row(row: Instance) -> None:
-    console.heading(row.instruction)
-    score = row.lineage.scores.get("novelty_max", 0.0)
-    parts = [
-        ("topic", row.lineage.topic),
-        ("input", row.input),
-        ("output", row.output),
-        ("source", _source(row)),
-        ("row", f"{row.id} · nearest {score:.2f}"),
-    ]
-    console.pairs((name, value.replace("\n", "\n        ")) for name, value in parts if value)
-    console.line()
-
-
-def _source(row: Instance) -> str:
-    return f"{row.lineage.source} at {row.lineage.offset:,}" if row.lineage.source else ""
-
-
-def rejects(run: Run, reason: str | None, limit: int, json: bool) -> None:
-    """Show counts by reason with a few examples each, or all rejects of one reason."""
-    if json:
-        console.as_json([{"episode": number, **asdict(r)} for number, r in run.rejects(reason)])
-    elif reason:
-        rows = [reject for _, reject in run.rejects(reason)]
-        console.heading(f"{len(rows):,} rejects: {reason}")
-        for reject in rows[:limit]:
-            _show_reject(reject)
-    else:
-        _reject_table(run)
-
-
-def _reject_table(run: Run) -> None:
-    counts = run.reject_counts()
-    total = sum(count for *_, count in counts)
-    console.heading(f"{total:,} rejects by reason")
-    console.table(
-        ("count", "share", "stage", "reason"),
-        [(f"{c:,}", f"{c / total:.1%}", s, r) for s, r, c in counts],
-    )
-    for stage, name, _ in counts:
-        console.line()
-        console.heading(f"{stage}: {name}")
-        for _, reject in islice(run.rejects(name), 2):
-            _show_reject(reject)
-    example = counts[0][1] if counts else "too similar"
-    console.note(f"All of one reason: localinstruct show {run.path} --reason '{example}'")
-
-
-def _show_reject(reject: Reject) -> None:
-    score = f" ({reject.score:.3f})" if reject.score is not None else ""
-    console.pairs([("  text", _short(reject.text)), ("  why", f"{_short(reject.detail)}{score}")])
-
-
-class ScoredPair(NamedTuple):
-    """A row, its nearest row, and their similarity."""
-
-    score: float
-    text: str
-    nearest: str
-
-
-def borderline(run: Run, limit: int, json: bool) -> None:
-    """Show the pairs nearest to the novelty threshold: those another threshold would decide."""
-    novelty = recipe_of(run)[0].novelty
-    threshold = novelty.threshold
-    below = _pairs_below(run, novelty)[:limit]
-    above = _pairs_above(run)[:limit]
-    if json:
-        kept = [pair._asdict() for pair in below]
-        rejected = [pair._asdict() for pair in above]
-        console.as_json({"threshold": threshold, "kept": kept, "rejected": rejected})
-        return
-    lists = {
-        f"rejected, just above {threshold}": above,
-        f"kept, just below {threshold}": below,
-    }
-    for title, pairs in lists.items():
-        console.heading(title)
-        rows = [(f"{p.score:.3f}", _short(p.text, 60), _short(p.nearest, 60)) for p in pairs]
-        console.table((novelty.called, "row", "nearest"), rows)
-        console.line()
-    setting = "localinstruct run RECIPE --name NEW --set novelty.threshold="
-    if above:
-        higher = min(1, math.ceil(1000 * above[-1].score) / 1000)
-        console.note(f"To keep the first list as well: {setting}{higher:g}")
-    if below:
-        lower = math.floor(1000 * below[-1].score - 1) / 1000
-        console.note(f"To reject the second as well: {setting}{lower:g}")
-
-
-def _pairs_below(run: Run, novelty: Novelty) -> list[ScoredPair]:
-    """Kept rows with their nearest row, the most similar first, each pair once."""
-    pairs = {
-        ScoredPair(neighbours[0].score, text_of(row, novelty), neighbours[0].text)
-        for row, neighbours in run.kept_with_neighbours()
-        if neighbours
-    }
-    return sorted(pairs, reverse=True)
-
-
-def _pairs_above(run: Run) -> list[ScoredPair]:
-    """Rows rejected as too similar with their nearest row, the least similar first, each once."""
-    pairs = {
-        ScoredPair(reject.score, reject.text, reject.detail)
-        for _, reject in run.rejects("too similar")
-        if reject.score is not None
-    }
-    return sorted(pairs)
-
-
-def lineage(run: Run, prefix: str, json: bool) -> None:
-    """Show a row with its parents, their parents and its children."""
-    recipe, workspace = recipe_of(run)
-    relatives = family(prefix, list(run.kept()), seeds_of(recipe, workspace))
-    if json:
-        ancestors = [[row.to_dict() for row in rows] for rows in relatives.ancestors]
-        console.as_json(
-            {
-                "row": relatives.row.to_dict(),
-                "children": [row.to_dict() for row in relatives.children],
-                "unknown": relatives.unknown,
-                "ancestors": ancestors,
-            }
-        )
-        return
-    _row(relatives.row)
-    console.pairs([(name, value) for name, value in _lineage_facts(relatives.row) if value])
-    for number, rows in enumerate(relatives.ancestors, 1):
-        _relatives("parents" if number == 1 else f"{number} generations back", rows)
-    _relatives("children", relatives.children)
-    if relatives.unknown:
-        unknown = ", ".join(relatives.unknown)
-        console.note(f"Parents that are neither kept rows nor seeds: {unknown}")
-
-
-def _lineage_facts(row: Instance) -> list[tuple[str, str]]:
-    lineage = row.lineage
-    return [
-        ("method", lineage.method or "a seed"),
-        ("episode", str(lineage.episode) if lineage.episode >= 0 else ""),
-        ("teacher", lineage.teacher[:12]),
-        ("answered by", lineage.answered_by[:12]),
-        ("scores", ", ".join(f"{name} {value:g}" for name, value in lineage.scores.items())),
-        ("source", _source(row)),
-        ("evidence", " … ".join(lineage.evidence)),
-        ("rejected", row.rejected),
-        ("rejected by", lineage.rejected_by[:12]),
-        ("original", lineage.original),
-        ("thinking", row.thinking),
-    ]
-
-
-def _relatives(title: str, rows: list[Instance]) -> None:
-    if not rows:
-        return
-    console.line()
-    console.heading(f"{title}: {len(rows)}")
-    lines = [
-        (
-            row.id,
-            row.lineage.method or "seed",
-            _short(row.instruction or row.input, 70),
-            _short(row.output, 40),
-        )
-        for row in rows
-    ]
-    console.table(("id", "made by", "instruction", "output"), lines)
-
-
-def _short(text: str, width: int = 160) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= width else flat[: width - 1] + "…"

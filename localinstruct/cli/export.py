@@ -66,7 +66,7 @@ def export(
     json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
-    """Write the kept rows, or the trained student, in a format that other tools read."""
+    """Write the rows (kept and mixed in), or the student, in a format that other tools read."""
     from localinstruct.export import MODEL_FORMATS
     from localinstruct.formats import EXPORTS
     from localinstruct.store.folder import require_outside
@@ -94,19 +94,22 @@ def _in_run(run: "Run", ending: str) -> Path:
 
 
 def _export_rows(run: "Run", format: str, output: Path | None, json: bool) -> None:
+    from localinstruct.dataset.rows import RunRows
     from localinstruct.formats import ending_of, require_place, write, write_text
     from localinstruct.pipeline import recipe_of
     from localinstruct.report.cards import dataset_card
 
     path = output or _in_run(run, f"-{format}{ending_of(format)}")
     require_place(path, format)
-    if not run.count_kept():
-        raise UsageError(
-            f"{run.path}: nothing to export: no rows are kept.",
-            f"Make some first: localinstruct generate {run.path}",
-        )
     recipe, workspace = recipe_of(run)
-    rows = write(run.kept(), format, path)
+    every = RunRows(run)
+    if not every.count():
+        stage = "generate" if recipe.generate.target else "dataset"
+        raise UsageError(
+            f"{run.path}: nothing to export: no rows are kept or mixed in.",
+            f"Make some first: localinstruct {stage} {run.path}",
+        )
+    rows = write(every, format, path)
     if not json:
         console.line(f"{rows} rows in {path}")
     card = path.with_name(f"{path.name}.card.md")

@@ -10,6 +10,7 @@ from localinstruct import console
 from localinstruct.cli.options import Json, RecipeArg, Sealed, Set
 from localinstruct.errors import DoesNotFit, UsageError
 from localinstruct.machine import GIB, Machine
+from localinstruct.progress import duration
 from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ def _duration(estimate: "Estimate") -> str:
     pace = estimate.pace
     speed = f"{pace.tokens_per_second:,.0f} tokens/s, {pace.tokens_per_row:,.0f} tokens a row"
     return (
-        f"about {console.duration(estimate.seconds)}, {estimate.tokens:,.0f} tokens for "
+        f"about {duration(estimate.seconds)}, {estimate.tokens:,.0f} tokens for "
         f"{estimate.rows:,} rows ({pace.source}: {speed})"
     )
 

@@ -7,6 +7,7 @@ import typer
 
 from localinstruct import console
 from localinstruct.cli.options import Json, Sealed
+from localinstruct.progress import percent
 from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
@@ -154,8 +155,8 @@ def _pair_rows(pairs: JsonObject) -> list[tuple[str, str]]:
 def _share(share: JsonObject) -> str:
     if share["value"] is None:
         return "none"
-    interval = f"({share['low']:.0%} to {share['high']:.0%})"
-    return f"{share['count']} of {share['of']}, {share['value']:.0%} {interval}"
+    interval = f"({percent(share['low'])} to {percent(share['high'])})"
+    return f"{share['count']:,} of {share['of']:,}, {percent(share['value'])} {interval}"
 
 
 def _statistic(statistic: JsonObject) -> str:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from localinstruct.config import listing
 from localinstruct.curate.contamination import fingerprint
 from localinstruct.curate.embeddings import Encoder, encode_in_blocks
+from localinstruct.dataset.rows import OWN, RunRows
 from localinstruct.errors import DataError
 from localinstruct.formats import read_instances
 from localinstruct.progress import Progress
@@ -27,7 +28,6 @@ from localinstruct.store.run import read_run
 if TYPE_CHECKING:
     import numpy as np
 
-OWN = "this run"
 BLOCK = 1024
 
 
@@ -218,7 +218,7 @@ def _rows(place: Path) -> list[Instance]:
     if place.is_file():
         return read_instances(place)
     with read_run(place) as run:
-        return list(run.kept())
+        return list(RunRows(run))
 
 
 def _digest(place: Path) -> str:

@@ -28,11 +28,10 @@ from localinstruct.recipe import Recipe
 from localinstruct.recipe.dataset import Dataset
 from localinstruct.records import Instance, Reject, StageResult, digest
 from localinstruct.store.durable import sha256, write_text
-from localinstruct.store.folder import HELD_OUT, REJECTS, TRAIN
+from localinstruct.store.folder import HELD_OUT, REJECTS, SOURCES, TRAIN
 from localinstruct.store.run import Run
 
 LEAST_ROWS = 10
-SOURCES = "sources.jsonl"
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
@@ -46,7 +45,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     kept = mixed.rows
     rows, rejects = _select(kept, recipe, workspace)
     rejects = mixed.rejects + rejects
-    _require_enough(rows, len(kept), run.path.name)
+    _require_enough(rows, len(kept), recipe, run.path.name)
     templates.require_supported(rows, recipe.train.template)
     train, held_out = split(rows, recipe.dataset.held_out, recipe.seed)
     seeds, repeated = _seeds(recipe, workspace, rows)
@@ -56,6 +55,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     if recipe.dataset.phrasing == "self-instruct":
         train, held_out = rephrase(train), rephrase(held_out)
     folder = _save(run.path / "dataset", train, held_out, rejects)
+    (folder / SOURCES).unlink(missing_ok=True)
     if recipe.dataset.sources:
         _save_sources(folder, mixed)
     dropped = Counter(reject.reason for reject in rejects)
@@ -150,14 +150,18 @@ def _shuffled(rows: Sequence[Instance], seed: int) -> list[Instance]:
     return sorted(rows, key=lambda row: digest([seed, row.id]))
 
 
-def _require_enough(rows: Sequence[Instance], kept: int, name: str) -> None:
+def _require_enough(rows: Sequence[Instance], there: int, recipe: Recipe, name: str) -> None:
     if len(rows) >= LEAST_ROWS:
         return
     target = max(100, 10 * LEAST_ROWS)
+    hint = f"Generate more: localinstruct generate {name} --set generate.target={target}"
+    kind = "kept rows"
+    if recipe.dataset.sources:
+        kind = "rows kept or mixed in"
+        hint += "\nOr mix in more: a further file or run in dataset.from, a larger max_rows."
     raise DataError(
-        f"Expected at least {LEAST_ROWS} rows to train on, found {len(rows)} (of {kept} kept "
-        "rows).",
-        f"Generate more: localinstruct generate {name} --set generate.target={target}",
+        f"Expected at least {LEAST_ROWS} rows to train on, found {len(rows)} (of {there} {kind}).",
+        hint,
     )
 
 

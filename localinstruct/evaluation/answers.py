@@ -17,7 +17,7 @@ from localinstruct.errors import TrainerError
 from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
-from localinstruct.records import Instance, JsonObject, Prompt, digest
+from localinstruct.records import Completion, Instance, JsonObject, Prompt, digest
 from localinstruct.store.durable import append_lines, read_json_lines, sha256
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.serving import answer_all, serving
@@ -28,8 +28,10 @@ from localinstruct.training.student import artefact
 
 Which = Literal["base", "student"]
 """The two sides of a comparison; "base" is whoever the student is compared with."""
-Answerer = Callable[[dict[Which, list[Prompt]]], dict[Which, list[str]]]
+Answerer = Callable[[dict[Which, list[Prompt]]], dict[Which, list[Completion]]]
 """Greedy answers of each side, one per prompt, in order."""
+CUT = "length"
+"""Finish reason of an answer that was cut at its limit of tokens."""
 STUDENT = "student"
 """Name under which vLLM serves the adapter."""
 SAVED = "saved_answers.jsonl"
@@ -76,29 +78,38 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
 class SavedAnswers:
     """The answers in a JSONL file, by digest of model and prompt.
 
-    A torn last line counts as an answer that never came.
+    A torn last line counts as an answer that never came. Lines of older versions do not say that an
+    answer was cut.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._texts: dict[str, str] = {
-            saved["key"]: saved["text"]
+        self._answers: dict[str, Completion] = {
+            saved["key"]: Completion(saved["text"], CUT if saved.get("cut") else "stop")
             for saved in read_json_lines(path)
             if isinstance(saved.get("key"), str) and isinstance(saved.get("text"), str)
         }
 
-    def get(self, model: str, prompt: Prompt) -> str | None:
+    def get(self, model: str, prompt: Prompt) -> Completion | None:
         """The answer of the model with this digest, or None when it was never asked."""
-        return self._texts.get(digest([model, prompt.digest]))
+        return self._answers.get(digest([model, prompt.digest]))
 
-    def add(self, model: str, prompts: Sequence[Prompt], texts: Sequence[str]) -> None:
+    def add(self, model: str, prompts: Sequence[Prompt], given: Sequence[Completion]) -> None:
         """Append answers to the file."""
         self._path.parent.mkdir(exist_ok=True, mode=0o700)
         keys = [digest([model, prompt.digest]) for prompt in prompts]
-        answers = dict(zip(keys, texts, strict=True))
-        lines = ({"key": key, "text": text} for key, text in answers.items())
+        answers = dict(zip(keys, given, strict=True))
+        lines = (
+            {"key": key, "text": answer.text, **({"cut": True} if is_cut(answer) else {})}
+            for key, answer in answers.items()
+        )
         append_lines(self._path, (json.dumps(line, ensure_ascii=False) for line in lines))
-        self._texts |= answers
+        self._answers |= answers
+
+
+def is_cut(answer: Completion) -> bool:
+    """True for an answer that reached its limit of tokens before its end."""
+    return answer.finish_reason == CUT
 
 
 def answers_of_sides(
@@ -106,7 +117,7 @@ def answers_of_sides(
     digests: Mapping[Which, str],
     prompts: Mapping[Which, list[Prompt]],
     answer: Answerer,
-) -> dict[Which, list[str]]:
+) -> dict[Which, list[Completion]]:
     """An answer for every prompt of each side; those not saved are asked for, each once.
 
     `digests` are those of the sides' models. TrainerError when a side gives too few answers.
@@ -117,13 +128,14 @@ def answers_of_sides(
     }
     due = {which: own for which, own in missing.items() if own}
     answers = answer(due) if due else {}
-    for which, texts in answers.items():
+    for which, given in answers.items():
         expected = len(due.get(which, []))
-        if len(texts) != expected:
-            raise TrainerError(f"Expected {expected} answers of the {which}, got {len(texts)}.")
-        saved.add(digests[which], due[which], texts)
+        if len(given) != expected:
+            raise TrainerError(f"Expected {expected} answers of the {which}, got {len(given)}.")
+        saved.add(digests[which], due[which], given)
     return {
-        which: [saved.get(digests[which], p) or "" for p in own] for which, own in prompts.items()
+        which: [saved.get(digests[which], p) or Completion("") for p in own]
+        for which, own in prompts.items()
     }
 
 
@@ -135,10 +147,11 @@ def answers_of_model(
 ) -> list[str]:
     """The answers of the model with this digest; only what is not saved is asked for."""
 
-    def answer(due: dict[Which, list[Prompt]]) -> dict[Which, list[str]]:
-        return {which: ask(own) for which, own in due.items()}
+    def answer(due: dict[Which, list[Prompt]]) -> dict[Which, list[Completion]]:
+        return {which: list(map(Completion, ask(own))) for which, own in due.items()}
 
-    return answers_of_sides(saved, {"base": model}, {"base": list(prompts)}, answer)["base"]
+    given = answers_of_sides(saved, {"base": model}, {"base": list(prompts)}, answer)["base"]
+    return [each.text for each in given]
 
 
 def ask_contenders(
@@ -147,9 +160,9 @@ def ask_contenders(
     home: Path,
     prompts: dict[Which, list[Prompt]],
     progress: Progress,
-) -> dict[Which, list[str]]:
+) -> dict[Which, list[Completion]]:
     """Greedy answers from our own vLLM: a server per model, with its contenders' adapters."""
-    answers: dict[Which, list[str]] = {}
+    answers: dict[Which, list[Completion]] = {}
     for spec in {contenders[which].spec.name: contenders[which].spec for which in prompts}.values():
         here: dict[Which, Contender] = {
             which: contenders[which]
@@ -162,8 +175,7 @@ def ask_contenders(
                 own, name = prompts[which], which if contender.adapter else spec.name
                 show = partial(progress.update, f"asking {contender.name}", total=len(own))
                 greedy = Sampling(temperature=0.0, max_tokens=max(p.max_tokens or 1 for p in own))
-                completions = answer_all(connect, name, own, greedy, show)
-                answers[which] = [completion.text for completion in completions]
+                answers[which] = answer_all(connect, name, own, greedy, show)
     return answers
 
 

@@ -26,13 +26,21 @@ from localinstruct.evaluation.answers import (
     question_in,
 )
 from localinstruct.evaluation.judged import Ask, judge_rows
-from localinstruct.evaluation.scores import Row, answer_record, lost_answers, paired_rows, score
+from localinstruct.evaluation.scores import (
+    Row,
+    answer_record,
+    cut_answers,
+    lost_answers,
+    paired_rows,
+    score,
+)
 from localinstruct.evaluation.stage import held_out_rows
 from localinstruct.formats.tasks import Task, read_tasks, task_file
+from localinstruct.generation.stage import CHECKERS
 from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
-from localinstruct.records import Instance, JsonObject, Prompt
+from localinstruct.records import Completion, Instance, JsonObject, Prompt
 from localinstruct.store.durable import write_text
 from localinstruct.store.folder import COMPARISONS
 from localinstruct.store.run import Run
@@ -87,7 +95,7 @@ def compare_with(
         if not side.spec.endpoint:
             checked(side.spec)
 
-    def answer(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[str]]:
+    def answer(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[Completion]]:
         return ask_contenders(sides, recipe.serve, run.path, prompts, progress)
 
     ask = None
@@ -109,7 +117,7 @@ def compare_answers(
     began = time.monotonic()
     questions = _questions(recipe, run.path, workspace, comparison.tasks)
     saved = SavedAnswers(run.path / "evaluation" / SAVED)
-    rows = _rows(questions, sides, recipe.evaluate.max_tokens, saved, answer)
+    rows = _rows(questions, sides, recipe, saved, answer)
     checkable = [row for row in rows if row.checkable]
     judge = comparison.judge
     pairwise = None
@@ -121,7 +129,9 @@ def compare_answers(
         "files": [str(path) for path in comparison.tasks] or recipe_tasks,
         "questions": len(rows),
         "tasks": score(checkable) if checkable else None,
-        "lost": len(lost_answers(rows)),
+        "lost": len(lost_answers(rows)) if checkable else None,
+        "open_tasks": sum(task is not None for _, task in questions) - len(checkable),
+        "cut": cut_answers(rows, recipe.evaluate.max_tokens),
         "pairwise": pairwise,
         "seconds": time.monotonic() - began,
     }
@@ -158,17 +168,19 @@ def _questions(
 def _rows(
     questions: Sequence[Question],
     sides: dict[Which, Contender],
-    tokens: int,
+    recipe: Recipe,
     saved: SavedAnswers,
     answer: Answerer,
 ) -> list[Row]:
+    tokens = recipe.evaluate.max_tokens
     prompts = {
         which: [question_in(instance, side.template, tokens) for instance, _ in questions]
         for which, side in sides.items()
     }
     digests = {which: side.digest for which, side in sides.items()}
     answers = answers_of_sides(saved, digests, prompts, answer)
-    return paired_rows(questions, answers)
+    checker = CHECKERS[recipe.generate.checker] if recipe.generate.checker else None
+    return paired_rows(questions, answers, checker)
 
 
 def ask_judge(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localinstruct.errors import DataError
-from localinstruct.evaluation import forgetting
+from localinstruct.evaluation import forgetting, wording
 from localinstruct.evaluation.answers import (
     SAVED,
     STUDENT,
@@ -32,6 +32,7 @@ from localinstruct.evaluation.scores import (
     Row,
     answer_record,
     choose,
+    cut_answers,
     lost_answers,
     paired_rows,
     score,
@@ -39,10 +40,11 @@ from localinstruct.evaluation.scores import (
 from localinstruct.evaluation.verdict import weakest, weakest_topics
 from localinstruct.formats import read_instances
 from localinstruct.formats.tasks import Task, read_tasks, task_file
+from localinstruct.generation.stage import CHECKERS
 from localinstruct.models import catalog
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
-from localinstruct.records import Instance, JsonObject, Prompt, StageResult
+from localinstruct.records import Completion, Instance, JsonObject, Prompt, StageResult
 from localinstruct.store.durable import write_text
 from localinstruct.store.folder import HELD_OUT
 from localinstruct.store.run import Run
@@ -63,7 +65,9 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
 
     "held_out" has loss and perplexity of base and student, "tasks" right answers with the gain's 95
     % interval and counts by family (None without evaluate.tasks), "forgetting" the perplexity on a
-    general text and the answers that were lost, "weakest" the families to work on and
+    general text and the answers that were lost (None where none can be), "cut" the answers that
+    were cut at evaluate.max_tokens, "open_tasks" tasks that only a judge can mark, "weakest" the
+    families to work on and
     "weakest_topics" the topics, "side_by_side" some rows. Raises DataError when an earlier stage
     has not run.
     """
@@ -73,7 +77,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         "student": trained_contender("the student", spec, recipe, run.path),
     }
 
-    def answer(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[str]]:
+    def answer(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[Completion]]:
         return ask_contenders(sides, recipe.serve, run.path, prompts, progress)
 
     digests = {which: side.digest for which, side in sides.items()}
@@ -108,9 +112,11 @@ def compare(
         "forgetting": {
             **general,
             "text": text_name,
-            "lost": len(lost),
+            "lost": len(lost) if checkable else None,
             "lost_answers": [answer_record(row) for row in lost[:LISTED]],
         },
+        "open_tasks": len(tasks) - len(checkable),
+        "cut": cut_answers(rows, recipe.evaluate.max_tokens),
         "weakest": weakest(scores["by_family"]) if scores else [],
         "weakest_topics": weakest_topics((losses or {}).get("by_topic") or {}),
         "side_by_side": [answer_record(row) for row in choose(rows, recipe.evaluate.side_by_side)],
@@ -215,7 +221,8 @@ def _ask(
     prompts = [question(instance, recipe) for instance, _ in questions]
     saved = SavedAnswers(run_path / "evaluation" / SAVED)
     answers = answers_of_sides(saved, digests, {"base": prompts, "student": prompts}, answer)
-    return paired_rows(questions, answers)
+    checker = CHECKERS[recipe.generate.checker] if recipe.generate.checker else None
+    return paired_rows(questions, answers, checker)
 
 
 def held_out_rows(run_path: Path) -> list[Instance]:
@@ -245,17 +252,12 @@ def _loss(loss: float) -> dict[str, float]:
 
 def _summary(result: StageResult) -> str:
     parts = []
-    if losses := result["held_out"]:
-        parts.append(
-            f"held-out loss {losses['base']['loss']:.3f} -> {losses['student']['loss']:.3f}"
-        )
+    if result["held_out"]:
+        parts.append(f"held-out loss: {wording.losses(result['held_out'])}")
     if tasks := result["tasks"]:
-        low, high = tasks["interval"]
-        parts.append(
-            f"right {tasks['base']:.1%} -> {tasks['student']:.1%} of {tasks['count']} tasks "
-            f"({tasks['gain']:+.1%}, 95 % interval {low:+.1%} to {high:+.1%})"
-        )
+        parts.append(f"tasks: {wording.right(tasks)}, {wording.gain(tasks)}")
+    parts.append(wording.open_answers(result))
     if (general := result["forgetting"]).get("base"):
-        before, after = (general[who]["perplexity"] for who in ("base", "student"))
-        parts.append(f"perplexity of general text {before:,.1f} -> {after:,.1f}")
-    return "Base -> student: " + ("; ".join(parts) or "nothing held out, no tasks") + "."
+        parts.append(f"perplexity of general text {wording.perplexities(general)}")
+    parts.append(wording.cut(result))
+    return f"{'; '.join(filter(None, parts)) or 'nothing held out, no tasks'}."

@@ -11,6 +11,8 @@ import shlex
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
 
+from localinstruct.evaluation import wording
+from localinstruct.evaluation.wording import signed
 from localinstruct.progress import duration
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
@@ -25,7 +27,7 @@ def verdict(
     evaluated: StageResult, generated: StageResult, dataset: StageResult, trained: StageResult
 ) -> str:
     """Sentences that say whether the student is better, by how much, how surely, at what cost."""
-    cost = _cost(generated, dataset, trained)
+    cost = _cost(generated, dataset, trained, evaluated)
     return f"{_better(evaluated)}{f' Cost: {cost}.' if cost else ''}"
 
 
@@ -50,13 +52,8 @@ def _better(evaluated: StageResult) -> str:
         return "Whether the student is better was not measured."
     return (
         f"Whether the student is better is not known: only its loss on held-out rows was measured "
-        f"(base {losses['base']['loss']:.2f}, student {losses['student']['loss']:.2f})."
+        f"({wording.losses(losses)})."
     )
-
-
-def signed(share: float) -> str:
-    """A share as points with its sign: +38.9, −2.0."""
-    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def _side_of(middle: float, low: float, high: float, above: str, below: str, neither: str) -> str:
@@ -70,16 +67,27 @@ def _preference(pairwise: JsonObject) -> str:
         0.5, low, high, "preferred to", "preferred less than", "judged no different from"
     )
     return (
-        f"{words} its base’s by {pairwise['judge']}: wins {pairwise['rate']:.0%} "
-        f"({low:.0%} to {high:.0%}) of {pairwise['pairs']:,} questions"
+        f"{words} its base’s by {pairwise['judge']}: wins {wording.wins(pairwise)} "
+        f"of {pairwise['pairs']:,} questions"
     )
 
 
-def _cost(generated: StageResult, dataset: StageResult, trained: StageResult) -> str:
-    seconds = [part["seconds"] for part in (generated, trained) if part.get("seconds") is not None]
+def work_seconds(result: StageResult) -> float | None:
+    """Seconds at work of a stage, model starts included, pauses not; None where none are noted.
+
+    A stage of an older version noted the seconds of its main loop alone.
+    """
+    seconds = result.get("stage_seconds", result.get("seconds"))
+    return None if seconds is None else float(seconds)
+
+
+def _cost(*results: StageResult) -> str:
+    """Time of all stages together, tokens of the teacher, rows to train on."""
+    generated, dataset, *_ = results
+    seconds = [spent for result in results if (spent := work_seconds(result)) is not None]
     tokens = generated.get("output_tokens")
     parts = [
-        duration(sum(seconds)) if seconds else "",
+        f"{duration(sum(seconds))} from generate to evaluate" if seconds else "",
         f"{tokens:,} output tokens of the teacher" if tokens else "",
         f"{dataset['train']:,} rows to train on" if dataset.get("train") else "",
     ]

@@ -2,10 +2,13 @@
 
 Our own rows (instruction, input, output; optional family and `check`), Self-Instruct's
 user-oriented tasks (motivation_app beside the instances) and AlpacaEval's list (generator beside
-the output) are read. The kind is seen from each row's keys. Without a check, an answer is right
-when it equals the expected output but for white space: strict, for base and student alike. The
-outputs of the other two kinds are one good answer of many, so those tasks are never right or wrong,
-only judged.
+the output) are read. The kind is seen from each row's keys.
+
+An answer is right or wrong where that can be told, by one rule: a `check` is given; or the expected
+output of a task is short (one line of at most SHORT words), so that an answer must equal it but for
+white space; or, in a held-out row of the data set, which nobody wrote as a test, the output is just
+a number, yes or no, true or false. Every other answer is open: one good answer of many, shown and
+perhaps judged, never right or wrong. So are the outputs of the other two kinds.
 """
 
 from collections.abc import Mapping
@@ -14,13 +17,17 @@ from pathlib import Path
 
 from localinstruct.errors import RecipeError
 from localinstruct.formats import Malformed, read_rows, to_instances
-from localinstruct.formats.checks import keeps, read_checks
+from localinstruct.formats.checks import NUMBER, keeps, read_checks
 from localinstruct.formats.rows import describe
 from localinstruct.records import Instance
 
 Checks = Mapping[str, object]
 """Name of a check -> its argument."""
 EXACT: Checks = {"exact": None}
+SHORT = 12
+"""Words of an expected output up to which an answer must equal it, where no check is given."""
+CHOICES = (["yes", "no"], ["true", "false"])
+"""Answers that a held-out row is checked by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +50,20 @@ class Task:
 def is_right(answer: str, expected: str) -> bool:
     """True for an exact match but for white space."""
     return keeps(EXACT, answer, expected)
+
+
+def checks_of_task(expected: str) -> Checks:
+    """The checks of a task that names none: an exact match for a short output, else none."""
+    text = expected.strip()
+    return EXACT if "\n" not in text and len(text.split()) <= SHORT else {}
+
+
+def checks_of_row(expected: str) -> Checks:
+    """The checks of a held-out row: its number or its choice where it is just that, else none."""
+    text = expected.strip().rstrip(".").casefold()
+    if NUMBER.fullmatch(text):
+        return {"number": None}
+    return next(({"choice": choices} for choices in CHOICES if text in choices), {})
 
 
 def task_file(tasks: str, workspace: Path) -> Path:
@@ -85,6 +106,8 @@ def _checks(given: object, instance: Instance) -> Checks:
     if given is None and not instance.output.strip():
         raise Malformed("expected an output or a check to hold answers against, found neither")
     try:
-        return EXACT if given is None else read_checks(given, instance.output)
+        if given is None:
+            return checks_of_task(instance.output)
+        return read_checks(given, instance.output)
     except ValueError as problem:
         raise Malformed(str(problem)) from None

@@ -28,6 +28,7 @@ from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, JsonObject, StageResult, digest
 from localinstruct.store.integrity import require_space
 from localinstruct.store.run import Run
+from localinstruct.store.worktime import ASKING, at_work, since, worked
 from localinstruct.teacher import Teacher
 from localinstruct.teacher.serving import ModelRouter, serving_all
 from localinstruct.topics.coverage import require_seeds, topic_counts
@@ -51,7 +52,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     """Generate until `generate.target` rows are kept, continuing what is there already."""
     if recipe.generate.target == 0 and run.is_blank():
         progress.say("generate.target is 0: nothing is asked of a teacher")
-        return summary(recipe, run, 0, time.time(), _facts(recipe, workspace))
+        return summary(recipe, run, 0, _facts(recipe, workspace))
     catalog = load_catalog(workspace)
     asked = {role: catalog.get(name) for role, name in recipe.models.asked.items()}
     teacher, encoder = asked["teacher"], catalog.get(recipe.models.encoder)
@@ -75,10 +76,10 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         loading = loader.submit(LocalEncoder, directory)
         with serving_all(asked, recipe.serve, run.path, progress) as connect:
             encoder_ready = loading.result()
-            began = time.time()
             router = partial(connect, recipe.sampling)
-            run_async(_converse(job, run, router, encoder_ready, progress))
-    return summary(recipe, run, job.in_flight, began, _facts(recipe, workspace))
+            with at_work(run, ASKING):
+                run_async(_converse(job, run, router, encoder_ready, progress))
+    return summary(recipe, run, job.in_flight, _facts(recipe, workspace))
 
 
 def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> list[Instance]:
@@ -186,18 +187,17 @@ class Meter:
         require_space(self._folder, 0)
 
 
-def summary(
-    recipe: Recipe, run: Run, in_flight: int, began: float, facts: JsonObject
-) -> StageResult:
-    """The result of the stage: counts over all sessions, speed since `began`, and `facts`.
+def summary(recipe: Recipe, run: Run, in_flight: int, facts: JsonObject) -> StageResult:
+    """The result of the stage: counts, seconds and speed over all sessions, and `facts`.
 
-    `began` is a unix time, `facts` are models, machine and versions.
+    "seconds" are those in which the teacher was asked, without its start and without pauses, and
+    "tokens_per_second" the output tokens in them; `facts` are models, machine and versions.
     """
     prompts, usage = run.completion_usage()
     episodes = run.episodes()
     kept, rejected = run.count_kept(), sum(entry[2] for entry in episodes)
-    seconds = time.time() - began
-    lately = sum(tokens for arrived, tokens in usage if arrived >= began)
+    first, seconds = since(run, ASKING), worked(run, ASKING) or 0.0
+    timed = sum(tokens for arrived, tokens in usage if arrived >= first)
     return {
         "product": digest([row.id for row in run.kept()]),
         "kept": kept,
@@ -206,8 +206,8 @@ def summary(
         "prompts": prompts,
         "episodes": len(episodes),
         "output_tokens": sum(tokens for _, tokens in usage),
-        "seconds": round(seconds, 1),
-        "tokens_per_second": round(lately / max(seconds, 1e-9), 1),
+        "seconds": round(seconds, 3),
+        "tokens_per_second": round(timed / seconds, 1) if seconds else 0.0,
         "in_flight": in_flight,
         "stopped": "target reached" if kept >= recipe.generate.target else "nothing left to ask",
         "documents": json.loads(run.get("documents") or "null"),

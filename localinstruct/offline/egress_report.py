@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from localinstruct.errors import LocalInstructError
-from localinstruct.offline import audit_hook, backends, proof, sessions, signing
+from localinstruct.offline import audit_hook, backends, proof, selftest, sessions, signing
 from localinstruct.records import JsonObject, canonical_json, digest
 from localinstruct.store import durable
 
@@ -29,9 +29,12 @@ UNPROVEN = (
     "INTEGRITY ONLY, ORIGIN UNPROVEN: no key was given, so whoever altered this report "
     "could have signed it anew"
 )
-FORMAT = 2
-OBSERVERS = {1: "tripwire", 2: "audit hook"}
-"""Format of a report -> the word its text has for the audit hook; both formats are verified."""
+FORMAT = 3
+OBSERVERS = {1: "tripwire", 2: "audit hook", 3: "audit hook"}
+"""Format of a report -> the word its text has for the audit hook; all of them are verified.
+
+Format 3 says its checks, interfaces and switches in other words than those before it.
+"""
 Stages = Mapping[str, tuple[float, float]]
 """Finished stage -> first start and finish (unix seconds), as the store has them."""
 
@@ -140,7 +143,7 @@ def render(body: JsonObject, public_key: str) -> list[str]:
     stages = [_stage_line(name, stage) for name, stage in _in_order(body["stages"])]
     lines += [f"Verdict: {verdict(body)}", "", "Stages", *(stages or ["  none has finished"])]
     for number, session in enumerate(body["sessions"], 1):
-        lines += ["", f"Session {number}", *_session_lines(session)]
+        lines += ["", f"Session {number}", *_session_lines(session, body["format"])]
     lines += ["", *_attempt_lines(body), "", "Not covered by any seal"]
     lines += [f"  {text}" for text in body["always_open"]]
     lines += ["", "Files this report vouches for (SHA-256)"]
@@ -190,7 +193,10 @@ def _in_order(stages: JsonObject) -> list[tuple[str, JsonObject]]:
     return sorted(stages.items(), key=lambda item: (item[1]["began"], item[1]["finished"]))
 
 
-def _session_lines(session: JsonObject) -> list[str]:
+def _session_lines(session: JsonObject, format: int) -> list[str]:
+    """A session in the words of a report's format; `proof` has looked whether it is consistent."""
+    if format > 2:
+        return _session_words(session)
     seal, environment = session["seal"], session["environment"]
     ended = _when(session["ended"]) if session["ended"] else "by a kill"
     lines = [
@@ -208,6 +214,48 @@ def _session_lines(session: JsonObject) -> list[str]:
     switches = ", ".join(environment["deviations"]) or "all as they must be"
     lines += [f"  switches: {switches} ({len(environment['switches'])} looked at)"]
     return lines
+
+
+def _session_words(session: JsonObject) -> list[str]:
+    """A session in the words of format 3."""
+    seal, environment = session["seal"], session["environment"]
+    end = f"ended {_when(session['ended'])}" if session["ended"] else "ended by a kill"
+    deviations = ", ".join(environment["deviations"])
+    switches = f"not as they must be: {deviations}" if deviations else "all as they must be"
+    looked = len(environment["switches"])
+    return [
+        f"  {seal['headline']}",
+        f"  began {_when(session['began'])}, {end}",
+        *_machine_lines(session["machine"]),
+        *(f"  covers: {text}" for text in seal["covers"]),
+        *(f"  does not cover: {text}" for text in seal["lacks"]),
+        *(_check_words(check) for check in seal["checks"]),
+        *(f"  closed at its begin: {_plain(text)}" for text in seal["closed"]),
+        *(f"  still within reach: {_plain(text)}" for text in seal["reachable"]),
+        f"  namespaces of the kernel: {', '.join(session['before']['namespaces'].values())}",
+        *_interface_words(session),
+        f"  variables that keep libraries from the network: {switches} ({looked} looked at)",
+    ]
+
+
+def _check_words(check: JsonObject) -> str:
+    mark = "ok " if check["ok"] else "BAD"
+    name, must, found = (str(check[key]) for key in ("name", "must", "found"))
+    return f"  {mark} {_plain(selftest.in_words(name, must, found, bool(check['ok'])))}"
+
+
+def _interface_words(session: JsonObject) -> list[str]:
+    before, after = session["before"]["interfaces"], (session["after"] or {}).get("interfaces", {})
+    lines = []
+    for name in sorted(before | after):
+        at_begin = before.get(name, {}).get("sent_packets", 0)
+        at_end = after.get(name, {}).get("sent_packets")
+        kind = " (loopback: what this machine sends to itself)" if name == "lo" else ""
+        sent = "not known, as it was killed" if at_end is None else f"{at_end - at_begin:,} packets"
+        lines.append(f"  sent over {name}{kind} in this session: {sent}")
+    refused = _refused(session)
+    total = f"{sum(refused):,}" if refused else "not known, as it was killed"
+    return [*lines, f"  packets that the kernel refused, as no road led out: {total}"]
 
 
 def _machine_lines(machine: JsonObject) -> list[str]:

@@ -176,6 +176,27 @@ REQUIRED = {
 """Checks that a session which calls itself sealed must show -> "work" or "fail" (see `run`)."""
 
 
+STATES = {
+    "memory of processes in other networks": "none may be open to us",
+    "name servers": "none may be within reach",
+    "doors to services outside": "all must be closed",
+    "capabilities": "none may be held",
+    "network interfaces": "only loopback (lo) may be there",
+}
+"""Checks of how things stand, which try nothing -> what must hold."""
+
+
+def in_words(name: str, must: str, found: str, ok: bool) -> str:
+    """A check as people read it: what was tried or looked at, and what came of it."""
+    if name in STATES:
+        found = found.replace("there: lo", "only loopback (lo)") if ok else found
+        return f"{name}: {found}" + ("" if ok else f"; {STATES[name]}")
+    if must == "work":
+        return f"{name}: works" if ok else f"{name}: {found}, but it must work"
+    reason = f" ({found})" if found != "held back" else ""
+    return f"{name}: held back{reason}" if ok else f"{name}: {found}, but it must be held back"
+
+
 def _must_work(name: str, attempt: Callable[[], None]) -> Check:
     try:
         attempt()
@@ -235,7 +256,8 @@ def _capabilities() -> Check:
 
 def _interfaces() -> Check:
     names = kernel.interfaces()
-    return Check("network interfaces", "fail", f"there: {', '.join(names)}", names == ["lo"])
+    found = "only loopback (lo)" if names == ["lo"] else f"there are {', '.join(names) or 'none'}"
+    return Check("network interfaces", "fail", found, names == ["lo"])
 
 
 def _child() -> Check:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from localinstruct.dataset.rows import RunRows
 from localinstruct.records import Instance, JsonObject, Reject
 from localinstruct.store.durable import read_json_lines
 from localinstruct.store.run import Run
@@ -52,16 +53,21 @@ class Sample:
     instance: Instance
     neighbour: str
     score: float | None
+    source: str = ""
+    """The file or run that it was mixed in from."""
 
 
 @dataclass(slots=True)
 class KeptSurvey:
     """The kept rows: lengths in words, cosines to the nearest row, borderline pairs, a sample.
 
-    `borderline` has the pairs just below the threshold.
+    `borderline` has the pairs just below the threshold. `mixed` of them were brought by files or
+    other runs, which were asked for `asked` rows.
     """
 
     count: int = 0
+    mixed: int = 0
+    asked: int = 0
     with_input: int = 0
     words: dict[str, list[int]] = field(
         default_factory=lambda: {"instruction": [], "input": [], "output": []}
@@ -85,10 +91,12 @@ class Reason:
 class RejectSurvey:
     """The rejects by reason, the cosines of those too similar, borderline pairs.
 
-    `borderline` has the pairs just above the threshold.
+    `borderline` has the pairs just above the threshold. `dropped` of them are rows that the data
+    set left out, kept ones among them.
     """
 
     reasons: list[Reason]
+    dropped: int = 0
     scores: list[float] = field(default_factory=list)
     borderline: list[Pair] = field(default_factory=list)
 
@@ -129,12 +137,13 @@ class Clock:
 
 
 def survey_kept(run: Run, threshold: float, rng: Random) -> KeptSurvey:
-    """Read the kept rows once; a row's score is the one it was admitted with."""
-    total = run.count_kept()
+    """Read the rows once, mixed ones too; a row's score is the one it was admitted with."""
+    rows = RunRows(run)
+    total = rows.count()
     sampled = set(rng.sample(range(total), min(SAMPLES, total)))
-    survey = KeptSurvey()
+    survey = KeptSurvey(mixed=len(rows.mixed), asked=rows.asked)
     nearest: list[RankedPair] = []
-    for place, (instance, neighbours) in enumerate(run.kept_with_neighbours()):
+    for place, (instance, neighbours) in enumerate(rows.with_neighbours()):
         _measure(survey, instance)
         top = neighbours[0] if neighbours and neighbours[0].text else None
         score = instance.lineage.scores.get("novelty_max", top.score) if top else None
@@ -143,7 +152,8 @@ def survey_kept(run: Run, threshold: float, rng: Random) -> KeptSurvey:
             pair = Pair(instance.instruction, top.text, score, True)
             _push_nearest(nearest, abs(threshold - score), place, pair)
         if place in sampled:
-            survey.samples.append(Sample(instance, top.text if top else "", score))
+            source = rows.source_of.get(instance.id, "")
+            survey.samples.append(Sample(instance, top.text if top else "", score, source))
     survey.borderline = _nearest_first(nearest)
     return survey
 
@@ -159,14 +169,15 @@ def _measure(survey: KeptSurvey, instance: Instance) -> None:
 
 def survey_rejects(run: Run, threshold: float, rng: Random) -> RejectSurvey:
     """Read the rejects once. Examples are a uniform sample of each reason."""
+    rows = RunRows(run)
     reasons = {
         (stage, reason): Reason(stage, reason, count)
-        for stage, reason, count in run.reject_counts()
+        for stage, reason, count in rows.reject_counts()
     }
     seen: Counter[tuple[str, str]] = Counter()
-    survey = RejectSurvey(list(reasons.values()))
+    survey = RejectSurvey(list(reasons.values()), len(rows.dropped))
     nearest: list[RankedPair] = []
-    for place, (_, reject) in enumerate(run.rejects()):
+    for place, (_, reject) in enumerate(rows.rejects()):
         key = (reject.stage, reject.reason)
         if key in reasons:  # a writer may have committed a new reason since they were counted
             _sample(reasons[key].examples, reject, seen[key], rng)
@@ -178,6 +189,11 @@ def survey_rejects(run: Run, threshold: float, rng: Random) -> RejectSurvey:
                 _push_nearest(nearest, abs(reject.score - threshold), place, pair)
     survey.borderline = _nearest_first(nearest)
     return survey
+
+
+def candidates(kept: KeptSurvey, rejects: RejectSurvey) -> int:
+    """Rows that were up for being kept: all that a teacher wrote, and all that files brought."""
+    return kept.count - kept.mixed + rejects.count - rejects.dropped + kept.asked
 
 
 def _sample(examples: list[Reject], reject: Reject, earlier: int, rng: Random) -> None:

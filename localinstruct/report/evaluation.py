@@ -9,7 +9,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from localinstruct.evaluation.verdict import remedy, signed, topic_remedy
+from localinstruct.evaluation import wording
+from localinstruct.evaluation.verdict import remedy, topic_remedy
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
 from localinstruct.store.folder import COMPARISONS
@@ -36,14 +37,17 @@ def forgetting(evaluate: StageResult) -> JsonObject:
     facts = []
     for who in ("base", "student"):
         if measured.get(who):
-            facts.append((f"perplexity of the text, {who}", f"{measured[who]['perplexity']:,.1f}"))
+            value = wording.perplexity(measured[who]["perplexity"])
+            facts.append((f"perplexity of the text, {who}", value))
     if measured.get("tokens"):
         facts.append(("text", f"{measured['text']}, {measured['tokens']:,} tokens"))
-    if measured.get("lost") is not None:
-        facts.append(("right answers of the base that are now wrong", f"{measured['lost']:,}"))
+    lost = wording.lost(evaluate)
+    if lost:
+        words = f"{lost[0]:,} of {lost[1]:,}"
+        facts.append(("right answers of the base that are now wrong", words))
     return {
         "facts": facts,
-        "lost": measured.get("lost") or 0,
+        "lost": lost[0] if lost else 0,
         "answers": measured.get("lost_answers") or [],
     }
 
@@ -75,23 +79,21 @@ def comparison(stored: JsonObject) -> JsonObject:
         ("tasks", ", ".join(stored.get("files") or []) or "the held-out rows")
     ]
     if tasks:
-        gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
-        right = f"{tasks['base']:.1%} → {tasks['student']:.1%} of {tasks['count']:,}"
-        facts += [("right answers", right), ("gain", f"{gain} points ({low} to {high})")]
+        facts += [("right answers", wording.right(tasks)), ("gain", wording.gain(tasks))]
+    if lost := wording.lost(stored):
+        facts.append(("right before, wrong now", f"{lost[0]:,} of {lost[1]:,}"))
+    facts += [("open answers", words)] if (words := wording.open_answers(stored)) else []
+    facts += [("cut answers", words)] if (words := wording.cut(stored)) else []
     if judged:
         facts += _judge_facts(judged)
     return {"title": f"Against {stored.get('against', stored['name'])}", "facts": facts}
 
 
 def _judge_facts(judged: JsonObject) -> list[tuple[str, str]]:
-    rate, (low, high) = judged["rate"], judged["interval"]
-    wins = "the judge cannot tell them apart"
-    if rate is not None:
-        wins = f"{rate:.0%} ({low:.0%} to {high:.0%})"
     tally = " · ".join(f"{judged['tally'][key]:,}" for key in OUTCOMES)
     return [
         ("judge", judged["judge"]),
-        ("win rate of the student", wins),
+        ("win rate of the student", wording.wins(judged)),
         ("pairs judged in both orders", f"{judged['pairs']:,}"),
         ("student, other, same seat, tie", tally),
         ("prefers the first seat by", f"{judged['position_bias']:+.0%}".replace("-", "−")),
@@ -100,16 +102,22 @@ def _judge_facts(judged: JsonObject) -> list[tuple[str, str]]:
 
 
 def _as_counts(value: object) -> Counts:
-    """A stage's {name: rows}, or coverage's list of {topic, kept, quota}; empty for others."""
+    """A stage's {name: rows}, coverage's topics, or the data set's sources; empty for others."""
     if isinstance(value, Mapping) and all(isinstance(count, int) for count in value.values()):
         return {str(name): (count, None) for name, count in value.items()}
     if isinstance(value, list) and all(map(_is_coverage, value)):
         return {str(topic["topic"]): (topic["kept"], topic.get("quota")) for topic in value}
+    if isinstance(value, list) and all(map(_is_source, value)):
+        return {str(one["source"]): (one["taken"], one["asked"]) for one in value if one["asked"]}
     return {}
 
 
 def _is_coverage(value: object) -> bool:
     return isinstance(value, Mapping) and {"topic", "kept"} <= set(value)
+
+
+def _is_source(value: object) -> bool:
+    return isinstance(value, Mapping) and {"source", "taken", "asked"} <= set(value)
 
 
 def count_tables(results: Mapping[str, StageResult | None]) -> list[JsonObject]:

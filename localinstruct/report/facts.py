@@ -9,13 +9,14 @@ from collections.abc import Sequence
 from random import Random
 from statistics import median
 
-from localinstruct.evaluation.verdict import verdict
+from localinstruct.evaluation import wording
+from localinstruct.evaluation.verdict import verdict, work_seconds
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
 from localinstruct.report import data
 from localinstruct.report.evaluation import read_comparisons
-from localinstruct.report.sections import Results
-from localinstruct.store.run import Run
+from localinstruct.report.provenance import Results
+from localinstruct.store.run import Run, StageEntry
 
 STAGES = ("generate", "dataset", "train", "evaluate")
 """Stages whose results become facts."""
@@ -36,12 +37,22 @@ def run_facts(run: Run, recipe: Recipe) -> JsonObject:
 
 
 def finished_results(run: Run) -> dict[str, StageResult | None]:
-    """Each stage's result, None until it has finished."""
+    """Each stage's result with its "stage_seconds" at work, None until it has finished."""
     entries = {name: run.stage(name) for name in STAGES}
     return {
-        name: entry.result if entry and entry.finished is not None else None
+        name: _measured(run, entry) if entry and entry.finished is not None else None
         for name, entry in entries.items()
     }
+
+
+def _measured(run: Run, entry: StageEntry) -> StageResult:
+    """The result of a finished stage; times that an older version left out, as near as can be."""
+    result, seconds = entry.result, _seconds(run, entry)
+    if "stage_seconds" in result or entry.name != "generate":
+        return {**result, "stage_seconds": seconds}
+    # Its speed and seconds were those of the last session alone.
+    speed = result.get("output_tokens", 0) / seconds if seconds else 0.0
+    return {**result, "stage_seconds": seconds, "seconds": seconds, "tokens_per_second": speed}
 
 
 def judged_verdict(results: Results, comparisons: Sequence[JsonObject]) -> str:
@@ -60,21 +71,28 @@ def _state(run: Run, name: str) -> str:
 
 
 def _data(run: Run, recipe: Recipe, results: Results) -> JsonObject:
-    """Rows asked for, kept and rejected by stage; similarity to the nearest row; right answers."""
+    """Rows asked for, kept, mixed in and rejected by stage; similarity to the nearest row.
+
+    "rows" are those kept and those mixed in, "candidates" all that were up for it. "rejected"
+    counts every stage, the data set's as well, which leaves kept rows out.
+    """
     generated, dataset = results["generate"] or {}, results["dataset"] or {}
-    kept, rejected = run.count_kept(), Counter[str]()
-    begun = kept > 0 or run.stage("generate") is not None
-    for stage, _, count in run.reject_counts():
-        rejected[stage] += count
-    candidates = kept + rejected.total()
-    kept_rate = kept / candidates if candidates else None
-    similarities = data.survey_kept(run, recipe.novelty.threshold, Random(0)).scores
+    begun = run.count_kept() > 0 or run.stage("generate") is not None
+    threshold, rejected = recipe.novelty.threshold, Counter[str]()
+    survey = data.survey_kept(run, threshold, Random(0))
+    rejects = data.survey_rejects(run, threshold, Random(0))
+    for reason in rejects.reasons:
+        rejected[reason.stage] += reason.count
+    candidates, similarities = data.candidates(survey, rejects), survey.scores
     return {
         "asked": recipe.generate.target,
-        "kept": kept if begun else None,
-        "rejected": rejected.total() if begun else None,
+        "kept": survey.count - survey.mixed if begun else None,
+        "mixed": survey.mixed if results["dataset"] else None,
+        "rows": survey.count if begun else None,
+        "candidates": candidates if begun else None,
+        "rejected": rejects.count if begun else None,
         "rejected_by_stage": dict(rejected),
-        "share_kept": kept_rate,
+        "share_kept": survey.count / candidates if candidates else None,
         "median_similarity": median(similarities) if similarities else None,
         "threshold": recipe.novelty.threshold,
         "checked": generated.get("checked"),
@@ -84,32 +102,32 @@ def _data(run: Run, recipe: Recipe, results: Results) -> JsonObject:
 
 
 def _cost(run: Run, results: Results) -> JsonObject:
-    """Seconds at work by stage (without a resumed run's pauses), tokens, tokens per second, GiB."""
+    """Seconds at work by stage (starts included, pauses not), tokens, tokens per second, GiB.
+
+    The teacher's speed is over the seconds in which it was asked, the training's over its steps.
+    """
     generated, trained = results["generate"] or {}, results["train"] or {}
-    seconds = {name: _seconds(run, name, results[name]) for name in STAGES}
+    seconds = {name: work_seconds(results[name] or {}) for name in STAGES}
     known = [part for part in seconds.values() if part is not None]
-    tokens = generated.get("output_tokens")
-    generating = seconds["generate"]
     return {
         "seconds": seconds,
         "total_seconds": sum(known) if known else None,
-        "teacher_tokens": tokens,
-        "teacher_tokens_per_second": tokens / generating if tokens and generating else None,
+        "teacher_tokens": generated.get("output_tokens"),
+        "teacher_tokens_per_second": generated.get("tokens_per_second") or None,
         "training_tokens": trained.get("tokens"),
         "training_tokens_per_second": trained.get("tokens_per_second"),
         "peak_memory_gib": trained.get("peak_memory_gib"),
     }
 
 
-def _seconds(run: Run, name: str, result: StageResult | None) -> float | None:
-    """The seconds in a finished stage's result, else its wall time."""
-    entry = run.stage(name)
-    if result is None or entry is None or entry.finished is None:
-        return None
-    seconds = result.get("seconds")
-    if name != "generate":
-        return float(seconds if seconds is not None else entry.finished - entry.started)
-    # Generate counts its last session only; the completion log and the commits cover all of them.
+def _seconds(run: Run, entry: StageEntry) -> float:
+    """Seconds at work of a finished stage; for one of an older version, as near as can be told."""
+    if (worked := entry.result.get("stage_seconds")) is not None:
+        return float(worked)
+    seconds, finished = entry.result.get("seconds"), entry.finished or entry.started
+    if entry.name != "generate":
+        return float(seconds if seconds is not None else finished - entry.started)
+    # Versions without it counted the last session only; the log and the commits cover all of them.
     moments = [arrived for arrived, _ in run.completion_usage()[1]]
     moments += [committed for *_, committed in run.episodes()]
     return max(float(seconds or 0), data.clock(moments).at(max(moments)) if moments else 0.0)
@@ -131,7 +149,9 @@ def _scores(results: Results, comparisons: Sequence[JsonObject]) -> JsonObject:
         ],
         "text_perplexity": _both(forgetting, "perplexity"),
         "text": forgetting.get("text"),
-        "lost_answers": forgetting.get("lost"),
+        "lost_answers": lost[0] if (lost := wording.lost(evaluated)) else None,
+        "cut_answers": evaluated.get("cut"),
+        "open_tasks": evaluated.get("open_tasks"),
         "verdict": judged_verdict(results, comparisons) or None,
     }
 

@@ -1,26 +1,32 @@
-"""Words of the report: headline, figures, funnel, training, evaluation, provenance.
+"""Words of the report: headline, figures, funnel, training, evaluation.
 
 All are values for the template. Stage results are read with `.get` throughout: an older or
 interrupted run may lack any key, and a report that says less is better than none. Not covered: what
 is counted from the store (data.py).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from markupsafe import Markup
 
-from localinstruct import __version__
-from localinstruct.formats.tasks import is_right
-from localinstruct.progress import duration, percent
+from localinstruct.evaluation import wording
+from localinstruct.evaluation.verdict import work_seconds
+from localinstruct.formats.tasks import checks_of_row
+from localinstruct.progress import duration, loss, per_second, percent
 from localinstruct.recipe import Recipe
-from localinstruct.records import Json, JsonObject, StageResult
+from localinstruct.records import JsonObject, StageResult
 from localinstruct.report import charts
-from localinstruct.report.data import STAGES, CompletionSurvey, KeptSurvey, RejectSurvey, curve
-from localinstruct.store.run import Run
+from localinstruct.report.data import (
+    STAGES,
+    CompletionSurvey,
+    KeptSurvey,
+    RejectSurvey,
+    candidates,
+    curve,
+)
+from localinstruct.report.provenance import Results
 
-Results = Mapping[str, StageResult | None]
 SIDE_BY_SIDE = 24
 """Side-by-side answers that are shown."""
 
@@ -46,10 +52,14 @@ class Step:
 
 def headline(kept: KeptSurvey, rejects: RejectSurvey, results: Results) -> str:
     """The run in one sentence, as far as it has come."""
-    candidates = kept.count + rejects.count
-    if not candidates:
-        return "Nothing has been generated yet."
-    rows = f"{_plural(kept.count, 'row')} kept of {_plural(candidates, 'candidate')}"
+    offered = candidates(kept, rejects)
+    if not offered:
+        return "There are no rows yet."
+    rows = f"{_plural(kept.count, 'row')} kept of {_plural(offered, 'candidate')}"
+    if kept.asked == offered:
+        rows = f"{_plural(kept.count, 'row')} mixed in, of {offered:,} that files brought"
+    elif kept.asked:
+        rows = f"{rows}, {kept.mixed:,} of them mixed in"
     evaluate = results.get("evaluate") or {}
     tasks, held_out = evaluate.get("tasks") or {}, evaluate.get("held_out") or {}
     if tasks.get("count") and None not in (tasks.get("student"), tasks.get("base")):
@@ -59,7 +69,8 @@ def headline(kept: KeptSurvey, rejects: RejectSurvey, results: Results) -> str:
         )
     base, student = ((held_out.get(who) or {}).get("loss") for who in ("base", "student"))
     if base is not None and student is not None:
-        return f"{rows}; the student’s held-out loss is {student:.2f}, its base’s {base:.2f}."
+        losses = f"{loss(student)}, its base’s {loss(base)}"
+        return f"{rows}; the student’s held-out loss is {losses}."
     return f"{rows}; the student is trained." if results.get("train") else f"{rows}."
 
 
@@ -74,7 +85,7 @@ def figures(
     generate = results.get("generate") or {}
     train = results.get("train") or {}
     every = [
-        Figure(f"{kept.count:,}", "rows kept", f"of {recipe.generate.target:,} wanted"),
+        Figure(f"{kept.count:,}", "rows kept", _wanted(recipe, kept)),
         *_kept_rate_figure(kept, rejects),
         *_checked_figure(generate),
         *_gain_figure(results.get("evaluate") or {}),
@@ -84,80 +95,88 @@ def figures(
     return every[:6]
 
 
+def _wanted(recipe: Recipe, kept: KeptSurvey) -> str:
+    if not kept.asked:
+        return f"of {recipe.generate.target:,} wanted"
+    written = kept.count - kept.mixed
+    return f"{written:,} written, {kept.mixed:,} mixed in" if written else "mixed in"
+
+
 def _kept_rate_figure(kept: KeptSurvey, rejects: RejectSurvey) -> list[Figure]:
-    candidates = kept.count + rejects.count
-    if not candidates:
+    offered = candidates(kept, rejects)
+    if not offered:
         return []
-    kept_rate = percent(kept.count / candidates)
-    return [Figure(kept_rate, "of candidates kept", f"{candidates:,} candidates")]
+    note = f"{offered:,} candidates"
+    return [Figure(percent(kept.count / offered), "of candidates kept", note)]
 
 
 def _checked_figure(generate: StageResult) -> list[Figure]:
-    checked = generate.get("checked") or {}
-    right = checked.get("right") or 0
-    checkable = right + (checked.get("wrong") or 0)
-    if not checkable:
-        return []
-    note = f"of {checkable:,} that can be checked"
-    return [Figure(percent(right / checkable), "of kept answers right", note)]
+    share, _, of = wording.checked(generate.get("checked") or {"right": 0, "wrong": 0}).partition(
+        " "
+    )
+    return [Figure(share, "of kept answers right", f"{of} that can be checked")] if share else []
 
 
 def _speed_figure(generate: StageResult) -> list[Figure]:
     speed = generate.get("tokens_per_second")
-    in_flight = generate.get("in_flight")
-    if speed is None:
+    if not speed:
         return []
-    note = f"{in_flight:,} episodes in flight" if in_flight else "while generating"
-    return [Figure(f"{speed:,.0f}", "output tokens per second", note)]
+    note = "while the teacher was asked"
+    return [Figure(per_second(speed), "output tokens per second", note)]
 
 
 def _training_figure(train: StageResult) -> list[Figure]:
-    if train.get("seconds") is None:
+    seconds = work_seconds(train)
+    if seconds is None:
         return []
-    steps = f"{train['steps']:,} steps" if train.get("steps") else ""
-    return [Figure(duration(train["seconds"]), "training", steps)]
+    steps = f"{train['steps']:,} steps, loading included" if train.get("steps") else ""
+    return [Figure(duration(seconds), "training", steps)]
 
 
 def _gain_figure(evaluate: StageResult) -> list[Figure]:
     tasks, held_out = evaluate.get("tasks") or {}, evaluate.get("held_out") or {}
     if tasks.get("gain") is not None:
-        points = f"{100 * tasks['gain']:+.0f}".replace("-", "−")
-        return [Figure(points, "points on held-out tasks", _interval(tasks))]
+        note = wording.interval(tasks)
+        return [Figure(wording.signed(tasks["gain"]), "points on held-out tasks", note)]
     base, student = ((held_out.get(who) or {}).get("loss") for who in ("base", "student"))
     if base is None or student is None:
         return []
-    return [Figure(f"{student:.2f}", "held-out loss", f"base {base:.2f}")]
-
-
-def _interval(tasks: JsonObject) -> str:
-    low, high = tasks.get("interval") or (None, None)
-    if low is None or high is None:
-        return ""
-    return f"95% interval {100 * low:.0f} to {100 * high:.0f}".replace("-", "−")
+    return [Figure(loss(student), "held-out loss", f"base {loss(base)}")]
 
 
 def funnel(
     kept: KeptSurvey, rejects: RejectSurvey, log: CompletionSurvey, results: Results
 ) -> list[Step]:
-    """Steps from prompts to training rows, each the one before less its stage's rejects."""
-    candidates = kept.count + rejects.count
+    """Steps from prompts to training rows, each the one before less its stage's rejects.
+
+    Rows that files brought are candidates too, and join the others where they are compared.
+    """
+    offered = candidates(kept, rejects)
+    written = offered - kept.asked
     dropped = {stage: rejects.of_stage(stage) for stage in STAGES}
-    parsed = candidates - dropped["parse"]
+    parsed = offered - dropped["parse"]
     passed = parsed - dropped["filter"]
     new = passed - dropped["novelty"]
-    rows = [
-        ("candidates", candidates, ""),
+    left_out = kept.asked - kept.mixed
+    later = new - kept.count - left_out
+    notes = [_less(later, "rejected later"), _less(left_out, "of those brought left out")]
+    origin = f"{written:,} written, {kept.asked:,} brought by files" if kept.asked else ""
+    origin = origin if written else "brought by files and other runs"
+    own = [
         ("parsed", parsed, _less(dropped["parse"], "could not be read")),
         ("passed the filters", passed, _less(dropped["filter"], "rejected by rule")),
         ("new", new, _less(dropped["novelty"], "too much like a seed or a kept row")),
-        ("kept", kept.count, _less(new - kept.count, "rejected later")),
-        *_trained(results),
+    ]
+    rows = [
+        ("candidates", offered, origin),
+        *(own if written else []),
+        ("kept", kept.count, ", ".join(filter(None, notes))),
+        *_trained(results, bool(kept.asked)),
     ]
     steps = [
-        Step(label, count, count / candidates if candidates else 0.0, note)
-        for label, count, note in rows
+        Step(label, count, count / offered if offered else 0.0, note) for label, count, note in rows
     ]
-    return [*_log_steps(log, candidates), *steps]
+    return [*(_log_steps(log, written) if written or log.prompts else []), *steps]
 
 
 def _log_steps(log: CompletionSurvey, candidates: int) -> list[Step]:
@@ -177,13 +196,14 @@ def _less(count: int, what: str) -> str:
     return f"−{count:,} {what}" if count else ""
 
 
-def _trained(results: Results) -> list[tuple[str, int, str]]:
+def _trained(results: Results, is_mixed: bool) -> list[tuple[str, int, str]]:
     dataset = results.get("dataset") or {}
     if dataset.get("train") is None:
         return []
     notes = [f"{dataset['held_out']:,} held out"] if dataset.get("held_out") else []
-    dropped = (dataset.get("dropped") or {}).items()
-    notes += [f"{count:,} dropped: {reason}" for reason, count in dropped if count]
+    # of a mixture, rows that were left out have not been counted as kept
+    dropped = {} if is_mixed else dataset.get("dropped") or {}
+    notes += [f"{count:,} dropped: {reason}" for reason, count in dropped.items() if count]
     label = "trained on" if results.get("train") else "ready to train on"
     return [(label, dataset["train"], ", ".join(notes))]
 
@@ -208,14 +228,15 @@ def _training_facts(train: StageResult) -> list[tuple[str, str]]:
         ("student", train.get("student")),
         ("trainable parameters", _trainable(train)),
         ("epochs", _short(train.get("epochs"))),
-        ("training loss at the end", _fixed(train.get("train_loss"))),
-        ("held-out loss at the end", _fixed(train.get("held_out_loss"))),
+        ("training loss, mean of the last epoch", _loss(train.get("train_loss"))),
+        ("held-out loss of the student kept", _loss(train.get("held_out_loss"))),
         ("tokens", _count(train.get("tokens"))),
-        ("tokens per second", _count(train.get("tokens_per_second"))),
+        ("tokens per second, in the steps", _count(train.get("tokens_per_second"))),
         ("rows cut at max_length", _count(train.get("truncated"))),
         ("rows too long to train on", _count(train.get("dropped_too_long"))),
         ("device", device),
-        ("peak memory, GiB", _fixed(train.get("peak_memory_gib"))),
+        ("time in the steps", _time_of(train)),
+        ("peak memory, GiB", _gib(train.get("peak_memory_gib"))),
     ]
     return [(name, value) for name, value in facts if value not in (None, "")]
 
@@ -240,8 +261,9 @@ def evaluation(evaluate: StageResult) -> JsonObject:
         "losses": _loss_rows(held_out),
         "tasks": _task_rows(tasks),
         "file": tasks.get("file"),
-        "gain": "" if gain is None else f"{100 * gain:.1f}".replace("-", "−"),
-        "interval": _interval(tasks),
+        "gain": "" if gain is None else wording.gain(tasks),
+        "cut": wording.cut(evaluate),
+        "open": wording.open_answers(evaluate),
         "answers": [_answers(item) for item in answers[:SIDE_BY_SIDE]],
     }
 
@@ -250,7 +272,7 @@ def _loss_rows(held_out: JsonObject) -> list[tuple[str, str, str]]:
     """(who, loss, perplexity) of base and student; none where no loss was measured."""
     losses = {who: held_out.get(who) or {} for who in ("base", "student")}
     rows = [
-        (who, _fixed(loss.get("loss")), _fixed(loss.get("perplexity")))
+        (who, _loss(loss.get("loss")), _perplexity(loss.get("perplexity")))
         for who, loss in losses.items()
     ]
     return rows if any(loss for _, loss, _ in rows) else []
@@ -281,101 +303,36 @@ def _scores(values: JsonObject) -> tuple[int, float, float]:
 
 
 def _answers(item: JsonObject) -> JsonObject:
-    """A task, its expected answer, and (who, answer, right) of both.
+    """A task, its expected answer, and (who, answer, mark, cut) of both.
 
-    `right` is None where no answer was expected.
+    The mark is True or False where an answer is right or wrong, None for an open one. Older
+    versions marked every held-out row, letter by letter; such marks are not shown.
     """
     expected = str(item.get("expected") or "")
+    of_row = item.get("from") == "held-out rows"
+    is_marked = not of_row or "base_cut" in item or bool(checks_of_row(expected))
     answers = []
     for who in ("base", "student"):
-        text = str(item.get(who) or "")
-        right = item.get(f"{who}_right", is_right(text, expected)) if expected.strip() else None
-        answers.append((who, text, right))
+        mark = item.get(f"{who}_right") if is_marked else None
+        answers.append((who, str(item.get(who) or ""), mark, bool(item.get(f"{who}_cut"))))
     texts = {key: item.get(key) or "" for key in ("instruction", "input", "from")}
     return {**texts, "expected": expected, "answers": answers}
 
 
-def provenance(recipe: Recipe, run: Run, results: Results, where: str) -> JsonObject:
-    """Everything to repeat the run: commands, recipe, models, digests, versions, machine, times."""
-    generate, dataset, train = (
-        results.get(name) or {} for name in ("generate", "dataset", "train")
-    )
-    files = {f"dataset/{name}": digest for name, digest in (dataset.get("sha256") or {}).items()}
-    if train.get("adapter_sha256"):
-        files["adapter"] = train["adapter_sha256"]
-    return {
-        "again": f"localinstruct run {where}/recipe.yaml --name {run.path.name}-again",
-        "use": [
-            f"localinstruct show {where} --rejects",
-            f"localinstruct export {where} --format alpaca --output {run.path.name}.json",
-            f"localinstruct chat {where}",
-        ],
-        "recipe": recipe.to_yaml(),
-        "recipe_digest": recipe.digest,
-        "models": _models(recipe, generate),
-        "files": files,
-        "versions": {"localinstruct": __version__} | dict(generate.get("versions") or {}),
-        "machine": _flat(generate.get("machine") or {}),
-        "times": [_time(run, name) for name in results if run.stage(name)],
-    }
+def _loss(value: object) -> str:
+    return loss(value) if isinstance(value, int | float) else ""
 
 
-def _models(recipe: Recipe, generate: StageResult) -> list[dict[str, str]]:
-    """Role, name, digest, licence and obligations of each model; the recipe has only names."""
-    stored = dict(generate.get("models") or {})
-    names = recipe.models.model_dump().items()
-    recipe_models = {role: {"name": name} for role, name in names if isinstance(name, str)}
-    merged = {
-        role: recipe_models.get(role, {}) | _as_object(stored.get(role))
-        for role in {**recipe_models, **stored}
-    }
-    keys = ("name", "digest", "licence", "obligations")
-    return [
-        {"role": role} | {key: _words(values.get(key)) for key in keys}
-        for role, values in merged.items()
-    ]
+def _perplexity(value: object) -> str:
+    return wording.perplexity(value) if isinstance(value, int | float) else ""
 
 
-def _as_object(value: Json) -> JsonObject:
-    """A model in a result: an object, or the name alone."""
-    if isinstance(value, Mapping):
-        return {key: part for key, part in value.items() if part}
-    return {"name": value} if value else {}
+def _gib(value: object) -> str:
+    return f"{value:,.1f}" if isinstance(value, int | float) else ""
 
 
-def _words(value: Json) -> str:
-    if isinstance(value, list | tuple):
-        return "; ".join(map(str, value)) or "none"
-    return "" if value is None else str(value)
-
-
-def _flat(values: Json, prefix: str = "") -> dict[str, str]:
-    """Nested values as 'memory.total' -> text, for a two-column table."""
-    if not isinstance(values, Mapping):
-        return {prefix.rstrip(".") or "machine": _words(values)}
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        is_nested = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{key}.") if is_nested else {f"{prefix}{key}": _words(value)}
-    return flat
-
-
-def _time(run: Run, name: str) -> tuple[str, str, str, str]:
-    """(stage, begin, wall time, time of its last session); the wall time includes pauses."""
-    entry = run.stage(name)
-    assert entry is not None
-    began = datetime.fromtimestamp(entry.started, UTC).strftime("%Y-%m-%d %H:%M:%S")
-    wall = "not finished"
-    if entry.finished is not None:
-        wall = duration(entry.finished - entry.started)
-    seconds = entry.result.get("seconds")
-    return name, began, wall, duration(seconds) if seconds is not None else ""
-
-
-def _fixed(value: object) -> str:
-    if not isinstance(value, int | float):
-        return ""
-    return f"{value:,.2f}" if abs(value) < 1e6 else f"{value:.1e}"
+def _time_of(train: StageResult) -> str:
+    return duration(train["seconds"]) if train.get("seconds") is not None else ""
 
 
 def _count(value: object) -> str:

@@ -19,20 +19,20 @@ from markupsafe import Markup
 
 from localinstruct.curate.novelty import Novelty
 from localinstruct.nano import LABEL, is_nano
-from localinstruct.progress import Progress, duration, percent
+from localinstruct.progress import Progress, duration, loss, percent, similarity
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
 from localinstruct.report import charts, data
 from localinstruct.report import evaluation as about
 from localinstruct.report.cards import write_cards
 from localinstruct.report.facts import finished_results, judged_verdict
+from localinstruct.report.provenance import provenance
 from localinstruct.report.sections import (
     Results,
     evaluation,
     figures,
     funnel,
     headline,
-    provenance,
     training,
 )
 from localinstruct.store.durable import write_text
@@ -43,7 +43,7 @@ CLIP = 900
 REASONS = 30
 """Reject reasons that are listed."""
 STYLES = {"parse": "hollow", "filter": "mid", "novelty": "accent"}
-"""Stage of a reject -> how its bar is drawn."""
+"""Stage of a reject -> how its bar is drawn; others like "filter"."""
 # Controls but tab and newline; zero-width and bidirectional formatting; line separators;
 # surrogates; tags. The joiners U+200C and U+200D stay: Persian, Hindi and emoji are wrong without
 # them.
@@ -81,6 +81,7 @@ def render(recipe: Recipe, run: Run, where: str) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"clip": clip, "percent": percent, "duration": duration}
+    environment.filters |= {"loss": loss, "similarity": similarity}
     return environment.get_template("report.html.j2").render(content(recipe, run, where)) + "\n"
 
 
@@ -91,7 +92,8 @@ def content(recipe: Recipe, run: Run, where: str) -> JsonObject:
     return {
         **_head(recipe, run, where, results),
         **_rows(recipe, run, results),
-        "timing": _timing(run),
+        "timing": _timing(run, results["generate"] or {}),
+        "only_mixed": recipe.generate.target == 0,
         "training": training(metrics, results["train"] or {}),
         "evaluation": evaluation(results["evaluate"] or {}),
         **_comparisons(recipe, run, where, results),
@@ -104,12 +106,18 @@ def _head(recipe: Recipe, run: Run, where: str, results: Results) -> JsonObject:
         "name": run.path.name,
         "where": where,
         "about": recipe.about,
-        "nano": any(map(is_nano, (recipe.models.teacher, recipe.models.student))),
+        "nano": any(map(is_nano, _models_at_work(recipe))),
         "nano_label": LABEL,
         "date": _date(run),
         "done": {name: result is not None for name, result in results.items()},
-        "stopped": (results["generate"] or {}).get("stopped"),
+        "stopped": (results["generate"] or {}).get("stopped") if recipe.generate.target else None,
     }
+
+
+def _models_at_work(recipe: Recipe) -> tuple[str, ...]:
+    """Teacher and student; the student alone where no teacher is asked."""
+    models = recipe.models
+    return (models.student,) if recipe.generate.target == 0 else (models.teacher, models.student)
 
 
 def _rows(recipe: Recipe, run: Run, results: Results) -> JsonObject:
@@ -123,7 +131,7 @@ def _rows(recipe: Recipe, run: Run, results: Results) -> JsonObject:
         "funnel": funnel(kept, rejects, data.survey_completions(run), results),
         "reasons": rejects.reasons[:REASONS],
         "reasons_left": len(rejects.reasons[REASONS:]),
-        "candidates": kept.count + rejects.count,
+        "candidates": data.candidates(kept, rejects),
         "bar": charts.bar,
         "style": lambda stage: STYLES.get(stage, "mid"),
         "threshold": threshold,
@@ -220,8 +228,11 @@ def _length_chart(part: str, words: Sequence[int]) -> Markup:
     return charts.histogram(title, edges, [bars], label, width=charts.NARROW)
 
 
-def _timing(run: Run) -> JsonObject | None:
-    """Kept rows and tokens per second over the time at work; pauses have a mark and no width."""
+def _timing(run: Run, generate: StageResult) -> JsonObject | None:
+    """Kept rows and tokens per second over the time at work; pauses have a mark and no width.
+
+    "seconds" are those in which the teacher was asked, None until the stage has finished.
+    """
     episodes, (_, usage) = run.episodes(), run.completion_usage()
     arrived = [moment for moment, _ in usage]
     committed = [moment for *_, moment in episodes]
@@ -244,6 +255,6 @@ def _timing(run: Run) -> JsonObject | None:
         "kept": charts.line_chart("Rows kept", [rows], label, marks, whole=True),
         "speed": charts.line_chart("Output tokens per second", [rates], label, marks),
         "pauses": [end - begin for begin, end in clock.pauses],
-        "seconds": end,
+        "seconds": generate.get("seconds"),
         "tokens": sum(tokens for _, tokens in usage),
     }

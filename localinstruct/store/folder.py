@@ -14,6 +14,8 @@ LOCK = "run.lock"
 STORE = "run.sqlite"
 TRAIN, HELD_OUT, REJECTS = "train.jsonl", "held_out.jsonl", "rejects.jsonl"
 """The files in dataset/: rows to train on, rows held out, rows taken out."""
+SOURCES = "sources.jsonl"
+"""The file in dataset/ that names the source of each row, where other sources are mixed in."""
 COMPARISONS = "comparisons"
 """The folder in evaluation/ with a file per comparison: another run, model or judge."""
 

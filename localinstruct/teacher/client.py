@@ -89,9 +89,12 @@ class Client:
             return await self._persist(prompt)
         return await structured(prompt, self._constrained, self._persist)
 
-    async def stream(self, prompt: Prompt) -> AsyncIterator[str]:
+    async def stream(
+        self, prompt: Prompt, on_end: Callable[[str], None] = lambda _: None
+    ) -> AsyncIterator[str]:
         """The first completion of a prompt in pieces, as it is written.
 
+        `on_end` is told why it ended: "stop", or "length" where it was cut at its limit of tokens.
         Thoughts are not separated from answers. A server that cannot be reached is waited for, or
         started again, as long as no piece has come. DataError for a prompt that it refuses,
         TeacherError when it fails otherwise or breaks off.
@@ -101,7 +104,7 @@ class Client:
         began = False
         for attempt in count():
             try:
-                async for piece in self._pieces(prompt):
+                async for piece in self._pieces(prompt, on_end):
                     began = True
                     yield piece
                 return
@@ -117,17 +120,23 @@ class Client:
                 raise TeacherError(problem, _hint(error)) from None
             await self._pause(attempt)
 
-    async def _pieces(self, prompt: Prompt) -> AsyncIterator[str]:
+    async def _pieces(self, prompt: Prompt, on_end: Callable[[str], None]) -> AsyncIterator[str]:
         continued = self._is_continued(prompt)
         settings = self._settings(prompt, () if continued else self._stop) | {"stream": True}
         if continued:
             texts = await self._api.completions.create(prompt=prompt.text, **settings)
             async for chunk in texts:
+                for choice in chunk.choices:
+                    if choice.finish_reason:
+                        on_end(choice.finish_reason)
                 yield clean("".join(choice.text or "" for choice in chunk.choices))
         else:
             turns = await self._api.chat.completions.create(messages=_messages(prompt), **settings)
-            async for chunk in turns:
-                yield clean("".join(choice.delta.content or "" for choice in chunk.choices))
+            async for part in turns:
+                for turn in part.choices:
+                    if turn.finish_reason:
+                        on_end(turn.finish_reason)
+                yield clean("".join(turn.delta.content or "" for turn in part.choices))
 
     def _is_continued(self, prompt: Prompt) -> bool:
         """Tell whether the prompt is a text to go on with, rather than a turn of a chat."""

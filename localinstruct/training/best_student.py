@@ -41,6 +41,11 @@ class BestStudent:
             write_text(fresh / FACTS, json.dumps(facts))
             modes.move_into_place(fresh, self.folder)
 
+    @property
+    def may_end(self) -> bool:
+        """True where training may stop before its last step."""
+        return self.patience is not None
+
     def is_over(self) -> bool:
         """Tell whether the last `patience` losses brought no new best."""
         if self.patience is None or len(self.losses) <= self.patience:

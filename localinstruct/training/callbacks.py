@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from localinstruct.errors import TrainerError
 from localinstruct.interrupt import StopRequest
-from localinstruct.progress import Progress
+from localinstruct.progress import Progress, loss, per_second
 from localinstruct.records import JsonObject
 from localinstruct.store.integrity import require_space
 from localinstruct.training import checkpoints, metrics, ranks, student
@@ -87,9 +87,10 @@ class Callbacks:
         tokens = state.num_input_tokens_seen - self.tokens_at_start
         speed = tokens / max(self.seconds() - self.seconds_before, 1e-9)
         memory = student.peak_memory_gib(self.device)
-        loss = "" if math.isnan(self.loss) else f"loss {self.loss:.3f}, "
-        note = f"{loss}rate {self.rate:.1e}, {speed:,.0f} tokens/s, {memory:.1f} GiB"
-        self.progress.update("training", state.global_step, state.max_steps, note)
+        known = "" if math.isnan(self.loss) else f"loss {loss(self.loss)}, "
+        note = f"{known}rate {self.rate:.1e}, {per_second(speed)} tokens/s, {memory:.1f} GiB"
+        label = "training (may stop early)" if self.best.may_end else "training"
+        self.progress.update(label, state.global_step, state.max_steps, note)
         if ranks.any_of(self.stop.asked, self.device.name):
             self.stop.asked = control.should_save = control.should_training_stop = True
 
@@ -162,11 +163,11 @@ class Callbacks:
 
     def _held_out(self, step: int) -> None:
         began = time.monotonic()
-        loss = self.measure(self.model)
-        if loss is not None:
+        measured = self.measure(self.model)
+        if measured is not None:
             if step:
-                self.best.offer(step, loss)
+                self.best.offer(step, measured)
             if ranks.first():
-                metrics.append(self.metrics, {"step": step, "held_out_loss": loss})
-            self.progress.say(f"Held-out loss {loss:.4f} at step {step}.")
+                metrics.append(self.metrics, {"step": step, "held_out_loss": measured})
+            self.progress.say(f"Held-out loss {loss(measured)} at step {step}.")
         self.paused += time.monotonic() - began

@@ -3,7 +3,13 @@ writes."""
 
 import re
 import shlex
+from pathlib import Path
 
+import pytest
+
+from localinstruct.bundle.pack import PROGRAMS, write_programs
+from localinstruct.errors import BundleError
+from localinstruct.store.durable import sha256
 from tests.cli.test_sealed_commands import commands as all_commands
 from tests.support.air_gap import GUIDE, blocks, commands
 
@@ -34,9 +40,10 @@ def test_the_guide_goes_the_whole_way() -> None:
     text = "\n".join(commands())
     for words in (
         "bundle pack",
-        "VERIFY.py",
-        "SIGNATURE.py",
-        "UNPACK.py wheelhouse",
+        "bundle programs desk",
+        "desk/VERIFY.py",
+        "desk/SIGNATURE.py",
+        "desk/UNPACK.py wheelhouse",
         "--no-index",
         "--require-hashes",
         "doctor",
@@ -46,12 +53,11 @@ def test_the_guide_goes_the_whole_way() -> None:
         "--run first",
     ):
         assert words in text, words
+    assert not [line for line in commands() if "$STICK/bundle/" in line]  # runs nothing from there
     assert [number for number in range(1, 6) if not blocks(number)] == []
 
 
 def test_its_unit_is_ours() -> None:
-    from pathlib import Path
-
     from localinstruct.offline.backends import systemd_unit
 
     [unit] = re.findall(r"```ini\n(.*?)```", GUIDE.read_text(), re.DOTALL)
@@ -64,3 +70,17 @@ def test_other_pages_lead_here() -> None:
 
     assert "docs/air-gap.md" in (ROOT / "README.md").read_text()
     assert "air-gap.md" in (ROOT / "docs" / "bundle.md").read_text()
+
+
+def test_a_guard_desks_own_programs_are_ours_and_never_replaced(tmp_path: Path) -> None:
+    digests = write_programs(tmp_path / "desk")
+    assert digests == write_programs(tmp_path / "desk")
+    for name, program in PROGRAMS.items():
+        path = tmp_path / "desk" / name
+        assert path.read_bytes() == Path(str(program.__file__)).read_bytes()
+        assert digests[name] == sha256(path)
+    (tmp_path / "desk" / "VERIFY.py").write_text("print('All that was asked for is right.')")
+    with pytest.raises(BundleError, match="is another program"):
+        write_programs(tmp_path / "desk")
+    with pytest.raises(BundleError, match="expected a folder"):
+        write_programs(tmp_path / "desk" / "VERIFY.py")

@@ -102,8 +102,35 @@ def test_answers_for_programs_are_one_json_line_each(
 ) -> None:
     piped(monkeypatch, talk(tmp_path / "s", who="compare"), "One?", "Two?", json_lines=True)
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert lines[0] == {"asked": "One?", "base": "nano-base saw 1", "student": "nano-student saw 1"}
+    assert lines[0] == {
+        "asked": "One?",
+        "base": "nano-base saw 1",
+        "student": "nano-student saw 1",
+        "cut": [],
+    }
     assert len(lines) == 2
+
+
+@pytest.mark.parametrize("template", ["chat", "alpaca"])
+def test_a_cut_answer_says_so_and_what_to_type(
+    template: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def cut_base(path: str, request: dict[str, Any], count: int) -> Reply:
+        end = "length" if request["model"] == "nano-base" else "stop"
+        return 200, streamed("so", " on", talk="messages" in request, end=end)
+
+    with serving_script(tmp_path / "s", cut_base):
+        piped(monkeypatch, talk(tmp_path / "s", template), "One?", "/base", "Two?")
+        said = capsys.readouterr().err
+        assert said.count("cut at") == 1
+        assert "(base: cut at 20 tokens; for more: --max-tokens 40)" in said
+        both = talk(tmp_path / "s", template, "compare")
+        piped(monkeypatch, both, "Three?", "Four?", json_lines=True)
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["cut"] for line in lines] == [["base"]] * 2
 
 
 def test_a_refused_line_is_told_and_the_talk_goes_on(

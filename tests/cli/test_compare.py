@@ -2,18 +2,23 @@
 told that was not measured."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 from typer.testing import CliRunner
 
-from localinstruct import console
+from localinstruct import console, pipeline
+from localinstruct.cli import display
 from localinstruct.cli.app import app
 from localinstruct.errors import UsageError
+from localinstruct.progress import duration, per_second
 from localinstruct.recipe import differing_keys, packaged_workspace
-from localinstruct.report.facts import run_facts
-from localinstruct.store.run import open_run
+from localinstruct.report import stage as report
+from localinstruct.report.cards import model_card
+from localinstruct.report.facts import finished_results, run_facts
+from localinstruct.store.run import Run, open_run
 from tests.support import sample_run
 
 
@@ -62,13 +67,13 @@ def test_a_column_for_each_run_and_only_keys_that_differ(
     assert "train.lora.r" not in text
     assert "  name  " not in text.split("data")[0]
     assert line(text, "rows asked for") == ["450", "450"]
-    assert line(text, "kept answers right") == ["97% of 403", "97% of 403"]
+    assert line(text, "kept answers right") == ["97.0% of 403"] * 2
     assert line(text, "held-out loss") == ["5.670 → 1.640", "5.670 → 1.640"]
-    assert line(text, "right answers") == ["4.2% → 61% of 240", "4.2% → 61% of 240"]
+    assert line(text, "right answers") == ["4.2% → 60.8% of 240"] * 2
     assert line(text, "gain in points, 95 %") == ["+56.7 (+50.0 to +62.9)"] * 2
     assert line(text, "wins before a judge") == [
         "not measured",
-        "75% (60% to 88%) of 90, against base, by j",
+        "75.0% (60.0% to 88.0%) of 90, against base, by j",
     ]
     assert line(text, "perplexity of general text") == ["60.3 → 81.5"] * 2
     assert line(text, "train") == ["52 s", "52 s"]
@@ -162,3 +167,43 @@ def test_keys_that_only_one_recipe_has_are_differences() -> None:
     found = differing_keys([one, other, one])
     assert found["method.magpie.turns"] == [None, 1, None]
     assert all(values[0] == values[2] for values in found.values())
+
+
+def test_every_page_gives_the_same_numbers(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Terminal, report, table and card of one run: one gain, one speed, one time together."""
+    monkeypatch.chdir(workspace)
+    home = workspace / "runs" / "first"
+    with open_run(home) as run:
+        recipe = sample_run.recipe()
+        facts, page = run_facts(run, recipe), report.render(recipe, run, "runs/first")
+        result = finished_results(run)["generate"]
+        (home / "adapter").mkdir(exist_ok=True)
+        card = model_card(run, recipe, workspace, "adapter", home / "adapter")
+        for name in ("generate", "train", "evaluate"):
+            display.stage_done(
+                pipeline.STAGES[pipeline.NAMES.index(name)], _result(run, name), True
+            )
+    assert result is not None
+    table, terminal = said(workspace, monkeypatch, "first", "second"), capsys.readouterr().err
+    together = duration(facts["cost"]["total_seconds"])
+    for text in (page, table, card):
+        assert "+56.7" in text
+        assert "+57" not in text
+        assert f"Cost: {together} from generate to evaluate" in text
+    assert "+56.7 points (95 % interval +50.0 to +62.9)" in terminal
+    assert f'>together</th><td></td><td class="num">{together}</td>' in page
+    speed = per_second(result["tokens_per_second"])
+    assert f"a second  {speed} " in re.sub(" {2,}", "  ", table)
+    assert f'<dd class="value">{speed}</dd>' in page
+    assert f"in {duration(result['seconds'])} of asking it" in page
+    assert page.count("60.8%") >= 2
+    assert "61%" not in page
+
+
+def _result(run: Run, name: str) -> dict[str, Any]:
+    """A stage's result with the keys that the sample leaves out."""
+    entry = run.stage(name)
+    assert entry is not None
+    return {"kept": 445, "candidates": 960, **entry.result}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct.cli import display, display_models
+from localinstruct.cli import display, display_models, display_rows
 from localinstruct.nano import LABEL
 from localinstruct.store.run import open_run, read_run
 from tests.support import sample_run
@@ -40,9 +40,9 @@ def test_the_threshold_that_borderline_names_moves_the_pairs_it_shows(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with read_run(folder) as run:
-        display.borderline(run, 3, json=True)
+        display_rows.borderline(run, 3, json=True)
         shown = json.loads(capsys.readouterr().out)
-        display.borderline(run, 3, json=False)
+        display_rows.borderline(run, 3, json=False)
     text = said(capsys)
     keeps, rejects = (float(number) for number in re.findall(r"novelty\.threshold=([\d.]+)", text))
     assert keeps >= max(pair["score"] for pair in shown["rejected"]) > shown["threshold"]

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from docs.generate import COMMANDS
 from localinstruct import pipeline
+from localinstruct.bundle import guard
 from localinstruct.cli.app import app
 from localinstruct.errors import RecipeError, UsageError
 from localinstruct.progress import Progress
@@ -154,6 +155,9 @@ def test_bundles(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(workspace / "cache"))
     pytest.importorskip("cryptography")
     key = shown("bundle", "keygen", "desk.key")
+    programs = shown("bundle", "programs", "desk")
+    assert set(programs["sha256"]) == {"VERIFY.py", "SIGNATURE.py", "UNPACK.py"}
+    assert (Path("desk") / "VERIFY.py").read_bytes() == Path(str(guard.__file__)).read_bytes()
     packed = shown("bundle", "pack", "out", "--recipe", "mine", "--sign", "desk.key")
     assert packed["folder"] == "out"
     assert packed["signed_by"] == key["fingerprint"]

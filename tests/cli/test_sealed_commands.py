@@ -23,6 +23,7 @@ EXCEPT = {
     "judge list": "shows rubrics",
     "recipes list": "shows recipes and whether folders are there",
     "bundle keygen": "writes random bytes",
+    "bundle programs": "writes programs that came with it",
 }
 """Command -> why it may do without: it reads no rows, prompts, weights or results."""
 

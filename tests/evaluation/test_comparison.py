@@ -24,7 +24,7 @@ from localinstruct.formats import write
 from localinstruct.judge.pairwise import FORM, comparison, read_verdict
 from localinstruct.models.catalog import ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
-from localinstruct.records import Instance, Prompt
+from localinstruct.records import Completion, Instance, Prompt
 from localinstruct.store.run import Run, open_run
 from localinstruct.teacher import Serve
 from tests.support.nano_server import nano_workspace
@@ -158,15 +158,17 @@ def sides(run: Run) -> dict[Which, Contender]:
     }
 
 
-def says(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[str]]:
-    return {which: [f"{which} says so"] * len(asked) for which, asked in prompts.items()}
+def says(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[Completion]]:
+    return {
+        which: [Completion(f"{which} says so")] * len(asked) for which, asked in prompts.items()
+    }
 
 
 def nobody(*_: object) -> list[str]:
     raise AssertionError("asked again")
 
 
-def nobody_answers(*_: object) -> dict[Which, list[str]]:
+def nobody_answers(*_: object) -> dict[Which, list[Completion]]:
     raise AssertionError("generated again")
 
 

@@ -31,7 +31,7 @@ from localinstruct.training import student
 from tests.support.tiny_student import Recorded, byte_level, recipe_data, rows, save_student
 
 Asked = dict[Which, list[Prompt]]
-Given = dict[Which, list[str]]
+Given = dict[Which, list[Completion]]
 CPU = student.Device("cpu", "float32", "test")
 
 
@@ -98,7 +98,8 @@ def answers(student_right: int, base_right: int = 0) -> Callable[[Asked], Given]
             numbers = [
                 next((n for n in range(10) if f"Say {n}." in prompt.text), None) for prompt in asked
             ]
-            given[who] = [f" n  {n}\n" if n in right[who] else "none" for n in numbers]
+            texts = [f" n  {n}\n" if n in right[who] else "none" for n in numbers]
+            given[who] = list(map(Completion, texts))
         return given
 
     return answer
@@ -207,7 +208,8 @@ def test_every_answer_is_kept(run: Run, base: Path, tasks: list[dict[str, str]])
     assert [line["id"] for line in lines] == [f"task {n}" for n in range(1, 11)] + [
         row.id for row in rows(8)[:3]
     ]
-    assert [line["student_right"] for line in lines] == [True, True] + [False] * 11
+    assert [line["student_right"] for line in lines[:10]] == [True, True] + [False] * 8
+    assert not any("student_right" in line for line in lines[10:])  # open answers have no mark
     assert (lines[0]["student"], lines[0]["base"], lines[0]["expected"]) == (
         " n  0\n",
         "none",
@@ -242,7 +244,7 @@ def test_both_are_asked_greedily_with_the_training_template(run: Run, base: Path
     def answer(prompts: Asked) -> Given:
         assert prompts["base"] == prompts["student"]
         asked.extend(prompts["base"])
-        return {who: [""] * len(prompts[who]) for who in prompts}
+        return {who: [Completion("")] * len(prompts[who]) for who in prompts}
 
     compared(run, base, answer, evaluate={"side_by_side": 5, "max_tokens": 7})
     assert len(asked) == 5
@@ -275,7 +277,9 @@ def test_the_summary_gives_the_numbers(run: Run, base: Path, tasks: list[dict[st
     progress = Recorded()
     result = compared(run, base, answers(6, 1), progress, evaluate={"tasks": "tasks.jsonl"})
     assert json.loads(json.dumps(result)) == result
-    assert "right 10.0% -> 60.0% of 10 tasks (+50.0%, 95 % interval" in progress.said[-1]
+    assert (
+        "base 10.0% → student 60.0% of 10 right, +50.0 points (95 % interval" in progress.said[-1]
+    )
 
 
 def test_missing_stages_files_and_answers_are_named(run: Run, base: Path) -> None:
@@ -303,7 +307,7 @@ def test_forgetting_is_measured_on_our_text_and_by_lost_answers(
     (tmp_path / "own.txt").write_text("red green blue house river " * 40)
     own = compared(run, base, answers(6, 5), evaluate={"text": "own.txt"})["forgetting"]
     ids = byte_level()("red green blue house river " * 40)["input_ids"]
-    assert (own["text"], own["lost"]) == ("own.txt", 0)
+    assert (own["text"], own["lost"]) == ("own.txt", None)  # nothing was asked that could be lost
     assert own["rows"] == -(-len(ids) // 128)
     assert own["tokens"] == len(ids) - own["rows"]
     model = student.load_base(base, CPU)
@@ -425,7 +429,8 @@ def test_base_and_adapter_share_one_server(
     asked: Asked = {"base": [Prompt(text="a")], "student": [Prompt(text="b")] * 2}
     given = ask_contenders(sides, Serve(), base, asked, Recorded())
     assert served == [("tiny", ["student"])]
-    assert given == {"base": ["tiny/tiny"], "student": ["tiny/student"] * 2}
+    texts = {who: [answer.text for answer in own] for who, own in given.items()}
+    assert texts == {"base": ["tiny/tiny"], "student": ["tiny/student"] * 2}
     assert sides["base"].digest != sides["student"].digest
     served.clear()
     ask_contenders(sides, Serve(), base, {"base": [Prompt(text="a")]}, Recorded())

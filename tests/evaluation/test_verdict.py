@@ -38,8 +38,8 @@ def test_a_loss_is_no_verdict_and_cost_is_said_where_known() -> None:
     )
     assert said == (
         "Whether the student is better is not known: only its loss on held-out rows was measured "
-        "(base 5.00, "
-        "student 1.00). Cost: 1 h 6 min, 12,000 output tokens of the teacher, 90 rows to train on."
+        "(base 5.000 → student 1.000). Cost: 1 h 6 min from generate to evaluate, 12,000 output "
+        "tokens of the teacher, 90 rows to train on."
     )
     assert verdict({}, {}, {}, {}) == "Whether the student is better was not measured."
 
@@ -47,7 +47,7 @@ def test_a_loss_is_no_verdict_and_cost_is_said_where_known() -> None:
 def test_a_judge_has_a_word_too_but_not_when_he_cannot_tell() -> None:
     judged = {"rate": 0.4, "interval": [0.3, 0.48], "judge": "j", "pairs": 90}
     assert verdict({"pairwise": judged}, {}, {}, {}).startswith(
-        "The student is preferred less than its base’s by j: wins 40%"
+        "The student is preferred less than its base’s by j: wins 40.0%"
     )
     assert "not measured" in verdict({"pairwise": {**judged, "rate": None}}, {}, {}, {})
 

@@ -152,13 +152,16 @@ def test_text_says_the_same(sealed: Path) -> None:
     for words in (
         "Verdict: sealed throughout",
         "look-up of phone-home.example, by __main__",
-        "interface lo:",
+        "sent over lo (loopback: what this machine sends to itself) in this session: ",
+        "ok  network interfaces: only loopback (lo)",
+        "ok  TCP: held back (Network is unreachable)",
+        "ok  TCP over loopback: works",
         "root of this machine",
         "Not seen by the audit hook: what ctypes",
         "It is the wall that holds these back.",
         "localinstruct verify-report egress.json",
         "dataset/train.jsonl",
-        "switches: all as they must be",
+        "keep libraries from the network: all as they must be",
     ):
         assert words in text
     assert signing.public_key(sealed / egress_report.JSON) in text

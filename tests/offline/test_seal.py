@@ -164,7 +164,7 @@ except seal.SealError as problem: print(problem.message); sys.exit(problem.exit_
     done = python(code)
     assert done.returncode == SealError.exit_code, done.stdout + done.stderr
     assert "its self-test does not agree" in done.stdout
-    assert f"\n  {named}: must" in done.stdout
+    assert f"\n  {named}: " in done.stdout
     assert "sealed" not in done.stdout
 
 

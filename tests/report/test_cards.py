@@ -104,12 +104,12 @@ def test_the_dataset_folder_loads_by_its_card(full: Path) -> None:
 
 def test_numbers_are_those_of_the_run_with_their_conditions(full: Path) -> None:
     text = card(full)
-    assert "| right answers | 4.2% | 61% | 240 tasks of `nano_tasks.jsonl`" in text
+    assert "| right answers | 4.2% | 60.8% | 240 tasks of `nano_tasks.jsonl`" in text
     assert "+56.7 points (95 % interval +50.0 to +62.9)" in text
     assert "| held-out loss | 5.670 | 1.640 | nats per answer token on 44 rows" in text
     assert "| perplexity of general text | 60.3 | 81.5 | `general_text.txt`" in text
     assert "| right before, wrong now | | 1 |" in text
-    assert "3% of the 403 answers that can be checked were wrong" in text
+    assert "3.0% of the 403 answers that can be checked were wrong" in text
     assert "61,200 tokens in 52 s on cpu in float32; 294,912 trainable parameters" in text
     assert f"`{'4f' * 32}`" in text
     assert f"dataset `train.jsonl` {'0c' * 32}" in text
@@ -150,8 +150,8 @@ def test_a_judge_and_mixed_sources_have_their_place(tmp_path: Path) -> None:
         told = dataset_card(run, sample_run.recipe(), HOME, "jsonl", files)
     text = card(path, seeds="/home/somebody/seeds.jsonl")
     assert (
-        "wins 75% (95 % interval 60% to 88%; against other, 90 pairs read by j in both orders)"
-        in text
+        "wins 75.0% (60.0% to 88.0%), its 95 % interval, against other, 90 pairs read by j in "
+        "both orders" in text
     )
     assert "- Mixed in: rows.jsonl, 40 of 90 rows\n" in text
     assert "- Seeds: `seeds.jsonl`" in text

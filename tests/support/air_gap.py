@@ -89,7 +89,8 @@ def main() -> int:
         first = first.replace("--python 3.11", f"--python 3.11 --wheels {given.wheels.resolve()}")
     code = follow(first, here, transcript, connected)
     if not code:
-        shutil.copy(here / "lab.key.pub", there)
+        shutil.copy(here / "lab.key.pub", there)  # by another way than the medium
+        shutil.copytree(here / "desk", there / "desk")
         code = follow(
             "\n".join(blocks(number) for number in (2, 3, 4)),
             there,

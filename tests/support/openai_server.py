@@ -45,15 +45,19 @@ def chat(*texts: str | None, reason: str = "stop", **message: str) -> bytes:
     ).encode()
 
 
-def streamed(*pieces: str, talk: bool = True) -> bytes:
-    """A reply in pieces, as server-sent events; of a chat, or of a text that is continued."""
+def streamed(*pieces: str, talk: bool = True, end: str | None = None) -> bytes:
+    """A reply in pieces, as server-sent events; of a chat, or of a text that is continued.
+
+    `end` is the finish reason of the last piece.
+    """
     kind = "chat.completion.chunk" if talk else "text_completion"
     events = []
-    for piece in pieces:
+    for number, piece in enumerate(pieces, 1):
         said: dict[str, Any] = (
             {"delta": {"content": piece}} if talk else {"text": piece, "logprobs": None}
         )
-        choice = {"index": 0, "finish_reason": None} | said
+        reason = end if number == len(pieces) else None
+        choice = {"index": 0, "finish_reason": reason} | said
         events.append({"id": "x", "object": kind, "created": 0, "model": "m", "choices": [choice]})
     lines = [f"data: {json.dumps(event)}\n\n" for event in events]
     return "".join([*lines, "data: [DONE]\n\n"]).encode()

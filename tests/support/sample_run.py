@@ -270,6 +270,11 @@ SIDE_BY_SIDE = [
         "expected": "COPPER MEADOW LADDER",
         "base": "copper meadow ladder copper meadow",
         "student": "COPPER MEADOW LADDER",
+        "from": "tasks",
+        "base_right": False,
+        "student_right": True,
+        "base_cut": True,
+        "student_cut": False,
     },
     {
         "instruction": "What is 47 plus 38?",
@@ -287,6 +292,9 @@ SIDE_BY_SIDE = [
         "expected": "anchor, pepper, violin",
         "base": "",
         "student": "anchor,  pepper, violin\n",
+        "from": "held-out rows",
+        "base_right": False,
+        "student_right": True,
     },
     {
         "instruction": "Say something kind about the harbour.",

@@ -239,7 +239,9 @@ def evaluated(path: Path) -> Any:
     with read_run(path) as made:
         entry = made.stage("evaluate")
     numbers = (
-        {name: value for name, value in entry.result.items() if name != "seconds"} if entry else {}
+        {name: value for name, value in entry.result.items() if "seconds" not in name}
+        if entry
+        else {}
     )
     files = (
         file for file in (path / "evaluation").glob("*.jsonl") if file.name != "saved_answers.jsonl"

@@ -235,13 +235,17 @@ def tasks(path: Path) -> None:
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def answers(prompts: dict[Any, list[Any]]) -> dict[Any, list[str]]:
+def answers(prompts: dict[Any, list[Any]]) -> dict[Any, list[Any]]:
     """Played: right or wrong by a digest of the prompt and of who is asked."""
+    from localinstruct.records import Completion
+
     return {
         who: [
-            prompt.text.partition("Say ")[2].partition(".")[0]
-            if Random(f"{who}{prompt.digest}").random() < 0.5
-            else "none"
+            Completion(
+                prompt.text.partition("Say ")[2].partition(".")[0]
+                if Random(f"{who}{prompt.digest}").random() < 0.5
+                else "none"
+            )
             for prompt in asked
         ]
         for who, asked in prompts.items()

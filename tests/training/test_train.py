@@ -17,7 +17,7 @@ from localinstruct.evaluation import stage as evaluation_stage
 from localinstruct.evaluation.answers import Which
 from localinstruct.interrupt import stop_request
 from localinstruct.recipe import Recipe
-from localinstruct.records import StageResult
+from localinstruct.records import Completion, StageResult
 from localinstruct.store import integrity
 from localinstruct.store.run import Run, open_run
 from localinstruct.templates import encode_all
@@ -210,7 +210,7 @@ def test_dataset_train_and_evaluate_meet_in_the_run_directory(base: Path, tmp_pa
             progress,
             workspace,
             base,
-            lambda asked: {w: [""] * len(asked[w]) for w in WHO},
+            lambda asked: {w: [Completion("")] * len(asked[w]) for w in WHO},
             nothing,
         )
     assert seen["held_out"]["student"]["loss"] == pytest.approx(made["held_out_loss"], abs=1e-5)

@@ -13,16 +13,17 @@ from pathlib import Path
 import yaml
 
 from localinstruct import __version__
+from localinstruct.dataset.rows import OWN, RunRows
 from localinstruct.errors import LocalInstructError
-from localinstruct.evaluation.verdict import signed
+from localinstruct.evaluation import wording
 from localinstruct.methods import asked_in_chats
 from localinstruct.models.catalog import ModelSpec, load_catalog
 from localinstruct.nano import is_nano
-from localinstruct.progress import duration, percent
+from localinstruct.progress import duration, loss, percent, similarity
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject
 from localinstruct.report.facts import finished_results, run_facts
-from localinstruct.report.sections import Results
+from localinstruct.report.provenance import Results
 from localinstruct.store.durable import sha256, write_text
 from localinstruct.store.folder import HELD_OUT, TRAIN
 from localinstruct.store.run import Run
@@ -64,13 +65,14 @@ def model_card(run: Run, recipe: Recipe, workspace: Path, form: str, folder: Pat
     results = finished_results(run)
     models = models_of(recipe, results, workspace)
     common = _common(run, recipe, results, models)
+    methods = _method_tags(recipe) if common["written"] else []
     head = {
-        **_student_licence(models),
+        **_student_licence(common["models"]),
         "base_model": models["student"]["source"] or models["student"]["name"],
         "base_model_relation": "adapter" if form == "adapter" else "finetune",
         "library_name": {"adapter": "peft", "gguf": "gguf"}.get(form, "transformers"),
         "pipeline_tag": "text-generation",
-        "tags": ["localinstruct", *_method_tags(recipe), "trl", *_training_tags(recipe)],
+        "tags": ["localinstruct", *methods, "trl", *_training_tags(recipe)],
     }
     has_own_template = "/" in recipe.train.template
     values = {
@@ -96,23 +98,25 @@ def dataset_card(
     del models["student"]
     common = _common(run, recipe, results, models)
     dataset = common["dataset"] if "test" in files else {}
-    rows = dataset["train"] + dataset["held_out"] if dataset else run.count_kept()
+    written = common["written"]
+    common["nano"] = bool(written and is_nano(recipe.models.teacher))
+    rows = dataset["train"] + dataset["held_out"] if dataset else common["data"]["rows"] or 0
     splits = [{"split": split, "path": path.name} for split, path in files.items()]
     head = {
         "license": "unknown",
         "task_categories": ["text-generation"],
         "size_categories": [next((name for most, name in SIZES if rows < most), "1M<n<10M")],
         "pretty_name": run.path.name,
-        "tags": ["localinstruct", "synthetic", *_method_tags(recipe)],
+        "tags": ["localinstruct", *(["synthetic", *_method_tags(recipe)] if written else [])],
         "configs": [{"config_name": "default", "data_files": splits}],
     }
     values = {
         "format": format,
         "files": files,
         "rows": rows,
-        "mixed": bool(dataset and common["sources"]),
+        "similar": recipe.dataset.similar,
         "digests": {path.name: sha256(path) for path in files.values()},
-        "rejects": run.reject_counts()[:REASONS],
+        "rejects": RunRows(run).reject_counts()[:REASONS],
         "novelty": recipe.novelty,
         "coverage": (results["generate"] or {}).get("coverage") or [],
     }
@@ -208,8 +212,7 @@ def _judge_row(judged: JsonObject) -> str:
     )
     if judged["rate"] is None:
         return f"the judge cannot tell them apart ({against})"
-    low, high = judged["interval"]
-    return f"wins {judged['rate']:.0%} (95 % interval {low:.0%} to {high:.0%}; {against})"
+    return f"wins {wording.wins(judged)}, its 95 % interval, {against}"
 
 
 def _weights(folder: Path) -> dict[str, str]:
@@ -226,12 +229,17 @@ def _common(
 ) -> JsonObject:
     """The values that both cards take."""
     facts = run_facts(run, recipe)
+    written, mixed = facts["data"]["kept"] or 0, facts["data"]["mixed"] or 0
+    if not written:  # nobody was asked: the models that the recipe names for it have no part in it
+        models = {role: own for role, own in models.items() if not role.startswith(WRITERS)}
     generated, dataset = results["generate"] or {}, results["dataset"] or {}
     is_judged = "judge" in asked_in_chats(recipe.method, recipe.then)
     sources = dataset.get("sources") or []
     return {
         "name": run.path.name,
-        "nano": any(map(is_nano, (recipe.models.teacher, recipe.models.student))),
+        "nano": is_nano(recipe.models.student) or (written and is_nano(recipe.models.teacher)),
+        "written": written,
+        "mixed": bool(mixed or sources),
         "models": models,
         "obligations": [(role, model) for role, model in models.items() if role != "encoder"],
         "method": recipe.method.name,
@@ -240,7 +248,11 @@ def _common(
         "seeds_digest": run.get("seeds") or "",
         "documents": generated.get("documents"),
         "judge": recipe.models.asked["judge"] if is_judged else "",
-        "sources": [source | {"source": Path(source["source"]).name} for source in sources],
+        "sources": [
+            source | {"source": Path(source["source"]).name}
+            for source in sources
+            if written or source["source"] != OWN
+        ],
         "recipe_digest": recipe.digest,
         "seed": recipe.seed,
         "version": run.get("version") or __version__,
@@ -261,8 +273,9 @@ def _fill(name: str, head: JsonObject, values: JsonObject) -> str:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    filters = {"percent": percent, "duration": duration, "cell": _cell, "points": _points}
-    environment.filters |= filters
+    environment.filters |= {"percent": percent, "duration": duration, "cell": _cell}
+    environment.filters |= {"gain": wording.gain, "perplexity": wording.perplexity}
+    environment.filters |= {"loss": loss, "similarity": similarity}
     front = yaml.safe_dump(head, sort_keys=False, allow_unicode=True, width=110)
     return environment.get_template(name).render(front=front, **values)
 
@@ -270,9 +283,3 @@ def _fill(name: str, head: JsonObject, values: JsonObject) -> str:
 def _cell(value: object) -> str:
     """A value inside a Markdown table: on one line, bars escaped."""
     return " ".join(str(value).split()).replace("|", "\\|")
-
-
-def _points(tasks: JsonObject) -> str:
-    """'+38.9 points (95 % interval +31.2 to +45.9)'."""
-    gain, low, high = map(signed, (tasks["gain"], *tasks["interval"]))
-    return f"{gain} points (95 % interval {low} to {high})"
