@@ -15,6 +15,7 @@ from localinstruct.dataset import stage as dataset_stage
 from localinstruct.errors import DataError, Interrupted, ModelError, StoreError, TrainerError
 from localinstruct.evaluation import stage as evaluation_stage
 from localinstruct.evaluation.answers import Which
+from localinstruct.formats import read_instances
 from localinstruct.interrupt import stop_request
 from localinstruct.recipe import Recipe
 from localinstruct.records import StageResult
@@ -175,7 +176,7 @@ def test_the_trainer_learns_every_answer_token_and_no_other(base: Path, tmp_path
         "lora": {"r": 4, "dropout": 0.0},
     }
     trained(tmp_path / "run", folder, train=settings)
-    made = dataset_stage.read_instances(tmp_path / "run" / "dataset" / "train.jsonl")
+    made = read_instances(tmp_path / "run" / "dataset" / "train.jsonl")
     examples = encode_all(made, "alpaca", tokenizer, 128).examples
     assert any(example.labels[-1] == tokenizer.eos_token_id for example in examples)
     expected, tokens = student.mean_loss(student.load_base(folder, CPU), examples, 0, 3)

@@ -11,6 +11,7 @@ import pytest
 
 from localinstruct.dataset import stage as dataset_stage
 from localinstruct.errors import DataError, RecipeError, TrainerError
+from localinstruct.formats import read_instances
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.train import Train
 from localinstruct.records import Instance
@@ -347,7 +348,7 @@ def test_a_full_training_leaves_a_whole_student(base: Path, tmp_path: Path) -> N
     assert (found.kind, result["artefact"]) == ("model", "model")
     assert not (tmp_path / "run" / "adapter").exists()
     assert result["trainable_parameters"] > 0 == result["parameters"]
-    made = dataset_stage.read_instances(tmp_path / "run" / "dataset" / "held_out.jsonl")
+    made = read_instances(tmp_path / "run" / "dataset" / "held_out.jsonl")
     model, tokenizer = student.load_trained(base, found, CPU), student.load_tokenizer(found.folder)
     loss, _ = student.mean_loss(model, encode_all(made, "alpaca", tokenizer, 128).examples, 0, 4)
     assert loss == pytest.approx(result["held_out_loss"], abs=1e-5)
@@ -482,7 +483,7 @@ def test_the_best_student_is_kept_and_a_worsening_one_stops(base: Path, tmp_path
     assert result["kept_step"] < result["steps"]
     assert any("Stopped early at step" in said for said in progress.said)
     found = student.artefact(tmp_path / "run")
-    made = dataset_stage.read_instances(tmp_path / "run" / "dataset" / "held_out.jsonl")
+    made = read_instances(tmp_path / "run" / "dataset" / "held_out.jsonl")
     model = student.load_trained(base, found, CPU)
     loss, _ = student.mean_loss(model, encode_all(made, "alpaca", byte_level(), 128).examples, 0, 4)
     assert loss == pytest.approx(held_out[lowest], abs=1e-4)
