@@ -47,7 +47,7 @@ def require(recipe: Recipe, stages: Collection[str], workspace: Path, progress: 
     Its kind is that of a single problem; of several, RecipeError or DataError if one of them is in
     recipe, seeds or files, else ModelError.
     """
-    problems = [*_seeds(recipe, stages, workspace), *_files(recipe, stages, workspace)]
+    problems = [*_seeds(recipe, stages, workspace), *_files(recipe, stages, workspace, progress)]
     parts = parts_of(recipe, stages)
     try:
         catalog = load_catalog(workspace) if parts else None
@@ -95,12 +95,14 @@ def _seeds(recipe: Recipe, stages: Collection[str], workspace: Path) -> Problems
         yield from _raised("", require_seeds, recipe.coverage, seeds)
 
 
-def _files(recipe: Recipe, stages: Collection[str], workspace: Path) -> Problems:
+def _files(
+    recipe: Recipe, stages: Collection[str], workspace: Path, progress: Progress
+) -> Problems:
     tasks, own = recipe.evaluate.tasks, recipe.method.own
     if own and own.file and asks(recipe, stages):
         yield from _raised("", require_unchanged, own, workspace)
     if "dataset" in stages:
-        yield from _raised("", require_sources, recipe.dataset, workspace)
+        yield from _raised("", require_sources, recipe.dataset, workspace, progress)
     if "evaluate" in stages:
         yield from _raised("", general_text, recipe.evaluate.text, workspace)
     if tasks and ("evaluate" in stages or ("dataset" in stages and recipe.dataset.decontaminate)):
