@@ -58,7 +58,8 @@ def require(recipe: Recipe, stages: Collection[str], workspace: Path, progress: 
     recipe, seeds or files, else ModelError.
     """
     seeds: list[Instance] = []
-    problems = [*_seeds(recipe, stages, workspace, seeds), *_files(recipe, stages, workspace)]
+    files = _files(recipe, stages, workspace, progress)
+    problems = [*_seeds(recipe, stages, workspace, seeds), *files]
     ahead, read = Ahead([]), not problems
     if "dataset" in stages and read:
         try:
@@ -121,12 +122,14 @@ def _seeds(
         yield from _raised("", require_seeds, recipe.coverage, seeds)
 
 
-def _files(recipe: Recipe, stages: Collection[str], workspace: Path) -> Problems:
+def _files(
+    recipe: Recipe, stages: Collection[str], workspace: Path, progress: Progress
+) -> Problems:
     tasks, own = recipe.evaluate.tasks, recipe.method.own
     if own and own.file and asks(recipe, stages):
         yield from _raised("", require_unchanged, own, workspace)
     if "dataset" in stages:
-        yield from _raised("", require_sources, recipe.dataset, workspace)
+        yield from _raised("", require_sources, recipe.dataset, workspace, progress)
     if "evaluate" in stages:
         yield from _raised("", general_text, recipe.evaluate.text, workspace)
     if tasks and ("evaluate" in stages or ("dataset" in stages and recipe.dataset.decontaminate)):

@@ -19,7 +19,7 @@ from localinstruct.curate.embeddings import Encoder, encode_in_blocks
 from localinstruct.dataset.rows import OWN, RunRows
 from localinstruct.errors import DataError
 from localinstruct.formats import Reader, Report, files_of
-from localinstruct.progress import Progress
+from localinstruct.progress import Progress, Silent
 from localinstruct.recipe.dataset import Dataset, Source
 from localinstruct.records import Instance, JsonObject, Reject, digest
 from localinstruct.store.durable import sha256
@@ -28,6 +28,7 @@ from localinstruct.store.run import read_run
 if TYPE_CHECKING:
     import numpy as np
 
+SILENT = Silent()
 BLOCK = 1024
 LOOKED_AT = 2_000
 """Rows of a file that are read before anything starts."""
@@ -67,10 +68,11 @@ class Mixture:
         return [asdict(contribution) for contribution in self.contributions]
 
 
-def require_sources(section: Dataset, workspace: Path) -> None:
+def require_sources(section: Dataset, workspace: Path, progress: Progress = SILENT) -> None:
     """DataError that names every source that is neither a run nor a file.
 
-    The first rows of every file are read: what cannot be used is known before anything starts.
+    The first rows of every file are read: what cannot be used is known, and what will be repaired
+    or left out is said, before anything starts.
     """
     missing = [source.path for source in section.sources if _place(source, workspace) is None]
     if missing:
@@ -84,8 +86,12 @@ def require_sources(section: Dataset, workspace: Path) -> None:
         place = _place(source, workspace)
         if place is not None and not _is_run(place):
             try:
-                for _ in _reader(source, place, most_rows=LOOKED_AT):
+                reader = _reader(source, place, most_rows=LOOKED_AT)
+                for _ in reader:
                     pass
+                for sentence in reader.report.sentences():
+                    looked_at = f"the first {reader.report.rows:,} rows of {source.path}"
+                    progress.say(f"{looked_at}: {sentence}")
             except DataError as problem:
                 problems.append(problem)
     raise_together(problems)

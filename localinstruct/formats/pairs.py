@@ -54,6 +54,8 @@ def pair(row: Row, prompt: object, key: str, system: str, tools: str) -> Instanc
         found = "none" if not other[0].content.strip() else "the same"
         problem = f"expected {worse} to be another answer than {better}, found {found}"
         raise Malformed(problem, reason="no other answer")
+    if other[0].thinking:
+        row.note("thoughts of the rejected answer, left out")
     instance = talk(row, [*before, *last], system).instance(tools, rejected=other[0].content)
     return instance.with_scores(**_scores(row))
 

@@ -195,11 +195,18 @@ class Reader:
         if problem.final and self.reading.on_bad_row == "skip":
             text = f"{self._bad.file}:{line}: {problem}"
             raise DataError(text, "The file cannot be read on from here: mend it, or cut it off.")
-        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        text = value if isinstance(value, str) else _in_short(value)
         where = f"{self._bad.file}:{line}: {problem}"
         self.report.rejects.append(
             Reject(STAGE, problem.reason, _storable(text[:300] if value else ""), where)
         )
+
+
+def _in_short(value: object) -> str:
+    try:
+        return json.dumps(value, default=str, ensure_ascii=False)
+    except (RecursionError, ValueError):
+        return "a value that is nested deep"
 
 
 def _storable(text: str) -> str:

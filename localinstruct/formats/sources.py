@@ -134,6 +134,11 @@ def _refuse_other_json(path: Path, start: bytes) -> None:
             "json, sys; [print(json.dumps(ast.literal_eval(line))) for line in sys.stdin]' "
             f"< {path} > {path.stem}.fixed.jsonl",
         )
+    if line.strip() == b"{" and len(re.findall(rb"^\{", start, re.MULTILINE)) > 1:
+        raise DataError(
+            f"{path}:1: expected a row on each line, found objects over several lines.",
+            f"Put each on one line: jq -c . {path} > {path.stem}.fixed.jsonl",
+        )
     if line.rstrip().endswith(b"},") and rest.lstrip().startswith(b"{") and _is_row(line):
         raise DataError(
             f"{path}:1: expected a row on each line, found a comma after it.",

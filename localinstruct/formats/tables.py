@@ -28,13 +28,18 @@ def columnar(path: Path, file: BinaryIO, head: bytes) -> Values:
             for start in range(0, batch.num_rows, 1_000):
                 for row in batch.slice(start, 1_000).to_pylist():
                     number += 1
-                    yield number, row
+                    yield number, {key: _or_null(value) for key, value in row.items()}
     except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
         reason = " ".join(str(error).split())[:200]
         text = f"expected a row of a readable {kind} file, found: {reason}"
         problem = Malformed(text, number + 1, "damaged")
         problem.final = True
         yield number + 1, problem
+
+
+def _or_null(value: object) -> object:
+    """A cell; not a number is what pandas writes for an empty one."""
+    return None if isinstance(value, float) and value != value else value
 
 
 def _batches(file: BinaryIO, head: bytes) -> Iterator[Any]:

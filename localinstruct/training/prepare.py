@@ -169,7 +169,7 @@ def _say_thoughts(section: Train, rows: Sequence[Instance], progress: Progress) 
         progress.say(f"{thoughts} of {len(rows)} rows have thoughts, which are {learnt}.")
     marked = sum(not turn.learn for row in rows for turn in row.history + row.steps)
     if marked and section.loss_on == "all":
-        progress.say(f"{marked} earlier answers are not learnt, as their rows say.")
+        progress.say(f"Earlier answers that are not learnt, as their rows say: {marked}.")
 
 
 def _report_lost(rows: EncodedRows, total: int, length: int, progress: Progress) -> None:

@@ -252,6 +252,15 @@ def test_rows_that_cannot_be_used_have_reasons_of_their_own(tmp_path: Path) -> N
         assert f"{tmp_path / 'x.jsonl'}:2: expected" in reader.report.rejects[0].detail
 
 
+def test_empty_cells_of_pandas_and_deep_values(tmp_path: Path) -> None:
+    rows = [{"instruction": "Hi", "input": float("nan"), "output": "Ho"}] * 2
+    (tmp_path / "x.parquet").write_bytes(_parquet(rows))
+    assert [row.input for row in read(tmp_path / "x.parquet")[0]] == ["", ""]
+    deep = '{"instruction": ' + "[" * 600 + "]" * 600 + "}"
+    (tmp_path / "x.jsonl").write_text("\n".join([json.dumps(GOOD), deep, json.dumps(GOOD)]))
+    assert len(read(tmp_path / "x.jsonl")[1].report.rejects) == 1
+
+
 def test_several_answers_make_a_row_each(tmp_path: Path) -> None:
     for row in (
         {"instruction": "Hi", "generations": ["A", "B"]},
@@ -386,6 +395,7 @@ def test_an_object_around_several_lists_asks_which(tmp_path: Path) -> None:
 OTHER_FILES: dict[str, tuple[bytes, str]] = {
     "object of columns": (json.dumps({"instruction": ["a", "b"], "output": ["c", "d"]}).encode(), "an object of columns"),
     "object of rows": (json.dumps({"7": GOOD, "9": GOOD}).encode(), "values are the rows"),
+    "objects over several lines": ((json.dumps(GOOD, indent=1) + "\n").encode() * 2, "objects over several lines"),
     "pointer of git lfs": (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n", "Git LFS"),
     "web page": (b"<!DOCTYPE html><p>Not found", "a web page"),
     "cut gzip": (gzip.compress(_lines(ROWS * 500))[:-40], "cannot be unpacked"),
