@@ -247,8 +247,9 @@ def _template(
 def _chat(spec: ModelSpec) -> Chat:
     """The student's chat template; RecipeError where it has none or one that is of no use."""
     others = (
-        "Use --set train.template=alpaca, a template file (docs/templates.md), or "
-        f"`chat_template: FILE.jinja` in the entry of {spec.name} in models.yaml."
+        "Use a template file (docs/templates.md has one that holds every row), or "
+        f"`chat_template: FILE.jinja` in the entry of {spec.name} in models.yaml, or, for rows "
+        "without earlier turns, --set train.template=alpaca"
     )
     _require_chosen(spec)
     if spec.chat_template and template_problems(spec.chat_template, spec.directory):

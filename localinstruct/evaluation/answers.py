@@ -15,6 +15,7 @@ from typing import Literal
 
 from localinstruct.errors import TrainerError
 from localinstruct.models.catalog import ModelSpec, checked
+from localinstruct.models.chat_template import chosen_text
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, JsonObject, Prompt, digest
@@ -83,12 +84,14 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
         folder, one = trained.folder, whole_student(run_path, base, trained, template)
     else:
         folder, one = merged_in_run(run_path, base, trained, template)
+    given = spec.chat_template  # by its name, it is one of the base's templates
     whole: JsonObject = {
         "name": f"student-{run_path.name}",
         "path": str(folder.resolve()),
         "package": None,
         "endpoint": None,
         "sha256": {},
+        "chat_template": given and chosen_text(checked(spec), given),
     }
     model = spec.model_copy(update=whole)
     return Contender(name, model, template, None, trained.folder, spec.name, one)

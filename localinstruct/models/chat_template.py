@@ -64,9 +64,12 @@ def chat_of(directory: Path, given: str | None = None) -> Chat | None:
 
 
 def chosen_text(directory: Path, given: str | None = None) -> str | None:
-    """The template that is meant, as its author wrote it."""
+    """The template that is meant, as its author wrote it.
+
+    A student that was trained with one of several has that one only, as its default.
+    """
     named = own_templates(directory)
-    if given is None:
+    if given is None or (is_name(given) and given not in named):
         return named.get("default")
     return named[given] if given in named else template_text(given)
 

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from localinstruct.cli.app import app
 from localinstruct.errors import ModelError
+from localinstruct.evaluation.answers import trained_contender
 from localinstruct.fit import doctor
 from localinstruct.machine import look
 from localinstruct.models.catalog import ModelSpec, add_model, checked, load_catalog
@@ -18,11 +19,13 @@ from localinstruct.models.chat_template import chat_of, own_templates, served_te
 from localinstruct.models.preflight import inspect
 from localinstruct.models.token_ids import id_problems
 from localinstruct.progress import Silent
+from localinstruct.recipe import Recipe
 from localinstruct.teacher import Serve
 from localinstruct.teacher.serving import server_of
 from localinstruct.templates import chat, encode
 from localinstruct.training.student import load_tokenizer
 from tests.support.case_models import SHAPES, STUDENT, make_models
+from tests.support.tiny_student import recipe_data
 
 READABLE = [
     "additional",
@@ -238,6 +241,28 @@ def test_one_of_several_templates_is_chosen_by_its_name(folders: Path, workspace
     assert load_tokenizer(folder, spec.chat_template).chat_template == text
     with pytest.raises(ModelError, match="its templates are chat, rag"):
         checked(spec.model_copy(update={"chat_template": "rug"}))
+
+
+def test_a_whole_student_keeps_the_template_that_was_chosen_by_its_name(
+    folders: Path, tmp_path: Path
+) -> None:
+    """Its folder has no template of that name any more; the text goes along."""
+    spec = ModelSpec(
+        name="m",
+        path=str(folders / "named_no_default"),
+        roles=["student"],
+        chat=True,
+        chat_template="rag",
+        context=64,
+        licence="x",
+    )
+    run = tmp_path / "runs" / "one"
+    tokenizer = load_tokenizer(folders / "named_no_default", "rag")
+    tokenizer.save_pretrained(run / "student")
+    (run / "student" / "config.json").write_text("{}")
+    contender = trained_contender("it", spec, Recipe.model_validate(recipe_data()), run)
+    assert contender.spec.chat_template == own_templates(folders / "named_no_default")["rag"]
+    assert load_tokenizer(run / "student", "rag").chat_template == tokenizer.chat_template
 
 
 def test_a_template_of_models_yaml_is_trained_with(folders: Path, tmp_path: Path) -> None:
