@@ -1,8 +1,8 @@
 """Effect of a training: what it changed in the answers' probabilities, and how much of it is kept.
 
 A student is written as one model in some precision, and rounding can undo small updates: merged
-into bfloat16, whose numbers lie up to 0.8 % apart, a lightly trained SmolLM2 kept 62 % of its gain. So
-the change is measured where it counts, on the answers of held-out rows: log p of every answer
+into bfloat16, whose numbers lie up to 0.8 % apart, a lightly trained SmolLM2 kept 62 % of its gain.
+So the change is measured where it counts, on the answers of held-out rows: log p of every answer
 token by the base, the trained student and the whole model, all computed in float32. What is lost is
 the part of the student's change that the whole model does not share (least squares): noise that
 goes neither way is not counted. Not covered: the noise of computing in 16 bits, which any server
