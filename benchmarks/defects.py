@@ -250,17 +250,24 @@ Sure! Here is a solution:\n\n~~~python\n\n~~~
 )
 
 
-@variant("noinput_marker")
-def marker(rng: Random, row: Instance, other: Instance) -> Instance:
-    """Write one of the spellings people met in the input."""
-    spellings = (
-        "<noinput>|<no input>|<No Input>|noinput|Noinput|No input|no input.|N/A|n/a|None|none|NULL|"
-        "null|(no input)|[no input]|No input required.|No input needed|no input provided|<none>|"
-        "<NoInput>|NA|Not applicable|<input>|No Input Required|(none)|<n/a>|<empty>|No input is "
-        "required.|-|--|No additional input.|No input necessary.|<NO INPUT>|n.a.|nan|<blank>|Input"
-        ": <noinput>|<noinput/>|noInput"
-    )
-    return replace(row, input=rng.choice(spellings.split("|")))
+_MARKERS = (
+    "<noinput>|<no input>|<No Input>|noinput|Noinput|No input|no input.|N/A|n/a|None|none|NULL|"
+    "null|(no input)|[no input]|No input required.|No input needed|no input provided|<none>|"
+    "<NoInput>|NA|Not applicable|<input>|No Input Required|(none)|<n/a>|<empty>|No input is "
+    "required.|-|--|No additional input.|No input necessary.|<NO INPUT>|n.a.|nan|<blank>|"
+    "Input: <noinput>|<noinput/>|noInput"
+)
+
+
+def _marker(text: str) -> None:
+    def make(rng: Random, row: Instance, other: Instance) -> Instance:
+        return replace(row, input=text)
+
+    CLASSES.setdefault("noinput_marker", {})[text] = make
+
+
+for _text in _MARKERS.split("|"):
+    _marker(_text)
 
 
 # --- echo

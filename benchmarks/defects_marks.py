@@ -86,7 +86,9 @@ def quoted_by_json(rng: Random, row: Instance, other: Instance) -> Instance:
 @variant("escapes")
 def unicode_escapes(rng: Random, row: Instance, other: Instance) -> Instance:
     """Write a letter as its escape."""
-    return replace(row, output=_joined(row, rng.choice(("\\u2019", "\\u00e9t\\u00e9", "\\xa0")), rng))
+    return replace(
+        row, output=_joined(row, rng.choice(("\\u2019", "\\u00e9t\\u00e9", "\\xa0")), rng)
+    )
 
 
 @variant("escapes")
@@ -336,7 +338,15 @@ def _sum(line: str) -> None:
 
     def make(rng: Random, row: Instance, other: Instance) -> Instance:
         a, b = rng.randint(21, 98), rng.randint(3, 19)
-        right = {"+": a + b, "-": a - b, "*": a * b, "/": a, "k": b, "+.": a + b + 1, "+2": a + b + 2}
+        right = {
+            "+": a + b,
+            "-": a - b,
+            "*": a * b,
+            "/": a,
+            "k": b,
+            "+.": a + b + 1,
+            "+2": a + b + 2,
+        }
         wrong = right[kind] + rng.choice((1, 2, 10, -1, -3, 7))
         shown = f"{wrong:03d}" if kind == "k" else str(wrong)
         answer = text.format(a=a, b=b, p=a * b, s=shown)
@@ -389,7 +399,10 @@ def answered_elsewhere(rng: Random, row: Instance, other: Instance) -> Instance:
     """Answer an English question in another language."""
     given = rng.choice([name for name in _SENTENCES if name != "English"])
     return replace(
-        row, instruction="What did the children do in the morning?", input="", output=_SENTENCES[given]
+        row,
+        instruction="What did the children do in the morning?",
+        input="",
+        output=_SENTENCES[given],
     )
 
 
@@ -397,7 +410,9 @@ def answered_elsewhere(rng: Random, row: Instance, other: Instance) -> Instance:
 def asked_for_by_name(rng: Random, row: Instance, other: Instance) -> Instance:
     """Answer in English where another language is asked for."""
     wanted = rng.choice([name for name in _SENTENCES if name != "English"])
-    asked = rng.choice(("Answer in {}: what did they buy?", "Write two sentences in {} about bread."))
+    asked = rng.choice(
+        ("Answer in {}: what did they buy?", "Write two sentences in {} about bread.")
+    )
     return replace(row, instruction=asked.format(wanted), input="", output=_SENTENCES["English"])
 
 
@@ -418,7 +433,9 @@ def question_elsewhere(rng: Random, row: Instance, other: Instance) -> Instance:
 @variant("gibberish")
 def keys(rng: Random, row: Instance, other: Instance) -> Instance:
     """Hit keys."""
-    words = ["".join(rng.choices("asdfghjklqwertzuiopyxcvbnm", k=rng.randint(3, 11))) for _ in range(20)]
+    words = [
+        "".join(rng.choices("asdfghjklqwertzuiopyxcvbnm", k=rng.randint(3, 11))) for _ in range(20)
+    ]
     return replace(row, output=" ".join(words))
 
 
