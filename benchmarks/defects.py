@@ -64,9 +64,9 @@ def _usable(rng: Random, rows: Sequence[Instance], defect: str) -> Instance:
 
 
 def variants_of(defect: str, texts: str, place: str = "{t}") -> None:
-    """Add a variant for each line of `texts` whose answer is that line.
+    r"""Add a variant for each line of `texts` whose answer is that line.
 
-    \\n in a line is a line break; `place` may keep the row's own answer: {o}.
+    \n in a line is a line break; `place` may keep the row's own answer: {o}.
     """
     for line in texts.strip().splitlines():
         text = line.strip().encode().decode("unicode_escape").encode("latin-1").decode("utf-8")
@@ -387,7 +387,8 @@ def _prose(rng: Random, least: int = 2) -> list[str]:
 @variant("cut_answer")
 def after_a_joining_word(rng: Random, row: Instance, other: Instance) -> Instance:
     """End with a word that must go on."""
-    word = rng.choice("and the of to with because which a in for that is from by or its".split())
+    words = "and the of to with because which a in for that is from by or its"
+    word = rng.choice(words.split())
     return replace(row, output=f"{' '.join(_prose(rng))} It is also important {word}")
 
 

@@ -1,4 +1,4 @@
-"""More classes of defects (see `defects.py`): marks left in the text, code, sums, languages, junk."""
+"""More classes of defects (see `defects.py`): marks in the text, code, sums, languages, junk."""
 
 import json
 from dataclasses import replace
@@ -373,7 +373,8 @@ _SENTENCES = {
     "Japanese": "子供たちは母親と一緒に市場へ行き、パンを買いました。",
     "Arabic": "ذهب الأطفال إلى السوق مع أمهم واشتروا بعض الخبز.",
     "Swedish": "Barnen gick till marknaden med sin mamma och köpte lite bröd som de åt på vägen.",
-    "Turkish": "Çocuklar anneleriyle birlikte pazara gittiler ve biraz ekmek aldılar, bu çok güzel oldu.",
+    "Turkish": "Çocuklar anneleriyle birlikte pazara gittiler ve biraz ekmek aldılar, bu çok "
+    "güzel oldu.",
 }
 
 
@@ -453,8 +454,8 @@ def pieces_of_words(rng: Random, row: Instance, other: Instance) -> Instance:
         "ing tion pre Ġthe ]] {{ ously 19 }; meth Fitz ogram ,, ward Bl ais upfront noun_ XIV ter "
         "ke ()` arch :: umb qual ocy zz eth ro \\n\\ sub anti Wik ulous mm cil fre pq ()] ^^ .] "
         "onym hy ecta vo \u0259 ž 龙 Я ped uct ibil ;} ...; Jake Lanc xi omnip"
-    ).split()
-    words = ["".join(rng.choices(pieces, k=rng.randint(1, 4))) for _ in range(30)]
+    )
+    words = ["".join(rng.choices(pieces.split(), k=rng.randint(1, 4))) for _ in range(30)]
     return replace(row, output=" ".join(words))
 
 
@@ -462,11 +463,12 @@ def pieces_of_words(rng: Random, row: Instance, other: Instance) -> Instance:
 def salad(rng: Random, row: Instance, other: Instance) -> Instance:
     """Throw rare words together."""
     words = (
-        "pylon marmalade quantise verdant oboe scaffold lichen ratify plinth mackerel adverb tariff "
+        "pylon marmalade quantise verdant oboe scaffold lichen ratify plinth mackerel adverb "
+        "tariff "
         "gusset nimbus cobalt henna dovetail larynx turret isotope gravel sonnet brisket lever "
         "oscillate furlong thimble quorum basalt cadence"
-    ).split()
-    return replace(row, output=" ".join(rng.choices(words, k=30)) + ".")
+    )
+    return replace(row, output=" ".join(rng.choices(words.split(), k=30)) + ".")
 
 
 @variant("gibberish")

@@ -44,7 +44,8 @@ class Lineage:
     `rejected_by` that of the rejected answer, `original` the answer that was there before, if the
     recipe keeps it. A row about a document names it: `source` is the file's path in its folder,
     `offset` where the passage begins in its text (letters, from 0), `evidence` the passage's own
-    words that support the answer.
+    words that support the answer. `changes` names what was changed in the row on its way: repairs
+    ("escapes"), and secrets that were masked or only found ("masked: phones", "found: keys").
     """
 
     method: str = ""
@@ -59,6 +60,7 @@ class Lineage:
     source: str = ""
     offset: int = -1
     evidence: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +100,21 @@ class Instance:
         return replace(self, lineage=lineage)
 
     def to_dict(self) -> JsonObject:
-        """Plain JSON values, with the id; `from_dict` is its inverse."""
-        return {"id": self.id, **asdict(self)}
+        """Plain JSON values, with the id; `from_dict` is its inverse.
+
+        A row that nothing changed says nothing of changes, as before there were any.
+        """
+        plain = {"id": self.id, **asdict(self)}
+        if not self.lineage.changes:
+            del plain["lineage"]["changes"]
+        return plain
 
     @staticmethod
     def from_dict(data: JsonObject) -> "Instance":
         """Rebuild an instance stored by `to_dict`."""
         content = dict(data)
         stored, turns, _ = content.pop("lineage"), content.pop("history"), content.pop("id", None)
-        lists = {key: tuple(stored.get(key, ())) for key in ("parents", "evidence")}
+        lists = {key: tuple(stored.get(key, ())) for key in ("parents", "evidence", "changes")}
         lineage = Lineage(**{**stored, **lists})
         history = tuple(Message(**turn) for turn in turns)
         return Instance(**content, history=history, lineage=lineage)

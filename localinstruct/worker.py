@@ -84,6 +84,7 @@ class StageJob:
 
         fresh = look if self.fresh else None
         with opened(recipe, workspace, path, redo=self.redo, fresh=fresh) as work:
+            recipe = work.recipe
             due = [*dropwhile(lambda one: pipeline.is_finished(one, recipe, work.run), stages)]
             ready = self._with_functions(recipe)  # in the seal: it imports the user's modules
             pipeline.require_ready(ready, due, workspace, progress)

@@ -24,12 +24,19 @@ _POINTS = re.compile(
     rf"|\b(?:the|this|these|my)(?: [\w’'-]+){{0,2}}? {_MATERIAL} (?:that (?:is|are|was) )?"
     r"(?:below|above|provided|attached|given (?!by|in|to|at|that)|given$|supplied|enclosed|shown)\b"
     rf"|\b(?:based on|from|in|using|of) the {_MATERIAL} (?:below|above|provided|given)\b"
-    rf"|\b(?:given|using|use|consider) (?:the|this|these) (?:following )?(?:list|set|table|paragraph"
+    rf"|\b(?:given|using|use|consider) (?:the|this|these) (?:following )?(?:list|set|table"
+    rf"|paragraph"
     r"|passage|text|sentence|data|article)\b(?: of \w+)?,",
     re.IGNORECASE,
 )
-_WORDS = ("follow", "given", "provid", "attach", "enclos", "suppl", "accompan", "above", "below")
-_WORDS += ("upload", "shown", "using", "use ", "consider")
+_WORDS = (
+    *("follow", "given", "provid", "attach", "enclos", "suppl", "accompan", "above", "below"),
+    *("upload", "shown", "using", "use ", "consider"),
+)
+_SEEN_WORDS = (
+    *("shown", "depicted", "visible", "picture", "image", "photo", "screenshot", "attached"),
+    *("i sent", "i gave", "i uploaded", "i shared"),
+)
 _BARE = re.compile(
     r"(?:please )?(?:summari[sz]e|translate|proofread|edit|rewrite|rephrase|paraphrase|correct|fix"
     r"|analy[sz]e|shorten|simplify|improve|transcribe|read|punctuate|classify|interpret|explain)"
@@ -40,8 +47,10 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 _SEEN = re.compile(
-    r"\b(?:what (?:is|are) (?:shown|depicted|visible)|^(?:what|who|where|how many|describe|name|count"
-    r"|identify|list)\b.{0,40} (?:in|of) the (?:picture|image|photo|screenshot)|the attached \w+|(?:spreadsheet|file|document|pdf) i (?:sent|gave"
+    r"\b(?:what (?:is|are) (?:shown|depicted|visible)|^(?:what|who|where|how many|describe"
+    r"|name|count"
+    r"|identify|list)\b.{0,40} (?:in|of) the (?:picture|image|photo|screenshot)|the attached "
+    r"\w+|(?:spreadsheet|file|document|pdf) i (?:sent|gave"
     r"|uploaded|shared|attached))\b",
     re.IGNORECASE,
 )
@@ -60,7 +69,8 @@ _STAND_IN = re.compile(
     r"|screenshot|chart|graph|diagram|audio|video|clip|recording|attachment|attached|file|document"
     r"|pdf|poem|passage|text|article|story|paragraph|sentence|code|table|data|link|url|here|email"
     r"|letter|essay|review|input)s?(?: [\w’'-]+){0,3}\s*[>\])}]\.?"
-    r"|[<\[(]?[\w -]{1,60}\.(?:png|jpe?g|gif|bmp|svg|pdf|docx?|xlsx?|csv|mp[34]|wav|txt|pptx?|zip|webp)[>\])]?",
+    r"|[<\[(]?[\w -]{1,60}\.(?:png|jpe?g|gif|bmp|svg|pdf|docx?|xlsx?|csv|mp[34]|wav|txt|pptx?"
+    r"|zip|webp)[>\])]?",
     re.IGNORECASE,
 )
 _ABOUT_NAMES = re.compile(
@@ -82,11 +92,14 @@ def material(instruction: str, given: str) -> str | None:
         return None
     if _BARE.fullmatch(instruction.strip()):
         return repr(instruction.strip()[:80])
+    folded = instruction.casefold()
+    points, seen = (any(word in folded for word in words) for words in (_WORDS, _SEEN_WORDS))
+    if not (points or seen):
+        return None
     if _HOLDS_MATERIAL.search(instruction) or _MAKES_A_PROGRAM.match(instruction):
         return None
-    folded = instruction.casefold()
-    points = any(word in folded for word in _WORDS) and _POINTS.search(instruction)
-    match = points or _SEEN.search(instruction)
+    match = _POINTS.search(instruction) if points else None
+    match = match or (_SEEN.search(instruction) if seen else None)
     if match is None or _TASK.search(instruction) or len(instruction[match.end() :].split()) > 16:
         return None
     return repr(" ".join(match[0].split())[:80])

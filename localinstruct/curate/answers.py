@@ -5,7 +5,6 @@ in words, or None. What the request asks for by name ("answer None if …") is a
 """
 
 import re
-from functools import lru_cache
 
 _NOTHING = re.compile(r"[\s.\-–—−_…*•\"'“”‘’`´~^|:;,?!()\[\]{}<>\u00a0]*")
 _ASKS_FOR_MARKS = re.compile(
@@ -28,7 +27,9 @@ _NON_ANSWER = re.compile(
     r")?",
     re.IGNORECASE,
 )
-_CODE_VALUES = frozenset("none null nil nan undefined nothing error unknown empty blank".split())
+_CODE_VALUES = frozenset(
+    ["none", "null", "nil", "nan", "undefined", "nothing", "error", "unknown", "empty", "blank"]
+)
 _MAY_BE_NONE = re.compile(
     r"\b(?:python|returns?|prints?|functions?|null|none|nil|nan|nothing|javascript|sql|undefined"
     r"|unknown|error|empty|blank|if any|any of|which of|are there|allerg\w*|remains?|left over)\b",
@@ -73,6 +74,22 @@ _REFUSALS = re.compile(
 _AS_AN_AI = re.compile(
     r"\b(?:as|i am|i'm|being|am just|am only) (?:just |only )?an? (?:ai\b|artificial intelligence"
     r"|(?:\w+ )?language model|machine learning model|virtual assistant|computer program|chatbot)"
+)
+_SIGNS_OF_REFUSAL = (
+    *(
+        "can't",
+        "cannot",
+        "can not",
+        "could",
+        "unable",
+        "not able",
+        "'m",
+        "i am",
+        "decline",
+        "refuse",
+    ),
+    *("as a", "don't", "do not", "my ", "polic", "guidelin", "appropriate", "clarify", "please"),
+    *("enough", "insufficient", "lack", "won't", "will not", "can you"),
 )
 _DECLINES = re.compile(
     r"\b(?:declin\w*|refus\w*|reject\w*|apolog\w*|say(?:s|ing)? no|turn(?:s|ing)? down|excuses?"
@@ -140,8 +157,11 @@ def echo(instruction: str, given: str, output: str) -> str | None:
     """Reject a question given back: in another case, after an opener, twice, with its input."""
     if len(output) > 4 * (len(instruction) + len(given)) + 80:
         return None
+    first = _TOKEN.search(instruction)
+    if first is None or first[0].casefold() not in output[:80].casefold():
+        return None
     asked = _tokens(instruction)
-    if len(asked) < 3 or asked[0] not in output[:80].casefold():
+    if len(asked) < 3:
         return None
     start = output.lstrip("\"'“”*# \n")
     opener = _OPENER.match(start)
@@ -157,6 +177,8 @@ def echo(instruction: str, given: str, output: str) -> str | None:
 def refusal(instruction: str, given: str, output: str) -> str | None:
     """Reject an answer that declines early on, also after an opener."""
     start = output.strip()[:260].lower().replace("’", "'")
+    if not any(sign in start for sign in _SIGNS_OF_REFUSAL):
+        return None
     found = _AS_AN_AI.search(start) or _REFUSALS.search(start)
     if not found or _SALUTATION.match(start) or _DECLINES.search(f"{instruction}\n{given[:2000]}"):
         return None

@@ -36,8 +36,10 @@ _NAMED = {
 }
 _FORM = {
     "python": re.compile(
-        r"(?:#[^\n]*\n|\s*\"\"\"|from [\w.]+ import |import \w|@\w+|(?:async )?def \w+ ?\(|class \w+[(:]"
-        r"|(?:for|while|if|with) [^\n]{1,120}:?[ \t]*\n|try:|print\(|lambda \w|while True|[a-z_]\w* = )"
+        r"(?:#[^\n]*\n|\s*\"\"\"|from [\w.]+ import |import \w|@\w+|(?:async )?def \w+ ?\("
+        r"|class \w+[(:]"
+        r"|(?:for|while|if|with) [^\n]{1,120}:?[ \t]*\n|try:|print\(|lambda \w|while True"
+        r"|[a-z_]\w* = )"
     ),
     "json": re.compile(r"\{\s*[\"'}\w]|\[\s*[\[{\"\d\]]"),
     "yaml": re.compile(r"(?:---\n)?(?:- |[\w-]+:(?: |\n)|\{)[^\n]*(?:\n|$)"),

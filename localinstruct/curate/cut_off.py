@@ -9,17 +9,19 @@ import re
 _FENCE = re.compile(r"^[ \t]*(?:```|~~~)", re.MULTILINE)
 _ENDS = re.compile(r"[.!?…。！？।؟\"'”’»)\]}*_`>:;|~\d%$€£°]\W*$")
 _END_MARK = re.compile(r"[.!?…。！？।؟][\"'”’»)\]*_`]*\s*$")
-_GOES_ON = frozenset(
-    "the a an and or but nor of to with from by for because which whose that's if than as into onto "
-    "upon between among during without within although though while whereas unless until since "
-    "its their his her my your our these those such every each very is are was were be been "
-    "has have had will would can could should may might must in on at about and/or including "
-    "e.g i.e via per toward towards".split()
+_GOING_ON = (
+    "the a an and or but nor of to with from by for because which whose that's if than as into "
+    "onto upon between among during without within although though while whereas unless until "
+    "since its their his her my your our these those such every each very is are was were be been has "
+    "has have had will would can could should may might must in on at about and/or including e.g i.e "
+    "via per toward towards"
 )
-_MAY_END = frozenset(
-    "in on at about for to with from by as of is are was be have has can could will "
-    "would should may might must had were her his since though such each very".split()
+_GOES_ON = frozenset(_GOING_ON.split())
+_SELDOM_ENDS = (
+    "in on at about for to with from by as of is are was be have has can could will would should "
+    "may might must had were her his since though such each very"
 )
+_MAY_END = frozenset(_SELDOM_ENDS.split())
 """Words that may end a sentence, though seldom."""
 _ITEM = re.compile(r"^\s*(?:[-*•+]|\(?\d{1,3}[.):]|\(?[a-zA-Z][.)]|[ivx]{1,4}[.)])\s+")
 _ONLY_MARK = re.compile(r"^\s*(?:\(?\d{1,3}[.)]|[-*•+])\s*$")
@@ -32,7 +34,8 @@ _LOOKS_LIKE_CODE = re.compile(
 )
 _SIGNED = re.compile(r"^\s*(?:--|—|–|~|by )\s*\S|\s-{1,2}\s?\w+(?:\W{1,2}\w+){0,3}$", re.IGNORECASE)
 _WANTS_OPEN_END = re.compile(
-    r"\b(?:complete|continue|prompts?|beginning|opening|first (?:line|sentence|half)|headings?|titles?"
+    r"\b(?:complete|continue|prompts?|beginning|opening|first (?:line|sentence|half)|headings?"
+    r"|titles?"
     r"|headlines?|slogans?|template|fill|blank|cliffhanger|preposition\w*|conjunction\w*|articles?"
     r"|stop ?words?|greeting|salutation|words?|phrase|fragment|start of|label)\b",
     re.IGNORECASE,
@@ -81,9 +84,9 @@ def _open_mark(line: str, said: str) -> str | None:
         return f"a bracket that is not closed: {said!r}"
     straight, opened = line.count('"'), line.count("“") - line.count("”")
     inches = re.search(r'\d"', line)
-    if not inches and (straight % 2 == 1 or opened > 0) and _SENTENCE_BEFORE.search(line):
-        if line.rstrip()[-1].isalpha() or line.rstrip()[-1] == ",":
-            return f"a quotation that is not closed: {said!r}"
+    is_open = not inches and (straight % 2 == 1 or opened > 0) and _SENTENCE_BEFORE.search(line)
+    if is_open and (line[-1].isalpha() or line[-1] == ","):
+        return f"a quotation that is not closed: {said!r}"
     return None
 
 

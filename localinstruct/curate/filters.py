@@ -1,15 +1,15 @@
 """Repair, rejection by rule, and secrets: what is asked of every row before any embedding.
 
 The rules are a table (`rules.py`) of which a recipe takes a set. `localinstruct` looks at the whole
-request and at the answer, whoever wrote them. `alpaca` has exactly the effect of Stanford Alpaca's own
-list (18 blacklisted words, "Write a program", first character, 4 to 150 words), `self-instruct`
-that of Self-Instruct's first and fourth steps, for people who compare; with these two and
-`none`, nothing is repaired or masked unless the recipe says so.
+request and at the answer, whoever wrote them. `alpaca` has exactly the effect of Stanford Alpaca's
+own list (18 blacklisted words, "Write a program", first character, 4 to 150 words), `self-instruct`
+that of Self-Instruct's first and fourth steps, for people who compare; with these two and `none`,
+nothing is repaired or masked unless the recipe says so.
 """
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Literal
 
@@ -111,9 +111,7 @@ class Filters(Section):
     @classmethod
     def _known_repairs(cls, names: list[str] | None) -> list[str] | None:
         unknown = [name for name in names or () if name not in REPAIRS]
-        problems = [
-            f"no repair {name!r}, {did_you_mean(name, REPAIRS)}" for name in unknown
-        ]
+        problems = [f"no repair {name!r}, {did_you_mean(name, REPAIRS)}" for name in unknown]
         if problems:
             raise ValueError("; ".join(problems))
         return names
@@ -178,7 +176,7 @@ def examine(instance: Instance, filters: Filters, seconds: Counter[str] | None =
     reject = first_reason(row, filters, seconds)
     mode = filters.on_secrets
     if reject is not None or mode == "off":
-        return Verdict(row, reject, made)
+        return Verdict(_noted(row, made), reject, made)
     began = perf_counter()
     found = tuple(dict.fromkeys(_secrets_of(row, filters)))
     if found and mode != "report":
@@ -187,7 +185,17 @@ def examine(instance: Instance, filters: Filters, seconds: Counter[str] | None =
             reject = Reject("filter", "secrets", _as_text(hidden), ", ".join(found))
         row = hidden if mode == "mask" else row
     _note(seconds, "secrets", began)
-    return Verdict(row, reject, made, found)
+    done = "masked" if mode == "mask" else "found"
+    return Verdict(
+        _noted(row, (*made, *(f"{done}: {kind}" for kind in found))), reject, made, found
+    )
+
+
+def _noted(row: Instance, changes: tuple[str, ...]) -> Instance:
+    """The row with these changes in its lineage."""
+    if not changes:
+        return row
+    return replace(row, lineage=replace(row.lineage, changes=row.lineage.changes + changes))
 
 
 def _note(seconds: Counter[str] | None, name: str, began: float) -> None:

@@ -9,7 +9,8 @@ other languages, names and lists are left alone. Not covered: fluent nonsense.
 
 import re
 from collections.abc import Sequence
-from functools import cache, lru_cache
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 from localinstruct.curate.languages import about_language, common_words, language, names_language
@@ -45,9 +46,20 @@ def _known() -> frozenset[str]:
     return frozenset(text[place : place + 3].replace("_", " ") for place in range(0, len(text), 3))
 
 
-@lru_cache(maxsize=50_000)
+class _Weights(dict[str, float]):
+    """Word -> 1 for an odd word, -0.5 for a common one, else 0; of the words met so far."""
+
+    def __missing__(self, word: str) -> float:
+        if len(self) >= 100_000:
+            self.clear()
+        weight = self[word] = _weight(word)
+        return weight
+
+
+_WEIGHTS = _Weights()
+
+
 def _weight(word: str) -> float:
-    """1 for an odd word, -0.5 for a common one, else 0."""
     folded = word.casefold()
     if not word[0].isalpha():
         return 1.0
@@ -55,7 +67,7 @@ def _weight(word: str) -> float:
         return -0.5
     if len(word) <= 3 or word.isupper():
         return 0.0
-    if any(one.islower() and two.isupper() for one, two in zip(word, word[1:], strict=False)):
+    if any(one.islower() and two.isupper() for one, two in pairwise(word)):
         return 0.8
     padded, known = f" {folded} ", _known()
     odd = sum(padded[place : place + 3] not in known for place in range(len(padded) - 2))
@@ -76,14 +88,16 @@ def score(text: str, known: str = "") -> float:
 def _score(words: Sequence[str], known: str) -> float:
     if len(words) < FEWEST:
         return -1.0
-    weights, seen, spared = list[float](), set[str](), known.casefold()
-    for word in words:
-        weight = _weight(word)
-        if weight > 0:
-            if word in seen or word.casefold() in spared:
-                weight = 0.0
-            seen.add(word)
-        weights.append(weight)
+    weights = list(map(_WEIGHTS.__getitem__, words))
+    if max(weights) > 0:
+        seen, spared = set[str](), known.casefold()
+        for place, word in enumerate(words):
+            if weights[place] > 0:
+                if word in seen or word.casefold() in spared:
+                    weights[place] = 0.0
+                seen.add(word)
+    if sum(weight for weight in weights if weight > 0) < SCORE * FEWEST:
+        return sum(weights) / len(weights)  # no 30 words of it can reach the score
     return max(_windows(weights))
 
 

@@ -22,10 +22,13 @@ _SCRIPTS = (
 )
 _COMMON = {
     "en": "the of and to is that it was for on are with as his they be at this have from or had by "
-    "not but what all were when we there can an your which their if will how you he she would about "
+    "not but what all were when we there can an your which their if will how you he she would "
+    "about "
     "in did do does has been some went them him who my me so no out up than then into more i its "
-    "any only most other after also because before could down first get give go good here just know "
-    "like make may much new now over same see should such take them these those too two use very way "
+    "any only most other after also because before could down first get give go good here just "
+    "know "
+    "like make may much new now over same see should such take them these those too two use "
+    "very way "
     "well where while may might must each every us our own him still through between",
     "fr": "le la les des du et est une un que qui dans pour sur au aux ce cette il elle nous vous "
     "ils elles ne pas plus avec sont ont été leur mais ou où par je se sa ses d'un c'est qu'il",
@@ -37,21 +40,25 @@ _COMMON = {
     "si hanno ha questo questa delle dal essere loro io mi ci le suo sua quando dove e la i era",
     "pt": "o os as que e do da dos das em um uma para com não por mais como mas foi ao ele ela sua "
     "seu são está ser isso na no nas nos pelo pela também muito quando já você eles foram é se",
-    "nl": "de het een en van is dat niet te op voor met zijn aan hij ze er maar om ook als bij naar "
+    "nl": "de het een en van is dat niet te op voor met zijn aan hij ze er maar om ook als bij "
+    "naar "
     "dan uit wat werd hebben heeft hun wordt geen over door we ik je was deze kan hebt gingen",
     "pl": "i w na z do że się nie jest to jak za od po przez dla są było był była ale czy tak jego "
     "jej ich które który która przed bo oraz może tylko już też go ten ta",
     "sv": "och att det som en på är av för med den till inte om ett har de jag men var sig från vi "
     "så kan när hon han nu eller ska sin under efter blev vid där skulle dem",
-    "da": "og at det som en på er af for med den til ikke om et har de jeg men var sig fra vi så kan "
+    "da": "og at det som en på er af for med den til ikke om et har de jeg men var sig fra vi "
+    "så kan "
     "når hun han nu eller skal efter blev ved der skulle dem være",
     "tr": "ve bir bu için ile da de olarak çok daha gibi kadar sonra olan ama ne var ben sen o biz "
     "onlar değil mi mı en her şey hem ya ki oldu",
     "ro": "și în de la cu pe nu este un o din care pentru sunt mai ca să au fost dar după sau prin "
     "acest această lui ei se al ale a",
-    "cs": "a je se na v že to s z do pro jako by ale jsem jsou bylo byl byla za od po tak když nebo "
+    "cs": "a je se na v že to s z do pro jako by ale jsem jsou bylo byl byla za od po tak když "
+    "nebo "
     "jeho který která které už také při ve",
-    "id": "dan yang di ini itu dengan untuk tidak dari dalam akan pada juga ke karena ada oleh saya "
+    "id": "dan yang di ini itu dengan untuk tidak dari dalam akan pada juga ke karena ada oleh "
+    "saya "
     "mereka kami bisa sudah atau lebih adalah seperti",
     "fi": "ja on ei se että oli hän mutta ovat myös kun niin tai joka mitä kuin sen ole olla jos "
     "hänen minä sinä",
@@ -79,18 +86,20 @@ _NAME = rf"({'|'.join(_NAMES)})"
 _ASKED = re.compile(
     r"\b(?:(?i:translat\w*|render|convert|rewrite|put|write|answer|repl(?:y|ies)|respond|say it"
     r"|compose|describe|explain|summari[sz]e|express|give|tell)\b)"
-    rf"[^.?!\n]{{0,160}}?\b(?:in|into|to) (?:simple |plain |formal |modern |good |Mexican |Brazilian )?"
+    rf"[^.?!\n]{{0,160}}?\b(?:in|into|to) (?:simple |plain |formal |modern |good |Mexican "
+    rf"|Brazilian )?"
     rf"{_NAME}\b(?! (?:and|or|class|teacher|history|art|cuisine|food|people|culture|literature"
     r"|restaurant|market|law|government|translation of|words?|phrases?|idioms?|verbs?|grammar))"
 )
 _MENTIONED = re.compile(rf"\b{_NAME}\b")
+_CAPITALISED = re.compile(r"[A-Z][a-z]+")
 _ABOUT_LANGUAGE = re.compile(
     r"\b(?:translat\w*|languages?|bilingual|word for|phrases?|vocabulary|lyrics|accent|foreign"
     r"|multilingual|pronounc\w*|etymolog\w*|gramma\w*|idioms?|quot\w*|writing|in other words"
     r"|correct|proofread|names?|titles?|spell\w*|continue|lorem)\b",
     re.IGNORECASE,
 )
-LONGEST = 1500
+LONGEST = 600
 """Letters of a text that are looked at."""
 
 
@@ -102,7 +111,14 @@ def common_words() -> frozenset[str]:
 
 def names_language(instruction: str) -> bool:
     """Tell whether a request names a language."""
-    return _MENTIONED.search(instruction) is not None
+    return not _NAMES.keys().isdisjoint(_CAPITALISED.findall(instruction))
+
+
+def _is_english(text: str) -> bool:
+    """Tell quickly whether a text begins in plain English."""
+    words = text[:300].casefold().split()
+    hits = sum(_OF_WORD.get(word) == ("en",) for word in words)
+    return text.isascii() and hits >= 3 and hits >= 0.15 * len(words)
 
 
 def about_language(instruction: str) -> bool:
@@ -141,10 +157,13 @@ def _by_script(text: str) -> str:
 
 def wrong_language(instruction: str, given: str, output: str) -> str | None:
     """Say in which language an answer is where another one was asked for, or None."""
+    named = names_language(instruction)
+    if not named and _is_english(output) and _is_english(instruction):
+        return None
     said = language(output)
     if not said or "```" in output:
         return None
-    asked = list(_ASKED.finditer(instruction[:LONGEST]))
+    asked = list(_ASKED.finditer(instruction[:LONGEST])) if named else []
     if asked:
         wanted = {_NAMES[match[1]] for match in asked}
         mentioned = {_NAMES[name] for name in _MENTIONED.findall(instruction)}

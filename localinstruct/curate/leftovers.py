@@ -12,8 +12,14 @@ _NUMBERED_FIELD = re.compile(
     re.IGNORECASE,
 )
 _NEXT_TASK = re.compile(
-    r"^[ \t>#*_-]{0,8}(?:(?:next |new |another )?(?:instruction|task|question|exercise|prompt|problem)"
+    r"^[ \t>#*_-]{0,8}(?:(?:next |new |another )?(?:instruction|task|question|exercise|prompt"
+    r"|problem)"
     r"(?: ?#?\d{1,3})?|example \d{1,3}|q ?\d{0,3})[ \t]?\**[ \t]?[:.)]",
+    re.IGNORECASE | re.MULTILINE,
+)
+_AFTER_A_RULE = re.compile(
+    r"^[ \t]*(?:#{2,3}|-{3,}|={3,})[ \t]*\n+[ \t]*(?:\d{1,3}[.)][ \t]*)?"
+    r"(?:instruction|task|question)\b[ \w]{0,6}:",
     re.IGNORECASE | re.MULTILINE,
 )
 _EXAMPLE = re.compile(r"^[ \t>#*_-]{0,8}example \d{1,3}[ \t]*:?[ \t]*$", re.I | re.M)
@@ -60,7 +66,8 @@ _ASKS_FOR_TURNS = re.compile(
 )
 
 _NAMES = (
-    r"(?:your|insert|enter|add|recipient|sender|name|first name|last name|full name|date|company|product"
+    r"(?:your|insert|enter|add|recipient|sender|name|first name|last name|full name|date"
+    r"|company|product"
     r"|city|address|phone|email|e-mail|title|number|amount|time|location|place|link|url|position|job"
     r"|client|customer|employee|manager|organi[sz]ation|school|year|month|day|state|country|topic"
     r"|subject|event|website|signature|contact|department|details?|reason|answer|example|placeholder"
@@ -75,13 +82,15 @@ _BRACKETED = re.compile(
     re.IGNORECASE,
 )
 _BRACED = re.compile(
-    r"(?<![\w$%\"'{=(])\{{1,2} ?(?:(?:first|last|full|user|customer|client|company|product|order|your)"
+    r"(?<![\w$%\"'{=(])\{{1,2} ?(?:(?:first|last|full|user|customer|client|company|product"
+    r"|order|your)"
     r"[_ ]?)?(?:name|company|product|date|id|city|email|number|amount|link|title|address) ?\}{1,2}",
     re.IGNORECASE,
 )
 _STANDS_FOR = re.compile(
     r"lorem ipsum|\A\W*(?:todo|tbd|fixme|tba)\b|\bthis is (?:just )?a (?:placeholder|dummy"
-    r" (?:text|answer)|sample (?:answer|text|response|output))\b|\breplace (?:it|this) with your own"
+    r" (?:text|answer)|sample (?:answer|text|response|output))\b|\breplace (?:it|this) with "
+    r"your own"
     r"|\bx{3,}-x{3,}|[$€£]x{1,3}\.x{2}\b"
     r"|\A\W*(?:x{3,}|asdf\w*|foo ?bar|qwerty\w*|placeholder|dummy|blah(?: blah)*"
     r"|to be (?:completed|filled in|added(?: later)?|determined))\W*\Z"
@@ -125,6 +134,7 @@ def merged_task(instruction: str, given: str, output: str) -> str | None:
     for text in (output, instruction, given):
         if ":" in text and not (about_prompts and text is output):
             match = _NUMBERED_FIELD.search(text) or _NEXT_ALONE.search(text)
+            match = match or _AFTER_A_RULE.search(text)
             if match:
                 return _words(match[0])
     match = _next(instruction) or _next(output)
@@ -154,7 +164,7 @@ def _says(text: str, *words: str) -> bool:
 
 
 def role_tokens(instruction: str, given: str, output: str) -> str | None:
-    """Find a special token, a template's heading or a speaker in the answer, or at the request's end."""
+    """Find a special token, a template's heading or a speaker in the answer or the request."""
     if "<" in output or "[" in output:
         match = _TOKEN.search(output)
         html = match and match[0].strip() == "</s>" and "<s>" in output[1:]
@@ -174,11 +184,8 @@ def role_tokens(instruction: str, given: str, output: str) -> str | None:
             return _words(match[0])
     if "<" in instruction or "[" in instruction:
         match = _TOKEN.match(instruction) or _TOKEN.search(instruction[-24:])
-        if (
-            match
-            and instruction.rstrip().endswith(match[0].strip())
-            or match
-            and match.start() == 0
+        if (match and instruction.rstrip().endswith(match[0].strip())) or (
+            match and match.start() == 0
         ):
             return _words(match[0])
     return None

@@ -1,7 +1,7 @@
-"""Repairs: faults of a row's form that are mended, each by name, and the rows with them counted.
+r"""Repairs: faults of a row's form that are mended, each by name, and the rows with them counted.
 
     unseen     control, zero-width and bidi characters, colours of a terminal, Windows newlines
-    escapes    line breaks and quotes written as \\n and \\", HTML entities, letters as \\u00e9
+    escapes    line breaks and quotes written as \n and \", HTML entities, letters as \u00e9
     no_input   "<noinput>", "N/A", "None" in place of an empty input
 
 Text that is about code, markup or escapes keeps them. A repair that is switched off leaves its

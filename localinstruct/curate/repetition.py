@@ -7,6 +7,7 @@ when each line, sentence or group of four words counts once. Linear in the lengt
 import re
 from collections import Counter
 from collections.abc import Sequence
+from itertools import pairwise
 
 _NUMBER = re.compile(r"\d+")
 _LIST_MARK = re.compile(r"^\W*(?:\d{1,3}[.):]|[-*•])?\s*")
@@ -21,18 +22,14 @@ def repeated(text: str, request: str) -> str | None:
     if len(text) > 2 * LONGEST:
         text = f"{text[:LONGEST]}\n{text[-LONGEST:]}"
     words = text.split()
-    return (
-        _long_token(words)
-        or _loop(words)
-        or _lines(text, request)
-        or _sentences(text)
-        or _stutter(words)
-        or _groups(words)
-    )
+    found = _long_token(words) or _loop(words)
+    if found or len(set(words)) > 0.7 * len(words):
+        return found  # too few words come twice for the rest
+    return _lines(text, request) or _sentences(text) or _stutter(words) or _groups(words)
 
 
 def _long_token(words: Sequence[str]) -> str | None:
-    for word in words:
+    for word in words if max(map(len, words), default=0) >= 60 else ():
         if len(word) >= 60 and len(kinds := set(word[-60:])) <= 4:
             least = 130 if kinds <= _RULES or kinds <= set("01") else 60
             if len(word) >= least and not {"|", "-"} <= kinds:
@@ -102,7 +99,7 @@ def _most_common(sentences: Sequence[str], least: int, share: float) -> str | No
 def _stutter(words: Sequence[str]) -> str | None:
     if len(words) < 12:
         return None
-    twice = sum(one == two and one.isalpha() for one, two in zip(words, words[1:], strict=False))
+    twice = sum(one == two and one.isalpha() for one, two in pairwise(words))
     return f"{twice} words twice" if twice >= 0.3 * len(words) else None
 
 

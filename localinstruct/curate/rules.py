@@ -40,7 +40,7 @@ def count_words(text: str) -> int:
 
     In scripts without spaces (Chinese, Japanese, Thai) every character is one.
     """
-    return len(_WORD.findall(text))
+    return len(text.split()) if text.isascii() else len(_WORD.findall(text))
 
 
 _UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
@@ -81,7 +81,8 @@ def _too_short(instance: Instance, filters: "Filters") -> str | None:
 
 
 def _too_long(instance: Instance, filters: "Filters") -> str | None:
-    words, most = count_words(instance.instruction), filters.max_words
+    most = filters.max_words
+    words = count_words(instance.instruction) if len(instance.instruction) > most else 0
     return f"{words} words, expected at most {most}" if words > most else None
 
 
@@ -93,7 +94,8 @@ def _garbled(instance: Instance, _: "Filters") -> str | None:
     text = instance.instruction.strip()
     if _ODD_START.match(text):
         return f"starts with {text[:3]!r}"
-    return None if sum(character.isalpha() for character in text[:400]) >= 2 else "no letters in it"
+    letters = map(str.isalpha, text[:400])
+    return None if any(letters) and any(letters) else "no letters in it"
 
 
 def _asks_for_media(instance: Instance, _: "Filters") -> str | None:
@@ -117,7 +119,8 @@ def _empty_output(instance: Instance, _: "Filters") -> str | None:
 
 
 def _output_too_long(instance: Instance, filters: "Filters") -> str | None:
-    words, most = count_words(instance.output), filters.max_output_words
+    most = filters.max_output_words
+    words = count_words(instance.output) if len(instance.output) > most else 0
     return f"{words} words, expected at most {most}" if words > most else None
 
 
@@ -126,6 +129,9 @@ def _echo(instance: Instance, _: "Filters") -> str | None:
 
     Tasks such as sorting may rightly leave their input as it is.
     """
+    first = _first_letter(instance.output)
+    if first not in (_first_letter(instance.instruction), _first_letter(instance.input)):
+        return None
     output = _bare(instance.output)
     if count_words(output) >= 3 and output.casefold() == _bare(instance.instruction).casefold():
         return "the output is the instruction"
@@ -137,8 +143,11 @@ def _echo(instance: Instance, _: "Filters") -> str | None:
 def _refusal(instance: Instance, _: "Filters") -> str | None:
     """Reject an answer that declines, or early on speaks of itself as an AI without being asked."""
     start = instance.output.strip()[:300]
-    question = f"{instance.instruction} {instance.input}"
-    as_an_ai = None if _AS_AN_AI.search(question) else _AS_AN_AI.search(start)
+    folded = start.casefold()
+    may_be = "ai" in folded or "artificial" in folded or "language model" in folded
+    as_an_ai = _AS_AN_AI.search(start) if may_be else None
+    if as_an_ai and _AS_AN_AI.search(f"{instance.instruction} {instance.input}"):
+        as_an_ai = None
     match = _REFUSAL.match(start) or as_an_ai
     return f"says {match[0]!r}" if match else None
 
@@ -255,7 +264,7 @@ def _control_characters(row: Instance, _: "Filters") -> str | None:
 
 
 def _escapes(row: Instance, _: "Filters") -> str | None:
-    """UTF-8 read as Latin-1; with the repair "escapes" off, \\\\n and &amp;quot; as well."""
+    """UTF-8 read as Latin-1; with the repair "escapes" off, escapes and HTML entities too."""
     if found := repairs.misread(row.output) or repairs.misread(row.instruction):
         return found
     if repairs.repaired(row, ("escapes",))[1]:
@@ -355,4 +364,13 @@ def _whole_words(patterns: tuple[str, ...]) -> re.Pattern[str]:
 
 def _bare(text: str) -> str:
     """One line without quotes around it and without a full stop at its end."""
-    return " ".join(text.split()).strip("\"'“”‘’`.!?: ")
+    return " ".join(text.split()).strip(_AROUND)
+
+
+_AROUND = "\"'“”‘’`.!?: "
+_BLANKS = "\t\n\x0b\x0c\r\x1c\x1d\x1e\x1f\x85\xa0\u2028\u2029\u3000"
+
+
+def _first_letter(text: str) -> str:
+    """The first letter that `_bare` leaves, in one case."""
+    return text.lstrip(_AROUND + _BLANKS)[:1].casefold()

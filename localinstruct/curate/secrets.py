@@ -145,12 +145,12 @@ def _detector(name: str) -> Callable[[str], Iterator[str]]:
 def _keys(text: str) -> Iterator[tuple[int, int]]:
     if "PRIVATE KEY" in text:
         yield from (match.span() for match in _PRIVATE_KEY.finditer(text))
-    if any(sign in text for sign in _MORE_SIGNS):
+    if _SIGN_OF_KEY.search(text):
         yield from (match.span() for match in _MORE_KEYS.finditer(text) if _is_key(match[0]))
-    for name, signs in _PLUGINS.items():
-        for sign in signs:
-            if sign in text:
-                yield from _scanned(text, sign, _detector(name))
+        for name, signs in _PLUGINS.items():
+            for sign in signs:
+                if sign in text:
+                    yield from _scanned(text, sign, _detector(name))
     folded = text.casefold()
     if any(sign in folded for sign in _ASSIGNED_SIGNS) and len(folded) == len(text):
         for match in _ASSIGNED.finditer(text):
@@ -256,7 +256,14 @@ _FINDERS: dict[Kind, Callable[[str], Iterator[tuple[int, int]]]] = {
 }
 
 
-_RUN_OF_DIGITS = re.compile(r"\d(?:[ ().-]{0,2}\d){7}|[A-Z]{6}\d\d[A-Z]")
+_RUN_OF_DIGITS = re.compile(r"\d(?:[ ().-]{0,2}\d){7}")
+_LETTERS_AND_DIGITS = re.compile(r"[A-Z]{6}\d\d[A-Z]")
+_SIGN_OF_KEY = re.compile(
+    "|".join(
+        re.escape(sign)
+        for sign in sorted({*_MORE_SIGNS, *(sign for signs in _PLUGINS.values() for sign in signs)})
+    )
+)
 
 
 def find(text: str, kinds: Collection[Kind] = KINDS[:-1]) -> list[Found]:
@@ -264,7 +271,8 @@ def find(text: str, kinds: Collection[Kind] = KINDS[:-1]) -> list[Found]:
 
     By default all kinds but e-mail addresses.
     """
-    found, numbers = list[Found](), _RUN_OF_DIGITS.search(text) is not None
+    found = list[Found]()
+    numbers = bool(_RUN_OF_DIGITS.search(text) or _LETTERS_AND_DIGITS.search(text))
     for kind in kinds:
         if numbers or kind in ("keys", "emails"):
             for start, end in sorted(_FINDERS[kind](text), key=lambda span: (span[0], -span[1])):

@@ -8,13 +8,14 @@ between the numbers, percentages, clocks, dates, other bases, and rows that ask 
 
 import re
 from fractions import Fraction
+from typing import TypeVar
 
 _NUMBER = r"[$€£]?\s?(?!0\d)\d{1,3}(?:,\d{3})+(?:\.\d+)?|[$€£]?\s?(?!0\d)\d+(?:\.\d+)?"
 _SIGN = r"[+\-−–*x×·/÷]"
 _WORD = r"(?:plus|minus|times|multiplied by|divided by)"
 _SUM = re.compile(
     # not in the middle of a longer sum, a mixed number, a clock, a date or a name
-    r"(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])(?<![\d+*×/÷=^−–)%,x-]\s)(?<!\band\s)(?<!\bof\s)"
+    r"(?=[$€£\d])(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])(?<![\d+*×/÷=^−–)%,x-]\s)(?<!\band\s)(?<!\bof\s)"
     rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*=\s*"
     rf"(?P<right>[-−]?\s?(?:{_NUMBER}))"
     r"(?!\w|\s*[%+*×·/÷^=:(¢]|\s*[-−–x]\s*[\d$(]|[.,]\d|\s*x\b|\s\d{3}\b|\s\d+/\d|\s?cents?\b)"
@@ -24,6 +25,10 @@ _SPOKEN = re.compile(
     rf"(?P<left>(?:{_NUMBER}) {_WORD} (?:{_NUMBER})),? (?:equals|is equal to|is|makes|gives) "
     rf"(?P<right>-?(?:{_NUMBER}))(?!\w|\s*[%+*×/÷^=:]|[.,]\d| {_WORD}| percent)"
 )
+N = TypeVar("N", Fraction, float)
+_SPLIT = re.compile(r"([+\-*/])")
+_ONE_SIGN = {**dict.fromkeys("x×·", "*"), "÷": "/", "−": "-", "–": "-"}
+_PLAIN = str.maketrans({**dict.fromkeys("$€£, "), **_ONE_SIGN})
 _PART = re.compile(rf"({_NUMBER})|({_WORD}|{_SIGN})")
 _SIGNS = {
     "plus": "+",
@@ -61,8 +66,21 @@ def wrong_sum(output: str, request: str) -> str | None:
     return None
 
 
+def _is_right(left: str, right: str) -> bool:
+    """Tell quickly, in floating point, that plain sums are right; False settles nothing."""
+    parts = _SPLIT.split(left.translate(_PLAIN))
+    try:
+        numbers, shown = list(map(float, parts[::2])), float(right.translate(_PLAIN))
+    except ValueError:
+        return False
+    total = _by_precedence(numbers, parts[1::2])
+    return total is not None and abs(total - shown) <= 1e-9 * abs(total)
+
+
 def _wrong(left: str, right: str) -> str | None:
     """The value of the left side as text if the right side is not it, else None."""
+    if _is_right(left, right):
+        return None
     parts = _parts(left)
     shown = _value(right.replace("−", "-"))
     if shown is None or parts is None:
@@ -100,15 +118,15 @@ def _value(number: str) -> Fraction | None:
     return Fraction(plain) if len(plain) <= 18 else None
 
 
-def _by_precedence(numbers: list[Fraction], signs: list[str]) -> Fraction | None:
-    total, term, plus = Fraction(0), numbers[0], Fraction(1)
+def _by_precedence(numbers: list[N], signs: list[str]) -> N | None:
+    total, term, plus = numbers[0] * 0, numbers[0], 1
     for sign, number in zip(signs, numbers[1:], strict=True):
         if sign in "*/":
             if sign == "/" and number == 0:
                 return None
             term = term * number if sign == "*" else term / number
         else:
-            total, term, plus = total + plus * term, number, Fraction(1 if sign == "+" else -1)
+            total, term, plus = total + plus * term, number, 1 if sign == "+" else -1
     return total + plus * term
 
 

@@ -153,7 +153,7 @@ ANSWERS: list[tuple[str, str, str, str | None]] = [
     ("Name a gas of the air.", "", "", "empty output"),
     ("Name a gas of the air.", "", " \n ", "empty output"),
     ("Name a gas of the air.", "", "word " * 601, "output too long"),
-    ("Name a gas of the air.", "", "word " * 600, None),
+    ("Name a gas of the air.", "", " ".join(f"w{n}" for n in range(600)), None),
     ("Name a gas of the air.", "", "Name a gas of the air", "echo"),
     ("Name a gas of the air.", "", "NAME a gas\nof the air.", "echo"),
     ("Rewrite the sentence politely.", "Give me the salt now.", "Give me the salt now.", "echo"),
@@ -233,7 +233,8 @@ def reason_of(instance: Instance, filters: Filters) -> str | None:
 
 @pytest.mark.parametrize(("instruction", "reason"), REQUESTS)
 def test_requests(instruction: str, reason: str | None) -> None:
-    assert reason_of(Instance(instruction, output=GOOD_OUTPUT), Filters()) == reason
+    filters = Filters(disable=["wrong_language"])  # the answer is English
+    assert reason_of(Instance(instruction, output=GOOD_OUTPUT), filters) == reason
 
 
 @pytest.mark.parametrize(("instruction", "given", "output", "reason"), ANSWERS)
