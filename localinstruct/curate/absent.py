@@ -63,6 +63,10 @@ _MAKES_A_PROGRAM = re.compile(
     r"|algorithm|function))\b",
     re.IGNORECASE,
 )
+_IN_A_PROGRAM = re.compile(
+    r"\b(?:in|with|using) (?:python|java\w*|c\+\+|c#|sql|excel|rust|go|php|ruby|bash|pandas)\b",
+    re.I,
+)
 _TASK = re.compile(r"\b(?:following|below|above) (?:task|instructions?|requirements?)\b", re.I)
 _STAND_IN = re.compile(
     r"[<\[({]\s*(?:insert |the |a |an |your |paste |see )?(?:[\w’'-]+ ){0,3}?(?:picture|image|photo"
@@ -97,6 +101,8 @@ def material(instruction: str, given: str) -> str | None:
     if not (points or seen):
         return None
     if _HOLDS_MATERIAL.search(instruction) or _MAKES_A_PROGRAM.match(instruction):
+        return None
+    if _IN_A_PROGRAM.search(instruction):
         return None
     match = _POINTS.search(instruction) if points else None
     match = match or (_SEEN.search(instruction) if seen else None)

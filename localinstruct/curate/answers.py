@@ -23,7 +23,7 @@ _NON_ANSWER = re.compile(
     r"|(?:there is |there's )?no[\s_-]*(?:output|answer|response|input|result|content|text|data)"
     r"(?: (?:is )?(?:required|needed|necessary|available|provided|given|found|generated|possible))?"
     r"(?: (?:for|to) (?:this|the) (?:task|request|question|instruction|prompt))?"
-    r"|empty|blank|nothing|tbd|tba|unknown|same as (?:above|input)|see above|\?+|error|idk"
+    r"|empty|blank|nothing|tbd|tba|unknown|same as (?:above|input)|see above|error|idk"
     r")?",
     re.IGNORECASE,
 )
@@ -138,7 +138,8 @@ def non_answer(instruction: str, given: str, output: str) -> str | None:
     if not bare or not _NON_ANSWER.fullmatch(bare):
         return None
     word = bare.casefold()
-    if word in f"{instruction} {given}".casefold() and len(word) > 3:
+    named = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", f"{instruction} {given}".casefold())
+    if named and len(word) >= 3:
         return None
     if (
         word in _CODE_VALUES

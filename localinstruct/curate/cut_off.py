@@ -12,9 +12,9 @@ _END_MARK = re.compile(r"[.!?…。！？।؟][\"'”’»)\]*_`]*\s*$")
 _GOING_ON = (
     "the a an and or but nor of to with from by for because which whose that's if than as into "
     "onto upon between among during without within although though while whereas unless until "
-    "since its their his her my your our these those such every each very is are was were be been has "
-    "has have had will would can could should may might must in on at about and/or including e.g i.e "
-    "via per toward towards"
+    "since its their his her my your our these those such every each very is are was were be been "
+    "has have had will would can could should may might must in on at about and/or including e.g "
+    "i.e via per toward towards"
 )
 _GOES_ON = frozenset(_GOING_ON.split())
 _SELDOM_ENDS = (
@@ -111,7 +111,7 @@ def _unfinished(text: str, line: str, said: str) -> str | None:
 
 def _is_verse(text: str) -> bool:
     lines = text.splitlines()
-    return len(lines) >= 4 and all(len(line) <= 70 for line in lines[-4:])
+    return len(lines) >= 3 and all(len(line) <= 70 for line in lines[-4:])
 
 
 def _is_code(text: str) -> bool:

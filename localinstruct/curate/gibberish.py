@@ -17,7 +17,7 @@ from localinstruct.curate.languages import about_language, common_words, languag
 
 WINDOW = 30
 """Words that are judged together."""
-SCORE = 0.1
+SCORE = 0.08
 """Share of odd words, less half the share of common ones, above which 30 words are gibberish."""
 FEWEST = 12
 """Words that a text must have to be judged."""
@@ -25,6 +25,11 @@ LONGEST = 6_000
 _WORD = re.compile(r"[A-Za-z]+")
 _PART = re.compile(r"[A-Za-z]+|(?<=[A-Za-z])[\]\[{}|;^~\\\\$%#@=<>!?]+(?=[A-Za-z])")
 """A word, or marks that join two."""
+_JOINED = re.compile(
+    r"[^\W\d_][\]\[{}|;^~\\$%#@=<>]+[^\W\d_]|^[\]\[{}()|;:^~\\.,]{2,}|[\]\[{}^~\\|]{2,}$"
+    r"|[a-z][^\x00-\u024f‘’“”–—…]|[^\x00-\u024f‘’“”–—…][a-z]"
+)
+"""Pieces that marks join, marks alone, letters of two scripts in one word."""
 _RUN = re.compile(r"[A-Za-z'’-]+(?: [A-Za-z'’-]+){24,}")
 _NO_WORDS = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\b\w+_\w+|<[^<>\n]{1,200}>|\b\w+\.\w+\(|&\w+;"
@@ -90,7 +95,7 @@ def _score(words: Sequence[str], known: str) -> float:
         return -1.0
     weights = list(map(_WEIGHTS.__getitem__, words))
     if max(weights) > 0:
-        seen, spared = set[str](), known.casefold()
+        seen, spared = set[str](), set(_WORD.findall(known.casefold()))
         for place, word in enumerate(words):
             if weights[place] > 0:
                 if word in seen or word.casefold() in spared:
@@ -136,9 +141,13 @@ def _salad(text: str) -> str:
 
 
 def _is_noise(text: str) -> bool:
-    """Tell whether a text of some length is made of marks, digits and single letters."""
-    if len(text) < 60 or "\n" in text or not text.isascii():
+    """Tell whether a line is made of marks, digits and pieces of words that marks join."""
+    if len(text) < 60 or "\n" in text.strip():
         return False
     kept = sum(len(word) for word in _WORD.findall(text) if len(word) > 2)
-    marks = sum(not (character.isalnum() or character in " .,-+=/*()|") for character in text)
-    return kept < 0.1 * len(text) and marks > 0.25 * len(text)
+    marks = sum(not (character.isalnum() or character in " .,-+=/*()|'") for character in text)
+    if text.isascii() and kept < 0.1 * len(text) and marks > 0.25 * len(text):
+        return True
+    parts = text.split()
+    joined = sum(_JOINED.search(part) is not None for part in parts)
+    return len(parts) >= 12 and marks > 0.06 * len(text) and joined >= 0.3 * len(parts)

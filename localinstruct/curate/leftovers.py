@@ -75,7 +75,7 @@ _NAMES = (
     r"|hiring|team|brand|price|age|hobby|citation needed|source|description)"
 )
 _BRACKETED = re.compile(
-    rf"(?<![\w\])!\"'`])\[{_NAMES}\b(?:['’]s)?(?:[ \w'’,.&-]{{0,50}})\](?![(\[:=`\w])"
+    rf"(?<![\w\])!\"'`])(?<![=+(,] )\[{_NAMES}\b(?:['’]s)?(?:[ \w'’,.&-]{{0,50}})\](?![(\[:=`\w])"
     r"|<(?:your|insert|enter|recipient|company name|(?-i:Name|Address|City|Date))\b[^<>\n=]{0,50}>"
     r"|\((?:insert|enter|add) [^()\n]{2,50}\)"
     r"|\.\.\.\s?\[(?:rest|remainder|continue)[^\[\]\n]{0,50}\]",
@@ -96,7 +96,7 @@ _STANDS_FOR = re.compile(
     r"|to be (?:completed|filled in|added(?: later)?|determined))\W*\Z"
 )
 _GOES_HERE = re.compile(
-    r"\b(?:(?:your|the) (?:answer|text|content|response|output|code|summary) (?:goes )?here"
+    r"\b(?:(?:your|the) (?:answer|text|content|response|output|summary) (?:goes )?here"
     r"|(?:write|insert|enter|type|put|add|paste) (?:your|the)(?: \w+){1,5} here)\b"
 )
 _MARKS = (
@@ -152,8 +152,10 @@ def _next(text: str) -> re.Match[str] | None:
     """The start of a task that comes after some text and is followed by a field of its own."""
     if "\n" not in text or ":" not in text:
         return None
-    for match in (*_NEXT_TASK.finditer(text, 1), *_EXAMPLE.finditer(text, 1)):
-        if _FIELD.search(text, match.end()):
+    last = max((field.start() for field in _FIELD.finditer(text)), default=0)
+    for pattern in (_NEXT_TASK, _EXAMPLE):
+        match = pattern.search(text, 1)
+        if match and match.end() <= last:
             return match
     return None
 

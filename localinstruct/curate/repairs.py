@@ -28,6 +28,7 @@ _ESCAPE = re.compile(
     r"(?<=[\w.,!?:;)\"'»”’\]…-])(?:\\r)?\\[nrt](?=\\|[A-Z0-9\s\"'*#([•-]|$)"
     r"|(?<=\\n)\\[nrt]|^\\n|\s\\[nt](?=\s|$|\\)"
 )
+_IN_QUOTES = re.compile(r"\\n[\"'`](?=[\s),;\]+]|$)|(?<=[(,=+\[\s])[\"'`]\\n")
 _LETTER = re.compile(r"\\u[0-9a-fA-F]{4}|\\x[a-fA-F][0-9a-fA-F]")
 _AT_THE_END = re.compile(r"(?:(?<=[^\\\"'`])|(?<=[.!?][\"']))(?:\\r|\\n|\\t)+\s*$")
 _ABOUT_ESCAPES = re.compile(
@@ -97,8 +98,7 @@ def _json_string(text: str) -> str:
 
 def _quoted(text: str) -> bool:
     """Tell whether most of a text's line breaks stand in the quotes of a program."""
-    within = sum(text.count(mark) for mark in ('\\n"', "\\n'", '"\\n', "'\\n", "`\\n", "\\n`"))
-    return 2 * within >= text.count("\\n")
+    return 2 * len(_IN_QUOTES.findall(text)) >= text.count("\\n")
 
 
 _MISREAD = re.compile(

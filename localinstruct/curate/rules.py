@@ -74,6 +74,7 @@ _ALPACA_BLACKLIST = rf"{_SELF_INSTRUCT_BLACKLIST}|video|audio|music|flowchart|di
 
 
 def _too_short(instance: Instance, filters: "Filters") -> str | None:
+    """Fewer words than filters.min_words in the instruction; later turns may be short."""
     if instance.history and filters.version > 1:
         return None  # a later turn may be "Why?"
     words, least = count_words(instance.instruction), filters.min_words
@@ -81,13 +82,14 @@ def _too_short(instance: Instance, filters: "Filters") -> str | None:
 
 
 def _too_long(instance: Instance, filters: "Filters") -> str | None:
+    """More words than filters.max_words in the instruction."""
     most = filters.max_words
     words = count_words(instance.instruction) if len(instance.instruction) > most else 0
     return f"{words} words, expected at most {most}" if words > most else None
 
 
 def _garbled(instance: Instance, _: "Filters") -> str | None:
-    """Reject a start that no sentence has, or no words at all.
+    """A start that no sentence has, or no words at all.
 
     Quotes, brackets and letters of any script are fine.
     """
@@ -99,33 +101,39 @@ def _garbled(instance: Instance, _: "Filters") -> str | None:
 
 
 def _asks_for_media(instance: Instance, _: "Filters") -> str | None:
+    """A picture, video or sound that is to be made, seen or heard."""
     return unanswerable.media(instance.instruction, instance.input)
 
 
 def _missing_attachment(instance: Instance, _: "Filters") -> str | None:
+    """A file, page, text or table that the request needs and does not have."""
     return unanswerable.attachment(instance.instruction, instance.input)
 
 
 def _real_world_action(instance: Instance, _: "Filters") -> str | None:
+    """An act in the world: an alarm, a call, a purchase."""
     return unanswerable.action(instance.instruction)
 
 
 def _blacklisted(instance: Instance, filters: "Filters") -> str | None:
+    """A word of filters.blacklist in the instruction."""
     return _contains(instance.instruction, *map(re.escape, filters.blacklist))
 
 
 def _empty_output(instance: Instance, _: "Filters") -> str | None:
+    """No letter, digit or sign in the answer: nothing, "...", "-", []."""
     return None if instance.output.strip() else "nothing in the output"
 
 
 def _output_too_long(instance: Instance, filters: "Filters") -> str | None:
+    """More words than filters.max_output_words in the answer."""
     most = filters.max_output_words
     words = count_words(instance.output) if len(instance.output) > most else 0
     return f"{words} words, expected at most {most}" if words > most else None
 
 
 def _echo(instance: Instance, _: "Filters") -> str | None:
-    """Reject a question given back as the answer.
+    """The question given back as the answer, or its input where that cannot be right.
 
     Tasks such as sorting may rightly leave their input as it is.
     """
@@ -141,7 +149,7 @@ def _echo(instance: Instance, _: "Filters") -> str | None:
 
 
 def _refusal(instance: Instance, _: "Filters") -> str | None:
-    """Reject an answer that declines, or early on speaks of itself as an AI without being asked."""
+    """An answer that declines, also after an opener, or speaks of itself as an AI unasked."""
     start = instance.output.strip()[:300]
     folded = start.casefold()
     may_be = "ai" in folded or "artificial" in folded or "language model" in folded
@@ -153,6 +161,7 @@ def _refusal(instance: Instance, _: "Filters") -> str | None:
 
 
 def _invented_url(instance: Instance, _: "Filters") -> str | None:
+    """An address or picture in the answer that the task neither holds nor asks for."""
     return unanswerable.invented_url(instance.instruction, instance.input, instance.output)
 
 
@@ -294,12 +303,12 @@ def _gibberish(row: Instance, _: "Filters") -> str | None:
 
 SINCE_2: dict[str, Filter] = {
     "merged_task": _merged_task,
+    "empty_code": _empty_code,
     "non_answer": _non_answer,
     "role_tokens": _role_tokens,
     "placeholder": _placeholder,
-    "empty_code": _empty_code,
-    "cut_off": _cut_off,
     "repetition": _repetition,
+    "cut_off": _cut_off,
     "control_characters": _control_characters,
     "escapes": _escapes,
     "unparseable_code": _unparseable_code,
