@@ -47,7 +47,7 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 _SEEN = re.compile(
-    r"\b(?:what (?:is|are) (?:shown|depicted|visible)|^(?:what|who|where|how many|describe"
+    r"(?:^what (?:is|are) (?:shown|depicted|visible)|^(?:what|who|where|how many|describe"
     r"|name|count"
     r"|identify|list)\b.{0,40} (?:in|of) the (?:picture|image|photo|screenshot)|the attached "
     r"\w+|(?:spreadsheet|file|document|pdf) i (?:sent|gave"

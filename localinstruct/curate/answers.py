@@ -27,9 +27,12 @@ _NON_ANSWER = re.compile(
     r")?",
     re.IGNORECASE,
 )
-_CODE_VALUES = frozenset(
-    ["none", "null", "nil", "nan", "undefined", "nothing", "error", "unknown", "empty", "blank"]
+_CODE_VALUES = frozenset({"none", "null", "nil", "nan", "undefined"})
+_WORDS = frozenset(
+    {"answer", "output", "response", "result", "solution", "the answer"}
+    | {"error", "empty", "blank", "nothing", "unknown"}
 )
+"""Answers in their own right, unless in brackets or before a colon."""
 _MAY_BE_NONE = re.compile(
     r"\b(?:python|returns?|prints?|functions?|null|none|nil|nan|nothing|javascript|sql|undefined"
     r"|unknown|error|empty|blank|if any|any of|which of|are there|allerg\w*|remains?|left over)\b",
@@ -137,15 +140,13 @@ def non_answer(instruction: str, given: str, output: str) -> str | None:
     bare = output.strip(" \t\n.<>()[]{}*_`\"'/!-")
     if not bare or not _NON_ANSWER.fullmatch(bare):
         return None
-    word = bare.casefold()
+    word, marked = bare.casefold(), output.strip()[:1] in "<[("
+    if word in _WORDS and not marked and not output.rstrip().endswith(":"):
+        return None
     named = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", f"{instruction} {given}".casefold())
     if named and len(word) >= 3:
         return None
-    if (
-        word in _CODE_VALUES
-        and output.strip()[:1] not in "<[("
-        and _MAY_BE_NONE.search(instruction)
-    ):
+    if word in _CODE_VALUES and not marked and _MAY_BE_NONE.search(instruction):
         return None
     return f"says {output.strip()[:60]!r}"
 

@@ -4,21 +4,19 @@ The rules are a table (`rules.py`) of which a recipe takes a set. `localinstruct
 request and at the answer, whoever wrote them. `alpaca` has exactly the effect of Stanford Alpaca's
 own list (18 blacklisted words, "Write a program", first character, 4 to 150 words), `self-instruct`
 that of Self-Instruct's first and fourth steps, for people who compare; with these two and `none`,
-nothing is repaired or masked unless the recipe says so.
+nothing is repaired or masked unless the recipe says so. Whoever only reads a recipe does not wait
+for the rules: they are imported when they are asked.
 """
 
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from time import perf_counter
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
 from localinstruct.config import Section, did_you_mean
-from localinstruct.curate.repairs import REPAIRS, on_texts, repaired
-from localinstruct.curate.rules import FILTERS, SETS, SINCE_2, STRICTER_SINCE_2
-from localinstruct.curate.secrets import KINDS, Kind, find, masked
 from localinstruct.errors import RunConflict, UsageError
 from localinstruct.own_code import MEND, OwnFunction, failed_at, file_of, line_of
 from localinstruct.records import Instance, Reject
@@ -59,6 +57,9 @@ class OwnFilter(OwnFunction):
 VERSION = 2
 """Of the rules. A run goes on under the version it began with; release 0.1.0 had version 1."""
 Secrets = Literal["mask", "drop", "report", "off"]
+Kind = Literal["keys", "cards", "accounts", "ids", "phones", "emails"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+"""Kinds of secrets, see `secrets.py`."""
 
 
 class Filters(Section):
@@ -101,6 +102,10 @@ class Filters(Section):
     @field_validator("disable", "enable")
     @classmethod
     def _known(cls, names: list[str]) -> list[str]:
+        if not names:
+            return names
+        from localinstruct.curate.rules import FILTERS
+
         unknown = [name for name in names if name not in FILTERS]
         problems = [f"no filter {name!r}, {did_you_mean(name, FILTERS)}" for name in unknown]
         if problems:
@@ -110,7 +115,11 @@ class Filters(Section):
     @field_validator("repairs")
     @classmethod
     def _known_repairs(cls, names: list[str] | None) -> list[str] | None:
-        unknown = [name for name in names or () if name not in REPAIRS]
+        if not names:
+            return names
+        from localinstruct.curate.repairs import REPAIRS
+
+        unknown = [name for name in names if name not in REPAIRS]
         problems = [f"no repair {name!r}, {did_you_mean(name, REPAIRS)}" for name in unknown]
         if problems:
             raise ValueError("; ".join(problems))
@@ -127,6 +136,8 @@ class Filters(Section):
     @property
     def active(self) -> list[str]:
         """Names of the rules that apply, in the order of the table."""
+        from localinstruct.curate.rules import FILTERS, SETS, SINCE_2
+
         known = SETS[self.set] if self.version > 1 else SETS[self.set] - SINCE_2.keys()
         names = (known | {*self.enable}) - {*self.disable}
         return [name for name in FILTERS if name in names]
@@ -139,6 +150,8 @@ class Filters(Section):
     @property
     def repairs_made(self) -> list[str]:
         """Names of the repairs that are made, in their order."""
+        from localinstruct.curate.repairs import REPAIRS
+
         if self.repairs is None:
             return list(REPAIRS) if self._is_ours else []
         return [name for name in REPAIRS if name in self.repairs]
@@ -168,8 +181,10 @@ class Verdict:
 def examine(instance: Instance, filters: Filters, seconds: Counter[str] | None = None) -> Verdict:
     """Repair a row, ask the rules about it, and look for secrets in what passes.
 
-    `seconds` adds up the time of each repair, rule and the search, by name.
+    `seconds` adds up the time of the repairs, each rule and the search, by name.
     """
+    from localinstruct.curate.repairs import on_texts, repaired
+
     began = perf_counter()
     row, made = repaired(instance, filters.repairs_made)
     _note(seconds, "repairs", began)
@@ -204,12 +219,16 @@ def _note(seconds: Counter[str] | None, name: str, began: float) -> None:
 
 
 def _secrets_of(row: Instance, filters: Filters) -> Iterator[Kind]:
+    from localinstruct.curate.secrets import find
+
     texts = (row.instruction, row.input, row.output, row.system, row.rejected, row.thinking)
     for text in (*texts, *(turn.content for turn in row.history)):
         yield from (one.kind for one in find(text, filters.secret_kinds) if text)
 
 
 def _masked(text: str, filters: Filters) -> str:
+    from localinstruct.curate.secrets import find, masked
+
     return masked(text, find(text, filters.secret_kinds))
 
 
@@ -217,6 +236,8 @@ def first_reason(
     instance: Instance, filters: Filters, seconds: Counter[str] | None = None
 ) -> Reject | None:
     """Ask the active rules in the order of the table; the first that objects gives the Reject."""
+    from localinstruct.curate.rules import FILTERS, STRICTER_SINCE_2
+
     for name in filters.active:
         began = perf_counter()
         detail = FILTERS[name](instance, filters)

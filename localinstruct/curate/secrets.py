@@ -18,10 +18,9 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from typing import Literal, get_args
 
-Kind = Literal["keys", "cards", "accounts", "ids", "phones", "emails"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
+from localinstruct.curate.filters import KINDS, Kind
+
 _AROUND = 300
 """Letters before and after a sign of a key that the scanner sees."""
 _MOST = 200

@@ -382,7 +382,7 @@ def test_time_grows_with_the_length_only(piece: str) -> None:
         row = Instance("Name a thing.", text, text)
         return min(timed(lambda: ask_all(row, filters)) for _ in range(3))
 
-    assert cost(24_000) <= 3 * cost(12_000) + 0.01
+    assert cost(16_000) <= 3 * cost(8_000) + 0.01
 
 
 def ask_all(row: Instance, filters: Filters) -> None:

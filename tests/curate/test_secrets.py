@@ -9,7 +9,7 @@ import pytest
 
 from localinstruct.config import parse
 from localinstruct.curate import secrets
-from localinstruct.curate.filters import Filters, examine
+from localinstruct.curate.filters import KINDS, Filters, Kind, examine
 from localinstruct.errors import RecipeError
 from localinstruct.records import Instance, Message
 
@@ -20,7 +20,7 @@ def drawn(letters: str, count: int) -> str:
 
 LOWER, UPPER, DIGITS = "bcdefghjkmnpqrs", "BCDFGHJKLMNPQRST", "23456789"
 MIXED = LOWER + UPPER + DIGITS
-SECRETS: dict[str, tuple[secrets.Kind, str]] = {
+SECRETS: dict[str, tuple[Kind, str]] = {
     "AWS": ("keys", "AKIA" + drawn(UPPER + DIGITS, 16)),
     "GitHub": ("keys", "ghp_" + drawn(MIXED, 36)),
     "Slack": ("keys", f"xoxb-{drawn(DIGITS, 12)}-{drawn(DIGITS, 12)}-{drawn(LOWER, 24)}"),
@@ -67,17 +67,17 @@ LOOKALIKES = [
 def test_found_and_masked(name: str) -> None:
     kind, secret = SECRETS[name]
     text = PLACES.get(name, "It is {} and no other.").format(secret)
-    found = secrets.find(text, secrets.KINDS)
+    found = secrets.find(text, KINDS)
     assert [(one.kind, text[one.start : one.end]) for one in found] == [(kind, secret)]
     masked = secrets.masked(text, found)
     assert secret not in masked
     assert f"[removed: {kind.removesuffix('s')}]" in masked
-    assert secrets.find(masked, secrets.KINDS) == []
+    assert secrets.find(masked, KINDS) == []
 
 
 @pytest.mark.parametrize("text", LOOKALIKES)
 def test_what_only_looks_so_is_left(text: str) -> None:
-    assert secrets.find(text, secrets.KINDS) == []
+    assert secrets.find(text, KINDS) == []
 
 
 def test_a_value_that_is_assigned() -> None:
