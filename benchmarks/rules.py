@@ -118,9 +118,9 @@ def markdown(found: JsonObject) -> str:
     return "\n\n".join(
         [
             f"**r. Rules** ({found['measured']}): {found['rows_per_second']:,} rows of about "
-            f"{LETTERS} letters a second (CPU time) with two processes; "
-            f"{found['rows']:,} good rows, {found['of_yours']:,} of them yours ({found['without_answer']:,} without an answer "
-            "left out).",
+            f"{LETTERS} letters a second (CPU time) with two processes; {found['rows']:,} good "
+            f"rows, {found['of_yours']:,} of them yours ({found['without_answer']:,} without an "
+            "answer left out).",
             grid(["defect", "caught, held back", "caught, all", "rows"], classes),
             grid(["rule, repair or secret", "good rows hit", "share", "µs a row"], alarms),
         ]

@@ -222,8 +222,8 @@ def _secrets_of(row: Instance, filters: Filters) -> Iterator[Kind]:
     from localinstruct.curate.secrets import find
 
     texts = (row.instruction, row.input, row.output, row.system, row.rejected, row.thinking)
-    for text in (*texts, *(turn.content for turn in row.history)):
-        yield from (one.kind for one in find(text, filters.secret_kinds) if text)
+    for text in filter(None, (*texts, *(turn.content for turn in row.history))):
+        yield from (one.kind for one in find(text, filters.secret_kinds))
 
 
 def _masked(text: str, filters: Filters) -> str:

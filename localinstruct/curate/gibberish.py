@@ -30,7 +30,8 @@ _JOINED = re.compile(
     r"|[a-z][^\x00-\u024f‘’“”–—…]|[^\x00-\u024f‘’“”–—…][a-z]"
 )
 """Pieces that marks join, marks alone, letters of two scripts in one word."""
-_RUN = re.compile(r"[A-Za-z'’-]+(?: [A-Za-z'’-]+){24,}")
+_MARK = re.compile(r"[^\w .,\-+=/*()|'\"]")
+_RUN = re.compile(r"(?<![A-Za-z'’-])[A-Za-z'’-]+(?: [A-Za-z'’-]+){24,}")
 _NO_WORDS = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\b\w+_\w+|<[^<>\n]{1,200}>|\b\w+\.\w+\(|&\w+;"
     r"|\b\w*\d\w*\b|\]\([^()\s]{1,300}\)",
@@ -124,7 +125,7 @@ def gibberish(instruction: str, given: str, output: str) -> str | None:
     salad = _salad(output) if reached > -0.06 else ""
     if (reached < SCORE and not salad) or _CODE.search(output) or names_language(instruction):
         return None
-    if reached < 3 * SCORE and about_language(instruction):
+    if reached < 3 * SCORE and not salad and about_language(instruction):
         return None
     if language(output) not in ("", "en") or score(instruction) >= SCORE / 2:
         return None
@@ -142,12 +143,14 @@ def _salad(text: str) -> str:
 
 def _is_noise(text: str) -> bool:
     """Tell whether a line is made of marks, digits and pieces of words that marks join."""
-    if len(text) < 60 or "\n" in text.strip():
+    if len(text) < 60 or text.strip().count("\n") > 3:
+        return False
+    marks = len(_MARK.findall(text))
+    if marks <= 0.06 * len(text):
         return False
     kept = sum(len(word) for word in _WORD.findall(text) if len(word) > 2)
-    marks = sum(not (character.isalnum() or character in " .,-+=/*()|'") for character in text)
     if text.isascii() and kept < 0.1 * len(text) and marks > 0.25 * len(text):
         return True
     parts = text.split()
     joined = sum(_JOINED.search(part) is not None for part in parts)
-    return len(parts) >= 12 and marks > 0.06 * len(text) and joined >= 0.3 * len(parts)
+    return len(parts) >= 12 and joined >= 0.3 * len(parts)

@@ -100,18 +100,9 @@ _GOES_HERE = re.compile(
     r"|(?:write|insert|enter|type|put|add|paste) (?:your|the)(?: \w+){1,5} here)\b"
 )
 _MARKS = (
-    "lorem",
-    "todo",
-    "tbd",
-    "fixme",
-    "tba",
-    "to be ",
-    "placeh",
-    "dummy",
-    "your own",
-    "a sample ",
+    *("lorem", "todo", "tbd", "fixme", "tba", "to be ", "placeh", "dummy", "your own", "a sample "),
+    *("xx", "asdf", "foo", "qwerty", "blah"),
 )
-_MARKS += ("xx", "asdf", "foo", "qwerty", "blah")
 _BLANK = re.compile(r"(?<![\w_`*])_{3,}(?![\w_`*])")
 _ASKS_FOR_PLACES = re.compile(
     r"\b(?:templates?|placeholders?|fill[ -]?in|fill|blanks?|forms?|format|mad ?libs?|cloze|missing"

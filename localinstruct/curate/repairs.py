@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from localinstruct.curate import invisible
-from localinstruct.records import Instance
+from localinstruct.records import Instance, JsonObject
 
 _TEXTS = ("instruction", "input", "output", "system", "rejected", "thinking")
 _COLOURS = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
@@ -125,11 +125,14 @@ def _unseen(row: Instance) -> Instance:
 
 def on_texts(row: Instance, change: Callable[[str], str]) -> Instance:
     """The row with each of its texts changed, earlier turns too; itself where none was."""
-    texts = {name: getattr(row, name) for name in _TEXTS}
-    changed = {name: new for name, text in texts.items() if text and (new := change(text)) != text}
+    changed: JsonObject = {}
+    for name in _TEXTS:
+        text = getattr(row, name)
+        if text and (new := change(text)) != text:
+            changed[name] = new
     turns = tuple(replace(turn, content=change(turn.content)) for turn in row.history)
     if turns != row.history:
-        return replace(row, history=turns, **changed)
+        changed["history"] = turns
     return replace(row, **changed) if changed else row
 
 

@@ -55,22 +55,24 @@ _MORE_KEYS = re.compile(
     r"|pypi-[\w-]{60,250}|dop_v1_[0-9a-f]{64}|shpat_[0-9a-f]{32})"
 )
 _MORE_SIGNS = (
-    "github_pat_",
-    "ghp_",
-    "gho_",
-    "ghu_",
-    "ghs_",
-    "ghr_",
-    "glpat-",
-    "AIza",
-    "sk-",
-    "hf_",
-    "k_live_",
-    "xai-",
-    "ya29.",
-    "pypi-",
+    *(
+        "github_pat_",
+        "ghp_",
+        "gho_",
+        "ghu_",
+        "ghs_",
+        "ghr_",
+        "glpat-",
+        "AIza",
+        "sk-",
+        "hf_",
+        "k_live_",
+        "xai-",
+        "ya29.",
+        "pypi-",
+    ),
+    *("dop_v1_", "shpat_"),
 )
-_MORE_SIGNS += ("dop_v1_", "shpat_")
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----[\s\S]{40,}?"
     r"(?:-----END (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----|\Z)"
