@@ -58,9 +58,10 @@ torture: setup
 sealed-demo: setup
 	$(BIN)/python -m tests.support.sealed_demo $(or $(OUT),sealed-demo)
 
-## make bench     measured ratios, written to benchmarks/results
+## make bench     measured ratios, written to benchmarks/results; DATA=FILE: false alarms of the rules on rows of yours
 bench: setup
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.rules $(if $(DATA),--data $(DATA))
 
 ## make golden    rewrite the golden files of prompts; the diff is the review
 golden: setup

@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from localinstruct import __version__, readiness
+from localinstruct.curate.filters import VERSION
 from localinstruct.errors import Interrupted, LocalInstructError, RunConflict
 from localinstruct.offline.switches import child_environment
 from localinstruct.progress import Progress
@@ -54,11 +55,15 @@ def settle_recipe(run: Run, recipe: Recipe, workspace: Path, *, redo: bool = Fal
     A larger generate.target adds rows to those that are there, and how the teacher is served is
     free; before the first question to the teacher everything is. Other changes are refused with the
     changed keys and the ways out; with `redo`, changes that leave the kept rows valid are accepted,
-    and the stages they touch run again.
+    and the stages they touch run again. The result is the recipe as it is stored: with the version
+    of the rules that the run began with, unless the recipe names one.
     """
-    text, stored = recipe.to_yaml(), run.get("recipe")
-    if stored not in (None, text) and not run.is_blank():
-        _require_same(run, recipe_from_text(str(stored), f"{run.path}/run.sqlite"), recipe, redo)
+    begun = None if run.is_blank() else _begun_with(run)
+    if recipe.filters.rules is None:
+        recipe = _under_rules(recipe, begun.filters.version if begun else VERSION)
+    text = recipe.to_yaml()
+    if begun and text != run.get("recipe"):
+        _require_same(run, begun, recipe, redo)
     run.put("workspace", str(workspace.resolve()))
     run.put("version", __version__)
     _store_recipe(run, text)
@@ -152,13 +157,27 @@ def _shapes_rows(key: str) -> bool:
 
 def recipe_of(run: Run) -> tuple[Recipe, Path]:
     """The recipe and workspace a run was made with."""
-    stored, workspace = run.get("recipe"), run.get("workspace")
-    if stored is None or workspace is None:
+    recipe, workspace = _begun_with(run), run.get("workspace")
+    if recipe is None or workspace is None:
         raise RunConflict(
             f"{run.path}: no recipe in it; it was never started.",
             "Start it: localinstruct run RECIPE",
         )
-    return recipe_from_text(stored, f"{run.path}/run.sqlite"), Path(workspace)
+    return recipe, Path(workspace)
+
+
+def _begun_with(run: Run) -> Recipe | None:
+    """The recipe that a run has stored; release 0.1.0 wrote no version of the rules."""
+    stored = run.get("recipe")
+    if stored is None:
+        return None
+    recipe = recipe_from_text(stored, f"{run.path}/run.sqlite")
+    return recipe if recipe.filters.rules else _under_rules(recipe, 1)
+
+
+def _under_rules(recipe: Recipe, version: int) -> Recipe:
+    filters = recipe.filters.model_copy(update={"rules": version})
+    return recipe.model_copy(update={"filters": filters})
 
 
 def finished_stages(run: Run) -> dict[str, tuple[float, float]]:

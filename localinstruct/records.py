@@ -59,7 +59,8 @@ class Lineage:
     `rejected_by` that of the rejected answer, `original` the answer that was there before, if the
     recipe keeps it. A row about a document names it: `source` is the file's path in its folder,
     `offset` where the passage begins in its text (letters, from 0), `evidence` the passage's own
-    words that support the answer.
+    words that support the answer. `changes` names what was changed in the row on its way: repairs
+    ("escapes"), and secrets that were masked or only found ("masked: phones", "found: keys").
     """
 
     method: str = ""
@@ -74,6 +75,7 @@ class Lineage:
     source: str = ""
     offset: int = -1
     evidence: tuple[str, ...] = ()
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,10 +128,15 @@ class Instance:
         return replace(self, lineage=lineage)
 
     def to_dict(self) -> JsonObject:
-        """Plain JSON values, with the id; `from_dict` is its inverse."""
+        """Plain JSON values, with the id; `from_dict` is its inverse.
+
+        A row that nothing changed says nothing of changes, as before there were any.
+        """
         data = {"id": self.id, **asdict(self)}
         data["history"] = [turn.to_dict() for turn in self.history]
         data["steps"] = [turn.to_dict() for turn in self.steps]
+        if not self.lineage.changes:
+            del data["lineage"]["changes"]
         return {key: value for key, value in data.items() if value or key not in _MORE}
 
     @staticmethod
@@ -137,7 +144,7 @@ class Instance:
         """Rebuild an instance stored by `to_dict`."""
         content = dict(data)
         stored, turns, _ = content.pop("lineage"), content.pop("history"), content.pop("id", None)
-        lists = {key: tuple(stored.get(key, ())) for key in ("parents", "evidence")}
+        lists = {key: tuple(stored.get(key, ())) for key in ("parents", "evidence", "changes")}
         lineage = Lineage(**{**stored, **lists})
         history = tuple(Message(**turn) for turn in turns)
         steps = tuple(Message(**turn) for turn in content.pop("steps", ()))

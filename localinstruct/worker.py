@@ -85,6 +85,7 @@ class StageJob:
         fresh = look if self.fresh else None
         kept = pipeline.keeps_edits(self.stages, redo=self.redo)
         with opened(recipe, workspace, path, redo=self.redo, fresh=fresh, look=kept) as work:
+            recipe = work.recipe
             due = [*dropwhile(lambda one: pipeline.is_finished(one, recipe, work.run), stages)]
             ready = self._with_functions(recipe)  # in the seal: it imports the user's modules
             pipeline.require_ready(ready, due, workspace, progress)

@@ -96,9 +96,9 @@ def opened(
             look(recipe, run)
         try:
             with pipeline.as_before_when_refused(run) if redo else nullcontext():
-                pipeline.settle_recipe(run, recipe, workspace, redo=redo)
+                settled = pipeline.settle_recipe(run, recipe, workspace, redo=redo)
                 with _watched(run):
-                    yield Work(run, recipe, workspace)
+                    yield Work(run, settled, workspace)
         except (KeyboardInterrupt, Interrupted) as stop:
             said = f"{stop.message} " if isinstance(stop, Interrupted) and stop.message else ""
             kept = f"{run.count_kept()} rows are kept in {path}."

@@ -15,9 +15,10 @@ import pytest
 from typer.testing import CliRunner
 
 from localinstruct.cli.app import app
+from localinstruct.curate.filters import VERSION
 from localinstruct.models.catalog import load_catalog
 from localinstruct.offline import egress_report
-from localinstruct.pipeline import STAGES, is_finished, recipe_of
+from localinstruct.pipeline import STAGES, is_finished, recipe_of, settle_recipe
 from localinstruct.recipe import load_recipe, packaged_workspace
 from localinstruct.states import states_of
 from localinstruct.store.run import open_run, read_run
@@ -149,3 +150,21 @@ def test_its_bundle_is_whole_and_can_be_imported(
     rows = [path for path in (tmp_path / "lab").rglob("train.jsonl")]
     assert len(rows) == 1
     assert rows[0].read_bytes() == (RELEASE / "run" / "dataset" / "train.jsonl").read_bytes()
+
+
+def test_its_run_goes_on_under_the_rules_it_began_with(lab: Path) -> None:
+    """Its recipe names no version of the rules: the run's is 1, a new run's the newest."""
+    asked = load_recipe(packaged_workspace() / "recipes" / "nano.yaml")
+    assert asked.filters.rules is None
+    with open_run(lab / "runs" / "small") as run:
+        begun, _ = recipe_of(run)
+        assert begun.filters.rules == 1
+        asked = begun.model_copy(update={"filters": asked.filters})
+        settled = settle_recipe(run, asked, packaged_workspace())
+        assert settled.filters.rules == 1
+        assert recipe_of(run)[0] == settled
+        assert all(is_finished(stage, settled, run) for stage in STAGES[:1])
+    with open_run(lab / "runs" / "new") as run:
+        settled = settle_recipe(run, asked, packaged_workspace())
+        assert settled.filters.rules == VERSION == 2
+        assert recipe_of(run)[0] == settled

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic, Literal, TypeVar
+from typing import Generic, Literal, TypeVar, cast
 
 from localinstruct.api.child import OnProgress, run_in_child
 from localinstruct.config import parse
-from localinstruct.curate.filters import Filters, OwnFilter, first_reason
+from localinstruct.curate.filters import Filters, OwnFilter, examine
 from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import DataError, UsageError
 from localinstruct.formats import (
@@ -122,7 +122,8 @@ def clean(
     """Rows that pass the rules of a set, in order, and the others with what is wrong with them.
 
     `rules` is the name of a set (localinstruct, alpaca, self-instruct, none) or a mapping of the
-    recipe's `filters` section; `keep` is asked last.
+    recipe's `filters` section; `keep` is asked last. Every row is judged as repaired; an `Instance`
+    comes back repaired and masked (`lineage.changes` says how), other rows as they were given.
     """
     data = {"set": rules} if isinstance(rules, str) else dict(rules)
     filters = parse(Filters, data, "rules")
@@ -134,11 +135,11 @@ def clean(
     kept, dropped = list[R](), list[Dropped[R]]()
     rows = _listed(rows)
     for row, instance in zip(rows, _instances(rows), strict=True):
-        reject = first_reason(instance, filters)
-        if reject is None:
-            kept.append(row)
+        verdict = examine(instance, filters)
+        if verdict.reject is None:
+            kept.append(cast(R, verdict.row) if isinstance(row, Instance) else row)
         else:
-            dropped.append(Dropped(row, reject.reason, reject.detail))
+            dropped.append(Dropped(row, verdict.reject.reason, verdict.reject.detail))
     return Selection(kept, dropped)
 
 

@@ -71,7 +71,7 @@ def preview_episodes(recipe: "Recipe", workspace: Path) -> tuple[list[JsonObject
         tempfile.TemporaryDirectory(prefix="preview-") as folder,
         open_run(Path(folder, "run")) as run,
     ):
-        pipeline.settle_recipe(run, recipe, workspace)
+        recipe = pipeline.settle_recipe(run, recipe, workspace)
         with console.progress() as progress:
             pipeline.require_ready(recipe, pipeline.STAGES[:1], workspace, progress)
             try:

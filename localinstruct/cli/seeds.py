@@ -194,7 +194,7 @@ def _text(file: Path) -> str:
 
 def problems(rows: "list[Instance]") -> list[tuple[str, str, str]]:
     """(number, problem, beginning) of every seed that repeats another or fails a filter."""
-    from localinstruct.curate.filters import Filters, first_reason
+    from localinstruct.curate.filters import Filters, examine
 
     first_numbers: dict[str, int] = {}
     table = []
@@ -203,6 +203,6 @@ def problems(rows: "list[Instance]") -> list[tuple[str, str, str]]:
         first = first_numbers.setdefault(task, number)
         if first != number:
             table.append((str(number), f"the same as seed {first}", row.instruction[:60]))
-        if (reject := first_reason(row, Filters())) is not None:
+        if (reject := examine(row, Filters()).reject) is not None:
             table.append((str(number), reject.reason, row.instruction[:60]))
     return table

@@ -11,6 +11,7 @@ white space.
 """
 
 import re
+from functools import lru_cache
 
 _NOUNS = {  # _ joins the words of one noun; every noun may have a plural s
     "picture": "image picture pic photo photograph painting drawing illustration screenshot "
@@ -210,11 +211,41 @@ _WANTS_URL = _rules(
 )
 
 
+def _forms(words: str) -> frozenset[str]:
+    """Words and their plurals; of a noun of two words the second."""
+    last = [word.rpartition("_")[2] for word in words.split()]
+    return frozenset(last) | {f"{word}s" for word in last}
+
+
+_MEDIA_WORDS = _forms(
+    " ".join(_NOUNS[name] for name in ("picture", "shape", "recorded", "sound"))
+    + " map draw paint illustrate sketch plot graph chart compose perform sing hum whistle watch"
+    " listen figure melodies symphonies"
+)
+_ATTACHED_WORDS = _forms(
+    "file document pdf spreadsheet attachment csv folder presentation slide dataset website page"
+    " webpage link url site attached enclosed uploaded accompanying click clicking linked"
+)
+_ACT_WORDS = _forms(
+    "set remind wake call phone dial ring text send order buy purchase get book reserve schedule"
+    " turn add create transfer wire withdraw deposit pay lock unlock close open go drive walk run"
+    " travel fly vacuum mop sweep water feed check"
+)
+"""Words of which a request must have one for any rule of that kind to find something."""
+
+
+@lru_cache(maxsize=4)
+def _words_of(text: str) -> frozenset[str]:
+    return frozenset(re.findall("[a-z]+", text.casefold()))
+
+
 def media(instruction: str, given: str) -> str | None:
     """Find a picture, drawing, video or sound that is to be made, seen or heard.
 
     `given` is the task's input.
     """
+    if _MEDIA_WORDS.isdisjoint(_words_of(instruction)):
+        return None
     by_text = _first_match(_BY_TEXT, instruction)
     to_make = None if by_text else _first_match(_DRAW + _PLAY, instruction)
     shown = _SHOWN if given.strip() else _SHOWN + _SHOWN_SHAPE
@@ -223,6 +254,10 @@ def media(instruction: str, given: str) -> str | None:
 
 def attachment(instruction: str, given: str) -> str | None:
     """Find a file, page or address that would have to be opened and is not part of the task."""
+    has_address = "://" in instruction or "www." in instruction.casefold()
+    is_address = _URL.match(given.strip()) is not None
+    if _ATTACHED_WORDS.isdisjoint(_words_of(instruction)) and not (has_address or is_address):
+        return None
     in_a_letter = _first_match(_ATTACHED_IN_A_LETTER, instruction)
     attached = None if in_a_letter else _first_match(_ATTACHED, instruction)
     if attached or _first_match(_ADDRESS, instruction):
@@ -235,18 +270,26 @@ def attachment(instruction: str, given: str) -> str | None:
 
 def action(instruction: str) -> str | None:
     """Find an act in the world that is asked for: an alarm, a call, a purchase, a light switch."""
+    if _ACT_WORDS.isdisjoint(_words_of(instruction)):
+        return None
     return _first_match(_ACTS, instruction)
 
 
 def invented_url(instruction: str, given: str, output: str) -> str | None:
     """Find a picture or an address in the answer that the task neither holds nor asks for."""
+    folded = output.casefold()
+    if "http" not in folded and "www." not in folded and "[" not in folded:
+        return None
+    addresses, picture = _URL.findall(output), _first_match(_SHOWS_PICTURE, output)
+    if not (addresses or picture):
+        return None
     question = f"{instruction}\n{given}"
     if _first_match(_WANTS_URL, question):
         return None
-    for address in _URL.findall(output):
+    for address in addresses:
         if address.rstrip(".,;:!?") not in question and not _SAMPLE_HOST.match(address):
             return f"points to {address[:80]!r}"
-    return _first_match(_SHOWS_PICTURE, output)
+    return picture
 
 
 def _first_match(rules: tuple[re.Pattern[str], ...], text: str) -> str | None:

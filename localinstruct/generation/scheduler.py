@@ -25,7 +25,7 @@ from random import Random
 from typing import TYPE_CHECKING, cast, overload
 
 from localinstruct.curate.embeddings import Encoder
-from localinstruct.curate.filters import Filters, first_reason
+from localinstruct.curate.filters import Filters, examine
 from localinstruct.curate.novelty import Gate, Novelty, text_of
 from localinstruct.errors import NothingNew
 from localinstruct.methods import MethodSection, Then, play
@@ -226,8 +226,11 @@ class Scheduler:
         passed = []
         for row in results:
             if isinstance(row, Instance):
-                reject = first_reason(row, self.job.filters)
-                rejects.append(reject) if reject else passed.append(self._with_origin(row, view))
+                verdict = examine(row, self.job.filters)
+                if verdict.reject:
+                    rejects.append(verdict.reject)
+                else:
+                    passed.append(self._with_origin(verdict.row, view))
         texts, vectors = [text_of(row, self.job.novelty) for row in passed], None
         if texts:
             loop = asyncio.get_running_loop()

@@ -189,7 +189,7 @@ def _without_empty_defaults(section: Section) -> dict[str, Json]:
         value = getattr(section, name)
         if isinstance(value, Section):
             plain[name] = _without_empty_defaults(value)
-        elif isinstance(value, tuple | list):
+        elif isinstance(value, tuple | list) and name in plain:
             plain[name] = [
                 _without_empty_defaults(item) if isinstance(item, Section) else written
                 for item, written in zip(value, plain[name], strict=True)

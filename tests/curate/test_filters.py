@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from localinstruct.config import parse
-from localinstruct.curate.filters import FILTERS, SETS, Filters, count_words, first_reason
+from localinstruct.curate.filters import Filters, first_reason
+from localinstruct.curate.rules import FILTERS, SETS, SINCE_2, count_words
 from localinstruct.errors import RecipeError
 from localinstruct.records import Instance
 
@@ -152,7 +153,7 @@ ANSWERS: list[tuple[str, str, str, str | None]] = [
     ("Name a gas of the air.", "", "", "empty output"),
     ("Name a gas of the air.", "", " \n ", "empty output"),
     ("Name a gas of the air.", "", "word " * 601, "output too long"),
-    ("Name a gas of the air.", "", "word " * 600, None),
+    ("Name a gas of the air.", "", " ".join(f"w{n}" for n in range(600)), None),
     ("Name a gas of the air.", "", "Name a gas of the air", "echo"),
     ("Name a gas of the air.", "", "NAME a gas\nof the air.", "echo"),
     ("Rewrite the sentence politely.", "Give me the salt now.", "Give me the salt now.", "echo"),
@@ -232,7 +233,8 @@ def reason_of(instance: Instance, filters: Filters) -> str | None:
 
 @pytest.mark.parametrize(("instruction", "reason"), REQUESTS)
 def test_requests(instruction: str, reason: str | None) -> None:
-    assert reason_of(Instance(instruction, output=GOOD_OUTPUT), Filters()) == reason
+    filters = Filters(disable=["wrong_language"])  # the answer is English
+    assert reason_of(Instance(instruction, output=GOOD_OUTPUT), filters) == reason
 
 
 @pytest.mark.parametrize(("instruction", "given", "output", "reason"), ANSWERS)
@@ -251,7 +253,8 @@ def test_the_tables_are_large_and_meet_every_rule() -> None:
     met = {case[-1] for case in (*REQUESTS, *ANSWERS, *ALPACA)}
     # tested in test_self_instruct.py
     elsewhere = {"self instruct blacklist", "input equals output", "trailing colon"}
-    assert {name.replace("_", " ") for name in FILTERS} - met == {
+    old = FILTERS.keys() - SINCE_2.keys()  # the new ones are in test_rules.py
+    assert {name.replace("_", " ") for name in old} - met == {
         "blacklisted",
         "not latin",
     } | elsewhere  # off by default

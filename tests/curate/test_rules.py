@@ -1,0 +1,418 @@
+"""The rules of version 2: what each rejects and what it leaves, repairs, versions, and their "
+"cost."""
+
+import json
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from benchmarks import defects, defects_marks
+from localinstruct.config import parse
+from localinstruct.curate import gibberish, repairs
+from localinstruct.curate.filters import VERSION, Filters, examine, first_reason
+from localinstruct.curate.rules import FILTERS, SINCE_2, STRICTER_SINCE_2
+from localinstruct.errors import RecipeError
+from localinstruct.records import Instance, Message
+
+CASES = Path(__file__).parents[1] / "data" / "cases" / "rows"
+PROSE = "The lamp was lit in the autumn. The masons came back when the frost was over."
+POEM = "The rain falls on the hill,\nthe rain falls on the sea,\nthe rain falls where it will,"
+TABLE = "| a | b |\n|---|---|\n| 1 | 2 |\n| 1 | 2 |\n| 1 | 2 |\n| 1 | 2 |"
+
+# rule -> rows (instruction, input, output) that it rejects, and rows that pass.
+Row = tuple[str, str, str]
+REJECTED: dict[str, list[Row]] = {
+    "merged_task": [
+        ("Name a fish.", "", "Pike.\n##\n18. Instruction: Name a bird.\n18. Output:\nowl"),
+        ("Name a fish.", "", "Pike.\n\nTask 4: Name a bird.\nAnswer: owl"),
+        ("Name a fish.\n7. Instruction: Name a bird.", "", "Pike and owl."),
+        ("Name a fish.\nOutput: pike\n###\nInstruction: Name a bird.", "", "Owl."),
+        ("Name a fish.", "lake\n5. Output: pike\n6. Instruction: Go on.", "Pike."),
+    ],
+    "non_answer": [
+        ("Name a fish of the lake.", "", text)
+        for text in ("N/A", "n/a.", "None", "<No Output>", "[none]", "No answer.", "Output: N/A")
+    ],
+    "role_tokens": [
+        ("Name a fish of the lake.", "", text)
+        for text in (
+            "Pike<|im_end|>",
+            "<|im_start|>assistant\nPike",
+            "Pike</s>",
+            "### Response:\nPike",
+            "Pike\nUser: thanks",
+            "Assistant: Pike",
+            "[INST] a fish [/INST] Pike",
+            "Response: Pike",
+        )
+    ],
+    "placeholder": [
+        ("Write a letter to the owner of the flat.", "", text)
+        for text in (
+            f"Dear [Name],\n\n{PROSE}\n\nYours,\nAna",
+            f"Dear Ana,\n\n{PROSE}\n\n[Your Name]",
+            "Lorem ipsum dolor sit amet.",
+            "TODO: write it.",
+            "Hi {name}, the flat is ready for you.",
+            "Call me at XXX-XXX-XXXX about it.",
+            "[insert the letter here]",
+        )
+    ],
+    "empty_code": [
+        ("Write a function that adds two numbers.", "", text)
+        for text in (
+            "```python\n```",
+            "Here it is:\n\n```js\n\n```\nIt adds.",
+            "```python\n# Your code here\n```",
+            "```\nN/A\n```",
+            "// Your code goes here",
+        )
+    ],
+    "cut_off": [
+        ("Tell me how the tower was built.", "", text)
+        for text in (
+            f"{PROSE} It is also important to",
+            f"{PROSE} When the lamp was lit the fishermen came out and did not",
+            f"{PROSE} Here is what they said:",
+            f"{PROSE} In the winter,",
+            "Like this:\n\n```python\nfor x in y:\n    print(x)\n",
+            '{"name": "Ana", "tags": ["a", "b"',
+            "1. Wash the rice well.\n2. Boil it for a while.\n3. Let it rest and then\n4.",
+            f"{PROSE} They went home (as in all the",
+        )
+    ],
+    "repetition": [
+        ("Tell me how the tower was built.", "", text)
+        for text in (
+            "It was built in stone. " * 6,
+            f"{PROSE} " + "and so on and " * 12,
+            "\n".join(["They built the tower in stone."] * 6),
+            "\n".join(f"{n}. Eat more fish" for n in range(1, 9)),
+            "ha" * 90,
+            " ".join(f"{word} {word}" for word in PROSE.split()),
+        )
+    ],
+    "control_characters": [("Name a drink.", "", "A caf\ufffd au lait.")],
+    "escapes": [("Name a drink.", "", "Itâ€™s a cafÃ© au lait.")],
+    "unparseable_code": [
+        ("Write it in Python.", "", "```python\ndef f(x)\n    return x\n```"),
+        ("Write a Python function for it.", "", "def f(x:\n    return x"),
+        ("Give it as JSON.", "", '{"a": 1,}'),
+        ("Give it as JSON.", "", "Here:\n```json\n{'a': 1}\n```"),
+        ("Give it as YAML.", "", "```yaml\na: [1, 2\n```"),
+        ("Give it as XML.", "", "<a><b></a>"),
+        ("Give it as XML.", "", '```xml\n<!DOCTYPE a [<!ENTITY b "c">]>\n<a>&b;</a>\n```'),
+    ],
+    "wrong_sum": [
+        ("How many are there?", "", text)
+        for text in (
+            "There are 17 + 5 = 23 of them.",
+            "12 x 12 = 146",
+            "1,200 - 300 = 800, so 800.",
+            "84 / 4 = 22",
+            "2 + 3 * 4 = 15",
+            "Seven and 20 plus 22 equals 43.",
+        )
+    ],
+    "wrong_language": [
+        ("Translate into French: the boat is on the lake.", "", "The boat is on the big lake."),
+        ("How do I get to the market?", "", "Sie gehen über die Brücke und dann nach links."),
+        ("Answer in German: what is a boat?", "", "It is a thing that floats on the water."),
+        ("Что такое лодка и где она плавает?", "", "It is a thing that floats on the water."),
+    ],
+    "gibberish": [
+        ("Tell me how the tower was built.", "", text)
+        for text in (
+            " ".join(["qzxv wkrtp hjjq fwpoe xcvnm ghtyr plkzq mnbvv wqert"] * 2)[:110] + ".",
+            "pylon marmalade oboe lichen plinth mackerel adverb tariff gusset nimbus cobalt henna "
+            "larynx turret isotope gravel sonnet brisket lever furlong thimble quorum basalt "
+            "cadence verdant ratify",
+            "#$%^ &*@ !~^ <>{} []| 0123 ^^ ~~ 4%$ #@! {{ }} || $$ 99 ;; :: %% @@ !! ~~ ^^ &&",
+        )
+    ],
+    "missing_attachment": [
+        ("Summarise the following text.", "", "It is about rain."),
+        ("Translate the sentence below into French.", "", "Il pleut."),
+        ("Name the animal in the picture.", "<Picture Attached>", "Dog"),
+        ("Describe the contents.", "holiday.jpg", "A beach."),
+        ("Proofread this text.", "", "It is fine."),
+    ],
+    "empty_output": [
+        ("Name a fish.", "", text) for text in ("...", "-", "—", "[]", '""', "```\n```")
+    ],
+    "echo": [
+        ("Name a fish of the lake.", "", text)
+        for text in (
+            "Sure! Name a fish of the lake.",
+            "Name a fish of the lake. Name a fish of the lake.",
+            "**Name a fish, of the lake**",
+        )
+    ],
+    "refusal": [
+        ("Name a fish of the lake.", "", text)
+        for text in (
+            "Thank you for asking! Unfortunately, I am not able to help with that.",
+            "Great question. However, I must decline.",
+            "I don't have access to real-time data.",
+            "I'm sorry, I don't understand the question. Could you clarify?",
+        )
+    ],
+}
+PASSES: list[Row] = [
+    (
+        "Write an FAQ on boats in three entries.",
+        "",
+        "Q: Do they float?\nA: Yes.\n\nQ: Why?\nA: Air.",
+    ),
+    ("What does the Python function return?", "print('x')", "None"),
+    ("Which of these are prime: 4, 6, 8?", "", "None"),
+    ('Answer "N/A" if the field is empty.', "", "N/A"),
+    ("Write a dialogue between a user and an assistant.", "", "User: Hello.\nAssistant: Hi!"),
+    ("What does the token <|im_end|> stand for?", "", "<|im_end|> ends a turn."),
+    (
+        "Write a template of a letter with places to fill in.",
+        "",
+        "Dear [Name],\n\nYours,\n[Your Name]",
+    ),
+    ("Link the page.", "", "See [name](https://example.com/a) for more."),
+    ("Write code that reads a key.", "", "value = [name] + table[date]"),
+    ("Write a starter exercise for Python.", "", "def add(a, b):\n    # your code here\n    pass"),
+    ("Name three fish.", "", "pike, perch and eel"),
+    ("Write a poem on rain.", "", POEM),
+    ("Make a table.", "", TABLE),
+    (
+        "How many pages a year?",
+        "",
+        "He writes 3*2=6 pages a week\nThat means 6*52=312 pages a year",
+    ),
+    ("Write a refrain.", "", "Row, row your boat\nRow, row your boat\nGently down the stream"),
+    ("Label each item.", "1. good\n2. nice\n3. fine\n4. great", "pos\npos\npos\npos"),
+    ("Write the multiplication table of 2.", "", "2 x 1 = 2\n2 x 2 = 4\n2 x 3 = 6\n2 x 4 = 8"),
+    ("Write it in Python.", "", "```python\n>>> 1 + 1\n2\n```"),
+    ("Write it in Python.", "", "```python\ndef f(x):\n    return x\n```"),
+    ("Show the log as JSON.", "", '```json\n{"a": 1}\n{"a": 2}\n```'),
+    ("Give the config as YAML.", "", "```yaml\nbase: &b\n  x: 1\nmore: *b\n```"),
+    ("Give two XML elements.", "", "```xml\n<a/>\n<b>c</b>\n```"),
+    ("How do I install it?", "", "```python\npip install thing\n```"),
+    ("How much is a third of 10?", "", "10 / 3 = 3.33, and 10 / 3 = 3"),
+    ("What is half of 4 in pieces?", "", "50 / 1/2 = 100 and 8 x 1 1/2 = 12"),
+    ("What is 101 + 11 in binary?", "", "101 + 11 = 1000"),
+    ("Find the mistake.", "2 + 2 = 5", "2 + 2 = 5 is wrong; it is 4."),
+    ("Translate into French: the boat is on the lake.", "", "Le bateau est sur le lac."),
+    (
+        "Correct the grammar.",
+        "Je suis allé à le marché avec ma mère.",
+        "Je suis allé au marché avec ma mère.",
+    ),
+    (
+        "How do you say 'the boat is on the lake' in French?",
+        "",
+        "You say: le bateau est sur le lac.",
+    ),
+    ("Name the villages of the valley.", "", "Zscherben, Qvarnstrom, Wrzeszcz and Llanfairpwll."),
+    ("Schedule the following tasks by urgency: taxes, shopping.", "", "Taxes, then shopping."),
+    ("Sort the given list in Python.", "", "sorted(numbers)"),
+    ("Write a function that sorts the given list.", "", "def f(x):\n    return sorted(x)"),
+    ('Translate the following: "It rains."', "", "Il pleut."),
+    ("Rename the file so that it has no blank.", "my holiday.jpg", "my_holiday.jpg"),
+    ("Which mark ends a question?", "", "?"),
+    ("Which list has no elements in Python?", "", "[]"),
+    ("Decline the invitation of your uncle.", "", "I'm sorry, but I can't come to the party."),
+    (
+        "Write to the bank.",
+        "",
+        "Dear Sir or Madam,\n\nI am unable to access my account. Please help.\n\nAna",
+    ),
+    ("Explain how to print two lines in Python.", "", 'Use "\\n" between them: print("a\\nb").'),
+]
+
+
+def reason(row: Row, filters: Filters | None = None) -> str | None:
+    verdict = examine(Instance(*row), filters or Filters())
+    return verdict.reject.reason if verdict.reject else None
+
+
+@pytest.mark.parametrize(
+    ("rule", "row"), [(rule, row) for rule, rows in REJECTED.items() for row in rows], ids=repr
+)
+def test_rejected(rule: str, row: Row) -> None:
+    assert reason(row) == rule.replace("_", " ")
+    asked = FILTERS[rule] if rule in SINCE_2 else STRICTER_SINCE_2[rule]
+    detail = asked(Instance(*row), Filters())
+    assert detail
+    assert "\n" not in detail
+
+
+@pytest.mark.parametrize("row", PASSES, ids=repr)
+def test_passes(row: Row) -> None:
+    assert reason(row) is None
+
+
+def test_every_new_rule_is_met() -> None:
+    assert REJECTED.keys() == SINCE_2.keys() | STRICTER_SINCE_2.keys()
+
+
+def test_kinds_of_alpaca_cleaned() -> None:
+    """Each row of the case is rejected or repaired."""
+    rows = json.loads((CASES / "32_alpaca_cleaned_kinds.json").read_text())
+    verdicts = [examine(Instance(**row), Filters()) for row in rows]
+    said = [one.reject.reason if one.reject else ", ".join(one.repairs) for one in verdicts]
+    assert said == [
+        "merged task",
+        "empty output",
+        "non answer",
+        "asks for media",
+        "non answer",
+        "missing attachment",
+        "missing attachment",
+        "no_input",
+        "unseen, escapes",
+    ]
+    assert verdicts[-1].row.output == "Pike, perch, eel"
+    assert verdicts[-2].row.lineage.changes == ("no_input",)
+
+
+def test_markers_of_no_input_are_emptied() -> None:
+    rows = [Instance(**row) for row in json.loads((CASES / "14d_noinput_markers.json").read_text())]
+    verdicts = [examine(row, Filters()) for row in rows]
+    assert {one.row.input for one in verdicts} == {""}
+    assert {one.repairs for one in verdicts} == {("no_input",)}
+    assert len(rows) == 12
+
+
+@pytest.mark.parametrize(
+    ("output", "mended"),
+    [
+        ("Wash it.\\nBoil it.\\nEat it.", "Wash it.\nBoil it.\nEat it."),
+        ("Salt &amp; pepper", "Salt & pepper"),
+        ('"He said \\"yes\\"\\nand left."', 'He said "yes"\nand left.'),
+        ("caf\\u00e9 au lait", "café au lait"),
+        ("red \x1b[31mfish\x1b[0m\u200b", "red fish"),
+        ("A pike.\\n", "A pike."),
+        ('Write print("a\\nb") for it.', 'Write print("a\\nb") for it.'),
+        ("The sum is \\nu + \\tau in LaTeX.", "The sum is \\nu + \\tau in LaTeX."),
+        ("<p>Salt &amp; pepper</p>", "<p>Salt &amp; pepper</p>"),
+    ],
+)
+def test_repairs(output: str, mended: str) -> None:
+    row, made = repairs.repaired(Instance("Tell me of it.", "", output), list(repairs.REPAIRS))
+    assert row.output == mended
+    assert bool(made) == (output != mended)
+
+
+def test_a_repair_that_is_off_leaves_its_fault_to_the_rules() -> None:
+    bad = Instance("Name a fish.", "N/A", "Pike &amp; perch\u200b")
+    assert examine(bad, Filters()).repairs == ("unseen", "escapes", "no_input")
+    assert reason(("Name a fish.", "", "Pike\u200b."), Filters(repairs=["escapes"])) == (
+        "control characters"
+    )
+    assert reason(("Name a fish.", "", "Pike &amp; eel"), Filters(repairs=[])) == "escapes"
+    assert examine(bad, Filters(set="alpaca")).row is bad
+    with pytest.raises(RecipeError, match="did you mean 'escapes'"):
+        parse(Filters, {"repairs": ["escape"]}, "recipe")
+
+
+def test_earlier_turns_are_repaired_and_may_be_short() -> None:
+    turns = (Message("user", "Name a fish\u200b."), Message("assistant", "Pike."))
+    verdict = examine(Instance("Why?", "", "It is common.", history=turns), Filters())
+    assert verdict.reject is None
+    assert verdict.row.history[0].content == "Name a fish."
+    assert first_reason(Instance("Why?", "", "It is."), Filters()) is not None
+
+
+def test_version_1_asks_what_release_0_1_0_asked() -> None:
+    old = Filters(rules=1)
+    assert not set(old.active) & SINCE_2.keys()
+    assert set(Filters().active) == set(old.active) | SINCE_2.keys()
+    for rule, rows in REJECTED.items():
+        for row in rows:
+            first = first_reason(Instance(*row), old)
+            assert first is None or first.reason.replace(" ", "_") not in SINCE_2, rule
+    bad = Instance("Name a fish.", "N/A", "Pike\u200b.")
+    assert examine(bad, old).row is bad
+    assert (old.repairs_made, old.on_secrets, Filters().version) == ([], "off", VERSION)
+
+
+@pytest.mark.parametrize("defect", defects.CLASSES)
+def test_known_defects_are_caught(defect: str) -> None:
+    """At least 95 of 100 in each class of form; `make bench` measures more."""
+    rows = defects.made(defects.seed_rows(), count=120)[defect]
+    verdicts = [examine(row, Filters()) for _, row in rows]
+    caught = sum(bool(one.reject or one.repairs or one.secrets) for one in verdicts)
+    assert caught >= (0.9 if defect == "gibberish" else 0.95) * len(rows)
+
+
+def test_seeds_pass_untouched() -> None:
+    rows = defects.seed_rows()
+    verdicts = [examine(row, Filters()) for row in rows]
+    assert [one.reject for one in verdicts if one.reject] == []
+    assert [one.row.name for one in verdicts if one.repairs] == []
+    assert len(rows) == 253
+
+
+def test_groups_of_letters_are_those_of_the_shipped_seeds() -> None:
+    seeds = [
+        json.loads(line)
+        for line in (defects.SEEDS / "seed_tasks.jsonl").read_text("utf-8").splitlines()
+    ]
+    texts = [(defects.SEEDS / "general_text.txt").read_text("utf-8")]
+    for seed in seeds:
+        texts += [seed["instruction"], *seed["instances"][0].values()]
+    groups = sorted(group.replace(" ", "_") for group in gibberish.groups_of("\n".join(texts)))
+    stored = Path(gibberish.__file__).with_name("trigrams.txt").read_text().replace("\n", "")
+    assert stored == "".join(groups)
+
+
+PIECES = (
+    *("a ", "1 + ", "Q: a\n", "[", "```\n", "\\n", "XXX-", "://a:", "the ", "x", "é ", "- a\n"),
+    *("i cannot ", "A. ", "eyJ", "1 ", "given the ", "a: ", '"', "<|", "&amp;", "token="),
+)
+
+
+@pytest.mark.parametrize("piece", PIECES)
+def test_time_grows_with_the_length_only(piece: str) -> None:
+    """Twice the text takes at most three times as long, in CPU time, the best of some tries."""
+    filters = Filters(max_words=10**7, max_output_words=10**7, secret_kinds=["keys", "emails"])
+
+    def cost(letters: int) -> float:
+        text = (piece * letters)[:letters]
+        row = Instance("Name a thing.", text, text)
+        return min(timed(lambda: ask_all(row, filters)) for _ in range(3))
+
+    assert cost(16_000) <= 3 * cost(8_000) + 0.01
+
+
+def ask_all(row: Instance, filters: Filters) -> None:
+    """Ask every rule, also those that come after one that objects."""
+    examine(row, filters)
+    for name in Filters().active:
+        if name != "unparseable_code":
+            FILTERS[name](row, filters)
+            STRICTER_SINCE_2.get(name, FILTERS[name])(row, filters)
+
+
+def timed(work: Callable[[], None]) -> float:
+    began = time.thread_time()
+    work()
+    return time.thread_time() - began
+
+
+def test_time_is_kept_by_rule() -> None:
+    seconds = Counter[str]()
+    examine(Instance("Name a fish.", "", "Pike."), Filters(), seconds)
+    assert set(seconds) == {*Filters().active, "repairs", "secrets"}
+
+
+def test_random_characters_never_raise() -> None:
+    rng = Random(5)
+    letters = "aA1 .,:;!?\n\t\"'`<>[]{}()|#*_-=+\\/&$%@é\u200b\ud800龍\x00"
+    for _ in range(300):
+        one, two, three = ("".join(rng.choices(letters, k=rng.randint(0, 80))) for _ in range(3))
+        examine(Instance(one, two, three, system=one), Filters(max_words=9999))
+
+
+assert defects_marks  # registers its classes
