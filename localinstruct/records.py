@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     import numpy as np
 
-Role = Literal["system", "user", "assistant"]
+Role = Literal["system", "user", "assistant", "tool"]
 Json = None | bool | int | float | str | Sequence["Json"] | Mapping[str, "Json"]
 """JSON value as it is written: everything that `json.dumps` takes."""
 JsonObject = dict[str, Any]
@@ -27,10 +27,25 @@ StageResult = JsonObject
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    In turns that a file brought: `thinking` is what was thought before the words, `tool_calls` the
+    calls that the assistant made (JSON text, a list of objects with name and arguments), and
+    `learn` is False where the file says that the turn is not to be learnt.
+    """
 
     role: Role
     content: str
+    thinking: str = field(default="", repr=False)
+    tool_calls: str = field(default="", repr=False)
+    learn: bool = field(default=True, repr=False)
+
+    def to_dict(self) -> JsonObject:
+        """Plain values; role and content alone for a turn that has no more."""
+        more = {"thinking": self.thinking, "tool_calls": self.tool_calls}
+        kept: JsonObject = {key: value for key, value in more.items() if value}
+        kept |= {} if self.learn else {"learn": False}
+        return {"role": self.role, "content": self.content, **kept}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +81,11 @@ class Instance:
     """One task with its answer. `input` is "" when the instruction stands alone.
 
     `history` holds earlier turns of a conversation, `rejected` the worse answer of a preference
-    pair, `thinking` what a reasoning model thought before its answer (if the recipe keeps it;
-    students are not trained on it), `name` and `is_classification` are known for seeds. Only what a
-    student would be trained on enters the id.
+    pair, `thinking` what was thought before the answer (learnt with train.thinking: learn), `name`
+    and `is_classification` are known for seeds. `steps` are the calls of tools and their results
+    between the task and the answer, `tool_calls` the calls that are the answer or a part of it,
+    `tools` the tools that could be called; both are JSON text. Only what a student would be trained
+    on enters the id, less the thoughts.
     """
 
     instruction: str
@@ -81,6 +98,9 @@ class Instance:
     name: str = ""
     is_classification: bool = False
     lineage: Lineage = field(default_factory=Lineage)
+    steps: tuple[Message, ...] = ()
+    tool_calls: str = ""
+    tools: str = ""
 
     @property
     def id(self) -> str:
@@ -90,7 +110,15 @@ class Instance:
         """
         turns = [[turn.role, turn.content] for turn in self.history]
         texts = [self.instruction, self.input, self.output, self.system, turns, self.rejected]
-        return digest(texts)[:16]
+        return digest(texts + self._more())[:16]
+
+    def _more(self) -> list[Json]:
+        """What only rows of files have; [] for all others, whose ids are those of every release."""
+        said: list[Json] = [[turn.tool_calls, turn.learn] for turn in self.history]
+        steps: list[Json] = [turn.to_dict() for turn in self.steps]
+        plain = all(one == ["", True] for one in said)
+        is_bare = plain and not (steps or self.tool_calls or self.tools)
+        return [] if is_bare else [said, steps, self.tool_calls, self.tools]
 
     def with_scores(self, **scores: float) -> "Instance":
         """A copy with these scores added to its lineage."""
@@ -99,7 +127,10 @@ class Instance:
 
     def to_dict(self) -> JsonObject:
         """Plain JSON values, with the id; `from_dict` is its inverse."""
-        return {"id": self.id, **asdict(self)}
+        data = {"id": self.id, **asdict(self)}
+        data["history"] = [turn.to_dict() for turn in self.history]
+        data["steps"] = [turn.to_dict() for turn in self.steps]
+        return {key: value for key, value in data.items() if value or key not in _MORE}
 
     @staticmethod
     def from_dict(data: JsonObject) -> "Instance":
@@ -109,7 +140,12 @@ class Instance:
         lists = {key: tuple(stored.get(key, ())) for key in ("parents", "evidence")}
         lineage = Lineage(**{**stored, **lists})
         history = tuple(Message(**turn) for turn in turns)
-        return Instance(**content, history=history, lineage=lineage)
+        steps = tuple(Message(**turn) for turn in content.pop("steps", ()))
+        return Instance(**content, history=history, lineage=lineage, steps=steps)
+
+
+_MORE = ("steps", "tool_calls", "tools")
+"""Fields that are written only where a row has them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +205,11 @@ class Prompt:
     @property
     def digest(self) -> str:
         """SHA-256 of everything that shapes the answer, as hex."""
-        return digest(asdict(self))
+        return digest(self.to_dict())
+
+    def to_dict(self) -> JsonObject:
+        """Plain JSON values."""
+        return asdict(self) | {"messages": [turn.to_dict() for turn in self.messages]}
 
 
 def fill(text: str, **values: str | int) -> str:

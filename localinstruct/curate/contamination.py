@@ -6,7 +6,7 @@ something. Not covered: paraphrases of a task; they are what novelty's borderlin
 """
 
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from localinstruct.records import Instance, Reject
 
@@ -30,18 +30,32 @@ def decontaminate(
     return left, rejects
 
 
-def unique(rows: Iterable[Instance]) -> tuple[list[Instance], list[Reject]]:
-    """(first row of each instruction and input after equal earlier turns, rejects for the others).
+def unique(
+    rows: Iterable[Instance], several: Collection[str] = ()
+) -> tuple[list[Instance], list[Reject]]:
+    """(first row of each question, rejects for the others).
 
-    A repeated question could stand on both sides of a split.
+    Of the rows whose ids are in `several` (those of files) every different answer is kept; a split
+    keeps equal questions on one side.
     """
     first: dict[tuple[object, ...], Instance] = {}
     rejects: list[Reject] = []
     for row in rows:
-        kept = first.setdefault((row.history, *fingerprint(row)), row)
+        answer = answers(row) if row.id in several else ()
+        kept = first.setdefault((*question(row), *answer), row)
         if kept is not row:
             rejects.append(Reject(STAGE, "duplicate", row.instruction, f"row {kept.id}"))
     return list(first.values()), rejects
+
+
+def question(row: Instance) -> tuple[object, ...]:
+    """What a row asks: equal for two rows whose answers answer the same."""
+    return (row.system, row.history, *fingerprint(row))
+
+
+def answers(row: Instance) -> tuple[object, ...]:
+    """What a row answers, in all its parts."""
+    return (row.output, row.rejected, row.thinking, row.tool_calls, row.steps)
 
 
 def fingerprint(row: Instance) -> tuple[str, str]:

@@ -9,15 +9,15 @@ rows; they always come first, and whole.
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localinstruct.config import listing
-from localinstruct.curate.contamination import fingerprint
+from localinstruct.config import listing, raise_together
+from localinstruct.curate.contamination import answers, question
 from localinstruct.curate.embeddings import Encoder, encode_in_blocks
 from localinstruct.errors import DataError
-from localinstruct.formats import read_instances
+from localinstruct.formats import Reader, Report, files_of
 from localinstruct.progress import Progress
 from localinstruct.recipe.dataset import Dataset, Source
 from localinstruct.records import Instance, JsonObject, Reject, digest
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 OWN = "this run"
 BLOCK = 1024
+LOOKED_AT = 2_000
+"""Rows of a file that are read before anything starts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,8 @@ class Contribution:
     taken: int
     dropped: dict[str, int]
     """Reason -> rows dropped for it."""
+    reading: JsonObject = field(default_factory=dict)
+    """Counts of a file's reading: rows skipped, repairs, keys that were not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,8 @@ class Mixture:
     """Row's id -> its source."""
     contributions: list[Contribution]
     rejects: list[Reject]
+    of_files: set[str] = field(default_factory=set)
+    """Ids of the rows that files brought; of these, several answers to a question may be kept."""
 
     def as_result(self) -> list[JsonObject]:
         """The counts per source as plain values."""
@@ -62,7 +68,10 @@ class Mixture:
 
 
 def require_sources(section: Dataset, workspace: Path) -> None:
-    """DataError that names every source that is neither a run nor a file."""
+    """DataError that names every source that is neither a run nor a file.
+
+    The first rows of every file are read: what cannot be used is known before anything starts.
+    """
     missing = [source.path for source in section.sources if _place(source, workspace) is None]
     if missing:
         problems = listing([f"{path}: no such run or file" for path in missing])
@@ -70,6 +79,16 @@ def require_sources(section: Dataset, workspace: Path) -> None:
             f"dataset.from: {problems}",
             "Paths are relative to this directory or to the recipe's workspace.",
         )
+    problems = []
+    for source in section.sources:
+        place = _place(source, workspace)
+        if place is not None and not _is_run(place):
+            try:
+                for _ in _reader(source, place, most_rows=LOOKED_AT):
+                    pass
+            except DataError as problem:
+                problems.append(problem)
+    raise_together(problems)
 
 
 def state_of(section: Dataset, workspace: Path) -> list[str]:
@@ -91,13 +110,24 @@ def mix(
     Without an encoder only exact repetitions are dropped.
     """
     require_sources(section, workspace)
-    pools = [_rows(place) for source in section.sources if (place := _place(source, workspace))]
-    counts = amounts([len(pool) for pool in pools], section.sources)
-    chosen = [(OWN, len(own), list(own))]
-    for source, pool, count in zip(section.sources, pools, counts, strict=True):
+    places = [(source, place) for source in section.sources if (place := _place(source, workspace))]
+    pools = [_rows(source, place, progress) for source, place in places]
+    counts = amounts([len(pool) for pool, _ in pools], section.sources)
+    chosen = [_Chosen(OWN, len(own), list(own))]
+    for source, (pool, report), count in zip(section.sources, pools, counts, strict=True):
         drawn = sorted(pool, key=lambda row: digest([seed, row.id]))[:count]
-        chosen.append((source.path, len(pool), drawn))
+        chosen.append(_Chosen(source.path, len(pool), drawn, report))
     return _joined(chosen, section, encoder, progress)
+
+
+@dataclass(frozen=True, slots=True)
+class _Chosen:
+    """The rows asked of a source, and what reading them met where it is a file."""
+
+    name: str
+    has: int
+    rows: list[Instance]
+    report: Report | None = None
 
 
 def amounts(has: Sequence[int], sources: Sequence[Source]) -> list[int]:
@@ -115,7 +145,7 @@ def amounts(has: Sequence[int], sources: Sequence[Source]) -> list[int]:
 
 
 def _joined(
-    chosen: list[tuple[str, int, list[Instance]]],
+    chosen: list[_Chosen],
     section: Dataset,
     encoder: Encoder | None,
     progress: Progress,
@@ -125,32 +155,42 @@ def _joined(
     near = None
     if encoder is not None and section.similar:
         near = _Near(encoder, section.similar, progress)
-    for name, has, rows in chosen:
-        fresh, rejects = _exact(rows, seen, name)
+    for one in chosen:
+        fresh, rejects = _exact(one, seen)
         if near is not None:
-            fresh, close = near.apart(fresh, name)
+            fresh, close = near.apart(fresh, one.name)
             rejects += close
-        seen.update(_question(row) for row in fresh)
+        seen.update(question(row) for row in fresh)
         mixed.rows.extend(fresh)
-        mixed.source_of.update((row.id, name) for row in fresh)
+        mixed.source_of.update((row.id, one.name) for row in fresh)
+        dropped = dict(Counter(reject.reason for reject in rejects))
+        reading: JsonObject = {}
+        if one.report is not None:
+            mixed.of_files.update(row.id for row in fresh)
+            rejects = one.report.rejects + rejects
+            reading = one.report.as_result()
         mixed.rejects.extend(rejects)
-        dropped = Counter(reject.reason for reject in rejects)
-        mixed.contributions.append(Contribution(name, has, len(rows), len(fresh), dict(dropped)))
+        contribution = Contribution(one.name, one.has, len(one.rows), len(fresh), dropped, reading)
+        mixed.contributions.append(contribution)
     return mixed
 
 
-def _exact(
-    rows: Sequence[Instance], seen: set[object], name: str
-) -> tuple[list[Instance], list[Reject]]:
-    """Rows whose question no earlier row asks, and rejects; the run's own rows are all kept."""
-    if name == OWN:
-        return list(rows), []
-    fresh, rejects, known = list[Instance](), list[Reject](), set(seen)
-    for row in rows:
-        if _question(row) in known:
-            rejects.append(Reject("mix", "in another source", row.instruction, name))
+def _exact(one: _Chosen, seen: set[object]) -> tuple[list[Instance], list[Reject]]:
+    """Rows whose question no earlier source asks, and rejects; the run's own rows are all kept.
+
+    Within a file, rows that ask the same and are answered differently stay.
+    """
+    if one.name == OWN:
+        return list(one.rows), []
+    fresh, rejects, known = list[Instance](), list[Reject](), set[object]()
+    for row in one.rows:
+        asked = question(row)
+        this = (*asked, *answers(row)) if one.report is not None else asked
+        if asked in seen or this in known:
+            reason = "in another source" if asked in seen else "twice in its source"
+            rejects.append(Reject("mix", reason, row.instruction, one.name))
             continue
-        known.add(_question(row))
+        known.add(this)
         fresh.append(row)
     return fresh, rejects
 
@@ -171,10 +211,7 @@ class _Near:
 
         if not rows:
             return rows, []
-        texts = [
-            "\n".join([*(turn.content for turn in row.history), row.instruction, row.input])
-            for row in rows
-        ]
+        texts = ["\n".join([*_before(row), row.instruction, row.input]) for row in rows]
         activity = f"embedding {name}"
         vectors = encode_in_blocks(
             self._encoder, texts, lambda count: self._progress.update(activity, count, len(texts))
@@ -202,24 +239,57 @@ class _Near:
         return np.concatenate([(block @ self._earlier.T).max(axis=1) for block in blocks])
 
 
-def _question(row: Instance) -> object:
-    return (row.history, *fingerprint(row))
+def _before(row: Instance) -> list[str]:
+    """Texts that stand before a row's task: its system prompt and earlier turns."""
+    return [text for text in (row.system, *(turn.content for turn in row.history)) if text]
 
 
 def _place(source: Source, workspace: Path) -> Path | None:
-    """The run's directory or the file of a source, seen from here or from the workspace."""
+    """The run's directory, or the place of a source's files, seen from here or the workspace."""
     for path in (Path(source.path), workspace / source.path):
-        if path.is_file() or (path / "run.sqlite").is_file():
+        if path.exists() or _is_pattern(path):
             return path
     return None
 
 
-def _rows(place: Path) -> list[Instance]:
-    if place.is_file():
-        return read_instances(place)
+def _is_pattern(path: Path) -> bool:
+    """Tell a pattern of names that some file bears."""
+    try:
+        return bool(files_of(path)[0])
+    except DataError:
+        return False
+
+
+def _is_run(place: Path) -> bool:
+    return (place / "run.sqlite").is_file()
+
+
+def _reader(source: Source, place: Path, most_rows: int | None = None) -> Reader:
+    entry = f"[{{path: {source.path}, columns: {{columns}}}}]"
+    return Reader(
+        place,
+        source,
+        needs_answer=True,
+        most_rows=most_rows,
+        paste=f"--set 'dataset.from={entry}'",
+    )
+
+
+def _rows(source: Source, place: Path, progress: Progress) -> tuple[list[Instance], Report | None]:
+    """(rows of a source, what reading them met where it is no run)."""
+    if not _is_run(place):
+        reader = _reader(source, place)
+        rows = list(reader)
+        for sentence in reader.report.sentences():
+            progress.say(f"{source.path}: {sentence}")
+        return rows, reader.report
     with read_run(place) as run:
-        return list(run.kept())
+        return list(run.kept()), None
 
 
 def _digest(place: Path) -> str:
-    return sha256(place) if place.is_file() else digest([row.id for row in _rows(place)])
+    if _is_run(place):
+        with read_run(place) as run:
+            return digest([row.id for row in run.kept()])
+    files = files_of(place)[0]
+    return sha256(files[0]) if files == [place] else digest([[str(f), sha256(f)] for f in files])

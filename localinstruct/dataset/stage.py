@@ -10,17 +10,17 @@ has removed those above its threshold.
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from localinstruct import templates
-from localinstruct.curate.contamination import decontaminate, unique
+from localinstruct.curate.contamination import decontaminate, question, unique
 from localinstruct.curate.embeddings import LocalEncoder
 from localinstruct.dataset.mixing import Mixture, mix, require_sources
 from localinstruct.dataset.phrasings import rephrase
 from localinstruct.errors import DataError
-from localinstruct.formats import read_instances, write
+from localinstruct.formats import Reader, write
 from localinstruct.formats.tasks import read_tasks, task_file
 from localinstruct.models.catalog import checked, load_catalog
 from localinstruct.progress import Progress
@@ -44,12 +44,12 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     """
     mixed = _mixed(recipe, run, workspace, progress)
     kept = mixed.rows
-    rows, rejects = _select(kept, recipe, workspace)
+    rows, rejects = _select(kept, recipe, workspace, mixed.of_files)
     rejects = mixed.rejects + rejects
     _require_enough(rows, len(kept), run.path.name)
     templates.require_supported(rows, recipe.train.template)
     train, held_out = split(rows, recipe.dataset.held_out, recipe.seed)
-    seeds, repeated = _seeds(recipe, workspace, rows)
+    seeds, repeated = _seeds(recipe, workspace, rows, mixed.of_files)
     train, over = _at_most(train + seeds, recipe.dataset, recipe.seed)
     rejects += repeated + over
     with_input = sum(bool(row.input) for row in train + held_out)
@@ -100,18 +100,27 @@ def split(
 ) -> tuple[list[Instance], list[Instance]]:
     """(train, held out), both in the order of `rows`.
 
-    A share above 0 holds out at least one row, and never all.
+    A share above 0 holds out at least one row, and never all. Rows that ask the same are on one
+    side; a question with more rows than are to be held out stays to train on.
     """
     count = min(max(1, round(len(rows) * share)), len(rows) - 1) if share else 0
-    drawn = {row.id for row in _shuffled(rows, seed)[:count]}
-    return [row for row in rows if row.id not in drawn], [row for row in rows if row.id in drawn]
+    asked = {row.id: question(row) for row in rows}
+    sizes = Counter(asked[row.id] for row in rows)
+    drawn, held = set[object](), 0
+    for row in _shuffled(rows, seed):
+        size = sizes[asked[row.id]]
+        if asked[row.id] not in drawn and held + size <= count:
+            drawn.add(asked[row.id])
+            held += size
+    train = [row for row in rows if asked[row.id] not in drawn]
+    return train, [row for row in rows if asked[row.id] in drawn]
 
 
 def _select(
-    kept: list[Instance], recipe: Recipe, workspace: Path
+    kept: list[Instance], recipe: Recipe, workspace: Path, of_files: Collection[str] = ()
 ) -> tuple[list[Instance], list[Reject]]:
     """Rows that are neither repeated nor in the evaluation tasks, and rejects for the others."""
-    rows, rejects = unique(kept)
+    rows, rejects = unique(kept, of_files)
     if recipe.dataset.decontaminate and recipe.evaluate.tasks:
         tasks = read_tasks(task_file(recipe.evaluate.tasks, workspace))
         rows, taken = decontaminate(rows, {task.id: task.instance for task in tasks})
@@ -120,7 +129,7 @@ def _select(
 
 
 def _seeds(
-    recipe: Recipe, workspace: Path, rows: list[Instance]
+    recipe: Recipe, workspace: Path, rows: list[Instance], of_files: Collection[str]
 ) -> tuple[list[Instance], list[Reject]]:
     """Seed tasks to train on if the recipe wants them, and rejects.
 
@@ -128,7 +137,9 @@ def _seeds(
     """
     if not recipe.dataset.include_seeds:
         return [], []
-    seeds, rejects = _select(rows + read_instances(workspace / recipe.seeds), recipe, workspace)
+    reader = Reader(workspace / recipe.seeds, recipe.seed_reading, needs_answer=True)
+    seeds, rejects = _select(rows + list(reader), recipe, workspace, of_files)
+    rejects = reader.report.rejects + rejects
     present = {row.id for row in rows}
     templates.require_supported(seeds, recipe.train.template)
     return [seed for seed in seeds if seed.id not in present], rejects

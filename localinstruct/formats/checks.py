@@ -46,6 +46,22 @@ def first_choice(text: str, choices: list[str]) -> str | None:
     return min(places, key=lambda choice: places[choice]) if places else None
 
 
+_SAID = re.compile(r"(?i:answer|option|choice)(?:\s+is)?\W{0,6}([A-Z])(?!\w)")
+_LEADING = re.compile(r"\W*([A-Z])(?:[).:\],*]|\s*$|\s*\n)")
+
+
+def chosen_option(text: str, options: list[str]) -> int | None:
+    """The place of the option that an answer names, by its letter (A, B …) or by its words."""
+    letters = {chr(ord("A") + place): place for place in range(len(options))}
+    if (alone := text.strip(" ().*:").upper()) in letters:
+        return letters[alone]
+    for letter in [match[1] for match in (_LEADING.match(text), *_SAID.finditer(text)) if match]:
+        if letter in letters:
+            return letters[letter]
+    choice = first_choice(text, options)
+    return None if choice is None else options.index(choice)
+
+
 def json_value(text: str) -> object:
     """The JSON value a text is, alone or in one fenced block; ValueError when it is none."""
     fenced = re.fullmatch(r"```(?:json)?\s*\n(.*?)\n?```", text.strip(), re.DOTALL)
@@ -125,14 +141,21 @@ def _same_choice(answer: str, expected: str, choices: list[str]) -> bool:
     return choice is not None and first_choice(answer, choices) == choice
 
 
+def _same_option(answer: str, expected: str, options: list[str]) -> bool:
+    place = chosen_option(expected, options)
+    return place is not None and chosen_option(answer, options) == place
+
+
 AGAINST_OUTPUT: dict[str, Callable[[str, str, Argument], bool]] = {
     "exact": lambda answer, expected, _: answer.split() == expected.split(),
     "number": lambda answer, expected, _: last_number(answer) == last_number(expected),
     "choice": _same_choice,
+    "option": _same_option,
 }
 """Name in a task file -> comparison of the answer with the task's expected output.
 
-"number" compares the last numbers, "choice" the first choices.
+"number" compares the last numbers, "choice" the first choices, "option" the option of a multiple
+choice that is named by its letter or its words.
 """
 
 
@@ -172,6 +195,8 @@ def read_checks(value: object, expected: str) -> JsonObject:
 def _require_output(name: str, argument: object, expected: str) -> None:
     if not expected.strip():
         raise ValueError(f"expected an output to check {name} against, found none")
+    if name == "option" and (not isinstance(argument, list) or not _is_texts(argument)):
+        raise ValueError("expected check option to have the list of options, found none")
     if name == "choice":
         if not isinstance(argument, list) or not _is_texts(argument):
             problem = "expected check choice to have a list of the possible answers, found none"

@@ -1,39 +1,88 @@
-"""From a file's bytes to instances, row by row with line numbers.
+"""Rows of files, one after another, with what was left out, repaired and not read.
 
-The kind of a file is seen from its first bytes. JSONL and Parquet are streamed; a JSON list is read
-whole (at most 1 GiB). Every problem of the file is collected, the first 20 are shown with their
-count, and nothing is returned unless all rows are good.
+A file, a folder, or a pattern of names (data/*.jsonl). A row that cannot be used is skipped and
+counted, or stops the reading after all of them are known; more than half of such rows stop it in
+any case, with a guess at the layout. Nothing of a file is kept in memory but the rejects.
 """
 
+import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from glob import glob
 from pathlib import Path
-from typing import BinaryIO, TypeVar
+from typing import TypeVar
 
 from localinstruct.config import nearby
 from localinstruct.errors import DataError
-from localinstruct.formats.rows import Malformed, to_instances
-from localinstruct.formats.strict_json import decode, elements, parse
-from localinstruct.records import Instance
+from localinstruct.formats.encodings import likely_encoding
+from localinstruct.formats.fields import REPAIRS, Malformed, Reading, Row, describe
+from localinstruct.formats.rows import guess, instances_of
+from localinstruct.formats.sources import Limits, opened, say
+from localinstruct.records import Instance, JsonObject, Reject
 
 SHOWN_PROBLEMS = 20
-MAX_LINE_BYTES = 16 * 2**20
-MAX_LIST_BYTES = 2**30
-_HEAD_BYTES = 64 * 2**10
-
-_FOREIGN = {
-    b"\x1f\x8b": "gzip-compressed data",
-    b"PK\x03\x04": "a zip archive",
-    b"\x28\xb5\x2f\xfd": "zstd-compressed data",
-    b"SQLite format 3": "an SQLite database",
-    b"\xff\xfe": "UTF-16 text",
-    b"\xfe\xff": "UTF-16 text",
-}
-"""First bytes of files people try -> kind of such a file."""
+MAX_LINE_BYTES = 64 * 2**20
+"""Bytes of a line, or of an element of a list, at most."""
+EARLY_ROWS = 2_000
+"""Rows after which a file of mostly bad rows is not read on."""
+ENDINGS = (".jsonl", ".json", ".ndjson", ".parquet", ".arrow", ".csv", ".tsv")
+PACKED = (".gz", ".zst", ".bz2", ".xz")
+_NO_ROWS = ("dataset_info.json", "dataset_dict.json", "dataset_infos.json", "state.json")
+_OTHER_SPLITS = ("test", "valid", "dev", "eval")
+STAGE = "read"
 
 T = TypeVar("T")
-Numbered = Iterator[tuple[int, object]]
-"""(line number from 1, JSON value); for Parquet the row number."""
+STOP = Reading(on_bad_row="stop")
+
+
+@dataclass(slots=True)
+class Report:
+    """What reading has met: counts of rows, by name of what was done to them."""
+
+    files: list[str] = field(default_factory=list)
+    rows: int = 0
+    taken: int = 0
+    """Instances, of which a row may hold several."""
+    rejects: list[Reject] = field(default_factory=list)
+    repairs: Counter[str] = field(default_factory=Counter)
+    ignored: Counter[str] = field(default_factory=Counter)
+    """Key that nothing reads -> rows that have it."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """What rows hold beside task and answer -> rows that hold it."""
+    left_out: list[str] = field(default_factory=list)
+    """Files of a folder that were not read."""
+
+    def as_result(self) -> JsonObject:
+        """The counts as plain values, for a stage's result."""
+        return {
+            "rows": self.rows,
+            "skipped": dict(Counter(reject.reason for reject in self.rejects).most_common()),
+            "repaired": dict(self.repairs.most_common()),
+            "ignored_keys": dict(self.ignored.most_common(50)),
+            "holds": dict(self.notes.most_common()),
+        }
+
+    def sentences(self) -> list[str]:
+        """What people should hear of, a sentence each."""
+        skipped = Counter(reject.reason for reject in self.rejects)
+        parts = [
+            ("rows skipped", skipped),
+            ("repaired", self.repairs),
+            ("keys not read", self.ignored),
+            ("rows with", self.notes),
+        ]
+        said = [f"{name}: {_counts(counts)}" for name, counts in parts if counts]
+        if self.left_out:
+            names = ", ".join(self.left_out[:8])
+            said.append(f"files left out (name one by itself to read it): {names}")
+        return said
+
+
+def _counts(counts: Counter[str]) -> str:
+    shown = [f"{name} ({count:,})" for name, count in counts.most_common(SHOWN_PROBLEMS)]
+    more = [f"{len(counts) - SHOWN_PROBLEMS} more"] if len(counts) > SHOWN_PROBLEMS else []
+    return ", ".join(shown + more)
 
 
 def read_instances(path: Path, first_instance_only: bool = False) -> list[Instance]:
@@ -42,7 +91,7 @@ def read_instances(path: Path, first_instance_only: bool = False) -> list[Instan
     DataError names every bad line, or the reason why the file cannot be read. A Self-Instruct task
     with several instances becomes as many rows, or one with `first_instance_only` (as in Alpaca).
     """
-    return read_rows(path, lambda value: to_instances(value, first_instance_only))
+    return list(Reader(path, STOP, first_instance_only=first_instance_only))
 
 
 def read_rows(path: Path, convert: Callable[[object], list[T]]) -> list[T]:
@@ -50,146 +99,224 @@ def read_rows(path: Path, convert: Callable[[object], list[T]]) -> list[T]:
 
     `convert` raises Malformed for a bad row; DataError names every one of these.
     """
-    if path.exists() and not path.is_file():
-        kind = "a directory" if path.is_dir() else "a pipe or device"
-        raise DataError(f"{path}: expected a file, found {kind}.", nearby(path / "any.jsonl"))
-    problems = _Problems(path)
-    rows: list[T] = []
-    try:
-        with path.open("rb") as file:
-            for line, value in _values(path, file, problems):
-                rows += _converted(line, value, convert, problems)
-    except FileNotFoundError:
-        raise DataError(f"{path}: no such file.", nearby(path)) from None
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}.") from None
-    problems.raise_if_any()
-    if not rows:
-        raise DataError(f"{path}: expected at least one row, found none.")
+    reader = Reader(path, STOP)
+    rows = list[T]()
+    for line, value in reader.values():
+        rows += reader.converted(line, value, convert)
     return rows
 
 
-@dataclass
-class _Problems:
-    """Problems of a file so far, and the ids it has used with their lines."""
+class Reader:
+    """Instances of a file, a folder or a pattern, streamed; `report` is whole after the last one.
 
-    path: Path
-    shown: list[str] = field(default_factory=list)
-    count: int = 0
-    id_lines: dict[str | int, int] = field(default_factory=dict)
-
-    def add(self, line: int, text: str) -> None:
-        self.count += 1
-        if self.count <= SHOWN_PROBLEMS:
-            self.shown.append(f"{self.path}:{line}: {text}")
-
-    def raise_if_any(self) -> None:
-        if not self.count:
-            return
-        lines = "\n".join(f"  {line}" for line in self.shown)
-        more = self.count - len(self.shown)
-        rest = f"\n  … and {more} more" if more else ""
-        title = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
-        raise DataError(
-            f"{title}, nothing was loaded\n{lines}{rest}",
-            "Correct or remove these lines; docs: seeds/README.md.",
-        )
-
-
-def _converted(
-    line: int, value: object, convert: Callable[[object], list[T]], problems: _Problems
-) -> list[T]:
-    try:
-        rows = convert(value)
-    except Malformed as error:
-        problems.add(line, str(error))
-        return []
-    name = value.get("id") if isinstance(value, dict) else None
-    if name is not None and not isinstance(name, str | int):
-        problems.add(line, "expected id to be text or a whole number, found another type")
-    elif name is not None and (first := problems.id_lines.setdefault(name, line)) != line:
-        again = f"found {str(name)[:60]!r} again (first on line {first})"
-        problems.add(line, f"expected every id once, {again}")
-    return rows
-
-
-def _values(path: Path, file: BinaryIO, problems: _Problems) -> Numbered:
-    """Choose the reader by the first bytes."""
-    head = file.read(_HEAD_BYTES)
-    file.seek(0)
-    for magic, name in _FOREIGN.items():
-        if head.startswith(magic):
-            raise DataError(
-                f"{path}: expected JSON, JSONL or Parquet, found {name}.",
-                "Unpack or convert it first.",
-            )
-    if head.startswith(b"PAR1"):
-        return _parquet(path, file, problems)
-    start = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if start.startswith(b"["):
-        return _json_list(path, file, problems)
-    whole = _one_object(head) if len(head) < _HEAD_BYTES else None
-    return iter([whole]) if whole else _json_lines(file, problems)
-
-
-def _one_object(data: bytes) -> tuple[int, object] | None:
-    """(line, value) when a small file is one object written over several lines.
-
-    None when it is JSONL or broken.
+    `paste` is what to type with columns of one's own, with {columns} in their place. With
+    `needs_answer`, as for rows to train on, a row without an answer is a bad one.
     """
-    if data.strip().count(b"\n") == 0:
-        return None
-    try:
-        return data[: data.find(b"{") + 1].count(b"\n") + 1, parse(decode(data))
-    except Malformed:
-        return None
 
+    def __init__(
+        self,
+        path: Path,
+        reading: Reading = STOP,
+        *,
+        first_instance_only: bool = False,
+        needs_answer: bool = False,
+        most_rows: int | None = None,
+        paste: str = "columns: {columns} beside the path in the recipe",
+    ) -> None:
+        self.path, self.reading, self.report = path, reading, Report()
+        self._first_only, self._needs_answer = first_instance_only, needs_answer
+        self._most_rows, self._paste = most_rows, paste
+        allowed = REPAIRS if reading.repairs is None else reading.repairs
+        self._repairs = frozenset[str](allowed)
+        self._bad = _Bad(path, reading.on_bad_row == "stop")
 
-def _json_lines(file: BinaryIO, problems: _Problems) -> Numbered:
-    """One value per line; blank lines are skipped, lines that are no JSON become problems."""
-    number = 0
-    while line := file.readline(MAX_LINE_BYTES + 1):
-        number += 1
-        if len(line) > MAX_LINE_BYTES:
-            most = MAX_LINE_BYTES // 2**20
-            problems.add(number, f"expected at most {most} MiB in a line, found more")
-            _skip_line(file, line)
-        elif line.strip(b" \t\r\n\xef\xbb\xbf" if number == 1 else None):
+    def __iter__(self) -> Iterator[Instance]:
+        """The instances in order; DataError at the end where bad rows stop the reading."""
+        for line, value in self.values():
+            yield from self.converted(line, value, self._instances)
+
+    def values(self) -> Iterator[tuple[int, object]]:
+        """(line, value) of every row that can be parsed; DataError as `__iter__` raises it."""
+        files, self.report.left_out = files_of(self.path)
+        for file in files:
+            self.report.files.append(str(file))
+            self._bad.file = file
             try:
-                yield number, parse(decode(line))
-            except Malformed as error:
-                problems.add(number, str(error))
+                with opened(file, self.reading, Limits(MAX_LINE_BYTES)) as values:
+                    yield from self._good(values)
+            except OSError as error:
+                problem = f"{file}: cannot be read: {error.strerror or error}."
+                raise DataError(problem) from None
+            if self._full():
+                return
+        self._bad.raise_if_stopped(self.report, self._paste)
+        if not self.report.rows:
+            raise DataError(f"{self.path}: expected at least one row, found none.")
 
+    def _good(self, values: Iterator[tuple[int, object]]) -> Iterator[tuple[int, object]]:
+        for line, value in values:
+            self.report.rows += 1
+            if isinstance(value, Malformed):
+                self._reject(line, value, b"")
+            else:
+                yield line, value
+            if self.report.rows == EARLY_ROWS:
+                self._bad.raise_if_most(self.report, self._paste)
+            if self._full():
+                self._bad.raise_if_stopped(self.report, self._paste)
+                return
 
-def _skip_line(file: BinaryIO, line: bytes) -> None:
-    while line and not line.endswith(b"\n"):
-        line = file.readline(MAX_LINE_BYTES)
+    def _full(self) -> bool:
+        return self._most_rows is not None and self.report.rows >= self._most_rows
 
+    def converted(self, line: int, value: object, convert: Callable[[object], list[T]]) -> list[T]:
+        """A value as rows; a bad one is remembered and gives none."""
+        try:
+            rows = convert(value)
+        except Malformed as problem:
+            self._reject(line, problem, value)
+            return []
+        self.report.taken += len(rows)
+        return rows
 
-def _json_list(path: Path, file: BinaryIO, problems: _Problems) -> Numbered:
-    """Every element of a JSON list with the line it starts on; a syntax error ends the reading."""
-    if path.stat().st_size > MAX_LIST_BYTES:
-        raise DataError(
-            f"{path}: a JSON list over 1 GiB.",
-            f"Make it JSONL: jq -c '.[]' {path} > {path.stem}.jsonl",
+    def _instances(self, value: object) -> list[Instance]:
+        if not isinstance(value, dict):
+            raise Malformed(f"expected an object, found {describe(value)}", reason="no object")
+        row = Row(value, self._repairs, self._needs_answer)
+        instances = instances_of(row, self.reading.columns, self._first_only)
+        self.report.repairs.update(row.repaired)
+        self.report.notes.update(row.notes)
+        self.report.ignored.update(row.unused())
+        self._bad.look(instances)
+        return instances
+
+    def _reject(self, line: int, problem: Malformed, value: object) -> None:
+        self._bad.add(line, problem, value)
+        if problem.final and self.reading.on_bad_row == "skip":
+            text = f"{self._bad.file}:{line}: {problem}"
+            raise DataError(text, "The file cannot be read on from here: mend it, or cut it off.")
+        text = value if isinstance(value, str) else json.dumps(value, default=str)
+        where = f"{self._bad.file}:{line}: {problem}"
+        self.report.rejects.append(
+            Reject(STAGE, problem.reason, _storable(text[:300] if value else ""), where)
         )
-    try:
-        yield from elements(decode(file.read()))
-    except Malformed as error:
-        problems.add(error.line, str(error))
 
 
-def _parquet(path: Path, file: BinaryIO, problems: _Problems) -> Numbered:
-    """Every row with its number; a damaged file is one problem at the row where reading ended."""
-    import pyarrow
-    import pyarrow.parquet
+def _storable(text: str) -> str:
+    return text.encode("utf-8", "replace").decode().replace("\0", "")
 
-    number = 0
-    try:
-        for batch in pyarrow.parquet.ParquetFile(file).iter_batches(batch_size=1_000):
-            for row in batch.to_pylist():
-                number += 1
-                yield number, row
-    except (pyarrow.ArrowException, UnicodeDecodeError, OSError) as error:
-        reason = " ".join(str(error).split())[:200]
-        problems.add(number + 1, f"expected a row of a readable Parquet file, found: {reason}")
+
+def files_of(path: Path) -> tuple[list[Path], list[str]]:
+    """(files of rows at a path or pattern, files that are there and are not read)."""
+    if path.is_file():
+        return [path], []
+    if path.is_dir():
+        return _folder(path)
+    if path.exists():
+        problem = f"{path}: expected a file, found a pipe or device."
+        raise DataError(problem, nearby(path / "any.jsonl"))
+    if glob_files := _matching(path):
+        return glob_files, []
+    raise DataError(f"{path}: no such file.", nearby(path))
+
+
+def _matching(path: Path) -> list[Path]:
+    """Files that a pattern names; [] for a path without * and ?."""
+    if not any(mark in str(path) for mark in "*?["):
+        return []
+    names = sorted(glob(str(path), recursive=True))  # noqa: PTH207  (Path.glob wants a base)
+    return [Path(name) for name in names if Path(name).is_file()]
+
+
+def _folder(folder: Path) -> tuple[list[Path], list[str]]:
+    """Files of rows below a folder; other splits than the training rows are left out."""
+    found, left_out = list[Path](), list[str]()
+    for file in sorted(folder.rglob("*")):
+        inside = file.relative_to(folder)
+        hidden = any(part.startswith((".", "_")) for part in inside.parts)
+        if hidden or not file.is_file() or file.name in _NO_ROWS or not _has_ending(file):
+            continue
+        if any(part.lower().startswith(_OTHER_SPLITS) for part in inside.parts):
+            left_out.append(str(inside))
+        elif not (file.suffix == ".arrow" and file.name.startswith("cache-")):
+            found.append(file)
+    if not found:
+        other = f" ({', '.join(left_out[:4])} left out)" if left_out else ""
+        raise DataError(
+            f"{folder}: expected a folder with files of rows, found none{other}.",
+            f"Files that are read end in {', '.join(ENDINGS)}, also with {', '.join(PACKED)}.",
+        )
+    return found, left_out
+
+
+def _has_ending(file: Path) -> bool:
+    name = file.name.lower()
+    for packed in PACKED:
+        name = name.removesuffix(packed)
+    return name.endswith(ENDINGS)
+
+
+class _Bad:
+    """Bad rows so far: the first of them in words, and what they tell about the file."""
+
+    def __init__(self, path: Path, stops: bool) -> None:
+        self.path, self.file, self._stops = path, path, stops
+        self.shown: list[str] = []
+        self.count = 0
+        self._reasons = Counter[str]()
+        self._sample = b""
+        self._unknown: JsonObject | None = None
+        self._good_letters = False
+
+    def add(self, line: int, problem: Malformed, value: object) -> None:
+        """Remember a bad row."""
+        self.count += 1
+        self._reasons[problem.reason] += 1
+        self._sample += problem.sample if len(self._sample) < 2**16 else b""
+        layout = problem.reason in ("unknown layout", "a key is missing", "a column is missing")
+        if layout and self._unknown is None and isinstance(value, dict):
+            self._unknown = value
+        if self.count <= SHOWN_PROBLEMS:
+            self.shown.append(f"{self.file}:{line}: {problem}")
+
+    def look(self, rows: list[Instance]) -> None:
+        """Remember that letters beyond ASCII could be read."""
+        if not self._good_letters:
+            texts = (text for row in rows for text in (row.instruction, row.input, row.output))
+            self._good_letters = not all(text.isascii() for text in texts)
+
+    def raise_if_stopped(self, report: Report, paste: str) -> None:
+        """DataError where a bad row stops the reading, and where most are bad."""
+        if self._stops and self.count:
+            title = "1 bad row" if self.count == 1 else f"{self.count} bad rows"
+            hint = self._guess(paste) or "Correct or remove these lines; docs: seeds/README.md."
+            raise DataError(f"{title}, nothing was loaded\n{self._lines()}", hint)
+        self.raise_if_most(report, paste)
+        if self._reasons["not UTF-8"] >= 3 and not self._good_letters:
+            bad = self._reasons["not UTF-8"]
+            problem = f"{self.path}: {bad} rows are not UTF-8, and no letter beyond ASCII is."
+            raise DataError(problem, self._guess(paste))
+
+    def raise_if_most(self, report: Report, paste: str) -> None:
+        """DataError where more than half of the rows are bad."""
+        if 2 * self.count <= report.rows:
+            return
+        counts = _counts(self._reasons)
+        hint = self._guess(paste) or "Docs: docs/guide.md, the table of layouts."
+        problem = f"{self.path}: {self.count:,} of {report.rows:,} rows cannot be used: {counts}."
+        raise DataError(f"{problem}\n{self._lines(3)}", hint)
+
+    def _lines(self, most: int = SHOWN_PROBLEMS) -> str:
+        lines = "\n".join(f"  {line}" for line in self.shown[:most])
+        more = self.count - min(most, len(self.shown))
+        return lines + (f"\n  … and {more} more" if more else "")
+
+    def _guess(self, paste: str) -> str:
+        """What to type, as far as the bad rows show it."""
+        if self._sample and (encoding := likely_encoding(self._sample)):
+            return f"It looks like {encoding}. {say(encoding)}"
+        columns = guess(self._unknown) if self._unknown else ""
+        if not columns:
+            return ""
+        mapping = "{" + columns.replace("=", ": ").replace(",", ", ") + "}"
+        return f"Name its columns, perhaps: {paste.replace('{columns}', mapping)}"

@@ -1,59 +1,57 @@
 """One row of a file, as plain JSON values, becomes one or more Instances; pure.
 
-The kind of a row is seen from its keys. Unknown keys are ignored, because public data sets carry
-many; wrong types, missing keys and text that cannot be stored as UTF-8 are refused with what was
-expected and what was found.
+The layout of a row is told from its keys: Self-Instruct, preference pairs, conversations, prompt
+and completion, and the many names that people give to instruction, input and output. What would be
+lost is counted by name: repairs, keys that nothing reads, notes on what is kept but not learnt.
+Wrong types, missing keys and text that cannot be stored as UTF-8 are refused with what was expected
+and what was found.
 """
 
 import json
-import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
-from localinstruct.records import Instance, JsonObject, Lineage, Message, Role
-
-SPEAKERS: dict[str, Role] = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "model": "assistant",
-    "chatgpt": "assistant",
-    "bing": "assistant",
-    "bard": "assistant",
-    "system": "system",
-}
-"""ShareGPT's names of speakers -> our roles."""
-
-ROLES: dict[str, Role] = {"system": "system", "user": "user", "assistant": "assistant"}
-
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-class Malformed(ValueError):
-    """A row or line that cannot be used: 'expected …, found …'.
-
-    `line` (from 1) is where it stands in its text.
-    """
-
-    def __init__(self, text: str, line: int = 1) -> None:
-        super().__init__(text)
-        self.line = line
+from localinstruct.formats.beside import flag_of, system_of, tools_of
+from localinstruct.formats.fields import (
+    Malformed,
+    Row,
+    as_text,
+    describe,
+    optional_text,
+    text_of,
+)
+from localinstruct.formats.lineage import read_lineage
+from localinstruct.formats.names import ANSWERS, CONVERSATIONS, INPUTS, TASKS
+from localinstruct.formats.pairs import is_pair, pair
+from localinstruct.formats.plain import answer_of, input_of, is_plain, plain, refuse_marked, task_of
+from localinstruct.formats.turns import is_conversation, read_turns, talk
+from localinstruct.records import Instance, JsonObject, Message
 
 
 def to_instances(row: object, first_instance_only: bool = False) -> list[Instance]:
-    """Every instance a row holds; Malformed when it is none of the known kinds."""
+    """Every instance a row holds; Malformed when it is of no known layout."""
     if not isinstance(row, dict):
-        raise Malformed(f"expected an object, found {describe(row)}")
-    present = [key for key in _KINDS if key in row]
-    filled = [key for key in present if row[key] is not None]
-    if present:
-        instances = _KINDS[(filled or present)[0]](row)
-        return instances[:1] if first_instance_only else instances
-    keys = ", ".join(sorted(map(str, row))[:8]) or "none"
-    raise Malformed(
-        f"expected a key instruction, messages, conversations or chosen, found keys: {keys}"
-    )
+        raise Malformed(f"expected an object, found {describe(row)}", reason="no object")
+    return instances_of(Row(row), first_instance_only=first_instance_only)
+
+
+def instances_of(
+    row: Row, columns: Mapping[str, str] | None = None, first_instance_only: bool = False
+) -> list[Instance]:
+    """Every instance of a row, whose repairs, notes and unused keys are then known."""
+    if columns:
+        row = _mapped(row, columns)
+    for fits, read in _LAYOUTS:
+        if fits(row):
+            instances = read(row)
+            break
+    else:
+        raise _unknown(row)
+    if row.needs_answer:
+        for instance in instances:
+            _require_answer(instance)
+    return instances[:1] if first_instance_only else instances
 
 
 def user_turn(instance: Instance) -> str:
@@ -61,251 +59,238 @@ def user_turn(instance: Instance) -> str:
     return f"{instance.instruction}\n\n{instance.input}" if instance.input else instance.instruction
 
 
-def unstorable(text: str) -> str | None:
-    """The character for which `text` cannot be kept in a UTF-8 file, or None.
-
-    It is a NUL character or half a surrogate pair.
-    """
-    match = _UNSTORABLE.search(text)
-    if not match:
-        return None
-    name = "a NUL character" if match[0] == "\0" else f"a lone surrogate U+{ord(match[0]):04X}"
-    return f"{name} at character {match.start()}"
+def _require_answer(instance: Instance) -> None:
+    if not instance.output.strip() and not instance.tool_calls:
+        raise Malformed("expected words in the answer, found none", reason="empty answer")
 
 
-def describe(value: object) -> str:
-    """Name the JSON type of a value, for 'found …'."""
-    names = {
-        dict: "an object",
-        list: "a list",
-        str: "text",
-        bool: "true or false",
-        int: "a number",
-        float: "a number",
-    }
-    return "null" if value is None else names.get(type(value), type(value).__name__)
+def _mapped(row: Row, columns: Mapping[str, str]) -> Row:
+    """The row under our names. Columns that are not named stay unused, and are counted so."""
+    data, used = dict[str, Any](), set[str]()
+    for name, column in columns.items():
+        found, value = _column(row.data, column)
+        if not found:
+            keys = ", ".join(map(str, row.data)) or "none"
+            problem = f"expected a column {column!r} for {name}, found keys: {keys}"
+            raise Malformed(problem[:300], reason="a column is missing")
+        data[name] = value
+        used.add(column if column in row.data else column.partition(".")[0])
+    row.ignored |= {str(key) for key, value in row.data.items() if value and key not in used}
+    row.data = data
+    return row
 
 
-def _seed(row: JsonObject) -> list[Instance]:
+def _column(data: object, name: str) -> tuple[bool, object]:
+    """(whether it is there, its value); a dot leads into an object."""
+    if not isinstance(data, dict):
+        return False, None
+    if name in data:
+        return True, data[name]
+    head, dot, rest = name.partition(".")
+    return _column(data.get(head), rest) if dot else (False, None)
+
+
+def _is_own(row: Row) -> bool:
+    """Tell a row that this program wrote, of which nothing is changed."""
+    return row.has("lineage") and "instruction" in row.data
+
+
+def _own(row: Row) -> list[Instance]:
+    data = row.data | _extras(row.data)
+    row.used |= set(data)
+    bare = Row({}, frozenset(("join text parts",)))
+    history, steps = (
+        tuple(_own_turn(bare, turn, key) for turn in _own_list(data, key))
+        for key in ("history", "steps")
+    )
+    return [
+        Instance(
+            instruction=text_of(data, "instruction"),
+            input=optional_text(data, "input"),
+            output=text_of(data, "output"),
+            system=optional_text(data, "system"),
+            history=history,
+            rejected=optional_text(data, "rejected"),
+            thinking=optional_text(data, "thinking"),
+            name=optional_text(data, "name"),
+            is_classification=flag_of(data),
+            lineage=read_lineage(data["lineage"]),
+            steps=steps,
+            tool_calls=optional_text(data, "tool_calls"),
+            tools=optional_text(data, "tools"),
+        )
+    ]
+
+
+def _own_list(data: JsonObject, key: str) -> list[object]:
+    turns = data.get(key) or []
+    if not isinstance(turns, list):
+        problem = f"expected {key} to be a list, found {describe(turns)}"
+        raise Malformed(problem, reason="wrong type")
+    return turns
+
+
+def _own_turn(row: Row, turn: object, key: str) -> Message:
+    if isinstance(turn, dict) and set(turn) - {"role", "content"} and "tool_calls" in turn:
+        calls = optional_text(turn, "tool_calls")
+        rest = {name: value for name, value in turn.items() if name != "tool_calls"}
+        return replace(_own_turn(row, rest, key), tool_calls=calls)
+    return read_turns(row, [turn], key)[0]
+
+
+def _extras(data: JsonObject) -> JsonObject:
+    """What Parquet keeps as JSON text beside the columns, see `write`."""
+    text = optional_text(data, "extras")
+    try:
+        extras = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        raise Malformed("expected extras to be JSON, found other text") from None
+    return extras if isinstance(extras, dict) else {}
+
+
+def _is_seed(row: Row) -> bool:
+    return row.has("instances") or ("instances" in row.data and "output" not in row.data)
+
+
+def _seed(row: Row) -> list[Instance]:
     """Self-Instruct: one task with its instances."""
-    cases = row["instances"]
+    cases = row.use("instances")
     if not isinstance(cases, list) or not cases:
         instead = "an empty list" if cases == [] else describe(cases)
         raise Malformed(f"expected instances to be a list of input and output, found {instead}")
-    name = _optional(row, "name") or str(row.get("id") or "")
+    row.used |= {"name", "id", "instruction", "is_classification"}
+    name = optional_text(row.data, "name") or str(row.data.get("id") or "")
     return [_case(row, case, number, name) for number, case in enumerate(cases)]
 
 
-def _case(row: JsonObject, case: object, number: int, name: str) -> Instance:
+def _case(row: Row, case: object, number: int, name: str) -> Instance:
     if not isinstance(case, dict):
         raise Malformed(f"expected instances[{number}] to be an object, found {describe(case)}")
     where = f"instances[{number}]."
     return Instance(
-        instruction=_instruction(row),
-        input=_optional(case, "input", where),
-        output=_text(case, "output", where),
+        instruction=task_of(row, "instruction"),
+        input=input_of(row, optional_text(case, "input", where)),
+        output=answer_of(row, case, "output", where),
         name=name,
-        is_classification=_flag(row),
+        is_classification=flag_of(row.data),
     )
 
 
-def _plain(row: JsonObject) -> list[Instance]:
-    """Instruction, input, output; with the other fields of an Instance where the row has them."""
-    instance = Instance(
-        instruction=_text(row, "instruction") if row.get("lineage") else _instruction(row),
-        input=_optional(row, "input"),
-        output=_text(row, "output"),
-        system=_optional(row, "system"),
-        history=_turns(row.get("history") or [], "history", "role", "content", ROLES),
-        rejected=_optional(row, "rejected"),
-        thinking=_optional(row, "thinking"),
-        name=_optional(row, "name") or _optional(row, "family"),
-        is_classification=_flag(row),
-        lineage=_lineage(row.get("lineage")),
-    )
-    return [instance.with_scores(**_regen_scores(row))]
+def _is_talk(row: Row) -> bool:
+    return _talk_key(row) is not None
 
 
-def _messages(row: JsonObject) -> list[Instance]:
-    turns = row["messages"]
-    instance = _conversation(row, _turns(turns, "messages", "role", "content", ROLES))
-    thinking = _optional(turns[-1], "reasoning_content", "messages[-1].")
-    return [replace(instance, thinking=thinking)]
+def _talk_key(row: Row) -> str | None:
+    """The key of the row's conversation, where there is one."""
+    lower = row.lower()
+    present = [lower[name] for name in CONVERSATIONS if name in lower]
+    for key in present:
+        value = row.data[key]
+        is_named = key in ("messages", "conversations") and value is not None
+        if is_conversation(value) or is_named:
+            return key
+        texts = isinstance(value, list) and value and all(isinstance(one, str) for one in value)
+        if texts and len(value) > 1 and row.find((*TASKS, *ANSWERS)) is None:
+            return key
+        if isinstance(value, str) and value.lstrip().startswith("[{"):
+            return key
+    return None
 
 
-def _sharegpt(row: JsonObject) -> list[Instance]:
-    turns = _turns(row["conversations"], "conversations", "from", "value", SPEAKERS)
-    system = _optional(row, "system")  # some exporters keep it beside the turns
-    first = (Message("system", system),) if system and turns and turns[0].role != "system" else ()
-    return [_conversation(row, first + turns)]
+def _conversation(row: Row) -> list[Instance]:
+    key = _talk_key(row) or ""
+    turns = read_turns(row, row.use(key), key)
+    _look_beside(row, turns)
+    talked = talk(row, turns, system_of(row))
+    name = optional_text(row.data, "name")
+    row.used |= {"name"}
+    if any(turn.learn and turn.role == "assistant" for turn in talked.history):
+        row.note("conversations with earlier answers (train.loss_on: all learns them)")
+    return [talked.instance(tools_of(row), name)]
 
 
-def _preference(row: JsonObject) -> list[Instance]:
-    """A pair as TRL has it: prompt, chosen and rejected, each a list of messages."""
-    prompt, chosen, rejected = (
-        _turns(row.get(key), key, "role", "content", ROLES)
-        for key in ("prompt", "chosen", "rejected")
-    )
-    for key, answer in (("chosen", chosen), ("rejected", rejected)):
-        if [turn.role for turn in answer] != ["assistant"]:
-            raise Malformed(
-                f"expected {key} to be one turn of the assistant, found {len(answer)} turns"
-            )
-    return [replace(_conversation(row, prompt + chosen), rejected=rejected[0].content)]
+def _look_beside(row: Row, turns: list[Message]) -> None:
+    """Count as used what only repeats the conversation (magpie, ultrachat)."""
+    said = {turn.content.strip() for turn in turns}
+    for names in (TASKS, INPUTS, ANSWERS):
+        key = row.filled(names)
+        value = row.data[key] if key is not None else None
+        if isinstance(value, str) and key is not None and value.strip() in said:
+            row.used.add(key)
 
 
-def _conversation(row: JsonObject, turns: tuple[Message, ...]) -> Instance:
-    """System first if at all, then user and assistant in turn, the assistant last."""
-    system = turns[0].content if turns and turns[0].role == "system" else ""
-    spoken = turns[1:] if turns and turns[0].role == "system" else turns
-    for number, turn in enumerate(spoken):
-        expected = ("user", "assistant")[number % 2]
-        if turn.role != expected:
-            turn_name = f"turn {len(turns) - len(spoken) + number}"
-            raise Malformed(f"expected {turn_name} to be the {expected}'s, found the {turn.role}'s")
-    if len(spoken) < 2 or spoken[-1].role != "assistant":
-        raise Malformed(f"expected the last turn to be the assistant's, found {_last(turns)}")
-    if not spoken[-2].content.strip():
-        raise Malformed("expected words in the last turn of the user, found none")
-    return Instance(
-        instruction=spoken[-2].content,
-        output=spoken[-1].content,
-        system=system,
-        history=spoken[:-2],
-        name=_optional(row, "name"),
-    )
+def _is_pair(row: Row) -> bool:
+    return is_pair(row.data)
 
 
-def _turns(
-    value: object, key: str, who: str, what: str, roles: dict[str, Role]
-) -> tuple[Message, ...]:
-    """The turns of a conversation; `who` and `what` are the keys of a turn's speaker and words."""
-    if not isinstance(value, list):
-        raise Malformed(f"expected {key} to be a list, found {describe(value)}")
-    return tuple(
-        _turn(turn, f"{key}[{number}]", who, what, roles) for number, turn in enumerate(value)
-    )
+def _pair(row: Row) -> list[Instance]:
+    tools, system = tools_of(row), system_of(row)
+    lower = row.lower()
+    key = next((lower[name] for name in CONVERSATIONS if row.has(lower.get(name, ""))), None)
+    given = row.filled(("prompt", *TASKS)) or row.filled(INPUTS) or key
+    prompt = row.use(given) if given is not None else None
+    if given in TASKS and row.data.get("input") and isinstance(prompt, str):
+        prompt = f"{prompt}\n\n{as_text(row.use('input'), 'input')}"
+    if given is not None and key is not None:
+        row.used.add(key)
+    return [pair(row, prompt, given or "prompt", system, tools)]
 
 
-def _turn(turn: object, where: str, who: str, what: str, roles: dict[str, Role]) -> Message:
-    if not isinstance(turn, dict):
-        expected = f"{where} to be an object with {who} and {what}"
-        raise Malformed(f"expected {expected}, found {describe(turn)}")
-    speaker = _text(turn, who, f"{where}.")
-    if speaker not in roles:
-        expected = f"{where}.{who} to be one of {', '.join(roles)}"
-        raise Malformed(f"expected {expected}, found {speaker[:40]!r}")
-    return Message(roles[speaker], _text(turn, what, f"{where}."))
+def _is_completion(row: Row) -> bool:
+    return row.has("prompt") and row.has("completion") and not isinstance(row.data["prompt"], str)
 
 
-def _lineage(value: object) -> Lineage:
-    """The lineage of a row: an object in our own rows, its JSON text in Parquet."""
-    if isinstance(value, str) and value:
-        value = _lineage_json(value)
-    if not value:
-        return Lineage()
-    if not isinstance(value, dict):
-        raise Malformed(f"expected lineage to be an object, found {describe(value)}")
-    episode, offset = value.get("episode", -1), value.get("offset", -1)
-    for key, number in (("episode", episode), ("offset", offset)):
-        if type(number) is not int:
-            expected = f"lineage.{key} to be a whole number"
-            raise Malformed(f"expected {expected}, found {describe(number)}")
-    where = "lineage."
-    return Lineage(
-        method=_optional(value, "method", where),
-        episode=episode,
-        parents=_strings(value, "parents"),
-        teacher=_optional(value, "teacher", where),
-        topic=_optional(value, "topic", where),
-        answered_by=_optional(value, "answered_by", where),
-        rejected_by=_optional(value, "rejected_by", where),
-        original=_optional(value, "original", where),
-        source=_optional(value, "source", where),
-        offset=offset,
-        evidence=_strings(value, "evidence"),
-        scores=_scores(value.get("scores"), "lineage.scores"),
-    )
+def _completion(row: Row) -> list[Instance]:
+    """TRL's prompt and completion as messages."""
+    refuse_marked(row)
+    turns = read_turns(row, row.use("prompt"), "prompt")
+    answer = row.use("completion")
+    if isinstance(answer, str):
+        answer = [{"role": "assistant", "content": answer}]
+    turns += read_turns(row, answer, "completion")
+    return [talk(row, turns, system_of(row)).instance(tools_of(row))]
 
 
-def _strings(lineage: JsonObject, key: str) -> tuple[str, ...]:
-    texts = lineage.get(key) or []
-    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
-        kind = "ids" if key == "parents" else "texts"
-        raise Malformed(f"expected lineage.{key} to be a list of {kind}, found something else")
-    return tuple(texts)
+def _unknown(row: Row) -> Malformed:
+    keys = ", ".join(sorted(map(str, row.data))[:8]) or "none"
+    found = f"found keys: {keys}"
+    if set(row.data) <= {"text", "id"} and "text" in row.data:
+        problem = (
+            "expected task and answer in columns of their own, found one column text; "
+            "split it first, into instruction and output"
+        )
+        return Malformed(problem, reason="one text column")
+    tasks, answers = row.find(TASKS), row.find(ANSWERS)
+    if tasks is not None and answers is None:
+        problem = f"expected a key output (or response, completion, answer) beside {tasks}, {found}"
+        return Malformed(problem, reason="unknown layout")
+    problem = f"expected a key instruction, messages, conversations or chosen, {found}"
+    return Malformed(problem, reason="unknown layout")
 
 
-def _lineage_json(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        raise Malformed("expected lineage to be JSON, found other text") from None
+def guess(row: JsonObject) -> str:
+    """A mapping of columns to try for a row of no known layout; "" where none can be guessed."""
+    texts = [str(key) for key, value in row.items() if isinstance(value, str) and value.strip()]
+    lists = [str(key) for key, value in row.items() if is_conversation(value)]
+    if lists:
+        return f"messages={lists[0]}"
+    if len(texts) < 2:
+        return ""
+    asks = ("q", "prompt", "ask", "instr", "task", "user", "human", "problem")
+    answers = ("a", "resp", "repl", "out", "compl", "sol", "gpt", "bot", "target")
+    task = next((key for key in texts if key.lower().startswith(asks)), texts[0])
+    others = [key for key in texts if key != task]
+    longest = max(others, key=lambda key: len(row[key]))
+    answer = next((key for key in others if key.lower().startswith(answers)), longest)
+    return f"instruction={task},output={answer}"
 
 
-def _regen_scores(row: JsonObject) -> dict[str, float]:
-    """The scores of Alpaca's regen.json: ROUGE-L against its pool, so not named novelty_*."""
-    scores: dict[str, float] = {}
-    similar = "most_similar_instructions"
-    if row.get(similar):
-        scores["rouge_l_max"] = max(_scores(row[similar], similar).values())
-    if row.get("avg_similarity_score") is not None:
-        mean = {"avg_similarity_score": row["avg_similarity_score"]}
-        scores["rouge_l_mean"] = _scores(mean, "the row")["avg_similarity_score"]
-    return scores
-
-
-def _scores(value: object, where: str) -> dict[str, float]:
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise Malformed(f"expected {where} to be an object of numbers, found {describe(value)}")
-    for key, score in value.items():
-        if not isinstance(score, int | float) or isinstance(score, bool):
-            expected = f"{where}[{str(key)[:40]!r}] to be a number"
-            raise Malformed(f"expected {expected}, found {describe(score)}")
-    return {str(key): float(score) for key, score in value.items()}
-
-
-def _instruction(row: JsonObject) -> str:
-    text = _text(row, "instruction")
-    if not text.strip():
-        raise Malformed("expected words in instruction, found none")
-    return text
-
-
-def _text(row: JsonObject, key: str, where: str = "") -> str:
-    if key not in row:
-        keys = ", ".join(map(str, row)) or "none"
-        raise Malformed(f"expected a key {where}{key}, found keys: {keys}"[:300])
-    value = row[key]
-    if not isinstance(value, str):
-        raise Malformed(f"expected {where}{key} to be text, found {describe(value)}")
-    if fault := unstorable(value):
-        raise Malformed(f"expected {where}{key} to be UTF-8 text, found {fault}")
-    return value
-
-
-def _optional(row: JsonObject, key: str, where: str = "") -> str:
-    return "" if row.get(key) is None else _text(row, key, where)
-
-
-def _flag(row: JsonObject) -> bool:
-    value = row.get("is_classification")
-    if value is not None and not isinstance(value, bool):
-        raise Malformed(f"expected is_classification to be true or false, found {describe(value)}")
-    return bool(value)
-
-
-def _last(turns: tuple[Message, ...]) -> str:
-    return f"the {turns[-1].role}'s" if turns else "no turns"
-
-
-_KINDS: dict[str, Callable[[JsonObject], list[Instance]]] = {
-    "instances": _seed,
-    "instruction": _plain,
-    "messages": _messages,
-    "conversations": _sharegpt,
-    "chosen": _preference,
-}
-"""Key that tells the kind of a row -> its reader; the first key that is there decides."""
+_LAYOUTS: tuple[tuple[Callable[[Row], bool], Callable[[Row], list[Instance]]], ...] = (
+    (_is_own, _own),
+    (_is_seed, _seed),
+    (_is_pair, _pair),
+    (_is_talk, _conversation),
+    (_is_completion, _completion),
+    (is_plain, plain),
+)
+"""(whether a row is of this layout, its reader); the first that fits reads it."""

@@ -1,11 +1,11 @@
-"""Held-out tasks (`evaluate.tasks`, `--tasks`): three kinds of file, and right answers.
+"""Held-out tasks (`evaluate.tasks`, `--tasks`): the kinds of file, and right answers.
 
-Our own rows (instruction, input, output; optional family and `check`), Self-Instruct's
-user-oriented tasks (motivation_app beside the instances) and AlpacaEval's list (generator beside
-the output) are read. The kind is seen from each row's keys. Without a check, an answer is right
-when it equals the expected output but for white space: strict, for base and student alike. The
-outputs of the other two kinds are one good answer of many, so those tasks are never right or wrong,
-only judged.
+Our own rows (instruction, input, output; optional family and `check`), GSM8K, multiple choice and
+IFEval (`benchmarks`), Self-Instruct's user-oriented tasks (motivation_app beside the instances),
+AlpacaEval's list (generator beside the output) and conversations are read. The kind is seen from
+each row's keys. Without a check, an answer of our own rows is right when it equals the expected
+output but for white space: strict, for base and student alike. The outputs of the last three kinds
+are one good answer of many, so those tasks are never right or wrong, only judged.
 """
 
 from collections.abc import Mapping
@@ -14,9 +14,11 @@ from pathlib import Path
 
 from localinstruct.errors import RecipeError
 from localinstruct.formats import Malformed, read_rows, to_instances
+from localinstruct.formats.benchmarks import benchmark_task
 from localinstruct.formats.checks import keeps, read_checks
-from localinstruct.formats.rows import describe
-from localinstruct.records import Instance
+from localinstruct.formats.fields import describe
+from localinstruct.formats.names import CONVERSATIONS
+from localinstruct.records import Instance, JsonObject
 
 Checks = Mapping[str, object]
 """Name of a check -> its argument."""
@@ -72,13 +74,21 @@ def _tasks(row: object) -> list[tuple[str, Instance, Checks]]:
     if not isinstance(row, dict):
         raise Malformed(f"expected an object, found {describe(row)}")
     given = row.get("check")
+    if given is None and (known := benchmark_task(row)) is not None:
+        return [known]
     has_output = given is None or "instances" in row
     instances = to_instances(row if has_output else {"output": "", **row})
     if "motivation_app" in row:
         return [(str(row["motivation_app"] or ""), instance, {}) for instance in instances]
     if "generator" in row:
         return [(str(row.get("dataset") or ""), instance, {}) for instance in instances]
-    return [(instance.name, instance, _checks(given, instance)) for instance in instances]
+    if given is None and any(key in row for key in CONVERSATIONS if key != "turns"):
+        return [(_family(row, instance), instance, {}) for instance in instances]
+    return [(_family(row, instance), instance, _checks(given, instance)) for instance in instances]
+
+
+def _family(row: JsonObject, instance: Instance) -> str:
+    return instance.name or str(row.get("family") or "")
 
 
 def _checks(given: object, instance: Instance) -> Checks:

@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 from localinstruct.config import did_you_mean
 from localinstruct.errors import DataError, UsageError
-from localinstruct.formats.rows import unstorable, user_turn
+from localinstruct.formats.fields import unstorable
+from localinstruct.formats.rows import user_turn
 from localinstruct.records import Instance, Json, Message
 from localinstruct.store.durable import atomic_write
 
@@ -149,7 +150,7 @@ def _messages(instances: Iterable[Instance], file: BinaryIO) -> None:
     Thinking goes into reasoning_content, as chat templates read it.
     """
     for row in instances:
-        turns = [asdict(turn) for turn in _conversation(row)]
+        turns = [turn.to_dict() for turn in _conversation(row)]
         if row.thinking:
             turns[-1]["reasoning_content"] = row.thinking
         _write_lines([{"messages": turns}], file)
@@ -166,7 +167,7 @@ def _sharegpt(instances: Iterable[Instance], file: BinaryIO) -> None:
 def _preference(instances: Iterable[Instance], file: BinaryIO) -> None:
     """Write prompt, chosen and rejected as messages, as TRL's DPOTrainer reads them."""
     for row in instances:
-        *prompt, chosen = [asdict(turn) for turn in _conversation(row)]
+        *prompt, chosen = [turn.to_dict() for turn in _conversation(row)]
         other = {**chosen, "content": row.rejected}
         _write_lines([{"prompt": prompt, "chosen": [chosen], "rejected": [other]}], file)
 

@@ -14,7 +14,7 @@ from typing import Any
 from localinstruct.config import listing
 from localinstruct.documents import Folder, read_folder
 from localinstruct.errors import ModelError, RecipeError
-from localinstruct.formats import read_instances
+from localinstruct.formats import Reader
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, asked_in_chats
 from localinstruct.methods.grounded import GroundedOptions
 from localinstruct.methods.magpie import MagpieOptions
@@ -25,14 +25,26 @@ from localinstruct.progress import Progress, Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, digest
 
+SILENT = Silent()
+PASTE = "--set 'seed_reading.columns={columns}'"
+"""What to type for a seed file whose columns are not told from their names."""
 
-def seeds_of(recipe: Recipe, workspace: Path) -> list[Instance]:
-    """The seed tasks of the recipe, or the passages of its documents."""
+
+def seeds_of(recipe: Recipe, workspace: Path, progress: Progress = SILENT) -> list[Instance]:
+    """The seed tasks of the recipe, or the passages of its documents.
+
+    What reading a file of tasks repaired or left out is said.
+    """
     if recipe.method.name in OVER_DOCUMENTS:
         return documents_of(recipe, workspace, Silent()).passages
     # as Alpaca does: one demonstration a task
     demonstrations = recipe.method.name not in OVER_SEEDS
-    return read_instances(workspace / recipe.seeds, first_instance_only=demonstrations)
+    path = workspace / recipe.seeds
+    reader = Reader(path, recipe.seed_reading, first_instance_only=demonstrations, paste=PASTE)
+    seeds = list(reader)
+    for sentence in reader.report.sentences():
+        progress.say(f"{recipe.seeds}: {sentence}")
+    return seeds
 
 
 def documents_of(recipe: Recipe, workspace: Path, progress: Progress) -> Folder:

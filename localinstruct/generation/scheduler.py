@@ -19,7 +19,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from itertools import count, islice
 from random import Random
 from typing import TYPE_CHECKING, cast, overload
@@ -216,7 +216,7 @@ class Scheduler:
         if logged is not None:
             return logged
         answers = await self.teacher.complete(prompt)
-        self.run.record(episode, call, index, asdict(prompt), prompt.digest, answers)
+        self.run.record(episode, call, index, prompt.to_dict(), prompt.digest, answers)
         return answers
 
     async def _curate(

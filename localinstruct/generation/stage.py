@@ -85,7 +85,7 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) ->
     """The seed tasks or passages; refused when this run was begun with others."""
     reads_documents = recipe.method.name in OVER_DOCUMENTS
     folder = documents_of(recipe, workspace, progress) if reads_documents else None
-    seeds = folder.passages if folder else seeds_of(recipe, workspace)
+    seeds = folder.passages if folder else seeds_of(recipe, workspace, progress)
     places = [[seed.lineage.source, seed.lineage.offset] for seed in seeds if seed.lineage.source]
     now, before = digest([seed.id for seed in seeds] + places), run.get("seeds")
     if before not in (None, now) and not run.is_blank():

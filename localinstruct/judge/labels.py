@@ -6,10 +6,11 @@ A row is about one answer or about a pair of them:
     {"instruction": "Name a tree.", "first": "Oak.", "second": "Rock.", "better": "first"}
 
 Both kinds may stand in one file, and both may have an `input`. `label` is a grade on the rubric's
-scale, for the answer as a whole; `better` is first, second or tie. Not covered: grades per
-criterion, several people.
+scale, for the answer as a whole, as a number or a text; `better` is first, second or tie, or A, B
+and their like. Not covered: grades per criterion, several people.
 """
 
+import contextlib
 import math
 from dataclasses import dataclass
 from pathlib import Path
@@ -54,15 +55,27 @@ def _labelled(value: object, scale: Scale) -> Labelled:
     if "label" in value:
         [row] = to_instances(value, first_instance_only=True)
         return LabelledAnswer(row, _grade(value["label"], scale))
-    if value["better"] not in ("first", "second", "tie"):
+    better = _BETTER.get(str(value["better"]).strip().strip("[]").lower())
+    if better is None:
         raise Malformed(f"expected better to be first, second or tie, found {value['better']!r}")
     [task] = to_instances({**value, "output": value.get("first")}, first_instance_only=True)
     [other] = to_instances({**value, "output": value.get("second")}, first_instance_only=True)
-    return LabelledPair(task, task.output, other.output, value["better"])
+    return LabelledPair(task, task.output, other.output, better)
+
+
+_BETTER: dict[str, Better] = {
+    **dict.fromkeys(("first", "a", "1", "model_a", "answer a", "left"), "first"),
+    **dict.fromkeys(("second", "b", "2", "model_b", "answer b", "right"), "second"),
+    **dict.fromkeys(("tie", "c", "0", "equal", "same", "both", "tie (bothbad)"), "tie"),
+}
+"""What people write for the better of two, in lower case."""
 
 
 def _grade(label: object, scale: Scale) -> float:
-    number = label if isinstance(label, int | float) and not isinstance(label, bool) else math.nan
+    number = math.nan
+    if isinstance(label, int | float | str) and not isinstance(label, bool):
+        with contextlib.suppress(ValueError):
+            number = float(label)
     if not scale.lowest <= number <= scale.highest:  # nan neither
         raise Malformed(
             f"expected label to be a grade from {scale.lowest} to {scale.highest}, found {label!r}"

@@ -5,13 +5,15 @@ from typing import Any, Literal
 from pydantic import Field, model_validator
 
 from localinstruct.config import Section
+from localinstruct.formats.fields import Reading
 
 
-class Source(Section):
-    """Another run or a file to mix in."""
+class Source(Reading):
+    """Another run or a file to mix in, and how it is read."""
 
     path: str = Field(min_length=1)
-    """A run's directory, or a file of rows in any format that can be read."""
+    """A run's directory, or rows in any format that can be read: a file, a folder, or a pattern
+    (data/*.jsonl)."""
     weight: float | None = Field(None, gt=0)
     """Its share, compared with the other weights; None takes all of it."""
     max_rows: int | None = Field(None, ge=1)
@@ -23,7 +25,8 @@ class Dataset(Section):
 
     sources: list[Source] = Field(default_factory=list)
     """Also called `from`: other runs and files to mix with the kept rows, as paths or as mappings
-    with path, weight and max_rows. With generate.target: 0 the dataset is made of these alone."""
+    with path, weight, max_rows and how a file is read (docs/guide.md, "Rows you have"). With
+    generate.target: 0 the dataset is made of these alone."""
     similar: float | None = Field(0.9, gt=0, le=1)
     """Drop a row of a source above this cosine to a row of an earlier source; None drops exact
     repetitions only."""

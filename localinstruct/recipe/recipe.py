@@ -3,6 +3,7 @@
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, PrivateAttr, field_validator, model_validator
@@ -11,6 +12,7 @@ from localinstruct.config import Section
 from localinstruct.curate.filters import Filters
 from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import UsageError
+from localinstruct.formats.fields import Reading
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, Then
 from localinstruct.recipe.dataset import Dataset
 from localinstruct.recipe.evaluate import Evaluate
@@ -35,6 +37,13 @@ def require_run_name(name: str, option: str) -> None:
         )
 
 
+class SeedReading(Reading):
+    """How the seed file is read: a row that cannot be used stops the reading."""
+
+    on_bad_row: Literal["skip", "stop"] = "stop"
+    """Leave out a row that cannot be used and count it, or stop at it."""
+
+
 class Recipe(Section):
     """Everything that shapes a run."""
 
@@ -47,8 +56,10 @@ class Recipe(Section):
     sealed: bool = False
     """Run only in a process without a network, as --sealed does."""
     seeds: str = "seeds/seed_tasks.jsonl"
-    """File of seed tasks, in any format `formats/` reads; with method.grounded a folder of
-    documents."""
+    """File of seed tasks, in any format `formats/` reads, or a mapping of path and how it is read
+    (columns, encoding, on_bad_row …); with method.grounded a folder of documents."""
+    seed_reading: SeedReading = SeedReading()
+    """How the seed file is read."""
     models: Models
     """Who writes, who learns, who measures."""
     method: MethodSection
@@ -75,6 +86,16 @@ class Recipe(Section):
     """Base against student."""
     _workspace: Path | None = PrivateAttr(None)
     """The workspace it was loaded from, for Python programs (api/); no key, written nowhere."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _path_and_reading(cls, data: Any) -> Any:
+        """Take apart `seeds` where it is a mapping."""
+        seeds = data.get("seeds") if isinstance(data, dict) else None
+        if not isinstance(seeds, dict) or "path" not in seeds:
+            return data
+        reading = {key: value for key, value in seeds.items() if key != "path"}
+        return data | {"seeds": seeds["path"], "seed_reading": reading}
 
     @field_validator("seeds")
     @classmethod

@@ -122,25 +122,23 @@ BAD: dict[str, tuple[str | bytes, list[tuple[int, str]]]] = {
     "seed with a bad instance": ('{"instruction": "x", "instances": [{"input": "", "output": "y"}, 5]}', [(1, "expected instances[1] to be an object")]),
     "seed instance without output": ('{"instruction": "x", "instances": [{"input": ""}]}', [(1, "expected a key instances[0].output")]),
     "seed without instruction": ('{"instances": [{"input": "", "output": "y"}]}', [(1, "expected a key instruction")]),
-    "seed id twice": (f"{SEED}\n\n{SEED}\n", [(3, "found 'seed_task_0' again (first on line 1)")]),
-    "id of a wrong type": ('{"id": [1], "instruction": "x", "output": "y"}', [(1, "expected id to be text")]),
     "messages not a list": ('{"messages": "hi"}', [(1, "expected messages to be a list, found text")]),
     "no messages": ('{"messages": []}', [(1, "found no turns")]),
-    "message as text": ('{"messages": ["hi"]}', [(1, "expected messages[0] to be an object with role and content")]),
-    "unknown role": (CHAT.replace('"system"', '"tool"'), [(1, "expected messages[0].role to be one of system, user, assistant, found 'tool'")]),
-    "content in parts": (CHAT.replace('"Hi"', '[{"type": "text"}]'), [(1, "expected messages[1].content to be text, found a list")]),
-    "user twice": (CHAT.replace('"assistant", "content": "Hello"', '"user", "content": "Hello"'), [(1, "expected turn 2 to be the assistant's, found the user's")]),
+    "message as text": ('{"messages": ["hi", 7]}', [(1, "expected messages[0] to be an object with role and content")]),
+    "unknown role": (CHAT.replace('"system"', '"narrator"'), [(1, "found 'narrator'")]),
+    "a picture": (CHAT.replace('"Hi"', '[{"type": "image"}]'), [(1, "found a part of type 'image'")]),
+    "assistant twice": (CHAT.replace('"user", "content": "Add 2 3"', '"assistant", "content": "Hello"'), [(1, "expected turn 3 to be the user's, found the assistant's")]),
     "user last": ('{"messages": [{"role": "user", "content": "Hi"}]}', [(1, "expected the last turn to be the assistant's, found the user's")]),
     "system in the middle": (CHAT.replace('{"role": "user", "content": "Add', '{"role": "system", "content": "Add'), [(1, "expected turn 3 to be the user's")]),
     "blank question": (SHAREGPT.replace("Add 2 3", " "), [(1, "expected words in the last turn of the user")]),
     "sharegpt unknown speaker": (SHAREGPT.replace("gpt", "robot"), [(1, "found 'robot'")]),
-    "sharegpt without value": (SHAREGPT.replace('"value": "5"', '"text": "5"'), [(1, "expected a key conversations[1].value")]),
+    "sharegpt without value": (SHAREGPT.replace('"value": "5"', '"said": "5"'), [(1, "expected a key conversations[1].value")]),
     "regen score as text": (REGEN.replace("0.5", '"high"'), [(1, "to be a number, found text")]),
     "lineage a list": ('{"instruction": "x", "output": "y", "lineage": [1]}', [(1, "expected lineage to be an object")]),
     "lineage not json": ('{"instruction": "x", "output": "y", "lineage": "{"}', [(1, "expected lineage to be JSON")]),
     "lineage parents": ('{"instruction": "x", "output": "y", "lineage": {"parents": [1]}}', [(1, "expected lineage.parents")]),
     "lineage episode": ('{"instruction": "x", "output": "y", "lineage": {"episode": 1.5}}', [(1, "expected lineage.episode")]),
-    "history": ('{"instruction": "x", "output": "y", "history": [["a", "b"]]}', [(1, "expected history[0] to be an object")]),
+    "history": ('{"instruction": "x", "output": "y", "history": [["a"]]}', [(1, "expected every pair in history")]),
     "many at once": (f"x\n{ROW}\n{{}}\n{ROW}\n5\n", [(1, "expected JSON"), (3, "found keys: none"), (5, "found a number")]),
 }  # fmt: skip
 
@@ -159,8 +157,8 @@ def test_bad_lines_are_named(kind: str, tmp_path: Path, monkeypatch: pytest.Monk
         assert words in line
 
 
-def test_a_line_may_have_16_mib() -> None:
-    assert read_module.MAX_LINE_BYTES == 16 * 2**20
+def test_a_line_may_have_64_mib() -> None:
+    assert read_module.MAX_LINE_BYTES == 64 * 2**20
 
 
 def test_there_are_enough_cases() -> None:
@@ -171,7 +169,7 @@ UNREADABLE: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "expected at least one row"),
     "only blanks": (b"\n \n\r\n", "expected at least one row"),
     "empty list": (b"[]", "expected at least one row"),
-    "gzip": (b"\x1f\x8b\x08\x00", "gzip"),
+    "gzip that is cut off": (b"\x1f\x8b\x08\x00", "gzip"),
     "zip": (b"PK\x03\x04abc", "zip archive"),
     "utf-16": ("x".encode("utf-16"), "UTF-16"),
     "sqlite": (b"SQLite format 3\x00", "SQLite"),
@@ -191,8 +189,9 @@ def test_unreadable_files_are_explained(kind: str, tmp_path: Path) -> None:
 
 def test_places_that_are_no_files(tmp_path: Path) -> None:
     (tmp_path / "seeds.jsonl").write_text(ROW)
-    with pytest.raises(DataError, match="found a directory"):
-        read_instances(tmp_path)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="expected a folder with files of rows"):
+        read_instances(tmp_path / "empty")
     with pytest.raises(DataError, match="no such file") as caught:
         read_instances(tmp_path / "seed.jsonl")
     assert "seeds.jsonl" in caught.value.hint
@@ -251,15 +250,6 @@ def test_files_of_noise_never_give_another_exception(tmp_path: Path) -> None:
         except DataError:
             refused += 1
     assert refused > 200
-
-
-def test_a_large_file_is_not_read_to_find_its_kind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("localinstruct.formats.read.MAX_LIST_BYTES", 100)
-    with pytest.raises(DataError, match="JSON list over 1 GiB") as caught:
-        read_instances(_file(tmp_path, f"[{ROW},{ROW}]"))
-    assert "jq -c" in caught.value.hint
 
 
 def _file(folder: Path, content: Any) -> Path:

@@ -168,7 +168,7 @@ def test_a_row_without_a_pair_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "broken", [{"chosen": []}, {"rejected": "x"}, {"prompt": []}, {"prompt": "Add."}]
+    "broken", [{"chosen": []}, {"rejected": "5"}, {"prompt": []}, {"prompt": 7}]
 )
 def test_what_is_no_pair_is_named(broken: dict[str, Any], tmp_path: Path) -> None:
     write([PAIR], "preference", tmp_path / "x")
