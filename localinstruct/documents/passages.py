@@ -6,7 +6,7 @@ Each is a piece of the text as it stands.
 import re
 from collections.abc import Iterator
 
-from localinstruct.curate.filters import count_words
+from localinstruct.curate.rules import count_words
 from localinstruct.methods.support import sentences
 
 _BREAK = re.compile(r"\n[ \t]*\n\s*")

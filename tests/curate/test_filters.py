@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from localinstruct.config import parse
-from localinstruct.curate.filters import FILTERS, SETS, Filters, count_words, first_reason
+from localinstruct.curate.filters import FILTERS, SETS, Filters, first_reason
+from localinstruct.curate.rules import count_words
 from localinstruct.errors import RecipeError
 from localinstruct.records import Instance
 

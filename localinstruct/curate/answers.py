@@ -1,0 +1,181 @@
+"""Answers that are none: nothing, "N/A", the question given back, refusals, code without code.
+
+Each function takes the request (instruction and input) and the answer, and returns what is wrong
+in words, or None. What the request asks for by name ("answer None if …") is an answer.
+"""
+
+import re
+from functools import lru_cache
+
+_NOTHING = re.compile(r"[\s.\-–—−_…*•\"'“”‘’`´~^|:;,?!()\[\]{}<>\u00a0]*")
+_ASKS_FOR_MARKS = re.compile(
+    r"\b(?:punctuation|symbols?|signs?|marks?|characters?|operators?|brackets?|morse|emojis?"
+    r"|emoticons?|dash(?:es)?|dots?|braces?|parenthes[ie]s|delimiters?|separators?|ascii)\b",
+    re.IGNORECASE,
+)
+_ASKS_FOR_A_COLLECTION = re.compile(
+    r"\b(?:lists?|arrays?|sets?|dict\w*|tuples?|json|object|empty|brackets?|braces?|parenthes[ie]s)\b",
+    re.IGNORECASE,
+)
+_NON_ANSWER = re.compile(
+    r"(?:(?:the )?(?:output|answer|response|result|solution)\s*[:=]?\s*)?(?:is )?"
+    r"(?:"
+    r"n\.?/?a\.?|none|null|nil|nan|undefined|not? (?:applicable|available|provided|given|specified)"
+    r"|(?:there is |there's )?no[\s_-]*(?:output|answer|response|input|result|content|text|data)"
+    r"(?: (?:is )?(?:required|needed|necessary|available|provided|given|found|generated|possible))?"
+    r"(?: (?:for|to) (?:this|the) (?:task|request|question|instruction|prompt))?"
+    r"|empty|blank|nothing|tbd|tba|unknown|same as (?:above|input)|see above|\?+|error|idk"
+    r")?",
+    re.IGNORECASE,
+)
+_CODE_VALUES = frozenset("none null nil nan undefined nothing error unknown empty blank".split())
+_MAY_BE_NONE = re.compile(
+    r"\b(?:python|returns?|prints?|functions?|null|none|nil|nan|nothing|javascript|sql|undefined"
+    r"|unknown|error|empty|blank|if any|any of|which of|are there|allerg\w*|remains?|left over)\b",
+    re.IGNORECASE,
+)
+_OPENER = re.compile(
+    r"(?:sure|certainly|of course|okay|ok|answer|response|output|instruction|question|task|q|a"
+    r"|you asked|the answer is|the question is|here it is|the task is|the instruction is)"
+    r"\s*[:!,.]\s*(?:here it is\s*[:!.]\s*)?",
+    re.IGNORECASE,
+)
+_TOKEN = re.compile(r"[^\W_]+")
+_CANNOT = (
+    r"(?:(?:can'?t|cannot|can not|could not|couldn't|(?:won't|will not)(?: be able to)?"
+    r"|(?:am|'m) (?:not able|unable|not allowed|not programmed|not designed|not qualified) to)"
+    r"(?: \w+){0,2}? (?:assist|help|provide|fulfill?|comply|complete|answer|generate|create|access"
+    r"|open|view|see (?:the|any|this|an)|browse|watch|listen|process|do (?:that|this|so|it)|engage"
+    r"|discuss|respond|perform|give (?:you|medical|legal|financial|advice)|write (?:this|that)"
+    r"|offer|share (?:that|this|personal)|understand (?:the|your|this)|read (?:the|your|this)"
+    r"|support|translate|summari[sz]e|continue|produce|accommodate|participate|carry out|be of)\b"
+    r"|(?:must|have to|would have to) (?:\w+ )?(?:decline|refuse)\b|decline to\b"
+    r"|refuse to (?:answer|assist|help|do))"
+)
+_REFUSALS = re.compile(
+    rf"\bi(?: will| must| do|'ll)?(?: really| simply| just)? ?{_CANNOT}"
+    r"|\bi (?:do not|don't|lack|do not currently) (?:\w+ )?(?:have |possess )?(?:"
+    r"(?:the |any )?(?:ability|capability|capabilities|means|capacity)\b|access (?:to|real)"
+    r"|personal (?:opinion|feeling|experience|preference|belief)|real-time|feelings or"
+    r"|enough (?:information|context|details)|feel comfortable"
+    r"|understand (?:the|your|what)|think i can (?:help|answer|assist))"
+    r"|\bi(?: am|'m) (?:not comfortable (?:with|answering|discussing|providing)"
+    r"|afraid (?:that )?i (?:can(?:'t|not)|am unable|am not able|do not|don't)"
+    r"|(?:only|just) an? (?:\w+ )?(?:ai|language model|machine|computer|program|bot|assistant)\b)"
+    r"|(?:goes|is|be) against my (?:\w+ )?(?:guidelines|polic\w+|programming|rules|principles)"
+    r"|violates? (?:my|our|the) (?:\w+ )?(?:content )?(?:polic\w+|guidelines)"
+    r"|(?:not appropriate|inappropriate) (?:for me )?to (?:answer|provide|discuss|respond)"
+    r"|(?:there is|i have|this is) (?:not enough|insufficient) (?:information|context) (?:to|for)"
+    r"|\b(?:please|could you|can you) (?:please )?(?:provide|clarify|give|share|specify|rephrase)"
+    r"(?:\?|(?: me)?(?: with)?(?: \w+){0,3}? (?:more|further|additional|full|your question"
+    r"|your request|the text|the article|the input|the missing)\b)"
+)
+_AS_AN_AI = re.compile(
+    r"\b(?:as|i am|i'm|being|am just|am only) (?:just |only )?an? (?:ai\b|artificial intelligence"
+    r"|(?:\w+ )?language model|machine learning model|virtual assistant|computer program|chatbot)"
+)
+_DECLINES = re.compile(
+    r"\b(?:declin\w*|refus\w*|reject\w*|apolog\w*|say(?:s|ing)? no|turn(?:s|ing)? down|excuses?"
+    r"|dialog\w*|role-?play\w*|chatbots?|assistant|monologue|lyrics|voicemail|in character|as an ai"
+    r"|cannot|can['’]t|unable|sorry)\b",
+    re.IGNORECASE,
+)
+_SALUTATION = re.compile(
+    r"(?:\*\*)?(?:dear|subject|hi|hello|to)\b[^.!?\n]{0,60}[,:\n]", re.IGNORECASE
+)
+
+_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.M | re.S)
+_FENCED_NOTHING = re.compile(
+    r"(?:\s|(?:#|//|--|/\*|<!--|;)\s?[^\n]*|n/?a|none|pass|\.\.\.|…|todo|null|\*/|-->)*",
+    re.IGNORECASE,
+)
+_CODE_COMES_HERE = re.compile(
+    r"(?:#|//|--|/\*|<!--|\")\s*(?:\(?(?:todo:? )?(?:your|insert|add|write|put|implement)"
+    r"(?: your| the| my)? (?:\w+ )?(?:code|query|logic|implementation|function|solution|html|script"
+    r"|content|program|here)|code)\b(?: goes)?(?: here)?",
+    re.IGNORECASE,
+)
+_ASKS_FOR_A_FRAME = re.compile(
+    r"\b(?:templates?|skeletons?|boilerplate|stubs?|exercises?|placeholders?|scaffold\w*"
+    r"|comments?|worksheet|starter)\b",
+    re.IGNORECASE,
+)
+
+
+def empty(request: str, output: str) -> str | None:
+    """Reject an answer without a letter, a digit or a sign of its own."""
+    bare = output.strip()
+    if not bare:
+        return "nothing in the output"
+    if len(bare) > 200 or not _NOTHING.fullmatch(bare):
+        return None
+    asked = _ASKS_FOR_A_COLLECTION if bare[0] in "[{(" else _ASKS_FOR_MARKS
+    return None if asked.search(request) else f"only {bare[:20]!r}"
+
+
+def non_answer(instruction: str, given: str, output: str) -> str | None:
+    """Reject words that stand for no answer, unless the request may well be answered by them."""
+    if len(output) > 90:
+        return None
+    bare = output.strip(" \t\n.<>()[]{}*_`\"'/!-")
+    if not bare or not _NON_ANSWER.fullmatch(bare):
+        return None
+    word = bare.casefold()
+    if word in f"{instruction} {given}".casefold() and len(word) > 3:
+        return None
+    if (
+        word in _CODE_VALUES
+        and output.strip()[:1] not in "<[("
+        and _MAY_BE_NONE.search(instruction)
+    ):
+        return None
+    return f"says {output.strip()[:60]!r}"
+
+
+def _tokens(text: str) -> list[str]:
+    return _TOKEN.findall(text.casefold())
+
+
+def echo(instruction: str, given: str, output: str) -> str | None:
+    """Reject a question given back: in another case, after an opener, twice, with its input."""
+    if len(output) > 4 * (len(instruction) + len(given)) + 80:
+        return None
+    asked = _tokens(instruction)
+    if len(asked) < 3 or asked[0] not in output[:80].casefold():
+        return None
+    start = output.lstrip("\"'“”*# \n")
+    opener = _OPENER.match(start)
+    said = _tokens(start[opener.end() :] if opener and asked[0] not in opener[0].lower() else start)
+    if said[: len(asked)] != asked:
+        return None
+    rest = said[len(asked) :]
+    if not rest or (rest == asked[: len(rest)] and len(rest) >= 0.5 * len(asked)):
+        return "the output is the instruction"
+    return "the output is the instruction with its input" if rest == _tokens(given) else None
+
+
+def refusal(instruction: str, given: str, output: str) -> str | None:
+    """Reject an answer that declines early on, also after an opener."""
+    start = output.strip()[:260].lower().replace("’", "'")
+    found = _AS_AN_AI.search(start) or _REFUSALS.search(start)
+    if not found or _SALUTATION.match(start) or _DECLINES.search(f"{instruction}\n{given[:2000]}"):
+        return None
+    return f"says {found[0][:80]!r}"
+
+
+def empty_code(instruction: str, output: str) -> str | None:
+    """Reject code that is not there: an empty fence, or a comment in its place."""
+    fences = list(_FENCE.finditer(output)) if "```" in output or "~~~" in output else []
+    hollow = [fence for fence in fences if _FENCED_NOTHING.fullmatch(fence[2][:2000])]
+    if hollow and len(hollow) == len(fences) and not _ASKS_FOR_A_FRAME.search(instruction):
+        return f"no code in {hollow[0][0][:40]!r}"
+    if "here" not in output and "ode" not in output:
+        return None
+    match = _CODE_COMES_HERE.search(output)
+    if (
+        match
+        and ("here" in match[0] or len(output) < 80)
+        and not _ASKS_FOR_A_FRAME.search(instruction)
+    ):
+        return f"only {match[0][:60]!r}"
+    return None

@@ -1,0 +1,207 @@
+"""What a prompt, a template or a chat leaves in a row: the next task, role tokens, placeholders.
+
+Each function returns the words it found, or None. A row that is about such marks (a dialogue, a
+template, a question on a token) keeps them.
+"""
+
+import re
+from functools import lru_cache
+
+_NUMBERED_FIELD = re.compile(
+    r"(?:^|[\s#*])\d{1,3}\s?[.)]\s{0,3}(?:\*\*)?(?:instruction|input|output)\b(?:\*\*)?\s?:",
+    re.IGNORECASE,
+)
+_NEXT_TASK = re.compile(
+    r"^[ \t>#*_-]{0,8}(?:(?:next |new |another )?(?:instruction|task|question|exercise|prompt|problem)"
+    r"(?: ?#?\d{1,3})?|example \d{1,3}|q ?\d{0,3})[ \t]?\**[ \t]?[:.)]",
+    re.IGNORECASE | re.MULTILINE,
+)
+_EXAMPLE = re.compile(r"^[ \t>#*_-]{0,8}example \d{1,3}[ \t]*:?[ \t]*$", re.I | re.M)
+_FIELD = re.compile(
+    r"^[ \t>#*_-]{0,8}(?:input|output|answer|response|a|solution|completion)"
+    r"(?: ?#?\d{1,3})?[ \t]?\**[ \t]?:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_NEXT_ALONE = re.compile(
+    r"^[ \t>#*_-]{0,8}(?:next|new|another) (?:instruction|task|question)(?: ?#?\d{1,3})?\**[ \t]?:",
+    re.IGNORECASE | re.MULTILINE,
+)
+_ASKS_FOR_TASKS = re.compile(
+    r"\b(?:questions?|quiz\w*|faqs?|q ?& ?a|q and a|interviews?|trivia|riddles?|exercises?|tasks?"
+    r"|problems|prompts?|examples?|few-shot|worksheets?|exams?|flash ?cards?|dialog\w*"
+    r"|instructions?|catechism|jokes?|data ?sets?)\b",
+    re.IGNORECASE,
+)
+_OPENS_WITH_QUESTION = re.compile(r"[ \t>#*_-]{0,8}(?:q|question|example|task|problem)\b", re.I)
+
+_TOKEN = re.compile(
+    r"<\|(?:[a-z]{2,20}_[a-z_]{2,20}|endof\w+|start\w*|end\w*|user|assistant|system|human|bot|pad|[be]os"
+    r"|eo[tm]|sep|unk|model|tool\w*|function|prompter|channel|message|return)\|>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_(?:turn|text)>"
+    r"|<(?:eos|bos|pad|eot|sep)>|(?-i:\[(?:PAD|EOS|BOS|SEP|CLS)\])|<｜[^｜\n]{1,30}｜>"
+    r"|</s>\s*\Z|\A\s*<s>|</?(?:assistant|human|bot|user)>\s*:?",
+    re.IGNORECASE,
+)
+_HEADER = re.compile(
+    r"^[ \t]*###[ \t]*(?:response|instruction|answer|input|human|assistant|user|output|end|system"
+    r"|context)[ \t]*(?::|$)|^Below is an instruction that describes a task",
+    re.IGNORECASE | re.MULTILINE,
+)
+_MARKDOWN_HEADING = re.compile(r"^#{1,4} (?!#)", re.MULTILINE)
+_ROLE = re.compile(
+    r"^[ \t]*(?:\*\*|\[|<)?(?:user|human|assistant|chatbot|ai|bot|system|gpt|chatgpt)"
+    r"(?:\*\*|\]|>)?[ \t]?:(?!:)",
+    re.IGNORECASE | re.MULTILINE,
+)
+_LABEL = re.compile(r"\s*(?:\*\*)?(?:response|output|completion)(?:\*\*)?[ \t]?:", re.IGNORECASE)
+_ASKS_FOR_TURNS = re.compile(
+    r"\b(?:dialog\w*|conversation\w*|chat\w*|scripts?|interviews?|transcripts?|plays?|scenes?|skit"
+    r"|assistant|bots?|turns|phone call|role-?play\w*)\b",
+    re.IGNORECASE,
+)
+
+_NAMES = (
+    r"(?:your|insert|enter|add|recipient|sender|name|first name|last name|full name|date|company|product"
+    r"|city|address|phone|email|e-mail|title|number|amount|time|location|place|link|url|position|job"
+    r"|client|customer|employee|manager|organi[sz]ation|school|year|month|day|state|country|topic"
+    r"|subject|event|website|signature|contact|department|details?|reason|answer|example|placeholder"
+    r"|blank|to be (?:filled|completed|added)|text|image|picture|rest of|todo|tbd|x{2,}|friend"
+    r"|hiring|team|brand|price|age|hobby|citation needed|source|description)"
+)
+_BRACKETED = re.compile(
+    rf"(?<![\w\])!\"'`])\[{_NAMES}\b(?:['’]s)?(?:[ \w'’,.&-]{{0,50}})\](?![(\[:=`\w])"
+    r"|<(?:your|insert|enter|recipient|company name|(?-i:Name|Address|City|Date))\b[^<>\n=]{0,50}>"
+    r"|\((?:insert|enter|add) [^()\n]{2,50}\)"
+    r"|\.\.\.\s?\[(?:rest|remainder|continue)[^\[\]\n]{0,50}\]",
+    re.IGNORECASE,
+)
+_BRACED = re.compile(
+    r"(?<![\w$%\"'{=(])\{{1,2} ?(?:(?:first|last|full|user|customer|client|company|product|order|your)"
+    r"[_ ]?)?(?:name|company|product|date|id|city|email|number|amount|link|title|address) ?\}{1,2}",
+    re.IGNORECASE,
+)
+_STANDS_FOR = re.compile(
+    r"lorem ipsum|\A\W*(?:todo|tbd|fixme|tba)\b|\bthis is (?:just )?a (?:placeholder|dummy"
+    r" (?:text|answer)|sample (?:answer|text|response|output))\b|\breplace (?:it|this) with your own"
+    r"|\bx{3,}-x{3,}|[$€£]x{1,3}\.x{2}\b"
+    r"|\A\W*(?:x{3,}|asdf\w*|foo ?bar|qwerty\w*|placeholder|dummy|blah(?: blah)*"
+    r"|to be (?:completed|filled in|added(?: later)?|determined))\W*\Z"
+)
+_GOES_HERE = re.compile(
+    r"\b(?:(?:your|the) (?:answer|text|content|response|output|code|summary) (?:goes )?here"
+    r"|(?:write|insert|enter|type|put|add|paste) (?:your|the)(?: \w+){1,5} here)\b"
+)
+_MARKS = (
+    "lorem",
+    "todo",
+    "tbd",
+    "fixme",
+    "tba",
+    "to be ",
+    "placeh",
+    "dummy",
+    "your own",
+    "a sample ",
+)
+_MARKS += ("xx", "asdf", "foo", "qwerty", "blah")
+_BLANK = re.compile(r"(?<![\w_`*])_{3,}(?![\w_`*])")
+_ASKS_FOR_PLACES = re.compile(
+    r"\b(?:templates?|placeholders?|fill[ -]?in|fill|blanks?|forms?|format|mad ?libs?|cloze|missing"
+    r"|mail merge|boilerplate|variables?|lorem|anonymi[sz]\w*|redact\w*|mask\w*|cv|invoice"
+    r"|todo|to-do|signature line|gap|underscores?|regex\w*|f-strings?|jinja|syntax|usage|cite\w*"
+    r"|citations?)\b",
+    re.IGNORECASE,
+)
+_CODE = re.compile(r"```|^\s*(?:def|class|import|from|function|const|#include)\b|</\w|\{\n", re.M)
+
+
+@lru_cache(maxsize=8)
+def _asks_for(pattern: re.Pattern[str], request: str) -> bool:
+    return pattern.search(request[:4000]) is not None
+
+
+def merged_task(instruction: str, given: str, output: str) -> str | None:
+    """Find a second task in the answer, the instruction or the input."""
+    about_prompts = _says(instruction, "instruction:", "input:", "prompt", "training data")
+    for text in (output, instruction, given):
+        if ":" in text and not (about_prompts and text is output):
+            match = _NUMBERED_FIELD.search(text) or _NEXT_ALONE.search(text)
+            if match:
+                return _words(match[0])
+    match = _next(instruction) or _next(output)
+    if match is None:
+        return None
+    kind = match[0].strip(" \t>#*_-").casefold()
+    if kind.startswith(("q", "example", "exercise", "problem")):
+        spared = _OPENS_WITH_QUESTION.match(output) or _asks_for(_ASKS_FOR_TASKS, instruction)
+    else:
+        spared = about_prompts or _says(instruction, "instruction", "tasks")
+    return None if spared and match.string is output else _words(match[0])
+
+
+def _next(text: str) -> re.Match[str] | None:
+    """The start of a task that comes after some text and is followed by a field of its own."""
+    if "\n" not in text or ":" not in text:
+        return None
+    for match in (*_NEXT_TASK.finditer(text, 1), *_EXAMPLE.finditer(text, 1)):
+        if _FIELD.search(text, match.end()):
+            return match
+    return None
+
+
+def _says(text: str, *words: str) -> bool:
+    folded = text.casefold()
+    return any(word in folded for word in words)
+
+
+def role_tokens(instruction: str, given: str, output: str) -> str | None:
+    """Find a special token, a template's heading or a speaker in the answer, or at the request's end."""
+    if "<" in output or "[" in output:
+        match = _TOKEN.search(output)
+        html = match and match[0].strip() == "</s>" and "<s>" in output[1:]
+        if match and not html and not _says(f"{instruction}\n{given}", match[0].strip().casefold()):
+            return _words(match[0])
+    if match := _HEADER.search(output) if "##" in output or "Below" in output else None:
+        alone = len(_MARKDOWN_HEADING.findall(output)) <= len(_HEADER.findall(output))
+        if (alone or match[0].endswith(":")) and not _says(instruction, "###", "markdown"):
+            return _words(match[0])
+    if ":" in output:
+        match = _LABEL.match(output)
+        if match and not _says(instruction, "output", "response", "completion", "format"):
+            return _words(match[0])
+        match = _ROLE.search(output)
+        speaker = match[0].strip(" \t*[]<>:").casefold() if match else ""
+        if match and not (_asks_for(_ASKS_FOR_TURNS, instruction) or _says(instruction, speaker)):
+            return _words(match[0])
+    if "<" in instruction or "[" in instruction:
+        match = _TOKEN.match(instruction) or _TOKEN.search(instruction[-24:])
+        if (
+            match
+            and instruction.rstrip().endswith(match[0].strip())
+            or match
+            and match.start() == 0
+        ):
+            return _words(match[0])
+    return None
+
+
+def placeholder(instruction: str, given: str, output: str) -> str | None:
+    """Find a place that was to be filled in, unless the request is about such places."""
+    folded = output.casefold()
+    match = _STANDS_FOR.search(folded) if any(mark in folded for mark in _MARKS) else None
+    if not match and " here" in folded:
+        match = _GOES_HERE.search(folded)
+    if not match and ("[" in output or "<" in output or "(" in output):
+        match = _BRACKETED.search(output)
+        if match and match[0][0] == "[" and _CODE.search(output):
+            match = None
+    if not match and "{" in output and not _CODE.search(output):
+        match = _BRACED.search(output)
+    if not match and "___" in output and not _CODE.search(output):
+        match = _BLANK.search(output) if output.count("\n|") == 0 else None
+    if not match or _asks_for(_ASKS_FOR_PLACES, instruction) or match[0] in given:
+        return None
+    return _words(match[0])
+
+
+def _words(text: str) -> str:
+    return repr(" ".join(text.split())[:80])

@@ -1,0 +1,131 @@
+"""Sums in an answer that do not add up: `a op b = c` with plain numbers.
+
+Read: + - * x × · / ÷ between numbers, with thousands separators, currency signs and a minus in
+front; a chain of operators is worked out by precedence, and accepted too when it is right from left
+to right. What is shown with few digits may be rounded or cut. Left alone: powers, brackets, units
+between the numbers, percentages, clocks, dates, other bases, and rows that ask for a mistake.
+"""
+
+import re
+from fractions import Fraction
+
+_NUMBER = r"[$€£]?\s?(?!0\d)\d{1,3}(?:,\d{3})+(?:\.\d+)?|[$€£]?\s?(?!0\d)\d+(?:\.\d+)?"
+_SIGN = r"[+\-−–*x×·/÷]"
+_WORD = r"(?:plus|minus|times|multiplied by|divided by)"
+_SUM = re.compile(
+    # not in the middle of a longer sum, a mixed number, a clock, a date or a name
+    r"(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])(?<![\d+*×/÷=^−–)%,x-]\s)(?<!\band\s)(?<!\bof\s)"
+    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*=\s*"
+    rf"(?P<right>[-−]?\s?(?:{_NUMBER}))"
+    r"(?!\w|\s*[%+*×·/÷^=:(¢]|\s*[-−–x]\s*[\d$(]|[.,]\d|\s*x\b|\s\d{3}\b|\s\d+/\d|\s?cents?\b)"
+)
+_SPOKEN = re.compile(
+    rf"(?<![\w.,^%:+*/=-])(?<!of )(?<!minus )(?<!plus )(?<!times )(?<!by )"
+    rf"(?P<left>(?:{_NUMBER}) {_WORD} (?:{_NUMBER})),? (?:equals|is equal to|is|makes|gives) "
+    rf"(?P<right>-?(?:{_NUMBER}))(?!\w|\s*[%+*×/÷^=:]|[.,]\d| {_WORD}| percent)"
+)
+_PART = re.compile(rf"({_NUMBER})|({_WORD}|{_SIGN})")
+_SIGNS = {
+    "plus": "+",
+    "minus": "-",
+    "−": "-",
+    "–": "-",
+    "times": "*",
+    "multiplied by": "*",
+    "x": "*",
+    "×": "*",
+    "·": "*",
+    "divided by": "/",
+    "÷": "/",
+}
+_OTHER_RULES = re.compile(
+    r"\b(?:binary|hex\w*|octal|base|mod|modulo|modular|clock|xor|roman|bit\w*|wrong|incorrect\w*|false"
+    r"|mistakes?|errors?|correct (?:the|this)|matrix|puzzle|riddle|strings?|concat\w*|joke|trick"
+    r"|complex|vectors?|round(?:ed|ing)?|approximat\w*|estimat\w*)\b",
+    re.IGNORECASE,
+)
+LONGEST = 20_000
+"""Letters of a text that are looked at."""
+
+
+def wrong_sum(output: str, request: str) -> str | None:
+    """The first sum of the answer that is wrong, with the right value; None if there is none."""
+    text = output[:LONGEST]
+    matches = list(_SUM.finditer(text)) if "=" in text else []
+    if any(word in text for word in (" plus ", " minus ", " times ", "ed by ")):
+        matches += _SPOKEN.finditer(text)
+    for match in matches:
+        right = _wrong(match["left"], match["right"])
+        if right is not None and not _OTHER_RULES.search(f"{request[:2000]} {text[:2000]}"):
+            return f"{match[0].strip()[:80]!r}, it is {right}"
+    return None
+
+
+def _wrong(left: str, right: str) -> str | None:
+    """The value of the left side as text if the right side is not it, else None."""
+    parts = _parts(left)
+    shown = _value(right.replace("−", "-"))
+    if shown is None or parts is None:
+        return None
+    numbers, signs = parts
+    by_rule, in_order = _by_precedence(numbers, signs), _in_order(numbers, signs)
+    if by_rule is None or in_order is None or shown == _with_fractions(numbers, signs):
+        return None
+    digits = len(right.rpartition(".")[2]) if "." in right else 0
+    exact = by_rule * 10**digits
+    step = Fraction(1, 10**digits)
+    if exact.denominator == 1 and shown != by_rule and not ("/" in signs or "." in left):
+        close = False
+    else:
+        close = abs(by_rule - shown) < step if exact.denominator != 1 else shown == by_rule
+    if close or shown == in_order:
+        return None
+    return f"{float(by_rule):.10g}"
+
+
+def _parts(left: str) -> tuple[list[Fraction], list[str]] | None:
+    numbers, signs = list[Fraction](), list[str]()
+    for number, sign in _PART.findall(left):
+        if sign:
+            signs.append(_SIGNS.get(sign, sign))
+        elif (value := _value(number)) is not None:
+            numbers.append(value)
+        else:
+            return None
+    return (numbers, signs) if len(numbers) == len(signs) + 1 else None
+
+
+def _value(number: str) -> Fraction | None:
+    plain = number.translate({ord(mark): None for mark in "$€£, "})
+    return Fraction(plain) if len(plain) <= 18 else None
+
+
+def _by_precedence(numbers: list[Fraction], signs: list[str]) -> Fraction | None:
+    total, term, plus = Fraction(0), numbers[0], Fraction(1)
+    for sign, number in zip(signs, numbers[1:], strict=True):
+        if sign in "*/":
+            if sign == "/" and number == 0:
+                return None
+            term = term * number if sign == "*" else term / number
+        else:
+            total, term, plus = total + plus * term, number, Fraction(1 if sign == "+" else -1)
+    return total + plus * term
+
+
+def _in_order(numbers: list[Fraction], signs: list[str]) -> Fraction | None:
+    total = numbers[0]
+    for sign, number in zip(signs, numbers[1:], strict=True):
+        if sign == "/" and number == 0:
+            return None
+        if sign in "+-":
+            total = total + number if sign == "+" else total - number
+        else:
+            total = total * number if sign == "*" else total / number
+    return total
+
+
+def _with_fractions(numbers: list[Fraction], signs: list[str]) -> Fraction | None:
+    """The value where a division at the end stands for a fraction: 50 / 1/2 is 100."""
+    if signs[-2:] != ["/", "/"] or numbers[-2] == 0 or numbers[-1] == 0:
+        return None
+    return _by_precedence([*numbers[:-2], numbers[-2] / numbers[-1]], signs[:-1])
