@@ -19,6 +19,7 @@ ROWS = (
     ("readiness", "report"),
     ("evaluation", "fit"),
     ("dataset", "generation", "training", "bundle"),
+    ("clean",),
     ("recipe", "documents"),
     ("methods", "teacher", "topics"),
     ("judge", "models"),
