@@ -60,12 +60,10 @@ class Source:
     """Streams (file, line, whether reading has repaired it, instances)."""
     reader: Reader | None = None
     is_reference: bool = False
-
-    @property
-    def bytes(self) -> int:
-        """Size of its files."""
-        files, _ = files_of(self.path)
-        return sum(file.stat().st_size for file in files)
+    bytes: int = 0
+    """Size of its files; 0 where the rows come from somewhere else."""
+    digest: str = ""
+    """Of its rows, where they come from somewhere else."""
 
 
 def sources(paths: Sequence[Path], settings: Clean, most_rows: int | None) -> list[Source]:
@@ -73,12 +71,16 @@ def sources(paths: Sequence[Path], settings: Clean, most_rows: int | None) -> li
     made = []
     for path in settings.against:
         reader = Reader(path)
-        made.append(Source(path, reader.numbered, reader, is_reference=True))
+        made.append(Source(path, reader.numbered, reader, True, _size(path)))
     for path in paths:
         paste = f"localinstruct clean {path} --columns {{columns}}"
         reader = Reader(path, settings.reading, most_rows=most_rows, paste=paste)
-        made.append(Source(path, reader.numbered, reader))
+        made.append(Source(path, reader.numbered, reader, False, _size(path)))
     return made
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in files_of(path)[0])
 
 
 def read(store: Decisions, given: Sequence[Source], settings: Clean, progress: Progress) -> None:

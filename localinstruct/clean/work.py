@@ -100,7 +100,7 @@ def shape_of(job: Job) -> JsonObject:
     paths = [*job.files, *job.settings.against]
     files = [file for path in paths for file in files_of(path)[0]]
     digests = {str(file): sha256(file) for file in [*files, *job.settings.tasks]}
-    named = [str(source.path) for source in job.sources or ()]
+    named = [[str(source.path), source.digest] for source in job.sources or ()]
     settings = job.settings.model_dump(mode="json")
     return {"files": digests, "sources": named, "rows": job.most_rows, **settings}
 

@@ -235,6 +235,7 @@ def _run(names: Sequence[str]) -> Path | None:
 
 def _run_source(path: Path) -> "Source":
     from localinstruct.clean.steps import Source
+    from localinstruct.records import digest
     from localinstruct.store.run import read_run
 
     def rows() -> Iterator[tuple[str, int, bool, list["Instance"]]]:
@@ -242,7 +243,9 @@ def _run_source(path: Path) -> "Source":
             for number, row in enumerate(run.kept(), 1):
                 yield str(path), number, False, [row]
 
-    return Source(path, rows)
+    with read_run(path) as run:
+        ids = digest([row.id for row in run.kept()])
+    return Source(path, rows, digest=ids)
 
 
 def _format_of(output: Path) -> str:
