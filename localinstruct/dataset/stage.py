@@ -23,6 +23,7 @@ from localinstruct.errors import DataError
 from localinstruct.formats import Reader, write
 from localinstruct.formats.tasks import read_tasks, task_file
 from localinstruct.models.catalog import checked, load_catalog
+from localinstruct.models.facts import chat_template_of
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.dataset import Dataset
@@ -30,6 +31,7 @@ from localinstruct.records import Instance, Reject, StageResult, digest
 from localinstruct.store.durable import sha256, write_text
 from localinstruct.store.folder import HELD_OUT, REJECTS, TRAIN
 from localinstruct.store.run import Run
+from localinstruct.templates.beside import has_tools, renders_tools
 
 LEAST_ROWS = 10
 SOURCES = "sources.jsonl"
@@ -45,7 +47,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     mixed = _mixed(recipe, run, workspace, progress)
     kept = mixed.rows
     rows, rejects = _select(kept, recipe, workspace, mixed.of_files)
-    rejects = mixed.rejects + rejects
+    rows, toolless = _held(rows, recipe, workspace)
+    rejects = mixed.rejects + rejects + toolless
     _require_enough(rows, len(kept), run.path.name)
     templates.require_supported(rows, recipe.train.template)
     train, held_out = split(rows, recipe.dataset.held_out, recipe.seed)
@@ -126,6 +129,29 @@ def _select(
         rows, taken = decontaminate(rows, {task.id: task.instance for task in tasks})
         rejects += taken
     return rows, rejects
+
+
+def _held(
+    rows: list[Instance], recipe: Recipe, workspace: Path
+) -> tuple[list[Instance], list[Reject]]:
+    """Rows whose calls of tools the template of training writes, and rejects for the others."""
+    if not any(map(has_tools, rows)) or _writes_tools(recipe, workspace):
+        return rows, []
+    name = "the student's chat template" if recipe.train.template == "chat" else "train.template"
+    detail = f"{name} does not write calls of tools"
+    rejects = [
+        Reject("dataset", "calls of tools", row.instruction, detail)
+        for row in rows
+        if has_tools(row)
+    ]
+    return [row for row in rows if not has_tools(row)], rejects
+
+
+def _writes_tools(recipe: Recipe, workspace: Path) -> bool:
+    if recipe.train.template != "chat":
+        return False
+    spec = load_catalog(workspace).get(recipe.models.student)
+    return renders_tools(chat_template_of(checked(spec)))
 
 
 def _seeds(

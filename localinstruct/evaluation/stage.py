@@ -47,6 +47,7 @@ from localinstruct.store.durable import write_text
 from localinstruct.store.folder import HELD_OUT
 from localinstruct.store.run import Run
 from localinstruct.templates import Encoded, encode_all
+from localinstruct.templates.beside import with_thoughts
 from localinstruct.training import student
 
 if TYPE_CHECKING:
@@ -141,7 +142,8 @@ def measured_losses(
         tokenizer = student.load_tokenizer(folder)
         base = student.load_base(folder, device)
         length = student.longest_row(base, recipe.train.max_length)
-        topics = _encoded(rows, recipe.train.template, tokenizer, length)
+        learnt = with_thoughts(rows, recipe.train.thinking)
+        topics = _encoded(learnt, recipe.train.template, tokenizer, length)
         general, batch = forgetting.windows(text, tokenizer, length), recipe.train.device_batch_size
         if rows and not topics:
             progress.say(

@@ -24,6 +24,7 @@ from localinstruct.recipe.train import Train
 from localinstruct.records import Instance
 from localinstruct.store.run import Run, open_run
 from localinstruct.templates import Encoded, EncodedPair, encode_all, encode_pairs
+from localinstruct.templates.beside import with_thoughts
 from localinstruct.training import modes, student, trainers
 from localinstruct.training.best_student import BestStudent
 from localinstruct.training.callbacks import Callbacks
@@ -153,6 +154,7 @@ def _encoded(
     if train.objective == "dpo":
         pairs = [row for row in rows if row.rejected]
         return list(encode_pairs(pairs, train.template, tokenizer, length).examples)
+    rows = with_thoughts(rows, train.thinking)
     return list(encode_all(rows, train.template, tokenizer, length, train.loss_on).examples)
 
 

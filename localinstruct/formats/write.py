@@ -16,7 +16,7 @@ from localinstruct.config import did_you_mean
 from localinstruct.errors import DataError, UsageError
 from localinstruct.formats.fields import unstorable
 from localinstruct.formats.rows import user_turn
-from localinstruct.records import Instance, Json, Message
+from localinstruct.records import Instance, Json, JsonObject, Message
 from localinstruct.store.durable import atomic_write
 
 Writer = Callable[[Iterable[Instance], BinaryIO], None]
@@ -110,8 +110,10 @@ def _unfit(instance: Instance, format: str) -> str | None:
         instance.rejected,
         instance.name,
     ]
-    turns = [turn.content for turn in instance.history]
-    faults = filter(None, map(unstorable, [*texts, instance.thinking, *turns]))
+    said = [*instance.history, *instance.steps]
+    turns = [text for turn in said for text in (turn.content, turn.thinking, turn.tool_calls)]
+    beside = [instance.thinking, instance.tool_calls, instance.tools]
+    faults = filter(None, map(unstorable, [*texts, *beside, *turns]))
     return next((f"holds {fault}" for fault in faults), None)
 
 
@@ -120,12 +122,16 @@ _FIELD_WORDS = {
     "history": "earlier turns",
     "rejected": "a rejected answer",
     "thinking": "thoughts beside the answer",
+    "tools": "tools",
+    "tool_calls": "a call of a tool",
+    "steps": "calls of tools",
 }
+_TOOLS = ("tools", "tool_calls", "steps")
 _CANNOT_HOLD = {
-    "alpaca": ("system", "history", "rejected", "thinking"),
+    "alpaca": ("system", "history", "rejected", "thinking", *_TOOLS),
     "messages": ("rejected",),
-    "sharegpt": ("rejected", "thinking"),
-    "preference": ("thinking",),
+    "sharegpt": ("rejected", "thinking", *_TOOLS),
+    "preference": ("thinking", *_TOOLS),
 }
 
 
@@ -150,15 +156,27 @@ def _messages(instances: Iterable[Instance], file: BinaryIO) -> None:
     Thinking goes into reasoning_content, as chat templates read it.
     """
     for row in instances:
-        turns = [turn.to_dict() for turn in _conversation(row)]
-        if row.thinking:
-            turns[-1]["reasoning_content"] = row.thinking
-        _write_lines([{"messages": turns}], file)
+        turns = [_protocol(turn) for turn in _conversation(row)]
+        tools = {"tools": json.loads(row.tools)} if row.tools else {}
+        _write_lines([{"messages": turns, **tools}], file)
+
+
+def _protocol(turn: Message) -> JsonObject:
+    """A turn as the OpenAI protocol has it, with the keys that training files add."""
+    data = turn.to_dict()
+    calls = json.loads(data.pop("tool_calls", "[]"))
+    if calls:
+        data["tool_calls"] = [{"type": "function", "function": call} for call in calls]
+    if thinking := data.pop("thinking", ""):
+        data["reasoning_content"] = thinking
+    if not data.pop("learn", True):
+        data["weight"] = 0
+    return data
 
 
 def _sharegpt(instances: Iterable[Instance], file: BinaryIO) -> None:
     """Write ShareGPT conversations."""
-    names = {"system": "system", "user": "human", "assistant": "gpt"}
+    names = {"system": "system", "user": "human", "assistant": "gpt", "tool": "tool"}
     for row in instances:
         turns = [{"from": names[turn.role], "value": turn.content} for turn in _conversation(row)]
         _write_lines([{"id": row.id, "conversations": turns}], file)
@@ -180,11 +198,23 @@ def _parquet(instances: Iterable[Instance], file: BinaryIO) -> None:
     text = pyarrow.string()
     turns = pyarrow.list_(pyarrow.struct([("role", text), ("content", text)]))
     kinds = {"history": turns, "is_classification": pyarrow.bool_()}
-    schema = pyarrow.schema([(name, kinds.get(name, text)) for name in Instance("x").to_dict()])
-    rows = ({**row.to_dict(), "lineage": _json(asdict(row.lineage))} for row in instances)
+    names = [*Instance("x").to_dict(), "extras"]
+    schema = pyarrow.schema([(name, kinds.get(name, text)) for name in names])
+    rows = (_flat(row) for row in instances)
     with pyarrow.parquet.ParquetWriter(file, schema, compression="zstd") as writer:
         while group := list(islice(rows, PARQUET_GROUP_ROWS)):
             writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
+
+
+def _flat(row: Instance) -> JsonObject:
+    """A row's columns; `extras` holds as JSON text what only rows of files have."""
+    data = row.to_dict() | {"lineage": _json(asdict(row.lineage))}
+    beside = {name: data.pop(name) for name in ("steps", "tool_calls", "tools") if name in data}
+    if any(len(turn) > 2 for turn in data["history"]):
+        beside["history"] = data["history"]
+        bare = [{key: turn[key] for key in ("role", "content")} for turn in data["history"]]
+        data["history"] = bare
+    return data | {"extras": _json(beside) if beside else None}
 
 
 def _conversation(row: Instance) -> list[Message]:
@@ -193,7 +223,8 @@ def _conversation(row: Instance) -> list[Message]:
         *system,
         *row.history,
         Message("user", user_turn(row)),
-        Message("assistant", row.output),
+        *row.steps,
+        Message("assistant", row.output, row.thinking, row.tool_calls),
     ]
 
 

@@ -58,6 +58,18 @@ def has_template(directory: Path) -> bool:
     return in_file or bool(load_object(directory / "tokenizer_config.json").get("chat_template"))
 
 
+def chat_template_of(directory: Path) -> str:
+    """The chat template that the tokenizer in `directory` brings, with its named ones; "" for none.
+
+    For a look at what it can write, not to render with.
+    """
+    texts = [str(load_object(directory / "tokenizer_config.json").get("chat_template") or "")]
+    for name in ("chat_template.jinja", "chat_template.json"):
+        if (directory / name).is_file():
+            texts.append((directory / name).read_text(encoding="utf-8", errors="replace"))
+    return "\n".join(texts)
+
+
 def _licence(readme: Path) -> str:
     """Find the licence in the front matter of README.md (between its two lines of dashes)."""
     if not readme.is_file():

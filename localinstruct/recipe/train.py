@@ -41,7 +41,11 @@ class Train(Section):
     """`alpaca` (its two prompts), `chat` (the student's own template), or a template file
     (docs/templates.md)."""
     loss_on: Literal["last", "all"] = "last"
-    """Which of the assistant's turns are learnt in a row with earlier turns."""
+    """Which of the assistant's turns are learnt in a row with earlier turns; a turn that its file
+    marks as not to be learnt (weight 0, loss or train false) never is."""
+    thinking: Literal["drop", "learn"] = "drop"
+    """Thoughts that stand beside answers: leave them out, or learn them before the answer, between
+    marks <think> and </think> or as the student's chat template writes them."""
     lora: Lora = Lora()
     """The adapter."""
     epochs: float = Field(3, gt=0)

@@ -22,14 +22,15 @@ covered: rows with earlier turns or a system prompt under the alpaca template, w
 for them (refused, `unsupported`).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from localinstruct.errors import ModelError, RecipeError
-from localinstruct.records import Instance, Message
+from localinstruct.records import Instance, JsonObject, Message
 from localinstruct.templates import custom
+from localinstruct.templates.beside import as_dict, has_tools, lost_call, tools_for
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
@@ -110,6 +111,8 @@ class EncodedRows(Generic[E]):
 
 def unsupported(instance: Instance, template: Template) -> str | None:
     """The part of this row for which this template has no place, or None."""
+    if template != "chat" and has_tools(instance):
+        return "calls of tools"
     if template == "alpaca" and instance.history:
         return "earlier turns of a conversation"
     if template == "alpaca" and instance.system:
@@ -137,7 +140,7 @@ def require_supported(rows: Sequence[Instance], template: Template) -> None:
 
 
 def messages(instance: Instance) -> list[Message]:
-    """The turns before the answer: system, earlier turns, instruction with its input.
+    """The turns before the answer: system, earlier turns, instruction with its input, tools.
 
     An empty line stands between instruction and input.
     """
@@ -145,7 +148,7 @@ def messages(instance: Instance) -> list[Message]:
     task = instance.instruction
     if instance.input:
         task += f"\n\n{instance.input}"
-    return [*system, *instance.history, Message("user", task)]
+    return [*system, *instance.history, Message("user", task), *instance.steps]
 
 
 def render(
@@ -275,16 +278,22 @@ def _render_chat(instance: Instance, tokenizer: "PreTrainedTokenizerBase") -> tu
             "Use --set train.template=alpaca, or a student whose tokenizer_config.json has a "
             "chat_template.",
         )
-    turns = [{"role": turn.role, "content": turn.content} for turn in messages(instance)]
-    answer = {"role": "assistant", "content": instance.output}
+    turns = [as_dict(turn) for turn in messages(instance)]
+    answer = as_dict(Message("assistant", instance.output, tool_calls=instance.tool_calls))
+    as_text = partial(tokenizer.apply_chat_template, tokenize=False, **tools_for(instance))
     try:
-        prompt = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
-        whole = tokenizer.apply_chat_template([*turns, answer], tokenize=False)
+        prompt = str(as_text(turns, add_generation_prompt=True))
+        whole = str(as_text([*turns, answer]))
     except Exception as error:  # templates raise anything, for a system prompt for example
         raise ModelError(
             f"The student's chat template refuses a row: {error}.",
             "Use --set train.template=alpaca",
         ) from None
+    if lost := lost_call(instance, whole):
+        raise ModelError(
+            f"The student's chat template leaves {lost} out.",
+            "Leave rows with tools out, or use a student whose chat template renders them.",
+        )
     if not whole.startswith(prompt):
         raise ModelError(
             "The student's chat template writes the prompt differently once it is answered, so "
@@ -298,9 +307,11 @@ def _with_earlier_turns(
     labels: list[int], instance: Instance, text: str, tokenizer: "PreTrainedTokenizerBase"
 ) -> list[int]:
     """Labels that also learn the assistant's earlier turns, each with the token that ends it."""
-    turns = [{"role": turn.role, "content": turn.content} for turn in messages(instance)]
-    spoken = [number for number, turn in enumerate(turns) if turn["role"] == "assistant"]
-    spans = [_span(turns, number, text, tokenizer) for number in spoken]
+    said = messages(instance)
+    turns = [as_dict(turn) for turn in said]
+    spoken = [n for n, turn in enumerate(said) if turn.role == "assistant" and turn.learn]
+    as_text = partial(tokenizer.apply_chat_template, tokenize=False, **tools_for(instance))
+    spans = [_span(turns, number, text, as_text) for number in spoken]
     tokens = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     places = zip(labels, tokens["input_ids"], tokens["offset_mapping"], strict=False)
     return [
@@ -310,10 +321,9 @@ def _with_earlier_turns(
 
 
 def _span(
-    turns: list[dict[str, str]], number: int, text: str, tokenizer: "PreTrainedTokenizerBase"
+    turns: list[JsonObject], number: int, text: str, as_text: Callable[..., Any]
 ) -> tuple[int, int]:
     """(start, end) of an earlier turn of the assistant, in characters, without its introduction."""
-    as_text = partial(tokenizer.apply_chat_template, tokenize=False)
     before = as_text(turns[:number], add_generation_prompt=True)
     through = as_text(turns[: number + 1]).rstrip("\n")
     if not (text.startswith(through) and through.startswith(before)):

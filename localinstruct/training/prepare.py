@@ -18,6 +18,7 @@ from localinstruct.records import Instance, digest
 from localinstruct.store.durable import sha256
 from localinstruct.store.folder import HELD_OUT, TRAIN
 from localinstruct.templates import Encoded, EncodedRows, encode_all, encode_pairs
+from localinstruct.templates.beside import with_thoughts
 from localinstruct.training import (
     batching,
     best_student,
@@ -64,7 +65,11 @@ def prepare(recipe: Recipe, home: Path, progress: Progress, folder: Path, setup:
         )
     rows = _encode(section, dataset[TRAIN], tokenizer, length, progress)
     held_out = encode_all(
-        dataset[HELD_OUT], section.template, tokenizer, length, section.loss_on
+        with_thoughts(dataset[HELD_OUT], section.thinking),
+        section.template,
+        tokenizer,
+        length,
+        section.loss_on,
     ).examples
     output.mkdir(exist_ok=True, mode=0o700)
     inputs = _inputs(recipe, home / "dataset", folder)
@@ -124,6 +129,8 @@ def _encode(
 ) -> EncodedRows:
     """The rows as the objective wants them; rows and answers that are lost are reported."""
     if section.objective == "sft":
+        _say_thoughts(section, rows, progress)
+        rows = with_thoughts(rows, section.thinking)
         encoded: EncodedRows = encode_all(
             rows, section.template, tokenizer, length, section.loss_on
         )
@@ -144,6 +151,17 @@ def _encode(
         encoded = encode_pairs(rows, section.template, tokenizer, length)
     _report_lost(encoded, len(rows), length, progress)
     return encoded
+
+
+def _say_thoughts(section: Train, rows: Sequence[Instance], progress: Progress) -> None:
+    """Say what becomes of thoughts and of turns that are marked as not to be learnt."""
+    thoughts = sum(bool(row.thinking) for row in rows)
+    if thoughts:
+        learnt = "learnt" if section.thinking == "learn" else "not learnt (train.thinking: learn)"
+        progress.say(f"{thoughts} of {len(rows)} rows have thoughts, which are {learnt}.")
+    marked = sum(not turn.learn for row in rows for turn in row.history + row.steps)
+    if marked and section.loss_on == "all":
+        progress.say(f"{marked} earlier answers are not learnt, as their rows say.")
 
 
 def _report_lost(rows: EncodedRows, total: int, length: int, progress: Progress) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 
 from localinstruct import pipeline
+from localinstruct.curate.contamination import unique
 from localinstruct.dataset import stage
-from localinstruct.dataset.mixing import amounts, mix
+from localinstruct.dataset.mixing import amounts, mix, state_of
 from localinstruct.errors import DataError, UsageError
-from localinstruct.formats import write
+from localinstruct.formats import read_instances, write
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.dataset import Dataset, Source
@@ -126,3 +127,74 @@ def test_a_family_goes_back_to_the_seeds() -> None:
     with pytest.raises(UsageError, match="rows have ids that begin so") as caught:
         family(first, many, [])
     assert "Give more of it" in caught.value.hint
+
+
+CASES = Path(__file__).parents[1] / "data/cases/rows"
+
+
+def mixed_in(tmp_path: Path, *sources: Any, **train: Any) -> tuple[dict[str, Any], Path, Recorded]:
+    """(the dataset stage's result with these sources, its folder, what it said)."""
+    section = {"from": list(sources), "similar": None}
+    recipe = Recipe.model_validate(recipe_data(dataset=section, generate={"target": 0}))
+    recipe = recipe.model_copy(update={"train": recipe.train.model_copy(update=train)})
+    told = Recorded()
+    with open_run(tmp_path / "runs/mix") as run:
+        result = stage.run(recipe, run, told, workspace=tmp_path)
+        return result, run.path / "dataset", told
+
+
+def test_bad_rows_of_a_file_are_rejects_of_the_run(tmp_path: Path) -> None:
+    result, folder, told = mixed_in(tmp_path, str(CASES / "14c_empty_outputs.json"))
+    rejects = [json.loads(line) for line in (folder / "rejects.jsonl").read_text().splitlines()]
+    assert [(one["stage"], one["reason"]) for one in rejects] == [("read", "empty answer")] * 2
+    assert "14c_empty_outputs.json:12: expected words in the answer" in rejects[0]["detail"]
+    assert result["dropped"] == {"empty answer": 2}
+    [_, source] = result["sources"]
+    assert source["reading"]["skipped"] == {"empty answer": 2}
+    assert any("rows skipped: empty answer (2)" in said for said in told.said)
+
+
+def test_different_answers_to_one_question_are_all_kept_on_one_side(tmp_path: Path) -> None:
+    files = [str(CASES / name) for name in ("16b_same_q_pairs.jsonl", "11_prompt_completion.jsonl")]
+    result, folder, _ = mixed_in(tmp_path, *files)
+    assert result["dropped"] == {}
+    train = read_instances(folder / "train.jsonl")
+    assert sum(row.instruction.startswith("Introduce") for row in train) == 12
+    assert len(train) + result["held_out"] == 24
+    systems = [
+        {"system": f"You are {name}.", "question": "Who are you?", "response": name}
+        for name in map(str, range(12))
+    ]
+    (tmp_path / "s.jsonl").write_text("\n".join(map(json.dumps, systems)))
+    section = Dataset.model_validate({"from": ["s.jsonl"], "similar": None})
+    mixed = mix([], section, 1, tmp_path, None, Silent())
+    assert len(unique(mixed.rows, mixed.of_files)[0]) == len(unique(mixed.rows)[0]) == 12
+
+
+def test_rows_with_tools_are_left_out_where_no_template_writes_them(tmp_path: Path) -> None:
+    result, _, told = mixed_in(tmp_path, str(CASES / "08_openai_tool_calls.jsonl"))
+    assert result["dropped"] == {"calls of tools": 1}
+    assert any("rows with: tools (1)" in said for said in told.said)
+
+
+def test_a_source_of_mostly_bad_rows_is_named_with_what_to_type(tmp_path: Path) -> None:
+    (tmp_path / "f.jsonl").write_text('{"asked": "Hi?", "reply": "Ho"}\n' * 20)
+    section = Dataset.model_validate({"from": ["f.jsonl"]})
+    with pytest.raises(DataError, match=r"20 of 20 rows cannot be used") as caught:
+        mix([], section, 1, tmp_path, None, Silent())
+    columns = "columns: {instruction: asked, output: reply}"
+    assert f"--set 'dataset.from=[{{path: f.jsonl, {columns}}}]'" in caught.value.hint
+    entry = {"path": "f.jsonl", "columns": {"instruction": "asked", "output": "reply"}}
+    result, _, _ = mixed_in(tmp_path, entry, str(CASES / "18_rows.csv"))
+    assert (result["sources"][1]["taken"], result["sources"][2]["taken"]) == (1, 12)
+
+
+def test_folders_and_patterns_are_sources_too(tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    for number in range(3):
+        write(rows(8, seed=number), "jsonl", tmp_path / f"data/{number}.jsonl")
+    for source in ("data", "data/*.jsonl"):
+        section = Dataset.model_validate({"from": [source], "similar": None})
+        mixed = mix([], section, 1, tmp_path, None, Silent())
+        assert len(mixed.rows) + len(mixed.rejects) == 24
+    assert state_of(section, tmp_path) != ["missing"]

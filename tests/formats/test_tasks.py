@@ -67,7 +67,7 @@ def test_answers_against_an_output() -> None:
     assert not keeps({"choice": ["yes", "no"]}, "perhaps", "yes")
     assert keeps({"exact": None, "max_words": 2}, "a  b", "a b")
     assert not keeps({"exact": None, "max_words": 1}, "a  b", "a b")
-    assert set(AGAINST_OUTPUT) == {"exact", "number", "choice"}
+    assert set(AGAINST_OUTPUT) == {"exact", "number", "choice", "option"}
 
 
 def written(tmp_path: Path, *rows: Any, as_list: bool = False) -> Path:
