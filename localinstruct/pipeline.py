@@ -224,7 +224,7 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     used = [run.stage(name) for name in stage.uses]
     products = [entry.result.get("product", entry.finished) if entry else None for entry in used]
     mixed = (
-        state_of(recipe.dataset, Path(run.get("workspace") or "."))
+        state_of(recipe.dataset, recipe.filters, Path(run.get("workspace") or "."))
         if stage.name == "dataset"
         else []
     )
