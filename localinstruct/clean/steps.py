@@ -56,8 +56,8 @@ class Source:
     """Rows that are cleaned, or compared with."""
 
     path: Path
-    rows: Callable[[], Iterable[tuple[str, int, bool, list[Instance]]]]
-    """Streams (file, line, whether reading has repaired it, instances)."""
+    rows: Callable[[], Iterable[tuple[str, int, tuple[str, ...], list[Instance]]]]
+    """Streams (file, line, repairs that reading has made, instances)."""
     reader: Reader | None = None
     is_reference: bool = False
     bytes: int = 0
@@ -137,8 +137,7 @@ class _Meter:
 
 def _entries(given: Sequence[Source], settings: Clean) -> Iterator[Entry]:
     for source in given:
-        for file, line, is_repaired, rows in source.rows():
-            changes = ("reading",) if is_repaired else ()
+        for file, line, changes, rows in source.rows():
             for row in rows:
                 yield Entry(file, line, row, None, changes, None, source.is_reference)
 

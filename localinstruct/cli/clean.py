@@ -151,6 +151,7 @@ def _write(
     json: bool,
 ) -> None:
     from localinstruct.clean import work
+    from localinstruct.formats import require_place
     from localinstruct.report.cleaning import write_report
     from localinstruct.store.durable import require_writable
 
@@ -167,6 +168,7 @@ def _write(
     if fresh:
         work.forget(output)
     job = _job(files, output, format or _format_of(output), settings, None)
+    require_place(output, job.format)
     with console.progress() as progress:
         outcome = work.clean(job, progress)
         report = write_report(job, outcome)
@@ -238,10 +240,10 @@ def _run_source(path: Path) -> "Source":
     from localinstruct.records import digest
     from localinstruct.store.run import read_run
 
-    def rows() -> Iterator[tuple[str, int, bool, list["Instance"]]]:
+    def rows() -> Iterator[tuple[str, int, tuple[str, ...], list["Instance"]]]:
         with read_run(path) as run:
             for number, row in enumerate(run.kept(), 1):
-                yield str(path), number, False, [row]
+                yield str(path), number, (), [row]
 
     with read_run(path) as run:
         ids = digest([row.id for row in run.kept()])

@@ -135,12 +135,12 @@ class Reader:
         for _, _, _, rows in self.numbered():
             yield from rows
 
-    def numbered(self) -> Iterator[tuple[str, int, bool, list[Instance]]]:
-        """(file, line, whether reading has repaired it, its instances) of every row, in order."""
+    def numbered(self) -> Iterator[tuple[str, int, tuple[str, ...], list[Instance]]]:
+        """(file, line, names of the repairs made, its instances) of every row, in order."""
         for line, value in self.values():
-            before = self.report.repairs.total()
+            before = self.report.repairs.copy()
             rows = self.converted(line, value, self._instances)
-            yield str(self._bad.file), line, self.report.repairs.total() > before, rows
+            yield str(self._bad.file), line, tuple(self.report.repairs - before), rows
 
     def values(self) -> Iterator[tuple[int, object]]:
         """(line, value) of every row that can be parsed; DataError as `__iter__` raises it."""

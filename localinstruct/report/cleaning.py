@@ -19,10 +19,10 @@ from localinstruct.store.durable import write_text
 EXAMPLES, GROUPS, SAMPLED = 5, 12, 4000
 """Rows shown of a reason, groups of near-copies, and rows whose language is looked at."""
 ABOUT = {
-    "rules": "one row alone",
-    "tasks": "evaluation tasks",
-    "repeated": "letter by letter",
-    "alike": "by meaning",
+    "rules": "rules",
+    "tasks": "tasks",
+    "repeated": "equality",
+    "alike": "likeness",
 }
 
 

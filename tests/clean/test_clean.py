@@ -266,9 +266,9 @@ def test_processes_decide_as_one_does(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_rows_of_a_run_are_a_source_too(tmp_path: Path) -> None:
     made = [Instance(row["instruction"], "", row["output"]) for row in rows(12)]
 
-    def stream() -> Iterator[tuple[str, int, bool, list[Instance]]]:
+    def stream() -> Iterator[tuple[str, int, tuple[str, ...], list[Instance]]]:
         for number, row in enumerate([*made, made[0]], 1):
-            yield "runs/x", number, False, [row]
+            yield "runs/x", number, (), [row]
 
     source = steps.Source(tmp_path, stream)
     job = Job([], tmp_path / "c.jsonl", "jsonl", Clean(similar=None), None, None, [source])
