@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from localinstruct.dataset import edits
-from localinstruct.dataset.mixing import state_of
+from localinstruct.dataset.mixing import asks_rules, state_of
 from localinstruct.errors import LocalInstructError
 from localinstruct.models.catalog import is_altered, load_catalog
 from localinstruct.recipe import Recipe
@@ -56,7 +56,11 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     data = recipe.model_dump(mode="json")
     used = [run.stage(name) for name in stage.uses]
     products = [entry.result.get("product", entry.finished) if entry else None for entry in used]
-    mixed = state_of(recipe.dataset, _workspace(run)) if stage.name == "dataset" else []
+    mixed: list[Json] = []
+    if stage.name == "dataset":
+        mixed += state_of(recipe.dataset, _workspace(run))
+        if asks_rules(recipe.dataset, recipe.filters, _workspace(run)):
+            mixed.append(_at(data, "filters"))
     if stage.name == "dataset" and recipe.train.template == "chat":
         mixed.append(recipe.models.student)  # its chat template decides which rows it can hold
     return digest([{key: _at(data, key) for key in stage.keys}, products, *mixed])
@@ -81,6 +85,9 @@ def read_now(
         "models": {name: models[name] for name in names if name in models},
     }
     if stage.name == "dataset":
+        if asks_rules(recipe.dataset, recipe.filters, workspace):
+            rules = dict(_leaves(_at(data, "filters"), "filters"))
+            read["recipe"] = {**read["recipe"], **rules}
         read["sources"] = _sources_now(recipe, workspace)
         ids = run.kept_ids()
         read["rows"] = {"kept": [len(ids), digest(ids)]}

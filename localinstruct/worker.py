@@ -15,13 +15,12 @@ import traceback
 from dataclasses import dataclass
 from itertools import dropwhile
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from localinstruct import pipeline
-from localinstruct.curate.duplicates import duplicates
-from localinstruct.curate.embeddings import LocalEncoder, encode_in_blocks
+from localinstruct.curate.duplicates import duplicates_by_meaning, duplicates_by_words
 from localinstruct.curate.filters import OwnFilter
-from localinstruct.curate.novelty import Novelty, text_of
+from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.interrupt import reset_signals, stop_as_ctrl_c_does
 from localinstruct.methods import MethodSection
@@ -33,9 +32,6 @@ from localinstruct.recipe import Recipe, recipe_from_text, with_overrides
 from localinstruct.records import Instance, JsonObject
 from localinstruct.supervisor import die_with_parent
 from localinstruct.workspace import RUNS, opened, resolve
-
-if TYPE_CHECKING:
-    import numpy as np
 
 COMMAND = ("-c", f"from {__name__} import main; main()")
 """Arguments of the Python that is started, before the job's file, descriptor and our process id."""
@@ -134,21 +130,12 @@ class DuplicatesJob:
 
     def work(self, progress: Progress) -> JsonObject:
         """{"dropped": [[row, the row it is like, reason, score], …]}."""
-        found = duplicates(self.rows, self._vectors(progress), self.novelty)
+        if self.novelty.measure == "cosine" and self.rows:
+            directory = checked(load_catalog(Path(self.workspace)).get(self.encoder))
+            found = duplicates_by_meaning(self.rows, self.novelty, directory, progress)
+        else:
+            found = duplicates_by_words(self.rows, self.novelty)
         return {"dropped": [[one.row, one.like, one.reason, one.score] for one in found]}
-
-    def _vectors(self, progress: Progress) -> "np.ndarray":
-        """(n, d) float32 unit rows; (n, 1) zeros where words are compared."""
-        import numpy as np
-
-        if self.novelty.measure != "cosine" or not self.rows:
-            return np.zeros((len(self.rows), 1), dtype=np.float32)
-        directory = checked(load_catalog(Path(self.workspace)).get(self.encoder))
-        texts = [text_of(row, self.novelty) for row in self.rows]
-        show = progress.update
-        return encode_in_blocks(
-            LocalEncoder(directory), texts, lambda done: show("embedding", done, len(texts))
-        )
 
 
 Job = StageJob | DuplicatesJob

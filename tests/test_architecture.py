@@ -20,6 +20,7 @@ ROWS = (
     ("evaluation", "fit"),
     ("states",),
     ("dataset", "generation", "training", "bundle"),
+    ("clean",),
     ("recipe", "documents"),
     ("methods", "teacher", "topics"),
     ("judge", "models"),

@@ -14,6 +14,7 @@ import typer
 
 from localinstruct import __version__, console
 from localinstruct.cli import bundle, judge, models, recipes, seeds, topics
+from localinstruct.cli.clean import clean
 from localinstruct.cli.compare import compare
 from localinstruct.cli.evaluate import Against, Judge, Tasks, compare_student
 from localinstruct.cli.export import chat, export, serve
@@ -51,6 +52,7 @@ app = typer.Typer(
     "out; nothing leaves.",
 )
 app.command()(preview)
+app.command()(clean)
 app.command()(fit)
 app.command()(export)
 app.command()(compare)

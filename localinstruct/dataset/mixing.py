@@ -2,20 +2,24 @@
 
 Rows of a source are taken whole, up to max_rows, or in the proportion of the weights, drawn by seed
 and content. A row that asks what a row of an earlier source asks is dropped: exactly (instruction
-and input), or by cosine of embeddings, in one matrix product per block, exact. Within one source
-nothing is compared by cosine: its own rules decided there. Not covered: weights among the run's own
-rows; they always come first, and whole.
+and input), or by cosine of embeddings, in one matrix product per block, exact. Rows of files pass
+the gate that generated rows have passed: the recipe's rules, and likeness to each other. Rows of
+runs are not asked again. Not covered: weights among the run's own rows; they always come first, and
+whole.
 """
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localinstruct.config import listing, raise_together
 from localinstruct.curate.contamination import answers, question
+from localinstruct.curate.duplicates import SIMILAR, duplicates
 from localinstruct.curate.embeddings import Encoder, encode_in_blocks
+from localinstruct.curate.filters import Filters, examine
+from localinstruct.curate.novelty import Novelty
 from localinstruct.dataset.rows import OWN, RunRows
 from localinstruct.errors import DataError
 from localinstruct.formats import Reader, Report, files_of
@@ -103,6 +107,12 @@ def state_of(section: Dataset, workspace: Path) -> list[str]:
     return [_digest(place) if place else "missing" for place in places]
 
 
+def asks_rules(section: Dataset, filters: Filters, workspace: Path) -> bool:
+    """True where rows of files are mixed in, which pass the recipe's rules."""
+    places = [_place(source, workspace) for source in section.sources]
+    return filters.version > 1 and any(place and not _is_run(place) for place in places)
+
+
 def mix(
     own: Sequence[Instance],
     section: Dataset,
@@ -110,10 +120,12 @@ def mix(
     workspace: Path,
     encoder: Encoder | None,
     progress: Progress,
+    filters: Filters | None = None,
 ) -> Mixture:
     """The run's own rows and those of every source.
 
-    Without an encoder only exact repetitions are dropped.
+    Rows of files pass the rules, as generated rows did before they were kept; those of version 1
+    looked at generated rows only. Without an encoder only exact repetitions are dropped.
     """
     pools = pools_of(section, workspace, progress)
     counts = amounts([len(pool) for pool, _ in pools], section.sources)
@@ -121,7 +133,8 @@ def mix(
     for source, (pool, report), count in zip(section.sources, pools, counts, strict=True):
         drawn = sorted(pool, key=lambda row: digest([seed, row.id]))[:count]
         chosen.append(_Chosen(source.path, len(pool), drawn, report))
-    return _joined(chosen, section, encoder, progress)
+    rules = filters if filters is not None and filters.version > 1 else None
+    return _joined(chosen, section, encoder, progress, rules)
 
 
 def pools_of(
@@ -145,6 +158,29 @@ class _Chosen:
     rows: list[Instance]
     report: Report | None = None
 
+    @property
+    def is_file(self) -> bool:
+        """True for rows that no run has looked at."""
+        return self.report is not None
+
+
+def _examined(
+    one: _Chosen, rules: Filters | None, progress: Progress
+) -> tuple[_Chosen, list[Reject]]:
+    """The rows of a file as the rules leave and repair them, and rejects."""
+    if rules is None or not one.is_file:
+        return one, []
+    rows, rejects = list[Instance](), list[Reject]()
+    for number, row in enumerate(one.rows, 1):
+        verdict = examine(row, rules)
+        if verdict.reject is None:
+            rows.append(verdict.row)
+        else:
+            rejects.append(verdict.reject)
+        if number % 500 == 0:
+            progress.update(f"rules, {one.name}", number, len(one.rows))
+    return replace(one, rows=rows), rejects
+
 
 def amounts(has: Sequence[int], sources: Sequence[Source]) -> list[int]:
     """Rows that each source gives: all, at most max_rows, or in proportion to its weight.
@@ -165,16 +201,19 @@ def _joined(
     section: Dataset,
     encoder: Encoder | None,
     progress: Progress,
+    rules: Filters | None,
 ) -> Mixture:
     mixed = Mixture([], {}, [], [])
     seen: set[object] = set()
     near = None
     if encoder is not None and section.similar:
         near = _Near(encoder, section.similar, progress)
-    for one in chosen:
-        fresh, rejects = _exact(one, seen)
+    for given in chosen:
+        one, rejects = _examined(given, rules, progress)
+        fresh, repeated = _exact(one, seen)
+        rejects += repeated
         if near is not None:
-            fresh, close = near.apart(fresh, one.name)
+            fresh, close = near.apart(fresh, one.name, among=rules is not None and one.is_file)
             rejects += close
         seen.update(question(row) for row in fresh)
         mixed.rows.extend(fresh)
@@ -218,10 +257,13 @@ class _Near:
         self._encoder, self._threshold, self._progress = encoder, threshold, progress
         self._earlier: np.ndarray | None = None  # (n, d) float32, unit rows
 
-    def apart(self, rows: list[Instance], name: str) -> tuple[list[Instance], list[Reject]]:
+    def apart(
+        self, rows: list[Instance], name: str, among: bool = False
+    ) -> tuple[list[Instance], list[Reject]]:
         """Rows that resemble none of an earlier source, and rejects for the others.
 
-        The rows are remembered for the sources to come.
+        With `among` they are compared with each other too, different answers to one question
+        excepted. The rows are remembered for the sources to come.
         """
         import numpy as np
 
@@ -243,7 +285,16 @@ class _Near:
             else:
                 reason, cosine = "like a row of another source", round(float(score), 4)
                 close.append(Reject("mix", reason, row.instruction, name, cosine))
-        return fresh, close
+        if not among:
+            return fresh, close
+        novelty = Novelty(threshold=self._threshold, text="instruction+input", against="kept")
+        found = duplicates(fresh, kept, novelty)
+        alike = {one.row: one for one in found if one.reason == SIMILAR}
+        for number, one in alike.items():
+            reason, detail = "like a row of its source", fresh[one.like].instruction
+            close.append(Reject("mix", reason, fresh[number].instruction, detail, one.score))
+        left = [row for number, row in enumerate(fresh) if number not in alike]
+        return left, close
 
     def _nearest(self, vectors: "np.ndarray") -> "np.ndarray":
         """(m,) largest cosine of each of (m, d) with an earlier row, -1 where there is none."""

@@ -84,7 +84,9 @@ def _mixed(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> Mix
         require_sources(section, workspace)
         if section.similar is not None:
             encoder = LocalEncoder(checked(load_catalog(workspace).get(recipe.models.encoder)))
-    mixed = mix(list(run.kept()), section, recipe.seed, workspace, encoder, progress)
+    mixed = mix(
+        list(run.kept()), section, recipe.seed, workspace, encoder, progress, recipe.filters
+    )
     for part in mixed.contributions if section.sources else ():
         left_out = "".join(f", {count} {reason}" for reason, count in part.dropped.items())
         taken = f"{part.taken:,} of {part.asked:,} asked rows taken (it has {part.has:,})"

@@ -132,8 +132,15 @@ class Reader:
 
     def __iter__(self) -> Iterator[Instance]:
         """The instances in order; DataError at the end where bad rows stop the reading."""
+        for _, _, _, rows in self.numbered():
+            yield from rows
+
+    def numbered(self) -> Iterator[tuple[str, int, tuple[str, ...], list[Instance]]]:
+        """(file, line, names of the repairs made, its instances) of every row, in order."""
         for line, value in self.values():
-            yield from self.converted(line, value, self._instances)
+            before = self.report.repairs.copy()
+            rows = self.converted(line, value, self._instances)
+            yield str(self._bad.file), line, tuple(self.report.repairs - before), rows
 
     def values(self) -> Iterator[tuple[int, object]]:
         """(line, value) of every row that can be parsed; DataError as `__iter__` raises it."""

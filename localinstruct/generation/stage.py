@@ -73,7 +73,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     )
     directory = checked(encoder)
     with ThreadPoolExecutor(1) as loader:
-        loading = loader.submit(LocalEncoder, directory)
+        loading = loader.submit(LocalEncoder, directory, beside_teacher=True)
         with serving_all(asked, recipe.serve, run.path, progress) as connect:
             encoder_ready = loading.result()
             router = partial(connect, recipe.sampling)

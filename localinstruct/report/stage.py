@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
@@ -45,6 +46,9 @@ from localinstruct.states import (
 )
 from localinstruct.store.durable import write_text
 from localinstruct.store.run import Run
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 CLIP = 900
 """Characters of one text that are shown."""
@@ -78,9 +82,15 @@ def render(recipe: Recipe, run: Run, where: str) -> str:
 
     It depends on no clock and no environment: the same store gives the same bytes.
     """
+    page = environment().get_template("report.html.j2")
+    return page.render(content(recipe, run, where)) + "\n"
+
+
+def environment() -> "Environment":
+    """Jinja for pages: everything is escaped, and what is hidden in a text becomes visible."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("localinstruct", "report"),
         autoescape=True,
         undefined=StrictUndefined,
@@ -88,9 +98,9 @@ def render(recipe: Recipe, run: Run, where: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"clip": clip, "percent": percent, "duration": duration}
-    environment.filters |= {"loss": loss, "similarity": similarity}
-    return environment.get_template("report.html.j2").render(content(recipe, run, where)) + "\n"
+    made.filters |= {"clip": clip, "percent": percent, "duration": duration}
+    made.filters |= {"loss": loss, "similarity": similarity}
+    return made
 
 
 def content(recipe: Recipe, run: Run, where: str) -> JsonObject:

@@ -8,8 +8,9 @@ import pytest
 
 from localinstruct import pipeline
 from localinstruct.curate.contamination import unique
+from localinstruct.curate.filters import Filters
 from localinstruct.dataset import stage
-from localinstruct.dataset.mixing import amounts, mix, state_of
+from localinstruct.dataset.mixing import amounts, asks_rules, mix, state_of
 from localinstruct.errors import DataError, UsageError
 from localinstruct.formats import read_instances, write
 from localinstruct.progress import Silent
@@ -178,7 +179,9 @@ def test_rows_with_tools_are_left_out_where_no_template_writes_them(tmp_path: Pa
 
 
 def test_a_source_of_mostly_bad_rows_is_named_with_what_to_type(tmp_path: Path) -> None:
-    (tmp_path / "f.jsonl").write_text('{"asked": "Hi?", "reply": "Ho"}\n' * 20)
+    (tmp_path / "f.jsonl").write_text(
+        '{"asked": "What does a baker sell?", "reply": "He sells bread."}\n' * 20
+    )
     section = Dataset.model_validate({"from": ["f.jsonl"]})
     with pytest.raises(DataError, match=r"20 of 20 rows cannot be used") as caught:
         mix([], section, 1, tmp_path, None, Silent())
@@ -198,3 +201,35 @@ def test_folders_and_patterns_are_sources_too(tmp_path: Path) -> None:
         mixed = mix([], section, 1, tmp_path, None, Silent())
         assert len(mixed.rows) + len(mixed.rejects) == 24
     assert state_of(section, tmp_path) != ["missing"]
+
+
+def test_rows_of_a_file_pass_the_gate_of_generated_rows(tmp_path: Path) -> None:
+    good = [
+        {"instruction": f"Name one thing that {name} is known for.", "output": f"{name}: its sea."}
+        for name in ("Norway", "Chile", "Ghana", "Nepal", "Malta", "Samoa")
+    ]
+    bad = [
+        {
+            "instruction": "Describe a walk by the sea.",
+            "output": "I'm sorry, I can't help with it.",
+        },
+        {"instruction": "Draw a picture of a boat at night.", "output": "Here is the picture."},
+    ]
+    alike = {"instruction": "One thing name that Norway is known for.", "output": "Its fjords."}
+    other = {**good[1], "output": "Chile is known for its long coast."}
+    file = tmp_path / "rows.jsonl"
+    file.write_text("".join(f"{json.dumps(row)}\n" for row in [*good, *bad, alike, other]))
+    section = Dataset.model_validate({"from": [str(file)], "similar": 0.95})
+    encoder = HashEncoder()
+    before = mix([], section, 1, tmp_path, encoder, Silent())
+    assert before.contributions[1].dropped == {}  # without rules nothing of a file is looked at
+    mixed = mix([], section, 1, tmp_path, encoder, Silent(), Filters())
+    dropped = mixed.contributions[1].dropped
+    assert dropped.pop("like a row of its source") >= 1
+    assert dropped == {"refusal": 1, "asks for media": 1}
+    answers = [row.output for row in mixed.rows if "Chile" in row.instruction]
+    assert sorted(answers) == sorted([good[1]["output"], other["output"]])
+    first = mix([], section, 1, tmp_path, encoder, Silent(), Filters(rules=1))
+    assert len(first.rows) == len(before.rows)
+    assert asks_rules(section, Filters(), tmp_path)
+    assert not asks_rules(section, Filters(rules=1), tmp_path)

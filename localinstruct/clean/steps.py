@@ -1,0 +1,356 @@
+"""The steps of a cleaning: read and examine, tasks, repeated questions, near-duplicates.
+
+Each looks at the rows that the steps before it left, and stores a reason for every row it drops.
+Rules are asked in as many processes as there are cores. A step that has ended is not repeated; the
+reading goes on where a kill ended it.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, TypeVar
+
+from localinstruct.clean.decisions import Decisions, Drop, Entry
+from localinstruct.clean.settings import Clean
+from localinstruct.curate.contamination import Tasks
+from localinstruct.curate.embeddings import BF16_MOVES, ExactCosines, LocalEncoder
+from localinstruct.curate.filters import Filters, examine
+from localinstruct.curate.neighbours import Borderline, kept_neighbours
+from localinstruct.formats import Reader
+from localinstruct.formats.read import files_of
+from localinstruct.formats.tasks import read_tasks
+from localinstruct.interrupt import reset_signals
+from localinstruct.machine import cpu_count
+from localinstruct.progress import Progress
+from localinstruct.records import Instance, JsonObject, Reject
+from localinstruct.supervisor import die_with_parent
+
+if TYPE_CHECKING:
+    import numpy as np
+
+CHUNK = 500
+"""Rows that a process examines at once."""
+COMMIT = 8
+"""Chunks that are stored in one transaction."""
+INLINE = 2000
+"""Rows up to which starting processes takes longer than they save."""
+ENCODED = 2048
+"""Texts that are encoded between two notes of how far it is."""
+SAMPLE = 2000
+"""Rows of a sample whose diversity is measured."""
+VECTORS = "vectors.f32"
+RULES, TASKS, REPEATED, ALIKE = "rules", "tasks", "repeated", "alike"
+STEPS = ("read", TASKS, REPEATED, ALIKE)
+TO_STAY = "reason IS NULL AND NOT is_reference"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Rows that are cleaned, or compared with."""
+
+    path: Path
+    rows: Callable[[], Iterable[tuple[str, int, tuple[str, ...], list[Instance]]]]
+    """Streams (file, line, repairs that reading has made, instances)."""
+    reader: Reader | None = None
+    is_reference: bool = False
+    bytes: int = 0
+    """Size of its files; 0 where the rows come from somewhere else."""
+    digest: str = ""
+    """Of its rows, where they come from somewhere else."""
+
+
+def sources(paths: Sequence[Path], settings: Clean, most_rows: int | None) -> list[Source]:
+    """The files of `against` first, so that what is cleaned is compared with them."""
+    made = []
+    for path in settings.against:
+        reader = Reader(path)
+        made.append(Source(path, reader.numbered, reader, True, _size(path)))
+    for path in paths:
+        paste = f"localinstruct clean {path} --columns {{columns}}"
+        reader = Reader(path, settings.reading, most_rows=most_rows, paste=paste)
+        made.append(Source(path, reader.numbered, reader, False, _size(path)))
+    return made
+
+
+def _size(path: Path) -> int:
+    return sum(file.stat().st_size for file in files_of(path)[0])
+
+
+def read(store: Decisions, given: Sequence[Source], settings: Clean, progress: Progress) -> None:
+    """Read every source, and ask the rules about each row; what is stored already is passed by."""
+    if store.is_done("read"):
+        return
+    stored = store.count()
+    if stored:
+        progress.say(f"going on after {stored:,} rows that were read before")
+    entries = _entries(given, settings)
+    list(islice(entries, stored))
+    done = stored
+    with _examiners(entries) as (executor, rest):
+        work = partial(_examined, settings.filters)
+        meter = _Meter(given, progress)
+        for results in _in_order(executor, work, _chunks(rest, CHUNK)):
+            store.add(done, results)
+            done += len(results)
+            meter.show(done, results)
+    readers = [source.reader for source in given if source.reader]
+    unread = [reject for reader in readers for reject in reader.report.rejects]
+    counts = [Counter[str](), Counter[str](), Counter[str]()]
+    for reader in readers:
+        report = reader.report
+        for count, part in zip(counts, (report.repairs, report.ignored, report.notes), strict=True):
+            count.update(part)
+    store.end_reading(
+        unread,
+        {
+            "rows": sum(reader.report.rows for reader in readers),
+            "repaired": dict(counts[0]),
+            "ignored_keys": dict(counts[1]),
+            "holds": dict(counts[2]),
+            "left_out": [name for reader in readers for name in reader.report.left_out],
+        },
+    )
+
+
+class _Meter:
+    """How far the reading is: rows of all rows, as many as the size of the files lets expect."""
+
+    def __init__(self, given: Sequence[Source], progress: Progress) -> None:
+        self._bytes = sum(source.bytes for source in given)
+        self._progress, self._seen, self._rows = progress, 1, 1
+
+    def show(self, done: int, rows: Sequence[Entry]) -> None:
+        """Add rows that were examined."""
+        texts = ((one.row.instruction, one.row.input, one.row.output) for one in rows)
+        self._seen += sum(len(text.encode()) + 15 for each in texts for text in each)
+        self._rows += len(rows)
+        likely = int(self._bytes / (self._seen / self._rows))
+        self._progress.update("reading and examining", done, max(likely, done))
+
+
+def _entries(given: Sequence[Source], settings: Clean) -> Iterator[Entry]:
+    for source in given:
+        for file, line, changes, rows in source.rows():
+            for row in rows:
+                yield Entry(file, line, row, None, changes, None, source.is_reference)
+
+
+@contextmanager
+def _examiners(entries: Iterator[Entry]) -> Iterator[tuple[Executor | None, Iterator[Entry]]]:
+    """Processes that examine rows, where there are enough rows for them; and the rows."""
+    head = list(islice(entries, INLINE))
+    if len(head) < INLINE or cpu_count() < 2:
+        yield None, iter(head)
+        return
+    with ProcessPoolExecutor(cpu_count(), get_context("spawn"), _prepare) as executor:
+        yield executor, chain(head, entries)
+
+
+def _prepare() -> None:
+    die_with_parent()
+    reset_signals()
+
+
+def _examined(filters: Filters, entries: Sequence[Entry]) -> list[Entry]:
+    return [_examine(entry, filters) for entry in entries]
+
+
+def _examine(entry: Entry, filters: Filters) -> Entry:
+    if entry.is_reference:
+        return entry
+    verdict = examine(entry.row, filters)
+    secrets = [f"secrets ({filters.on_secrets}): {kind}" for kind in verdict.secrets]
+    changes = (*entry.changes, *verdict.repairs, *secrets)
+    reject = verdict.reject and Reject(RULES, verdict.reject.reason, "", verdict.reject.detail)
+    before = entry.row if verdict.row != entry.row else None
+    return Entry(entry.file, entry.line, verdict.row, before, changes, reject)
+
+
+def _chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while chunk := list(islice(items, size)):
+        yield chunk
+
+
+def _in_order(
+    executor: Executor | None,
+    work: Callable[[list[Entry]], list[Entry]],
+    chunks: Iterator[list[Entry]],
+) -> Iterator[list[Entry]]:
+    """Results of the chunks in order, COMMIT chunks together, with few of them in memory."""
+    if executor is None:
+        yield from map(work, chunks)
+        return
+    waiting = list[Future[list[Entry]]]()
+    for group in _chunks(chunks, COMMIT):
+        waiting += [executor.submit(work, chunk) for chunk in group]
+        if len(waiting) >= 2 * COMMIT:
+            yield [entry for future in waiting[:COMMIT] for entry in future.result()]
+            waiting = waiting[COMMIT:]
+    if waiting:
+        yield [entry for future in waiting for entry in future.result()]
+
+
+def find_tasks(store: Decisions, settings: Clean, progress: Progress) -> None:
+    """Drop rows that ask what an evaluation task asks, or hold most of one."""
+    if store.is_done(TASKS):
+        return
+    names = {}
+    for path in settings.tasks:
+        for task in read_tasks(path):
+            names[f"{path.name}: {task.id}"] = task.instance
+    tasks, drops, total = Tasks(names), list[Drop](), store.count(TO_STAY)
+    for done, one in enumerate(store.rows(TO_STAY) if names else (), 1):
+        if name := tasks.same(one.row):
+            drops.append(Drop(one.seq, TASKS, "an evaluation task", name, 1.0))
+        elif part := tasks.within(one.row):
+            drops.append(Drop(one.seq, TASKS, "most of an evaluation task", part[0], part[1]))
+        if done % 1000 == 0:
+            progress.update("comparing with the tasks", done, total)
+    store.end_step(TASKS, drops, {"tasks": len(names)})
+
+
+def find_repeated(store: Decisions, settings: Clean) -> None:
+    """Drop rows that repeat question and answer, and answers over `answers_per_prompt`."""
+    if store.is_done(REPEATED):
+        return
+    order = "length DESC, seq" if settings.keep == "longest" else "seq"
+    query = (
+        "SELECT seq, question, answer, is_reference FROM rows WHERE reason IS NULL "
+        f"ORDER BY question, is_reference DESC, {order}"
+    )
+    store.end_step(REPEATED, _repeated(store.select(query), settings.answers_per_prompt))
+
+
+def _repeated(found: Iterable[tuple[object, ...]], most: int | None) -> Iterator[Drop]:
+    asked, answers = None, dict[object, int]()
+    for number, question, answer, is_reference in found:
+        seq = int(str(number))
+        if question != asked:
+            asked, answers, is_there = question, dict[object, int](), bool(is_reference)
+        first = next(iter(answers.values()), seq)
+        if is_reference:
+            pass
+        elif is_there:
+            yield Drop(seq, REPEATED, "there already", "", 1.0, first)
+            continue
+        elif answer in answers:
+            yield Drop(seq, REPEATED, "repeated", "", 1.0, answers[answer])
+            continue
+        elif most is not None and len(answers) >= most:
+            yield Drop(seq, REPEATED, "one more answer", "", 1.0, first)
+            continue
+        answers.setdefault(answer, seq)
+
+
+def find_alike(store: Decisions, settings: Clean, encoder: Path, progress: Progress) -> None:
+    """Drop rows whose question is like that of a row that stays, each with that row."""
+    if store.is_done(ALIKE) or settings.similar is None:
+        return
+    heads = _heads(store, settings)
+    if not heads:
+        store.end_step(ALIKE, ())
+        return
+    fast = LocalEncoder(encoder)
+    vectors = _vectors(store, heads, fast, progress)
+    exact = ExactCosines(lambda: LocalEncoder(encoder, exact=True), _Texts(store, heads))
+    at = settings.similar
+    border = None if fast.is_exact else Borderline(at - BF16_MOVES, at + BF16_MOVES, exact)
+    found = kept_neighbours(
+        vectors, at, border, lambda done: progress.update("comparing", done, len(heads))
+    )
+    facts: JsonObject = {"compared": len(heads), "encoded_twice": exact.encoded}
+    facts["diversity"] = _diversity(vectors, found.like < 0)
+    store.end_step(ALIKE, _alike(store, heads, found.like, found.score), facts)
+
+
+def _heads(store: Decisions, settings: Clean) -> list[int]:
+    """Numbers of the rows that are compared, one for each question, references first."""
+    longest_first = "MAX(length) DESC, " if settings.keep == "longest" else ""
+    query = (
+        "SELECT MIN(seq) AS head FROM rows WHERE reason IS NULL GROUP BY question "
+        f"ORDER BY MAX(is_reference) DESC, {longest_first}head"
+    )
+    return [int(str(seq)) for (seq,) in store.select(query)]
+
+
+class _Texts(Sequence[str]):
+    """Texts by which rows are compared, read from the store as they are needed."""
+
+    def __init__(self, store: Decisions, heads: Sequence[int]) -> None:
+        self._store, self._heads = store, heads
+
+    def __len__(self) -> int:
+        return len(self._heads)
+
+    def __getitem__(self, place: int) -> str:  # type: ignore[override]
+        return text_of(self._store.row(self._heads[place]).row)
+
+
+def text_of(row: Instance) -> str:
+    """All that a row asks: system, earlier turns, instruction and input."""
+    turns = [turn.content for turn in row.history]
+    return "\n".join(filter(None, [row.system, *turns, row.instruction, row.input]))
+
+
+def _vectors(
+    store: Decisions, heads: Sequence[int], encoder: LocalEncoder, progress: Progress
+) -> "np.ndarray":
+    """(n, d) float32 unit rows, on the disk, where an earlier process may have begun them."""
+    import numpy as np
+
+    texts, file = _Texts(store, heads), store.folder / VECTORS
+    done = int(store.get("encoded") or 0)
+    first = encoder.encode([texts[0]])
+    shape = (len(heads), first.shape[1])
+    mode: Literal["r+", "w+"] = "r+" if done and file.exists() else "w+"
+    vectors = np.memmap(file, np.float32, mode, shape=shape)
+    for start in range(done if mode == "r+" else 0, len(heads), ENCODED):
+        end = min(start + ENCODED, len(heads))
+        vectors[start:end] = encoder.encode([texts[n] for n in range(start, end)])
+        vectors.flush()
+        store.put("encoded", str(end))
+        progress.update("embedding", end, len(heads))
+    return vectors
+
+
+def _diversity(vectors: "np.ndarray", is_kept: "np.ndarray") -> dict[str, float]:
+    """DCScore (arXiv 2502.08512) of samples of equal size: of all rows, and of those that stay."""
+    import numpy as np
+
+    rng = np.random.default_rng(0)
+    kept = np.flatnonzero(is_kept)
+    size = min(SAMPLE, len(kept))
+    samples = {
+        "all": rng.choice(len(vectors), size, replace=False),
+        "kept": rng.choice(kept, size, replace=False),
+    }
+    return {name: _dc_score(vectors[np.sort(rows)]) for name, rows in samples.items()}
+
+
+def _dc_score(vectors: "np.ndarray", temperature: float = 0.05) -> float:
+    """Share of n rows that a softmax of their cosines gives to themselves: 1, none alike."""
+    import numpy as np
+
+    weights = np.exp((vectors @ vectors.T - 1) / temperature)
+    return round(float((np.diag(weights) / weights.sum(axis=1)).mean()), 4)
+
+
+def _alike(
+    store: Decisions, heads: Sequence[int], like: "np.ndarray", score: "np.ndarray"
+) -> Iterator[Drop]:
+    import numpy as np
+
+    for place in np.flatnonzero(like >= 0):
+        other = heads[int(like[place])]
+        cosine = round(float(score[place]), 4)
+        question = f"(SELECT question FROM rows WHERE seq = {heads[place]:d})"
+        query = f"SELECT seq FROM rows WHERE question = {question} AND {TO_STAY}"
+        for (seq,) in list(store.select(query)):
+            yield Drop(int(str(seq)), ALIKE, "too similar", "", cosine, other)

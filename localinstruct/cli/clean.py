@@ -1,0 +1,287 @@
+"""`localinstruct clean`: rows that are there already pass the gate of a run, and stay or go."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from localinstruct import console
+from localinstruct.cli.options import Json, SealedAlone, require_choice
+from localinstruct.errors import UsageError
+
+if TYPE_CHECKING:
+    from localinstruct.clean.settings import Clean
+    from localinstruct.clean.steps import Source
+    from localinstruct.clean.work import Job, Outcome
+    from localinstruct.records import Instance
+
+Files = Annotated[
+    list[str],
+    typer.Argument(metavar="FILE…|RUN", help="Files, folders or patterns of rows; or a run."),
+]
+Output = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", help="File to write; its decisions go beside it."),
+]
+Format = Annotated[
+    str,
+    typer.Option("--format", help="Of the output: jsonl, alpaca, messages, sharegpt, parquet …"),
+]
+Rules = Annotated[
+    str, typer.Option("--rules", help="Rule set: localinstruct, alpaca, self-instruct or none.")
+]
+Disable = Annotated[
+    list[str] | None, typer.Option("--disable", metavar="RULE", help="Leave out a rule of the set.")
+]
+Enable = Annotated[
+    list[str] | None, typer.Option("--enable", metavar="RULE", help="Add a rule to the set.")
+]
+Similar = Annotated[
+    float,
+    typer.Option(
+        "--similar", min=0, max=1, help="Cosine above which a row is like another; 0 asks no model."
+    ),
+]
+Answers = Annotated[
+    int | None,
+    typer.Option("--answers-per-prompt", min=1, help="Different answers to keep; default: all."),
+]
+Keep = Annotated[
+    str, typer.Option("--keep", help="Which of rows that are alike stays: first or longest.")
+]
+Against = Annotated[
+    list[Path] | None,
+    typer.Option("--against", metavar="FILE", help="Rows that are there already: drop their like."),
+]
+Tasks = Annotated[
+    list[Path] | None,
+    typer.Option("--tasks", metavar="FILE", help="Evaluation tasks that may not be in the output."),
+]
+Columns = Annotated[
+    str,
+    typer.Option(
+        "--columns", metavar="NAME=COLUMN,…", help="For example instruction=question,output=reply."
+    ),
+]
+Encoding = Annotated[str, typer.Option("--encoding", help="Of the text, where it is not UTF-8.")]
+OnBadRow = Annotated[
+    str, typer.Option("--on-bad-row", help="skip or stop, at a row that cannot be used.")
+]
+Secrets = Annotated[
+    str, typer.Option("--secrets", help="Keys, card numbers …: mask, drop, report or off.")
+]
+Encoder = Annotated[str, typer.Option("--encoder", metavar="MODEL", help="From models.yaml.")]
+Sample = Annotated[
+    int | None,
+    typer.Option("--sample", min=1, help="Read so many rows, write nothing, show what would go."),
+]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the decisions made before.")]
+
+SHOWN = 3
+"""Rows shown for each reason."""
+
+
+def clean(
+    files: Files,
+    output: Output = None,
+    format: Format = "",
+    rules: Rules = "localinstruct",
+    disable: Disable = None,
+    enable: Enable = None,
+    similar: Similar = 0.9,
+    answers_per_prompt: Answers = None,
+    keep: Keep = "first",
+    against: Against = None,
+    tasks: Tasks = None,
+    columns: Columns = "",
+    encoding: Encoding = "",
+    on_bad_row: OnBadRow = "skip",
+    secrets: Secrets = "",
+    encoder: Encoder = "all-minilm-l6-v2",
+    sample: Sample = None,
+    fresh: Fresh = False,
+    json: Json = False,
+    sealed: SealedAlone = False,
+) -> None:
+    """Clean a data set: rules, repeated and similar rows, evaluation tasks, secrets.
+
+    Every decision is kept beside the output with its reason, and in a report. A cleaning that was
+    interrupted goes on where it was: give the same command again.
+    """
+    from localinstruct.clean.settings import Clean
+    from localinstruct.config import parse
+    from localinstruct.formats import parse_columns
+
+    require_choice("--keep", keep, ["first", "longest"])
+    require_choice("--on-bad-row", on_bad_row, ["skip", "stop"])
+    filters = {"set": rules, "disable": disable or [], "enable": enable or []}
+    reading = {
+        "columns": parse_columns(columns),
+        "encoding": encoding or None,
+        "on_bad_row": on_bad_row,
+    }
+    settings = parse(
+        Clean,
+        {
+            "reading": reading,
+            "filters": {**filters, **({"secrets": secrets} if secrets else {})},
+            "similar": similar or None,
+            "answers_per_prompt": answers_per_prompt,
+            "keep": keep,
+            "encoder": encoder,
+            "tasks": list(map(str, tasks or [])),
+            "against": list(map(str, against or [])),
+        },
+        "clean",
+    )
+    if sample:
+        _look(files, settings, sample, json)
+    else:
+        _write(files, output, format, settings, fresh, json)
+
+
+def _write(
+    files: Sequence[str],
+    output: Path | None,
+    format: str,
+    settings: "Clean",
+    fresh: bool,
+    json: bool,
+) -> None:
+    from localinstruct.clean import work
+    from localinstruct.formats import require_place
+    from localinstruct.report.cleaning import write_report
+    from localinstruct.store.durable import require_writable
+
+    if output is None:
+        raise UsageError(
+            "expected a file to write the rows to.",
+            "For example --output clean.jsonl; --sample 500 only shows what would go.",
+        )
+    require_writable(output)
+    if any(Path(name).resolve() == output.resolve() for name in files):
+        raise UsageError(
+            f"{output}: is the file that is read.", "Choose another --output: rows are never lost."
+        )
+    if fresh:
+        work.forget(output)
+    job = _job(files, output, format or _format_of(output), settings, None)
+    require_place(output, job.format)
+    with console.progress() as progress:
+        outcome = work.clean(job, progress)
+        report = write_report(job, outcome)
+    if json:
+        console.as_json({**_as_json(outcome), "output": str(output), "report": str(report)})
+        return
+    _show(outcome)
+    console.line(f"{output}: {outcome.kept:,} rows. Every decision, with examples: {report}")
+
+
+def _look(files: Sequence[str], settings: "Clean", sample: int, json: bool) -> None:
+    from localinstruct.clean import work
+    from localinstruct.clean.decisions import opened
+
+    with TemporaryDirectory(prefix="localinstruct-") as folder:
+        job = _job(files, Path(folder) / "rows.jsonl", "jsonl", settings, sample)
+        with console.progress() as progress:
+            outcome = work.clean(job, progress)
+        if json:
+            console.as_json(_as_json(outcome))
+            return
+        _show(outcome)
+        with opened(job.folder, work.shape_of(job)) as store:
+            for reason in outcome.dropped:
+                quoted = reason.replace("'", "''")
+                where = f"reason = '{quoted}'"
+                for one in list(store.rows(where))[:SHOWN]:
+                    place = f"{Path(one.file).name}:{one.line}"
+                    detail = f" ({one.detail})" if one.detail else ""
+                    console.line(f"  {reason}{detail}, {place}: {_short(one.row)}")
+        console.line(f"A look at the first {sample:,} rows; nothing was written.")
+
+
+def _job(
+    files: Sequence[str], output: Path, format: str, settings: "Clean", sample: int | None
+) -> "Job":
+    from localinstruct.clean.work import Job
+    from localinstruct.formats import EXPORTS
+    from localinstruct.models.catalog import checked, load_catalog
+    from localinstruct.recipe import find_workspace
+
+    require_choice("--format", format, list(EXPORTS))
+    encoder = None
+    if settings.similar is not None:
+        encoder = checked(load_catalog(find_workspace(Path.cwd())).get(settings.encoder))
+    run = _run(files)
+    given = [_run_source(run)] if run else None
+    paths = [] if run else [Path(name) for name in files]
+    return Job(paths, output, format, settings, encoder, sample, given)
+
+
+def _run(names: Sequence[str]) -> Path | None:
+    """The folder of a run that is given in place of files."""
+    from localinstruct.workspace import RUNS
+
+    found = [
+        path
+        for name in names
+        for path in (Path(name), RUNS / name)
+        if (path / "run.sqlite").is_file()
+    ]
+    if found and len(names) > 1:
+        raise UsageError(f"{found[0]}: expected files, or one run.", "Export the run first.")
+    return found[0] if found else None
+
+
+def _run_source(path: Path) -> "Source":
+    from localinstruct.clean.steps import Source
+    from localinstruct.records import digest
+    from localinstruct.store.run import read_run
+
+    def rows() -> Iterator[tuple[str, int, tuple[str, ...], list["Instance"]]]:
+        with read_run(path) as run:
+            for number, row in enumerate(run.kept(), 1):
+                yield str(path), number, (), [row]
+
+    with read_run(path) as run:
+        ids = digest([row.id for row in run.kept()])
+    return Source(path, rows, digest=ids)
+
+
+def _format_of(output: Path) -> str:
+    return {".parquet": "parquet", ".json": "alpaca"}.get(output.suffix.lower(), "jsonl")
+
+
+def _as_json(outcome: "Outcome") -> dict[str, object]:
+    return {
+        "read": outcome.read,
+        "unread": outcome.unread,
+        "kept": outcome.kept,
+        "dropped": outcome.dropped,
+        "repaired": outcome.repaired,
+    }
+
+
+def _show(outcome: "Outcome") -> None:
+    total = outcome.read + outcome.unread
+    rows = [
+        (reason, f"{count:,}", f"{count / total:.1%}") for reason, count in outcome.dropped.items()
+    ]
+    console.line(f"{outcome.kept:,} of {total:,} rows stay.")
+    if rows:
+        console.table(("dropped", "rows", "share"), rows)
+    if outcome.repaired:
+        console.table(
+            ("repaired", "rows"), [(name, f"{n:,}") for name, n in outcome.repaired.items()]
+        )
+    ignored = outcome.facts.get("reading", {}).get("ignored_keys", {})
+    if ignored:
+        named = ", ".join(f"{key} ({count:,})" for key, count in ignored.items())
+        console.note(f"Keys that nothing reads: {named}")
+
+
+def _short(row: "Instance") -> str:
+    text = f"{row.instruction} → {row.output}".replace("\n", " ")
+    return text if len(text) <= 110 else f"{text[:109]}…"

@@ -1,0 +1,87 @@
+"""Greedy neighbours: one row at a time, floods of copies, cells, and pairs on the border."""
+
+import numpy as np
+import pytest
+
+from localinstruct.curate.neighbours import Borderline, kept_neighbours
+
+
+def clustered(count: int, seed: int = 1, dimensions: int = 32) -> np.ndarray:
+    """Unit rows around count // 20 centres: many pairs on both sides of every threshold."""
+    rng = np.random.default_rng(seed)
+    centres = rng.standard_normal((max(1, count // 20), dimensions))
+    rows = centres[rng.integers(0, len(centres), count)]
+    rows = rows + 0.6 * rng.random((count, 1)) * rng.standard_normal((count, dimensions))
+    return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+def one_by_one(vectors: np.ndarray, threshold: float) -> tuple[list[int], list[float]]:
+    """The rule as it is said: each row against the rows kept before it."""
+    kept, like, score = list[int](), list[int](), list[float]()
+    for number, vector in enumerate(vectors):
+        cosines = vectors[kept] @ vector if kept else np.zeros(1)
+        top = int(cosines.argmax())
+        if kept and cosines[top] > threshold:
+            like.append(kept[top])
+            score.append(float(cosines[top]))
+        else:
+            kept.append(number)
+            like.append(-1)
+            score.append(0.0)
+    return like, score
+
+
+@pytest.mark.parametrize("threshold", [0.5, 0.8, 0.95])
+@pytest.mark.parametrize("count", [1, 2, 300, 2500])
+def test_each_row_is_decided_as_if_it_came_alone(count: int, threshold: float) -> None:
+    vectors = clustered(count)
+    found = kept_neighbours(vectors, threshold)
+    like, score = one_by_one(vectors, threshold)
+    assert found.like.tolist() == like
+    assert found.score == pytest.approx(score, abs=1e-5)
+
+
+def test_no_rows_and_a_flood_of_one() -> None:
+    assert len(kept_neighbours(np.zeros((0, 8), np.float32), 0.9).like) == 0
+    flood = np.tile(clustered(1), (4500, 1))
+    for exact_up_to in (10_000, 0):
+        found = kept_neighbours(flood, 0.9, exact_up_to=exact_up_to)
+        assert found.like.tolist() == [-1] + [0] * 4499
+
+
+def test_cells_find_what_all_pairs_find() -> None:
+    vectors = clustered(9000, dimensions=64)
+    exact, cells = kept_neighbours(vectors, 0.8), kept_neighbours(vectors, 0.8, exact_up_to=0)
+    dropped = exact.like >= 0
+    assert 2000 < dropped.sum() < 8500
+    assert (dropped & (cells.like >= 0)).sum() >= 0.995 * dropped.sum()
+    named = np.flatnonzero(cells.like >= 0)
+    cosines = np.einsum("ij,ij->i", vectors[named], vectors[cells.like[named]])
+    assert (cosines > 0.8).all()  # every pair is decided by its exact cosine
+    assert (cells.like[cells.like[named]] == -1).all()  # and names a row that was kept
+
+
+@pytest.mark.parametrize(("exact_up_to", "wrong"), [(100_000, 0), (0, 20)])
+def test_pairs_on_the_border_are_decided_by_the_better_cosine(exact_up_to: int, wrong: int) -> None:
+    better = clustered(3000)
+    noise = np.random.default_rng(2).standard_normal(better.shape) * 0.012
+    rough = better + noise.astype(np.float32)
+    rough /= np.linalg.norm(rough, axis=1, keepdims=True)
+    asked = list[int]()
+
+    def cosines(rows: np.ndarray, others: np.ndarray) -> np.ndarray:
+        asked.append(len(rows))
+        return np.einsum("ij,ij->i", better[rows], better[others])
+
+    plain = kept_neighbours(rough, 0.8, exact_up_to=exact_up_to)
+    decided = kept_neighbours(rough, 0.8, Borderline(0.7, 0.9, cosines), exact_up_to=exact_up_to)
+    right = np.array(one_by_one(better, 0.8)[0]) >= 0
+    assert ((plain.like >= 0) != right).sum() > 30  # the rough vectors alone get some wrong
+    assert ((decided.like >= 0) != right).sum() <= wrong
+    assert sum(asked) > 0
+
+
+def test_progress_counts_rows() -> None:
+    counts = list[int]()
+    kept_neighbours(clustered(2500), 0.9, on_block=counts.append)
+    assert counts == [1024, 2048, 2500]
