@@ -24,7 +24,7 @@ from localinstruct.errors import BundleError
 
 Accelerator = Literal["cuda", "cpu"]
 EXTRAS: dict[Accelerator, str] = {"cuda": "gpu", "cpu": "cpu"}
-"""Accelerator -> the extra of ours that brings vLLM for it."""
+"""Accelerator -> the extra of ours that brings vLLM for it; `gguf` comes along for exports."""
 GLIBC = (17, 35)
 """Oldest and newest glibc 2.x of wheels to ask for when the target's Python is not ours."""
 MAX_METADATA = 2**20
@@ -112,7 +112,7 @@ def download_command(
         command += ["--implementation", "cp", "--python-version", python]
         command += [word for abi in (tag, "abi3", "none") for word in ("--abi", abi)]
         command += [word for platform in _platforms() for word in ("--platform", platform)]
-    return [*command, f"{program}[{EXTRAS[accelerator]}]"]
+    return [*command, f"{program}[{EXTRAS[accelerator]},gguf]"]
 
 
 def download(

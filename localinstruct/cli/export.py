@@ -33,8 +33,13 @@ Converter = Annotated[
     typer.Option(
         "--converter",
         metavar="FILE",
-        help="For gguf: llama.cpp's convert_hf_to_gguf.py; default: the one on the PATH.",
+        help="For gguf of students other than Llama and Qwen2: llama.cpp's "
+        "convert_hf_to_gguf.py; default: the one on the PATH.",
     ),
+]
+Precision = Annotated[
+    str,
+    typer.Option("--precision", help="For gguf: f32, f16, bf16 or q8_0; auto: as the weights are."),
 ]
 Port = Annotated[
     int,
@@ -63,6 +68,7 @@ def export(
     format: Format = "alpaca",
     output: Output = None,
     converter: Converter = "",
+    precision: Precision = "auto",
     json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
@@ -80,7 +86,7 @@ def export(
             _export_rows(run, format, output, json)
         else:
             place = output or _in_run(run, f"-{format}")
-            _export_student(run, format, place, converter, json)
+            _export_student(run, format, place, converter, precision, json)
 
 
 def _in_run(run: "Run", ending: str) -> Path:
@@ -117,7 +123,9 @@ def _export_rows(run: "Run", format: str, output: Path | None, json: bool) -> No
     console.note(f"what they are, licences and limits: {card}")
 
 
-def _export_student(run: "Run", format: str, output: Path, converter: str, json: bool) -> None:
+def _export_student(
+    run: "Run", format: str, output: Path, converter: str, precision: str, json: bool
+) -> None:
     from localinstruct.export import export_request, export_student
     from localinstruct.models.catalog import load_catalog
     from localinstruct.pipeline import recipe_of
@@ -125,7 +133,7 @@ def _export_student(run: "Run", format: str, output: Path, converter: str, json:
 
     recipe, workspace = recipe_of(run)
     spec = load_catalog(workspace).get(recipe.models.student)
-    request = export_request(recipe, spec, run.path, converter)
+    request = export_request(recipe, spec, run.path, converter, precision)
     card = partial(model_card, run, recipe, workspace, format)
     with console.progress() as progress:
         result = export_student(request, format, output, progress, card)

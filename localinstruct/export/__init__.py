@@ -16,6 +16,7 @@ from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.report.cards import CARD
 from localinstruct.store.durable import write_text
+from localinstruct.store.folder import TRAIN
 from localinstruct.store.whole_folder import new_folder
 from localinstruct.training.student import artefact, quiet
 
@@ -40,18 +41,24 @@ MODEL_FORMATS: dict[str, Format] = {
     "adapter": Format(adapter.size, adapter.write, adapter.require_adapter),
     "merged": Format(merged.size, merged.write),
     "ollama": Format(merged.size, ollama.write),
-    "gguf": Format(gguf.size, gguf.write, gguf.require_converter),
+    "gguf": Format(gguf.size, gguf.write, gguf.require_way),
 }
 """--format -> how it is written."""
 
 
 def export_request(
-    recipe: Recipe, spec: ModelSpec, run_path: Path, converter: str = ""
+    recipe: Recipe, spec: ModelSpec, run_path: Path, converter: str = "", precision: str = "auto"
 ) -> ExportRequest:
     """The request for a run's student; DataError while none is trained."""
-    log = run_path / "logs" / "export.log"
     return ExportRequest(
-        run_path.name, recipe.train.template, spec, artefact(run_path), log, converter
+        run_path.name,
+        recipe.train.template,
+        spec,
+        artefact(run_path),
+        run_path / "logs" / "export.log",
+        run_path / "dataset" / TRAIN,
+        converter,
+        precision,
     )
 
 

@@ -1,47 +1,45 @@
-"""GGUF for llama.cpp, through a converter that is already on this machine.
+"""GGUF for llama.cpp: written here for Llama and Qwen2, by a converter for other students.
 
-None is shipped and none is fetched. llama.cpp's convert_hf_to_gguf.py is a script of its source
-tree and needs no build. It gets the merged student as its argument, in the environment that all our
-children get (`child_environment`); its output goes to the run's log. Not covered: quantisation,
-which llama.cpp's own llama-quantize does from the file.
+The file is held against the merged student it was made of (`agreement`) where llama.cpp is here as
+a Python package, and what was compared is said. Not covered: precisions below 8 bits, which
+llama.cpp's own llama-quantize makes from the file.
 """
 
-import os
+import json
 import shutil
-import subprocess
-import sys
+from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
-from localinstruct.errors import TrainerError, UsageError
-from localinstruct.export import merged
+from localinstruct.errors import UsageError
+from localinstruct.export import agreement, converter, gguf_file, llama_cpp, merged
+from localinstruct.export.gguf_vocabulary import PROBES, Vocabulary, vocabulary
 from localinstruct.export.request import ExportRequest, ExportResult
-from localinstruct.offline.switches import child_environment
+from localinstruct.formats import read_instances
 from localinstruct.progress import Progress
+from localinstruct.records import Instance
+from localinstruct.training import student
 
-SCRIPT = "convert_hf_to_gguf.py"
-NAMED_BY = "LOCALINSTRUCT_GGUF_CONVERTER"
-"""Environment variable with the converter's path, where --converter does not name it."""
-MAGIC = b"GGUF"
-
-
-def converter(option: str = "") -> Path:
-    """The converter from the option, the environment or the PATH; UsageError where none is."""
-    named = option or os.environ.get(NAMED_BY, "")
-    script = named or shutil.which(SCRIPT) or ""
-    if script and Path(script).is_file():
-        return Path(script).absolute()
-    message = f"{named}: expected llama.cpp's {SCRIPT}, found nothing there." if named else ""
-    raise UsageError(
-        message or f"No GGUF converter on this machine: {SCRIPT} of llama.cpp is not on the PATH.",
-        "Bring the source of a llama.cpp release (no build is needed), "
-        f"then add --converter DIR/{SCRIPT}, or set {NAMED_BY}. "
-        "Ollama needs none: --format ollama.",
-    )
+INSTALL = "pip install 'localinstruct[gguf]'"
 
 
-def require_converter(request: ExportRequest) -> None:
-    """UsageError, before anything is merged, where there is no converter."""
-    converter(request.converter)
+def require_way(request: ExportRequest) -> None:
+    """UsageError, before anything is merged, where this student cannot be written."""
+    if request.precision not in gguf_file.PRECISIONS:
+        raise UsageError(
+            f"--precision {request.precision}: expected {', '.join(gguf_file.PRECISIONS)}.",
+            "Leave it out for the precision of the weights.",
+        )
+    if _written_here(request):
+        return
+    kind = _model_type(request)
+    known = ", ".join(gguf_file.WRITTEN)
+    if kind in gguf_file.WRITTEN:
+        reason = f"GGUF of {kind} is written with the package gguf, which is not installed."
+        converter.find(request.converter, reason, f"{INSTALL}, or b")
+    else:
+        reason = f"GGUF is written here for {known}, and this student is {kind}; llama.cpp's "
+        converter.find(request.converter, f"{reason}{converter.SCRIPT} is not on the PATH.", "B")
 
 
 def size(request: ExportRequest) -> int:
@@ -50,41 +48,82 @@ def size(request: ExportRequest) -> int:
 
 
 def write(request: ExportRequest, folder: Path, progress: Progress) -> ExportResult:
-    """Merge and check as `merged.write`, convert, and keep the one file."""
+    """Merge and check as `merged.write`, write the one file, and hold it against the student."""
     whole, file = folder / "merged", folder / f"{request.name}.gguf"
+    rows = _rows(request.rows)
+    words = _vocabulary(request, rows) if _written_here(request) else None  # before a long merge
     result = merged.write(request, whole, progress)
-    script = converter(request.converter)
-    progress.update(f"converting with {script.name}", 0, 1)
-    _convert(script, whole, file, request.log)
+    if words:
+        facts = _write(request, words, rows, whole, file, progress)
+    else:
+        facts = _convert(request, whole, file, progress)
     shutil.rmtree(whole)
+    return ExportResult((*result.facts, *facts), f"llama-server -m {{}}/{file.name} --jinja")
+
+
+def _written_here(request: ExportRequest) -> bool:
+    """True without a named converter, for an architecture we know, where the package is here."""
+    known = _model_type(request) in gguf_file.WRITTEN
+    return known and not request.converter and find_spec("gguf") is not None
+
+
+def _model_type(request: ExportRequest) -> str:
+    config = (request.base_folder() / "config.json").read_text(encoding="utf-8")
+    return str(json.loads(config).get("model_type"))
+
+
+def _vocabulary(request: ExportRequest, rows: Sequence[Instance]) -> Vocabulary:
+    """The tokenizer in GGUF's terms; TrainerError for a student that cannot be written."""
+    is_adapter = request.trained.kind == "adapter"
+    source = request.base_folder() if is_adapter else request.trained.folder
+    size = gguf_file.require_known(source).vocab_size
+    texts = agreement.texts_of(rows)[: agreement.TEXTS]
+    return vocabulary(student.load_tokenizer(source), texts, size)
+
+
+def _write(
+    request: ExportRequest,
+    words: Vocabulary,
+    rows: Sequence[Instance],
+    whole: Path,
+    file: Path,
+    progress: Progress,
+) -> tuple[tuple[str, str], ...]:
+    """Write the file and compare; facts about both."""
+    progress.update("writing GGUF", 0, 2)
+    about = {
+        "name": request.name,
+        "base": request.base.source or request.base.name,
+        "licence": request.base.licence,
+    }
+    tokenizer = student.load_tokenizer(whole)
+    precision = gguf_file.write_file(whole, file, tokenizer, words, about, request.precision)
+    cuts = f"texts cut as {words.pre}" if words.model == "gpt2" else "texts read as SentencePiece's"
+    facts = [("gguf", f"{file.stat().st_size / 2**20:,.1f} MiB, {precision}, {cuts}")]
+    if words.caution:
+        facts.append(("caution", words.caution))
+    progress.update("asking llama.cpp", 1, 2)
+    if llama_cpp.installed():
+        agreed = agreement.compare(file, whole, rows, precision, request.log)
+        facts += agreed.facts()
+    else:
+        facts.append(("not checked", f"llama.cpp is not here to be asked: {INSTALL}"))
+    progress.update("asking llama.cpp", 2, 2)
+    return tuple(facts)
+
+
+def _rows(path: Path) -> list[Instance]:
+    """Rows of the training for comparisons, and a few of ours, where there are not many."""
+    learnt = read_instances(path) if path.is_file() and path.stat().st_size else []
+    ours = [Instance(text) for text in PROBES]
+    return [*learnt[: agreement.TEXTS], *ours]
+
+
+def _convert(
+    request: ExportRequest, whole: Path, file: Path, progress: Progress
+) -> tuple[tuple[str, str], ...]:
+    script = converter.find(request.converter)
+    progress.update(f"converting with {script.name}", 0, 1)
+    converter.convert(script, whole, file, request.precision, request.log)
     progress.update(f"converting with {script.name}", 1, 1)
-    converted = f"{file.stat().st_size / 2**20:,.1f} MiB by {script}"
-    return ExportResult(
-        (*result.facts, ("converted", converted)), f"llama-server -m {{}}/{file.name} --jinja"
-    )
-
-
-def _convert(script: Path, whole: Path, file: Path, log: Path) -> None:
-    runner = [sys.executable] if script.suffix == ".py" else []
-    command = [*runner, str(script), str(whole), "--outfile", str(file), "--outtype", "auto"]
-    log.parent.mkdir(exist_ok=True, mode=0o700)
-    with log.open("ab") as output:
-        began = output.tell()
-        code = subprocess.run(
-            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=child_environment()
-        ).returncode
-    if code or not _is_gguf(file):
-        text = log.read_bytes()[began:].decode("utf-8", "replace")
-        tail = "\n".join(line[:300] for line in text.strip().splitlines()[-6:])
-        raise TrainerError(
-            f"{script} ended with code {code} and no GGUF file. It said:\n{tail}",
-            f"See {log}. llama.cpp knows only some architectures and tokenizers; a newer release "
-            "may know this one. Nothing was written.",
-        )
-
-
-def _is_gguf(file: Path) -> bool:
-    if not file.is_file():
-        return False
-    with file.open("rb") as start:
-        return start.read(4) == MAGIC
+    return (("converted", f"{file.stat().st_size / 2**20:,.1f} MiB by {script}"),)

@@ -22,8 +22,12 @@ class ExportRequest:
     """Result of the training: an adapter, or a whole model."""
     log: Path
     """File for what libraries and converters write."""
+    rows: Path = Path()
+    """File of the rows it was trained on, for what is held against them; may be missing."""
     converter: str = ""
     """Path of a GGUF converter, or "" to look for one."""
+    precision: str = "auto"
+    """Precision of GGUF's matrices: f32, f16, bf16, q8_0, or auto for that of the weights."""
 
     def base_folder(self) -> Path:
         """The directory of the base, checked; ModelError when it is missing or unsafe."""

@@ -1,4 +1,4 @@
-"""Facts about a student's chat template, found by rendering it: where a turn ends, what it holds.
+"""Facts about a chat template, found by rendering it: which is the default, and where turns end.
 
 The Jinja source is not read: what a template writes for known words is looked at. Not covered:
 tools, thoughts, templates that are not the default one of several.
@@ -11,7 +11,7 @@ from localinstruct.errors import ModelError
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
-SYSTEM, QUESTION, ANSWER, NEXT = "S0system", "Q1asked", "A1said", "Q2again"
+QUESTION, ANSWER, NEXT = "Q1asked", "A1said", "Q2again"
 """Words of the conversations that are rendered; none is part of another."""
 
 
@@ -36,7 +36,7 @@ def end_of_turn(tokenizer: "PreTrainedTokenizerBase") -> str | None:
     """
     turns = [_turn("user", QUESTION), _turn("assistant", ANSWER)]
     for asked in (turns, [*turns, _turn("user", NEXT)]):  # some close earlier answers only
-        after = (_rendered(tokenizer, asked) or "").rpartition(ANSWER)[2].lstrip()
+        after = (rendered(tokenizer, asked) or "").rpartition(ANSWER)[2].lstrip()
         starts = [token for token in special_tokens(tokenizer) if after.startswith(token)]
         if starts:
             return max(starts, key=len)
@@ -56,22 +56,17 @@ def special_tokens(tokenizer: "PreTrainedTokenizerBase") -> list[str]:
     return [token.content for token in added if token.special and token.content]
 
 
-def takes_system(tokenizer: "PreTrainedTokenizerBase") -> bool:
-    """True when the chat template writes a system prompt and the question after it."""
-    asked = [_turn("system", SYSTEM), _turn("user", QUESTION)]
-    text = _rendered(tokenizer, asked) or ""
-    return SYSTEM in text and QUESTION in text
-
-
 def _turn(role: str, content: str) -> dict[str, str]:
     return {"role": role, "content": content}
 
 
-def _rendered(tokenizer: "PreTrainedTokenizerBase", turns: list[dict[str, str]]) -> str | None:
-    """The template's text, or None where there is none or it refuses the conversation."""
+def rendered(
+    tokenizer: "PreTrainedTokenizerBase", turns: list[dict[str, str]], **names: object
+) -> str | None:
+    """The template's text, given more names, or None where it refuses the conversation."""
     from jinja2 import TemplateError
 
     try:
-        return str(tokenizer.apply_chat_template(turns, tokenize=False))
+        return str(tokenizer.apply_chat_template(turns, tokenize=False, **names))
     except (TemplateError, ValueError, TypeError, KeyError, AttributeError):
         return None

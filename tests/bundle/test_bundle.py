@@ -589,7 +589,7 @@ def test_pip_collects_wheels_for_a_target(tmp_path: Path) -> None:
 
 def test_the_pip_command(tmp_path: Path) -> None:
     other = wheels.download_command("localinstruct", tmp_path, "3.10", "cuda")
-    assert other[-1] == "localinstruct[gpu]"
+    assert other[-1] == "localinstruct[gpu,gguf]"
     for words in (["--python-version", "3.10"], ["--abi", "cp310"], ["--only-binary", ":all:"]):
         assert " ".join(words) in " ".join(other)
     assert any(word.startswith("manylinux_2_28_") for word in other)
@@ -597,7 +597,7 @@ def test_the_pip_command(tmp_path: Path) -> None:
         "localinstruct", tmp_path, f"3.{sys.version_info[1]}", "cpu", ["--proxy", "x"]
     )
     assert "--platform" not in same
-    assert same[-3:] == ["--proxy", "x", "localinstruct[cpu]"]
+    assert same[-3:] == ["--proxy", "x", "localinstruct[cpu,gguf]"]
     with pytest.raises(BundleError, match="expected a version"):
         wheels.download_command("localinstruct", tmp_path, "3.12.1; rm", "cpu")
 

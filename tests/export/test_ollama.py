@@ -1,10 +1,9 @@
-"""Ollama folders and GGUF: the template in Go writes what the student's own writes; a converter, or
-a clear sentence."""
+"""Ollama folders: the template in Go writes what the student's own writes, with its stops and
+today's date."""
 
 import json
 import os
 import shutil
-import stat
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -12,14 +11,14 @@ from typing import Any
 
 import pytest
 
-from localinstruct.errors import TrainerError, UsageError
-from localinstruct.export import export_request, export_student, gguf
+from localinstruct.errors import TrainerError
+from localinstruct.export import export_request
 from localinstruct.export.chat_template import chat_template
 from localinstruct.export.go_template import Turns, go_template, literal
 from localinstruct.export.ollama import Clock, modelfile, stops
 from localinstruct.training import student
-from tests.export.test_export import JINJA, PLAIN, names, said, shipped
-from tests.support.tiny_student import ROLE_TEMPLATE, Recorded, byte_level, with_bos
+from tests.export.test_export import JINJA, PLAIN, names, shipped
+from tests.support.tiny_student import ROLE_TEMPLATE, byte_level, with_bos
 from tests.support.trained_runs import CPU, train_tiny, workspace
 from tests.templates.test_rendered import GEMMA
 
@@ -300,70 +299,3 @@ def order_of(run_path: Path, **changes: Any) -> Any:
     if "stop" in changes:
         changes["base"] = wanted.base.model_copy(update={"chat": True, "stop": changes.pop("stop")})
     return replace(wanted, **changes)
-
-
-# -- GGUF
-# --------------------------------------------------------------------------------------------------
-
-SCRIPT = """#!/usr/bin/env python3
-import os, sys
-from pathlib import Path
-folder, _, file, _, kind = sys.argv[1:]
-assert (Path(folder) / "model.safetensors").is_file()
-assert (Path(folder) / "chat_template.jinja").is_file()
-assert os.environ["HF_HUB_OFFLINE"] == "1"
-print("unknown tokenizer")
-if {works}:
-    Path(file).write_bytes(b"GGUF" + b"x" * 99)
-sys.exit({code})
-"""
-
-
-def script(folder: Path, works: bool = True, code: int = 0) -> Path:
-    """A converter with llama.cpp's command line: the real one is no package, so its part of the
-    bargain is played."""
-    path = folder / gguf.SCRIPT
-    path.write_text(SCRIPT.format(works=works, code=code))
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    return path
-
-
-def test_gguf_is_made_by_the_converter_that_is_named_or_found(
-    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(gguf.NAMED_BY, raising=False)
-    path = script(tmp_path)
-    export_student(order_of(run_path, converter=str(path)), "gguf", tmp_path / "one", Recorded())
-    assert names(tmp_path / "one") == ["first.gguf"]
-    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
-    assert gguf.converter() == path
-    monkeypatch.setenv(gguf.NAMED_BY, str(tmp_path / "other.py"))
-    with pytest.raises(
-        UsageError,
-        match=r"other\.py: expected llama\.cpp's convert_hf_to_gguf\.py, found nothing there",
-    ):
-        gguf.converter()
-
-
-def test_without_a_converter_nothing_is_merged_and_the_sentence_says_what_to_bring(
-    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv(gguf.NAMED_BY, raising=False)
-    text = said("export", str(run_path), "--format", "gguf", "--output", str(tmp_path / "out"))
-    assert "No GGUF converter on this machine" in text
-    assert "--converter DIR/convert_hf_to_gguf.py" in text
-    assert names(tmp_path) == []
-
-
-@pytest.mark.parametrize(("works", "code"), [(True, 3), (False, 0)])
-def test_a_converter_that_fails_is_quoted_and_nothing_stays(
-    works: bool, code: int, run_path: Path, tmp_path: Path
-) -> None:
-    path = script(tmp_path, works, code)
-    with pytest.raises(
-        TrainerError, match=f"ended with code {code} and no GGUF file. It said:\nunknown tokenizer"
-    ):
-        export_student(
-            order_of(run_path, converter=str(path)), "gguf", tmp_path / "out", Recorded()
-        )
-    assert names(tmp_path) == [gguf.SCRIPT]

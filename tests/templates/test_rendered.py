@@ -1,5 +1,5 @@
-"""What a chat template writes, found by rendering it: the end of a turn, a place for a system
-prompt."""
+"""What a chat template writes, found by rendering it: the end of a turn, and which of several
+templates is meant."""
 
 from typing import Any
 
@@ -10,9 +10,8 @@ from localinstruct.templates.rendered import (
     default_template,
     end_ids,
     end_of_turn,
-    takes_system,
 )
-from tests.support.tiny_student import ROLE_TEMPLATE, byte_level
+from tests.support.tiny_student import byte_level
 
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
@@ -72,15 +71,6 @@ def test_the_end_of_a_turn_is_the_token_the_template_writes_after_an_answer(
     assert end_of_turn(tokenizer) == end
     expected = [tokenizer.eos_token] + ([end] if end and end != tokenizer.eos_token else [])
     assert end_ids(tokenizer) == tokenizer.convert_tokens_to_ids(expected)
-
-
-@pytest.mark.parametrize(
-    ("template", "takes"),
-    [(CHATML, True), (GEMMA, False), (LLAMA_2, False), (ROLE_TEMPLATE, True)],
-    ids=["chatml", "refuses", "drops", "roles"],
-)
-def test_a_template_takes_a_system_prompt_when_it_writes_it(template: str, takes: bool) -> None:
-    assert takes_system(tokenizer_of(template, "<|im_start|>", "<|im_end|>")) is takes
 
 
 def test_several_templates_without_a_default_are_named() -> None:
