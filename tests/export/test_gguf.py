@@ -7,6 +7,10 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+<<<<<<< HEAD
+=======
+from types import SimpleNamespace
+>>>>>>> wt-gguf
 from typing import Any
 
 import pytest
@@ -414,6 +418,19 @@ def test_without_a_way_nothing_is_merged_and_the_sentence_says_what_to_bring(
     assert names(tmp_path) == []
 
 
+<<<<<<< HEAD
+=======
+def test_a_student_that_cannot_be_written_is_refused_before_it_is_merged(
+    run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gguf_file, "require_known", lambda folder: SimpleNamespace(vocab_size=3))
+    progress = Recorded()
+    with pytest.raises(TrainerError, match="and the embedding 3 rows"):
+        export_student(order_of(run_path), "gguf", tmp_path / "out", progress)
+    assert (progress.updates, names(tmp_path)) == ([], [])
+
+
+>>>>>>> wt-gguf
 # -- a converter
 # -------------------------------------------------------------------------------------------------
 
