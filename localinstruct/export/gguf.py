@@ -7,20 +7,13 @@ llama.cpp's own llama-quantize makes from the file.
 
 import json
 import shutil
-<<<<<<< HEAD
-=======
 from collections.abc import Sequence
->>>>>>> wt-gguf
 from importlib.util import find_spec
 from pathlib import Path
 
 from localinstruct.errors import UsageError
 from localinstruct.export import agreement, converter, gguf_file, llama_cpp, merged
-<<<<<<< HEAD
-from localinstruct.export.gguf_vocabulary import PROBES, vocabulary
-=======
 from localinstruct.export.gguf_vocabulary import PROBES, Vocabulary, vocabulary
->>>>>>> wt-gguf
 from localinstruct.export.request import ExportRequest, ExportResult
 from localinstruct.formats import read_instances
 from localinstruct.progress import Progress
@@ -60,14 +53,10 @@ def write(request: ExportRequest, folder: Path, progress: Progress) -> ExportRes
     rows = _rows(request.rows)
     words = _vocabulary(request, rows) if _written_here(request) else None  # before a long merge
     result = merged.write(request, whole, progress)
-<<<<<<< HEAD
-    facts = (_write if _written_here(request) else _convert)(request, whole, file, progress)
-=======
     if words:
         facts = _write(request, words, rows, whole, file, progress)
     else:
         facts = _convert(request, whole, file, progress)
->>>>>>> wt-gguf
     shutil.rmtree(whole)
     return ExportResult((*result.facts, *facts), f"llama-server -m {{}}/{file.name} --jinja")
 
@@ -83,18 +72,6 @@ def _model_type(request: ExportRequest) -> str:
     return str(json.loads(config).get("model_type"))
 
 
-<<<<<<< HEAD
-def _write(
-    request: ExportRequest, whole: Path, file: Path, progress: Progress
-) -> tuple[tuple[str, str], ...]:
-    """Write the file and compare; facts about both."""
-    tokenizer = student.load_tokenizer(whole)
-    progress.update("writing GGUF", 0, 2)
-    config = json.loads((whole / "config.json").read_text(encoding="utf-8"))
-    rows = _rows(request.rows)
-    texts = agreement.texts_of(rows)[: agreement.TEXTS]
-    words = vocabulary(tokenizer, texts, config["vocab_size"])
-=======
 def _vocabulary(request: ExportRequest, rows: Sequence[Instance]) -> Vocabulary:
     """The tokenizer in GGUF's terms; TrainerError for a student that cannot be written."""
     is_adapter = request.trained.kind == "adapter"
@@ -114,16 +91,12 @@ def _write(
 ) -> tuple[tuple[str, str], ...]:
     """Write the file and compare; facts about both."""
     progress.update("writing GGUF", 0, 2)
->>>>>>> wt-gguf
     about = {
         "name": request.name,
         "base": request.base.source or request.base.name,
         "licence": request.base.licence,
     }
-<<<<<<< HEAD
-=======
     tokenizer = student.load_tokenizer(whole)
->>>>>>> wt-gguf
     precision = gguf_file.write_file(whole, file, tokenizer, words, about, request.precision)
     cuts = f"texts cut as {words.pre}" if words.model == "gpt2" else "texts read as SentencePiece's"
     facts = [("gguf", f"{file.stat().st_size / 2**20:,.1f} MiB, {precision}, {cuts}")]

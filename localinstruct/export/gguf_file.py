@@ -18,11 +18,7 @@ if TYPE_CHECKING:
     import gguf
     import numpy as np
     import torch
-<<<<<<< HEAD
-    from transformers import PreTrainedTokenizerBase
-=======
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
->>>>>>> wt-gguf
 
 WRITTEN = {"llama": "LLAMA", "qwen2": "QWEN2"}
 """model_type of config.json -> architecture of GGUF."""
@@ -54,15 +50,8 @@ def write_file(
     """
     import gguf
     import numpy as np
-<<<<<<< HEAD
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
-    _require_known(config)
-=======
 
     config = require_known(folder)
->>>>>>> wt-gguf
     if precision == "auto":
         precision = DTYPES[str(config.dtype).removeprefix("torch.")]
     arch = gguf.MODEL_ARCH[WRITTEN[config.model_type]]
@@ -89,15 +78,11 @@ def write_file(
     return precision
 
 
-<<<<<<< HEAD
-def _require_known(config: Any) -> None:
-=======
 def require_known(folder: Path) -> "PreTrainedConfig":
     """The model's config; TrainerError where GGUF has no words for what it does."""
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(str(folder), local_files_only=True)
->>>>>>> wt-gguf
     problem = ""
     if config.hidden_act != "silu":
         problem = f"its activation is {config.hidden_act}, not silu"
@@ -105,19 +90,12 @@ def require_known(folder: Path) -> "PreTrainedConfig":
         problem = "it looks at a sliding window of the text"
     if problem:
         raise TrainerError(f"The student cannot be written as GGUF: {problem}.", HINT)
-<<<<<<< HEAD
-
-
-def _describe(
-    writer: "gguf.GGUFWriter", config: Any, about: dict[str, str], precision: str
-=======
     _frequency_factors(config)
     return config
 
 
 def _describe(
     writer: "gguf.GGUFWriter", config: "PreTrainedConfig", about: dict[str, str], precision: str
->>>>>>> wt-gguf
 ) -> None:
     """Metadata: the model's name and origin, its sizes, its positions."""
     import gguf
@@ -212,11 +190,7 @@ def adds_bos(tokenizer: "PreTrainedTokenizerBase") -> bool:
 
 
 def _places(
-<<<<<<< HEAD
-    folder: Path, config: Any, names: "gguf.TensorNameMap"
-=======
     folder: Path, config: "PreTrainedConfig", names: "gguf.TensorNameMap"
->>>>>>> wt-gguf
 ) -> Iterator[tuple[str, tuple[tuple[Path, str], tuple[int, ...]]]]:
     """GGUF's name -> (file and name of the tensor, its shape), in the order of the files."""
     from safetensors import safe_open
@@ -243,13 +217,9 @@ def _load(path: Path, key: str) -> "torch.Tensor":
         return weights.get_tensor(key)
 
 
-<<<<<<< HEAD
-def _ordered(weight: "torch.Tensor", key: str, config: Any) -> "np.ndarray[Any, Any]":
-=======
 def _ordered(
     weight: "torch.Tensor", key: str, config: "PreTrainedConfig"
 ) -> "np.ndarray[Any, Any]":
->>>>>>> wt-gguf
     """A weight in float32; Llama's queries and keys with the two halves of a head interleaved."""
     module = key.rsplit(".", 2)[-2]
     if config.model_type == "llama" and module in ("q_proj", "k_proj"):
@@ -260,11 +230,7 @@ def _ordered(
     return weight.float().contiguous().numpy()
 
 
-<<<<<<< HEAD
-def _frequency_factors(config: Any) -> "np.ndarray[Any, Any] | None":
-=======
 def _frequency_factors(config: "PreTrainedConfig") -> "np.ndarray[Any, Any] | None":
->>>>>>> wt-gguf
     """What each frequency of the positions is divided by, or None for none; in float32."""
     import torch
     from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding

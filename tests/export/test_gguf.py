@@ -7,10 +7,7 @@ import stat
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-<<<<<<< HEAD
-=======
 from types import SimpleNamespace
->>>>>>> wt-gguf
 from typing import Any
 
 import pytest
@@ -418,8 +415,6 @@ def test_without_a_way_nothing_is_merged_and_the_sentence_says_what_to_bring(
     assert names(tmp_path) == []
 
 
-<<<<<<< HEAD
-=======
 def test_a_student_that_cannot_be_written_is_refused_before_it_is_merged(
     run_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -430,7 +425,6 @@ def test_a_student_that_cannot_be_written_is_refused_before_it_is_merged(
     assert (progress.updates, names(tmp_path)) == ([], [])
 
 
->>>>>>> wt-gguf
 # -- a converter
 # -------------------------------------------------------------------------------------------------
 
