@@ -22,7 +22,8 @@ SHARE = 0.5
 """Share of a task's runs of words that must stand in a row."""
 _WORD = re.compile(r"\w+(?:[.,]\d+)*")
 _POLITE = re.compile(
-    r"(?:(?:hi|hello|hey|dear \w+|please|kindly|now|so|ok|okay|thanks|question|task|instruction|q)\b"
+    r"(?:(?:hi|hello|hey|dear \w+|please|kindly|now|so|ok|okay|thanks)\b"
+    r"|(?:question|task|instruction|q)\b"
     r"|(?:can|could|would|will) you(?: please| kindly)?\b"
     r"|i(?: would|['’]d)? (?:want|like|need)(?: you)? to\b"
     r"|(?:i need you|your task is|you are asked|help me) to\b|help me\b)[\s,:.!-]*",
