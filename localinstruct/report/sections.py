@@ -107,7 +107,8 @@ def _speed_figure(generate: StageResult) -> list[Figure]:
     in_flight = generate.get("in_flight")
     if speed is None:
         return []
-    note = f"{in_flight:,} episodes in flight" if in_flight else "while generating"
+    unit = "requests" if "window" in generate else "episodes"  # as 0.1.0 counted
+    note = f"{in_flight:,} {unit} in flight" if in_flight else "while generating"
     return [Figure(f"{speed:,.0f}", "output tokens per second", note)]
 
 
