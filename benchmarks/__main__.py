@@ -15,7 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks import kept, memory, novelty, picture, results, throughput, training
+from benchmarks import (
+    filled,
+    kept,
+    memory,
+    novelty,
+    picture,
+    plain_client,
+    results,
+    throughput,
+    training,
+    unequal,
+)
 from benchmarks.setting import Setting, load, note
 from localinstruct.errors import LocalInstructError, UsageError
 from localinstruct.models.catalog import checked
@@ -27,7 +38,14 @@ from localinstruct.teacher.client import Client
 from localinstruct.teacher.serving import Connect
 from localinstruct.teacher.vllm import Server, running
 
-SECTIONS = {"a": "throughput", "b": "kept", "c": "novelty", "d": "training", "f": "memory"}
+SECTIONS = {
+    "a": "throughput",
+    "b": "kept",
+    "c": "novelty",
+    "d": "training",
+    "f": "memory",
+    "g": "unequal",
+}
 PUBLISHED = ("throughput", "kept", "novelty")
 """Sections that a published run must have.
 
@@ -41,8 +59,8 @@ def arguments(words: list[str] | None = None) -> argparse.Namespace:
         prog="python -m benchmarks", description=__doc__.splitlines()[0]
     )
     add = parser.add_argument
-    sections = "a throughput, b kept rows, c novelty, d training, f memory of trainings"
-    add("--only", default="a,b,c,d", help=f"sections: {sections} (default: all but f)")
+    sections = "a throughput, b kept rows, c novelty, d training, f memory, g slots"
+    add("--only", default="a,b,c,d", help=f"sections: {sections} (default: a,b,c,d)")
     add(
         "--quick", action="store_true", help="a short look, at most two minutes; not for publishing"
     )
@@ -97,7 +115,7 @@ def measure(options: argparse.Namespace) -> results.Document:
     if unknown := set(only) - set(SECTIONS):
         raise UsageError(
             f"--only {options.only}: no section {', '.join(sorted(unknown))}.",
-            "Sections: a,b,c,d,f",
+            "Sections: a,b,c,d,f,g",
         )
     began, load_before = time.monotonic(), results.load_average()
     runs = Path("runs")  # where the product's runs lie: its disk, its fsync
@@ -124,6 +142,11 @@ def _sections(setting: Setting, only: list[str], job: JsonObject) -> dict[str, J
         sections["training"] = training.measure(setting)
     if "f" in only:
         sections["memory"] = memory.measure(setting)
+    if "g" in only:
+        sections["unequal"] = unequal.measure(setting.quick)
+        if not setting.quick:
+            with _served(setting) as (_, connect):
+                sections["unequal"]["real"] = plain_client.measure(setting, connect)
     return sections
 
 
@@ -171,17 +194,24 @@ def _write(result: results.Document, options: argparse.Namespace) -> None:
     write_text(folder / f"{name}.json", json.dumps(result, indent=1) + "\n")
     if "novelty" in result:
         write_text(folder / f"{name}.svg", picture.svg(result["novelty"], _caption(result)))
+    if "unequal" in result:
+        write_text(folder / f"{name}.svg", filled.svg(result["unequal"], _place(result)))
     note(f"written: {folder / name}.json")
     if options.write_readme and whole:
         results.write_into(results.HERE / "README.md", result)
     if options.write_readme and "memory" in result and not result["quick"]:
         results.write_memory(results.HERE / "README.md", result)
+    if options.write_readme and "unequal" in result and not result["quick"]:
+        results.write_unequal(results.HERE / "README.md", result)
 
 
 def _caption(result: results.Document) -> str:
+    return f"{_place(result)}, {result['novelty']['texts']}"
+
+
+def _place(result: results.Document) -> str:
     facts = result["machine"]
-    place = f"{facts['cores']} cores ({facts['cpu']})"
-    return f"{result['measured']}, {place}, {result['novelty']['texts']}"
+    return f"{result['measured']}, {facts['cores']} cores ({facts['cpu']})"
 
 
 if __name__ == "__main__":

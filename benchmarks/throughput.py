@@ -90,7 +90,7 @@ def measure(setting: Setting, connect: Connect) -> JsonObject:
     encoder = LocalEncoder(setting.encoder)
     encoder.encode([seed.instruction for seed in setting.seeds])
     with loaded(setting) as engine:
-        _, prompts = _scheduler(setting, connect, RandomEncoder(), WARM_UP, "warm-up")
+        _, prompts = played(setting, connect, RandomEncoder(), WARM_UP, "warm-up")
         engine.generate(prompts, setting.recipe.sampling)
         runs: list[JsonObject] = []
         for repetition in range(repetitions):
@@ -100,7 +100,7 @@ def measure(setting: Setting, connect: Connect) -> JsonObject:
                     speed = figures(*engine.generate(prompts, setting.recipe.sampling))
                 else:
                     embedder = encoder if way == GENERATE else RandomEncoder()
-                    speed, prompts = _scheduler(setting, connect, embedder, episodes, way)
+                    speed, prompts = played(setting, connect, embedder, episodes, way)
                 runs.append({"who": way, "repetition": repetition, **speed})
                 _note_speed(way, speed)
     settings = {
@@ -123,7 +123,7 @@ def _note_speed(way: str, speed: JsonObject) -> None:
     note(f"a: {way}: {total}, {speed['tokens_per_second']:,.0f} tokens/s")
 
 
-def _scheduler(
+def played(
     setting: Setting, connect: Connect, encoder: Encoder, episodes: int, name: str
 ) -> tuple[JsonObject, list[Prompt]]:
     """Play `episodes` episodes in a new run; its figures, and the prompts that were sent."""

@@ -274,6 +274,18 @@ class PoolView:
         return text
 
 
+@dataclass(frozen=True, slots=True)
+class EpisodeShape:
+    """What a method says of its episodes before the first one is played."""
+
+    rows: int = 1
+    """Rows that one is asked for: the first guess of how many it brings."""
+    prompts: int = 1
+    """Prompts that it asks together, at most."""
+    sees_kept: bool = True
+    """False when it never looks at kept rows, so that it need not wait for earlier episodes."""
+
+
 Episode = Generator[list[Prompt], list[list[Completion]], list[Instance | Reject]]
 """A method at work: it yields prompts and returns rows and rejects.
 

@@ -183,8 +183,8 @@ def test_exactly_the_wanted_episodes_reach_the_teacher(setting: Setting) -> None
         teachers.append(Closable())
         return teachers[-1]
 
-    figures, prompts = throughput._scheduler(setting, connect, HashEncoder(), 11, "some name")
-    again, same_prompts = throughput._scheduler(
+    figures, prompts = throughput.played(setting, connect, HashEncoder(), 11, "some name")
+    again, same_prompts = throughput.played(
         setting, connect, throughput.RandomEncoder(), 11, "some name"
     )
     assert [teacher.asked for teacher in teachers] == [11, 11]
@@ -320,7 +320,7 @@ def test_both_ways_get_the_same_prompts(setting: Setting, monkeypatch: pytest.Mo
     )
     noting: Any = Noting()
     asyncio.run(alpaca_loop.generate(setting, noting, 40, 60.0))
-    _, played = throughput._scheduler(setting, lambda *_: Closable(), HashEncoder(), 5, "x")  # type: ignore[arg-type, return-value]
+    _, played = throughput.played(setting, lambda *_: Closable(), HashEncoder(), 5, "x")  # type: ignore[arg-type, return-value]
     assert noting.prompts[:5] == played
 
 

@@ -29,7 +29,7 @@ from localinstruct.methods.preference import PreferenceOptions, preference, pref
 from localinstruct.methods.rewrite import RewriteOptions, rewrite
 from localinstruct.methods.self_instruct import SelfInstructOptions, self_instruct
 from localinstruct.own_code import NAME
-from localinstruct.records import Episode, Instance, JsonObject, PoolView, Reject
+from localinstruct.records import Episode, EpisodeShape, Instance, JsonObject, PoolView, Reject
 
 METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {
     "alpaca": alpaca,
@@ -153,6 +153,11 @@ class MethodSection(Section):
     def options(self) -> Any:
         """Its options."""
         return self.own if self.own is not None else getattr(self, self.name)
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Rows, prompts and use of kept rows of an episode, as the method's options say it."""
+        return getattr(self.options, "shape", EpisodeShape())
 
     def episodes(self, seeds: Sequence[Instance]) -> int | None:
         """How many episodes there are at most; None when there is no end."""

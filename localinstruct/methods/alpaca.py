@@ -17,7 +17,7 @@ from pydantic import Field, model_validator
 
 from localinstruct.config import Section, did_you_mean
 from localinstruct.methods.numbered_list import parse_list
-from localinstruct.records import Episode, Instance, Lineage, PoolView, Prompt, Reject
+from localinstruct.records import Episode, EpisodeShape, Instance, Lineage, PoolView, Prompt, Reject
 
 NO_INPUT = "<noinput>"
 SPARE = 64
@@ -82,6 +82,13 @@ class AlpacaOptions(Section):
     def says_topic(self) -> bool:
         """True when the prompt has a place for the topic of an episode."""
         return "{domain}" in self.preamble
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Rows, prompts and use of kept rows of an episode."""
+        lists = self.prompts_per_episode
+        rows = lists * (self.tasks_per_prompt - self.demonstrations)
+        return EpisodeShape(rows, lists, sees_kept=self.kept_demonstrations > 0)
 
     @property
     def preamble(self) -> str:

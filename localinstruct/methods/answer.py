@@ -20,6 +20,7 @@ from localinstruct.methods.judge import no_grade
 from localinstruct.records import (
     Completion,
     Episode,
+    EpisodeShape,
     Instance,
     Lineage,
     Message,
@@ -41,6 +42,11 @@ class AnswerOptions(Section):
     """Keep the answer that the row had before in its lineage (`original`)."""
     grading: Grading = Field(default_factory=Grading)
     """Grading of several answers."""
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Rows, prompts and use of kept rows of an episode."""
+        return EpisodeShape(sees_kept=False)
 
     @property
     def chats(self) -> tuple[str, ...]:

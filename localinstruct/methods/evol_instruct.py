@@ -19,6 +19,7 @@ from localinstruct.methods.prompt_files import prompt_file
 from localinstruct.records import (
     Completion,
     Episode,
+    EpisodeShape,
     Instance,
     Lineage,
     PoolView,
@@ -56,6 +57,11 @@ class EvolInstructOptions(Section):
     """Operations that a generation draws from; one named twice is drawn twice as often."""
     prompts: Literal["evol_instruct", "evol_instruct_nano"] = "evol_instruct"
     """Wording: for any model, or in the only form the nano teacher knows."""
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Rows, prompts and use of kept rows of an episode."""
+        return EpisodeShape(self.generations, sees_kept=False)
 
 
 def evol_instruct(pool: PoolView, options: EvolInstructOptions, rng: Random) -> Episode:

@@ -28,6 +28,7 @@ from localinstruct.methods.untrusted import intrusion, marks_of, sign_of_obedien
 from localinstruct.records import (
     Completion,
     Episode,
+    EpisodeShape,
     Instance,
     Lineage,
     PoolView,
@@ -85,6 +86,12 @@ class GroundedOptions(Section):
 
     Empty takes the run's seed and all documents.
     """
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Rows, prompts and use of kept rows of an episode."""
+        questions = min(self.questions, len(self.kinds))
+        return EpisodeShape(questions, questions, sees_kept=self.per_source is not None)
 
     @property
     def says_topic(self) -> bool:

@@ -17,6 +17,7 @@ from localinstruct.curate.invisible import clean
 from localinstruct.records import (
     Completion,
     Episode,
+    EpisodeShape,
     Instance,
     Lineage,
     Message,
@@ -53,6 +54,11 @@ class MagpieOptions(Section):
     They stand before the first question, between question and answer, before the next question, and
     so on; empty takes them from the teacher's chat template.
     """
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Rows, prompts and use of kept rows of an episode."""
+        return EpisodeShape(self.talks_per_episode, self.talks_per_episode, sees_kept=False)
 
     @property
     def says_topic(self) -> bool:

@@ -11,6 +11,7 @@ import inspect
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from pathlib import Path
 from random import Random
 from typing import ClassVar
@@ -23,6 +24,7 @@ from localinstruct.own_code import MEND, OwnFunction, failed_at, file_of, line_o
 from localinstruct.records import (
     Completion,
     Episode,
+    EpisodeShape,
     Instance,
     JsonObject,
     PoolView,
@@ -31,6 +33,8 @@ from localinstruct.records import (
 )
 
 PARAMETERS = ("pool", "options", "rng")
+MOST_CALLS = 1_000
+"""Times that one episode may yield; a method that goes on for ever would never keep a row."""
 FOLDER = "methods"
 """Where own methods lie in a workspace."""
 
@@ -42,6 +46,8 @@ class OwnMethod(OwnFunction):
     """Its options, checked by the method itself when it is loaded."""
     says_topic: ClassVar[bool] = True
     """True: nobody can know before it runs, so it may be given topics."""
+    shape: ClassVar[EpisodeShape] = EpisodeShape()
+    """One row, one prompt, and a look at kept rows: nobody can know before it runs."""
     _options: object = PrivateAttr(None)
 
     @model_validator(mode="after")
@@ -59,10 +65,10 @@ class OwnMethod(OwnFunction):
 
     def episodes(self, seeds: Sequence[Instance]) -> int | None:
         """How many episodes there are; None when there is no end, or nobody knows yet."""
-        count = getattr(self.function, "episodes", None)
-        if count is None:
+        says = getattr(self.function, "episodes", None)
+        if says is None:
             return None
-        number = count(seeds, self.given_options)
+        number = says(seeds, self.given_options)
         if not isinstance(number, int) or number < 0:
             raise self.wrong(f"{self.name}.episodes returned {_short(number)}", "a whole number")
         return number
@@ -137,7 +143,7 @@ def _prompts(
 ) -> Generator[list[Prompt], list[list[Completion]], object]:
     """Pass prompts out and completions in; returns what the method returns at its end."""
     answers: object = None
-    while True:
+    for call in count():
         try:
             asked = _call(method, partial(episode.send, answers))
         except StopIteration as end:
@@ -146,7 +152,12 @@ def _prompts(
             line = getattr(getattr(episode, "gi_frame", None), "f_lineno", 0)
             what = f"{method.name} yielded {_short(asked)}"
             raise method.wrong(what, "a list of Prompt, as in yield [Prompt('…')]", line)
+        if call >= MOST_CALLS:
+            line = getattr(getattr(episode, "gi_frame", None), "f_lineno", 0)
+            what = f"{method.name} yielded {call:,} times and did not return"
+            raise method.wrong(what, "an episode that ends, with return [rows and rejects]", line)
         answers = yield asked
+    raise AssertionError("count() does not end")
 
 
 def _call(method: OwnMethod, call: Callable[[], object]) -> object:

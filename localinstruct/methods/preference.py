@@ -18,7 +18,7 @@ from localinstruct.config import Section
 from localinstruct.judge.grading import Grade, Grading, Verdict, grades
 from localinstruct.methods.answer import ask, no_answer, problem, with_answer
 from localinstruct.methods.judge import no_grade, require_on_scale, row_text
-from localinstruct.records import Episode, Instance, Lineage, PoolView, Reject
+from localinstruct.records import Episode, EpisodeShape, Instance, Lineage, PoolView, Reject
 
 Role = Annotated[str, StringConstraints(pattern=r"^(teacher|answerer|rival-[1-9]\d?)$")]
 
@@ -52,6 +52,11 @@ class PreferenceOptions(Section):
                 "expected two answers or more to compare; found one (answers, by, own_answer)"
             )
         return self
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Rows, prompts and use of kept rows of an episode."""
+        return EpisodeShape(prompts=len(self.by), sees_kept=False)
 
     @property
     def chats(self) -> tuple[str, ...]:

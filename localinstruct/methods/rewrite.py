@@ -17,6 +17,7 @@ from localinstruct.methods.prompt_files import prompt_file
 from localinstruct.records import (
     Completion,
     Episode,
+    EpisodeShape,
     Instance,
     Lineage,
     PoolView,
@@ -33,6 +34,11 @@ class RewriteOptions(Section):
 
     seeds_per_episode: int = Field(4, ge=1, le=64)
     """Seeds rewritten at the same time, each drawn once; fewer where there are fewer seeds."""
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Rows, prompts and use of kept rows of an episode."""
+        return EpisodeShape(self.seeds_per_episode, self.seeds_per_episode, sees_kept=False)
 
 
 def rewrite(pool: PoolView, options: RewriteOptions, rng: Random) -> Episode:

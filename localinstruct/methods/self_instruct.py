@@ -22,6 +22,7 @@ from localinstruct.methods.prompt_files import prompt_file
 from localinstruct.records import (
     Completion,
     Episode,
+    EpisodeShape,
     Instance,
     Lineage,
     PoolView,
@@ -46,6 +47,12 @@ class SelfInstructOptions(Section):
     """Sampling of step 3; 0 is greedy, as in the paper."""
     prompts: Literal["self_instruct", "self_instruct_nano"] = "self_instruct"
     """Wording: for any model, or in the only form the nano teacher knows."""
+
+    @property
+    def shape(self) -> EpisodeShape:
+        """Rows, prompts and use of kept rows of an episode; of examples, one an instruction."""
+        each = self.instructions_per_prompt
+        return EpisodeShape(each, each, sees_kept=self.kept_demonstrations > 0)
 
     @property
     def says_topic(self) -> bool:

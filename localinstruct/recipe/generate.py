@@ -14,9 +14,13 @@ class Generate(Section):
     """Kept rows wanted; 0 generates nothing, for a recipe that only mixes (dataset.from). The
     episode that reaches it is kept whole, so a few more may come."""
     in_flight: int | None = Field(None, ge=1, le=4096)
-    """Episodes at work at the same time; None means twice serve.max_num_seqs. A method sees the
-    rows kept up to that many episodes before its own, so this number is part of what makes a run
-    repeatable."""
+    """Requests at the server at the same time; None means twice serve.max_num_seqs for each model
+    that is asked."""
+    window: int | None = Field(None, ge=1, le=65_536, exclude_if=lambda value: value is None)
+    """Episodes that may be ahead of the last commit, for methods that look at kept rows: an episode
+    sees the rows kept up to that many episodes before its own, so this number is part of what makes
+    a run repeatable. None means as many as bring six times in_flight requests. A method that
+    looks at no kept row needs no window."""
     stop_window: int = Field(1_000, ge=10)
     """Candidates looked back on by the stop rule."""
     stop_below: float = Field(0.01, ge=0, lt=1)

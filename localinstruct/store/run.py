@@ -47,6 +47,8 @@ from localinstruct.store.lock import only_writer
 if TYPE_CHECKING:
     import numpy as np
 
+LogEntry = tuple[int, int, int, JsonObject, str, Sequence[Completion]]
+"""Entry of the completion log: episode, call, index, prompt, its digest, its completions."""
 SCHEMA_VERSION = 2
 SCHEMA = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL);
@@ -120,9 +122,15 @@ class Run:
         answers: Sequence[Completion],
     ) -> None:
         """Put completions in the completion log, durably, before anyone uses them."""
-        row = (episode, call, index, digest, _json(prompt), _json([asdict(a) for a in answers]))
+        self.record_all([(episode, call, index, prompt, digest, answers)])
+
+    def record_all(self, entries: Sequence[LogEntry]) -> None:
+        """Put several prompts' completions in the completion log, in one transaction."""
         with self._transaction():
-            self._insert("tape", *row, sum(a.tokens for a in answers), time.time())
+            for episode, call, index, prompt, digest, answers in entries:
+                texts = _json(prompt), _json([asdict(answer) for answer in answers])
+                tokens = sum(answer.tokens for answer in answers)
+                self._insert("tape", episode, call, index, digest, *texts, tokens, time.time())
 
     def completion_log(self) -> Iterator[tuple[int, int, int, JsonObject, list[Completion]]]:
         """Everything asked and answered: (episode, call, index, prompt, completions)."""

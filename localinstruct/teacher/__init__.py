@@ -31,7 +31,8 @@ class Serve(Section):
     """Settings with which vLLM is started for a model that is a directory on this disk."""
 
     max_num_seqs: int = Field(64, ge=1)
-    """Sequences the engine decodes together; twice as many requests are kept in flight."""
+    """Sequences the engine decodes together; twice as many requests are in flight, so that one is
+    there when a sequence ends."""
     max_model_len: int | None = Field(None, ge=16)
     """Context in tokens; None takes the model's own."""
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"

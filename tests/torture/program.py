@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 from localinstruct import readiness
 from localinstruct.cli import app
 from localinstruct.formats import write
-from localinstruct.generation import stage
+from localinstruct.generation import meter, stage
 from localinstruct.records import Completion, Prompt
 from localinstruct.store import durable
 from localinstruct.store.run import read_run
@@ -114,13 +114,13 @@ def _announcing() -> None:
     pipe = os.environ.pop(ANNOUNCE, "")
     if not pipe:
         return
-    shown = stage.Meter.__call__
+    shown = meter.Meter.__call__
 
-    def told(self: stage.Meter, commit: stage.Commit) -> None:
+    def told(self: meter.Meter, commit: meter.Commit) -> None:
         shown(self, commit)
         os.write(int(pipe), f"{commit.total}\n".encode())
 
-    stage.Meter.__call__ = told  # type: ignore[method-assign]
+    meter.Meter.__call__ = told  # type: ignore[method-assign]
 
 
 @dataclass(frozen=True)

@@ -56,13 +56,13 @@ def _measured(folder: Path) -> Callable[[], None]:
     tasks never run out."""
 
     def before() -> None:
-        from localinstruct.generation import stage
+        from localinstruct.generation import meter
         from tests.torture import program
 
         program.recorded = lambda prompt: numbered_list(Random(prompt), amount=_any_two)
-        shown = stage.Meter.__call__
+        shown = meter.Meter.__call__
 
-        def noted(self: stage.Meter, commit: stage.Commit) -> None:
+        def noted(self: meter.Meter, commit: meter.Commit) -> None:
             shown(self, commit)
             if commit.total % 20 == 0:
                 pages = int(Path("/proc/self/statm").read_text().split()[1])
@@ -73,7 +73,7 @@ def _measured(folder: Path) -> Callable[[], None]:
                 with (folder / "measures.jsonl").open("a") as file:
                     file.write(line + "\n")
 
-        stage.Meter.__call__ = noted  # type: ignore[method-assign]
+        meter.Meter.__call__ = noted  # type: ignore[method-assign]
 
     return before
 
