@@ -251,7 +251,10 @@ def _chat(spec: ModelSpec) -> Chat:
         f"`chat_template: FILE.jinja` in the entry of {spec.name} in models.yaml, or, for rows "
         "without earlier turns, --set train.template=alpaca"
     )
-    _require_chosen(spec)
+    try:
+        _require_chosen(spec)
+    except RecipeError as problem:
+        raise RecipeError(f"train.template: {problem.message}", problem.hint) from None
     if spec.chat_template and template_problems(spec.chat_template, spec.directory):
         raise RecipeError(
             f"train.template: the chat_template of {spec.name} in models.yaml is of no use.", others

@@ -1,10 +1,10 @@
-"""Trial of a chat template: rendered once, in a child process with little time and memory.
+"""Trial of a chat template: rendered in a guarded child process with little time and memory.
 
-Only templates with loops or calls are tried. A template is a program, and one that does not end
-keeps the server busy with the first request (CVE-2026-115911 was a way to do that), or fills its
-memory. The trial renders two turns in Jinja's sandbox, as a server does. A template that raises is
-not refused: many refuse conversations of a form they do not know. Not covered: one that ends in
-the trial and not in some conversation.
+Only templates with loops or calls are tried for their own sake (`bomb_problem`); rows are rendered
+here before any loader or server renders them (`rendered`). A template is a program, and one that
+does not end keeps the server busy with the first request (CVE-2026-115911 was a way to do that), or
+fills its memory. A template that raises is not refused: many refuse conversations of a form they do
+not know. Not covered: one that ends in the trial and not in some conversation.
 """
 
 import json

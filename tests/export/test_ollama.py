@@ -107,7 +107,7 @@ def renderer(kind: str) -> Callable[[Turns], str]:
 
 
 def supported(kind: str, turns: Turns) -> bool:
-    return turns[0]["role"] != "system" or kind not in ("no system", "alpaca")
+    return turns[0]["role"] != "system" or kind != "no system"
 
 
 @pytest.mark.parametrize("kind", KINDS)
