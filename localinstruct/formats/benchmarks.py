@@ -8,7 +8,7 @@ import string
 from collections.abc import Mapping
 from typing import Any
 
-from localinstruct.formats.checks import last_number
+from localinstruct.formats.checks import last_number, read_checks
 from localinstruct.formats.fields import Malformed, as_text, describe
 from localinstruct.records import Instance, JsonObject
 
@@ -125,20 +125,28 @@ def _right(row: JsonObject, labels: list[str], texts: list[str]) -> int:
 def _ifeval(row: JsonObject) -> Made:
     """The constraints as checks where we have them all, else a task to be judged."""
     names, arguments = row["instruction_id_list"], row.get("kwargs") or []
+    if not isinstance(names, list) or not isinstance(arguments, list):
+        expected = "instruction_id_list and kwargs to be lists"
+        raise Malformed(f"expected {expected}, found {describe(names)}")
     task = Instance(as_text(row.get("prompt"), "prompt"))
     checks: JsonObject = {}
     for number, name in enumerate(names):
         given = arguments[number] if number < len(arguments) else {}
-        check = _constraint(str(name), given or {})
+        check = _constraint(str(name), given if isinstance(given, dict) else {})
         if check is None or check[0] in checks:
             return "ifeval, judged", task, {}
         checks[check[0]] = check[1]
-    return "ifeval", task, checks
+    try:
+        return "ifeval", task, read_checks(checks, "") if checks else {}
+    except ValueError as problem:
+        raise Malformed(str(problem)) from None
 
 
 def _constraint(name: str, given: JsonObject) -> tuple[str, Any] | None:
     if name == "length_constraints:number_words":
-        words = int(given.get("num_words") or 0)
+        words = given.get("num_words")
+        if type(words) is not int:
+            return None
         least = given.get("relation") == "at least"
         return ("min_words", words) if least else ("max_words", max(words - 1, 0))
     if name not in _IFEVAL:

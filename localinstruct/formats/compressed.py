@@ -47,6 +47,14 @@ def _zstd(file: BinaryIO) -> Any:
     return pyarrow.CompressedInputStream(file, "zstd")
 
 
+def _damage() -> tuple[type[Exception], ...]:
+    """Errors of damaged data that are no OSError."""
+    import lzma
+    import zlib
+
+    return zlib.error, lzma.LZMAError
+
+
 class _Expanding(io.RawIOBase):
     """A decompressed file that may not become much larger than it is on the disk."""
 
@@ -63,7 +71,7 @@ class _Expanding(io.RawIOBase):
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         try:
             part = self._file.read(len(view))
-        except (OSError, EOFError, ValueError) as error:
+        except (OSError, EOFError, ValueError, *_damage()) as error:
             reason = " ".join(str(error).split())[:120]
             raise DataError(
                 f"{self._path}: {self._kind} data that cannot be unpacked after "

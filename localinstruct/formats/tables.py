@@ -25,6 +25,7 @@ def columnar(path: Path, file: BinaryIO, head: bytes) -> Values:
     number = 0
     try:
         for batch in _batches(file, head):
+            batch.validate(full=True)  # damaged offsets would be followed out of the memory
             for start in range(0, batch.num_rows, 1_000):
                 for row in batch.slice(start, 1_000).to_pylist():
                     number += 1
