@@ -239,6 +239,8 @@ def _under_rules(recipe: Recipe, version: int) -> Recipe:
 
 def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     """Digest of all that shapes the stage's result: the keys it reads, and the results it uses."""
+    if recipe.filters.rules is None:  # as a new run would store it
+        recipe = _under_rules(recipe, VERSION)
     data = recipe.model_dump(mode="json")
     used = [run.stage(name) for name in stage.uses]
     products = [entry.result.get("product", entry.finished) if entry else None for entry in used]
