@@ -22,7 +22,7 @@ from localinstruct.recipe import Recipe
 
 HERE = Path(__file__).parent
 PACKAGE = HERE.parent / "localinstruct"
-MEASURED = HERE.parent / "benchmarks" / "results" / "rules" / "measured.json"
+MEASURED = HERE / "rules.json"
 OTHER_FILES = {
     "trigrams.txt": "Groups of three letters that English words have, for `gibberish.py`.",
     "prompts": "What a model reads, as text files.",

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from localinstruct.curate.filters import VERSION
 from localinstruct.dataset import edits
 from localinstruct.dataset.mixing import asks_rules, state_of
 from localinstruct.errors import LocalInstructError
@@ -53,7 +54,7 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
 
     Results made before digests were kept are known by it alone.
     """
-    data = recipe.model_dump(mode="json")
+    data = _as_stored(recipe)
     used = [run.stage(name) for name in stage.uses]
     products = [entry.result.get("product", entry.finished) if entry else None for entry in used]
     mixed: list[Json] = []
@@ -66,11 +67,19 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     return digest([{key: _at(data, key) for key in stage.keys}, products, *mixed])
 
 
+def _as_stored(recipe: Recipe) -> JsonObject:
+    """The recipe as a new run would store it: with the version of its rules."""
+    if recipe.filters.rules is None:
+        filters = recipe.filters.model_copy(update={"rules": VERSION})
+        recipe = recipe.model_copy(update={"filters": filters})
+    return recipe.model_dump(mode="json")
+
+
 def read_now(
     stage: Stage, recipe: Recipe, run: Run, models: Mapping[str, Json] | None = None
 ) -> Read:
     """Everything that the stage reads, as it is now; `models` are those of `all_models`."""
-    data, workspace = recipe.model_dump(mode="json"), _workspace(run)
+    data, workspace = _as_stored(recipe), _workspace(run)
     models = all_models(recipe, run) if models is None else models
     names = [_model(recipe, role) for role in stage.models]
     read: dict[str, Mapping[str, Json]] = {

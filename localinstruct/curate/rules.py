@@ -245,7 +245,7 @@ def _role_tokens(row: Instance, _: "Filters") -> str | None:
 
 
 def _placeholder(row: Instance, _: "Filters") -> str | None:
-    """A place that was to be filled in: [Your Name], lorem ipsum, TODO."""
+    """A place that was to be filled in: [Your Name], lorem ipsum."""
     return leftovers.placeholder(row.instruction, row.input, row.output)
 
 
