@@ -88,8 +88,10 @@ def _rows_change(before: Json, now: Json) -> str:
 
 def _stage_change(name: str, before: Json, now: Json) -> str:
     """The clause for a stage's [product, state]."""
-    if isinstance(before, list) and isinstance(now, list) and before[0] == now[0]:
-        return f"{name} is {now[1]} now"
+    if isinstance(before, list) and isinstance(now, list):
+        product, state = now
+        if product == before[0] or state in ("begun", "not started"):
+            return f"{name} is {state} now"
     return f"{name} has been run since"
 
 
