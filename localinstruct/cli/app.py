@@ -33,6 +33,7 @@ from localinstruct.cli.options import (
     TargetArg,
 )
 from localinstruct.cli.preview import preview
+from localinstruct.cli.verify_report import verify_report
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.interrupt import reset_signals, stop_as_ctrl_c_does
 from localinstruct.offline import switches
@@ -59,6 +60,7 @@ app.command()(export)
 app.command()(compare)
 app.command()(serve)
 app.command()(chat)
+app.command("verify-report")(verify_report)
 app.add_typer(models.app, name="models")
 app.add_typer(seeds.app, name="seeds")
 app.add_typer(topics.app, name="topics")
@@ -222,51 +224,6 @@ def show(
             display_rows.borderline(run, limit, json)
         else:
             display.overview(run, limit, json)
-
-
-@app.command("verify-report")
-def verify_report(
-    file: Annotated[
-        Path | None, typer.Argument(metavar="FILE", help="A run's egress.json.")
-    ] = None,
-    key: Annotated[
-        str,
-        typer.Option(
-            "--key",
-            help="Public key it must be signed with: 64 hex digits, or a file that holds them.",
-        ),
-    ] = "",
-    own_key: Annotated[
-        bool,
-        typer.Option(
-            "--own-key", help="Print the public key that signs your own reports, to be handed over."
-        ),
-    ] = False,
-    json: Json = False,
-    sealed: SealedAlone = False,
-) -> None:
-    """Check an egress report and the files it names, offline: what it proves, and who signed it."""
-    from localinstruct.errors import UsageError
-    from localinstruct.offline import egress_report as egress
-    from localinstruct.offline import signing
-
-    if own_key:
-        own = signing.require_own_public_key()
-        console.as_json({"key": own}) if json else console.line(own)
-        return
-    if file is None:
-        raise UsageError(
-            "verify-report: expected a FILE.", "localinstruct verify-report runs/NAME/egress.json"
-        )
-    expected = signing.read_public_key(key) if key else ""
-    problems = egress.verify(file, expected)
-    conclusion = egress.conclusion(file, expected, problems)
-    if json:
-        console.as_json({"file": str(file), "problems": problems, "conclusion": conclusion})
-    else:
-        for text in [*problems, *conclusion]:
-            console.line(text)
-    raise typer.Exit(1 if problems else 0)
 
 
 @app.command()

