@@ -20,7 +20,7 @@ from localinstruct.clean.decisions import Decisions, Drop, Entry
 from localinstruct.clean.settings import Clean
 from localinstruct.curate.contamination import Tasks
 from localinstruct.curate.embeddings import BF16_MOVES, ExactCosines, LocalEncoder
-from localinstruct.curate.filters import Filters, examine
+from localinstruct.curate.filters import Filters, examine, for_files
 from localinstruct.curate.neighbours import Borderline, kept_neighbours
 from localinstruct.formats import Reader
 from localinstruct.formats.read import files_of
@@ -94,7 +94,7 @@ def read(store: Decisions, given: Sequence[Source], settings: Clean, progress: P
     list(islice(entries, stored))
     done = stored
     with _examiners(entries) as (executor, rest):
-        work = partial(_examined, settings.filters)
+        work = partial(_examined, for_files(settings.filters))
         meter = _Meter(given, progress)
         for results in _in_order(executor, work, _chunks(rest, CHUNK)):
             store.add(done, results)

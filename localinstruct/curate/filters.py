@@ -166,6 +166,17 @@ class Filters(Section):
         return self.set == "localinstruct" and self.version > 1
 
 
+TEACHERS_ONLY = frozenset({"invented_url"})
+"""Rules that are right of what a model wrote, and hit too much of what people wrote."""
+
+
+def for_files(filters: Filters) -> Filters:
+    """The rules for rows of files: without TEACHERS_ONLY, unless the recipe names them."""
+    out = [name for name in sorted(TEACHERS_ONLY) if name not in filters.enable]
+    disabled = [*filters.disable, *(name for name in out if name not in filters.disable)]
+    return filters.model_copy(update={"disable": disabled})
+
+
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """What became of a row: the row as it is to be kept, or why it is not."""

@@ -18,7 +18,7 @@ from localinstruct.config import listing, raise_together
 from localinstruct.curate.contamination import answers, question
 from localinstruct.curate.duplicates import SIMILAR, duplicates
 from localinstruct.curate.embeddings import Encoder, encode_in_blocks
-from localinstruct.curate.filters import Filters, examine
+from localinstruct.curate.filters import Filters, examine, for_files
 from localinstruct.curate.novelty import Novelty
 from localinstruct.dataset.rows import OWN, RunRows
 from localinstruct.errors import DataError
@@ -133,7 +133,7 @@ def mix(
     for source, (pool, report), count in zip(section.sources, pools, counts, strict=True):
         drawn = sorted(pool, key=lambda row: digest([seed, row.id]))[:count]
         chosen.append(_Chosen(source.path, len(pool), drawn, report))
-    rules = filters if filters is not None and filters.version > 1 else None
+    rules = for_files(filters) if filters is not None and filters.version > 1 else None
     return _joined(chosen, section, encoder, progress, rules)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from localinstruct.config import parse
-from localinstruct.curate.filters import Filters, first_reason
+from localinstruct.curate.filters import Filters, examine, first_reason, for_files
 from localinstruct.curate.rules import FILTERS, SETS, SINCE_2, count_words
 from localinstruct.errors import RecipeError
 from localinstruct.records import Instance
@@ -414,3 +414,11 @@ def test_long_text_is_read_in_a_moment(text: str) -> None:
     for name, rule in FILTERS.items():
         said = rule(Instance(f"Name {text}", text, text), filters)
         assert said is None or said, name
+
+
+def test_rules_for_what_a_model_wrote_are_off_for_files_unless_they_are_named() -> None:
+    row = Instance("Name a good page about birds.", "", "See https://birds.example/all for more.")
+    assert (verdict := examine(row, Filters())).reject
+    assert verdict.reject.reason == "invented url"
+    assert examine(row, for_files(Filters())).reject is None
+    assert examine(row, for_files(Filters(enable=["invented_url"]))).reject
