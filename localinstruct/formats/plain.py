@@ -12,9 +12,9 @@ from localinstruct.formats.turns import THOUGHTS, apart, read_turns
 from localinstruct.records import Instance, JsonObject, Message
 
 _NO_INPUT = re.compile(
-    r"\W*(no[ _-]?input( (is |was )?(required|needed|necessary|provided|given))?|n/a|none|null|nan"
-    r"|nil|none (required|needed)|not applicable|no additional (input|context)( (is )?required)?)"
-    r"\W*",
+    r"\W*(no[ _-]?input( (is |was )?(required|needed|necessary|provided|given|available))?|n/a"
+    r"|(?-i:NA)|none|null|nan|nil|none (required|needed|provided)|not (applicable|required|needed)"
+    r"|no (additional |further )(input|context|information)( (is )?(required|needed))?)\W*",
     re.IGNORECASE,
 )
 
