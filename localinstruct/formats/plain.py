@@ -100,6 +100,8 @@ def _several(row: Row, key: str) -> list[dict[str, Any]]:
 def task_of(row: Row, key: str) -> str:
     """The words of a task."""
     row.used.add(key)
+    if key in row.data and row.data[key] is None:
+        raise Malformed(f"expected {key} to be text, found null", reason="no task")
     text = text_of(row.data, key)
     if not text.strip():
         raise Malformed(f"expected words in {key}, found none", reason="no task")
