@@ -122,6 +122,19 @@ def test_rows_are_written_and_read_in_every_format(tmp_path: Path) -> None:
         li.read_rows(tmp_path / "bad.jsonl")
 
 
+def test_files_of_other_layouts_are_read_with_their_columns_named(tmp_path: Path) -> None:
+    path, reports = tmp_path / "x.csv", list[Any]()
+    path.write_bytes("asked,reply\nCaf\xe9?,Yes\n,No\n".encode("cp1252") + b"Tea?,No\n")
+    columns = {"instruction": "asked", "output": "reply"}
+    with pytest.raises(DataError, match=r"not UTF-8|bad row"):
+        li.read_rows(path, columns=columns)
+    rows = li.read_rows(
+        path, columns=columns, encoding="cp1252", on_bad_row="skip", on_report=reports.append
+    )
+    assert [row.instruction for row in rows] == ["Caf\xe9?", "Tea?"]
+    assert len(reports[0].rejects) == 1
+
+
 def test_clean_keeps_the_rows_that_pass_and_says_why_others_do_not() -> None:
     found = li.clean(ROWS)
     assert found.kept == [ROWS[0], ROWS[2], ROWS[3]]

@@ -195,8 +195,12 @@ def read_checks(value: object, expected: str) -> JsonObject:
 def _require_output(name: str, argument: object, expected: str) -> None:
     if not expected.strip():
         raise ValueError(f"expected an output to check {name} against, found none")
-    if name == "option" and (not isinstance(argument, list) or not _is_texts(argument)):
-        raise ValueError("expected check option to have the list of options, found none")
+    if name == "option":
+        if not isinstance(argument, list) or not _is_texts(argument):
+            raise ValueError("expected check option to have the list of options, found none")
+        if chosen_option(expected, argument) is None:
+            problem = f"expected the output to be one of the options, found {expected[:40]!r}"
+            raise ValueError(problem)
     if name == "choice":
         if not isinstance(argument, list) or not _is_texts(argument):
             problem = "expected check choice to have a list of the possible answers, found none"

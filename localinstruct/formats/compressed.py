@@ -1,6 +1,10 @@
 """Compressed files as streams, with a limit on what they may become."""
 
+import bz2
+import gzip
 import io
+import lzma
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -27,10 +31,6 @@ def unpacked(path: Path, raw: BinaryIO) -> BinaryIO:
     kind = next((name for magic, name in _COMPRESSED.items() if head.startswith(magic)), None)
     if kind is None:
         return raw
-    import bz2
-    import gzip
-    import lzma
-
     makers: dict[str, Callable[[BinaryIO], Any]] = {
         "gzip": lambda file: gzip.GzipFile(fileobj=file),
         "bz2": bz2.BZ2File,
@@ -45,14 +45,6 @@ def _zstd(file: BinaryIO) -> Any:
     import pyarrow
 
     return pyarrow.CompressedInputStream(file, "zstd")
-
-
-def _damage() -> tuple[type[Exception], ...]:
-    """Errors of damaged data that are no OSError."""
-    import lzma
-    import zlib
-
-    return zlib.error, lzma.LZMAError
 
 
 class _Expanding(io.RawIOBase):
@@ -71,7 +63,7 @@ class _Expanding(io.RawIOBase):
         view = memoryview(buffer).cast("B")  # type: ignore[arg-type]
         try:
             part = self._file.read(len(view))
-        except (OSError, EOFError, ValueError, *_damage()) as error:
+        except (OSError, EOFError, ValueError, zlib.error, lzma.LZMAError) as error:
             reason = " ".join(str(error).split())[:120]
             raise DataError(
                 f"{self._path}: {self._kind} data that cannot be unpacked after "

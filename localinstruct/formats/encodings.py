@@ -33,7 +33,9 @@ UTF16 = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
 
 def likely_encoding(sample: bytes) -> str:
     """The name of the encoding that bytes which are no UTF-8 look like; "" without a guess."""
-    if sample[:2] in UTF16 or sample[:4] == b"\xff\xfe\0\0":
+    if sample[:4] in (b"\xff\xfe\0\0", b"\0\0\xfe\xff"):
+        return "utf-32"
+    if sample[:2] in UTF16:
         return "utf-16"
     zeros = [sample[start : 2**12 : 2].count(0) for start in (0, 1)]
     if max(zeros) > len(sample[: 2**12]) // 4:

@@ -12,9 +12,9 @@ from localinstruct.formats.turns import THOUGHTS, apart, read_turns
 from localinstruct.records import Instance, JsonObject, Message
 
 _NO_INPUT = re.compile(
-    r"\W*(no[ _-]?input( (is |was )?(required|needed|necessary|provided|given))?|n/a|none|null|nan"
-    r"|nil|none (required|needed)|not applicable|no additional (input|context)( (is )?required)?)"
-    r"\W*",
+    r"\W*(no[ _-]?input( (is |was )?(required|needed|necessary|provided|given|available))?|n/a"
+    r"|(?-i:NA)|none|null|nan|nil|none (required|needed|provided)|not (applicable|required|needed)"
+    r"|no (additional |further )(input|context|information)( (is )?(required|needed))?)\W*",
     re.IGNORECASE,
 )
 
@@ -100,6 +100,8 @@ def _several(row: Row, key: str) -> list[dict[str, Any]]:
 def task_of(row: Row, key: str) -> str:
     """The words of a task."""
     row.used.add(key)
+    if key in row.data and row.data[key] is None:
+        raise Malformed(f"expected {key} to be text, found null", reason="no task")
     text = text_of(row.data, key)
     if not text.strip():
         raise Malformed(f"expected words in {key}, found none", reason="no task")

@@ -19,6 +19,7 @@ from localinstruct.formats.encodings import likely_encoding
 from localinstruct.formats.fields import REPAIRS, Malformed, Reading, Row, describe
 from localinstruct.formats.rows import guess, instances_of
 from localinstruct.formats.sources import Limits, opened, say
+from localinstruct.formats.turns import is_conversation
 from localinstruct.records import Instance, JsonObject, Reject
 
 SHOWN_PROBLEMS = 20
@@ -187,6 +188,8 @@ class Reader:
         return rows
 
     def _instances(self, value: object) -> list[Instance]:
+        if is_conversation(value):
+            value = {"messages": value}
         if not isinstance(value, dict):
             raise Malformed(f"expected an object, found {describe(value)}", reason="no object")
         row = Row(value, self._repairs, self._needs_answer)

@@ -22,6 +22,7 @@ from localinstruct.formats.fields import Malformed, Reading
 from localinstruct.formats.names import ANSWERS, CONVERSATIONS, INPUTS, TASKS
 from localinstruct.formats.strict_json import Elements, decode, parse
 from localinstruct.formats.tables import columnar, delimiter_of, table
+from localinstruct.formats.turns import is_conversation
 
 HEAD_BYTES = 64 * 2**10
 _PIECE = 2**18
@@ -73,8 +74,10 @@ def _values(path: Path, file: BinaryIO, reading: Reading, limits: Limits) -> Val
         return columnar(path, file, head)
     start = head.removeprefix(_BOM).lstrip()
     pieces = partial(_pieces, file)
-    if start.startswith(b"["):
+    if start.startswith(b"[") and not _lists_on_lines(start):
         return _list(pieces(), limits)
+    if start.startswith(b"["):
+        return _json_lines(file, limits)
     if not start.startswith(b"{"):
         mark = delimiter_of(path, start)
         return table(file, mark) if mark else _json_lines(file, limits)
@@ -109,8 +112,10 @@ def _refuse_foreign(path: Path, head: bytes, reading: Reading) -> None:
     if head[257:262] == b"ustar":
         raise DataError(f"{path}: expected rows, found a tar archive.", "Unpack it first: tar -xf")
     guess = likely_encoding(head) if head[:2] in UTF16 or b"\0" in head[: 2**10] else ""
-    if guess.startswith("utf-16") and not head.startswith(COLUMNAR):
-        raise DataError(f"{path}: expected UTF-8, found what looks like UTF-16 text.", say(guess))
+    if guess.startswith("utf-") and not head.startswith(COLUMNAR):
+        raise DataError(
+            f"{path}: expected UTF-8, found what looks like {guess[:6].upper()} text.", say(guess)
+        )
 
 
 def say(encoding: str) -> str:
@@ -144,6 +149,17 @@ def _refuse_other_json(path: Path, start: bytes) -> None:
             f"{path}:1: expected a row on each line, found a comma after it.",
             f"Take the commas away: sed 's/,[[:space:]]*$//' {path} > {path.stem}.fixed.jsonl",
         )
+
+
+def _lists_on_lines(start: bytes) -> bool:
+    """Tell JSON Lines in which each row is a list of turns."""
+    first, _, rest = start.partition(b"\n")
+    if not rest.lstrip().startswith(b"["):
+        return False
+    try:
+        return is_conversation(parse(decode(first.strip())))
+    except Malformed:
+        return False
 
 
 def _is_row(line: bytes) -> bool:

@@ -113,9 +113,11 @@ def _turn(row: Row, turn: object, where: str, key: str) -> Message:
         expected = f"{where}.{'value' if who == 'from' else 'content'}"
         keys = ", ".join(map(str, turn))
         raise Malformed(f"expected a key {expected}, found keys: {keys}"[:300])
-    content = "" if what is None else _content(row, turn[what], f"{where}.{what}", bool(calls))
-    thinking = as_text(turn[thoughts], f"{where}.{thoughts}") if thoughts else ""
+    said, thinking = _thoughts_apart(turn[what]) if what is not None else (None, "")
+    content = "" if what is None else _content(row, said, f"{where}.{what}", bool(calls))
     if thoughts:
+        thinking = as_text(turn[thoughts], f"{where}.{thoughts}")
+    if thinking:
         row.note("thoughts")
     used = {who, what, calls, thoughts, *FLAGS, "tool_call_id", "name", "id"}
     row.ignored |= {f"{key}[].{name}" for name, held in turn.items() if held and name not in used}
@@ -159,6 +161,17 @@ def _content(row: Row, value: object, where: str, may_be_null: bool) -> str:
         glued = not joined or joined[-1].isspace() or text[:1].isspace()
         joined += text if glued else f"\n{text}"
     return joined
+
+
+def _thoughts_apart(value: object) -> tuple[object, str]:
+    """(a turn's parts less those that are thoughts, the thoughts)."""
+    if not isinstance(value, list):
+        return value, ""
+    kinds = ("thinking", "reasoning")
+    thoughts = [part for part in value if isinstance(part, dict) and part.get("type") in kinds]
+    texts = [part.get(part["type"], part.get("text", "")) for part in thoughts]
+    said = "\n\n".join(as_text(text, "a part of thoughts") for text in texts)
+    return [part for part in value if part not in thoughts], said
 
 
 def _part(part: object, where: str) -> str:

@@ -204,6 +204,7 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "train flags of axolotl": ({"conversations": [{"from": "human", "value": "Hey"}, {"from": "gpt", "value": "Bad", "train": False}, {"from": "human", "value": "Hi"}, {"from": "gpt", "value": "Ho", "train": True}]}, {"history": (Message("user", "Hey"), Message("assistant", "Bad", learn=False))}),
     "thoughts that the template opened": ({"prompt": "Hi", "completion": "Well.\n</think>\n\nHo"}, {"thinking": "Well."}),
     "thoughts in marks of words": ({"messages": [USER, {"role": "assistant", "content": "<|begin_of_thought|>\nWell.\n<|end_of_thought|>\n\n<|begin_of_solution|>\nHo\n<|end_of_solution|>"}]}, {"thinking": "Well."}),
+    "thoughts as a part": ({"messages": [USER, {"role": "assistant", "content": [{"type": "thinking", "thinking": "Well."}, {"type": "text", "text": "Ho"}]}]}, {"thinking": "Well."}),
     "thoughts beside an answer": ({"instruction": "Hi", "reasoning": "Well.", "output": "Ho"}, {"thinking": "Well."}),
     "instruction with a pair": ({"instruction": "Hi", "input": ""} | PAIR, {"rejected": "No"}),
     "a question with a pair": ({"question": "Hi"} | PAIR, {"rejected": "No"}),
@@ -211,6 +212,7 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
     "llamafactory's preferences": ({"conversations": [{"from": "human", "value": "Hi"}], "chosen": {"from": "gpt", "value": "Ho"}, "rejected": {"from": "gpt", "value": "No"}}, {"rejected": "No"}),
     "hh-rlhf": ({"chosen": "\n\nHuman: Hi\n\nAssistant: Ho", "rejected": "\n\nHuman: Hi\n\nAssistant: No"}, {"rejected": "No"}),
     "scores of a pair": ({"prompt": "Hi", "score_chosen": 8, "score_rejected": 2.5} | PAIR, {"rejected": "No"}),
+    "a row that is a list of turns": ([USER, SAID], {}),
     "history as turns": ({"instruction": "Hi", "output": "Ho", "history": [USER, SAID]}, {"history": (Message("user", "Hi"), Message("assistant", "Ho"))}),
     "a flag as text": ({"instruction": "Hi", "output": "Ho", "is_classification": "True"}, {"is_classification": True}),
 }  # fmt: skip
@@ -220,8 +222,8 @@ KINDS: dict[str, tuple[Any, dict[str, Any]]] = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_layouts_are_told_from_the_data(kind: str, tmp_path: Path) -> None:
     row, fields = KINDS[kind]
-    (tmp_path / "x.jsonl").write_text(json.dumps(row))
-    [instance], _ = read(tmp_path / "x.jsonl")
+    (tmp_path / "x.jsonl").write_text(f"{json.dumps(row)}\n" * 2)
+    [instance, _], _ = read(tmp_path / "x.jsonl")
     expected: dict[str, Any] = {"instruction": "Hi", "input": "", "output": "Ho"} | fields
     assert {key: getattr(instance, key) for key in expected} == expected
 

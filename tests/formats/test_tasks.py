@@ -65,6 +65,8 @@ def test_answers_against_an_output() -> None:
     assert first_choice("nothing", ["no"]) is None
     assert keeps({"choice": ["yes", "no"]}, "Yes, because no one …", "yes")
     assert not keeps({"choice": ["yes", "no"]}, "perhaps", "yes")
+    assert keeps({"option": ["oak", "rock"]}, "The answer is A.", "A")
+    assert not keeps({"option": ["oak", "rock"]}, "A rock is no tree, so rock.", "oak")
     assert keeps({"exact": None, "max_words": 2}, "a  b", "a b")
     assert not keeps({"exact": None, "max_words": 1}, "a  b", "a b")
     assert set(AGAINST_OUTPUT) == {"exact", "number", "choice", "option"}

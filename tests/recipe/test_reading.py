@@ -7,7 +7,8 @@ from typing import Any, get_args
 import pytest
 
 from localinstruct.config import Section, inner_section
-from localinstruct.errors import RecipeError
+from localinstruct.errors import DataError, RecipeError
+from localinstruct.generation.inputs import seeds_of
 from localinstruct.pipeline import recipe_of, settle_recipe
 from localinstruct.recipe import (
     Recipe,
@@ -19,6 +20,7 @@ from localinstruct.recipe import (
     with_overrides,
 )
 from localinstruct.store.run import open_run
+from tests.support.tiny_student import Recorded
 
 SHIPPED = sorted((packaged_workspace() / "recipes").glob("*.yaml"))
 
@@ -133,3 +135,19 @@ def test_recipes_of_the_workspace_are_offered_too(
     with pytest.raises(RecipeError, match="Recipes of this workspace: bike") as caught:
         find_recipe("bkie")
     assert caught.value.hint == "Did you mean bike?"
+
+
+def test_seeds_may_say_how_they_are_read(tmp_path: Path) -> None:
+    (tmp_path / "s.csv").write_text("asked;said\nName a tree.;Oak\nName a bird.;Owl\n;x\n")
+    columns = "columns: {instruction: asked, output: said}"
+    seeds = f"seeds={{path: s.csv, {columns}, on_bad_row: skip}}"
+    recipe = with_overrides(load_recipe(SHIPPED[0]), (seeds,), "r")
+    assert (recipe.seeds, recipe.seed_reading.on_bad_row) == ("s.csv", "skip")
+    assert recipe_from_text(recipe.to_yaml(), "stored") == recipe
+    told = Recorded()
+    assert [row.output for row in seeds_of(recipe, tmp_path, told)] == ["Oak", "Owl"]
+    assert told.said == ["s.csv: rows skipped: no task (1)"]
+    named = with_overrides(load_recipe(SHIPPED[0]), ("seeds=s.csv",), "r")
+    with pytest.raises(DataError) as caught:
+        seeds_of(named, tmp_path)
+    assert f"--set 'seeds={{path: s.csv, {columns}}}'" in caught.value.hint
