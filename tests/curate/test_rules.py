@@ -343,6 +343,19 @@ def test_earlier_turns_are_repaired_and_may_be_short() -> None:
     assert first_reason(Instance("Why?", "", "It is."), Filters()) is not None
 
 
+def test_the_papers_sets_are_as_they_were() -> None:
+    for row in (
+        ("Name a fish of the lake.", "N/A", "..."),
+        ("Name a fish today.", "", "<|im_end|>"),
+    ):
+        for chosen in ("alpaca", "self-instruct", "none"):
+            for version in (1, 2):
+                verdict = examine(
+                    Instance(*row), parse(Filters, {"set": chosen, "rules": version}, "")
+                )
+                assert (verdict.reject, verdict.repairs) == (None, ())
+
+
 def test_version_1_asks_what_release_0_1_0_asked() -> None:
     old = Filters(rules=1)
     assert not set(old.active) & SINCE_2.keys()
