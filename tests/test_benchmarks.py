@@ -20,11 +20,13 @@ from benchmarks import __main__ as command
 from benchmarks import (
     alpaca_loop,
     at_once,
+    defects,
     kept,
     novelty,
     picture,
     results,
     rouge,
+    rules,
     throughput,
     training,
 )
@@ -521,3 +523,24 @@ def test_results_to_add_to_are_read_before_anything_is_measured(
     )
     assert command.main() == 2
     assert "no results can be read there" in capsys.readouterr().err
+
+
+def test_rules_are_measured_on_defects_and_on_good_rows() -> None:
+    rows = defects.seed_rows()[:30]
+    hits, cost = rules.false_alarms(rows)
+    assert hits.total() == 0
+    assert {"cut_off", "repairs", "secrets"} <= cost.keys()
+    found = rules.caught(count=6)
+    assert found.keys() == defects.CLASSES.keys()
+    assert all(hit <= held <= of and every <= of for hit, held, every, of in found.values())
+    figures = {"measured": "today", "rows": 30, "of_yours": 0, "without_answer": 0, "caught": found}
+    figures |= {"false_alarms": dict(hits), "microseconds": dict(cost), "rows_per_second": 1}
+    assert "| merged_tasks |" in rules.markdown(figures)
+    assert rules.work(rows[:2]) > 0
+
+
+def test_half_of_the_variants_are_held_back() -> None:
+    names = [(one, name) for one, made in defects.CLASSES.items() for name in made]
+    held = sum(defects.is_held_out(*pair) for pair in names)
+    assert 0.4 * len(names) < held < 0.6 * len(names)
+    assert defects.made(defects.seed_rows(), 5) == defects.made(defects.seed_rows(), 5)

@@ -35,7 +35,8 @@ _WORDS = (
 )
 _SEEN_WORDS = (
     *("shown", "depicted", "visible", "picture", "image", "photo", "screenshot", "attached"),
-    *("i sent", "i gave", "i uploaded", "i shared"),
+    *("graph", "chart", "table", "passage", "text", "article", "diagram", "excerpt", "paragraph"),
+    *("document", "i sent", "i gave", "i uploaded", "i shared"),
 )
 _BARE = re.compile(
     r"(?:please )?(?:summari[sz]e|translate|proofread|edit|rewrite|rephrase|paraphrase|correct|fix"
@@ -47,7 +48,11 @@ _BARE = re.compile(
     re.IGNORECASE,
 )
 _SEEN = re.compile(
-    r"(?:^what (?:is|are) (?:shown|depicted|visible)|^(?:what|who|where|how many|describe"
+    r"(?:^what (?:does|do|did) (?:the|this) (?:graph|chart|image|picture|table|passage|text|article"
+    r"|diagram|photo|excerpt) (?:show|say|tell|mean|describe)|^(?:based on|according to) "
+    r"(?:the|this)"
+    r" (?:passage|text|article|table|graph|chart|paragraph|excerpt|document)(?=,)|^what (?:is|are) "
+    r"(?:shown|depicted|visible)|^(?:what|who|where|how many|describe"
     r"|name|count"
     r"|identify|list)\b.{0,40} (?:in|of) the (?:picture|image|photo|screenshot)|the attached "
     r"\w+|(?:spreadsheet|file|document|pdf) i (?:sent|gave"
@@ -94,6 +99,9 @@ def material(instruction: str, given: str) -> str | None:
         return None
     if len(instruction) > 400:
         return None
+    after = instruction.rpartition(":")[2].strip()
+    if after[:1] in "[<({" and len(after) <= 60 and _STAND_IN.fullmatch(after):
+        return f"only {after!r} in its place"
     if _BARE.fullmatch(instruction.strip()):
         return repr(instruction.strip()[:80])
     folded = instruction.casefold()

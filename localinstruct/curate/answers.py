@@ -19,7 +19,8 @@ _ASKS_FOR_A_COLLECTION = re.compile(
 _NON_ANSWER = re.compile(
     r"(?:(?:the )?(?:output|answer|response|result|solution)\s*[:=]?\s*)?(?:is )?"
     r"(?:"
-    r"n\.?/?a\.?|none|null|nil|nan|undefined|not? (?:applicable|available|provided|given|specified)"
+    r"n ?[./\\]? ?a\.?|no comment|none|null|nil|nan|undefined|not? (?:applicable|available"
+    r"|provided|given|specified)"
     r"|(?:there is |there's )?no[\s_-]*(?:output|answer|response|input|result|content|text|data)"
     r"(?: (?:is )?(?:required|needed|necessary|available|provided|given|found|generated|possible))?"
     r"(?: (?:for|to) (?:this|the) (?:task|request|question|instruction|prompt))?"
@@ -67,6 +68,11 @@ _REFUSALS = re.compile(
     r"|afraid (?:that )?i (?:can(?:'t|not)|am unable|am not able|do not|don't)"
     r"|(?:only|just) an? (?:\w+ )?(?:ai|language model|machine|computer|program|bot|assistant)\b)"
     r"|(?:goes|is|be) against my (?:\w+ )?(?:guidelines|polic\w+|programming|rules|principles)"
+    r"|\bsorry,? (?:but )?i (?:can't|cannot|can not|am unable)\W*\Z"
+    r"|\A(?:unfortunately,? |sorry,? (?:but )?)?i (?:do not|don't) know(?: the answer| how)?\W*\Z"
+    r"|\b(?:that's|that is|it's|this is|not) something i (?:can|am unable|am not able|won't)"
+    r"|\b(?:beyond|outside)(?: of)? my (?:capabilit|abilit|scope|knowledge|expertise)"
+    r"|\bi(?:'d| would) (?:rather|prefer) not (?:to )?(?:answer|say|discuss|comment)"
     r"|violates? (?:my|our|the) (?:\w+ )?(?:content )?(?:polic\w+|guidelines)"
     r"|(?:not appropriate|inappropriate) (?:for me )?to (?:answer|provide|discuss|respond)"
     r"|(?:there is|i have|this is) (?:not enough|insufficient) (?:information|context) (?:to|for)"
@@ -92,7 +98,19 @@ _SIGNS_OF_REFUSAL = (
         "refuse",
     ),
     *("as a", "don't", "do not", "my ", "polic", "guidelin", "appropriate", "clarify", "please"),
-    *("enough", "insufficient", "lack", "won't", "will not", "can you"),
+    *(
+        "enough",
+        "insufficient",
+        "lack",
+        "won't",
+        "something i",
+        "beyond",
+        "outside",
+        "rather",
+        "prefer",
+        "will not",
+        "can you",
+    ),
 )
 _DECLINES = re.compile(
     r"\b(?:declin\w*|refus\w*|reject\w*|apolog\w*|say(?:s|ing)? no|turn(?:s|ing)? down|excuses?"

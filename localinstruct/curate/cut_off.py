@@ -23,6 +23,8 @@ _SELDOM_ENDS = (
 )
 _MAY_END = frozenset(_SELDOM_ENDS.split())
 """Words that may end a sentence, though seldom."""
+ALONE = 11
+"""Words from which a single sentence without an end counts as cut."""
 _ITEM = re.compile(r"^\s*(?:[-*•+]|\(?\d{1,3}[.):]|\(?[a-zA-Z][.)]|[ivx]{1,4}[.)])\s+")
 _ONLY_MARK = re.compile(r"^\s*(?:\(?\d{1,3}[.)]|[-*•+])\s*$")
 _SENTENCE_BEFORE = re.compile(r"[a-z\d)\"”’]{2}[.!?][\"”’)]?\s+[\"“‘(]?[A-Z]")
@@ -78,7 +80,7 @@ def _tail(request: str, text: str, line: str) -> str | None:
 def _open_mark(line: str, said: str) -> str | None:
     """A bracket or quotation of the last line that is not closed."""
     words = line.count(" ")
-    if words < 4:
+    if words < 2:
         return None
     if line.rfind("(") > line.rfind(")") and not re.search(r"[:;]-?\(", line) and "(" in line:
         return f"a bracket that is not closed: {said!r}"
@@ -102,11 +104,25 @@ def _unfinished(text: str, line: str, said: str) -> str | None:
         return None
     breaks = list(_SENTENCE_BEFORE.finditer(line))
     if not breaks:
-        return None
+        return _last_line(text, line, said)
     rest = line[breaks[-1].end() - 1 :]
     if len(rest.split()) < 2 or re.search(r"\d|https?:|@|  ", rest) or rest.istitle():
         return None
     return f"the last sentence has no end: {said!r}"
+
+
+def _last_line(text: str, line: str, said: str) -> str | None:
+    """A last line of prose without an end after lines that have one, or alone and long."""
+    words = line.split()
+    if not line[0].isupper() or re.search(r"\d|https?:|[:|@#*_/]|  ", line) or line.istitle():
+        return None
+    before = [one for one in text.splitlines()[:-1] if len(one.split()) >= 6]
+    if before and len(words) >= 4 and all(map(_END_MARK.search, before)):
+        others = [one for one in text.splitlines()[:-1] if one.strip() and one not in before]
+        return None if others else f"the last sentence has no end: {said!r}"
+    if "\n" not in text and len(words) >= ALONE and "," not in line:
+        return f"the sentence has no end: {said!r}"
+    return None
 
 
 def _is_verse(text: str) -> bool:

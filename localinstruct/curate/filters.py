@@ -249,10 +249,12 @@ def first_reason(
     """Ask the active rules in the order of the table; the first that objects gives the Reject."""
     from localinstruct.curate.rules import FILTERS, STRICTER_SINCE_2
 
+    # the papers' sets stay as their papers have them
+    stricter = filters.version > 1 and filters.set not in ("alpaca", "self-instruct")
     for name in filters.active:
         began = perf_counter()
         detail = FILTERS[name](instance, filters)
-        if detail is None and filters.version > 1 and name in STRICTER_SINCE_2:
+        if detail is None and stricter and name in STRICTER_SINCE_2:
             detail = STRICTER_SINCE_2[name](instance, filters)
         _note(seconds, name, began)
         if detail is not None:

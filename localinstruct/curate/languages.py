@@ -92,6 +92,13 @@ _ASKED = re.compile(
     r"|restaurant|market|law|government|translation of|words?|phrases?|idioms?|verbs?|grammar))"
 )
 _MENTIONED = re.compile(rf"\b{_NAME}\b")
+_ENGLISH_START = re.compile(
+    r"\s*(?:please )?(?:what|how|why|who|when|where|which|explain|write|describe|list|name"
+    r"|give|create"
+    r"|generate|suggest|find|tell|compare|discuss|identify|provide|summari[sz]e|design|compose"
+    r"|classify|is|are|does|can|could|should) ",
+    re.IGNORECASE,
+)
 _CAPITALISED = re.compile(r"[A-Z][a-z]+")
 _ABOUT_LANGUAGE = re.compile(
     r"\b(?:translat\w*|languages?|bilingual|word for|phrases?|vocabulary|lyrics|accent|foreign"
@@ -171,8 +178,9 @@ def wrong_language(instruction: str, given: str, output: str) -> str | None:
     if about_language(instruction):
         return None
     tail = re.split(r":\s|\n|[\"“«„]", instruction, maxsplit=1)[1:]
-    spoken = {language(instruction), language(given), *map(language, tail)} - {""}
-    return _said(said, spoken) if language(instruction) else None
+    asked_in = language(instruction) or ("en" if _ENGLISH_START.match(instruction) else "")
+    spoken = {asked_in, language(given), *map(language, tail)} - {""}
+    return _said(said, spoken) if asked_in else None
 
 
 def _said(said: str, wanted: set[str]) -> str | None:

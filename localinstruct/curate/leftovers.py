@@ -14,7 +14,7 @@ _NUMBERED_FIELD = re.compile(
 _NEXT_TASK = re.compile(
     r"^[ \t>#*_-]{0,8}(?:(?:next |new |another )?(?:instruction|task|question|exercise|prompt"
     r"|problem)"
-    r"(?: ?#?\d{1,3})?|example \d{1,3}|q ?\d{0,3})[ \t]?\**[ \t]?[:.)]",
+    r"(?: ?#?\d{1,3})?|example \d{1,3}|q ?\d{0,3})[ \t]?[*#]*[ \t]?[:.)]",
     re.IGNORECASE | re.MULTILINE,
 )
 _AFTER_A_RULE = re.compile(
@@ -22,10 +22,11 @@ _AFTER_A_RULE = re.compile(
     r"(?:instruction|task|question)\b[ \w]{0,6}:",
     re.IGNORECASE | re.MULTILINE,
 )
+_INLINE = re.compile(r"[.!?>]\s+(?:Instruction|Input)\s?:\s?[A-Z<]")
 _EXAMPLE = re.compile(r"^[ \t>#*_-]{0,8}example \d{1,3}[ \t]*:?[ \t]*$", re.I | re.M)
 _FIELD = re.compile(
     r"^[ \t>#*_-]{0,8}(?:input|output|answer|response|a|solution|completion)"
-    r"(?: ?#?\d{1,3})?[ \t]?\**[ \t]?:",
+    r"(?: ?#?\d{1,3})?[ \t]?[*#]*[ \t]?:",
     re.IGNORECASE | re.MULTILINE,
 )
 _NEXT_ALONE = re.compile(
@@ -77,14 +78,17 @@ _NAMES = (
 _BRACKETED = re.compile(
     rf"(?<![\w\])!\"'`])(?<![=+(,] )\[{_NAMES}\b(?:['’]s)?(?:[ \w'’,.&-]{{0,50}})\](?![(\[:=`\w])"
     r"|<(?:your|insert|enter|recipient|company name|(?-i:Name|Address|City|Date))\b[^<>\n=]{0,50}>"
-    r"|\((?:insert|enter|add) [^()\n]{2,50}\)"
+    r"|\((?:insert|enter|add) [^()\n]{2,50}\)|\(your (?:answer|text|name|response"
+    r"|output)[^()\n]{0,20}\)"
     r"|\.\.\.\s?\[(?:rest|remainder|continue)[^\[\]\n]{0,50}\]",
     re.IGNORECASE,
 )
 _BRACED = re.compile(
     r"(?<![\w$%\"'{=(])\{{1,2} ?(?:(?:first|last|full|user|customer|client|company|product"
     r"|order|your)"
-    r"[_ ]?)?(?:name|company|product|date|id|city|email|number|amount|link|title|address) ?\}{1,2}",
+    r"[_ ]?)?(?:name|company|product|date|id|city|email|number|amount|link|title|address"
+    r"|answer|response"
+    r"|output|description) ?\}{1,2}",
     re.IGNORECASE,
 )
 _STANDS_FOR = re.compile(
@@ -92,16 +96,17 @@ _STANDS_FOR = re.compile(
     r" (?:text|answer)|sample (?:answer|text|response|output))\b|\breplace (?:it|this) with "
     r"your own"
     r"|\bx{3,}-x{3,}|[$€£]x{1,3}\.x{2}\b"
-    r"|\A\W*(?:x{3,}|asdf\w*|foo ?bar|qwerty\w*|placeholder|dummy|blah(?: blah)*"
+    r"|\A\.{3}[^.\n]{4,60}\.{3}\Z|\A\W*(?:x{3,}|asdf\w*|foo ?bar|qwerty\w*|placeholder|dummy"
+    r"|blah(?: blah)*"
     r"|to be (?:completed|filled in|added(?: later)?|determined))\W*\Z"
 )
 _GOES_HERE = re.compile(
     r"\b(?:(?:your|the) (?:answer|text|content|response|output|summary) (?:goes )?here"
-    r"|(?:write|insert|enter|type|put|add|paste) (?:your|the)(?: \w+){1,5} here)\b"
+    r"|(?:write|insert|enter|type|put|add|paste)(?: your| the|(?<=insert)) ?(?:\w+ ){1,5}here)\b"
 )
 _MARKS = (
     *("lorem", "todo", "tbd", "fixme", "tba", "to be ", "placeh", "dummy", "your own", "a sample "),
-    *("xx", "asdf", "foo", "qwerty", "blah"),
+    *("...", "xx", "asdf", "foo", "qwerty", "blah"),
 )
 _BLANK = re.compile(r"(?<![\w_`*])_{3,}(?![\w_`*])")
 _ASKS_FOR_PLACES = re.compile(
@@ -125,7 +130,7 @@ def merged_task(instruction: str, given: str, output: str) -> str | None:
     for text in (output, instruction, given):
         if ":" in text and not (about_prompts and text is output):
             match = _NUMBERED_FIELD.search(text) or _NEXT_ALONE.search(text)
-            match = match or _AFTER_A_RULE.search(text)
+            match = match or _AFTER_A_RULE.search(text) or _INLINE.search(text)
             if match:
                 return _words(match[0])
     match = _next(instruction) or _next(output)

@@ -29,6 +29,8 @@ _ESCAPE = re.compile(
     r"|(?<=\\n)\\[nrt]|^\\n|\s\\[nt](?=\s|$|\\)"
 )
 _IN_QUOTES = re.compile(r"\\n[\"'`](?=[\s),;\]+]|$)|(?<=[(,=+\[\s])[\"'`]\\n")
+_WRITTEN_OUT = re.compile(r"(?<=[\w.,!?:;)\]\"'])(?:\\r)?\\[nt]|(?<=\\n)\\n")
+_QUOTE = re.compile(r"(?<!\\)\\([\"'])")
 _LETTER = re.compile(r"\\u[0-9a-fA-F]{4}|\\x[a-fA-F][0-9a-fA-F]")
 _AT_THE_END = re.compile(r"(?:(?<=[^\\\"'`])|(?<=[.!?][\"']))(?:\\r|\\n|\\t)+\s*$")
 _ABOUT_ESCAPES = re.compile(
@@ -47,7 +49,7 @@ _NO_INPUT = re.compile(
     r"[<(\[\s]*(?:input\s*:\s*)?[<(\[\s]*"
     r"(?:no[\s_-]*(?:additional |further |specific )?input"
     r"(?:\s+(?:is |was )?(?:required|needed|necessary|provided|given|available))?"
-    r"|n/?a|n\.a\.|none|null|nan|nil|not applicable|empty|blank|input|no|[-–—.…_]{1,5})?"
+    r"|n ?[./\\]? ?a\.?|none|null|nan|nil|not applicable|empty|blank|input|no|[-–—.…_]{1,5})?"
     r"[\s.]*/?[>)\]\s.]*",
     re.IGNORECASE,
 )
@@ -78,11 +80,13 @@ def unescaped(text: str, about: str = "") -> str:
     if text[:1] == text[-1:] == '"' and '\\"' in text and (whole := _json_string(text)):
         return whole
     changed = _AT_THE_END.sub("", text)
-    if "\n" not in changed and changed.count("\\n") >= 2 and not _quoted(changed):
+    if "\n" not in changed and len(_WRITTEN_OUT.findall(changed)) >= 2 and not _quoted(changed):
         changed = changed.replace("\\r", "").replace("\\n", "\n").replace("\\t", "\t")
+        changed = _QUOTE.sub(r"\1", changed)
     elif not (_CODE.search(changed) or _CODE.search(about)):
         changed = _ESCAPE.sub(lambda match: "\t" if match[0].endswith("t") else "\n", changed)
         changed = _LETTER.sub(lambda match: chr(int(match[0][2:], 16)), changed)
+        changed = _QUOTE.sub(r"\1", changed)
         if has_entity:
             changed = _ENTITY.sub(lambda match: html.unescape(match[0]), changed)
     return invisible.clean(changed) if changed != text else text

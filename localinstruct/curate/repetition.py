@@ -39,14 +39,19 @@ def _long_token(words: Sequence[str]) -> str | None:
 
 def _loop(words: Sequence[str]) -> str | None:
     """A few words at the end that are there again and again."""
-    if len(words) < 16 or words[-1] not in words[-14:-1]:
+    if 6 <= len(words) < 40 and len(set(words)) == 1 and words[0][:1].isalpha():
+        return f"{words[0][:60]!r} {len(words)} times"
+    if len(words) < 12:
+        return None
+    words = [word.rstrip(".,;:!?") for word in words[-400:]]
+    if words[-1] not in words[-14:-1]:
         return None
     for period in range(1, 13):
         run, place = 0, len(words) - 1
         while place >= period and words[place] == words[place - period]:
             run, place = run + 1, place - 1
         times = run / period + 1
-        if run and times >= (10 if period == 1 else 5 if period < 4 else 4) and run >= 12:
+        if run and times >= (10 if period == 1 else 5 if period < 4 else 4) and run >= 8:
             phrase = " ".join(words[-period:])
             if any(character.isalpha() for character in phrase):
                 return f"{phrase[:60]!r} {int(times)} times at the end"
@@ -76,9 +81,11 @@ def _items(request: str) -> int:
 
 
 def _sentences(text: str) -> str | None:
-    if "\n|" in text or text.count(".") + text.count("!") + text.count("?") < 4:
+    if "\n|" in text or text.count(".") + text.count("!") + text.count("?") < 3:
         return None
-    sentences = [one.casefold().strip() for one in _SENTENCE_END.split(text)]
+    sentences = [one.casefold().strip().rstrip(".!?") for one in _SENTENCE_END.split(text)]
+    if len(sentences) == 3 and len(set(sentences)) == 1 and len(sentences[0].split()) > 1:
+        return f"{sentences[0][:60]!r} 3 times"
     sentences = [one for one in sentences if len(one.split()) >= 3]
     if len(sentences) < 4:
         return None

@@ -15,10 +15,14 @@ _SIGN = r"[+\-−–*x×·/÷]"
 _WORD = r"(?:plus|minus|times|multiplied by|divided by)"
 _SUM = re.compile(
     # not in the middle of a longer sum, a mixed number, a clock, a date or a name
-    r"(?=[$€£\d])(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])(?<![\d+*×/÷=^−–)%,x-]\s)(?<!\band\s)(?<!\bof\s)"
-    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*=\s*"
+    r"(?=[$€£\d])(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])(?<![\d+*×/÷=^−–)%,x-]\s)(?<!\band\s)(?<!\bof\s)(?<!plus\s)(?<!times\s)(?<!minus\s)"
+    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*(?:=|equals|is equal to)\s*"
     rf"(?P<right>[-−]?\s?(?:{_NUMBER}))"
     r"(?!\w|\s*[%+*×·/÷^=:(¢]|\s*[-−–x]\s*[\d$(]|[.,]\d|\s*x\b|\s\d{3}\b|\s\d+/\d|\s?cents?\b)"
+)
+_IN_BRACKETS = re.compile(
+    rf"(?:^|[.,:;!?]\s|\n|\b(?:is|are|so|get|gives) )\("
+    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,6}})\)\s*=\s*(?P<right>[-−]?\s?(?:{_NUMBER}))(?!\w|\s*[%+*×·/÷^=:(¢]|\s*[-−–x]\s*[\d$(]|[.,]\d)"
 )
 _SPOKEN = re.compile(
     rf"(?<![\w.,^%:+*/=-])(?<!of )(?<!minus )(?<!plus )(?<!times )(?<!by )"
@@ -29,6 +33,7 @@ N = TypeVar("N", Fraction, float)
 _SPLIT = re.compile(r"([+\-*/])")
 _ONE_SIGN = {**dict.fromkeys("x×·", "*"), "÷": "/", "−": "-", "–": "-"}
 _PLAIN = str.maketrans({**dict.fromkeys("$€£, "), **_ONE_SIGN})
+_FRACTION = re.compile(r"\d+/\d+")
 _PART = re.compile(rf"({_NUMBER})|({_WORD}|{_SIGN})")
 _SIGNS = {
     "plus": "+",
@@ -56,10 +61,14 @@ LONGEST = 20_000
 def wrong_sum(output: str, request: str) -> str | None:
     """The first sum of the answer that is wrong, with the right value; None if there is none."""
     text = output[:LONGEST]
-    matches = list(_SUM.finditer(text)) if "=" in text else []
+    matches = list(_SUM.finditer(text)) if "=" in text or "equal" in text else []
+    if ")" in text:
+        matches += _IN_BRACKETS.finditer(text)
     if any(word in text for word in (" plus ", " minus ", " times ", "ed by ")):
         matches += _SPOKEN.finditer(text)
     for match in matches:
+        if "equal" in match[0] and _FRACTION.fullmatch(match["left"]):
+            continue  # "3/4 is equal to $15", of something
         right = _wrong(match["left"], match["right"])
         if right is not None and not _OTHER_RULES.search(f"{request[:2000]} {text[:2000]}"):
             return f"{match[0].strip()[:80]!r}, it is {right}"

@@ -31,11 +31,12 @@ REJECTED: dict[str, list[Row]] = {
         ("Name a fish.", "", "Pike.\n\nTask 4: Name a bird.\nAnswer: owl"),
         ("Name a fish.\n7. Instruction: Name a bird.", "", "Pike and owl."),
         ("Name a fish.\nOutput: pike\n###\nInstruction: Name a bird.", "", "Owl."),
+        ("Name a fish.", "", "A pike. Output: pike. Instruction: Name a bird."),
         ("Name a fish.", "lake\n5. Output: pike\n6. Instruction: Go on.", "Pike."),
     ],
     "non_answer": [
         ("Name a fish of the lake.", "", text)
-        for text in ("N/A", "n/a.", "None", "<No Output>", "[none]", "No answer.", "Output: N/A")
+        for text in ("N/A", "n/a.", "None", "<No Output>", "[none]", "No answer.", "N \\ A")
     ],
     "role_tokens": [
         ("Name a fish of the lake.", "", text)
@@ -60,6 +61,9 @@ REJECTED: dict[str, list[Row]] = {
             "Hi {name}, the flat is ready for you.",
             "Call me at XXX-XXX-XXXX about it.",
             "[insert the letter here]",
+            "Insert the letter here",
+            "{{answer}}",
+            "(Your answer)",
         )
     ],
     "empty_code": [
@@ -83,6 +87,8 @@ REJECTED: dict[str, list[Row]] = {
             '{"name": "Ana", "tags": ["a", "b"',
             "1. Wash the rice well.\n2. Boil it for a while.\n3. Let it rest and then\n4.",
             f"{PROSE} They went home (as in all the",
+            "The tower was built by the masons of the town over the course of three",
+            f"{PROSE}\n\nWhen the lamp was lit for the first time the fishermen came",
         )
     ],
     "repetition": [
@@ -93,6 +99,9 @@ REJECTED: dict[str, list[Row]] = {
             "\n".join(["They built the tower in stone."] * 6),
             "\n".join(f"{n}. Eat more fish" for n in range(1, 9)),
             "ha" * 90,
+            "They built it. They built it. They built it.",
+            "It works by pedals, by pedals, by pedals, by pedals, by pedals, by pedals",
+            "stone stone stone stone stone stone stone",
             " ".join(f"{word} {word}" for word in PROSE.split()),
         )
     ],
@@ -115,12 +124,15 @@ REJECTED: dict[str, list[Row]] = {
             "1,200 - 300 = 800, so 800.",
             "84 / 4 = 22",
             "2 + 3 * 4 = 15",
+            "3 + 4 + 5 equals 13",
+            "(3 + 4) = 8",
             "Seven and 20 plus 22 equals 43.",
         )
     ],
     "wrong_language": [
         ("Translate into French: the boat is on the lake.", "", "The boat is on the big lake."),
         ("How do I get to the market?", "", "Sie gehen über die Brücke und dann nach links."),
+        ("Explain boats to a child.", "", "Ein Boot ist ein Ding, das auf dem Wasser schwimmt."),
         ("Answer in German: what is a boat?", "", "It is a thing that floats on the water."),
         ("Что такое лодка и где она плавает?", "", "It is a thing that floats on the water."),
     ],
@@ -139,7 +151,10 @@ REJECTED: dict[str, list[Row]] = {
         ("Translate the sentence below into French.", "", "Il pleut."),
         ("Name the animal in the picture.", "<Picture Attached>", "Dog"),
         ("Describe the contents.", "holiday.jpg", "A beach."),
+        ("What does the graph show?", "", "Growth."),
+        ("Based on the passage, who rides?", "", "Ana."),
         ("Proofread this text.", "", "It is fine."),
+        ("Summarise this article: [article]", "", "It is about rain."),
     ],
     "empty_output": [
         ("Name a fish.", "", text) for text in ("...", "-", "—", "[]", '""', "```\n```")
@@ -158,6 +173,9 @@ REJECTED: dict[str, list[Row]] = {
             "Thank you for asking! Unfortunately, I am not able to help with that.",
             "Great question. However, I must decline.",
             "I don't have access to real-time data.",
+            "Sorry, that's something I can't do.",
+            "I'm afraid this is beyond my capabilities.",
+            "Unfortunately, I don't know the answer.",
             "I'm sorry, I don't understand the question. Could you clarify?",
         )
     ],
@@ -291,6 +309,7 @@ def test_markers_of_no_input_are_emptied() -> None:
         ("Salt &amp; pepper", "Salt & pepper"),
         ('"He said \\"yes\\"\\nand left."', 'He said "yes"\nand left.'),
         ("caf\\u00e9 au lait", "café au lait"),
+        ("Don\\'t go\\nto the lake\\tnow", "Don't go\nto the lake\tnow"),
         ("red \x1b[31mfish\x1b[0m\u200b", "red fish"),
         ("A pike.\\n", "A pike."),
         ('Write print("a\\nb") for it.', 'Write print("a\\nb") for it.'),
@@ -322,6 +341,19 @@ def test_earlier_turns_are_repaired_and_may_be_short() -> None:
     assert verdict.reject is None
     assert verdict.row.history[0].content == "Name a fish."
     assert first_reason(Instance("Why?", "", "It is."), Filters()) is not None
+
+
+def test_the_papers_sets_are_as_they_were() -> None:
+    for row in (
+        ("Name a fish of the lake.", "N/A", "..."),
+        ("Name a fish today.", "", "<|im_end|>"),
+    ):
+        for chosen in ("alpaca", "self-instruct", "none"):
+            for version in (1, 2):
+                verdict = examine(
+                    Instance(*row), parse(Filters, {"set": chosen, "rules": version}, "")
+                )
+                assert (verdict.reject, verdict.repairs) == (None, ())
 
 
 def test_version_1_asks_what_release_0_1_0_asked() -> None:
