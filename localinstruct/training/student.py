@@ -120,8 +120,10 @@ def load_tokenizer(folder: Path, chat_template: str | None = None) -> "PreTraine
         tokenizer.eos_token = tokenizer.convert_ids_to_tokens(number)
     if chat := chat_of(folder.resolve(), chat_template):
         named = tokenizer.chat_template
-        several = {**named, "default": chat.form.text} if isinstance(named, dict) else None
-        tokenizer.chat_template = several or chat.form.text
+        has_default = isinstance(named, dict) and "default" in named
+        tokenizer.chat_template = (
+            {**named, "default": chat.form.text} if has_default else chat.form.text
+        )
     return tokenizer
 
 

@@ -244,9 +244,10 @@ def test_one_of_several_templates_is_chosen_by_its_name(folders: Path, workspace
 
 
 def test_a_whole_student_keeps_the_template_that_was_chosen_by_its_name(
-    folders: Path, tmp_path: Path
+    folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its folder has no template of that name any more; the text goes along."""
+    monkeypatch.setattr("localinstruct.evaluation.answers.whole_student", lambda *_: None)
     spec = ModelSpec(
         name="m",
         path=str(folders / "named_no_default"),
