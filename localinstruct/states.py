@@ -59,7 +59,8 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     mixed = state_of(recipe.dataset, _workspace(run)) if stage.name == "dataset" else []
     if stage.name == "dataset" and recipe.train.template == "chat":
         mixed.append(recipe.models.student)  # its chat template decides which rows it can hold
-    return digest([{key: _at(data, key) for key in stage.keys}, products, *mixed])
+    keys = [key for key in stage.keys if key.partition(".")[0] in data]  # sections then unknown
+    return digest([{key: _at(data, key) for key in keys}, products, *mixed])
 
 
 def read_now(

@@ -132,9 +132,13 @@ class DuplicatesJob:
     workspace: str
 
     def work(self, progress: Progress) -> JsonObject:
-        """{"dropped": [[row, the row it is like, reason, score], …]}."""
-        found = duplicates(self.rows, self._vectors(progress), self.novelty)
-        return {"dropped": [[one.row, one.like, one.reason, one.score] for one in found]}
+        """{"dropped": [[row, the row it is like, reason, score], …], "unseen": rows}."""
+        vectors = self._vectors(progress)
+        found = duplicates(self.rows, vectors, self.novelty)
+        by_cosine = self.novelty.measure == "cosine" and len(self.rows) > 0
+        unseen = int((~vectors.any(axis=1)).sum()) if by_cosine else 0
+        dropped = [[one.row, one.like, one.reason, one.score] for one in found]
+        return {"dropped": dropped, "unseen": unseen}
 
     def _vectors(self, progress: Progress) -> "np.ndarray":
         """(n, d) float32 unit rows; (n, 1) zeros where words are compared."""

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from localinstruct.curate.novelty import INDEXES, Gate, Novelty, text_of
+from localinstruct.curate.novelty import Gate, Novelty, index_for, text_of
 from localinstruct.records import Instance, Kept
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def duplicates(
     rows: Sequence[Instance], vectors: "np.ndarray", novelty: Novelty
 ) -> list[Duplicate]:
     """The rows to drop, in order, for n rows with (n, d) unit vectors; the others are kept."""
-    gate = Gate(novelty, INDEXES[novelty.measure](vectors.shape[1]), ())
+    gate = Gate(novelty, index_for(novelty, vectors.shape[1]), ())
     by_text, by_question = dict[str, int](), dict[object, int]()  # of kept rows, the first of each
     dropped = []
     for start in range(0, len(rows), BLOCK):

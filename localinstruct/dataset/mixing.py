@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from localinstruct.config import listing, raise_together
 from localinstruct.curate.contamination import answers, question
 from localinstruct.curate.embeddings import Encoder, encode_in_blocks
+from localinstruct.curate.sight import not_compared
 from localinstruct.dataset.rows import OWN, RunRows
 from localinstruct.errors import DataError
 from localinstruct.formats import Reader, Report, files_of
@@ -226,6 +227,8 @@ class _Near:
         vectors = encode_in_blocks(
             self._encoder, texts, lambda count: self._progress.update(activity, count, len(texts))
         )
+        if hidden := int((~vectors.any(axis=1)).sum()):
+            self._progress.say(not_compared(hidden, len(texts), f"rows of {name}", "the encoder"))
         top = self._nearest(vectors)
         is_new = top <= self._threshold
         kept = vectors[is_new]

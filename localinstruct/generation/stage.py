@@ -15,8 +15,9 @@ from pathlib import Path
 
 from localinstruct import machine
 from localinstruct.curate.embeddings import Encoder, LocalEncoder, encode_in_blocks
-from localinstruct.curate.novelty import INDEXES, Gate, Novelty, text_of
-from localinstruct.errors import RunConflict
+from localinstruct.curate.novelty import CUTS, Gate, Novelty, index_for, text_of
+from localinstruct.curate.sight import Sight, not_compared, way_out
+from localinstruct.errors import RecipeError, RunConflict
 from localinstruct.generation.inputs import completed, documents_of, require_chats, seeds_of
 from localinstruct.generation.scheduler import Commit, Job, Scheduler
 from localinstruct.interrupt import run_async
@@ -43,7 +44,8 @@ CHECKERS: dict[str, Callable[[str, str, str], bool | None]] = {"nano": check}
 
 It says whether the output is right, or None where the task is not one of its own.
 """
-
+COMPARISON = "comparison"
+"""Stored text of a run: version of how its rows are compared; release 0.1.0 kept none."""
 _EVERY_RUN = ("teacher", "student", "encoder")
 """Roles that every run has; others are listed where a model other than the teacher plays them."""
 
@@ -60,7 +62,9 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     method = completed(recipe, teacher, seeds, workspace)
     require_chats(recipe, asked)
     digests = {role: spec.digest for role, spec in asked.items()}
-    job = make_job(recipe.model_copy(update={"method": method}), seeds, teacher.digest, digests)
+    novelty, apart = as_begun(recipe.novelty, run)
+    recipe = recipe.model_copy(update={"method": method, "novelty": novelty})
+    job = make_job(recipe, seeds, teacher.digest, digests)
     require_seeds(recipe.coverage, seeds)
     require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
     kind = "passages" if recipe.method.name in OVER_DOCUMENTS else "tasks"
@@ -72,14 +76,56 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         f"{recipe.serve.max_num_seqs} sequences"
     )
     directory = checked(encoder)
+    if apart:
+        require_seen(novelty, seeds, Sight(directory), encoder.name, progress)
     with ThreadPoolExecutor(1) as loader:
-        loading = loader.submit(LocalEncoder, directory)
+        loading = loader.submit(LocalEncoder, directory, apart=apart)
         with serving_all(asked, recipe.serve, run.path, progress) as connect:
             encoder_ready = loading.result()
             router = partial(connect, recipe.sampling)
             with at_work(run, ASKING):
                 run_async(_converse(job, run, router, encoder_ready, progress))
     return summary(recipe, run, job.in_flight, _facts(recipe, workspace))
+
+
+def as_begun(novelty: Novelty, run: Run) -> tuple[Novelty, bool]:
+    """(the section, whether rows that the encoder cannot see are left out of comparisons).
+
+    A run that release 0.1.0 began goes on as it began: words are ASCII, and all are compared.
+    """
+    if run.is_blank():
+        run.put(COMPARISON, "2")
+    if run.get(COMPARISON) is not None:
+        return novelty, True
+    return novelty.model_copy(update={"words": "ascii"}), False
+
+
+def require_seen(
+    novelty: Novelty, seeds: Sequence[Instance], sight: Sight, encoder: str, progress: Progress
+) -> None:
+    """RecipeError when the measure cannot see half of the seeds; fewer are said.
+
+    The rows to come are in the seeds' languages.
+    """
+    texts = [text_of(seed, novelty) or seed.input for seed in seeds]
+    if novelty.measure == "cosine":
+        hidden, key = sight.unseen(texts), f"models.encoder: {encoder}"
+        hint = way_out(encoder)
+    else:
+        cut, key = CUTS[novelty.words], f"novelty.words: {novelty.words}"
+        hidden = [not cut(text) and any(map(str.isalpha, text)) for text in texts]
+        hint = "Compare words of any script: --set novelty.words=unicode"
+    count = sum(hidden)
+    if not count:
+        return
+    example = next(text for text, is_hidden in zip(texts, hidden, strict=True) if is_hidden)
+    words = (
+        f"{key} cannot see {count:,} of {len(texts):,} seeds, such as {example[:40]!r}: it knows "
+        "few of their letters, and rows like these all look alike to it."
+    )
+    if 2 * count >= len(texts):
+        raise RecipeError(words, hint)
+    progress.say(f"{words} They are compared for exact repetition only. {hint}")
 
 
 def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> list[Instance]:
@@ -132,7 +178,7 @@ async def converse(
 ) -> None:
     """Run the scheduler with this teacher until its target."""
     gate = make_gate(job.novelty, job.seeds, encoder, progress)
-    meter = Meter(progress, job.generate.target, run.path)
+    meter = Meter(progress, job.generate.target, run.path, encoder)
     scheduler = Scheduler(job, run, teacher, encoder, gate, meter)
     scheduler.restore()
     await scheduler.work()
@@ -159,7 +205,7 @@ def make_gate(
     texts = [text_of(seed, novelty) for seed in compared or seeds[:1]]
     show = partial(progress.update, "embedding seeds", total=len(texts))
     vectors = encode_in_blocks(encoder, texts, show)
-    index = INDEXES[novelty.measure](vectors.shape[1])
+    index = index_for(novelty, vectors.shape[1])
     if compared:
         index.add(vectors, [(seed.id, text) for seed, text in zip(seeds, texts, strict=True)])
     return Gate(novelty, index, compared)
@@ -168,8 +214,8 @@ def make_gate(
 class Meter:
     """Display of the progress after each commit; it also watches the free space of the disk."""
 
-    def __init__(self, progress: Progress, target: int, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, progress: Progress, target: int, folder: Path, encoder: Encoder) -> None:
+        self._folder, self._encoder, self._has_said = folder, encoder, False
         self._progress = progress
         self._target = target
         self._began = time.monotonic()
@@ -184,6 +230,9 @@ class Meter:
         share = self._kept / max(self._candidates, 1)
         note = f"{share:.0%} of {self._candidates:,} candidates new · {speed:,.0f} tokens/s"
         self._progress.update("kept rows", commit.total, self._target, note)
+        if (unseen := getattr(self._encoder, "unseen", 0)) and not self._has_said:
+            self._has_said = True
+            self._progress.say(not_compared(unseen, 0, "seeds and rows so far", "the encoder"))
         require_space(self._folder, 0)
 
 
