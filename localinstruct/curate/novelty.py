@@ -15,7 +15,7 @@ from pydantic import Field
 
 from localinstruct.config import Section
 from localinstruct.curate.rouge import Alphabet, ascii_words, f_measures, words
-from localinstruct.records import Instance, Kept, Neighbour, Reject
+from localinstruct.records import Instance, JsonObject, Kept, Neighbour, Reject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,6 +51,11 @@ class Novelty(Section):
     """
     remember: int = Field(10, ge=1)
     """Nearest rows stored with each kept row."""
+
+    def _stored(self, data: JsonObject) -> JsonObject:
+        """The plain values; `words` have a say only where words are compared."""
+        kept = super()._stored(data)
+        return {k: v for k, v in kept.items() if k != "words" or self.measure == "rouge_l"}
 
     @property
     def called(self) -> str:

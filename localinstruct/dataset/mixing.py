@@ -228,7 +228,8 @@ class _Near:
             self._encoder, texts, lambda count: self._progress.update(activity, count, len(texts))
         )
         if hidden := int((~vectors.any(axis=1)).sum()):
-            self._progress.say(not_compared(hidden, len(texts), f"rows of {name}", "the encoder"))
+            what = f"of {len(texts):,} rows of {name}"
+            self._progress.say(not_compared(hidden, what, "dataset.similar"))
         top = self._nearest(vectors)
         is_new = top <= self._threshold
         kept = vectors[is_new]

@@ -110,7 +110,7 @@ def require_seen(
     texts = [text_of(seed, novelty) or seed.input for seed in seeds]
     if novelty.measure == "cosine":
         hidden, key = sight.unseen(texts), f"models.encoder: {encoder}"
-        hint = way_out(encoder)
+        hint = way_out()
     else:
         cut, key = CUTS[novelty.words], f"novelty.words: {novelty.words}"
         hidden = [not cut(text) and any(map(str.isalpha, text)) for text in texts]
@@ -232,7 +232,7 @@ class Meter:
         self._progress.update("kept rows", commit.total, self._target, note)
         if (unseen := getattr(self._encoder, "unseen", 0)) and not self._has_said:
             self._has_said = True
-            self._progress.say(not_compared(unseen, 0, "seeds and rows so far", "the encoder"))
+            self._progress.say(not_compared(unseen, "seeds and rows so far"))
         require_space(self._folder, 0)
 
 

