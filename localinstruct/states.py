@@ -59,8 +59,13 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     mixed = state_of(recipe.dataset, _workspace(run)) if stage.name == "dataset" else []
     if stage.name == "dataset" and recipe.train.template == "chat":
         mixed.append(recipe.models.student)  # its chat template decides which rows it can hold
-    keys = [key for key in stage.keys if key.partition(".")[0] in data]  # sections then unknown
+    keys = _keys(stage, data)
     return digest([{key: _at(data, key) for key in keys}, products, *mixed])
+
+
+def _keys(stage: Stage, data: JsonObject) -> list[str]:
+    """Keys that the stage reads, without sections that stand nowhere: new ones, as by default."""
+    return [key for key in stage.keys if key.partition(".")[0] in data]
 
 
 def read_now(
@@ -72,7 +77,9 @@ def read_now(
     names = [_model(recipe, role) for role in stage.models]
     read: dict[str, Mapping[str, Json]] = {
         "recipe": {
-            name: value for key in stage.keys for name, value in _leaves(_at(data, key), key)
+            name: value
+            for key in _keys(stage, data)
+            for name, value in _leaves(_at(data, key), key)
         },
         "run": {name: freshness.digest_of(run.path / name) for name in stage.reads},
         "workspace": {

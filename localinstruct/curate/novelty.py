@@ -9,13 +9,13 @@ comparability.
 """
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from localinstruct.config import Section
 from localinstruct.curate.rouge import Alphabet, ascii_words, f_measures, words
-from localinstruct.records import Instance, JsonObject, Kept, Neighbour, Reject
+from localinstruct.records import Instance, Kept, Neighbour, Reject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,10 +52,13 @@ class Novelty(Section):
     remember: int = Field(10, ge=1)
     """Nearest rows stored with each kept row."""
 
-    def _stored(self, data: JsonObject) -> JsonObject:
-        """The plain values; `words` have a say only where words are compared."""
-        kept = super()._stored(data)
-        return {k: v for k, v in kept.items() if k != "words" or self.measure == "rouge_l"}
+    @model_validator(mode="before")
+    @classmethod
+    def _words_where_compared(cls, data: Any) -> Any:
+        """Forget `words` under another measure: they have no say, so they change no run."""
+        if not isinstance(data, dict) or data.get("measure") == "rouge_l":
+            return data
+        return {key: value for key, value in data.items() if key != "words"}
 
     @property
     def called(self) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from localinstruct.api import rows as api_rows
 from localinstruct.curate.duplicates import duplicates
 from localinstruct.curate.embeddings import LocalEncoder
 from localinstruct.curate.novelty import Novelty, index_for
@@ -13,13 +14,16 @@ from localinstruct.curate.rouge import Alphabet, ascii_words, f_measures, words
 from localinstruct.curate.sight import MULTILINGUAL, UNLIKE, Sight, unknown_share
 from localinstruct.dataset.mixing import mix
 from localinstruct.errors import RecipeError
-from localinstruct.generation.stage import as_begun, require_seen
+from localinstruct.generation.scheduler import Commit
+from localinstruct.generation.stage import Meter, as_begun, require_seen
 from localinstruct.models.catalog import load_catalog
 from localinstruct.progress import Silent
 from localinstruct.recipe.dataset import Dataset
 from localinstruct.records import Instance
 from localinstruct.store.run import open_run
+from localinstruct.worker import DuplicatesJob
 from tests.support import multilingual_encoder
+from tests.support.scripted import HashEncoder
 
 ROOT = Path(__file__).parents[2]
 PAIRS = {
@@ -149,6 +153,30 @@ def test_rows_of_files_that_cannot_be_seen_stay_and_are_said(
     assert any("2 of 2 rows of" in line and "exact repetition only" in line for line in notes.said)
 
 
+def test_deduplicate_keeps_them_and_warns(monkeypatch: pytest.MonkeyPatch) -> None:
+    texts = (*PAIRS["am"], PAIRS["am"][0], SEEN[0])
+    job = DuplicatesJob(rows(texts), Novelty(against="kept"), "all-minilm-l6-v2", str(ROOT))
+    result = job.work(Silent())
+    assert result == {"dropped": [[2, 0, "exact repetition", 1.0]], "unseen": 3}
+    monkeypatch.setattr(api_rows, "run_in_child", lambda *_: result)
+    with pytest.warns(UserWarning, match="3 of 4 rows are in letters that all-minilm-l6-v2"):
+        assert len(api_rows.deduplicate(texts).kept) == 3
+    by_words = DuplicatesJob(rows(texts), Novelty(measure="rouge_l"), "nobody", str(ROOT))
+    assert by_words.work(Silent())["unseen"] == 0
+
+
+def test_generated_rows_that_cannot_be_seen_are_said_once(tmp_path: Path) -> None:
+    class Encoding(HashEncoder):
+        unseen = 0
+
+    encoder, notes = Encoding(), Notes()
+    meter = Meter(notes, 9, tmp_path, encoder)
+    for unseen in (0, 2, 5):
+        encoder.unseen = unseen
+        meter(Commit(1, 1, 0, 10))
+    assert [line[:29] for line in notes.said] == ["2 seeds and rows so far are i"]
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
@@ -191,6 +219,7 @@ def test_rouge_l_tells_repeated_rows_from_others(language: str) -> None:
 
 
 def test_the_recipe_chooses_the_words() -> None:
+    assert Novelty.model_validate({"words": "ascii"}) == Novelty()
     for which, expected in (("unicode", 1.0), ("ascii", 0.0)):
         novelty = Novelty.model_validate({"measure": "rouge_l", "words": which})
         index = index_for(novelty, 3)

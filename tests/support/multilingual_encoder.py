@@ -118,7 +118,8 @@ def _name(name: str) -> str:
 
 
 def _save_tokenizer(target: Path, pieces: list[tuple[str, float]], unknown: int) -> None:
-    from sentence_transformers import SentenceTransformer, models
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
     from tokenizers import Tokenizer, normalizers, pre_tokenizers, processors
     from tokenizers.models import Unigram
     from transformers import PreTrainedTokenizerFast
@@ -136,6 +137,6 @@ def _save_tokenizer(target: Path, pieces: list[tuple[str, float]], unknown: int)
         eos_token="</s>",
         model_max_length=512,
     ).save_pretrained(target)
-    transformer = models.Transformer(str(target), max_seq_length=512)
-    pooling = models.Pooling(transformer.get_embedding_dimension(), "mean")
+    transformer = Transformer(str(target), max_seq_length=512)
+    pooling = Pooling(transformer.get_embedding_dimension(), "mean")
     SentenceTransformer(modules=[transformer, pooling]).save(str(target), create_model_card=False)
