@@ -25,7 +25,7 @@ from benchmarks.setting import Setting, load
 from localinstruct import machine
 from localinstruct.curate.filters import first_reason
 from localinstruct.curate.novelty import text_of
-from localinstruct.curate.rouge import words
+from localinstruct.curate.rouge import ascii_words as words
 from localinstruct.methods import play
 from localinstruct.records import Completion, Episode, Instance, JsonObject, PoolView, Reject
 from localinstruct.store.durable import write_text

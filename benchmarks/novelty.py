@@ -20,7 +20,7 @@ from benchmarks.rouge import lcs_bits, scores, scores_in_pool
 from benchmarks.setting import Setting, note
 from localinstruct.curate.embeddings import LocalEncoder
 from localinstruct.curate.novelty import Gate, Index, Novelty
-from localinstruct.curate.rouge import words
+from localinstruct.curate.rouge import ascii_words as words
 from localinstruct.formats import read_instances
 from localinstruct.nano.grammar import Task, make_task
 from localinstruct.records import Instance, JsonObject

@@ -141,7 +141,8 @@ def played(
 def _prompt(data: JsonObject) -> Prompt:
     """A prompt as it was before the completion log made JSON of it."""
     messages = tuple(Message(**message) for message in data["messages"])
-    return Prompt(**{**data, "stop": tuple(data["stop"]), "messages": messages})
+    lists = {key: tuple(data[key]) for key in ("stop", "plain")}
+    return Prompt(**{**data, **lists, "messages": messages})
 
 
 async def _play(

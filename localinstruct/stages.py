@@ -46,6 +46,7 @@ STAGES = (
         (
             "seed",
             "seeds",
+            "documents",
             "models.teacher",
             "models.encoder",
             "models.answerer",

@@ -64,7 +64,13 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
             mixed.append(_at(data, "filters"))
     if stage.name == "dataset" and recipe.train.template == "chat":
         mixed.append(recipe.models.student)  # its chat template decides which rows it can hold
-    return digest([{key: _at(data, key) for key in stage.keys}, products, *mixed])
+    keys = _keys(stage, data)
+    return digest([{key: _at(data, key) for key in keys}, products, *mixed])
+
+
+def _keys(stage: Stage, data: JsonObject) -> list[str]:
+    """Keys that the stage reads, without sections that stand nowhere: new ones, as by default."""
+    return [key for key in stage.keys if key.partition(".")[0] in data]
 
 
 def _as_stored(recipe: Recipe) -> JsonObject:
@@ -84,7 +90,9 @@ def read_now(
     names = [_model(recipe, role) for role in stage.models]
     read: dict[str, Mapping[str, Json]] = {
         "recipe": {
-            name: value for key in stage.keys for name, value in _leaves(_at(data, key), key)
+            name: value
+            for key in _keys(stage, data)
+            for name, value in _leaves(_at(data, key), key)
         },
         "run": {name: freshness.digest_of(run.path / name) for name in stage.reads},
         "workspace": {

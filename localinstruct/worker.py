@@ -129,13 +129,15 @@ class DuplicatesJob:
     workspace: str
 
     def work(self, progress: Progress) -> JsonObject:
-        """{"dropped": [[row, the row it is like, reason, score], …]}."""
+        """{"dropped": [[row, the row it is like, reason, score], …], "unseen": rows}."""
+        unseen = 0
         if self.novelty.measure == "cosine" and self.rows:
             directory = checked(load_catalog(Path(self.workspace)).get(self.encoder))
-            found = duplicates_by_meaning(self.rows, self.novelty, directory, progress)
+            found, unseen = duplicates_by_meaning(self.rows, self.novelty, directory, progress)
         else:
             found = duplicates_by_words(self.rows, self.novelty)
-        return {"dropped": [[one.row, one.like, one.reason, one.score] for one in found]}
+        dropped = [[one.row, one.like, one.reason, one.score] for one in found]
+        return {"dropped": dropped, "unseen": unseen}
 
 
 Job = StageJob | DuplicatesJob

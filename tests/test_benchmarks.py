@@ -31,7 +31,7 @@ from benchmarks import (
     training,
 )
 from benchmarks.setting import Setting, load
-from localinstruct.curate.rouge import words
+from localinstruct.curate.rouge import ascii_words as words
 from localinstruct.errors import UsageError
 from localinstruct.progress import Silent
 from localinstruct.records import Completion, JsonObject, Prompt
@@ -159,7 +159,7 @@ def test_both_ways_to_the_subsequence_agree() -> None:
 def test_the_pool_of_processes_gives_the_same_scores() -> None:
     program = (
         "from benchmarks.rouge import scores, scores_in_pool\n"
-        "from localinstruct.curate.rouge import words\n"
+        "from localinstruct.curate.rouge import ascii_words as words\n"
         "pool = [words(f'name {n} of the {n % 3} rivers') for n in range(40)]\n"
         "asked = words('name 7 of the rivers')\n"
         "assert scores(asked, pool) == scores_in_pool(asked, pool, 2)\n"

@@ -306,7 +306,7 @@ EDITS: dict[str, tuple[Callable[[list[str]], list[str]], str]] = {
         lambda lines: [lines[0].replace('"output": "', '"output": "No: '), *lines[1:-2]],
         "2 rows fewer, 1 changed",
     ),
-    "twice": (lambda lines: [*lines, lines[0]], "it cannot be read: 1 bad row"),
+    "twice": (lambda lines: [*lines, lines[0]], "1 row more"),
     "order": (lambda lines: lines[::-1], "the same rows, written otherwise"),
     "emptied": (lambda lines: [], "22 rows fewer"),
     "broken": (lambda lines: [*lines, "{"], "it cannot be read"),

@@ -1,5 +1,6 @@
 """Rows of a Python program: read, cleaned, near-duplicates removed, written."""
 
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -163,10 +164,20 @@ def deduplicate(
     novelty = parse(Novelty, {**asked, "text": "instruction+input", "remember": 1}, "deduplicate")
     workspace = str(find_workspace(Path.cwd()))
     job = DuplicatesJob(_encodable(_instances(given)), novelty, encoder, workspace)
-    found = {row: rest for row, *rest in run_in_child(job, progress)["dropped"]}
+    result = run_in_child(job, progress)
+    if unseen := result["unseen"]:
+        warnings.warn(_unseen(unseen, len(given), encoder), stacklevel=2)
+    found = {row: rest for row, *rest in result["dropped"]}
     kept = [row for number, row in enumerate(given) if number not in found]
     dropped = [_like(given, row, *rest) for row, rest in found.items()]
     return Selection(kept, dropped, threshold)
+
+
+def _unseen(unseen: int, rows: int, encoder: str) -> str:
+    return (
+        f"{unseen:,} of {rows:,} rows are in letters that {encoder} does not know, so they were "
+        'compared for exact repetition only. Name another encoder, or use measure="rouge_l".'
+    )
 
 
 def _like(rows: Sequence[R], row: int, like: int, reason: str, score: float) -> Dropped[R]:

@@ -21,7 +21,8 @@ from localinstruct.clean.settings import Clean
 from localinstruct.curate.contamination import Tasks
 from localinstruct.curate.embeddings import BF16_MOVES, ExactCosines, LocalEncoder
 from localinstruct.curate.filters import Filters, examine, for_files
-from localinstruct.curate.neighbours import Borderline, kept_neighbours
+from localinstruct.curate.neighbours import COLUMNS, Borderline, kept_neighbours
+from localinstruct.curate.sight import not_compared
 from localinstruct.formats import Reader
 from localinstruct.formats.read import files_of
 from localinstruct.formats.tasks import read_tasks
@@ -259,15 +260,26 @@ def find_alike(store: Decisions, settings: Clean, encoder: Path, progress: Progr
         return
     fast = LocalEncoder(encoder)
     vectors = _vectors(store, heads, fast, progress)
+    if unseen := sum(_zeros(vectors[at : at + COLUMNS]) for at in range(0, len(heads), COLUMNS)):
+        progress.say(not_compared(unseen, "rows", "--similar"))
     exact = ExactCosines(lambda: LocalEncoder(encoder, exact=True), _Texts(store, heads))
     at = settings.similar
     border = None if fast.is_exact else Borderline(at - BF16_MOVES, at + BF16_MOVES, exact)
     found = kept_neighbours(
         vectors, at, border, lambda done: progress.update("comparing", done, len(heads))
     )
-    facts: JsonObject = {"compared": len(heads), "encoded_twice": exact.encoded}
+    facts: JsonObject = {
+        "compared": len(heads),
+        "encoded_twice": exact.encoded,
+        "unseen": unseen,
+    }
     facts["diversity"] = _diversity(vectors, found.like < 0)
     store.end_step(ALIKE, _alike(store, heads, found.like, found.score), facts)
+
+
+def _zeros(vectors: "np.ndarray") -> int:
+    """Rows of zeros: texts that the encoder cannot see."""
+    return int((~vectors.any(axis=1)).sum())
 
 
 def _heads(store: Decisions, settings: Clean) -> list[int]:

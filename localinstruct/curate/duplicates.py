@@ -17,7 +17,7 @@ from localinstruct.curate.embeddings import (
     encode_in_blocks,
 )
 from localinstruct.curate.neighbours import Borderline, kept_neighbours
-from localinstruct.curate.novelty import INDEXES, Gate, Novelty, text_of
+from localinstruct.curate.novelty import Gate, Novelty, index_for, text_of
 from localinstruct.progress import Progress
 from localinstruct.records import Instance, Kept
 
@@ -82,10 +82,11 @@ def duplicates(
 
 def duplicates_by_meaning(
     rows: Sequence[Instance], novelty: Novelty, encoder: Path, progress: Progress
-) -> list[Duplicate]:
-    """Near-duplicates by the cosines of an encoder, given by its directory, as float32 has them.
+) -> tuple[list[Duplicate], int]:
+    """(near-duplicates by the cosines of the encoder in a directory, rows that it cannot see).
 
-    Where the encoder runs in bf16, pairs on the border of the threshold are encoded again.
+    As float32 has them: where it runs in bf16, pairs on the border of the threshold are encoded
+    again.
     """
     texts = [text_of(row, novelty) for row in rows]
     fast = LocalEncoder(encoder)
@@ -95,13 +96,14 @@ def duplicates_by_meaning(
     exact = ExactCosines(lambda: LocalEncoder(encoder, exact=True), texts)
     at = novelty.threshold
     borderline = None if fast.is_exact else Borderline(at - BF16_MOVES, at + BF16_MOVES, exact)
-    return duplicates(
+    found = duplicates(
         rows,
         vectors,
         novelty,
         borderline,
         lambda done: progress.update("comparing", done, len(texts)),
     )
+    return found, fast.unseen
 
 
 def duplicates_by_words(rows: Sequence[Instance], novelty: Novelty) -> list[Duplicate]:
@@ -109,7 +111,7 @@ def duplicates_by_words(rows: Sequence[Instance], novelty: Novelty) -> list[Dupl
     import numpy as np
 
     vectors = np.zeros((len(rows), 1), dtype=np.float32)  # the index keeps them, and asks none
-    gate = Gate(novelty, INDEXES[novelty.measure](1), ())
+    gate = Gate(novelty, index_for(novelty, 1), ())
     by_text, by_question = dict[str, int](), dict[object, int]()  # of kept rows, the first of each
     dropped = []
     for start in range(0, len(rows), BLOCK):

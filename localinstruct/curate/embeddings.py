@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from localinstruct.curate.sight import Sight
 from localinstruct.machine import cpu_count, cpu_has_bf16
 
 if TYPE_CHECKING:
@@ -36,6 +37,9 @@ class LocalEncoder:
     keep its speed; cosines move by at most 0.005, and by 0.002 above 0.8 (512 texts); `exact`
     keeps float32. On a CPU, texts go in batches of equal length, so that little is padded; beside
     a teacher one core is left to it.
+
+    A text that it cannot see (`sight`) has a row of zeros, which is like nothing; `apart` false
+    gives it the vector that it shares with others, as release 0.1.0 did.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class LocalEncoder:
         *,
         exact: bool = False,
         beside_teacher: bool = False,
+        apart: bool = True,
     ) -> None:
         import torch
         from sentence_transformers import SentenceTransformer
@@ -53,6 +58,9 @@ class LocalEncoder:
         logging.disable_progress_bar()
         path = str(directory.resolve())
         self._model = SentenceTransformer(path, device=device, local_files_only=True)
+        self._sight = Sight(directory) if apart else None
+        self.unseen = 0
+        """Texts so far that it cannot see."""
         self._on_cpu = self._model.device.type == "cpu"
         self.is_exact = exact or not self._on_cpu or not cpu_has_bf16()
         if self._on_cpu:
@@ -60,10 +68,19 @@ class LocalEncoder:
             self._model.to(torch.float32 if self.is_exact else torch.bfloat16)
 
     def encode(self, texts: Sequence[str]) -> "np.ndarray":
-        """(n, d) float32, rows of unit length."""
+        """(n, d) float32, rows of unit length, of zeros for texts that it cannot see."""
         import numpy as np
 
         texts = list(texts)
+        hidden = self._sight.unseen(texts) if self._sight else [False] * len(texts)
+        self.unseen += sum(hidden)
+        rows = self._encoded(texts)
+        rows[np.array(hidden, dtype=bool)] = 0
+        return rows
+
+    def _encoded(self, texts: list[str]) -> "np.ndarray":
+        import numpy as np
+
         if not self._on_cpu:
             return _unit(self._vectors(texts, GPU_BATCH))
         parts = batches(self._lengths(texts), BATCH_TOKENS)

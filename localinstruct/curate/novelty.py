@@ -8,13 +8,13 @@ rows, and those kept just before it in the same episode. Alpaca's own measure is
 comparability.
 """
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from localinstruct.config import Section
-from localinstruct.curate.rouge import Alphabet, f_measures
+from localinstruct.curate.rouge import Alphabet, ascii_words, f_measures, words
 from localinstruct.records import Instance, Kept, Neighbour, Reject
 
 if TYPE_CHECKING:
@@ -24,8 +24,12 @@ if TYPE_CHECKING:
 class Novelty(Section):
     """Similarity up to which a row counts as new."""
 
+    NEW = frozenset({"words"})
     measure: Literal["cosine", "rouge_l"] = "cosine"
     """Cosine of embeddings, or ROUGE-L of words as Alpaca asks it (its threshold is 0.7)."""
+    words: Literal["unicode", "ascii"] = "unicode"
+    """Words of rouge_l: of any script (Chinese, Thai and the like by character), or ASCII letters
+    and digits only, as Alpaca and Self-Instruct take them."""
     threshold: float = Field(0.85, gt=0, le=1)
     """Reject above this similarity to the nearest row (the threshold itself passes).
 
@@ -47,6 +51,14 @@ class Novelty(Section):
     """
     remember: int = Field(10, ge=1)
     """Nearest rows stored with each kept row."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _words_where_compared(cls, data: Any) -> Any:
+        """Forget `words` under another measure: they have no say, so they change no run."""
+        if not isinstance(data, dict) or data.get("measure") == "rouge_l":
+            return data
+        return {key: value for key, value in data.items() if key != "words"}
 
     @property
     def called(self) -> str:
@@ -110,9 +122,11 @@ class Index:
 class RougeIndex(Index):
     """An index that compares by the words of the texts; the vectors are only kept."""
 
-    def __init__(self, dimensions: int, capacity: int = 1024) -> None:
+    def __init__(
+        self, dimensions: int, capacity: int = 1024, cut: Callable[[str], list[str]] = words
+    ) -> None:
         super().__init__(dimensions, capacity)
-        self._alphabet, self._spelt = Alphabet(), list[str]()
+        self._alphabet, self._spelt = Alphabet(cut), list[str]()
 
     def add(self, vectors: "np.ndarray", labels: Sequence[tuple[str, str]]) -> None:
         """Append (m, d) unit vectors with their m labels, whose texts are compared."""
@@ -128,6 +142,15 @@ class RougeIndex(Index):
 
 INDEXES: dict[str, type[Index]] = {"cosine": Index, "rouge_l": RougeIndex}
 """novelty.measure -> index that compares by it."""
+CUTS = {"unicode": words, "ascii": ascii_words}
+"""novelty.words -> function from a text to its words."""
+
+
+def index_for(novelty: Novelty, dimensions: int) -> Index:
+    """An empty index that compares as the section says."""
+    if novelty.measure == "rouge_l":
+        return RougeIndex(dimensions, cut=CUTS[novelty.words])
+    return INDEXES[novelty.measure](dimensions)
 
 
 def nearest(similarities: "np.ndarray", count: int) -> "np.ndarray":

@@ -20,6 +20,7 @@ from localinstruct.curate.duplicates import SIMILAR, duplicates
 from localinstruct.curate.embeddings import Encoder, encode_in_blocks
 from localinstruct.curate.filters import Filters, examine, for_files
 from localinstruct.curate.novelty import Novelty
+from localinstruct.curate.sight import not_compared
 from localinstruct.dataset.rows import OWN, RunRows
 from localinstruct.errors import DataError
 from localinstruct.formats import Reader, Report, files_of
@@ -274,6 +275,9 @@ class _Near:
         vectors = encode_in_blocks(
             self._encoder, texts, lambda count: self._progress.update(activity, count, len(texts))
         )
+        if hidden := int((~vectors.any(axis=1)).sum()):
+            what = f"of {len(texts):,} rows of {name}"
+            self._progress.say(not_compared(hidden, what, "dataset.similar"))
         top = self._nearest(vectors)
         is_new = top <= self._threshold
         kept = vectors[is_new]

@@ -9,13 +9,14 @@ import os
 import re
 import stat
 import unicodedata
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from localinstruct.curate.invisible import clean
 from localinstruct.documents.passages import passages
-from localinstruct.documents.readers import READERS
+from localinstruct.documents.readers import READERS, TYPES
 from localinstruct.documents.worker import SECONDS, Worker
 from localinstruct.errors import DataError
 from localinstruct.progress import Progress
@@ -27,6 +28,7 @@ SHOWN = 20
 MAX_LETTERS = 20_000_000
 """Letters of one document's text, at most: some 30 thick books."""
 _WIDE = re.compile(r"[ \t]{40,}")
+_LOOKS_LIKE = re.compile(r"; looks like (\S+) \(set documents\.encoding\)")
 _TALL = re.compile(r"\n{3,}")
 
 
@@ -51,17 +53,23 @@ class Folder:
 
 
 def read_folder(
-    folder: Path, words: int, shortest: int, progress: Progress, seconds: int = SECONDS
+    folder: Path,
+    words: int,
+    shortest: int,
+    progress: Progress,
+    seconds: int = SECONDS,
+    encoding: str | None = None,
 ) -> Folder:
     """All documents below `folder`, in the order of their paths.
 
     DataError when none of them can be used. `words` is the length of a passage, `shortest` its
-    least (words); `seconds` is what one file may take.
+    least (words); `seconds` is what one file may take, `encoding` that of texts which are not UTF-8
+    and declare no other.
     """
     require_folder(folder)
     files, problems, by_id = sorted(_files(folder)), list[Problem](), dict[str, Instance]()
     read = 0
-    with Worker(seconds) as worker:
+    with Worker(seconds, encoding=encoding) as worker:
         for number, path in enumerate(files, 1):
             source = path.relative_to(folder).as_posix()
             text, why = _text(path, worker)
@@ -77,7 +85,7 @@ def read_folder(
     if not by_id:
         raise DataError(
             f"{folder}: no document that can be used among {len(files)} files.{_named(problems)}",
-            f"Expected files that end in {', '.join(READERS)}.",
+            _way_out(problems),
         )
     return Folder(list(by_id.values()), read, problems)
 
@@ -90,6 +98,13 @@ def require_folder(folder: Path) -> None:
             f"{folder}: expected a folder of documents, found {instead}.",
             "Name one as seeds in the recipe.",
         )
+
+
+def _way_out(problems: list[Problem]) -> str:
+    found = Counter(match[1] for problem in problems if (match := _LOOKS_LIKE.search(problem.why)))
+    if found:
+        return f"Set the encoding: --set documents.encoding={found.most_common(1)[0][0]}"
+    return f"Expected files of these types: {TYPES}."
 
 
 def _named(problems: list[Problem]) -> str:
@@ -137,7 +152,7 @@ def _unfit(path: Path) -> str | None:
     if not stat.S_ISREG(status.st_mode):
         return "not a file but a pipe or device"
     if path.suffix.lower() not in READERS:
-        return f"not of a type that is read ({', '.join(READERS)})"
+        return f"not of a type that is read ({TYPES})"
     if status.st_size == 0:
         return "empty"
     size = status.st_size / 2**20

@@ -1,25 +1,32 @@
-"""Readers from a file to its text: plain text, Markdown, HTML, PDF and Word.
+"""Readers from a file to its text: plain text, markup, tables, JSON, HTML, PDF, Word and more.
 
-The ending of a file's name decides. Runs in the worker, which has limits of memory and time. Parts
-that are not shown to a person (scripts, styles, comments, hidden elements) do not come along.
-`Unreadable` says why in a few words; any other exception means that the file is damaged. Not
-covered: scanned pages (no OCR), footnotes, headers, text boxes and tracked insertions of Word
-files, hidden text of PDF and Word files, old .doc.
+The ending of a file's name decides; a name without one is plain text. Runs in the worker, which has
+limits of memory and time. Parts that are not shown to a person (scripts, styles, comments, hidden
+elements) do not come along. `Unreadable` says why in a few words; any other exception means that
+the file is damaged. Not covered: scanned pages (no OCR), footnotes, headers, text boxes and tracked
+insertions of Word files, notes and charts of PowerPoint files, hidden text of PDF and Word files,
+old .doc and .ppt.
 """
 
+import csv
 import io
+import json
 import re
-import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from docx.table import Table
+from localinstruct.documents.decoding import Unreadable, decoded
+from localinstruct.documents.packed import opened_archive, parts_of_book, parts_of_slides
+from localinstruct.formats.fields import Malformed
+from localinstruct.formats.strict_json import parse
 
-MAX_UNPACKED_MIB = 256
-"""Size to which a Word file may unpack."""
-MAX_PARTS = 10_000
+if TYPE_CHECKING:
+    from docx.table import Table, _Cell
+    from docx.text.paragraph import Paragraph
+    from lxml.etree import _Element
+
 MAX_PAGES = 5_000
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
@@ -29,67 +36,115 @@ _UNSEEN = (
     " or contains(translate(@style,' ',''), 'visibility:hidden')]"
 )
 _BLOCKS = (
-    "address article aside blockquote body dd details div dl dt fieldset figcaption figure "
-    "footer form h1 h2 h3 h4 h5 h6 header hr li main ol p pre section summary table tr ul"
+    "address article aside blockquote body dd details div dl dt fieldset figcaption figure footer "
+    "form h1 h2 h3 h4 h5 h6 header hr li listing main ol p pre section summary table tr ul xmp"
 )
+_EMPTY = re.compile(
+    r"<(?!(?:area|base|br|col|embed|hr|img|input|link|meta|param|source|track|wbr)\b)"
+    r"([a-z][\w:-]*)(\s[^<>]*)?/>",
+    re.IGNORECASE,
+)
+"""An element that XHTML closes at once, where HTML would take what follows into it."""
 
 
-class Unreadable(Exception):
-    """A file that has no text for us; the message says why in a few words."""
+def plain(data: bytes, encoding: str | None = None) -> str:
+    """The text of a file as it is written."""
+    return decoded(data, encoding)
 
 
-def plain(data: bytes) -> str:
-    """The text of a file in UTF-8, or in UTF-16 with its mark."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16")
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise Unreadable(f"not UTF-8 text (byte {error.start:,})") from None
-    if "\0" in text:
-        raise Unreadable("not text (it has zero bytes)")
-    return text
-
-
-def markdown(data: bytes) -> str:
+def markdown(data: bytes, encoding: str | None = None) -> str:
     """The text of a Markdown file as it is written, without its comments."""
-    return _COMMENT.sub("", plain(data))
+    return _COMMENT.sub("", decoded(data, encoding))
 
 
-def html(data: bytes) -> str:
-    """The text that a browser would show, block by block."""
-    from lxml import etree
+def table(data: bytes, encoding: str | None = None, *, delimiters: str = ",;\t|") -> str:
+    """Rows of a CSV or TSV file, each a paragraph with " | " between its cells."""
+    text = decoded(data, encoding)
+    first = text.lstrip().partition("\n")[0]
+    delimiter = max(delimiters, key=first.count)
+    csv.field_size_limit(len(text) + 1)
+    rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    return "\n\n".join(_row(cells) for cells in rows if any(cells))
+
+
+def _row(cells: list[str]) -> str:
+    return " | ".join(" ".join(cell.split()) for cell in cells)
+
+
+def json_values(data: bytes, encoding: str | None = None, *, by_line: bool = False) -> str:
+    """Texts and numbers of a JSON file in their order, each behind its key.
+
+    An object is a paragraph, and so is a text of several lines. `by_line`: JSON Lines.
+    """
+    text = decoded(data, encoding)
+    if by_line and len(lines := [line for line in text.splitlines() if line.strip()]) > 1:
+        return "\n\n".join(_json(line) for line in lines)
+    return _json(text)
+
+
+def _json(text: str) -> str:
+    try:
+        return "".join(_leaves(parse(text)))
+    except Malformed as problem:
+        raise Unreadable(f"not JSON ({problem}, line {problem.line})") from None
+
+
+def _leaves(value: object, key: str = "") -> Iterator[str]:
+    """Pieces of text; recursion ends, as deeper nesting is no JSON here."""
+    if isinstance(value, dict | list):
+        yield "\n\n"
+        items = value.items() if isinstance(value, dict) else ((key, part) for part in value)
+        for name, part in items:
+            yield from _leaves(part, str(name))
+        yield "\n\n"
+    elif value is not None and str(value).strip():
+        shown = str(value) if isinstance(value, str) else json.dumps(value)
+        lines = "\n\n" if "\n" in shown else "\n"
+        yield f"{lines}{key}: {shown}{lines}" if key else f"{lines}{shown}{lines}"
+
+
+def html(data: bytes, encoding: str | None = None) -> str:
+    """The text that a browser would show, block by block; `<pre>` keeps its lines."""
     from lxml.html import HTMLParser, document_fromstring
 
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        data = data.decode("utf-16").encode()
+    text = decoded(data, encoding, marked_up=True)
     parser = HTMLParser(
-        encoding=_encoding(data),
-        no_network=True,
-        remove_comments=True,
-        remove_pis=True,
-        huge_tree=False,
+        encoding="utf-8", no_network=True, remove_comments=True, remove_pis=True, huge_tree=False
     )
-    if not data.strip():
+    if not text.strip():
         return ""
-    root = document_fromstring(data, parser=parser)
+    if text.startswith("<?xml") or 'xmlns="http://www.w3.org/1999/xhtml"' in text[:4096]:
+        text = _EMPTY.sub(r"<\1\2></\1>", text)
+    root = document_fromstring(text.encode("utf-8", "replace"), parser=parser)
     for unseen in root.xpath(_UNSEEN):
         if unseen.getparent() is not None:
             unseen.drop_tree()
-    pieces: list[str] = []
+    return _shown(root)
+
+
+def _shown(root: "_Element") -> str:
+    from lxml import etree
+
+    pieces, kept = list[str](), 0  # elements around this place whose blanks are kept
     for event, element in etree.iterwalk(root, events=("start", "end")):
+        edge, keeps = _edge(element.tag), _keeps_blanks(element)
+        if event == "end":
+            kept -= keeps
+        if kept and edge == "\n\n":  # a line of code in a block of its own
+            edge = "" if pieces and pieces[-1].endswith("\n") else "\n"
+        if element.tag == "br" and event == "end":
+            edge = ""
+        if event == "start":
+            kept += keeps
         text = (element.text if event == "start" else element.tail) or ""
-        pieces += [_edge(element.tag), re.sub(r"\s+", " ", text)]
+        text = text.replace("\t", "    ") if kept else re.sub(r"\s+", " ", text)
+        pieces += filter(None, (edge, text))
     return "".join(pieces)
 
 
-def _encoding(data: bytes) -> str | None:
-    """UTF-8 where the bytes are that; None leaves it to the page's own declaration."""
-    try:
-        data.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        return None
-    return "utf-8"
+def _keeps_blanks(element: "_Element") -> bool:
+    style = (element.get("style") or "").replace(" ", "").lower()
+    return element.tag in ("pre", "listing", "xmp") or "white-space:pre" in style
 
 
 def _edge(tag: object) -> str:
@@ -99,7 +154,7 @@ def _edge(tag: object) -> str:
     return "\n" if tag == "br" else " " if tag in ("td", "th") else ""
 
 
-def pdf(data: bytes) -> str:
+def pdf(data: bytes, _: str | None = None) -> str:
     """The text of all pages; lines are joined, because a PDF breaks them by width."""
     from pypdf import PdfReader
     from pypdf.errors import DependencyError
@@ -124,55 +179,79 @@ def _joined_lines(page: str) -> str:
     return re.sub(r"[ \t]*(?<!\n)\n(?!\s*\n)[ \t]*", " ", text)
 
 
-def docx(data: bytes) -> str:
+def docx(data: bytes, _: str | None = None) -> str:
     """Paragraphs and tables in their order, a table's row as a line."""
     from docx import Document
-    from docx.table import Table
 
     if data.startswith(_OLE):
         raise Unreadable("encrypted, or an old .doc")
-    try:
-        with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            _require_harmless(archive)
-    except zipfile.BadZipFile:
-        raise Unreadable("not a Word file") from None
-    blocks = Document(io.BytesIO(data)).iter_inner_content()
-    texts = [_table(block) if isinstance(block, Table) else block.text for block in blocks]
-    return "\n\n".join(texts)
+    with opened_archive(data, "Word file", entities=False):
+        document = Document(io.BytesIO(data))
+    return "\n\n".join(_blocks(document.iter_inner_content()))
+
+
+def _blocks(blocks: Iterator["Paragraph | Table"]) -> Iterator[str]:
+    from docx.table import Table
+
+    for block in blocks:
+        yield _table(block) if isinstance(block, Table) else block.text
 
 
 def _table(table: "Table") -> str:
-    rows = [list(dict.fromkeys(cell.text.strip() for cell in row.cells)) for row in table.rows]
-    return "\n".join(" | ".join(row) for row in rows)
+    """Rows as lines; a merged cell stands once in each row that it is in."""
+    lines = []
+    for row in table.rows:
+        cells = list["_Cell"]()
+        for cell in row.cells:  # the same object for each column that it covers
+            if not cells or cell is not cells[-1]:
+                cells.append(cell)
+        lines.append(_row([" ".join(_blocks(cell.iter_inner_content())) for cell in cells]))
+    return "\n".join(lines)
 
 
-def _require_harmless(archive: zipfile.ZipFile) -> None:
-    """Unreadable for an archive that unpacks to too much, is encrypted, or declares entities."""
-    parts = archive.infolist()
-    # zipfile reads no part beyond the size it declares
-    unpacked = sum(part.file_size for part in parts)
-    if len(parts) > MAX_PARTS or unpacked > MAX_UNPACKED_MIB * 2**20:
-        size = f"{unpacked / 2**20:,.0f} MiB in {len(parts):,} parts"
-        raise Unreadable(f"unpacks to {size}, too much for a document")
-    if any(part.flag_bits & 1 for part in parts):
-        raise Unreadable("encrypted")
-    names = (part.filename for part in parts if part.filename.lower().endswith((".xml", ".rels")))
-    if any(b"<!DOCTYPE" in archive.read(name) for name in names):
-        raise Unreadable("declares XML entities, which no Word file needs")
+def pptx(data: bytes, _: str | None = None) -> str:
+    """The text of the slides that are shown, in their order."""
+    if data.startswith(_OLE):
+        raise Unreadable("encrypted, or an old .ppt")
+    with opened_archive(data, "PowerPoint file", entities=False) as archive:
+        return "\n\n".join(parts_of_slides(archive))
 
 
-READERS: dict[str, Callable[[bytes], str]] = {
+def epub(data: bytes, encoding: str | None = None) -> str:
+    """The text of a book's chapters, in the order in which they are read."""
+    with opened_archive(data, "EPUB book", entities=True) as archive:
+        return "\n\n".join(html(part, encoding) for part in parts_of_book(archive))
+
+
+Reader = Callable[[bytes, str | None], str]
+READERS: dict[str, Reader] = {
+    "": plain,
     ".txt": plain,
+    ".text": plain,
     ".md": markdown,
     ".markdown": markdown,
+    ".rst": plain,
+    ".org": plain,
     ".html": html,
     ".htm": html,
+    ".xhtml": html,
+    ".csv": table,
+    ".tsv": partial(table, delimiters="\t"),
+    ".json": json_values,
+    ".jsonl": partial(json_values, by_line=True),
     ".pdf": pdf,
     ".docx": docx,
+    ".pptx": pptx,
+    ".epub": epub,
 }
-"""Ending of a name, in lower case -> the reader of such a file's bytes."""
+"""Ending of a name, in lower case -> the reader of such a file's bytes in a named encoding."""
+TYPES = ", ".join(ending[1:] for ending in READERS if ending) + ", names without an ending"
+"""The types that are read, for people."""
 
 
-def text_of(path: Path, data: bytes) -> str:
-    """The text of a file with these bytes."""
-    return READERS[path.suffix.lower()](data)
+def text_of(path: Path, data: bytes, encoding: str | None = None) -> str:
+    """The text of a file with these bytes.
+
+    `encoding` is that of texts which are not UTF-8 and declare no other.
+    """
+    return READERS[path.suffix.lower()](data, encoding)

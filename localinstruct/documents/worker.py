@@ -15,7 +15,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from localinstruct.documents.readers import Unreadable, text_of
+from localinstruct.documents.decoding import Unreadable
+from localinstruct.documents.readers import text_of
 from localinstruct.interrupt import reset_signals
 from localinstruct.offline.switches import child_environment
 from localinstruct.records import JsonObject
@@ -32,6 +33,8 @@ class Worker:
 
     seconds: float = SECONDS
     memory_mib: int = MEMORY_MIB
+    encoding: str | None = None
+    """Encoding of texts that are not UTF-8 and declare no other."""
     _process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> "Worker":
@@ -46,7 +49,8 @@ class Worker:
         assert process.stdin is not None
         assert process.stdout is not None
         with contextlib.suppress(BrokenPipeError):
-            process.stdin.write(json.dumps({"path": str(path), "seconds": self.seconds}) + "\n")
+            request = {"path": str(path), "seconds": self.seconds, "encoding": self.encoding}
+            process.stdin.write(json.dumps(request) + "\n")
             process.stdin.flush()
         line = process.stdout.readline()
         if line.endswith("\n"):
@@ -80,14 +84,14 @@ def _start(memory_mib: int) -> "subprocess.Popen[str]":
     )
 
 
-def read(path: Path) -> dict[str, str]:
+def read(path: Path, encoding: str | None = None) -> dict[str, str]:
     """In the worker: {"text": …} of one file, or {"problem": why there is none}.
 
     A link in the file's place is not followed.
     """
     try:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-            return {"text": text_of(path, file.read())}
+            return {"text": text_of(path, file.read(), encoding)}
     except Unreadable as reason:
         return {"problem": str(reason)}
     except MemoryError:
@@ -110,7 +114,7 @@ def main(memory_mib: int) -> None:
     for line in sys.stdin:
         request: JsonObject = json.loads(line)
         signal.setitimer(signal.ITIMER_REAL, request["seconds"])
-        answer = json.dumps(read(Path(request["path"])))
+        answer = json.dumps(read(Path(request["path"]), request["encoding"]))
         signal.setitimer(signal.ITIMER_REAL, 0)
         answers.write(answer + "\n")
         answers.flush()

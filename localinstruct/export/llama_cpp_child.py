@@ -39,7 +39,9 @@ def main(private: Path) -> None:
     except RuntimeError:  # llama.cpp has said why
         sys.exit(1)
     transport = httpx2.HTTPTransport(uds=str(private / SOCKET))
-    with httpx2.Client(transport=transport, base_url="http://llama", timeout=SECONDS) as client:
+    with httpx2.Client(
+        transport=transport, base_url="http://llama", timeout=SECONDS, trust_env=False
+    ) as client:
 
         def post(path: str, body: dict[str, Any]) -> dict[str, Any] | None:
             reply = client.post(path, json=body)

@@ -53,7 +53,11 @@ def documents_of(recipe: Recipe, workspace: Path, progress: Progress) -> Folder:
     """
     options: GroundedOptions = recipe.method.options
     folder = read_folder(
-        workspace / recipe.seeds, options.passage_words, options.shortest, progress
+        workspace / recipe.seeds,
+        options.passage_words,
+        options.shortest,
+        progress,
+        encoding=recipe.documents.encoding or recipe.seed_reading.encoding,
     )
     for problem in folder.problems:
         progress.say(f"left out: {problem.source}: {problem.why}")

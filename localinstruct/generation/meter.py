@@ -2,6 +2,8 @@
 
 import time
 
+from localinstruct.curate.embeddings import Encoder
+from localinstruct.curate.sight import not_compared
 from localinstruct.generation.diagnosis import CANDIDATES, diagnosis
 from localinstruct.generation.forecast import TimeLeft, in_words
 from localinstruct.generation.scheduler import Commit, Job
@@ -13,8 +15,10 @@ from localinstruct.store.run import Run
 class Meter:
     """Display of the progress after each commit; it also watches the free space of the disk."""
 
-    def __init__(self, progress: Progress, job: Job, run: Run) -> None:
-        self._job = job
+    def __init__(
+        self, progress: Progress, job: Job, run: Run, encoder: Encoder | None = None
+    ) -> None:
+        self._job, self._encoder, self._has_said = job, encoder, False
         self._run = run
         self._progress = progress
         self._began = time.monotonic()
@@ -43,6 +47,9 @@ class Meter:
         if left := self._left.after(time.monotonic(), done, total):
             note = f"{in_words(left)} · {note}"
         self._progress.update(label, done, total, note)
+        if (unseen := getattr(self._encoder, "unseen", 0)) and not self._has_said:
+            self._has_said = True
+            self._progress.say(not_compared(unseen, "seeds and rows so far"))
         self._diagnose()
         require_space(self._run.path, 0)
 

@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING
 
 from localinstruct import machine
 from localinstruct.curate.embeddings import Encoder, LocalEncoder, encode_in_blocks
-from localinstruct.curate.novelty import INDEXES, Gate, Novelty, text_of
-from localinstruct.errors import RunConflict
+from localinstruct.curate.novelty import CUTS, Gate, Novelty, index_for, text_of
+from localinstruct.curate.sight import Sight, way_out
+from localinstruct.errors import RecipeError, RunConflict
 from localinstruct.generation.diagnosis import ending
 from localinstruct.generation.inputs import completed, documents_of, require_chats, seeds_of
 from localinstruct.generation.meter import Meter
@@ -57,7 +58,8 @@ CHECKERS: dict[str, Callable[[str, str, str], bool | None]] = {"nano": check}
 
 It says whether the output is right, or None where the task is not one of its own.
 """
-
+COMPARISON = "comparison"
+"""Stored text of a run: version of how its rows are compared; release 0.1.0 kept none."""
 _EVERY_RUN = ("teacher", "student", "encoder")
 """Roles that every run has; others are listed where a model other than the teacher plays them."""
 
@@ -74,7 +76,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     method = completed(recipe, teacher, seeds, workspace)
     require_chats(recipe, asked)
     digests = {role: spec.digest for role, spec in asked.items()}
-    chosen = recipe.model_copy(update={"method": method})
+    novelty, apart = as_begun(recipe.novelty, run)
+    chosen = recipe.model_copy(update={"method": method, "novelty": novelty})
     job = make_job(chosen, seeds, teacher.digest, digests, settle_window(chosen, run))
     require_seeds(recipe.coverage, seeds)
     require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
@@ -83,8 +86,10 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         f"seeds: {len(seeds)} {kind} from {recipe.seeds}; {run.count_kept()} rows kept before"
     )
     progress.say(f"teacher: {_served_at(teacher)}; {_flight(job, recipe)}")
+    if apart:
+        require_seen(novelty, seeds, Sight(encoder.directory), encoder.name, progress)
     with ThreadPoolExecutor(1) as loader:
-        load: Callable[[], Encoder] = partial(_load, encoder)
+        load: Callable[[], Encoder] = partial(_load, encoder, apart)
         if not all(spec.endpoint for spec in asked.values()):
             load = loader.submit(load).result  # while the server starts
         with serving_all(asked, recipe.serve, run.path, progress) as connect:
@@ -112,9 +117,9 @@ def _responsive() -> Iterator[None]:
         sys.setswitchinterval(before)
 
 
-def _load(encoder: ModelSpec) -> Encoder:
+def _load(encoder: ModelSpec, apart: bool) -> Encoder:
     """The encoder, once its files are those of models.yaml."""
-    return LocalEncoder(checked(encoder), beside_teacher=True)
+    return LocalEncoder(checked(encoder), beside_teacher=True, apart=apart)
 
 
 @dataclass
@@ -127,9 +132,54 @@ class EncoderToCome:
         """(n, d) float32, rows of unit length."""
         return self._encoder.encode(texts)
 
+    @property
+    def unseen(self) -> int:
+        """Texts so far that it cannot see."""
+        return int(getattr(self.__dict__.get("_encoder"), "unseen", 0))
+
     @cached_property
     def _encoder(self) -> Encoder:
         return self.load()
+
+
+def as_begun(novelty: Novelty, run: Run) -> tuple[Novelty, bool]:
+    """(the section, whether rows that the encoder cannot see are left out of comparisons).
+
+    A run that release 0.1.0 began goes on as it began: words are ASCII, and all are compared.
+    """
+    if run.is_blank():
+        run.put(COMPARISON, "2")
+    if run.get(COMPARISON) is not None:
+        return novelty, True
+    return novelty.model_copy(update={"words": "ascii"}), False
+
+
+def require_seen(
+    novelty: Novelty, seeds: Sequence[Instance], sight: Sight, encoder: str, progress: Progress
+) -> None:
+    """RecipeError when the measure cannot see half of the seeds; fewer are said.
+
+    The rows to come are in the seeds' languages.
+    """
+    texts = [text_of(seed, novelty) or seed.input for seed in seeds]
+    if novelty.measure == "cosine":
+        hidden, key = sight.unseen(texts), f"models.encoder: {encoder}"
+        hint = way_out()
+    else:
+        cut, key = CUTS[novelty.words], f"novelty.words: {novelty.words}"
+        hidden = [not cut(text) and any(map(str.isalpha, text)) for text in texts]
+        hint = "Compare words of any script: --set novelty.words=unicode"
+    count = sum(hidden)
+    if not count:
+        return
+    example = next(text for text, is_hidden in zip(texts, hidden, strict=True) if is_hidden)
+    words = (
+        f"{key} cannot see {count:,} of {len(texts):,} seeds, such as {example[:40]!r}: it knows "
+        "few of their letters, and rows like these all look alike to it."
+    )
+    if 2 * count >= len(texts):
+        raise RecipeError(words, hint)
+    progress.say(f"{words} They are compared for exact repetition only. {hint}")
 
 
 def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> list[Instance]:
@@ -216,7 +266,7 @@ async def converse(
 ) -> None:
     """Run the scheduler with this teacher until its target."""
     gate = partial(make_gate, job.novelty, job.seeds, encoder, progress)
-    scheduler = Scheduler(job, run, teacher, encoder, gate, Meter(progress, job, run))
+    scheduler = Scheduler(job, run, teacher, encoder, gate, Meter(progress, job, run, encoder))
     scheduler.restore()
     await scheduler.work()
 
@@ -242,7 +292,7 @@ def make_gate(
     texts = [text_of(seed, novelty) for seed in compared or seeds[:1]]
     show = partial(progress.update, "embedding seeds", total=len(texts))
     vectors = encode_in_blocks(encoder, texts, show)
-    index = INDEXES[novelty.measure](vectors.shape[1])
+    index = index_for(novelty, vectors.shape[1])
     if compared:
         index.add(vectors, [(seed.id, text) for seed, text in zip(seeds, texts, strict=True)])
     return Gate(novelty, index, compared)

@@ -15,6 +15,7 @@ from localinstruct.errors import UsageError
 from localinstruct.formats.fields import Reading
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, Then
 from localinstruct.recipe.dataset import Dataset
+from localinstruct.recipe.documents import Documents
 from localinstruct.recipe.evaluate import Evaluate
 from localinstruct.recipe.generate import Generate
 from localinstruct.recipe.models import Models
@@ -47,6 +48,7 @@ class SeedReading(Reading):
 class Recipe(Section):
     """Everything that shapes a run."""
 
+    NEW = frozenset({"documents"})
     name: str = Field(pattern=RUN_NAME)
     """Default name of the run."""
     about: str = ""
@@ -60,6 +62,8 @@ class Recipe(Section):
     (columns, encoding, on_bad_row …); with method.grounded a folder of documents."""
     seed_reading: SeedReading = SeedReading()
     """How the seed file is read."""
+    documents: Documents = Documents()
+    """How documents are read, where the seeds are some."""
     models: Models
     """Who writes, who learns, who measures."""
     method: MethodSection

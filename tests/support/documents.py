@@ -1,9 +1,11 @@
-"""Documents of all five types, written from paragraphs; and ones that are broken, locked or
+"""Documents of many types, written from paragraphs; and ones that are broken, locked or
 dangerous."""
 
 import io
 import zipfile
 from collections.abc import Callable, Sequence
+from html import escape
+from json import dumps
 
 Paragraphs = Sequence[str]
 
@@ -79,12 +81,115 @@ def _page(paragraph: str) -> bytes:
     return f"BT /F1 11 Tf 14 TL 50 780 Td {text} ET".encode("cp1252")
 
 
+def csv(paragraphs: Paragraphs) -> bytes:
+    lines = [f'{number},"{one}"' for number, one in enumerate(paragraphs)]
+    return "\r\n".join(["number,text", *lines, ""]).encode()
+
+
+def json(paragraphs: Paragraphs) -> bytes:
+    return dumps([{"number": n, "text": one} for n, one in enumerate(paragraphs)]).encode()
+
+
+def jsonl(paragraphs: Paragraphs) -> bytes:
+    return "".join(dumps({"text": one}) + "\n" for one in paragraphs).encode()
+
+
+_DRAWING = "http://schemas.openxmlformats.org/drawingml/2006/main"
+_SLIDES = "http://schemas.openxmlformats.org/presentationml/2006/main"
+_RELATIONS = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+
+
+def slide(paragraphs: Paragraphs, attributes: str = "", table: Sequence[Paragraphs] = ()) -> bytes:
+    """A slide with a text box, and a table below it."""
+    lines = "".join(f"<a:p><a:r><a:t>{escape(one)}</a:t></a:r></a:p>" for one in paragraphs)
+    rows = "".join(
+        "<a:tr>"
+        + "".join(
+            f"<a:tc><a:txBody><a:p><a:r><a:t>{c}</a:t></a:r></a:p></a:txBody></a:tc>" for c in r
+        )
+        + "</a:tr>"
+        for r in table
+    )
+    shapes = f"<p:sp><p:txBody>{lines}</p:txBody></p:sp>"
+    shapes += f"<p:graphicFrame><a:tbl>{rows}</a:tbl></p:graphicFrame>" if table else ""
+    return (
+        f'<p:sld xmlns:p="{_SLIDES}" xmlns:a="{_DRAWING}" {attributes}><p:cSld><p:spTree>'
+        f"{shapes}</p:spTree></p:cSld></p:sld>"
+    ).encode()
+
+
+def presentation(slides: Sequence[bytes]) -> dict[str, bytes]:
+    """Parts of a PowerPoint file that shows the slides, whose numbers go the other way."""
+    numbers = range(len(slides), 0, -1)
+    entries = "".join(f'<Relationship Id="r{n}" Target="slides/slide{n}.xml"/>' for n in numbers)
+    listed = "".join(f'<p:sldId id="{255 + n}" r:id="r{n}"/>' for n in numbers)
+    package = "http://schemas.openxmlformats.org/package/2006/relationships"
+    return {
+        "ppt/presentation.xml": (
+            f'<p:presentation xmlns:p="{_SLIDES}" xmlns:r="{_RELATIONS}"><p:sldIdLst>{listed}'
+            "</p:sldIdLst></p:presentation>"
+        ).encode(),
+        "ppt/_rels/presentation.xml.rels": (
+            f'<Relationships xmlns="{package}">{entries}</Relationships>'
+        ).encode(),
+        **{f"ppt/slides/slide{n}.xml": one for n, one in zip(numbers, slides, strict=True)},
+    }
+
+
+def pptx(paragraphs: Paragraphs) -> bytes:
+    hidden = slide(["hidden words"], 'show="0"')
+    return archive(presentation([*(slide([one]) for one in paragraphs), hidden]))
+
+
+def book(pages: dict[str, bytes], spine: Sequence[str] = ()) -> dict[str, bytes]:
+    """Parts of an EPUB book with these pages, read in the order of `spine`."""
+    items = "".join(f'<item id="{name}" href="text/{name}.xhtml"/>' for name in pages)
+    refs = "".join(f'<itemref idref="{name}"/>' for name in spine or pages)
+    container = "urn:oasis:names:tc:opendocument:xmlns:container"
+    return {
+        "mimetype": b"application/epub+zip",
+        "META-INF/container.xml": (
+            f'<container xmlns="{container}"><rootfiles><rootfile full-path="OEBPS/book.opf"/>'
+            "</rootfiles></container>"
+        ).encode(),
+        "OEBPS/book.opf": (
+            f'<package xmlns="http://www.idpf.org/2007/opf"><manifest>{items}</manifest>'
+            f"<spine>{refs}</spine></package>"
+        ).encode(),
+        **{f"OEBPS/text/{name}.xhtml": page for name, page in pages.items()},
+    }
+
+
+def page(*paragraphs: str) -> bytes:
+    body = "".join(f"<p>{escape(one)}&nbsp;</p>" for one in paragraphs)
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n<!DOCTYPE html PUBLIC "-//W3C//DTD XHTML 1.1//EN" '
+        '"http://www.w3.org/TR/xhtml11/DTD/xhtml11.dtd">\n'
+        '<html xmlns="http://www.w3.org/1999/xhtml"><head><title/><script src="a.js"/></head>'
+        f'<body><a id="top"/>{body}</body></html>'
+    ).encode()
+
+
+def epub(paragraphs: Paragraphs) -> bytes:
+    return archive(book({f"page{n}": page(one) for n, one in enumerate(paragraphs)}))
+
+
 MAKERS: dict[str, Callable[[Paragraphs], bytes]] = {
     ".txt": txt,
     ".md": md,
     ".html": html,
     ".pdf": pdf,
     ".docx": docx,
+    ".rst": txt,
+    ".org": txt,
+    "": txt,
+    ".csv": csv,
+    ".tsv": lambda paragraphs: csv(paragraphs).replace(b',"', b'\t"'),
+    ".json": json,
+    ".jsonl": jsonl,
+    ".pptx": pptx,
+    ".epub": epub,
+    ".xhtml": lambda paragraphs: page(*paragraphs),
 }
 
 
