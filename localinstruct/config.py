@@ -271,9 +271,9 @@ def _as_written(
     written = list[str | int]()
     for place, key in enumerate(keys):
         word = _section_at(section, tuple(keys[:place])).ALSO.get(str(key))
-        other = word if word and isinstance(data, dict) and key not in data else None
-        written.append(other if other and other in data else key)
-        data = data.get(written[-1]) if isinstance(data, dict) else None
+        held: JsonObject = data if isinstance(data, dict) else {}
+        written.append(word if word and word in held and key not in held else key)
+        data = held.get(str(written[-1]))
     return tuple(written)
 
 

@@ -3,6 +3,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,6 +11,8 @@ import localinstruct as li
 from localinstruct.api.given import in_python
 from localinstruct.errors import RecipeError, UsageError
 
+API: Any = li
+"""The package without its types, as programs use it that are not checked."""
 ROWS = [{"instruction": "Say a.", "output": "a"}]
 NANO = Path(__file__).parents[2] / "recipes" / "nano.yaml"
 
@@ -34,32 +37,32 @@ def test_options_become_parameters_and_commands_stay(text: str, words: str) -> N
 @pytest.mark.parametrize(
     ("call", "name"),
     [
-        (lambda: li.load_recipe(5), "name"),
-        (lambda: li.load_recipe(NANO, 5), "settings"),
-        (lambda: li.load_recipe(NANO, ["seed=1"]), "settings"),
-        (lambda: li.load_recipe(NANO, {5: 1}), "settings"),
-        (lambda: li.load_recipe(NANO, {"seed": object()}), "settings"),
-        (lambda: li.open_run(None), "run"),
-        (lambda: li.read_rows(5), "path"),
-        (lambda: li.read_rows("x.jsonl", columns=["a"]), "columns"),
-        (lambda: li.read_rows("x.jsonl", on_report=5), "on_report"),
-        (lambda: li.write_rows(ROWS, 5), "path"),
-        (lambda: li.write_rows(5, "o.jsonl"), "rows"),
-        (lambda: li.write_rows(ROWS, "o.jsonl", 5), "format"),
-        (lambda: li.clean(None), "rows"),
-        (lambda: li.clean(ROWS, 5), "rules"),
-        (lambda: li.clean(ROWS, ["a"]), "rules"),
-        (lambda: li.clean(ROWS, keep=5), "keep"),
-        (lambda: li.deduplicate(5), "rows"),
-        (lambda: li.deduplicate(ROWS, encoder=5), "encoder"),
-        (lambda: li.deduplicate(ROWS, progress=5), "progress"),
-        (lambda: li.generate(None), "recipe or run"),
-        (lambda: li.generate(NANO, name=5), "name"),
-        (lambda: li.generate(NANO, settings=5), "settings"),
-        (lambda: li.generate(NANO, method=lambda p, o, r: None, options=5), "options"),
-        (lambda: li.generate(NANO, progress=5), "progress"),
-        (lambda: li.train(5), "recipe or run"),
-        (lambda: li.evaluate(None), "recipe or run"),
+        (lambda: API.load_recipe(5), "name"),
+        (lambda: API.load_recipe(NANO, 5), "settings"),
+        (lambda: API.load_recipe(NANO, ["seed=1"]), "settings"),
+        (lambda: API.load_recipe(NANO, {5: 1}), "settings"),
+        (lambda: API.load_recipe(NANO, {"seed": object()}), "settings"),
+        (lambda: API.open_run(None), "run"),
+        (lambda: API.read_rows(5), "path"),
+        (lambda: API.read_rows("x.jsonl", columns=["a"]), "columns"),
+        (lambda: API.read_rows("x.jsonl", on_report=5), "on_report"),
+        (lambda: API.write_rows(ROWS, 5), "path"),
+        (lambda: API.write_rows(5, "o.jsonl"), "rows"),
+        (lambda: API.write_rows(ROWS, "o.jsonl", 5), "format"),
+        (lambda: API.clean(None), "rows"),
+        (lambda: API.clean(ROWS, 5), "rules"),
+        (lambda: API.clean(ROWS, ["a"]), "rules"),
+        (lambda: API.clean(ROWS, keep=5), "keep"),
+        (lambda: API.deduplicate(5), "rows"),
+        (lambda: API.deduplicate(ROWS, encoder=5), "encoder"),
+        (lambda: API.deduplicate(ROWS, progress=5), "progress"),
+        (lambda: API.generate(None), "recipe or run"),
+        (lambda: API.generate(NANO, name=5), "name"),
+        (lambda: API.generate(NANO, settings=5), "settings"),
+        (lambda: API.generate(NANO, method=lambda p, o, r: None, options=5), "options"),
+        (lambda: API.generate(NANO, progress=5), "progress"),
+        (lambda: API.train(5), "recipe or run"),
+        (lambda: API.evaluate(None), "recipe or run"),
     ],
 )
 def test_a_wrong_type_is_our_error_and_names_its_parameter(
