@@ -9,7 +9,7 @@ import contextlib
 import difflib
 import functools
 import reprlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar, get_args
 
@@ -42,6 +42,9 @@ class Section(BaseModel):
 
     A run that an earlier release made thus has the digests that it had.
     """
+
+    ALSO: ClassVar[Mapping[str, str]] = {}
+    """Key -> another word that people may write for it."""
 
     @model_serializer(mode="wrap")
     def _written(self, handler: SerializerFunctionWrapHandler) -> JsonObject:
@@ -91,7 +94,8 @@ def attempt(
         return section.model_validate(data), []
     except ValidationError as error:
         problems = error.errors(include_url=False)
-        return None, [_explain(section, problem) + where(problem["loc"]) for problem in problems]
+        written = [(one, _as_written(section, one["loc"], data)) for one in problems]
+        return None, [_explain(section, one, keys) + where(keys) for one, keys in written]
 
 
 def load_yaml(path: Path) -> JsonObject:
@@ -260,9 +264,22 @@ def raise_together(problems: Sequence[LocalInstructError]) -> None:
     )
 
 
-def _explain(section: type[Section], problem: ErrorDetails) -> str:
+def _as_written(
+    section: type[Section], keys: Sequence[str | int], data: object
+) -> tuple[str | int, ...]:
+    """The keys to a value in the words in which they stand in the data."""
+    written = list[str | int]()
+    for place, key in enumerate(keys):
+        word = _section_at(section, tuple(keys[:place])).ALSO.get(str(key))
+        held: JsonObject = data if isinstance(data, dict) else {}
+        written.append(word if word and word in held and key not in held else key)
+        data = held.get(str(written[-1]))
+    return tuple(written)
+
+
+def _explain(section: type[Section], problem: ErrorDetails, keys: Sequence[str | int]) -> str:
     """One pydantic problem as a sentence: the key, what was expected, what was found."""
-    where = ".".join(str(part) for part in problem["loc"])
+    where = ".".join(str(part) for part in keys)
     if problem["type"] == "extra_forbidden":
         owner = _section_at(section, problem["loc"][:-1])
         return f"{where}: unknown key; {did_you_mean(str(problem['loc'][-1]), owner.model_fields)}"

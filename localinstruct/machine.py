@@ -17,9 +17,11 @@ from typing import Literal, Protocol
 
 GIB = 2**30
 NVIDIA_SMI_SECONDS = 5.0
+NOT_TOLD = ("n/a", "not supported")
+"""nvidia-smi's words for the memory of a GPU that has none of its own."""
 Precision = Literal["bf16", "fp8", "int4"]
 """Precision of a model's stored weights."""
-MACHINE_KEYS = ("vram", "ram", "disk", "gpus")
+MACHINE_KEYS = ("vram", "ram", "disk", "gpus", "unified")
 """Keys of a machine that is described in words (`parse_machine`)."""
 
 PACKAGES = (
@@ -38,6 +40,8 @@ class Gpu:
     total_gib: float
     free_gib: float
     driver: str
+    unified: bool = False
+    """True where the memory is the machine's own (GB10 and others): counted once, not twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,10 @@ class Machine:
         cores = f"{self.cpu_count} CPU cores ({self.cpu})"
         memory = f"{self.available_gib:.1f} of {self.memory_gib:.1f} GiB memory free"
         gpus = ", ".join(
-            f"{gpu.name} ({gpu.free_gib:.1f} of {gpu.total_gib:.1f} GiB free)" for gpu in self.gpus
+            f"{gpu.name} (the same memory)"
+            if gpu.unified
+            else f"{gpu.name} ({gpu.free_gib:.1f} of {gpu.total_gib:.1f} GiB free)"
+            for gpu in self.gpus
         )
         return f"{cores}, {memory}, {gpus or 'no GPU'}, Python {self.python}"
 
@@ -121,7 +128,8 @@ def parse_machine(text: str, here: Machine) -> tuple[Machine, float | None]:
     """A machine described as 'vram=24,ram=64,disk=200,gpus=2', and its free disk in GiB.
 
     Sizes are GiB, all of it free. Keys that are left out are as they are `here`; vram=0 has no GPU,
-    vram without gpus one. ValueError says what was expected.
+    vram without gpus one; unified=128 is memory that the processor and one GPU share. ValueError
+    says what was expected.
     """
     sizes: dict[str, float] = {}
     for part in text.split(","):
@@ -134,6 +142,10 @@ def parse_machine(text: str, here: Machine) -> tuple[Machine, float | None]:
     if vram is not None:
         card = Gpu(f"a GPU of {vram:g} GiB", vram, vram, "")
         gpus = (card,) * int(sizes.get("gpus", 1)) if vram else ()
+    if shared := sizes.get("unified"):
+        if sizes.keys() & {"vram", "ram", "gpus"}:
+            raise ValueError("expected unified=NUMBER without vram, ram and gpus, found both")
+        gpus, ram = (Gpu(f"a GPU in {shared:g} GiB of memory", shared, shared, "", True),), shared
     return replace(here, gpus=gpus, memory_gib=ram, available_gib=ram), sizes.get("disk")
 
 
@@ -199,17 +211,24 @@ def gpus() -> tuple[Gpu, ...]:
         result = subprocess.run(query, capture_output=True, text=True, timeout=NVIDIA_SMI_SECONDS)
     except (OSError, subprocess.TimeoutExpired):
         return ()
-    return parse_gpus(result.stdout) if result.returncode == 0 else ()
+    return parse_gpus(result.stdout, memory()) if result.returncode == 0 else ()
 
 
-def parse_gpus(text: str) -> tuple[Gpu, ...]:
-    """GPUs of nvidia-smi's lines 'name, total MiB, free MiB, driver'; others are skipped."""
+def parse_gpus(text: str, own: tuple[int, int] = (0, 0)) -> tuple[Gpu, ...]:
+    """GPUs of nvidia-smi's lines 'name, total MiB, free MiB, driver'; others are skipped.
+
+    A GPU without memory of its own, of which nvidia-smi says N/A, has the machine's: `own`, (total,
+    available) bytes.
+    """
     cards = []
     for line in text.splitlines():
         parts = [part.strip() for part in line.rsplit(",", 3)]
         if len(parts) == 4 and parts[1].isdigit() and parts[2].isdigit():
             name, total, free, driver = parts
             cards.append(Gpu(name, round(int(total) / 1024, 2), round(int(free) / 1024, 2), driver))
+        elif len(parts) == 4 and parts[1].strip("[]").lower() in NOT_TOLD and own[0]:
+            total_gib, free_gib = (round(size / GIB, 2) for size in own)
+            cards.append(Gpu(parts[0], total_gib, free_gib, parts[3], unified=True))
     return tuple(cards)
 
 

@@ -123,9 +123,24 @@ def _executed(path: Path, source: bytes, name: str) -> ModuleType:
         raise RecipeError(
             f"{path}:{line}: expected a file that can be imported, found "
             f"{type(error).__name__}: {error}",
-            f"Mend it, and look at it alone: python {path}",
+            _mend(error, path),
         ) from error
     return module
+
+
+def _mend(error: BaseException, path: Path) -> str:
+    """The way out for a file that could not be imported."""
+    missing = (error.name or "").split(".")[0] if isinstance(error, ImportError) else ""
+    beside = path.parent / missing
+    if missing and (beside.with_suffix(".py").is_file() or beside.is_dir()):
+        return (
+            f"An own method is one file, and {missing} lies beside it: put what it needs into "
+            f"{path.name}, or install it as a package (pip install). Only this file is a part of "
+            "the run's recipe and travels in a bundle."
+        )
+    if missing and isinstance(error, ModuleNotFoundError):
+        return f"Install {missing} in this environment: python -m pip install {missing}"
+    return f"Mend it, and look at it alone: python {path}"
 
 
 def _is_of(value: object, module: ModuleType) -> bool:

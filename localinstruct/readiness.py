@@ -1,8 +1,8 @@
 """Checks before the first stage starts: seeds, files, and models with their roles and sizes.
 
 Everything that can be seen without starting a server or loading a model is looked at, for the
-stages that will run, and all problems are one error. Not covered: problems that only a loader
-meets, and how many documents of a folder can be read.
+stages that will run; endpoints are asked whether they answer; all problems are one error. Not
+covered: problems that only a loader meets, and how many documents of a folder can be read.
 """
 
 from collections.abc import Callable, Collection, Iterator
@@ -32,6 +32,7 @@ from localinstruct.own_code import require_unchanged
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance
+from localinstruct.teacher.endpoint import require_answers
 from localinstruct.templates.chat import MERGES
 from localinstruct.topics.coverage import require_seeds
 
@@ -147,8 +148,12 @@ def _models(
             yield ModelError(f"{part.key}: {problem.message}", problem.hint)
             continue
         yield from _role(part, spec, catalog)
-        if not spec.endpoint and spec.name not in looked_at:
-            looked_at.add(spec.name)
+        if spec.name in looked_at:
+            continue
+        looked_at.add(spec.name)
+        if spec.endpoint and part.role not in LOADED:
+            yield from _raised(f"{part.key}: ", require_answers, spec, progress.say)
+        elif not spec.endpoint:
             progress.say(f"checking {spec.name}")
             yield from _raised(f"{part.key}: ", checked, spec)
             if part.role in ("teacher", "judge") and spec.chat and spec.present:

@@ -85,6 +85,28 @@ def test_gpus_are_parsed_and_odd_lines_skipped() -> None:
     assert parse_gpus("") == ()
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "NVIDIA GB10, [N/A], [N/A], 580.95",
+        "NVIDIA GB10, N/A, N/A, 580.95",
+        "NVIDIA Thor, [Not Supported], [Not Supported], 580.00",
+    ],
+)
+def test_a_gpu_without_memory_of_its_own_has_the_machines(line: str) -> None:
+    [gpu] = parse_gpus(line, (128 * GIB, 100 * GIB))
+    assert (gpu.total_gib, gpu.free_gib, gpu.unified) == (128.0, 100.0, True)
+    assert "the same memory" in replace(BOX, gpus=(gpu,)).describe()
+    assert parse_gpus(line) == ()
+
+
+def test_a_machine_of_shared_memory_can_be_described() -> None:
+    found, _ = machine.parse_machine("unified=128,disk=900", BOX)
+    assert (found.available_gib, found.gpus[0].free_gib, found.gpus[0].unified) == (128, 128, True)
+    with pytest.raises(ValueError, match="without vram"):
+        machine.parse_machine("unified=128,vram=24", BOX)
+
+
 SMI = {
     "one card": ("echo 'A Card, 24576, 22528, 600.1'", (CARD,)),
     "fails": ("echo 'A Card, 24576, 22528, 600.1'; exit 9", ()),

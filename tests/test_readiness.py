@@ -4,15 +4,24 @@ not."""
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from localinstruct import readiness
-from localinstruct.errors import DataError, LocalInstructError, ModelError, RecipeError
+from localinstruct.errors import (
+    DataError,
+    LocalInstructError,
+    ModelError,
+    RecipeError,
+    TeacherError,
+)
 from localinstruct.pipeline import NAMES
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe, load_recipe
+from tests.support.openai_server import serving_script
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = sorted((ROOT / "recipes").glob("*.yaml"))
@@ -23,13 +32,16 @@ away: {endpoint: "http://127.0.0.1:9/v1", served_name: x, chat: true, context: 5
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace like ours, with a model that is served by others."""
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A workspace like ours, with models that are served by others: one is away, one is there."""
     folder = tmp_path_factory.mktemp("home")
-    (folder / "models.yaml").write_text((ROOT / "models.yaml").read_text() + ENDPOINT)
+    socket = Path(tempfile.mkdtemp(dir="/tmp"), "s")
+    there = ENDPOINT.replace("away", "there").replace("http://127.0.0.1:9/v1", f"unix://{socket}")
+    (folder / "models.yaml").write_text((ROOT / "models.yaml").read_text() + ENDPOINT + there)
     for name in ("recipes", "seeds"):
         (folder / name).symlink_to(ROOT / name)
-    return folder
+    with serving_script(socket, lambda *_: (404, b"{}")):
+        yield folder
 
 
 def recipe(*overrides: str, name: str = "nano") -> Recipe:
@@ -120,9 +132,9 @@ WRONG: dict[str, tuple[str, type[LocalInstructError], tuple[str, ...]]] = {
         ("evaluate.max_tokens: ",),
     ),
     "an answer longer than the entry's context": (
-        "models.teacher=away",
+        "models.teacher=there",
         RecipeError,
-        ("the context of away in models.yaml, 512", "found 900"),
+        ("the context of there in models.yaml, 512", "found 900"),
     ),
     "a base model in chats": ("then.answer={}", RecipeError, ("then.answer asks nano-teacher",)),
     "a topic without seeds": (
@@ -280,3 +292,14 @@ def test_commands_refuse_before_they_start_anything(command: str, tmp_path: Path
     assert "2 problems" in done.stderr
     assert "nope.jsonl: no such file" in " ".join(done.stderr.split())
     assert not list(tmp_path.glob("runs/*/logs"))
+
+
+@pytest.mark.parametrize("key", ["models.teacher", "models.judge"])
+def test_a_server_that_is_away_is_known_before_anything_starts(
+    key: str, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("localinstruct.teacher.endpoint.PATIENCE", 0.1)
+    found = refused(home, f"{key}=away", "sampling.max_tokens=100")
+    assert isinstance(found, TeacherError)
+    assert found.message.startswith(f"{key}: away: http://127.0.0.1:9/v1 does not answer")
+    assert "Start that server" in found.hint

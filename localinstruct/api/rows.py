@@ -8,6 +8,14 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar, cast
 
 from localinstruct.api.child import OnProgress, run_in_child
+from localinstruct.api.given import (
+    a_mapping,
+    a_path,
+    a_text,
+    require_callable,
+    rows_of,
+    speaks_python,
+)
 from localinstruct.config import parse
 from localinstruct.curate.filters import Filters, OwnFilter, examine
 from localinstruct.curate.novelty import Novelty
@@ -35,6 +43,7 @@ FORMATS = {".jsonl": "jsonl", ".parquet": "parquet"}
 """Ending of a file -> the format it is written in when none is named."""
 
 
+@speaks_python
 def read_rows(
     path: str | Path,
     *,
@@ -49,22 +58,28 @@ def read_rows(
     names every bad line; with `on_bad_row` "skip" they are left out, and `on_report` is given what
     was skipped, repaired and not read.
     """
-    given = {"columns": dict(columns or {}), "encoding": encoding, "on_bad_row": on_bad_row}
-    reader = Reader(Path(path), parse(Reading, given, "read_rows"), paste="columns={columns}")
+    require_callable(on_report, "on_report")
+    named = a_mapping(columns, "columns", '{"instruction": "question"}')
+    given = {"columns": named, "encoding": encoding, "on_bad_row": on_bad_row}
+    reader = Reader(
+        a_path(path, "path"), parse(Reading, given, "read_rows"), paste="columns={columns}"
+    )
     rows = list(reader)
     if on_report is not None:
         on_report(reader.report)
     return rows
 
 
+@speaks_python
 def write_rows(rows: Iterable[Row], path: str | Path, format: str | None = None) -> int:
     """Write rows whole or not at all, and return how many.
 
     `format` is jsonl, alpaca, messages, sharegpt, parquet or preference; by default parquet or
     jsonl, as the file's name ends. DataError for a row that cannot be read or written.
     """
-    place = Path(path)
-    chosen = format or FORMATS.get(place.suffix.lower(), "")
+    place = a_path(path, "path")
+    given = "" if format is None else a_text(format, "format", "alpaca")
+    chosen = given or FORMATS.get(place.suffix.lower(), "")
     if not chosen:
         raise UsageError(
             f"{place}: expected a name that ends with {' or '.join(FORMATS)}, or a format.",
@@ -117,6 +132,7 @@ class Selection(Generic[R]):
         )
 
 
+@speaks_python
 def clean(
     rows: Iterable[R], rules: str | Mapping[str, object] = "localinstruct", keep: Keep | None = None
 ) -> Selection[R]:
@@ -126,10 +142,10 @@ def clean(
     recipe's `filters` section; `keep` is asked last. Every row is judged as repaired; an `Instance`
     comes back repaired and masked (`lineage.changes` says how), other rows as they were given.
     """
-    data = {"set": rules} if isinstance(rules, str) else dict(rules)
+    example = '{"min_words": 2} or "alpaca"'
+    data = {"set": rules} if isinstance(rules, str) else a_mapping(rules, "rules", example)
     filters = parse(Filters, data, "rules")
-    if keep is not None and not callable(keep):
-        raise UsageError(f"keep: expected a function, found {type(keep).__name__}.")
+    require_callable(keep, "keep")
     if keep is not None:
         entry = holding(OwnFilter(name=name_of(keep), sha256=digest_of(keep)), keep)
         filters = filters.model_copy(update={"own": entry})
@@ -144,6 +160,7 @@ def clean(
     return Selection(kept, dropped)
 
 
+@speaks_python
 def deduplicate(
     rows: Iterable[R],
     threshold: float = 0.9,
@@ -160,6 +177,8 @@ def deduplicate(
     from localinstruct.worker import DuplicatesJob
 
     given = _listed(rows)
+    require_callable(progress, "progress")
+    a_text(encoder, "encoder", "all-minilm-l6-v2")
     asked = {"threshold": threshold, "measure": measure, "against": "kept"}
     novelty = parse(Novelty, {**asked, "text": "instruction+input", "remember": 1}, "deduplicate")
     workspace = str(find_workspace(Path.cwd()))
@@ -187,12 +206,12 @@ def _like(rows: Sequence[R], row: int, like: int, reason: str, score: float) -> 
 
 def _listed(rows: Iterable[R]) -> list[R]:
     """The rows as a list; UsageError for a single row, whose letters or keys would be taken."""
-    if isinstance(rows, str | bytes | Mapping | Instance):
+    if isinstance(rows, Instance):
         raise UsageError(
-            f"rows: expected a list of rows, found a single {type(rows).__name__}.",
+            "rows: expected a list of rows, found a single Instance.",
             "Put it into a list: [row]",
         )
-    return list(rows)
+    return cast(list[R], list(rows_of(rows)))
 
 
 def _instances(rows: Iterable[Row]) -> Iterator[Instance]:

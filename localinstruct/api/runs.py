@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from localinstruct.api.child import OnProgress, run_in_child
+from localinstruct.api.given import a_mapping, a_path, a_text, require_callable, speaks_python
 from localinstruct.api.rows import Keep
 from localinstruct.dataset.rows import RunRows
 from localinstruct.errors import UsageError
@@ -32,17 +33,19 @@ Method = Callable[..., Episode]
 is annotated with one."""
 
 
+@speaks_python
 def load_recipe(name: str | Path, settings: Settings = None) -> Recipe:
     """A recipe by file or by name, with some keys changed: `load_recipe("nano", {"seed": 7})`.
 
     RecipeError lists everything that is wrong with it.
     """
-    path = find_recipe(str(name))
+    path = find_recipe(str(a_path(name, "name")))
     recipe = load_recipe_file(path, _overrides(settings))
     recipe._workspace = find_workspace(path.parent)
     return recipe
 
 
+@speaks_python
 def generate(
     recipe: "Recipe | RunReader | str | Path",
     *,
@@ -66,7 +69,7 @@ def generate(
             "options: expected a method= that they are for, found none.",
             "The options of a recipe's method are settings: {'method.alpaca.…': …}.",
         )
-    entry = {"options": dict(options or {})}
+    entry = {"options": a_mapping(options, "options", '{"words": 5}')}
     given = _given(method, entry, "method") if method is not None else None
     kept = _given(keep, {}, "keep") if keep is not None else None
     return _stages(
@@ -74,6 +77,7 @@ def generate(
     )
 
 
+@speaks_python
 def train(
     run: "RunReader | Recipe | str | Path",
     *,
@@ -88,6 +92,7 @@ def train(
     return _stages(("dataset", "train"), run, None, settings, progress, redo=redo)
 
 
+@speaks_python
 def evaluate(
     run: "RunReader | Recipe | str | Path",
     *,
@@ -99,11 +104,14 @@ def evaluate(
     return _stages(("evaluate",), run, None, settings, progress, redo=redo)
 
 
+@speaks_python
 def open_run(run: str | Path) -> "RunReader":
     """A run by name (runs/NAME) or directory, to read; nothing of it is changed."""
     from localinstruct.workspace import run_path
 
-    return RunReader(run_path(str(run)).resolve())
+    if isinstance(run, RunReader):
+        return run
+    return RunReader(run_path(str(a_path(run, "run"))).resolve())
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +154,7 @@ class RunReader:
         with read_run(self.path) as run:
             yield from (reject for _, reject in RunRows(run).rejects(reason))
 
+    @speaks_python
     def lineage(self, id: str) -> "Family":
         """A row by id (or its beginning) with its parents, their parents, and its children."""
         from localinstruct.generation.inputs import seeds_of
@@ -153,7 +162,9 @@ class RunReader:
         from localinstruct.store.lineage import family
 
         with read_run(self.path) as run:
-            return family(id, list(RunRows(run)), seeds_of(*recipe_of(run)))
+            return family(
+                a_text(id, "id", "a row's id"), list(RunRows(run)), seeds_of(*recipe_of(run))
+            )
 
     def stages(self) -> dict[str, StageState]:
         """Stage -> how it stands and what it came to, in order."""
@@ -214,8 +225,11 @@ def _stages(
     """Have a child run these stages; the run."""
     from localinstruct.worker import StageJob
 
+    require_callable(progress, "progress")
     if name is not None:
-        require_run_name(name, "name")
+        require_run_name(a_text(name, "name", "first"), "name")
+    if not isinstance(target, Recipe | RunReader):
+        a_path(target, "recipe or run")
     recipe = target.to_yaml() if isinstance(target, Recipe) else ""
     workspace = target._workspace if isinstance(target, Recipe) else None
     job = StageJob(
@@ -235,7 +249,17 @@ def _stages(
 
 def _overrides(settings: Settings) -> tuple[str, ...]:
     """Settings as the command line writes them; JSON is YAML."""
-    return tuple(f"{key}={json.dumps(value)}" for key, value in (settings or {}).items())
+    written = []
+    for key, value in a_mapping(settings, "settings", '{"generate.target": 100}').items():
+        try:
+            written.append(f"{key}={json.dumps(value)}")
+        except (TypeError, ValueError) as error:
+            raise UsageError(
+                f"settings: expected a plain value for {key}, found {type(value).__name__} "
+                f"({error}).",
+                "Texts, numbers, True, False, None, lists and mappings of these.",
+            ) from None
+    return tuple(written)
 
 
 def _given(function: Callable[..., object], entry: JsonObject, parameter: str) -> "Given":
@@ -244,8 +268,7 @@ def _given(function: Callable[..., object], entry: JsonObject, parameter: str) -
 
     from localinstruct.worker import Given
 
-    if not callable(function):
-        raise UsageError(f"{parameter}: expected a function, found {type(function).__name__}.")
+    require_callable(function, parameter)
     name = name_of(function)
     if parameter == "method" and name in METHODS:
         raise UsageError(f"method: {name} is the name of one of ours.", "Rename the function.")

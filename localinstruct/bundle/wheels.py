@@ -21,6 +21,7 @@ from typing import Literal
 
 from localinstruct.config import listing
 from localinstruct.errors import BundleError
+from localinstruct.teacher.flashinfer import missing_wheels
 
 Accelerator = Literal["cuda", "cpu"]
 EXTRAS: dict[Accelerator, str] = {"cuda": "gpu", "cpu": "cpu"}
@@ -115,6 +116,15 @@ def download_command(
     return [*command, f"{program}[{EXTRAS[accelerator]},gguf]"]
 
 
+def kernel_commands(command: Sequence[str], wheels: Sequence[Wheel]) -> list[list[str]]:
+    """Commands of pip for FlashInfer's compiled kernels, which none of the wheels asks for.
+
+    `command` is the one that brought the wheels.
+    """
+    wanted = missing_wheels([(wheel.name, wheel.version) for wheel in wheels])
+    return [[*command[:-1], "--no-deps", name] for name in wanted]
+
+
 def download(
     program: str, into: Path, python: str, accelerator: Accelerator, options: Sequence[str] = ()
 ) -> list[Wheel]:
@@ -130,6 +140,8 @@ def download(
         words = "\n".join((result.stderr or result.stdout).strip().splitlines()[-6:])
         hint = f"Try it by hand: {' '.join(command)}"
         raise BundleError(f"pip could not collect the wheels:\n{words}", hint)
+    for more in kernel_commands(command, read_wheels(into)):
+        subprocess.run(more, env=environment, capture_output=True, check=False)  # or said later
     return read_wheels(into)
 
 

@@ -171,9 +171,7 @@ def evaluate(
             target, name, settings or [], redo, against or "base", tasks or [], judge, json
         )
         return
-    result = _run_stage("evaluate", target, name, settings, False, redo)
-    if json:
-        console.as_json(result)
+    _run_stage("evaluate", target, name, settings, False, redo, json)
 
 
 @app.command()
@@ -315,7 +313,9 @@ def _run_stage(
         display.stage_done(chosen, result, False)
         display.egress_report(work.run.path)
     if json:
-        console.as_json({"run": str(work.run.path), "stage": stage, "result": result})
+        # evaluate's numbers stood here without more before: those keys stay
+        before = result if stage == "evaluate" else {}
+        console.as_json({**before, "run": str(work.run.path), "stage": stage, "result": result})
     return result
 
 

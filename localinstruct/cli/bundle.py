@@ -112,21 +112,41 @@ def pack(
     )
     for path in selection.runs:
         _note_doubts(path)
+    missing = _missing_wheels(wheels) if wheels and cuda else []
     with console.progress() as progress:
         items = contents.collect(selection, find_workspace(Path.cwd()))
         bundle = write(items, out, progress, media.part_size(medium or "", part_size), sign)
     if json:
-        console.as_json({**asdict(bundle), "folder": str(bundle.folder)})
+        more = {"folder": str(bundle.folder), "missing_wheels": missing}
+        console.as_json({**asdict(bundle), **more})
         return
     console.line(
         f"{bundle.files} files, {bundle.bytes:,} bytes in {bundle.parts} parts in {bundle.folder}"
     )
+    _note_missing(missing)
     unsigned = "not signed: integrity can be checked, origin not"
     console.line(f"signed by {bundle.signed_by}" if bundle.signed_by else unsigned)
     console.note(
         "The guard desk checks it with its own copy of VERIFY.py, not with the one in the bundle "
         f"(localinstruct bundle programs FOLDER writes one): python3 -I VERIFY.py {bundle.folder}"
     )
+
+
+def _missing_wheels(folder: Path) -> list[str]:
+    """Wheels with FlashInfer's kernels that the folder lacks, as pip would name them."""
+    from localinstruct.bundle.wheels import read_wheels
+    from localinstruct.teacher.flashinfer import missing_wheels
+
+    return missing_wheels([(wheel.name, wheel.version) for wheel in read_wheels(folder)])
+
+
+def _note_missing(names: list[str]) -> None:
+    for name in names:
+        console.note(
+            f"among the wheels, {name} is missing: FlashInfer's compiled kernels. Without it vLLM "
+            "at the target leaves FlashInfer out, or compiles. Where the package index has it: "
+            f"pip download --no-deps {name}; `vllm download-kernels` names another. Then pack again"
+        )
 
 
 def _note_doubts(path: Path) -> None:

@@ -75,6 +75,14 @@ def _show_reject(reject: Reject) -> None:
     console.pairs([("  text", _short(reject.text)), ("  why", f"{_short(reject.detail)}{score}")])
 
 
+LEAST_PAIRS = 30
+"""Pairs on both sides of a threshold below which no other threshold is advised.
+
+The cosines of a few rows say where those few rows lie, not where rows of a recipe do: 8 rows
+would have advised 0.075.
+"""
+
+
 class ScoredPair(NamedTuple):
     """A row, its nearest row, and their similarity."""
 
@@ -87,12 +95,17 @@ def borderline(run: Run, limit: int, json: bool) -> None:
     """Show the pairs nearest to the novelty threshold: those another threshold would decide."""
     novelty = recipe_of(run)[0].novelty
     threshold = novelty.threshold
-    below = _pairs_below(run, novelty)[:limit]
-    above = _pairs_above(run)[:limit]
+    every_below, every_above = _pairs_below(run, novelty), _pairs_above(run)
+    below, above = every_below[:limit], every_above[:limit]
+    seen = len(every_below) + len(every_above)
     if json:
         kept = [pair._asdict() for pair in below]
         rejected = [pair._asdict() for pair in above]
-        console.as_json({"threshold": threshold, "kept": kept, "rejected": rejected})
+        enough = seen >= LEAST_PAIRS
+        console.as_json(
+            {"threshold": threshold, "kept": kept, "rejected": rejected, "pairs": seen}
+            | {"enough_for_advice": enough}
+        )
         return
     lists = {
         f"rejected, just above {threshold}": above,
@@ -103,6 +116,12 @@ def borderline(run: Run, limit: int, json: bool) -> None:
         rows = [(similarity(p.score), _short(p.text, 60), _short(p.nearest, 60)) for p in pairs]
         console.table((novelty.called, "row", "nearest"), rows)
         console.line()
+    if seen < LEAST_PAIRS:
+        console.note(
+            f"{seen} pairs are too few to advise another threshold than {threshold}: expected "
+            f"{LEAST_PAIRS}. Generate more rows first, then look again."
+        )
+        return
     setting = "localinstruct run RECIPE --name NEW --set novelty.threshold="
     if above:
         higher = min(1, math.ceil(1000 * above[-1].score) / 1000)

@@ -59,7 +59,11 @@ def compare_student(
             "student": trained_contender("the student", student, work.recipe, work.run.path),
         }
         result = compare_with(work.recipe, work.run, work.workspace, comparison, sides, progress)
-    _show(result, json)
+        where = {"run": str(work.run.path), "stage": "evaluate"}
+    if json:
+        console.as_json({**result, **where})
+    else:
+        _show(result)
 
 
 def _other(against: str, work: "Work") -> "Contender":
@@ -94,12 +98,9 @@ def _other(against: str, work: "Work") -> "Contender":
     return trained_contender(against, spec, recipe, path)
 
 
-def _show(result: JsonObject, json: bool) -> None:
+def _show(result: JsonObject) -> None:
     from localinstruct.report.evaluation import comparison
 
-    if json:
-        console.as_json(result)
-        return
     table = comparison(result)
     console.heading(table["title"])
     console.pairs(table["facts"])

@@ -23,7 +23,7 @@ Other = Annotated[
     typer.Option(
         "--machine",
         metavar="vram=24,ram=64,disk=200",
-        help="Ask about another machine (GiB; also gpus=2).",
+        help="Ask about another machine (GiB; also gpus=2, or unified=128).",
     ),
 ]
 Calibrate = Annotated[

@@ -31,13 +31,14 @@ def models_add(
         typer.Option("--role", help="teacher, student, encoder or judge; repeat for several."),
     ] = None,
     licence: Annotated[
-        str, typer.Option("--licence", help="Its licence, as its files state it.")
+        str, typer.Option("--licence", help="Its licence by name, e.g. apache-2.0.")
     ] = "unknown",
     json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Check a model directory and enter it in this workspace's models.yaml."""
-    from localinstruct.models.catalog import ModelRole, add_model
+    from localinstruct.models.adding import add_model
+    from localinstruct.models.catalog import ModelRole
     from localinstruct.models.chat_template import notes_on
     from localinstruct.recipe import find_workspace
 
@@ -48,9 +49,11 @@ def models_add(
     notes = notes_on(spec.name, spec.directory, spec.chat_template)
     if json:
         said = [". ".join(filter(None, (note.words, note.fix))) for note in notes]
-        console.as_json({"name": spec.name, "digest": spec.digest, "notes": said})
+        terms = {"licence": spec.licence, "obligations": spec.obligations}
+        console.as_json({"name": spec.name, "digest": spec.digest, "notes": said} | terms)
     else:
         console.line(f"{spec.name} entered; digest {spec.digest[:12]}")
+        console.line(f"licence {spec.licence}: {spec.obligations}")
         for note in notes:
             console.note(f"{spec.name} {note.words}" + (f"; {note.fix}" if note.fix else ""))
 

@@ -47,13 +47,16 @@ def preview(
     few = {"target": rows, "stop_window": STOP_WINDOW}
     chosen = chosen.model_copy(update={"generate": chosen.generate.model_copy(update=few)})
     episodes, stopped = preview_episodes(chosen, find_workspace(path.parent))
+    more = _cut(episodes, rows)
     if json:
-        console.as_json({"episodes": episodes, "stopped": stopped})
+        console.as_json({"episodes": episodes, "stopped": stopped, "not_shown": more})
         return
     for episode in episodes:
         _show(episode)
     kept, rejected = (sum(len(episode[key]) for episode in episodes) for key in ("kept", "rejects"))
     counts = f"{kept} rows kept, {rejected} rejected in {len(episodes)} episodes"
+    if more:
+        console.line(f"{more} more rows of the last episode are not shown (--rows {rows + more}).")
     console.heading(f"{counts}; nothing was written to runs/")
     if stopped:
         console.line(stopped)
@@ -97,6 +100,20 @@ def episodes_of(run: "Run") -> list[JsonObject]:
     for number, reject in run.rejects():
         episodes[number]["rejects"].append(asdict(reject))
     return list(episodes.values())
+
+
+def _cut(episodes: list[JsonObject], rows: int) -> int:
+    """Leave the first `rows` kept rows in the episodes; how many are gone.
+
+    An episode brings as many as it brings: with Alpaca's lists that is up to twenty.
+    """
+    gone = 0
+    for episode in episodes:
+        kept = episode["kept"]
+        gone += max(0, len(kept) - rows)
+        episode["kept"] = kept[:rows]
+        rows -= len(episode["kept"])
+    return gone
 
 
 def _prompt_text(prompt: JsonObject) -> str:

@@ -154,7 +154,17 @@ def assess(
     if student:
         phases += _evaluate(work, student)
     phases.append(_disk(work, student, plan, disk_room))
+    if any(gpu.unified for gpu in machine.gpus):
+        work.assumed.append("processor and GPU share one memory: the libraries count in it as well")
+        phases = [_shared(phase) for phase in phases]
     return Assessment(tuple(phases), tuple(work.problems), tuple(work.assumed))
+
+
+def _shared(phase: Phase) -> Phase:
+    """The phase on a machine whose GPU has no memory of its own: what else lies there counts."""
+    if phase.place != "GPU":
+        return phase
+    return replace(phase, parts={**phase.parts, "the processor's side": LIBRARIES})
 
 
 def shortfall(recipe: Recipe, workspace: Path, folder: Path) -> str:

@@ -23,6 +23,8 @@ from localinstruct.models.chat_template import notes_on
 from localinstruct.models.preflight import inspect
 from localinstruct.offline import switches
 from localinstruct.store.durable import lock
+from localinstruct.teacher import flashinfer
+from localinstruct.teacher.endpoint import ask
 from localinstruct.teacher.vllm import socket_place
 
 VLLM_FLOOR = (0, 32, 0)
@@ -58,6 +60,7 @@ def doctor_facts(workspace: Path, folder: Path | None = None) -> list[Fact]:
     machine = look()
     place = folder or Path.cwd()
     facts = [check(machine) for check in CHECKS]
+    facts += [flashinfer_kernels()] if machine.gpus else []
     facts += [disk(place), locks(place), socket_folder(Path(tempfile.gettempdir()))]
     return [*facts, namespaces(), promise(), *models(workspace, machine)]
 
@@ -138,6 +141,12 @@ def memory(machine: Machine) -> Fact:
     enough = machine.available_gib >= MIN_MEMORY_GIB
     fix = f"Free some: the nano demo needs about {MIN_MEMORY_GIB} GiB, larger models more."
     return Fact("machine", machine.describe(), enough, "" if enough else fix)
+
+
+def flashinfer_kernels() -> Fact:
+    """Tell what vLLM will do about FlashInfer; it works without, so nothing is wrong."""
+    found = flashinfer.state()
+    return Fact("flashinfer", ". ".join(filter(None, (found.words, found.fix))), True, found.fix)
 
 
 CHECKS: tuple[Callable[[Machine], Fact], ...] = (python, packages, vllm, torch, memory)
@@ -255,13 +264,10 @@ def _model(spec: ModelSpec, machine: Machine) -> Fact:
 
 
 def _endpoint(spec: ModelSpec) -> Fact:
-    """Check that the socket is there; a loopback port is not asked."""
-    label, address = f"model {spec.name}", spec.endpoint or ""
-    socket = Path(address.removeprefix("unix://"))
-    if address.startswith("unix://") and not socket.is_socket():
-        fix = "Start that server before a recipe names this model."
-        return Fact(label, f"no socket at {socket}", True, fix)
-    return Fact(label, f"endpoint {address}, not asked")
+    """Ask the endpoint for its models."""
+    answer = ask(spec)
+    words = "; ".join(filter(None, (f"endpoint {spec.endpoint} {answer.found}", answer.doubt)))
+    return Fact(f"model {spec.name}", words, not answer.fix, answer.fix)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

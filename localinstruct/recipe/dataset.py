@@ -1,6 +1,6 @@
 """Choice of the kept rows that the student sees: the `dataset` section of a recipe."""
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -22,6 +22,8 @@ class Source(Reading):
 
 class Dataset(Section):
     """Selection, mixing and split of the kept rows for the student."""
+
+    ALSO: ClassVar[dict[str, str]] = {"sources": "from"}
 
     sources: list[Source] = Field(default_factory=list)
     """Also called `from`: other runs and files to mix with the kept rows, as paths or as mappings

@@ -35,13 +35,14 @@ def _only_match(prefix: str, known: Mapping[str, Instance]) -> Instance:
         return matches[0]
     if not matches:
         raise UsageError(
-            f"--lineage {prefix}: no kept row or seed of this run has an id that begins so.",
-            "Ids stand in the last line of every row that `localinstruct show RUN` shows.",
+            f"{prefix}: no kept row or seed of this run has an id that begins so.",
+            "Ids stand in the last line of every row that `localinstruct show RUN` shows; in a "
+            "program every row has its id.",
         )
     lines = "\n".join(f"  {row.id}  {row.instruction[:60]}" for row in matches[:SHOWN_MATCHES])
     more = f"\n  … and {len(matches) - SHOWN_MATCHES} more" if len(matches) > SHOWN_MATCHES else ""
     raise UsageError(
-        f"--lineage {prefix}: {len(matches)} rows have ids that begin so:\n{lines}{more}",
+        f"{prefix}: {len(matches)} rows have ids that begin so:\n{lines}{more}",
         "Give more of it.",
     )
 

@@ -368,5 +368,8 @@ def _hint(error: Exception) -> str:
 
 
 def _first_line(error: Exception) -> str:
+    """The first line of an error without its full stop, with what lies behind a lost connection."""
     lines = str(error).strip().splitlines()
-    return lines[0][:300] if lines else type(error).__name__
+    said = lines[0][:300].rstrip(".") if lines else type(error).__name__
+    cause = str(error.__cause__ or "").strip() if _is_away(error) else ""
+    return f"{said}: {cause.splitlines()[0][:200].rstrip('.')}" if cause else said

@@ -20,6 +20,7 @@ from localinstruct.progress import Progress
 from localinstruct.records import Completion, Prompt
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.client import Client
+from localinstruct.teacher.endpoint import require_answers
 from localinstruct.teacher.spelling import Spelling
 from localinstruct.teacher.vllm import Server, running
 
@@ -91,9 +92,11 @@ def serving(
 
     `adapters` (name -> directory) can be asked by name beside the model itself, on our own vLLM
     only. `progress` shows vLLM's starts. ModelError when the directory is missing or unsafe,
-    TeacherError when the server does not start.
+    TeacherError when the server does not start, or
+    nothing answers at the endpoint.
     """
     if spec.endpoint:
+        require_answers(spec, progress.say)
         yield connector(spec, serve, spec.endpoint, None)
         return
     server = server_of(spec, serve, home, progress, adapters, label)

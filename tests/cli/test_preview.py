@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from localinstruct.cli.app import app
-from localinstruct.cli.preview import episodes_of
+from localinstruct.cli.preview import _cut, episodes_of
 from localinstruct.store.run import open_run
 from tests.generation.test_scheduler import play, recipe
 from tests.support.nano_server import nano_workspace
@@ -28,6 +28,23 @@ def test_every_committed_episode_is_told_whole(tmp_path: Path) -> None:
     ]
     assert all("1. Instruction:" in asked["prompt"] for one in episodes for asked in one["asked"])
     assert all(one["asked"][0]["replies"][0]["finish_reason"] == "stop" for one in episodes)
+
+
+@pytest.mark.parametrize(
+    ("kept", "rows", "shown", "gone"),
+    [
+        ([17], 5, [5], 12),
+        ([3, 4], 5, [3, 2], 2),
+        ([2, 3], 5, [2, 3], 0),
+        ([0, 9, 9], 5, [0, 5, 0], 13),
+    ],
+)
+def test_no_more_rows_are_shown_than_were_asked_for(
+    kept: list[int], rows: int, shown: list[int], gone: int
+) -> None:
+    episodes = [{"kept": list(range(count))} for count in kept]
+    assert _cut(episodes, rows) == gone
+    assert [len(episode["kept"]) for episode in episodes] == shown
 
 
 @pytest.mark.slow
@@ -51,7 +68,7 @@ def test_the_whole_command_on_a_scripted_server(
     assert "1. Instruction:" in told.output
     assert "reply (stop)" in told.output
     kept = [row for episode in json.loads(silent.stdout)["episodes"] for row in episode["kept"]]
-    assert len(kept) >= 3
+    assert len(kept) == 3
     assert {row["lineage"]["topic"] for row in kept} <= {"arithmetic", "lists", "words"}
     assert not Path("runs").exists()
 

@@ -14,16 +14,19 @@ from localinstruct.curate.rouge import Alphabet, ascii_words, f_measures, words
 from localinstruct.curate.sight import MULTILINGUAL, UNLIKE, Sight, unknown_share
 from localinstruct.dataset.mixing import mix
 from localinstruct.errors import RecipeError
+from localinstruct.generation.meter import Meter
 from localinstruct.generation.scheduler import Commit
-from localinstruct.generation.stage import Meter, as_begun, require_seen
+from localinstruct.generation.stage import as_begun, make_job, require_seen
 from localinstruct.models.catalog import load_catalog
 from localinstruct.progress import Silent
+from localinstruct.recipe import Recipe
 from localinstruct.recipe.dataset import Dataset
 from localinstruct.records import Instance
 from localinstruct.store.run import open_run
 from localinstruct.worker import DuplicatesJob
 from tests.support import multilingual_encoder
 from tests.support.scripted import HashEncoder
+from tests.support.tiny_student import recipe_data
 
 ROOT = Path(__file__).parents[2]
 PAIRS = {
@@ -170,10 +173,13 @@ def test_generated_rows_that_cannot_be_seen_are_said_once(tmp_path: Path) -> Non
         unseen = 0
 
     encoder, notes = Encoding(), Notes()
-    meter = Meter(notes, 9, tmp_path, encoder)
-    for unseen in (0, 2, 5):
-        encoder.unseen = unseen
-        meter(Commit(1, 1, 0, 10))
+    recipe = Recipe.model_validate(recipe_data())
+    job = make_job(recipe, rows(SEEN), "digest")
+    with open_run(tmp_path / "run") as run:
+        meter = Meter(notes, job, run, encoder)
+        for unseen in (0, 2, 5):
+            encoder.unseen = unseen
+            meter(Commit(1, 1, 0, 10))
     assert [line[:29] for line in notes.said] == ["2 seeds and rows so far are i"]
 
 

@@ -23,7 +23,8 @@ from localinstruct.errors import (
 from localinstruct.evaluation.answers import trained_contender
 from localinstruct.export import ExportResult, export_request, export_student
 from localinstruct.export.chat_template import chat_template
-from localinstruct.models.catalog import add_model, load_catalog
+from localinstruct.models.adding import add_model
+from localinstruct.models.catalog import load_catalog
 from localinstruct.models.preflight import inspect
 from localinstruct.pipeline import recipe_of
 from localinstruct.records import Instance, Message

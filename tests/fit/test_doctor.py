@@ -133,12 +133,15 @@ def test_models_present_absent_unsound_and_served(tmp_path: Path) -> None:
     assert facts["models not on this disk"].ok
     assert facts["models not on this disk"].value.startswith("absent-a, absent-b ")
     assert "3 problems" in facts["model half"].value
-    assert "no socket at /nowhere.sock" in facts["model served"].value
-    assert "not asked" in facts["model port"].value
+    assert "unix:///nowhere.sock does not answer: no socket is there" in facts["model served"].value
+    assert "http://127.0.0.1:1/v1 does not answer" in facts["model port"].value
+    assert "Start that server" in facts["model port"].fix
     assert facts["model uninstalled"].fix == "pip install not-there-at-all"
     assert "does not fit" in facts["model all-minilm-l6-v2"].value
     assert [name for name, fact in facts.items() if not fact.ok] == [
         "model half",
+        "model served",
+        "model port",
         "model uninstalled",
     ]
 

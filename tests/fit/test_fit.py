@@ -12,7 +12,7 @@ from localinstruct.cli.app import app
 from localinstruct.errors import DoesNotFit, UsageError
 from localinstruct.fit import serving, training
 from localinstruct.fit.advice import advise
-from localinstruct.fit.assess import Assessment, assess, shortfall
+from localinstruct.fit.assess import LIBRARIES, Assessment, assess, shortfall
 from localinstruct.fit.shape import PUBLISHED, Shape, count, guessed, read_shape
 from localinstruct.machine import GIB, Gpu, Machine, parse_machine
 from localinstruct.models.catalog import load_catalog
@@ -290,6 +290,18 @@ def test_shapes_of_other_families(
 def assessed(name: str, machine: Machine, *settings: str, disk: float = 10**12) -> Assessment:
     recipe = load_recipe(ROOT / "recipes" / f"{name}.yaml", settings)
     return assess(recipe, load_catalog(ROOT), machine, disk, bf16=False)
+
+
+@pytest.mark.parametrize("name", ["nano", "workstation-24gb"])
+def test_one_memory_for_processor_and_gpu_is_counted_once(name: str) -> None:
+    shared, _ = parse_machine("unified=128", MACHINE)
+    apart, _ = parse_machine("vram=128,ram=128", MACHINE)
+    one, two = assessed(name, shared), assessed(name, apart)
+    assert [phase.place for phase in one.phases] == [phase.place for phase in two.phases]
+    for with_it, without in zip(one.phases, two.phases, strict=True):
+        more = with_it.needs - without.needs
+        assert more == pytest.approx(LIBRARIES if with_it.place == "GPU" else 0, abs=1)
+    assert any("share one memory" in words for words in one.assumed)
 
 
 def test_the_workstation_recipe_fits_its_card_and_not_a_smaller_one() -> None:

@@ -571,3 +571,26 @@ def test_an_own_method_has_no_say_in_stdout_and_exit_code(
 
 def _kept(told: str) -> list[JsonObject]:
     return [row for episode in json.loads(told)["episodes"] for row in episode["kept"]]
+
+
+@pytest.mark.parametrize(
+    ("beside", "line", "words"),
+    [
+        ("words.py", "import words", "words lies beside it"),
+        ("words.py", "from words import some", "words lies beside it"),
+        ("parts/__init__.py", "from parts.more import some", "parts lies beside it"),
+        ("", "import no_such_package_here", "pip install no_such_package_here"),
+        ("", "from random import no_such_name", "look at it alone"),
+        ("", "1 / 0", "look at it alone"),
+    ],
+)
+def test_an_import_that_fails_has_a_way_out_that_leads_out(
+    tmp_path: Path, beside: str, line: str, words: str
+) -> None:
+    recipe = load_recipe(own_workspace(tmp_path, f"{line}\n{ECHO}", longest=60))
+    if beside:
+        (tmp_path / "methods" / beside).parent.mkdir(exist_ok=True)
+        (tmp_path / "methods" / beside).touch()
+    with pytest.raises(RecipeError) as caught:
+        completed(recipe, None, SEEDS, tmp_path)  # type: ignore[arg-type]
+    assert words in caught.value.hint

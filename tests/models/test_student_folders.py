@@ -14,7 +14,8 @@ from localinstruct.errors import ModelError
 from localinstruct.evaluation.answers import trained_contender
 from localinstruct.fit import doctor
 from localinstruct.machine import look
-from localinstruct.models.catalog import ModelSpec, add_model, checked, load_catalog
+from localinstruct.models.adding import add_model
+from localinstruct.models.catalog import ModelSpec, checked, load_catalog
 from localinstruct.models.chat_template import chat_of, own_templates, served_template
 from localinstruct.models.preflight import inspect
 from localinstruct.models.token_ids import id_problems

@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from localinstruct.cli.app import app
 from localinstruct.formats import write
-from localinstruct.models.catalog import add_model, load_catalog
+from localinstruct.models.adding import add_model
+from localinstruct.models.catalog import load_catalog
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe, packaged_workspace
 from localinstruct.report import stage
