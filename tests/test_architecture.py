@@ -20,7 +20,7 @@ ROWS = (
     ("evaluation", "fit"),
     ("states",),
     ("dataset", "generation", "training", "bundle"),
-    ("clean",),
+    ("cleaning",),
     ("recipe", "documents"),
     ("methods", "teacher", "topics"),
     ("judge", "models"),

@@ -12,9 +12,9 @@ from localinstruct.cli.options import Json, SealedAlone, require_choice
 from localinstruct.errors import UsageError
 
 if TYPE_CHECKING:
-    from localinstruct.clean.settings import Clean
-    from localinstruct.clean.steps import Source
-    from localinstruct.clean.work import Job, Outcome
+    from localinstruct.cleaning.settings import Clean
+    from localinstruct.cleaning.steps import Source
+    from localinstruct.cleaning.work import Job, Outcome
     from localinstruct.records import Instance
 
 Files = Annotated[
@@ -110,7 +110,7 @@ def clean(
     Every decision is kept beside the output with its reason, and in a report. A cleaning that was
     interrupted goes on where it was: give the same command again.
     """
-    from localinstruct.clean.settings import Clean
+    from localinstruct.cleaning.settings import Clean
     from localinstruct.config import parse
     from localinstruct.formats import parse_columns
 
@@ -150,7 +150,7 @@ def _write(
     fresh: bool,
     json: bool,
 ) -> None:
-    from localinstruct.clean import work
+    from localinstruct.cleaning import work
     from localinstruct.formats import require_place
     from localinstruct.report.cleaning import write_report
     from localinstruct.store.durable import require_writable
@@ -180,8 +180,8 @@ def _write(
 
 
 def _look(files: Sequence[str], settings: "Clean", sample: int, json: bool) -> None:
-    from localinstruct.clean import work
-    from localinstruct.clean.decisions import opened
+    from localinstruct.cleaning import work
+    from localinstruct.cleaning.decisions import opened
 
     with TemporaryDirectory(prefix="localinstruct-") as folder:
         job = _job(files, Path(folder) / "rows.jsonl", "jsonl", settings, sample)
@@ -205,7 +205,7 @@ def _look(files: Sequence[str], settings: "Clean", sample: int, json: bool) -> N
 def _job(
     files: Sequence[str], output: Path, format: str, settings: "Clean", sample: int | None
 ) -> "Job":
-    from localinstruct.clean.work import Job
+    from localinstruct.cleaning.work import Job
     from localinstruct.formats import EXPORTS
     from localinstruct.models.catalog import checked, load_catalog
     from localinstruct.recipe import find_workspace
@@ -236,7 +236,7 @@ def _run(names: Sequence[str]) -> Path | None:
 
 
 def _run_source(path: Path) -> "Source":
-    from localinstruct.clean.steps import Source
+    from localinstruct.cleaning.steps import Source
     from localinstruct.records import digest
     from localinstruct.store.run import read_run
 

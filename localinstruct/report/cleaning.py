@@ -8,8 +8,8 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from localinstruct.clean.decisions import Decisions, Stored, opened
-from localinstruct.clean.work import TO_STAY, Job, Outcome, shape_of
+from localinstruct.cleaning.decisions import Decisions, Stored, opened
+from localinstruct.cleaning.work import TO_STAY, Job, Outcome, shape_of
 from localinstruct.curate.languages import language
 from localinstruct.records import Instance, JsonObject
 from localinstruct.report import charts

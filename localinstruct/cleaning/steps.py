@@ -16,8 +16,8 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from localinstruct.clean.decisions import Decisions, Drop, Entry
-from localinstruct.clean.settings import Clean
+from localinstruct.cleaning.decisions import Decisions, Drop, Entry
+from localinstruct.cleaning.settings import Clean
 from localinstruct.curate.contamination import Tasks
 from localinstruct.curate.embeddings import BF16_MOVES, ExactCosines, LocalEncoder
 from localinstruct.curate.filters import Filters, examine, for_files

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localinstruct.clean import steps, work
-from localinstruct.clean.decisions import opened
-from localinstruct.clean.settings import Clean
-from localinstruct.clean.work import Job, Outcome, clean, shape_of
+from localinstruct.cleaning import steps, work
+from localinstruct.cleaning.decisions import opened
+from localinstruct.cleaning.settings import Clean
+from localinstruct.cleaning.work import Job, Outcome, clean, shape_of
 from localinstruct.errors import DataError, RunConflict
 from localinstruct.formats import read_instances
 from localinstruct.progress import Silent

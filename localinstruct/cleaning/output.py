@@ -10,8 +10,8 @@ from collections.abc import Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
-from localinstruct.clean.decisions import Decisions, Stored
-from localinstruct.clean.steps import TO_STAY
+from localinstruct.cleaning.decisions import Decisions, Stored
+from localinstruct.cleaning.steps import TO_STAY
 from localinstruct.errors import DataError
 from localinstruct.formats import Malformed, Reading, to_instances, write
 from localinstruct.records import Instance

@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localinstruct.clean import steps
-from localinstruct.clean.decisions import FILE, Decisions, opened
-from localinstruct.clean.output import write_kept
-from localinstruct.clean.settings import Clean
-from localinstruct.clean.steps import Source
+from localinstruct.cleaning import steps
+from localinstruct.cleaning.decisions import FILE, Decisions, opened
+from localinstruct.cleaning.output import write_kept
+from localinstruct.cleaning.settings import Clean
+from localinstruct.cleaning.steps import Source
 from localinstruct.errors import DataError, UsageError
 from localinstruct.formats.read import files_of
 from localinstruct.progress import Progress
