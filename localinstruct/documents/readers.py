@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_PAGES = 5_000
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _COMMENT = re.compile(r"<!--.*?(?:-->|\Z)", re.DOTALL)
 _UNSEEN = (
     "//script|//style|//template|//noscript|//head|//iframe|//object|//svg|//select|//textarea"
@@ -71,22 +72,29 @@ def _row(cells: list[str]) -> str:
     return " | ".join(" ".join(cell.split()) for cell in cells)
 
 
-def json_values(data: bytes, encoding: str | None = None, *, by_line: bool = False) -> str:
-    """Texts and numbers of a JSON file in their order, each behind its key.
+def json_values(data: bytes, encoding: str | None = None) -> str:
+    """Texts and numbers of a file of JSON or JSON Lines in their order, each behind its key.
 
-    An object is a paragraph, and so is a text of several lines. `by_line`: JSON Lines.
+    An object is a paragraph, and so is a text of several lines.
     """
     text = decoded(data, encoding)
-    if by_line and len(lines := [line for line in text.splitlines() if line.strip()]) > 1:
-        return "\n\n".join(_json(line) for line in lines)
-    return _json(text)
+    try:
+        return _json(text)
+    except Malformed as problem:
+        first = problem
+    lines = [(n, line) for n, line in enumerate(text.splitlines(), 1) if line.strip()]
+    pieces = []
+    for number, line in lines:
+        try:
+            pieces.append(_json(line))
+        except Malformed as problem:
+            said = f"{problem}, line {number}" if pieces else f"{first}, line {first.line}"
+            raise Unreadable(f"not JSON ({said})") from None
+    return "\n\n".join(pieces)
 
 
 def _json(text: str) -> str:
-    try:
-        return "".join(_leaves(parse(text)))
-    except Malformed as problem:
-        raise Unreadable(f"not JSON ({problem}, line {problem.line})") from None
+    return "".join(_leaves(parse(text)))
 
 
 def _leaves(value: object, key: str = "") -> Iterator[str]:
@@ -238,7 +246,7 @@ READERS: dict[str, Reader] = {
     ".csv": table,
     ".tsv": partial(table, delimiters="\t"),
     ".json": json_values,
-    ".jsonl": partial(json_values, by_line=True),
+    ".jsonl": json_values,
     ".pdf": pdf,
     ".docx": docx,
     ".pptx": pptx,
@@ -254,4 +262,5 @@ def text_of(path: Path, data: bytes, encoding: str | None = None) -> str:
 
     `encoding` is that of texts which are not UTF-8 and declare no other.
     """
-    return READERS[path.suffix.lower()](data, encoding)
+    text = READERS[path.suffix.lower()](data, encoding)
+    return _SURROGATE.sub("\ufffd", text)  # JSON may spell one

@@ -188,6 +188,12 @@ def test_json_keeps_keys_and_order_and_ends_at_bottomless_nesting() -> None:
     assert normalised(readers.json_values(data)) == (
         "title: Bees\n\nlegs: 6\n\nflies: true\n\nx: a\nb"
     )
+    for lines in (b'{"a": 1}\n\n{"a": 2}\n', b'{\n"a": 1,\n"b": {"a": 2}}'):
+        for name in ("a.json", "a.jsonl"):
+            assert normalised(readers.text_of(Path(name), lines)) == "a: 1\n\na: 2"
+    assert readers.text_of(Path("a.json"), b'["\\ud800"]').strip() == "\ufffd"
+    with pytest.raises(Unreadable, match="line 2"):
+        readers.json_values(b'{"a": 1}\n{"a": NaN}\n')
     for bad in (b"{", b'{"a": NaN}', b"[" * 100_000):
         with pytest.raises(Unreadable, match="not JSON"):
             readers.json_values(bad)
