@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from localinstruct.api import rows as api_rows
-from localinstruct.curate.duplicates import duplicates
+from localinstruct.curate.duplicates import duplicates, duplicates_by_words
 from localinstruct.curate.embeddings import LocalEncoder
 from localinstruct.curate.novelty import Novelty, index_for
 from localinstruct.curate.rouge import Alphabet, ascii_words, f_measures, words
@@ -218,10 +218,10 @@ def test_rouge_l_tells_repeated_rows_from_others(language: str) -> None:
     assert measured[1] == 1
     texts = (first, other, first + " ?")
     novelty = Novelty(measure="rouge_l", threshold=0.7, against="kept")
-    found = duplicates(rows(texts), np.zeros((3, 1), dtype=np.float32), novelty)
+    found = duplicates_by_words(rows(texts), novelty)
     assert [one.row for one in found] == [2]
     ascii_only = novelty.model_copy(update={"words": "ascii"})
-    assert duplicates(rows(texts), np.zeros((3, 1), dtype=np.float32), ascii_only) == []
+    assert duplicates_by_words(rows(texts), ascii_only) == []
 
 
 def test_the_recipe_chooses_the_words() -> None:
