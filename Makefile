@@ -8,7 +8,7 @@ EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
 JOBS   ?= 2
 PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
-.PHONY: help setup demo check test test-all test-gpu torture sealed-demo bench golden docs
+.PHONY: help setup demo check test test-all test-gpu torture sealed-demo bench golden docs findings
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -70,3 +70,7 @@ golden: setup
 ## make docs      rewrite the generated pages in docs/
 docs: setup
 	$(BIN)/python -m docs.generate
+
+## make findings  what libraries of our field do unexpectedly, each shown anew (installs pinned packages)
+findings:
+	@for script in findings/*.sh; do echo "$$script"; sh $$script || exit 1; done
