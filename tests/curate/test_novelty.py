@@ -152,3 +152,11 @@ def test_the_recipe_chooses_the_measure() -> None:
         for which in ("cosine", "rouge_l")
     ]
     assert [type(gate._index) for gate in gates] == [Index, RougeIndex]
+
+
+@pytest.mark.parametrize("count", [9_000, 50_001, 120_000])
+@pytest.mark.parametrize("steps", [3, 50, 10**8])
+def test_nearest_of_a_long_array_are_those_of_a_whole_sort(count: int, steps: int) -> None:
+    values = (np.random.default_rng(count).integers(0, steps, count) / steps).astype(np.float32)
+    expected = np.lexsort((np.arange(count), -values))[:10]
+    assert nearest(values, 10).tolist() == expected.tolist()
