@@ -120,7 +120,9 @@ def test_the_demo_keeps_its_numbers(folder: Path) -> None:
         < results["evaluate"]["held_out"]["base"]["loss"]
     )
     assert results["train"]["steps"] > 0
-    assert sum(entry["count"] for entry in shown["rejects"]) == results["generate"]["rejected"]
+    later = ("read", "mix", "decontaminate", "dataset")  # what the data set leaves out is shown too
+    rejected = sum(entry["count"] for entry in shown["rejects"] if entry["stage"] not in later)
+    assert rejected == results["generate"]["rejected"]
 
 
 def test_a_second_demo_repeats_nothing(folder: Path) -> None:
@@ -135,8 +137,13 @@ def test_the_run_directory_is_as_the_readme_says(folder: Path) -> None:
     block = re.search(r"```text\nruns/demo/\n(.*?)```", GUIDE, re.DOTALL)
     assert block
     names = re.findall(r"[├└]── (\S+)", block[1])
-    assert len(names) == 9
-    assert [name for name in names if not (folder / "runs/demo" / name).exists()] == []
+    assert len(names) == 11
+    sometimes = {"merged/", "by_hand/"}  # of students served as one model, of edits by hand
+    assert [
+        name
+        for name in names
+        if name not in sometimes and not (folder / "runs/demo" / name).exists()
+    ] == []
 
 
 def test_prompts_are_not_in_the_logs(folder: Path) -> None:

@@ -213,7 +213,7 @@ def test_earlier_answers_are_learnt_as_they_stand(name: str, expected: str) -> N
     assert tokenizer.decode(learnt(example)) == expected
 
 
-@pytest.mark.parametrize("name", ["qwen3", "qwen3_5_nothink", "qwen3_6", "smolvlm"])
+@pytest.mark.parametrize("name", ["qwen3", "qwen3_5_nothink", "qwen3_6"])
 def test_answers_that_a_template_writes_otherwise_later_are_refused(name: str) -> None:
     with pytest.raises(ModelError, match="earlier answer differently") as refused:
         encode(TALK, "chat", of_trl(name), 5000, "all")

@@ -97,8 +97,9 @@ def workspace(folder: Path, target: int = 120, socket: str = "/nowhere.sock") ->
 def play(words: list[str], served: bool = False) -> NoReturn:
     """Be `localinstruct WORDS` until the process ends."""
     stage.checked = readiness.checked = lambda spec: Path()  # type: ignore[assignment]
-    stage.LocalEncoder = lambda folder: HashEncoder()  # type: ignore[assignment,misc,return-value]
+    stage.LocalEncoder = lambda folder, **_: HashEncoder()  # type: ignore[assignment,misc,return-value]
     if not served:
+        readiness.require_answers = lambda *_: None  # type: ignore[assignment]
         stage.serving_all = _played  # type: ignore[assignment]
     _announcing()
     sys.argv = ["localinstruct", *words]
