@@ -173,5 +173,5 @@ def test_chat_through_a_pipe_keeps_its_turns_and_compares(tmp_path: Path) -> Non
         line for line in lines if not line.startswith("/")
     ]
     assert answers[0]["student"] == answers[2]["student"]  # forgotten in between
-    assert set(answers[3]) == {"asked", "base", "student"}
+    assert set(answers[3]) - {"cut"} == {"asked", "base", "student"}
     assert "single turns" not in done.stderr
