@@ -172,7 +172,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--part", choices=PARTS, help="measure this one here")
     parser.add_argument("--only", default=",".join(PARTS))
-    parser.add_argument("--write", action="store_true", help="benchmarks/results/NAME.json")
+    parser.add_argument("--write", action="store_true", help="benchmarks/results/near_duplicates/")
     options = parser.parse_args()
     if options.part:
         print(json.dumps(globals()[options.part](options.rows)))
@@ -187,7 +187,8 @@ def main() -> int:
         result[part] = json.loads(done.stdout.splitlines()[-1])
         note(f"{part}: {result[part]}")
     if options.write:
-        file = Path(__file__).parent / "results" / "near-duplicates.json"
+        file = Path(__file__).parent / "results" / "near_duplicates" / "measured.json"
+        file.parent.mkdir(exist_ok=True)
         write_text(file, json.dumps(result, indent=1) + "\n")
     return 0
 
