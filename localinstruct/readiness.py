@@ -298,7 +298,7 @@ def _require_chosen(spec: ModelSpec) -> None:
 
 
 def _changes(template: str, chat: Chat | None, systems: bool) -> Iterator[str]:
-    """What is done so that a template holds the rows, each once."""
+    """Adaptations that make a template hold the rows, each once."""
     if chat is not None:
         wanted = [change for change in chat.form.changes if systems or change != MERGES]
         yield from (f"train.template: the student's chat template {change}" for change in wanted)

@@ -276,7 +276,7 @@ class PoolView:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeShape:
-    """What a method says of its episodes before the first one is played."""
+    """Shape of a method's episodes, known before the first one is played."""
 
     rows: int = 1
     """Rows that one is asked for: the first guess of how many it brings."""

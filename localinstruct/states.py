@@ -316,7 +316,7 @@ def read_comparisons(run: Run) -> list[JsonObject]:
 
 
 def comparison_now(read: Read, run: Run) -> Read:
-    """What a comparison read, as it is now."""
+    """Digests of all that a comparison read, as it is now."""
     workspace = _workspace(run)
     return {
         "run": {name: freshness.digest_of(run.path / name) for name in read["run"]},

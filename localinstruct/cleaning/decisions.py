@@ -153,7 +153,7 @@ class Decisions:
         return next(self.rows(f"seq = {seq:d}"))
 
     def select(self, query: str) -> Iterator[tuple[object, ...]]:
-        """What an SQL query over rows and unread gives."""
+        """Rows of an SQL query over the tables `rows` and `unread`."""
         yield from self._db.execute(query)
 
     @contextmanager

@@ -11,7 +11,7 @@ from localinstruct.formats import Reading
 
 
 class Clean(Section):
-    """What a row must be to stay."""
+    """Conditions under which a row stays."""
 
     reading: Reading = Field(default_factory=Reading)
     """How the files are read."""

@@ -42,7 +42,7 @@ class Job:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of the rows of a cleaning."""
+    """Outcome of a cleaning, in counts of rows."""
 
     read: int
     """Rows that could be read."""
@@ -96,7 +96,7 @@ def clean(job: Job, progress: Progress) -> Outcome:
 
 
 def shape_of(job: Job) -> JsonObject:
-    """What shapes a cleaning: digests of its files, and its settings."""
+    """Inputs that shape a cleaning: digests of its files, and its settings."""
     paths = [*job.files, *job.settings.against]
     files = [file for path in paths for file in files_of(path)[0]]
     digests = {str(file): sha256(file) for file in [*files, *job.settings.tasks]}

@@ -16,7 +16,7 @@ from localinstruct.store.run import Run
 
 
 def doubts(states: States, run: Run) -> Iterable[tuple[str, str]]:
-    """What is stale, and what was changed by hand, beyond the lines of the stages."""
+    """Stale results and files changed by hand, beyond the lines of the stages."""
     for words in edited_words(states):
         yield "by hand", words
     for state in states.values():

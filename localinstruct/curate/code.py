@@ -61,7 +61,7 @@ class Parsers:
     _lock: Lock = field(default_factory=Lock)
 
     def problem(self, language: str, text: str) -> str:
-        """What keeps a text from being parsed, "" if nothing does."""
+        """Fault that keeps a text from being parsed, "" if there is none."""
         with self._lock:
             return self._ask(language, text)
 

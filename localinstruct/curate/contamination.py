@@ -98,12 +98,12 @@ def unique(
 
 
 def question(row: Instance) -> tuple[object, ...]:
-    """What a row asks: equal for two rows whose answers answer the same."""
+    """Question of a row: equal for two rows whose answers answer the same."""
     return (row.system, row.history, *fingerprint(row))
 
 
 def answers(row: Instance) -> tuple[object, ...]:
-    """What a row answers, in all its parts."""
+    """Answer of a row, in all its parts."""
     return (row.output, row.rejected, row.thinking, row.tool_calls, row.steps)
 
 

@@ -158,7 +158,7 @@ class Filters(Section):
 
     @property
     def on_secrets(self) -> Secrets:
-        """What becomes of secrets."""
+        """Treatment of secrets: mask, drop, report or off."""
         return self.secrets or ("mask" if self._is_ours else "off")
 
     @property
@@ -179,7 +179,7 @@ def for_files(filters: Filters) -> Filters:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a row: the row as it is to be kept, or why it is not."""
+    """Verdict on a row: the row as it is to be kept, or why it is not."""
 
     row: Instance
     reject: Reject | None = None

@@ -243,7 +243,7 @@ class Cells:
         self._filled[cells] += counts
 
     def above(self, block: slice, floor: float) -> Pairs:
-        """Of each row and cell the nearest pairs above `floor`, at most IN_CELL."""
+        """Nearest pairs above `floor`, at most IN_CELL of each row and cell."""
         import numpy as np
 
         asked = _tensor(self._vectors[block]).to(self._type)

@@ -39,7 +39,7 @@ def unknown_share(
 
 
 class Sight:
-    """What the encoder in a directory can see, told from its tokenizer alone."""
+    """Sight of the encoder in a directory, told from its tokenizer alone."""
 
     def __init__(self, directory: Path) -> None:
         self._tokenizer: Tokenizer | None = None
@@ -88,7 +88,7 @@ def not_compared(count: int, what: str, key: str = "novelty.threshold") -> str:
 
 
 def way_out(key: str = "novelty.threshold") -> str:
-    """What to type so that rows can be compared."""
+    """Advice for rows that cannot be compared: another encoder, or words."""
     other = f"--set models.encoder={MULTILINGUAL} --set {key}={UNLIKE}"
     words = " or words: --set novelty.measure=rouge_l --set novelty.threshold=0.7"
     return f"Compare with another encoder: {other}" + (words if key.startswith("novelty") else "")

@@ -25,7 +25,7 @@ JOB, ANSWERS, SOCKET = "job.json", "answers.json", "llama.sock"
 
 @dataclass(frozen=True, slots=True)
 class Questions:
-    """What llama.cpp shall do with a file."""
+    """Questions to llama.cpp about a file."""
 
     file: str
     texts: list[str]
@@ -40,7 +40,7 @@ class Questions:
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """What llama.cpp did, in the order of the questions."""
+    """Replies of llama.cpp, in the order of the questions."""
 
     texts: list[list[int]]
     chats: list[str | None]

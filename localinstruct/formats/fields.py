@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Annotated, Literal, get_args
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from localinstruct.config import Section
 from localinstruct.records import JsonObject
@@ -57,6 +57,18 @@ class Malformed(ValueError):
         self.line, self.reason = line, reason
 
 
+def _text_encoding(name: str | None) -> str | None:
+    try:
+        "".encode(name or "utf-8")
+    except (LookupError, ValueError):
+        raise ValueError("expected the name of a text encoding, such as cp1252") from None
+    return name
+
+
+Encoding = Annotated[str | None, AfterValidator(_text_encoding)]
+"""Name of a text encoding that Python knows, or None."""
+
+
 class Reading(Section):
     """How the rows of a file are read."""
 
@@ -65,7 +77,7 @@ class Reading(Section):
     """Names of the file's columns, where they cannot be told: {instruction: question, output:
     reply}; a dot goes into an object (meta.answer). On the left: instruction, input, output,
     system, history, messages, chosen, rejected, thinking, tools, name."""
-    encoding: str | None = None
+    encoding: Encoding = None
     """Encoding of the file's text, such as cp1252 or gbk; None is UTF-8."""
     on_bad_row: Literal["skip", "stop"] = "skip"
     """Leave out a row that cannot be used and count it, or stop at it. More than half such rows
@@ -84,15 +96,6 @@ class Reading(Section):
         if columns and not {"instruction", "messages", "chosen"} & set(columns):
             raise ValueError("expected instruction, messages or chosen among the names")
         return columns
-
-    @field_validator("encoding")
-    @classmethod
-    def _text_encoding(cls, name: str | None) -> str | None:
-        try:
-            "".encode(name or "utf-8")
-        except (LookupError, ValueError):
-            raise ValueError("expected the name of a text encoding, such as cp1252") from None
-        return name
 
 
 def parse_columns(text: str) -> dict[str, str]:

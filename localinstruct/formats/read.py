@@ -39,7 +39,7 @@ STOP = Reading(on_bad_row="stop")
 
 @dataclass(slots=True)
 class Report:
-    """What reading has met: counts of rows, by name of what was done to them."""
+    """Report of a reading: counts of rows, by name of what was done to them."""
 
     files: list[str] = field(default_factory=list)
     rows: int = 0
@@ -65,7 +65,7 @@ class Report:
         }
 
     def sentences(self) -> list[str]:
-        """What people should hear of, a sentence each."""
+        """Sentences for people about what was read, repaired and left out."""
         skipped = Counter(reject.reason for reject in self.rejects)
         parts = [
             ("rows skipped", skipped),
@@ -329,7 +329,7 @@ class _Bad:
         return lines + (f"\n  … and {more} more" if more else "")
 
     def _guess(self, paste: str) -> str:
-        """What to type, as far as the bad rows show it."""
+        """Advice, as far as the bad rows show it."""
         if self._sample and (encoding := likely_encoding(self._sample)):
             return f"It looks like {encoding}. {say(encoding)}"
         columns = guess(self._unknown) if self._unknown else ""

@@ -119,7 +119,7 @@ def _refuse_foreign(path: Path, head: bytes, reading: Reading) -> None:
 
 
 def say(encoding: str) -> str:
-    """What to type for a file in this encoding."""
+    """Advice for a file in this encoding."""
     return f"Name it: encoding: {encoding} beside the path in the recipe, or --encoding {encoding}"
 
 

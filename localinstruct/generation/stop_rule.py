@@ -11,7 +11,7 @@ from localinstruct.store.run import Run
 
 @dataclass
 class StopRule:
-    """What came of the last episodes, and the decision to stop."""
+    """Yield of the last episodes, and the decision to stop."""
 
     generate: Generate
     method: MethodSection

@@ -148,7 +148,7 @@ class Client:
                 yield clean("".join(turn.delta.content or "" for turn in part.choices))
 
     def _continued(self, prompt: Prompt) -> str | list[int]:
-        """What the server goes on with: a text or token ids; "" where it renders the chat."""
+        """Prompt that the server goes on with: text or token ids; "" where it renders the chat."""
         ids = self._token_ids(prompt)
         return ids or (prompt.text if self._is_text(prompt) else "")
 

@@ -32,7 +32,7 @@ NOT_IMPLEMENTED = 501
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What was found at an endpoint: `found` in words, `fix` where it is no server to be used."""
+    """Answer of an endpoint: `found` in words, `fix` where it is no server to be used."""
 
     found: str
     fix: str = ""

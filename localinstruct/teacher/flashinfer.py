@@ -33,7 +33,7 @@ class State:
 
 
 def state(installed: Mapping[str, str] | None = None) -> State:
-    """What vLLM would do about FlashInfer here; `installed` is distribution -> version."""
+    """State of FlashInfer here; `installed` is distribution -> version."""
     names = (PYTHON, *KERNELS)
     have = {name: version(name) for name in names} if installed is None else dict(installed)
     wanted = have.get(PYTHON, "")
