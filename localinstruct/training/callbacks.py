@@ -91,8 +91,7 @@ class Callbacks:
         note = f"{known}rate {self.rate:.1e}, {per_second(speed)} tokens/s, {memory:.1f} GiB"
         label = "training (may stop early)" if self.best.may_end else "training"
         self.progress.update(label, state.global_step, state.max_steps, note)
-        if ranks.any_of(self.stop.asked, self.device.name):
-            self.stop.asked = control.should_save = control.should_training_stop = True
+        self._stop_if_asked(control)
 
     def on_log(
         self,
@@ -125,8 +124,8 @@ class Callbacks:
         **_: object,
     ) -> None:
         """Measure the held-out loss, and stop when it has not fallen for long enough."""
-        if self.stop.asked:
-            return
+        if self._stop_if_asked(control):
+            return  # measured when the training goes on: see on_train_begin
         self._held_out(state.global_step)
         is_over = ranks.any_of(self.best.is_over(), self.device.name)
         if is_over and state.global_step < state.max_steps:
@@ -154,6 +153,17 @@ class Callbacks:
         if ranks.first():
             checkpoints.mark_complete(folder, self.inputs, {"seconds": self.seconds()})
             checkpoints.prune(parent)
+
+    def _stop_if_asked(self, control: "TrainerControl") -> bool:
+        """Save and stop when a process was asked to; all processes get the same answer.
+
+        Also at an epoch's end: who went on from there without its held-out loss would save a later
+        step, and the measurement would never be made.
+        """
+        asked = ranks.any_of(self.stop.asked, self.device.name)
+        if asked:
+            self.stop.asked = control.should_save = control.should_training_stop = True
+        return asked
 
     def measure_end(self, step: int) -> None:
         """Make sure that the held-out loss at this step is among the metrics."""

@@ -281,6 +281,26 @@ def test_killed_between_an_epochs_last_checkpoint_and_its_held_out_loss(
     assert_same_training(path, whole[0])
 
 
+@pytest.mark.parametrize("step", [5, 10])
+def test_ctrl_c_between_an_epochs_last_step_and_its_held_out_loss_loses_neither(
+    whole: tuple[Path, StageResult, Recorded], base: Path, tmp_path: Path, step: int
+) -> None:
+    path = tmp_path / "whole"
+    measure = Callbacks.on_epoch_end
+
+    def ctrl_c_first(self: Callbacks, args: Any, state: Any, control: Any, **more: Any) -> None:
+        if state.global_step == step:
+            os.kill(os.getpid(), signal.SIGINT)
+        measure(self, args, state, control, **more)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Callbacks, "on_epoch_end", ctrl_c_first)
+        with pytest.raises(Interrupted, match=f"checkpoint of step {step} of 10 kept"):
+            trained(path, base)
+    trained(path, base)
+    assert_same_training(path, whole[0])
+
+
 def test_a_damaged_checkpoint_is_passed_over(
     whole: tuple[Path, StageResult, Recorded], base: Path, tmp_path: Path
 ) -> None:
