@@ -26,6 +26,7 @@ _MARKS = "|".join(map(re.escape, THOUGHTS))
 _OPENED = re.compile(rf"({_MARKS})\s*\Z")
 _CLOSED = "|".join(map(re.escape, THOUGHTS.values()))
 _THOUGHT = re.compile(rf"\s*({_MARKS})(.*?)(?:{_CLOSED})\s*(.*)\Z", re.DOTALL)
+_INDENT = re.compile(r"(?:\t| {2})[ \t]*(?=\S)")
 _EMPTY_THOUGHT = re.compile(rf"\A\s*(?:{_MARKS})?\s*(?:{_CLOSED})\s*")
 
 GATHER = "{%- set gathered = namespace(system='', turns=[]) -%}\n{%- for message in messages -%}\n"
@@ -153,7 +154,7 @@ def assembled(row: Instance, rendered: Sequence[Rendered]) -> tuple[str, str]:
         raise Unrenderable("leaves the answer out")
     if lost := lost_call(row, prompt + rest):
         raise Unrenderable("leaves calls of tools out", lost)
-    return prompt, rest
+    return prompt, _indented(rest, answer)
 
 
 def adapted(template: str, render: Renderer) -> Adapted:
@@ -276,6 +277,18 @@ def _with_thought(prompt: str, rest: str, mark: str, thought: str) -> str:
     opened = _OPENED.search(prompt)
     mark = opened[1] if opened else mark
     return f"{'' if opened else mark + chr(10)}{thought}\n{THOUGHTS[mark]}\n\n{answer}"
+
+
+def _indented(rest: str, answer: str) -> str:
+    """The rest with the indentation of the answer's first line, which many templates trim.
+
+    Code would lose the depth of its first line alone; whoever answers writes behind the prompt,
+    where no template trims.
+    """
+    indent = _INDENT.match(answer)
+    if not indent or answer.rstrip() in rest:
+        return rest
+    return rest.replace(answer.strip(), indent[0] + answer.strip(), 1)
 
 
 def _lost(row: Instance, prompt: str) -> str:

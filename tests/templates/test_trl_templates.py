@@ -2,8 +2,11 @@
 
 from collections import Counter
 
+import pytest
+
 from docs.chat_templates import TOKENS, shipped, table
 from localinstruct.models.template_trial import rendered
+from localinstruct.records import Instance
 from localinstruct.templates.chat import assembled, talks
 from tests.support.case_models import SHAPES
 from tests.support.tiny_student import byte_level
@@ -42,3 +45,16 @@ def test_an_answer_with_a_thought_is_learnt_whole_or_left_out() -> None:
         prompt, rest = assembled(row, own)
         assert all(rest.count(word) == 1 and word not in prompt for word in words), line.name
         assert rest.index(words[0]) < rest.index("</think") < rest.index(words[1])
+
+
+@pytest.mark.parametrize(
+    "answer", ["    return x\n    # done", "\treturn x", "a\n    b", " one space"]
+)
+def test_the_first_line_of_code_keeps_its_indentation(answer: str) -> None:
+    row = Instance("Complete the function.", output=answer)
+    lines = table()
+    texts = rendered([line.form.text for line in lines], talks(row), TOKENS)
+    kept = answer if answer.startswith(("    ", "\t")) else answer.strip()
+    for line, own in zip(lines, texts, strict=True):
+        _, rest = assembled(row, own)
+        assert rest.count(kept) == rest.count(answer.strip()) == 1, line.name
