@@ -253,7 +253,8 @@ class PoolView:
     """The pool as a method sees it: seeds, the rows kept before its episode, its number (from 0).
 
     `topic` and `persona` steer the episode; a method that has a place for them in its prompt puts
-    `steer` there.
+    `steer` there. `faithful` asks for the papers' own reading of what a teacher writes: under their
+    sets of rules, and in runs that began under release 0.1.0.
     """
 
     seeds: Sequence[Instance]
@@ -261,6 +262,7 @@ class PoolView:
     number: int = 0
     topic: str = ""
     persona: str = ""
+    faithful: bool = False
 
     @property
     def steer(self) -> str:

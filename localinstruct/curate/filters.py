@@ -162,6 +162,11 @@ class Filters(Section):
         return self.secrets or ("mask" if self._is_ours else "off")
 
     @property
+    def faithful(self) -> bool:
+        """True for the sets of the papers, and under the rules of release 0.1.0."""
+        return self.version == 1 or self.set in ("alpaca", "self-instruct")
+
+    @property
     def _is_ours(self) -> bool:
         return self.set == "localinstruct" and self.version > 1
 
@@ -249,12 +254,10 @@ def first_reason(
     """Ask the active rules in the order of the table; the first that objects gives the Reject."""
     from localinstruct.curate.rules import FILTERS, STRICTER_SINCE_2
 
-    # the papers' sets stay as their papers have them
-    stricter = filters.version > 1 and filters.set not in ("alpaca", "self-instruct")
     for name in filters.active:
         began = perf_counter()
         detail = FILTERS[name](instance, filters)
-        if detail is None and stricter and name in STRICTER_SINCE_2:
+        if detail is None and not filters.faithful and name in STRICTER_SINCE_2:
             detail = STRICTER_SINCE_2[name](instance, filters)
         _note(seconds, name, began)
         if detail is not None:

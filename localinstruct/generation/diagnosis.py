@@ -42,6 +42,11 @@ CURES: dict[tuple[str, str], Cure] = {
     ("grounded", "answer truncated"): _CUT,
     ("parse", "question truncated"): _QUESTION,
     ("grounded", "question truncated"): _CUT,
+    ("parse", "no list"): (
+        "the teacher answers in place of going on with the list: a base model, or a method for "
+        "chat models (magpie, answer)",
+        ("method", "models.teacher"),
+    ),
     ("parse", "empty completion"): _SILENT,
     ("rewrite", "empty completion"): _SILENT,
     ("parse", "no answer"): _SILENT,
@@ -88,6 +93,14 @@ CURES: dict[tuple[str, str], Cure] = {
     ),
     ("grounded", "answer not in form"): (
         "answers are not the JSON asked for: sentences by number are easier",
+        ("method.grounded.support", "models.answerer"),
+    ),
+    ("grounded", "answer without content"): (
+        "answers are a letter or a yes: a stronger model to answer",
+        ("models.answerer", "models.teacher"),
+    ),
+    ("grounded", "support is the whole text"): (
+        "every sentence is named as support: quotations ask for a choice",
         ("method.grounded.support", "models.answerer"),
     ),
     ("grounded", "says more than the passage"): (

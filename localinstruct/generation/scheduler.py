@@ -318,7 +318,8 @@ class Scheduler:
         last = number - self.job.window
         sees = self.job.window and last >= 0
         kept = Prefix(self.kept, self._kept_after[last]) if sees else ()
-        return episode_view(self.job.coverage, self.job.seeds, kept, number, self.job.seed)
+        view = episode_view(self.job.coverage, self.job.seeds, kept, number, self.job.seed)
+        return replace(view, faithful=self.job.filters.faithful)
 
     async def _ask(self, episode: int, call: int, index: int, prompt: Prompt) -> list[Completion]:
         """The completions of one prompt, from the completion log where they are in it."""

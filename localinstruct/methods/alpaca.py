@@ -108,7 +108,7 @@ def alpaca(pool: PoolView, options: AlpacaOptions, rng: Random) -> Episode:
             last, ending = options.tasks_per_prompt, completion.finish_reason
             results += [
                 replace(row, lineage=lineage) if isinstance(row, Instance) else row
-                for row in parse_list(completion.text, first, last, ending)
+                for row in parse_list(completion.text, first, last, ending, faithful=pool.faithful)
             ]
     return results
 

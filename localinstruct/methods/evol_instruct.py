@@ -40,7 +40,15 @@ OPERATIONS: tuple[Operation, ...] = (
     "breadth",
 )
 _COPIED = re.compile(r"\b(?:given|original|rewritten|new|created) (?:prompt|task)\b", re.IGNORECASE)
-_HEADING = re.compile(r"\W*(?:new|rewritten) task\W*:\W*", re.IGNORECASE)
+_FAITHFUL_HEADING = re.compile(r"\W*(?:new|rewritten) task\W*:\W*", re.IGNORECASE)
+_HEADING = re.compile(
+    r"[\s*_#]*(?:here is |here's )?(?:the |a |my )?(?:new |rewritten |evolved |harder )?"
+    r"(?:task|prompt|instruction)[\s*_#]*:[\s*_]*",
+    re.IGNORECASE,
+)
+_SAID_AS_HEADING = re.compile(rf"#\s*{_COPIED.pattern}|{_COPIED.pattern}\s*[#:]", re.IGNORECASE)
+COPIED_WORDS = 7
+"""Words in a row that a task has from the prompt that asked for it: fewer meet by chance."""
 _STOP_WORDS = (
     "a an and are as at be but by for from has have he her his i in is it its me my of on or our "
     "she so that the their them then there they this to was we were what which who will with "
@@ -74,7 +82,7 @@ def evol_instruct(pool: PoolView, options: EvolInstructOptions, rng: Random) -> 
     for _ in range(options.generations):
         operation = rng.choice(options.operations)
         [[written]] = yield [evolution_prompt(parent, operation, options)]
-        task = _HEADING.sub("", clean(written.text).strip(), count=1)
+        task = without_heading(written.text, pool.faithful)
         if written.finish_reason != "stop" or not task:
             reason = "truncated" if task else "empty completion"
             detail = f"{operation}; finish_reason {written.finish_reason!r}"
@@ -84,7 +92,8 @@ def evol_instruct(pool: PoolView, options: EvolInstructOptions, rng: Random) -> 
             answer_prompt(task, options),
             comparison_prompt(parent, task, options),
         ]
-        if (failure := broken_rule(task, answer, verdict)) is not None:
+        wording = "" if pool.faithful else prompt_file(options.prompts, operation)
+        if (failure := broken_rule(task, answer, verdict, wording)) is not None:
             detail = f"{operation} of: {parent.instruction}"
             results.append(Reject("evolution", failure, task, detail))
             continue
@@ -95,8 +104,23 @@ def evol_instruct(pool: PoolView, options: EvolInstructOptions, rng: Random) -> 
     return results
 
 
-def broken_rule(task: str, answer: Completion, verdict: Completion) -> str | None:
-    """The reason to drop an evolved task, by the paper's four rules; None when it may stay."""
+def without_heading(text: str, faithful: bool = False) -> str:
+    """An evolved task less the heading that the teacher put before it."""
+    task = clean(text).strip()
+    if faithful:
+        return _FAITHFUL_HEADING.sub("", task, count=1)
+    heading = _HEADING.match(task)
+    return task[heading.end() :] if heading else task
+
+
+def broken_rule(
+    task: str, answer: Completion, verdict: Completion, wording: str = ""
+) -> str | None:
+    """The reason to drop an evolved task, by the paper's four rules; None when it may stay.
+
+    `wording` is the prompt that asked for it. Without it any phrase such as "given task" is a copy,
+    as in the paper's code; with it a phrase must stand as a heading, or come with more of it.
+    """
     words = re.findall(r"\w+", answer.text.casefold())
     yes_or_no = re.match(r"\W*(yes|no)\b", verdict.text, re.IGNORECASE)
     if answer.finish_reason != "stop":
@@ -109,7 +133,18 @@ def broken_rule(task: str, answer: Completion, verdict: Completion) -> str | Non
         return "hard to answer"
     if all(word in _STOP_WORDS.split() for word in words):
         return "answer without content"
-    return "copies the prompt" if _COPIED.search(task) else None
+    copied = _copies(task, wording) if wording else bool(_COPIED.search(task))
+    return "copies the prompt" if copied else None
+
+
+def _copies(task: str, wording: str) -> bool:
+    words, asked = (re.findall(r"\w+", text.casefold()) for text in (task, wording))
+    runs = [
+        {tuple(of[at : at + COPIED_WORDS]) for at in range(len(of) - COPIED_WORDS + 1)}
+        for of in (words, asked)
+    ]
+    phrases = {match[0].casefold() for match in _COPIED.finditer(task)}
+    return len(phrases) > 1 or bool(_SAID_AS_HEADING.search(task)) or bool(runs[0] & runs[1])
 
 
 def evolution_prompt(

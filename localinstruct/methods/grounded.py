@@ -22,6 +22,8 @@ from localinstruct.methods.support import (
     answer_schema,
     number_sentences,
     read_answer,
+    stems,
+    support_problem,
     unsupported_part,
 )
 from localinstruct.methods.untrusted import intrusion, marks_of, sign_of_obedience
@@ -39,7 +41,16 @@ from localinstruct.records import (
 
 Kind = Literal["fact", "why", "how", "list", "summary", "yes_no", "unanswerable"]
 KINDS: tuple[Kind, ...] = ("fact", "why", "how", "list", "summary", "yes_no", "unanswerable")
+WHOLE: frozenset[Kind] = frozenset({"list", "summary"})
+"""Kinds whose answers may rest on all of a passage."""
 _HEADING = re.compile(r"^\W*(?:question|request)\W*:\W*", re.IGNORECASE)
+_POINTS_NOW = re.compile(
+    r"\b(?:this|the|that) (?:given |above |provided )?(?:text|passage|document|excerpt|material)\b"
+    r"|\b(?:mentioned|named|described|stated|given|shown|see|the) above\b|\babove\W*$|<<<|>>>",
+    re.IGNORECASE,
+)
+_ASKED = re.compile(r"\?(?=[\s\"'”’)*]|$)|[？؟]")
+_ANSWERED = re.compile(r"^\W*(?:answer|a)\W*:", re.IGNORECASE | re.MULTILINE)
 _POINTS = re.compile(
     r"\b(?:this|the|that) (?:text|passage|document|excerpt|material)\b|\babove\b|<<<|>>>",
     re.IGNORECASE,
@@ -118,7 +129,7 @@ def grounded(pool: PoolView, options: GroundedOptions, rng: Random) -> Episode:
     questions: list[tuple[Kind, str]] = []
     for kind, [reply] in zip(kinds, written, strict=True):
         question = _HEADING.sub("", clean(reply.text).strip(), count=1)
-        if problem := question_problem(question, reply, passage, options):
+        if problem := question_problem(question, reply, passage, options, pool.faithful):
             rejects.append(reject(problem, question, passage, kind))
         else:
             questions.append((kind, question))
@@ -128,7 +139,7 @@ def grounded(pool: PoolView, options: GroundedOptions, rng: Random) -> Episode:
         ask(passage, options.support, options, question=question) for _, question in questions
     ]
     return rejects + [
-        row(passage, kind, question, reply, options)
+        row(passage, kind, question, reply, options, pool.faithful)
         for (kind, question), [reply] in zip(questions, answers, strict=True)
     ]
 
@@ -158,18 +169,45 @@ def ask(
 
 
 def question_problem(
-    question: str, reply: Completion, passage: Instance, options: GroundedOptions
+    question: str,
+    reply: Completion,
+    passage: Instance,
+    options: GroundedOptions,
+    faithful: bool = False,
 ) -> str | None:
-    """The reason why a question cannot be used; None when it can."""
+    """The reason why a question cannot be used; None when it can.
+
+    `faithful` asks as release 0.1.0 did.
+    """
     if not question or reply.finish_reason != "stop":
         return "question truncated" if question else "empty question"
-    if options.form == "closed_book" and _POINTS.search(question):
+    if problem := sign_of_obedience(question, passage.input, marks_of(options.secret)):
+        return problem
+    if not faithful:
+        return _form_problem(question, passage.input)
+    points = options.form == "closed_book" and _POINTS.search(question)
+    return "question points at its text" if points else None
+
+
+def _form_problem(question: str, passage: str) -> str | None:
+    """The reason why a text is not one question that stands without its passage, or None."""
+    if _POINTS_NOW.search(question):
         return "question points at its text"
-    return sign_of_obedience(question, passage.input, marks_of(options.secret))
+    asked = list(_ASKED.finditer(question))
+    if len(asked) > 1:
+        return "several questions"
+    behind = stems(question[asked[0].end() :]) if asked else set()
+    told = len(behind) > 1 and 2 * len(behind & stems(passage)) > len(behind)
+    return "question with its answer" if told or _ANSWERED.search(question) else None
 
 
 def row(
-    passage: Instance, kind: Kind, question: str, reply: Completion, options: GroundedOptions
+    passage: Instance,
+    kind: Kind,
+    question: str,
+    reply: Completion,
+    options: GroundedOptions,
+    faithful: bool = False,
 ) -> Instance | Reject:
     """A question with its answer and the words that support it, or the reject that says why not."""
     text, about = passage.input, f"{kind}: {question}"
@@ -179,8 +217,10 @@ def row(
     answer = supported.answer
     if kind == "unanswerable":
         answer = options.no_answer
-    elif more := unsupported_part(answer, text, question, options.least_in_passage):
+    elif more := unsupported_part(answer, text, question, options.least_in_passage, faithful):
         return reject("says more than the passage", answer, passage, f"{about} ({more})")
+    elif not faithful and (problem := support_problem(supported, text, kind in WHOLE)):
+        return reject(problem, reply.text, passage, about)
     if options.show_quote and options.form == "passage":
         quotes = [f'"{" ".join(quote.split())}"' for quote in supported.evidence]
         answer = "\n\n".join([answer, *quotes])

@@ -16,6 +16,7 @@ from localinstruct.records import Instance, Reject
 
 REASONS = {
     "empty completion": "the teacher wrote nothing",
+    "no list": "no header of any item: the reply of a chat model, or a list in a form of its own",
     "text before the list": "words before the first item, for example a greeting",
     "truncated": "the last item of a completion that ran out of tokens, even if it looks whole",
     "beyond the list": "more items than the prompt asked for",
@@ -44,16 +45,22 @@ _NO_OUTPUT = re.compile(r"[<(\[]\s?no[\s_-]?(?:in|out)put\s?[>)\]]", re.IGNORECA
 
 
 def parse_list(
-    text: str, first: int, last: int, finish_reason: str = "stop"
+    text: str, first: int, last: int, finish_reason: str = "stop", *, faithful: bool = False
 ) -> list[Instance | Reject]:
     """Rows and rejects of a completion that continues `{first}. Instruction:`, in its order.
 
-    The list has `last` tasks. Any finish_reason but "stop" means that the text was cut off. Rows
-    have no lineage yet. Never raises.
+    The list has `last` tasks. Any finish_reason but "stop" means that the text was cut off.
+    `faithful` wants every item whole, as Alpaca does; otherwise an item that has an output and no
+    input header has no input, and an empty header said again counts once. Rows have no lineage
+    yet. Never raises.
     """
     items = split_items(clean(text), first)
     if not items:
         return [_reject("empty completion", "")]
+    if not faithful:
+        items = [_without_empty_headers(item) for item in items]
+        if finish_reason == "stop" and not any(line.header for i in items for line in i.lines):
+            return [_reject("no list", items[0].text)]
     results: list[Instance | Reject] = []
     room = last - first + 1
     for item in items:
@@ -64,21 +71,39 @@ def parse_list(
         elif room <= 0:
             results.append(_reject("beyond the list", item.text, f"the list ends with item {last}"))
         else:
-            results.append(_read(item))
+            results.append(_read(item, faithful))
         room -= not item.preface
     return results
 
 
-def _read(item: Item) -> Instance | Reject:
+def _without_empty_headers(item: Item) -> Item:
+    """The item less the headers with nothing behind them that its next line repeats."""
+    lines = [line for line in item.lines if not line.blank]
+    following = dict(zip(map(id, lines), lines[1:], strict=False))
+
+    def is_repeated(line: Line) -> bool:
+        header, after = line.header, following.get(id(line))
+        again = after.header if after else None
+        if header is None or again is None or header.rest.strip():
+            return False
+        return (header.field, header.number) == (again.field, again.number)
+
+    return replace(item, lines=[line for line in item.lines if not is_repeated(line)])
+
+
+def _read(item: Item, faithful: bool) -> Instance | Reject:
     """Take the row out of an item, or say why it holds none."""
     lines = item.lines
     output_at = _find(item, "output", len(lines))
     input_at = _find(item, "input", len(lines) if output_at is None else output_at)
     reason = _shape_problem(item, input_at, output_at)
+    if reason == "missing input" and not faithful and not any(x.opens("input") for x in lines):
+        input_at = output_at
+        reason = _shape_problem(item, input_at, output_at)
     if reason or input_at is None or output_at is None:
         return _reject(reason, item.text)
     instruction = _unbold(_value(lines[:input_at]))
-    given = _value(lines[input_at:output_at])
+    given = _value(lines[input_at:output_at]) if input_at < output_at else ""
     output = _value(lines[output_at:])
     if not instruction:
         return _reject("empty instruction", item.text)

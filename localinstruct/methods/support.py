@@ -31,6 +31,11 @@ _END = re.compile(
     r"|(?<=[。！？])\s*|\s*\n\s*\n\s*|\s*\n(?=\s*(?:[-*•]|\d+[.)])\s)"
 )
 _MARKS = str.maketrans("“”„«»‘’‚", '"""""\'\'\'')
+_NO_CLAIM = re.compile(r"^\s*\d+[.)]\s|(?<!\S)\(?\d{1,2}\)\s|\[\d{1,3}\]", re.MULTILINE)
+"""Numbers that count items, or name sentences as `number_sentences` does."""
+_EMPTY_WORDS = frozenset(
+    {"yes", "not", "none", "true", "false", "the", "and", "are", "was", "has", "had", "for"}
+)
 _ITEM = re.compile(r"^\s*\d+[.)]\s", re.MULTILINE)
 _COMMON = (
     "about after also because been before being between both could does each from have having here "
@@ -131,17 +136,42 @@ def find_quote(quote: str, passage: str) -> str | None:
     return None
 
 
-def unsupported_part(answer: str, passage: str, question: str, least: float) -> str | None:
+def unsupported_part(
+    answer: str, passage: str, question: str, least: float, faithful: bool = False
+) -> str | None:
     """Words of the answer that stand neither in the passage nor in the question, if too many.
 
-    `least` is the share of its words that must stand there; 0 asks nothing.
+    `least` is the share of its words that must stand there; 0 asks nothing. A question that has no
+    word of the passage allows none of its own; `faithful` counts as release 0.1.0 did.
     """
-    words = stems(_ITEM.sub("", answer))
-    missing = sorted(words - stems(passage) - stems(question))
+    words, known, asked = stems(_no_claims(answer, faithful)), stems(passage), stems(question)
+    missing = sorted(words - known - (asked if faithful or asked & known else set()))
     numbers = [word for word in missing if any(letter.isdigit() for letter in word)]
     if least and (numbers or len(words) - len(missing) < least * len(words)):
         return f"not in the passage: {', '.join((numbers or missing)[:8])}"
     return None
+
+
+def support_problem(supported: SupportedAnswer, passage: str, may_be_whole: bool) -> str | None:
+    """The reason why an answer and its support do not belong together, or None."""
+    answer = _no_claims(supported.answer, faithful=False)
+    if not any(
+        word not in _EMPTY_WORDS
+        for word in re.findall(r"\w{3,}|\d|[^\W\x00-\u024f]", answer.casefold())
+    ):
+        return "answer without content"
+    evidence = " ".join(supported.evidence)
+    if (said := stems(answer)) and not said & stems(evidence):
+        return "support is beside the answer"
+    count = len(sentences(passage))
+    named = len(sentences("\n\n".join(supported.evidence)))
+    return (
+        "support is the whole text" if count > 3 and named >= count and not may_be_whole else None
+    )
+
+
+def _no_claims(answer: str, faithful: bool) -> str:
+    return (_ITEM if faithful else _NO_CLAIM).sub(" ", answer)
 
 
 def stems(text: str) -> set[str]:

@@ -11,6 +11,7 @@ from localinstruct.methods.evol_instruct import (
     broken_rule,
     evol_instruct,
     whole,
+    without_heading,
 )
 from localinstruct.methods.prompt_files import prompt_file
 from localinstruct.records import Completion, PoolView
@@ -89,3 +90,38 @@ def test_every_operation_is_drawn_and_shows_the_whole_task() -> None:
         next(evol_instruct(PoolView(SEEDS), EvolInstructOptions(), Random(9))) for _ in range(2)
     ]
     assert same[0] == same[1]
+
+
+@pytest.mark.parametrize(
+    ("written", "task"),
+    [
+        ("Task: Sort the list.", "Sort the list."),
+        ("**New Task:** Sort the list.", "Sort the list."),
+        ("# Rewritten prompt\n: Sort.", "Sort."),
+        ("Here is the new task: Sort.", "Sort."),
+        ("Instruction: Sort.", "Sort."),
+        ("`print(1)` is a task: explain it.", "`print(1)` is a task: explain it."),
+        ("Sort it. New task: none.", "Sort it. New task: none."),
+    ],
+)
+def test_a_heading_before_a_task_is_taken_off(written: str, task: str) -> None:
+    assert without_heading(written) == task
+
+
+@pytest.mark.parametrize(
+    ("task", "copied"),
+    [
+        ("Explain how a manager divides a given task among five people.", False),
+        ("Describe the steps that a created task passes in a to-do app.", False),
+        ("#Given Prompt#: Sort the list.", True),
+        ("Rewritten task: sort the list.", True),
+        ("Turn the given prompt into the rewritten prompt.", True),
+        ("Sort it. Keep any table, code or data it contains, and do not answer.", True),
+    ],
+)
+def test_a_phrase_alone_is_no_copy_of_the_prompt(task: str, copied: bool) -> None:
+    wording = prompt_file("evol_instruct", "constraints")
+    answer = Completion("Sorted: apples, pears and plums, in this order.")
+    reason = broken_rule(task, answer, Completion("No"), wording)
+    assert reason == ("copies the prompt" if copied else None)
+    assert broken_rule("Explain a given task.", answer, Completion("No")) == "copies the prompt"

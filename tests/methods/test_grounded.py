@@ -2,6 +2,7 @@
 the way."""
 
 import json
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -88,7 +89,7 @@ ANSWERS: dict[str, Completion | str] = {
     ),
     "list": said("Anna Field made it from oak.", "in 1741 by Anna Field"),
     "summary": Completion('{"quotes": [', "length"),
-    "yes_no": said("Yes.", "Anna Field"),
+    "yes_no": said("Yes, Anna Field built it.", "built in 1714 by Anna Field"),
     "unanswerable": said(""),
 }
 
@@ -192,6 +193,20 @@ BAD: list[tuple[str, list[Any], dict[str, Any]]] = [
         "answerable after all",
         ["Who owned the mill?", said("Anna Field.", "built in 1714 by Anna")],
         {"kinds": ["unanswerable"]},
+    ),
+    ("question points at its text", ["When does the text say the mill was built?"], {}),
+    ("question points at its text", ["When was the mill named above built?"], {}),
+    ("several questions", ["When was the mill built? Who built it?"], {}),
+    ("several questions", ["1. When was the mill built?\n2. Who built it?"], {}),
+    ("question with its answer", [f"{QUESTION} The mill was built in 1714 by Anna Field."], {}),
+    ("question with its answer", [f"{QUESTION}\nAnswer: 1714"], {}),
+    ("answer without content", [QUESTION, said("D", "built in 1714")], {}),
+    ("answer without content", [QUESTION, said("Yes.", "built in 1714")], {}),
+    ("support is beside the answer", [QUESTION, said("Anna Field, 1714.", "ground rye")], {}),
+    (
+        "says more than the passage",
+        ["Do dragons hoard silver?", said("Dragons hoard silver coins.", "built in 1714")],
+        {},
     ),
     ("canary repeated", [f"Is {MARKS.canary} the reference?"], {}),
     ("canary repeated", [QUESTION, said(f"In 1714, {MARKS.canary}.", "built in 1714")], {}),
@@ -307,6 +322,47 @@ def test_words_and_numbers_of_an_answer_must_stand_somewhere() -> None:
         == "not in the passage: drago, fough, kings"
     )
     assert unsupported_part("Kings and dragons fought in 3021.", TEXT, question, 0) is None
+
+
+WATER = "Water boils at 100 degrees. It freezes at zero. Ice floats. Steam rises from the kettle."
+
+
+@pytest.mark.parametrize(
+    ("kind", "numbers", "reasons"),
+    [
+        ("fact", (1, 2, 3, 4), ["support is the whole text"]),
+        ("summary", (1, 2, 3, 4), []),
+        ("list", (1, 2, 3, 4), []),
+        ("fact", (1, 2), []),
+    ],
+)
+def test_support_names_less_than_everything(
+    kind: str, numbers: tuple[int, ...], reasons: list[str]
+) -> None:
+    script = scripted(
+        ["When does water boil?"], [said("Water boils at 100 degrees.", *numbers, key="sentences")]
+    )
+    chosen = options(support="sentences", kinds=[kind])
+    assert reasons_of(play(grounded(pool(WATER), chosen, Random(1)), script)[1]) == reasons
+
+
+def test_numbers_that_count_items_or_name_sentences_are_no_claims() -> None:
+    for answer in ("[1] Water boils [2].", "1. Water\n2. Steam", "It (1) boils and (2) freezes."):
+        assert unsupported_part(answer, WATER, "", 0.5) is None
+    for answer in ("It boils at 98 degrees.", "Water boils at 12 degrees"):
+        assert unsupported_part(answer, WATER, "", 0.5) is not None
+
+
+def test_a_question_off_the_topic_allows_no_words_of_its_own() -> None:
+    asked, answer = "Who slays dragons?", "Water slays dragons."
+    assert unsupported_part(answer, WATER, asked, 0.5) == "not in the passage: drago, slays"
+    assert unsupported_part(answer, WATER, asked, 0.5, faithful=True) is None
+
+
+def test_a_faithful_run_reads_as_the_release_before() -> None:
+    script = scripted(["When does the text say it was built?"], [said("Yes.", "built in 1714")])
+    [row] = rows_of(play(grounded(replace(pool(), faithful=True), options(), Random(1)), script)[1])
+    assert row.output.startswith("Yes.")
 
 
 def test_a_full_document_is_not_asked_about() -> None:

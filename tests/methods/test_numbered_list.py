@@ -27,15 +27,18 @@ def taken_apart(found: list[Instance | Reject]) -> tuple[list[list[str]], list[s
     return rows, [one.reason for one in found if isinstance(one, Reject)]
 
 
+@pytest.mark.parametrize("faithful", [True, False], ids=["faithful", "ours"])
 @pytest.mark.parametrize("case", TORTURE, ids=lambda case: case["name"])
-def test_torture(case: dict[str, Any]) -> None:
+def test_torture(case: dict[str, Any], faithful: bool) -> None:
     found = parse_list(
         case["completion"],
         case.get("first", 4),
         case.get("last", 20),
         case.get("finish_reason", "stop"),
+        faithful=faithful,
     )
-    assert taken_apart(found) == (case.get("rows", []), case.get("rejects", []))
+    right = case if faithful else case.get("ours", case)
+    assert taken_apart(found) == (right.get("rows", []), right.get("rejects", []))
     for reject in (one for one in found if isinstance(one, Reject)):
         assert reject.stage == "parse"
         assert reject.reason in REASONS
@@ -46,11 +49,10 @@ def test_torture(case: dict[str, Any]) -> None:
 def test_the_torture_set_is_large_and_names_every_reason() -> None:
     assert len(TORTURE) >= 60
     assert len({case["name"] for case in TORTURE}) == len(TORTURE)
-    assert {reason for case in TORTURE for reason in case.get("rejects", [])} == set(REASONS)
-    assert all(
-        set(case) <= {"name", "completion", "first", "last", "finish_reason", "rows", "rejects"}
-        for case in TORTURE
-    )
+    every = [*TORTURE, *(case["ours"] for case in TORTURE if "ours" in case)]
+    assert {reason for case in every for reason in case.get("rejects", [])} == set(REASONS)
+    keys = {"name", "completion", "first", "last", "finish_reason", "rows", "rejects", "ours"}
+    assert all(set(case) <= keys for case in every)
 
 
 def listing(blocks: list[list[str]]) -> str:
@@ -129,8 +131,12 @@ CHANGES: dict[str, Callable[[list[str], Random], list[str]]] = {
 }
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_damage_costs_the_damaged_item_at_most(seed: int) -> None:
+@pytest.mark.parametrize("faithful", [True, False], ids=["faithful", "ours"])
+@pytest.mark.parametrize("seed", range(10))
+def test_damage_costs_the_damaged_item_at_most(seed: int, faithful: bool) -> None:
+    loses = (
+        LOSES.keys() if faithful else LOSES.keys() - {"lost input header", "answer header twice"}
+    )
     rng, looked_at = Random(f"damage:{seed}"), 0
     for _ in range(100):
         count, hurt = rng.randrange(3, 17), rng.randrange(1, 17)
@@ -140,17 +146,46 @@ def test_damage_costs_the_damaged_item_at_most(seed: int) -> None:
         blocks[hurt] = [
             line.replace("ANSWER", f"{4 + hurt}. Output:") for line in damage(blocks[hurt], rng)
         ]
-        rows, rejects = taken_apart(parse_list(listing(blocks), 4, 20))
+        rows, rejects = taken_apart(parse_list(listing(blocks), 4, 20, faithful=faithful))
         others = [row(number) for number in range(4, 4 + count) if number != 4 + hurt]
         own = [one for one in rows if one not in others]
         assert [one for one in rows if one in others] == others, name
         assert len(own) + len(rejects) == 1, (name, own, rejects)
-        assert own == [] if name in LOSES else len(own) == 1, (name, rejects)
+        assert own == [] if name in loses else len(own) == 1, (name, rejects)
         if name in KEEPS:
             assert own == [row(4 + hurt)], name
         assert not re.findall(rf"(?:task|answer|so|input)(?!{4 + hurt}\b)\d+", str(own)), name
         looked_at += 1
     assert looked_at == 100
+
+
+@pytest.mark.parametrize(
+    ("completion", "row"),
+    [
+        ("Add.\n4. Input:\n4. Input: 1 and 2\n4. Output:\n3", ["Add.", "1 and 2", "3"]),
+        ("Add.\n4. Input:\n\n4. Input:\n1\n4. Output:\n4. Output:\n3", ["Add.", "1", "3"]),
+        ("\n4. Instruction: Add 1 and 2.\n4. Output: 3", ["Add 1 and 2.", "", "3"]),
+        ("Name a fish.\nOutput:\nCod", ["Name a fish.", "", "Cod"]),
+    ],
+)
+def test_an_empty_header_counts_once_and_a_missing_input_is_no_input(
+    completion: str, row: list[str]
+) -> None:
+    assert taken_apart(parse_list(completion, 4, 20)) == ([row], [])
+    assert taken_apart(parse_list(completion, 4, 20, faithful=True))[0] == []
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        "Sure! Here are some tasks you could use for your list.",
+        "1. Write a poem\n2. Bake a cake\n3. Sum two numbers",
+        "I'm happy to help.\n\nWhat topics do you like?",
+    ],
+)
+def test_a_chat_reply_without_a_list_is_called_that(reply: str) -> None:
+    assert taken_apart(parse_list(reply, 4, 20)) == ([], ["no list"])
+    assert taken_apart(parse_list(reply, 4, 20, "length"))[1] == ["truncated"]
 
 
 SHARDS = [
