@@ -321,6 +321,17 @@ def test_the_workstation_recipe_fits_its_card_and_not_a_smaller_one() -> None:
     assert not assessed("workstation-24gb", card(24), disk=10**9).fits
 
 
+@pytest.mark.parametrize(("name", "size"), [("gpu-8gb", 8), ("workstation-80gb", 80)])
+def test_the_recipes_for_one_card_fit_theirs(name: str, size: int) -> None:
+    assert assessed(name, card(size)).fits
+    assert not assessed(name, card(size // 2)).fits
+
+
+def test_the_recipe_for_a_machine_without_a_gpu_fits_16_gib() -> None:
+    machine, _ = parse_machine("ram=16", MACHINE)
+    assert assessed("cpu-small", machine).fits
+
+
 def test_models_beside_each_other_share_the_card() -> None:
     alone = assessed("workstation-24gb", card(24)).phases[0]
     both = [
