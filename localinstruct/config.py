@@ -221,6 +221,9 @@ def _repeated(root: yaml.Node | None) -> list[str]:
 
 def nearby(path: Path) -> str:
     """A hint that names the files of the same kind that are there."""
+    here = Path.cwd() / path.name
+    if here.exists() and here != path.absolute():
+        return f"A relative path begins at the workspace; here is one: {here}"
     folder = path.parent if path.parent.is_dir() else Path()
     names = sorted(str(p) for p in folder.glob(f"*{path.suffix or '.yaml'}"))
     close = difflib.get_close_matches(str(path), names, n=1)

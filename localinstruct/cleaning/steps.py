@@ -74,7 +74,7 @@ def sources(paths: Sequence[Path], settings: Clean, most_rows: int | None) -> li
         reader = Reader(path)
         made.append(Source(path, reader.numbered, reader, True, _size(path)))
     for path in paths:
-        paste = f"localinstruct clean {path} --columns {{columns}}"
+        paste = "the same command with --columns {columns}"
         reader = Reader(path, settings.reading, most_rows=most_rows, paste=paste)
         made.append(Source(path, reader.numbered, reader, False, _size(path)))
     return made

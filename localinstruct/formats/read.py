@@ -6,6 +6,7 @@ any case, with a guess at the layout. Nothing of a file is kept in memory but th
 """
 
 import json
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -336,5 +337,5 @@ class _Bad:
         if not columns:
             return ""
         mapping = "{" + columns.replace("=", ": ").replace(",", ", ") + "}"
-        given = columns if paste.startswith("--columns") else mapping
+        given = shlex.quote(columns) if "--columns" in paste else mapping
         return f"Name its columns, perhaps: {paste.replace('{columns}', given)}"

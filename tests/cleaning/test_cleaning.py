@@ -1,6 +1,7 @@
 """Cleaning of files: what stays, byte by byte; why the rest goes; and going on after an end."""
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from localinstruct.cleaning.decisions import opened
 from localinstruct.cleaning.settings import Clean
 from localinstruct.cleaning.work import Job, Outcome, clean, shape_of
 from localinstruct.errors import DataError, RunConflict
-from localinstruct.formats import read_instances
+from localinstruct.formats import parse_columns, read_instances
 from localinstruct.progress import Silent
 from localinstruct.records import Instance, JsonObject
 from tests.support.scripted import HashEncoder
@@ -274,3 +275,17 @@ def test_rows_of_a_run_are_a_source_too(tmp_path: Path) -> None:
     job = Job([], tmp_path / "c.jsonl", "jsonl", Clean(similar=None), None, None, [source])
     assert clean(job, Silent()).dropped == {"repeated": 1}
     assert read_instances(job.output) == made
+
+
+@pytest.mark.parametrize("keys", [("q", "a"), ("the question", "the answer")])
+def test_the_columns_that_an_error_names_can_be_pasted(
+    tmp_path: Path, keys: tuple[str, str]
+) -> None:
+    values = [{keys[0]: row["instruction"], keys[1]: row["output"]} for row in rows(20)]
+    file = written(tmp_path / "rows.jsonl", values)
+    with pytest.raises(DataError) as caught:
+        done(file, tmp_path)
+    word, columns, *more = shlex.split(caught.value.hint.partition("the same command with ")[2])
+    assert (word, more) == ("--columns", []), caught.value.hint
+    _, outcome = done(file, tmp_path, reading={"columns": parse_columns(columns)})
+    assert outcome.kept == 20
