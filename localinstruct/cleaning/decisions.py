@@ -188,7 +188,8 @@ def opened(folder: Path, inputs: JsonObject) -> Iterator[Decisions]:
         try:
             store = Decisions(folder, database)
             begun = store.get("inputs")
-            if begun is None:
+            nothing_read = store.count() == 0 and not store.is_done("read")
+            if begun is None or nothing_read:  # a first try with wrong columns binds nobody
                 store.put("inputs", json.dumps(inputs))
             elif json.loads(begun) != json.loads(json.dumps(inputs)):
                 raise RunConflict(
