@@ -277,7 +277,7 @@ def test_rows_of_a_run_are_a_source_too(tmp_path: Path) -> None:
     assert read_instances(job.output) == made
 
 
-@pytest.mark.parametrize("keys", [("q", "a"), ("the question", "the answer")])
+@pytest.mark.parametrize("keys", [("x1", "y1"), ("the question", "the answer")])
 def test_the_columns_that_an_error_names_can_be_pasted(
     tmp_path: Path, keys: tuple[str, str]
 ) -> None:
