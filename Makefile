@@ -8,7 +8,7 @@ EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
 JOBS   ?= 2
 PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
-.PHONY: help setup demo check test test-all test-gpu torture sealed-demo bench golden docs findings
+.PHONY: help setup demo check test test-all test-gpu torture sealed-demo bench golden docs site findings
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -66,6 +66,12 @@ bench: setup
 ## make golden    rewrite the golden files of prompts; the diff is the review
 golden: setup
 	LOCALINSTRUCT_GOLDEN=1 $(BIN)/python -m pytest -q -k golden
+
+## make site      docs/ as a site that opens without a network: site/index.html (a venv of its own, 60 MB)
+site:
+	@test -x .venv-site/bin/mkdocs || { $(PYTHON) -m venv .venv-site && .venv-site/bin/pip install --quiet mkdocs-material==9.8.2; }
+	NO_MKDOCS_2_WARNING=1 .venv-site/bin/mkdocs build --strict --quiet
+	@echo site/index.html
 
 ## make docs      rewrite the generated pages in docs/
 docs: setup

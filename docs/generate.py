@@ -8,8 +8,10 @@ import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import get_origin
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import yaml
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
@@ -155,16 +157,42 @@ def _section(section: type[Section], prefix: str, shown: dict[type[Section], str
     return ["\n".join(lines) + "\n", *nested]
 
 
+PLAIN = {str: "text", int: "whole number", float: "number", bool: "true or false", Path: "path"}
+
+
 def _type(annotation: object) -> str:
-    if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation.__name__
-    return re.sub(r"typing\.|Literal|\bNoneType\b", "", str(annotation)).replace("|", "or").strip()
+    """A key's values in plain words."""
+    kind, inner = get_origin(annotation), get_args(annotation)
+    if kind is Annotated:
+        return _type(inner[0])
+    if kind is Literal:
+        return ", ".join(f"`{_yaml(value)}`" for value in inner)
+    if kind in (list, tuple):
+        return f"list of {_type(inner[0])}"
+    if kind is dict:
+        return f"names, each with {_type(inner[1])}"
+    if kind in (Union, UnionType):
+        return " or ".join(_type(one) for one in inner if one is not NoneType)
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        return "keys of its own: " + ", ".join(f"`{name}`" for name in annotation.model_fields)
+    if annotation is Any:
+        return "anything"
+    return PLAIN.get(annotation, "") if isinstance(annotation, type) else str(annotation)
 
 
 def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "required"
-    return "`[]`" if field.default_factory else f"`{field.get_default()!r}`"
+    value = field.get_default(call_default_factory=True, validated_data={})
+    if isinstance(value, Section):
+        return "its own"
+    return "none" if value is None else f"`{_yaml(value)}`" if value not in ("", []) else "empty"
+
+
+def _yaml(value: object) -> str:
+    """A value as a recipe would have it."""
+    text = yaml.safe_dump(value, default_flow_style=True, width=10_000, allow_unicode=True)
+    return text.removesuffix("\n...\n").strip()
 
 
 def _flat(text: str | None) -> str:
