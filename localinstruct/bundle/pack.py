@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localinstruct import __version__
+from localinstruct import __version__, signing
 from localinstruct.bundle import ed25519, guard, takeout
 from localinstruct.bundle.contents import Contents, Item
 from localinstruct.bundle.journal import Journal, first_job, only_one, stamp
 from localinstruct.bundle.media import DEFAULT_PART_SIZE, disk_errors
 from localinstruct.bundle.sbom import sbom
-from localinstruct.bundle.signing import load_private, public_of, sign
 from localinstruct.bundle.stream import Digests, Slice, change_error, layout, ranges_of, read_slice
 from localinstruct.errors import BundleError
 from localinstruct.progress import Progress
@@ -80,8 +79,8 @@ def pack(
     `out` is a new or empty folder, or one where this job was interrupted. BundleError for a folder
     in use for something else, too little space, a file that changed, a key that is none.
     """
-    private = load_private(key) if key else None  # before an hour of copying, not after
-    public = public_of(private) if private else b""
+    private = signing.load_private(key) if key else None  # before an hour of copying, not after
+    public = private.public_key().public_bytes_raw() if private else b""
     items = contents.items
     total = sum(item.size for item in items)
     if not total:
@@ -98,7 +97,7 @@ def pack(
                 progress.say(f"{out} holds this very bundle already.")
             else:
                 manifest = _pack(contents, out, progress, part_size, private)
-    signer = ed25519.fingerprint(public) if public else ""
+    signer = signing.fingerprint(public) if public else ""
     return PackResult(out, manifest["id"], len(manifest["parts"]), len(items), total, signer)
 
 
@@ -248,7 +247,7 @@ def _finish(
         raise BundleError(f"This bundle would be refused: {reason}.")
     (out / guard.SIGNATURE).unlink(missing_ok=True)
     if private:
-        _write(out / guard.SIGNATURE, sign(raw, private))
+        _write(out / guard.SIGNATURE, private.sign(raw))
     _write(out / guard.MANIFEST, raw)
     return manifest
 
@@ -286,7 +285,7 @@ def _finished(contents: Contents, out: Path, part_size: int, public: bytes) -> J
     rows, items = manifest["files"], contents.items
     if [(row["path"], row["size"]) for row in rows] != [(item.path, item.size) for item in items]:
         return None
-    if public and ed25519.signature_problem(out, public, raw):
+    if public and signing.signature_problem(out / guard.SIGNATURE, public, raw):
         return None
     if any(guard.folder_problems(out, manifest, whole=True)):
         return None

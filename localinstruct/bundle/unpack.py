@@ -15,11 +15,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localinstruct.bundle import ed25519, guard
+from localinstruct import signing
+from localinstruct.bundle import guard
 from localinstruct.bundle.catalog import MAX_BYTES, Merge, bundled_entries, merge
 from localinstruct.bundle.journal import only_one
 from localinstruct.bundle.media import disk_errors
-from localinstruct.bundle.signing import load_public
 from localinstruct.bundle.stage import Row, Stage
 from localinstruct.bundle.verify import UNPROVEN, read_range, read_raw
 from localinstruct.bundle.wheels import install_command
@@ -77,7 +77,7 @@ def import_bundle(
     before anything is copied. BundleError for a bundle that is refused, damaged or (for now)
     incomplete, for files that are in the way, and for code that is not allowed.
     """
-    manifest, fingerprint = _read_trusted(folder, load_public(key) if key else b"")
+    manifest, fingerprint = _read_trusted(folder, signing.load_public(key) if key else b"")
     _require_place(into, folder)
     if not fingerprint:
         progress.say(f"{UNPROVEN}.")
@@ -120,14 +120,14 @@ def _read_trusted(folder: Path, public: bytes) -> tuple[JsonObject, str]:
     manifest, refusals = guard.read_manifest(raw)
     problems = [(guard.MANIFEST, refusal) for refusal in refusals]
     if not problems and public:
-        wrong = ed25519.signature_problem(folder, public, raw)
+        wrong = signing.signature_problem(folder / guard.SIGNATURE, public, raw)
         problems += [(guard.SIGNATURE, wrong)] if wrong else []
     problems = problems or list(guard.folder_problems(folder, manifest, whole=False))
     if problems:
         reasons = listing([f"{name}: {problem}" for name, problem in problems])
         hint = f"Look closer: localinstruct bundle verify {folder}"
         raise BundleError(f"{folder}: refused: {reasons}", hint)
-    return manifest, ed25519.fingerprint(public) if public else ""
+    return manifest, signing.fingerprint(public) if public else ""
 
 
 def _units(manifest: JsonObject) -> dict[str, list[Row]]:

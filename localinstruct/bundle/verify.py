@@ -13,9 +13,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localinstruct.bundle import ed25519, guard
+from localinstruct import signing
+from localinstruct.bundle import guard
 from localinstruct.bundle.journal import Journal, stamp
-from localinstruct.bundle.signing import load_public
 from localinstruct.errors import BundleError
 from localinstruct.progress import Progress
 from localinstruct.records import JsonObject
@@ -73,11 +73,11 @@ def verify(
 
     BundleError when there is no manifest at all.
     """
-    raw, public = read_raw(folder), load_public(key) if key else b""
+    raw, public = read_raw(folder), signing.load_public(key) if key else b""
     manifest, problems = guard.read_manifest(raw)
     if problems:
         return Verdict(manifest, tuple((guard.MANIFEST, text) for text in problems), (), (), "")
-    wrong = ed25519.signature_problem(folder, public, raw) if public else ""
+    wrong = signing.signature_problem(folder / guard.SIGNATURE, public, raw) if public else ""
     if wrong:
         return Verdict(manifest, ((guard.SIGNATURE, wrong),), (), (), "")
     memory = Memory(folder, hashlib.sha256(raw).hexdigest(), forget=full)
@@ -87,7 +87,7 @@ def verify(
     )
     if full and not damage and len(looked_at) == len(manifest["parts"]):
         damage += content_problems(folder, manifest)
-    signer = ed25519.fingerprint(public) if public else ""
+    signer = signing.fingerprint(public) if public else ""
     return Verdict(manifest, tuple(damage), tuple(looked_at), tuple(memory.used), signer)
 
 

@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from localinstruct import signing
 from localinstruct.errors import LocalInstructError
-from localinstruct.offline import audit_hook, backends, proof, selftest, sessions, signing
+from localinstruct.offline import audit_hook, backends, proof, selftest, sessions
 from localinstruct.records import JsonObject, canonical_json, digest
 from localinstruct.store import durable
 
@@ -65,8 +66,7 @@ def write(run: Path, stages: Stages, remarks: Sequence[str] = ()) -> list[str]:
     """
     # keys in order, as readers have it
     body = json.loads(canonical_json(build(run, stages, remarks), strict=True))
-    signing.sign_file(run / JSON, body)
-    lines = render(body, signing.public_key(run / JSON))
+    lines = render(body, signing.sign_file(run / JSON, body))
     durable.write_text(run / TEXT, "\n".join(lines) + "\n")
     return lines
 
@@ -134,7 +134,7 @@ def conclusion(path: Path, key: str, problems: list[str]) -> list[str]:
     if problems:
         reason = f"Nothing that {path.name} says counts, because of what is said above."
         return [f"Verdict: none. {reason}"]
-    signer = signing.public_key(path)
+    signer = signing.signer_of(path)
     proven, unproven = "Signed by the key you named", f"{UNPROVEN}. It was signed by"
     origin = f"{proven}, {signer}." if key else f"{unproven} {signer}."
     remarks = body.get("remarks", [])
@@ -341,7 +341,7 @@ def _content_problems(path: Path, body: JsonObject) -> list[str]:
         if stage["sealed"] != covered:
             problems.append(f"{path}: the stage {name} does not follow from the sessions")
     text = path.parent / TEXT
-    expected = "\n".join(render(body, signing.public_key(path))) + "\n"
+    expected = "\n".join(render(body, signing.signer_of(path))) + "\n"
     if text.exists() and text.read_bytes() != expected.encode("utf-8"):
         problems.append(f"{text}: does not say what {path.name} says")
     return problems

@@ -11,7 +11,7 @@ Call it before anything heavy is imported, because a process with threads cannot
     audit_hook                  notes what tried to leave, with stack and package
     evidence                    facts from the kernel: interfaces, counters, versions
     kernel, seccomp, landlock   the system calls
-    egress_report, signing      the egress report and its signature
+    egress_report               the egress report, signed by `localinstruct.signing`
     proof                       contradictions between what a report claims and what it notes
 
 Not covered: see `backends.ALWAYS_OPEN`; and GPUs inside the seal were not tested, because no GPU
