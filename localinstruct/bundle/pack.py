@@ -7,7 +7,6 @@ covered: files that change while they are packed, which is noticed and refused.
 """
 
 import hashlib
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from localinstruct import __version__, signing
 from localinstruct.bundle import ed25519, guard, takeout
 from localinstruct.bundle.contents import Contents, Item
 from localinstruct.bundle.journal import Journal, first_job, only_one, stamp
-from localinstruct.bundle.media import DEFAULT_PART_SIZE, disk_errors
+from localinstruct.bundle.media import DEFAULT_PART_SIZE, disk_errors, require_space
 from localinstruct.bundle.sbom import sbom
 from localinstruct.bundle.stream import Digests, Slice, change_error, layout, ranges_of, read_slice
 from localinstruct.errors import BundleError
@@ -30,8 +29,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 JOURNAL = ".packing.jsonl"
-MARGIN = 16 * 2**20
-"""Bytes kept free beside what the parts need."""
 PROGRAMS = {"VERIFY.py": guard, "SIGNATURE.py": ed25519, "UNPACK.py": takeout}
 """Programs that lie beside the parts and run without being installed."""
 README = """This folder is a localinstruct bundle: models, software or results in parts, for a
@@ -112,7 +109,8 @@ def _pack(
     job = _job(contents, part_size)
     _refuse_foreign(out, job)
     journal = Journal(out / JOURNAL, job)
-    _require_space(out, sum(item.size for item in contents.items))
+    written = sum(path.stat().st_size for path in out.glob("part*.bin"))
+    require_space(out, sum(item.size for item in contents.items) - written)
     rows, parts = write_parts(contents.items, out, part_size, journal, progress)
     manifest = _finish(contents, out, rows, parts, part_size, private)
     (out / JOURNAL).unlink()
@@ -206,10 +204,7 @@ def _write_part(
 def _settle(item: Item, digests: Digests, before: Stamp) -> None:
     """Hash an item that did not pass by whole; BundleError where it changed or is another one."""
     if item.path not in digests.whole:
-        total = hashlib.sha256()
-        for _, chunk in read_slice(Slice(item, 0, item.size)):
-            total.update(chunk)
-        digests.whole[item.path] = total.hexdigest()
+        digests.whole[item.path] = _digest(item, remembered=False)
     if _stamp(item) != before or item.sha256 not in ("", digests.whole[item.path]):
         raise change_error(item)
 
@@ -296,10 +291,10 @@ def _finished(contents: Contents, out: Path, part_size: int, public: bytes) -> J
     return manifest if same else None
 
 
-def _digest(item: Item) -> str:
+def _digest(item: Item, remembered: bool = True) -> str:
     if isinstance(item.source, bytes):
         return hashlib.sha256(item.source).hexdigest()
-    return sha256(item.source)
+    return sha256(item.source, remembered)
 
 
 def _refuse_foreign(out: Path, job: str) -> None:
@@ -315,14 +310,6 @@ def _refuse_foreign(out: Path, job: str) -> None:
             f"Choose another folder, or delete that one: rm -r {out}",
         )
     (out / guard.MANIFEST).unlink(missing_ok=True)
-
-
-def _require_space(out: Path, total: int) -> None:
-    written = sum(path.stat().st_size for path in out.glob("part*.bin"))
-    needed, free = total - written + MARGIN, shutil.disk_usage(out).free
-    if free < needed:
-        problem = f"{out}: {needed:,} bytes are needed there, {free:,} are free."
-        raise BundleError(problem, "Make room, or name a folder on another disk.")
 
 
 def _write(path: Path, content: bytes) -> None:
