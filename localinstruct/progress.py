@@ -5,6 +5,7 @@ Also how shares, times, speeds, losses and similarities are written wherever the
 
 import time
 from bisect import bisect_right
+from collections.abc import Callable
 from typing import Protocol
 
 WATCHED = 5.0
@@ -35,6 +36,18 @@ class Silent:
 
     def update(self, label: str, done: float, total: float, note: str = "") -> None:
         """Drop the update."""
+
+
+def counter(progress: Progress, label: str, total: float) -> Callable[[float], None]:
+    """Function that takes what was done since its last call, and shows the sum of all."""
+    done = 0.0
+
+    def tick(more: float) -> None:
+        nonlocal done
+        done += more
+        progress.update(label, done, total)
+
+    return tick
 
 
 class Pace:

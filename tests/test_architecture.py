@@ -25,7 +25,7 @@ ROWS = (
     ("methods", "teacher", "topics"),
     ("judge", "models"),
     ("curate", "formats", "offline", "supervisor"),
-    ("own_code", "stages"),
+    ("own_code", "stages", "signing"),
     ("config", "console", "nano", "store", "templates"),
     ("errors", "interrupt", "machine", "progress", "records"),
 )

@@ -2,8 +2,9 @@
 
 An entry of the same name is kept when it means the same files; it is completed or replaced in place
 when it lacks digests or names a place where there is nothing; anything else is a conflict that a
-person decides. The edited text is parsed again and must differ in nothing else. Not covered:
-comments inside a replaced entry, which go with it.
+person decides. The edited text is parsed again and must differ in nothing else. ruamel.yaml is not
+used: it keeps a comment with the value before it, so the heading of the next entry would go with a
+replaced one. Not covered: comments inside a replaced entry, which go with it.
 """
 
 import re

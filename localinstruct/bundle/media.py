@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import re
+import shutil
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -14,6 +15,9 @@ DEFAULT_PART_SIZE = 3_900_000_000
 MEDIA = {"fat32": 2**32 - 1, "dvd": 4_300_000_000, "bd": 23_000_000_000}
 """Bytes per part. FAT32 holds no larger file; on discs, room is left for the files beside."""
 MIN_PART_SIZE = 4096
+
+MARGIN = 16 * 2**20
+"""Bytes kept free beside what is written."""
 
 _PREFIXES = ("k", "m", "g", "t")
 _UNITS = {"": 1, "b": 1}
@@ -46,6 +50,14 @@ def disk_errors(folder: Path, hint: str) -> Iterator[None]:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         problem = "no space left" if full else error.strerror or error
         raise BundleError(f"{error.filename or folder}: {problem}.", hint) from None
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """BundleError where a folder's disk has no room for `needed` bytes."""
+    needed, free = needed + MARGIN, shutil.disk_usage(folder).free
+    if free < needed:
+        problem = f"{folder}: {needed:,} bytes are needed there, {free:,} are free."
+        raise BundleError(problem, "Make room, or name a folder on another disk.")
 
 
 def _parse(size: str) -> int:

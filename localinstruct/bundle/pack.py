@@ -7,20 +7,18 @@ covered: files that change while they are packed, which is noticed and refused.
 """
 
 import hashlib
-import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from localinstruct import __version__
+from localinstruct import __version__, signing
 from localinstruct.bundle import ed25519, guard, takeout
 from localinstruct.bundle.contents import Contents, Item
 from localinstruct.bundle.journal import Journal, first_job, only_one, stamp
-from localinstruct.bundle.media import DEFAULT_PART_SIZE, disk_errors
+from localinstruct.bundle.media import DEFAULT_PART_SIZE, disk_errors, require_space
 from localinstruct.bundle.sbom import sbom
-from localinstruct.bundle.signing import load_private, public_of, sign
 from localinstruct.bundle.stream import Digests, Slice, change_error, layout, ranges_of, read_slice
 from localinstruct.errors import BundleError
 from localinstruct.progress import Progress
@@ -31,8 +29,6 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 JOURNAL = ".packing.jsonl"
-MARGIN = 16 * 2**20
-"""Bytes kept free beside what the parts need."""
 PROGRAMS = {"VERIFY.py": guard, "SIGNATURE.py": ed25519, "UNPACK.py": takeout}
 """Programs that lie beside the parts and run without being installed."""
 README = """This folder is a localinstruct bundle: models, software or results in parts, for a
@@ -80,8 +76,8 @@ def pack(
     `out` is a new or empty folder, or one where this job was interrupted. BundleError for a folder
     in use for something else, too little space, a file that changed, a key that is none.
     """
-    private = load_private(key) if key else None  # before an hour of copying, not after
-    public = public_of(private) if private else b""
+    private = signing.load_private(key) if key else None  # before an hour of copying, not after
+    public = private.public_key().public_bytes_raw() if private else b""
     items = contents.items
     total = sum(item.size for item in items)
     if not total:
@@ -98,7 +94,7 @@ def pack(
                 progress.say(f"{out} holds this very bundle already.")
             else:
                 manifest = _pack(contents, out, progress, part_size, private)
-    signer = ed25519.fingerprint(public) if public else ""
+    signer = signing.fingerprint(public) if public else ""
     return PackResult(out, manifest["id"], len(manifest["parts"]), len(items), total, signer)
 
 
@@ -113,7 +109,8 @@ def _pack(
     job = _job(contents, part_size)
     _refuse_foreign(out, job)
     journal = Journal(out / JOURNAL, job)
-    _require_space(out, sum(item.size for item in contents.items))
+    written = sum(path.stat().st_size for path in out.glob("part*.bin"))
+    require_space(out, sum(item.size for item in contents.items) - written)
     rows, parts = write_parts(contents.items, out, part_size, journal, progress)
     manifest = _finish(contents, out, rows, parts, part_size, private)
     (out / JOURNAL).unlink()
@@ -207,10 +204,7 @@ def _write_part(
 def _settle(item: Item, digests: Digests, before: Stamp) -> None:
     """Hash an item that did not pass by whole; BundleError where it changed or is another one."""
     if item.path not in digests.whole:
-        total = hashlib.sha256()
-        for _, chunk in read_slice(Slice(item, 0, item.size)):
-            total.update(chunk)
-        digests.whole[item.path] = total.hexdigest()
+        digests.whole[item.path] = _digest(item, remembered=False)
     if _stamp(item) != before or item.sha256 not in ("", digests.whole[item.path]):
         raise change_error(item)
 
@@ -248,7 +242,7 @@ def _finish(
         raise BundleError(f"This bundle would be refused: {reason}.")
     (out / guard.SIGNATURE).unlink(missing_ok=True)
     if private:
-        _write(out / guard.SIGNATURE, sign(raw, private))
+        _write(out / guard.SIGNATURE, private.sign(raw))
     _write(out / guard.MANIFEST, raw)
     return manifest
 
@@ -286,7 +280,7 @@ def _finished(contents: Contents, out: Path, part_size: int, public: bytes) -> J
     rows, items = manifest["files"], contents.items
     if [(row["path"], row["size"]) for row in rows] != [(item.path, item.size) for item in items]:
         return None
-    if public and ed25519.signature_problem(out, public, raw):
+    if public and signing.signature_problem(out / guard.SIGNATURE, public, raw):
         return None
     if any(guard.folder_problems(out, manifest, whole=True)):
         return None
@@ -297,10 +291,10 @@ def _finished(contents: Contents, out: Path, part_size: int, public: bytes) -> J
     return manifest if same else None
 
 
-def _digest(item: Item) -> str:
+def _digest(item: Item, remembered: bool = True) -> str:
     if isinstance(item.source, bytes):
         return hashlib.sha256(item.source).hexdigest()
-    return sha256(item.source)
+    return sha256(item.source, remembered)
 
 
 def _refuse_foreign(out: Path, job: str) -> None:
@@ -316,14 +310,6 @@ def _refuse_foreign(out: Path, job: str) -> None:
             f"Choose another folder, or delete that one: rm -r {out}",
         )
     (out / guard.MANIFEST).unlink(missing_ok=True)
-
-
-def _require_space(out: Path, total: int) -> None:
-    written = sum(path.stat().st_size for path in out.glob("part*.bin"))
-    needed, free = total - written + MARGIN, shutil.disk_usage(out).free
-    if free < needed:
-        problem = f"{out}: {needed:,} bytes are needed there, {free:,} are free."
-        raise BundleError(problem, "Make room, or name a folder on another disk.")
 
 
 def _write(path: Path, content: bytes) -> None:

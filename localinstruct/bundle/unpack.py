@@ -9,25 +9,24 @@ covered: taking an import back.
 
 import json
 import os
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localinstruct.bundle import ed25519, guard
+from localinstruct import signing
+from localinstruct.bundle import guard, takeout
 from localinstruct.bundle.catalog import MAX_BYTES, Merge, bundled_entries, merge
 from localinstruct.bundle.journal import only_one
-from localinstruct.bundle.media import disk_errors
-from localinstruct.bundle.signing import load_public
+from localinstruct.bundle.media import disk_errors, require_space
 from localinstruct.bundle.stage import Row, Stage
-from localinstruct.bundle.verify import UNPROVEN, read_range, read_raw
+from localinstruct.bundle.verify import UNPROVEN, read_raw
 from localinstruct.bundle.wheels import install_command
 from localinstruct.config import listing
 from localinstruct.errors import BundleError
 from localinstruct.models.catalog import file_digests
 from localinstruct.models.preflight import inspect
-from localinstruct.progress import Progress
+from localinstruct.progress import Progress, counter
 from localinstruct.records import JsonObject
 from localinstruct.store.durable import sha256, step_into, sync_folder, write_text
 
@@ -35,7 +34,6 @@ WHOLE_FOLDERS = ("models", "runs", "wheelhouse", "program")
 """Roots whose folders are one unit each; files of other roots are units of their own."""
 CODE = "methods/"
 """Root of what will be run: own methods, each of which a recipe may name."""
-MARGIN = 16 * 2**20
 CATALOG = "models.yaml"
 
 
@@ -53,23 +51,13 @@ class ImportResult:
     commands: list[str] = field(default_factory=list)
     """Commands to type next."""
 
-    @property
-    def changed(self) -> bool:
-        """True when anything was done."""
-        return bool(self.placed)
-
-
-def nobody(code: Sequence[Row]) -> bool:
-    """Allow no code, for callers that can ask nobody."""
-    return False
-
 
 def import_bundle(
     folder: Path,
     into: Path,
     progress: Progress,
     key: Path | None = None,
-    allow_code: Callable[[Sequence[Row]], bool] = nobody,
+    allow_code: Callable[[Sequence[Row]], bool] = lambda code: False,
 ) -> ImportResult:
     """Import what lies in `folder` into the workspace `into`, made if missing.
 
@@ -77,7 +65,7 @@ def import_bundle(
     before anything is copied. BundleError for a bundle that is refused, damaged or (for now)
     incomplete, for files that are in the way, and for code that is not allowed.
     """
-    manifest, fingerprint = _read_trusted(folder, load_public(key) if key else b"")
+    manifest, fingerprint = _read_trusted(folder, signing.load_public(key) if key else b"")
     _require_place(into, folder)
     if not fingerprint:
         progress.say(f"{UNPROVEN}.")
@@ -120,14 +108,14 @@ def _read_trusted(folder: Path, public: bytes) -> tuple[JsonObject, str]:
     manifest, refusals = guard.read_manifest(raw)
     problems = [(guard.MANIFEST, refusal) for refusal in refusals]
     if not problems and public:
-        wrong = ed25519.signature_problem(folder, public, raw)
+        wrong = signing.signature_problem(folder / guard.SIGNATURE, public, raw)
         problems += [(guard.SIGNATURE, wrong)] if wrong else []
     problems = problems or list(guard.folder_problems(folder, manifest, whole=False))
     if problems:
         reasons = listing([f"{name}: {problem}" for name, problem in problems])
         hint = f"Look closer: localinstruct bundle verify {folder}"
         raise BundleError(f"{folder}: refused: {reasons}", hint)
-    return manifest, ed25519.fingerprint(public) if public else ""
+    return manifest, signing.fingerprint(public) if public else ""
 
 
 def _units(manifest: JsonObject) -> dict[str, list[Row]]:
@@ -221,25 +209,15 @@ def _entries(folder: Path, manifest: JsonObject, stage: Stage) -> dict[str, Json
 def _write_pieces(place: Path, parts: Sequence[Path], row: Row) -> None:
     """Write a file from its ranges, one in each of `parts`."""
     pieces = zip(parts, row["ranges"], strict=True)
-    chunks = (read_range(path, piece["offset"], piece["length"]) for path, piece in pieces)
+    chunks = (takeout.chunks(path, piece["offset"], piece["length"]) for path, piece in pieces)
     place.write_bytes(b"".join(chunk for piece in chunks for chunk in piece))
 
 
 def _fill(stage: Stage, folder: Path, manifest: JsonObject, into: Path, progress: Progress) -> None:
     """Read every part that is needed and here; BundleError for a bad one, or the missing ones."""
-    needed, free = stage.needed(), shutil.disk_usage(into).free
-    space = stage.bytes_needed() + MARGIN
-    if free < space:
-        problem = f"{into}: {space:,} bytes are needed there, {free:,} are free."
-        raise BundleError(problem, "Make room.")
-    parts, missing = [manifest["parts"][number - 1] for number in needed], []
-    count, total = 0, sum(part["size"] for part in parts)
-
-    def tick(read: int) -> None:
-        nonlocal count
-        count += read
-        progress.update("importing", count, total)
-
+    require_space(into, stage.bytes_needed())
+    parts, missing = [manifest["parts"][number - 1] for number in stage.needed()], []
+    tick = counter(progress, "importing", sum(part["size"] for part in parts))
     for part in parts:
         problem = stage.take(folder, part, tick)
         if problem == "missing":

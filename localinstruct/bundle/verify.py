@@ -13,11 +13,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from localinstruct.bundle import ed25519, guard
+from localinstruct import signing
+from localinstruct.bundle import guard, takeout
 from localinstruct.bundle.journal import Journal, stamp
-from localinstruct.bundle.signing import load_public
 from localinstruct.errors import BundleError
-from localinstruct.progress import Progress
+from localinstruct.progress import Progress, counter
 from localinstruct.records import JsonObject
 from localinstruct.store.durable import SETTLED_NS, cache_file
 
@@ -73,21 +73,19 @@ def verify(
 
     BundleError when there is no manifest at all.
     """
-    raw, public = read_raw(folder), load_public(key) if key else b""
+    raw, public = read_raw(folder), signing.load_public(key) if key else b""
     manifest, problems = guard.read_manifest(raw)
     if problems:
         return Verdict(manifest, tuple((guard.MANIFEST, text) for text in problems), (), (), "")
-    wrong = ed25519.signature_problem(folder, public, raw) if public else ""
+    wrong = signing.signature_problem(folder / guard.SIGNATURE, public, raw) if public else ""
     if wrong:
         return Verdict(manifest, ((guard.SIGNATURE, wrong),), (), (), "")
     memory = Memory(folder, hashlib.sha256(raw).hexdigest(), forget=full)
-    meter = _Meter(progress, sum(part["size"] for part in manifest["parts"]))
-    _, damage, looked_at = guard.check(
-        folder, parts, here, raw, memory.knows, meter.tick, memory.note
-    )
+    tick = counter(progress, "verifying", sum(part["size"] for part in manifest["parts"]))
+    _, damage, looked_at = guard.check(folder, parts, here, raw, memory.knows, tick, memory.note)
     if full and not damage and len(looked_at) == len(manifest["parts"]):
         damage += content_problems(folder, manifest)
-    signer = ed25519.fingerprint(public) if public else ""
+    signer = signing.fingerprint(public) if public else ""
     return Verdict(manifest, tuple(damage), tuple(looked_at), tuple(memory.used), signer)
 
 
@@ -110,20 +108,11 @@ def content_problems(folder: Path, manifest: JsonObject) -> Iterator[tuple[str, 
         total = hashlib.sha256()
         for piece in row["ranges"]:
             path = folder / guard.part_name(piece["part"])
-            for chunk in read_range(path, piece["offset"], piece["length"]):
+            for chunk in takeout.chunks(path, piece["offset"], piece["length"]):
                 total.update(chunk)
         digest = total.hexdigest()
         if digest != row["sha256"]:
             yield row["path"], f"its SHA-256 is {digest}, but the manifest says {row['sha256']}"
-
-
-def read_range(path: Path, offset: int, length: int) -> Iterator[bytes]:
-    """Read one range of a file, a mebibyte at a time; fewer bytes where the file ends."""
-    with path.open("rb") as file:
-        file.seek(offset)
-        while length and (chunk := file.read(min(guard.CHUNK, length))):
-            length -= len(chunk)
-            yield chunk
 
 
 class Memory:
@@ -158,15 +147,3 @@ class Memory:
             entry, age_ns = {"stamp": [part["n"], *state]}, time.time_ns() - state[1]
             if age_ns > SETTLED_NS and entry not in self._journal.entries:
                 self._journal.add(entry)
-
-
-class _Meter:
-    """Bytes read so far, shown at most a few times a second by whoever draws it."""
-
-    def __init__(self, progress: Progress, total: int) -> None:
-        self._progress, self._total, self._done = progress, total, 0
-
-    def tick(self, count: int) -> None:
-        """Add bytes that were read, and show the sum."""
-        self._done += count
-        self._progress.update("verifying", self._done, self._total)

@@ -279,9 +279,9 @@ def keygen(
     json: Json = False,
 ) -> None:
     """Make a key pair for signing bundles."""
-    from localinstruct.bundle.signing import keygen as make
+    from localinstruct.signing import make_key_pair
 
-    fingerprint = make(path)
+    fingerprint = make_key_pair(path)
     if json:
         console.as_json({"fingerprint": fingerprint})
     else:

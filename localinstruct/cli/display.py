@@ -38,15 +38,16 @@ def summary(run: Run) -> None:
 
 def egress_report(run: Path) -> None:
     """After a sealed command, print its egress report's verdict and signing key on stderr."""
-    from localinstruct.offline import egress_report, seal, signing
+    from localinstruct import signing
+    from localinstruct.offline import egress_report, seal
 
     if not seal.status().sealed:
         return
     path = run / egress_report.JSON
     body, _ = signing.read_signed(path)
-    signer = signing.public_key(path)
+    signer = signing.signer_of(path)
     console.note(f"egress report: {path}: {egress_report.verdict(body)}")
-    unsigned = "not signed: the library cryptography is not installed"
+    unsigned = "not signed; why: localinstruct verify-report --own-key"
     console.note(f"signed with the key {signer}" if signer else unsigned)
 
 

@@ -17,7 +17,7 @@ def verify_report(
         str,
         typer.Option(
             "--key",
-            help="Public key it must be signed with: 64 hex digits, or a file that holds them.",
+            help="Public key it must be signed with: 64 hex digits, or a file with them or PEM.",
         ),
     ] = "",
     own_key: Annotated[
@@ -30,19 +30,19 @@ def verify_report(
     sealed: SealedAlone = False,
 ) -> None:
     """Check an egress report and the files it names, offline: what it proves, and who signed it."""
+    from localinstruct import signing
     from localinstruct.errors import UsageError
     from localinstruct.offline import egress_report as egress
-    from localinstruct.offline import signing
 
     if own_key:
-        own = signing.require_own_public_key()
+        own = signing.own_public_key()
         console.as_json({"key": own}) if json else console.line(own)
         return
     if file is None:
         raise UsageError(
             "verify-report: expected a FILE.", "localinstruct verify-report runs/NAME/egress.json"
         )
-    expected = signing.read_public_key(key) if key else ""
+    expected = signing.load_public(key).hex() if key else ""
     problems = egress.verify(file, expected)
     conclusion = egress.conclusion(file, expected, problems)
     if json:

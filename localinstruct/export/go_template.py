@@ -3,7 +3,10 @@
 Most chat templates put a fixed text between two turns that depends on the two roles only. Those
 texts are found by rendering conversations of known words, and what they give together is compared
 with more renderings; the Jinja source is not read. A template that does more than that (a system
-prompt repeated in the last turn, for example) is refused. Not covered: tools, pictures, thoughts.
+prompt repeated in the last turn, for example) is refused. Of the 72 chat templates that TRL 1.16
+ships, 51 are written, in 20 forms, and Go's own text/template renders each as Jinja does (a test,
+where Go is installed). Not covered: tools, pictures, thoughts, and blanks around a turn's words,
+which some chat templates strip and Ollama's language cannot.
 """
 
 import json

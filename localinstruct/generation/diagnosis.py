@@ -23,11 +23,6 @@ _SILENT: Cure = (
     "the teacher wrote nothing or was refused: its chat template, context or prompts do not fit",
     ("models.teacher", "serve.max_model_len"),
 )
-_LIST: Cure = (
-    "the teacher does not keep the form of the list: ask for shorter lists, or use a method that "
-    "asks for one thing at a time (magpie, answer)",
-    ("method.alpaca.tasks_per_prompt", "models.teacher"),
-)
 _ALIKE: Cure = (
     "the teacher repeats itself: sample more freely, bring more seeds, or let closer rows pass "
     "(at {threshold:g} now)",

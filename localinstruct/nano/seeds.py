@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from random import Random
 
 from localinstruct.nano.grammar import Task, families, make_task
@@ -56,13 +55,3 @@ def _unseen(rng: Random, seen: set[tuple[str, str]]) -> Iterator[Task]:
 def as_jsonl(records: Sequence[JsonObject]) -> str:
     """One JSON object per line."""
     return "".join(json.dumps(record) + "\n" for record in records)
-
-
-def write_seed_tasks(path: Path) -> None:
-    """Write seeds/nano_seed_tasks.jsonl."""
-    path.write_text(as_jsonl(seed_tasks()), "utf-8")
-
-
-def write_eval_tasks(path: Path) -> None:
-    """Write seeds/nano_eval_tasks.jsonl."""
-    path.write_text(as_jsonl(eval_tasks()), "utf-8")

@@ -21,7 +21,6 @@ from types import FrameType
 from typing import Any
 
 from localinstruct.records import JsonObject
-from localinstruct.store.durable import read_json_lines
 
 FILE = "LOCALINSTRUCT_AUDIT_HOOK"
 """Environment variable: the file that all our processes of one run append to."""
@@ -118,11 +117,6 @@ def keep_in(path: Path) -> None:
 def entries() -> list[JsonObject]:
     """Entries of this process so far."""
     return list(_recorder[0].entries) if _recorder else []
-
-
-def read(path: Path) -> list[JsonObject]:
-    """Entries of all our processes; a last line torn by a kill is left out."""
-    return read_json_lines(path)
 
 
 def _hook(event: str, arguments: Arguments) -> None:

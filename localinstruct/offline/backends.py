@@ -193,30 +193,6 @@ GENERAL = (
     "In a container: start it with --network none; the seal then uses that.",
     "With systemd: run it as a unit with PrivateNetwork=yes (a ready one: docs/air-gap.md).",
 )
-SYSTEMD_INACCESSIBLE = ("dbus", "docker.sock", "containerd", "podman", "systemd/resolve", "nscd")
-"""Doors in /run that the unit file hides; "-" before a path lets it be missing."""
-
-
-def systemd_unit(user: str, folder: Path, command: str) -> str:
-    """Unit file by which systemd seals `command`, where users may make no namespaces."""
-    inaccessible = " ".join(f"-/run/{name}" for name in SYSTEMD_INACCESSIBLE)
-    return f"""[Unit]
-Description=localinstruct without a network
-
-[Service]
-Type=exec
-User={user}
-WorkingDirectory={folder}
-ExecStart={command}
-PrivateNetwork=yes
-RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6 AF_NETLINK
-IPAddressDeny=any
-IPAddressAllow=localhost
-RestrictNamespaces=yes
-NoNewPrivileges=yes
-CapabilityBoundingSet=
-InaccessiblePaths={inaccessible}
-"""
 
 
 def bubblewrap_command(program: str) -> list[str]:

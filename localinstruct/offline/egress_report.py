@@ -16,8 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from localinstruct import signing
 from localinstruct.errors import LocalInstructError
-from localinstruct.offline import audit_hook, backends, proof, selftest, sessions, signing
+from localinstruct.offline import audit_hook, backends, proof, selftest, sessions
 from localinstruct.records import JsonObject, canonical_json, digest
 from localinstruct.store import durable
 
@@ -65,8 +66,7 @@ def write(run: Path, stages: Stages, remarks: Sequence[str] = ()) -> list[str]:
     """
     # keys in order, as readers have it
     body = json.loads(canonical_json(build(run, stages, remarks), strict=True))
-    signing.sign_file(run / JSON, body)
-    lines = render(body, signing.public_key(run / JSON))
+    lines = render(body, signing.sign_file(run / JSON, body))
     durable.write_text(run / TEXT, "\n".join(lines) + "\n")
     return lines
 
@@ -134,7 +134,7 @@ def conclusion(path: Path, key: str, problems: list[str]) -> list[str]:
     if problems:
         reason = f"Nothing that {path.name} says counts, because of what is said above."
         return [f"Verdict: none. {reason}"]
-    signer = signing.public_key(path)
+    signer = signing.signer_of(path)
     proven, unproven = "Signed by the key you named", f"{UNPROVEN}. It was signed by"
     origin = f"{proven}, {signer}." if key else f"{unproven} {signer}."
     remarks = body.get("remarks", [])
@@ -205,61 +205,43 @@ def _in_order(stages: JsonObject) -> list[tuple[str, JsonObject]]:
 
 def _session_lines(session: JsonObject, format: int) -> list[str]:
     """A session in the words of a report's format; `proof` has looked whether it is consistent."""
-    if format > 2:
-        return _session_words(session)
-    seal, environment = session["seal"], session["environment"]
-    ended = _when(session["ended"]) if session["ended"] else "by a kill"
-    lines = [
-        f"  {seal['headline']}",
-        f"  began {_when(session['began'])}, ended {ended}",
-        *_machine_lines(session["machine"]),
-    ]
-    lines += [f"  covers: {text}" for text in seal["covers"]]
-    lines += [f"  does not cover: {text}" for text in seal["lacks"]]
-    lines += [_check_line(check) for check in seal["checks"]]
-    lines += [f"  closed: {_plain(text)}" for text in seal["closed"]]
-    lines += [f"  still within reach: {_plain(text)}" for text in seal["reachable"]]
-    lines += [f"  namespaces: {', '.join(session['before']['namespaces'].values())}"]
-    lines += _interface_lines(session)
-    switches = ", ".join(environment["deviations"]) or "all as they must be"
-    lines += [f"  switches: {switches} ({len(environment['switches'])} looked at)"]
-    return lines
-
-
-def _session_words(session: JsonObject) -> list[str]:
-    """A session in the words of format 3."""
-    seal, environment = session["seal"], session["environment"]
+    seal, environment, old = session["seal"], session["environment"], format < 3
     end = f"ended {_when(session['ended'])}" if session["ended"] else "ended by a kill"
     deviations = ", ".join(environment["deviations"])
-    switches = f"not as they must be: {deviations}" if deviations else "all as they must be"
     looked = len(environment["switches"])
+    names = "namespaces" if old else "namespaces of the kernel"
+    if old:
+        switches = f"switches: {deviations or 'all as they must be'}"
+    else:
+        switches = "variables that keep libraries from the network: "
+        switches += f"not as they must be: {deviations}" if deviations else "all as they must be"
     return [
         f"  {seal['headline']}",
         f"  began {_when(session['began'])}, {end}",
         *_machine_lines(session["machine"]),
         *(f"  covers: {text}" for text in seal["covers"]),
         *(f"  does not cover: {text}" for text in seal["lacks"]),
-        *(_check_words(check) for check in seal["checks"]),
-        *(f"  closed at its begin: {_plain(text)}" for text in seal["closed"]),
+        *(_check_line(check, old) for check in seal["checks"]),
+        *(f"  {'closed' if old else 'closed at its begin'}: {_plain(t)}" for t in seal["closed"]),
         *(f"  still within reach: {_plain(text)}" for text in seal["reachable"]),
-        f"  namespaces of the kernel: {', '.join(session['before']['namespaces'].values())}",
-        *_interface_words(session),
-        f"  variables that keep libraries from the network: {switches} ({looked} looked at)",
+        f"  {names}: {', '.join(session['before']['namespaces'].values())}",
+        *(_old_interface_lines(session) if old else _interface_lines(session)),
+        f"  {switches} ({looked} looked at)",
     ]
 
 
-def _check_words(check: JsonObject) -> str:
-    mark = "ok " if check["ok"] else "BAD"
-    name, must, found = (str(check[key]) for key in ("name", "must", "found"))
-    return f"  {mark} {_plain(selftest.in_words(name, must, found, bool(check['ok'])))}"
+def _check_line(check: JsonObject, old: bool) -> str:
+    if old:
+        words = f"{check['name']} (must {check['must']}): {check['found']}"
+    else:
+        name, must, found = (str(check[key]) for key in ("name", "must", "found"))
+        words = _plain(selftest.Check(name, must, found, bool(check["ok"])).words)
+    return f"  {'ok ' if check['ok'] else 'BAD'} {words}"
 
 
-def _interface_words(session: JsonObject) -> list[str]:
-    before, after = session["before"]["interfaces"], (session["after"] or {}).get("interfaces", {})
+def _interface_lines(session: JsonObject) -> list[str]:
     lines = []
-    for name in sorted(before | after):
-        at_begin = before.get(name, {}).get("sent_packets", 0)
-        at_end = after.get(name, {}).get("sent_packets")
+    for name, at_begin, at_end in _sent(session):
         kind = " (loopback: what this machine sends to itself)" if name == "lo" else ""
         sent = "not known, as it was killed" if at_end is None else f"{at_end - at_begin:,} packets"
         lines.append(f"  sent over {name}{kind} in this session: {sent}")
@@ -268,28 +250,30 @@ def _interface_words(session: JsonObject) -> list[str]:
     return [*lines, f"  packets that the kernel refused, as no road led out: {total}"]
 
 
+def _old_interface_lines(session: JsonObject) -> list[str]:
+    lines = [
+        f"  interface {name}: {at_begin} packets sent before, "
+        f"{'unknown' if at_end is None else at_end} after"
+        for name, at_begin, at_end in _sent(session)
+    ]
+    refused = _refused(session)
+    total = sum(refused) if refused else "unknown"
+    return [*lines, f"  packets refused for want of a road: {total}"]
+
+
+def _sent(session: JsonObject) -> Iterator[tuple[str, int, int | None]]:
+    """(interface, packets sent when the session began, when it ended) of every interface."""
+    before, after = session["before"]["interfaces"], (session["after"] or {}).get("interfaces", {})
+    for name in sorted(before | after):
+        sent = before.get(name, {}).get("sent_packets", 0)
+        yield name, sent, after.get(name, {}).get("sent_packets")
+
+
 def _machine_lines(machine: JsonObject) -> list[str]:
     system = f"kernel {machine['kernel']} {machine['architecture']}"
     ours = f"Python {machine['python']}, localinstruct {machine['localinstruct']}"
     packages = ", ".join(f"{name} {number}" for name, number in machine["packages"].items())
     return [f"  {system}, {ours}", f"  packages: {packages}"]
-
-
-def _check_line(check: JsonObject) -> str:
-    mark = "ok " if check["ok"] else "BAD"
-    return f"  {mark} {check['name']} (must {check['must']}): {check['found']}"
-
-
-def _interface_lines(session: JsonObject) -> list[str]:
-    before, after = session["before"]["interfaces"], (session["after"] or {}).get("interfaces", {})
-    lines = []
-    for name in sorted(before | after):
-        sent_before = before.get(name, {}).get("sent_packets", 0)
-        sent_after = after.get(name, {}).get("sent_packets", "unknown")
-        lines.append(f"  interface {name}: {sent_before} packets sent before, {sent_after} after")
-    refused = _refused(session)
-    total = sum(refused) if refused else "unknown"
-    return [*lines, f"  packets refused for want of a road: {total}"]
 
 
 def _refused(session: JsonObject) -> list[int]:
@@ -341,7 +325,7 @@ def _content_problems(path: Path, body: JsonObject) -> list[str]:
         if stage["sealed"] != covered:
             problems.append(f"{path}: the stage {name} does not follow from the sessions")
     text = path.parent / TEXT
-    expected = "\n".join(render(body, signing.public_key(path))) + "\n"
+    expected = "\n".join(render(body, signing.signer_of(path))) + "\n"
     if text.exists() and text.read_bytes() != expected.encode("utf-8"):
         problems.append(f"{text}: does not say what {path.name} says")
     return problems

@@ -10,11 +10,11 @@ drops lines under load.
 
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypedDict
 
 from localinstruct import __version__
+from localinstruct import machine as computer
 from localinstruct.offline import kernel, switches
 from localinstruct.records import Json
 
@@ -75,7 +75,7 @@ def no_route() -> dict[str, int]:
 def machine() -> dict[str, Json]:
     """Kernel, processor and versions of everything that takes part, without host or user name."""
     system = os.uname()
-    versions = {name: number for name in PACKAGES if (number := _version(name))}
+    versions = {name: number for name in PACKAGES if (number := computer.version(name))}
     return {
         "kernel": system.release,
         "architecture": system.machine,
@@ -96,10 +96,3 @@ def environment() -> dict[str, Json]:
 def _lines(name: str) -> list[str]:
     path = Path("/proc/self/net") / name
     return path.read_text().splitlines() if path.exists() else []
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return ""

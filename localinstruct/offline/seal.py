@@ -11,7 +11,7 @@ Call it before anything heavy is imported, because a process with threads cannot
     audit_hook                  notes what tried to leave, with stack and package
     evidence                    facts from the kernel: interfaces, counters, versions
     kernel, seccomp, landlock   the system calls
-    egress_report, signing      the egress report and its signature
+    egress_report               the egress report, signed by `localinstruct.signing`
     proof                       contradictions between what a report claims and what it notes
 
 Not covered: see `backends.ALWAYS_OPEN`; and GPUs inside the seal were not tested, because no GPU
@@ -122,7 +122,7 @@ def describe(seal: Seal) -> list[str]:
     }
     lines = [seal.headline]
     lines += [f"  {heading}: {text}" for heading, texts in facts.items() for text in texts]
-    lines += [f"  {_mark(check)} {_words(check)}" for check in seal.checks]
+    lines += [f"  {'ok ' if check.ok else 'BAD'} {check.words}" for check in seal.checks]
     return lines
 
 
@@ -186,15 +186,7 @@ def _require_single_thread() -> None:
 
 
 def _require_all_well(checks: tuple[Check, ...]) -> None:
-    wrong = [f"  {_words(check)}" for check in checks if not check.ok]
+    wrong = [f"  {check.words}" for check in checks if not check.ok]
     if wrong:
         message = "\n".join(["The seal was made, but its self-test does not agree:", *wrong])
         raise SealError(message, "\n".join(backends.GENERAL))
-
-
-def _words(check: Check) -> str:
-    return selftest.in_words(check.name, check.must, check.found, check.ok)
-
-
-def _mark(check: Check) -> str:
-    return "ok " if check.ok else "BAD"

@@ -53,6 +53,19 @@ class Check:
     found: str
     ok: bool
 
+    @property
+    def words(self) -> str:
+        """The check as people read it: what was tried or looked at, and what came of it."""
+        found = self.found
+        if self.name in STATES:
+            found = found.replace("there: lo", "only loopback (lo)") if self.ok else found
+            return f"{self.name}: {found}" + ("" if self.ok else f"; {STATES[self.name]}")
+        if self.must == "work":
+            return f"{self.name}: works" if self.ok else f"{self.name}: {found}, but it must work"
+        if not self.ok:
+            return f"{self.name}: {found}, but it must be held back"
+        return f"{self.name}: held back" + (f" ({found})" if found != "held back" else "")
+
 
 def run(*, loopback: bool, outside: int) -> tuple[Check, ...]:
     """Make all attempts, in under 0.2 s.
@@ -184,17 +197,6 @@ STATES = {
     "network interfaces": "only loopback (lo) may be there",
 }
 """Checks of how things stand, which try nothing -> what must hold."""
-
-
-def in_words(name: str, must: str, found: str, ok: bool) -> str:
-    """A check as people read it: what was tried or looked at, and what came of it."""
-    if name in STATES:
-        found = found.replace("there: lo", "only loopback (lo)") if ok else found
-        return f"{name}: {found}" + ("" if ok else f"; {STATES[name]}")
-    if must == "work":
-        return f"{name}: works" if ok else f"{name}: {found}, but it must work"
-    reason = f" ({found})" if found != "held back" else ""
-    return f"{name}: held back{reason}" if ok else f"{name}: {found}, but it must be held back"
 
 
 def _must_work(name: str, attempt: Callable[[], None]) -> Check:

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from localinstruct.offline import audit_hook, evidence
-from localinstruct.offline.seal import Seal, status
+from localinstruct.offline.seal import status
 from localinstruct.records import JsonObject
 from localinstruct.store.durable import append_lines, read_json_lines
 
@@ -36,7 +36,15 @@ def session(run: Path) -> Iterator[None]:
     if seal.sealed or seal.checks:
         audit_hook.keep_in(folder / ATTEMPTS)
     number = len(read_json_lines(folder / SESSIONS))
-    _note(folder / SESSIONS, "begin", number, _beginning(seal))
+    facts = {
+        "pid": os.getpid(),
+        "command": [word[:200] for word in sys.argv[:12]],
+        "seal": seal.as_json(),
+        "machine": evidence.machine(),
+        "environment": evidence.environment(),
+        "before": evidence.snapshot(),
+    }
+    _note(folder / SESSIONS, "begin", number, facts)
     try:
         yield
     finally:
@@ -61,14 +69,15 @@ def sessions(run: Path) -> list[JsonObject]:
 
 def attempts(run: Path) -> list[JsonObject]:
     """The notes of the audit hooks in all sealed processes of the run."""
-    return audit_hook.read(run / FOLDER / ATTEMPTS)
+    return read_json_lines(run / FOLDER / ATTEMPTS)
 
 
 def is_covered(began: float, finished: float, sessions: list[JsonObject]) -> bool:
     """True when work between these times (unix seconds) lies in sessions that were all sealed."""
-    spans = [
+    next_ones = [*(session["began"] for session in sessions[1:]), float("inf")]
+    spans = [  # a killed one may have worked until the next began
         (session["began"], session["ended"] or until, session["seal"]["sealed"])
-        for session, until in zip(sessions, _next_beginnings(sessions), strict=True)
+        for session, until in zip(sessions, next_ones, strict=False)
     ]
 
     def in_a_session(moment: float) -> bool:
@@ -76,22 +85,6 @@ def is_covered(began: float, finished: float, sessions: list[JsonObject]) -> boo
 
     beside = [sealed for first, last, sealed in spans if first <= finished and last >= began]
     return in_a_session(began) and in_a_session(finished) and all(beside)
-
-
-def _next_beginnings(sessions: list[JsonObject]) -> list[float]:
-    """The time at which the next session began: a killed one may have worked until then."""
-    return [*(session["began"] for session in sessions[1:]), float("inf")][: len(sessions)]
-
-
-def _beginning(seal: Seal) -> JsonObject:
-    return {
-        "pid": os.getpid(),
-        "command": [word[:200] for word in sys.argv[:12]],
-        "seal": seal.as_json(),
-        "machine": evidence.machine(),
-        "environment": evidence.environment(),
-        "before": evidence.snapshot(),
-    }
 
 
 def _note(path: Path, event: str, number: int, facts: JsonObject) -> None:

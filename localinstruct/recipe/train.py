@@ -62,7 +62,8 @@ class Train(Section):
     batch_size: int = Field(128, ge=1)
     """Rows per optimizer step, over all devices."""
     device_batch_size: int = Field(4, ge=1)
-    """Rows on a device at once; the rest of batch_size is accumulated."""
+    """Rows on a device at once, on average: fewer long ones, more short ones; the rest of
+    batch_size is accumulated."""
     max_length: int = Field(512, ge=8)
     """Tokens per row; longer rows lose the end of their answer and are counted."""
     batching: Literal["auto", "padding_free", "grouped"] = "auto"

@@ -3,8 +3,9 @@
 New topics are put into the text as it stands. Nothing that is there is moved, renamed or removed:
 comments, order and quotas stay, and the new text is read back and compared before anybody writes
 it. A topic with settings of its own ({topic: …, quota: …}) is a leaf and stays one. A topic that a
-person deleted may be offered again. Not covered: whether the topics are any good (a person), topics
-behind YAML anchors.
+person deleted may be offered again. ruamel.yaml is not used: it keeps a comment with the value
+before it, so what grows a list puts the next section's heading inside the list. Not covered:
+whether the topics are any good (a person), topics behind YAML anchors.
 """
 
 import json

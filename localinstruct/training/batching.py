@@ -1,26 +1,38 @@
 """Batches of a step: rows ordered by length, or glued into one row without padding.
 
 Neither way changes what a step learns. The rows of a step are drawn at random; only within the step
-are they put side by side by length (transformers' own grouping draws steps of one length, which
-biases their gradients). Padding-free batches are one long row whose position ids start anew; a
-model and attention that let such rows see each other are recognised by trying, on the loaded model
-itself, and refused: a list of good architectures would grow old. Not covered: gluing rows of
-several steps (packing into blocks), which would change how many rows a step holds.
+are they put side by side by length (transformers' `group_by_length` draws steps of one length,
+which biases their gradients). For answers transformers' `batch_rebalance` does so, in batches of
+unequal size and about equal cost: it pads less than equal batches, and its largest one is smaller.
+`StepOrder` is ours. It stays for pairs (TRL takes the mean over a batch, so in batches of unequal
+size a pair's weight depended on its length), for a last step of fewer rows than batches (the other
+repeats rows there), and for trainings that began under it. Glued batches are TRL's: one long row
+whose position ids start anew. A model and attention that let its rows see each other are recognised
+by trying, on the loaded model itself, and refused: a list of good architectures would grow old. Not
+covered: gluing rows of several steps (packing into blocks), which would change how many rows a step
+holds.
 """
 
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from localinstruct.errors import TrainerError
-from localinstruct.templates import IGNORED
 
 if TYPE_CHECKING:
     from torch import Tensor
     from transformers import PreTrainedModel
 
-TokenRow = Mapping[str, Sequence[int]]
-"""Row as the trainer's dataset has it: {"input_ids", "labels"}, equally long."""
+REBALANCED = "batch_rebalance"
+"""transformers' name of its order of rows, noted in the checkpoints that were made under it."""
+
+
+def rebalances(objective: str, rows: int, step: int, batches: int) -> bool:
+    """Tell whether a new training takes transformers' order of its `rows`.
+
+    `step` is the rows of a step, `batches` the batches they are shared by on all devices.
+    """
+    return objective == "sft" and not 0 < rows % step < batches
 
 
 class StepOrder:
@@ -47,23 +59,8 @@ class StepOrder:
             yield from sorted(order[start : start + self.step], key=lambda row: -self.lengths[row])
 
 
-def glue(rows: Sequence[TokenRow]) -> "dict[str, Tensor]":
-    """Rows as one row without padding, (1, tokens): {"input_ids", "labels", "position_ids"}.
-
-    There is no attention mask; positions tell where a row begins.
-    """
-    import torch
-
-    ids = [token for row in rows for token in row["input_ids"]]
-    # no row predicts the start of the next one
-    labels = [label for row in rows for label in (IGNORED, *row["labels"][1:])]
-    positions = [place for row in rows for place in range(len(row["input_ids"]))]
-    named = {"input_ids": ids, "labels": labels, "position_ids": positions}
-    return {name: torch.tensor([values]) for name, values in named.items()}
-
-
 def refuse_leak(model: "PreTrainedModel") -> None:
-    """TrainerError when rows glued by `glue` would see each other in this model's attention."""
+    """TrainerError when glued rows would see each other in this model's attention."""
     import torch
 
     was_training = model.training
@@ -90,18 +87,10 @@ def _ids(model: "PreTrainedModel", count: int, seed: int) -> list[int]:
 
 
 def _logits(model: "PreTrainedModel", rows: Sequence[list[int]]) -> "Tensor":
-    glued = glue([{"input_ids": row, "labels": row} for row in rows])
-    del glued["labels"]
-    inputs = {name: value.to(model.device) for name, value in glued.items()}
-    return model(**inputs, use_cache=False).logits
-
-
-def collator(padding_free: bool, pad: int) -> "Callable[[Sequence[TokenRow]], dict[str, Tensor]]":
-    """The function that makes a batch of rows: glued, or padded on the right."""
-    if padding_free:
-        return glue
+    from accelerate.utils import send_to_device
     from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
-    padded: Callable[[Sequence[TokenRow]], dict[str, Tensor]]
-    padded = DataCollatorForLanguageModeling(pad_token_id=pad)
-    return padded
+    glue = DataCollatorForLanguageModeling(pad_token_id=0, padding_free=True)
+    glued = glue([{"input_ids": row} for row in rows])
+    del glued["labels"]
+    return model(**send_to_device(glued, model.device), use_cache=False).logits

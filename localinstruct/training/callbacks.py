@@ -92,6 +92,7 @@ class Callbacks:
         label = "training (may stop early)" if self.best.may_end else "training"
         self.progress.update(label, state.global_step, state.max_steps, note)
         self._stop_if_asked(control)
+        self._require_room(control)
 
     def on_log(
         self,
@@ -133,10 +134,11 @@ class Callbacks:
             self.progress.say(
                 f"Stopped early at step {state.global_step}: the held-out loss no longer falls."
             )
+        self._require_room(control)
 
-    def before_save(self) -> None:
+    def _require_room(self, control: "TrainerControl") -> None:
         """Raise StoreError, before transformers writes a checkpoint, when the disk has no room."""
-        if ranks.first():
+        if control.should_save and ranks.first():
             require_space(self.metrics.parent, int(checkpoints.bytes_of_one(self.learnt)))
 
     def on_save(

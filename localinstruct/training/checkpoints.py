@@ -26,6 +26,8 @@ class Checkpoint:
     folder: Path
     step: int
     facts: JsonObject
+    inputs: str
+    """Digest of the inputs of its training."""
 
 
 def disk_needs(learnt: float, keep: str) -> dict[str, float]:
@@ -62,7 +64,7 @@ def mark_complete(folder: Path, inputs: str, facts: JsonObject) -> None:
     write_text(folder / MARKER, json.dumps(content, indent=1))
 
 
-def fault(folder: Path, inputs: str) -> str | None:
+def fault(folder: Path, *inputs: str) -> str | None:
     """The reason why this checkpoint cannot be resumed from, or None."""
     try:
         marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
@@ -71,7 +73,7 @@ def fault(folder: Path, inputs: str) -> str | None:
         return "it was not finished"
     except (OSError, ValueError, KeyError, TypeError):
         return f"its {MARKER} cannot be read"
-    if its_inputs != inputs:
+    if its_inputs not in inputs:
         return "it belongs to other rows or settings"
     for name, known in files.items():
         if not _is_as_written(folder / name, known):
@@ -84,7 +86,7 @@ def _is_as_written(path: Path, known: JsonObject) -> bool:
     return same_size and sha256(path, remembered=False) == known["sha256"]
 
 
-def newest(parent: Path, inputs: str) -> tuple[Checkpoint | None, dict[str, str]]:
+def newest(parent: Path, *inputs: str) -> tuple[Checkpoint | None, dict[str, str]]:
     """The newest complete checkpoint of this training, and the faults of newer or foreign folders.
 
     The faults are a table of folder name -> fault. Complete checkpoints that are older are not
@@ -92,10 +94,10 @@ def newest(parent: Path, inputs: str) -> tuple[Checkpoint | None, dict[str, str]
     """
     faults: dict[str, str] = {}
     for step, folder in _folders(parent):
-        reason = fault(folder, inputs)
+        reason = fault(folder, *inputs)
         if reason is None:
-            facts = json.loads((folder / MARKER).read_text(encoding="utf-8"))["facts"]
-            return Checkpoint(folder, step, facts), faults
+            marker = json.loads((folder / MARKER).read_text(encoding="utf-8"))
+            return Checkpoint(folder, step, marker["facts"], marker["inputs"]), faults
         faults[folder.name] = reason
     return None, faults
 

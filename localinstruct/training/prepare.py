@@ -80,10 +80,16 @@ def prepare(
         section.loss_on,
     ).examples
     output.mkdir(exist_ok=True, mode=0o700)
-    inputs = _inputs(recipe, home / "dataset", folder, chat_template)
-    resumed = _resume_point(output, inputs, progress)
+    ours = _inputs(recipe, home / "dataset", folder, chat_template)
+    theirs = digest([ours, batching.REBALANCED])
+    resumed = _resume_point(output, (ours, theirs), progress)
+    batches = setup.accumulate * section.devices
+    suits = batching.rebalances(section.objective, len(rows.examples), section.batch_size, batches)
+    inputs = resumed.inputs if resumed else theirs if suits else ours  # it goes on in its order
     callbacks = _callbacks(recipe, output, progress, inputs, resumed, setup, tokenizer, held_out)
-    trainer = trainers.make(recipe, setup, model, tokenizer, rows.examples, callbacks)
+    trainer = trainers.make(
+        recipe, setup, model, tokenizer, rows.examples, callbacks, inputs == theirs
+    )
     if resumed and callbacks.best.is_over():
         trainer.args.max_steps = resumed.step  # it had stopped early there
     return Job(trainer, tokenizer, callbacks, rows, resumed, setup)
@@ -224,9 +230,9 @@ def _inputs(recipe: Recipe, dataset: Path, folder: Path, chat_template: str | No
     return digest([settings, recipe.seed, rows, catalog.file_digests(folder), *given])
 
 
-def _resume_point(output: Path, inputs: str, progress: Progress) -> Checkpoint | None:
+def _resume_point(output: Path, inputs: Sequence[str], progress: Progress) -> Checkpoint | None:
     """The checkpoint to go on from; unusable ones are removed, and the reason is shown."""
-    checkpoint, faults = checkpoints.newest(output, inputs)
+    checkpoint, faults = checkpoints.newest(output, *inputs)
     for name, fault in faults.items() if ranks.first() else ():
         progress.say(f"{name} removed: {fault}.")
         checkpoints.remove(output / name)

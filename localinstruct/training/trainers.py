@@ -6,6 +6,7 @@ batch, on all devices. Not covered: other objectives than answers (sft) and pref
 """
 
 import os
+import random
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +22,7 @@ from localinstruct.training.setup import Setup
 if TYPE_CHECKING:
     from datasets import Dataset
     from torch import Tensor
+    from torch.utils.data import DataLoader
     from transformers import (
         PreTrainedModel,
         PreTrainedTokenizerBase,
@@ -42,10 +44,16 @@ def make(
     tokenizer: "PreTrainedTokenizerBase",
     rows: Sequence[Encoded | EncodedPair],
     callbacks: Callbacks,
+    rebalanced: bool = False,
 ) -> "Trainer":
-    """The trainer for this recipe; TrainerError when the adapter does not fit the student."""
+    """The trainer for this recipe; TrainerError when the adapter does not fit the student.
+
+    `rebalanced` rows come in transformers' order, others in a `StepOrder`.
+    """
     from transformers import PrinterCallback
 
+    if rebalanced:  # its draws are the same for every seed, so the rows are shuffled with ours
+        rows = random.Random(recipe.seed).sample(rows, len(rows))
     build = _sft if recipe.train.objective == "sft" else _dpo
     try:
         trainer = build(recipe, setup, model, tokenizer, rows, callbacks)
@@ -54,12 +62,14 @@ def make(
         raise TrainerError(
             f"{where}: {error}", "Try --set train.lora.target_modules=all-linear"
         ) from None
-    order = StepOrder([row.length for row in rows], recipe.train.batch_size, recipe.seed)
-    trainer._get_train_sampler = lambda *_: order
-    trainer.add_callback(_epochs(order))
+    if rebalanced:
+        trainer.args.train_sampling_strategy = batching.REBALANCED
+    else:
+        order = StepOrder([row.length for row in rows], recipe.train.batch_size, recipe.seed)
+        trainer.get_train_dataloader = lambda: _loader(trainer, order)
+    trainer.add_callback(_epochs())
     learnt = [weight for weight in trainer.model.parameters() if weight.requires_grad]
     callbacks.learnt = sum(weight.numel() * weight.element_size() for weight in learnt)
-    trainer._save_checkpoint = _with_room(callbacks, trainer._save_checkpoint)
     trainer.remove_callback(PrinterCallback)
     trainer.create_model_card = lambda **_: None  # it would name this machine's paths in a README
     return trainer
@@ -74,6 +84,7 @@ def _sft(
     callbacks: Callbacks,
 ) -> "Trainer":
     from trl import SFTConfig, SFTTrainer
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
 
     class Plain(SFTTrainer):
         """SFTTrainer that makes small logits at once on a CPU (`loss`)."""
@@ -100,7 +111,9 @@ def _sft(
         args=_arguments(SFTConfig, recipe, setup, callbacks.metrics.parent, options),
         train_dataset=_dataset(rows, ("input_ids", "labels")),
         processing_class=tokenizer,
-        data_collator=batching.collator(setup.padding_free, student.pad_id(tokenizer)),
+        data_collator=DataCollatorForLanguageModeling(
+            student.pad_id(tokenizer), padding_free=setup.padding_free
+        ),
         peft_config=modes.adapter(recipe.train),
         callbacks=[_trainer_callback(callbacks)],
     )
@@ -118,25 +131,23 @@ def _dpo(
 
     That is the model with its adapter off, or a second copy where all weights are learnt.
     """
+    from datasets import Dataset
     from trl import DPOConfig, DPOTrainer
-
-    class Prepared(DPOTrainer):
-        """DPOTrainer that takes rows that are token ids already."""
-
-        def _prepare_dataset(self, dataset: "Dataset", *_: object) -> "Dataset":
-            return dataset
 
     if tokenizer.pad_token is None:  # its collator wants one; padding is masked by position
         tokenizer.pad_token = tokenizer.eos_token
     options = {"max_length": None, "beta": recipe.train.beta}
-    return Prepared(
+    trainer = DPOTrainer(
         model=model,
         args=_arguments(DPOConfig, recipe, setup, callbacks.metrics.parent, options),
-        train_dataset=_dataset(rows, ("prompt_ids", "chosen_ids", "rejected_ids")),
+        # it takes texts alone, and makes ids of them: ours get their place afterwards
+        train_dataset=Dataset.from_dict({"prompt": ["-"], "chosen": ["-"], "rejected": ["-"]}),
         processing_class=tokenizer,
         peft_config=modes.adapter(recipe.train),
         callbacks=[_trainer_callback(callbacks)],
     )
+    trainer.train_dataset = _dataset(rows, ("prompt_ids", "chosen_ids", "rejected_ids"))
+    return trainer
 
 
 def _dataset(rows: Sequence[Encoded | EncodedPair], columns: Sequence[str]) -> "Dataset":
@@ -145,10 +156,26 @@ def _dataset(rows: Sequence[Encoded | EncodedPair], columns: Sequence[str]) -> "
     return Dataset.from_dict({name: [getattr(row, name) for row in rows] for name in columns})
 
 
-def _epochs(order: StepOrder) -> "TrainerCallback":
-    """Callback that sets the order's epoch.
+def _loader(trainer: "Trainer", order: StepOrder) -> "DataLoader":
+    """Batches of the rows in this order, shared by the processes."""
+    from torch.utils.data import DataLoader
 
-    accelerate does not reach it where several processes resume within an epoch.
+    arguments = trainer.args
+    loader = DataLoader(
+        trainer.train_dataset,
+        batch_size=arguments.train_batch_size,
+        sampler=order,
+        collate_fn=trainer.data_collator,
+        pin_memory=arguments.dataloader_pin_memory,
+    )
+    return trainer.accelerator.prepare(loader)
+
+
+def _epochs() -> "TrainerCallback":
+    """Callback that sets the epoch of the order of rows, whatever lies around it.
+
+    accelerate does not reach it where several processes resume within an epoch
+    (huggingface/accelerate#2016).
     """
     from transformers import TrainerCallback
 
@@ -160,21 +187,16 @@ def _epochs(order: StepOrder) -> "TrainerCallback":
             args: "TrainingArguments",
             state: "TrainerState",
             control: "TrainerControl",
+            train_dataloader: object = None,
             **_: object,
         ) -> None:
-            order.set_epoch(int(state.epoch or 0))
+            place = train_dataloader
+            while place is not None:
+                if hasattr(place, "set_epoch"):
+                    place.set_epoch(int(state.epoch or 0))
+                place = getattr(place, "batch_sampler", None) or getattr(place, "sampler", None)
 
     return Epochs()
-
-
-def _with_room(callbacks: Callbacks, save: Callable[..., None]) -> Callable[..., None]:
-    """Transformers' writing of a checkpoint, with a look at the disk before it."""
-
-    def checked(*arguments: object, **options: object) -> None:
-        callbacks.before_save()
-        save(*arguments, **options)
-
-    return checked
 
 
 def _trainer_callback(callbacks: Callbacks) -> "TrainerCallback":

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 from localinstruct.bundle import ed25519, guard, takeout
-from localinstruct.bundle.signing import keygen
 from localinstruct.bundle.unpack import import_bundle
 from localinstruct.bundle.verify import verify
 from localinstruct.errors import BundleError
 from localinstruct.progress import Silent
+from localinstruct.signing import make_key_pair
 from localinstruct.store.durable import sha256
 from tests.support.bundle_samples import bundle, forge, made_of, tree, workspace
 from tests.support.bundle_torture import FAULTS, flips, part_faults, run, standalone
@@ -35,7 +35,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="module")
 def made_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("made")
-    keygen(folder / "key")
+    make_key_pair(folder / "key")
     bundle(workspace(folder / "here"), folder / "bundle", folder / "key")
     return folder
 

@@ -153,7 +153,6 @@ def test_exports_and_reports(workspace: Path) -> None:
 
 def test_bundles(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(workspace / "cache"))
-    pytest.importorskip("cryptography")
     key = shown("bundle", "keygen", "desk.key")
     programs = shown("bundle", "programs", "desk")
     assert set(programs["sha256"]) == {"VERIFY.py", "SIGNATURE.py", "UNPACK.py"}

@@ -1,6 +1,7 @@
 """Ollama folders: the template in Go writes what the student's own writes, with its stops and
 today's date."""
 
+import contextlib
 import json
 import os
 import shutil
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jinja2 import TemplateError
 
+from docs import chat_templates
 from localinstruct.errors import TrainerError
 from localinstruct.export import export_request
 from localinstruct.export.chat_template import chat_template
@@ -106,6 +109,13 @@ def renderer(kind: str) -> Callable[[Turns], str]:
     return render
 
 
+def tokenizer_renderer(tokenizer: Any) -> Callable[[Turns], str]:
+    def render(turns: Turns) -> str:
+        return str(tokenizer.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+
+    return render
+
+
 def supported(kind: str, turns: Turns) -> bool:
     return turns[0]["role"] != "system" or kind != "no system"
 
@@ -134,24 +144,48 @@ def go(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "render"
 
 
-@pytest.mark.skipif(shutil.which("go") is None, reason="no Go here; the golden texts stand for it")
+needs_go = pytest.mark.skipif(
+    shutil.which("go") is None, reason="no Go here; the golden texts stand for it"
+)
+
+
+def in_go(go: Path, template: str, turns: Turns) -> str:
+    given = {
+        "template": template,
+        "system": turns[0]["content"] if turns[0]["role"] == "system" else "",
+        "messages": turns,
+    }
+    return subprocess.run(
+        [str(go)], input=json.dumps(given), capture_output=True, text=True, check=True
+    ).stdout
+
+
+@needs_go
 @pytest.mark.parametrize("kind", KINDS)
 def test_go_writes_what_jinja_writes(kind: str, go: Path) -> None:
-    render, template, looked_at = renderer(kind), go_template(renderer(kind)), 0
-    for turns in TALKS:
-        if not supported(kind, turns):
+    render, template = renderer(kind), go_template(renderer(kind))
+    talks = [turns for turns in TALKS if supported(kind, turns)]
+    assert [in_go(go, template, turns) for turns in talks] == [render(turns) for turns in talks]
+    assert len(talks) >= 3
+
+
+@needs_go
+def test_go_writes_what_every_template_of_trl_writes_or_it_is_refused(go: Path) -> None:
+    """The 51 come to 20 forms: why the translator is a general one."""
+    tokenizer = byte_level(bos_token="<s>", eos_token="</s>")
+    written = dict[str, str]()
+    for name, text in chat_templates.shipped().items():
+        tokenizer.chat_template = text
+        try:
+            template = go_template(tokenizer_renderer(tokenizer))
+        except TrainerError:
             continue
-        looked_at += 1
-        given = {
-            "template": template,
-            "system": turns[0]["content"] if turns[0]["role"] == "system" else "",
-            "messages": turns,
-        }
-        shown = subprocess.run(
-            [str(go)], input=json.dumps(given), capture_output=True, text=True, check=True
-        ).stdout
-        assert shown == render(turns)
-    assert looked_at >= 3
+        for turns in TALKS:
+            with contextlib.suppress(TemplateError):  # its own refusal of a system prompt
+                expected = tokenizer_renderer(tokenizer)(turns)
+                assert in_go(go, template, turns) == expected, name
+        written[name] = template
+    assert (len(written), len(set(written.values()))) == (51, 20)
 
 
 @pytest.mark.parametrize(
@@ -161,11 +195,7 @@ def test_a_template_that_is_more_than_texts_between_turns_is_refused(template: s
     tokenizer = byte_level()
     tokenizer.chat_template = chat_template(template, tokenizer) if template == JINJA else template
     with pytest.raises(TrainerError, match="more than fixed texts between turns") as caught:
-        go_template(
-            lambda turns: tokenizer.apply_chat_template(
-                turns, add_generation_prompt=True, tokenize=False
-            )
-        )
+        go_template(tokenizer_renderer(tokenizer))
     assert "--format merged" in caught.value.hint
 
 

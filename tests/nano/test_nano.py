@@ -4,6 +4,7 @@ models can be built.
 Run alone: python -m pytest tests/nano/test_nano.py
 """
 
+import re
 from pathlib import Path
 from random import Random
 
@@ -12,10 +13,12 @@ import pytest
 from localinstruct.nano import seeds
 from localinstruct.nano.grammar import check, families, make_task, readings, recognise
 from localinstruct.nano.lexicon import categories, opposites, vocabulary
-from localinstruct.nano.measure import items, list_prompt, list_report
 from localinstruct.nano.pages import mixed_tasks, page, task_list
 
 ROOT = Path(__file__).parents[2]
+ITEM = re.compile(
+    r"\s*(\d+)\. Instruction: ([^\n]+)\n\1\. Input:\n(.+?)\n\1\. Output:\n(.+?)\s*", re.DOTALL
+)
 WEIGHTS = ROOT / "localinstruct" / "nano" / "weights"
 FAMILIES = sorted(families())
 NOT_IN_INSTRUCTIONS = set(
@@ -120,21 +123,13 @@ def test_lists_mix_families_and_are_read_back() -> None:
     assert len({task.family for task in tasks}) == 20
     text = "".join(text for text, _ in task_list(Random(2)))
     _, _, completion = text.partition("1. Instruction:")
-    assert all(items(completion, first=1))
-    assert len(items(completion, first=1)) == 20
-    report = list_report([text.partition("4. Instruction:")[2]])
-    assert (report.items, report.well_formed, report.recognised, report.right) == (
-        17,
-        1.0,
-        1.0,
-        1.0,
-    )
-
-
-def test_the_prompt_is_open_at_the_next_task() -> None:
-    prompt = list_prompt(seeds.seed_tasks(), Random(0))
-    assert prompt.endswith("###\n4. Instruction:")
-    assert "3. Output:\n" in prompt
+    items = [ITEM.fullmatch(part) for part in f"1. Instruction:{completion}".split("###\n")]
+    assert len(items) == 20
+    for item in items:
+        assert item
+        instruction, given, answer = item[2], item[3].replace("<noinput>", ""), item[4]
+        assert recognise(instruction, given)
+        assert check(instruction, given, answer)
 
 
 def test_student_pages_never_show_the_formats_of_fine_tuning() -> None:
@@ -160,8 +155,9 @@ def test_shipped_models_are_small_and_plain() -> None:
 
 
 def test_micro_build_gives_models_that_load(tmp_path: Path) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
     from localinstruct.nano.build import build_nano
-    from localinstruct.nano.measure import generate, load
 
     seen: list[tuple[int, int]] = []
     build_nano(
@@ -172,7 +168,9 @@ def test_micro_build_gives_models_that_load(tmp_path: Path) -> None:
     )
     assert seen
     for name in ("teacher", "student"):
-        model, tokenizer = load(tmp_path / name)
-        assert len(generate(model, tokenizer, ["What is"], 5)) == 1
+        model = AutoModelForCausalLM.from_pretrained(tmp_path / name)
+        tokenizer = AutoTokenizer.from_pretrained(tmp_path / name)
+        prompt = tokenizer("What is", return_tensors="pt", return_token_type_ids=False)
+        assert len(model.generate(**prompt, max_new_tokens=5)) == 1
         text = "### Response:cold, 12. It's <noinput>\n\n  {\"a\": 'b'}"
         assert tokenizer.decode(tokenizer(text)["input_ids"]) == text

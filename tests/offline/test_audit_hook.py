@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from localinstruct.offline import audit_hook
+from localinstruct.store.durable import read_json_lines
 from tests.support.sealing import output
 
 ARMED = """
@@ -20,7 +21,7 @@ audit_hook.keep_in(Path(sys.argv[1]))
 def noted(code: str, folder: Path) -> list[dict[str, Any]]:
     """What the audit hook of an armed child that runs `code` wrote, forks of it included."""
     output(ARMED + code, str(folder / "noted"))
-    return [entry for entry in audit_hook.read(folder / "noted") if entry["kind"] != "process"]
+    return [entry for entry in read_json_lines(folder / "noted") if entry["kind"] != "process"]
 
 
 def told(code: str, folder: Path) -> list[list[str]]:

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from localinstruct import signing
 from localinstruct.cli.app import app
 from localinstruct.errors import UsageError
-from localinstruct.offline import egress_report, selftest, sessions, signing
+from localinstruct.offline import egress_report, selftest, sessions
 from localinstruct.records import digest
 from tests.support.sealing import needs_namespaces, output, python
 
@@ -164,7 +165,7 @@ def test_text_says_the_same(sealed: Path) -> None:
         "keep libraries from the network: all as they must be",
     ):
         assert words in text
-    assert signing.public_key(sealed / egress_report.JSON) in text
+    assert signing.signer_of(sealed / egress_report.JSON) in text
 
 
 def unnoticed(path: Path, raw: bytes, places: range) -> list[tuple[int, bytes]]:
@@ -282,7 +283,7 @@ def test_another_signer_is_noticed_when_the_key_is_known(
     assert egress_report.verify(own / egress_report.JSON, honest) == []
     body = body_of(own) | {"run": "forged"}
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "forger"))
-    assert signing.sign_file(own / egress_report.JSON, body) == ""
+    assert signing.sign_file(own / egress_report.JSON, body) != honest
     (own / egress_report.TEXT).unlink()
     assert egress_report.verify(own / egress_report.JSON) == []
     forger = signing.own_public_key()
@@ -299,21 +300,26 @@ def test_key_is_private_and_made_once(own: Path) -> None:
     assert [path.name for path in signing.key_file().parent.iterdir()] == ["egress.key"]
 
 
-def test_without_the_library_it_says_unsigned(own: Path, tmp_path: Path) -> None:
-    code = """
-import sys
-from pathlib import Path
-sys.modules["cryptography"] = None
-sys.modules["cryptography.hazmat.primitives.asymmetric.ed25519"] = None
-from localinstruct.offline import egress_report
-print(egress_report.write(Path(sys.argv[1]), {})[-2])
-print(egress_report.verify(Path(sys.argv[1]) / egress_report.JSON))
-"""
-    said, problems = output(code, str(own), tmp=tmp_path).splitlines()
-    assert said == "Unsigned: whoever may write it may have changed it"
-    assert "unsigned: whoever may write the file may have changed it" in problems
+def test_without_a_key_it_says_unsigned(
+    own: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
+    said = egress_report.write(own, {})
+    assert said[-2] == "Unsigned: whoever may write it may have changed it"
     assert json.loads((own / egress_report.JSON).read_text())["signature"] is None
-    assert len(egress_report.verify(own / egress_report.JSON)) == 1  # the digest itself is right
+    [problem] = egress_report.verify(own / egress_report.JSON)  # the digest itself is right
+    assert "unsigned: whoever may write the file may have changed it" in problem
+
+
+def test_own_key_of_the_first_release_signs_on(own: Path) -> None:
+    """0.1.0 wrote its private key as hex digits."""
+    signing.key_file().parent.mkdir(parents=True, exist_ok=True)
+    signing.key_file().write_text(f"{7:064x}\n")
+    public = "3ee2a8a7283cb2fd728943daa127ef09e483071a8b4bc699ba4522f09b14cfde"
+    egress_report.write(own, {})
+    assert signing.own_public_key() == public
+    assert egress_report.verify(own / egress_report.JSON, public) == []
 
 
 def test_stripped_signature_is_noticed(own: Path) -> None:
@@ -343,7 +349,7 @@ def test_anything_else_is_a_problem_and_no_traceback(content: bytes, tmp_path: P
     path = tmp_path / egress_report.JSON
     path.write_bytes(content)
     assert egress_report.verify(path)
-    assert signing.public_key(path) == ""
+    assert signing.signer_of(path) == ""
 
 
 def test_missing_report_is_a_problem(tmp_path: Path) -> None:
@@ -437,7 +443,7 @@ def test_a_session_that_contradicts_its_claim_is_never_called_sealed(
         stage["sealed"] = sessions.is_covered(stage["began"], stage["finished"], body["sessions"])
     signing.sign_file(run / egress_report.JSON, body)
     text = (
-        "\n".join(egress_report.render(body_of(run), signing.public_key(run / egress_report.JSON)))
+        "\n".join(egress_report.render(body_of(run), signing.signer_of(run / egress_report.JSON)))
         + "\n"
     )
     (run / egress_report.TEXT).write_text(text)
@@ -483,7 +489,7 @@ def verify_report(*words: str) -> tuple[int, str]:
 @needs_namespaces
 def test_the_command_says_the_verdict_and_who_signed(sealed: Path, tmp_path: Path) -> None:
     """As docs/air-gap.md has it: the key goes into a file, and the file is what --key takes."""
-    path, signer = str(sealed / egress_report.JSON), signing.public_key(sealed / egress_report.JSON)
+    path, signer = str(sealed / egress_report.JSON), signing.signer_of(sealed / egress_report.JSON)
     code, said = verify_report(path)
     assert (code, "Verdict: sealed throughout" in said, "ORIGIN UNPROVEN" in said) == (
         0,
@@ -520,7 +526,7 @@ def test_own_key_is_the_one_that_signs_and_the_form_that_key_takes(
 ) -> None:
     egress_report.write(own, {})
     code, printed = verify_report("--own-key")
-    assert (code, printed) == (0, signing.public_key(own / egress_report.JSON))
+    assert (code, printed) == (0, signing.signer_of(own / egress_report.JSON))
     (tmp_path / "handed-over.key").write_text(f"{printed}\n")
     assert (
         verify_report(str(own / egress_report.JSON), "--key", str(tmp_path / "handed-over.key"))[0]
@@ -535,7 +541,7 @@ def test_what_is_no_key_is_a_sentence(content: str, tmp_path: Path) -> None:
     (tmp_path / "key").write_text(content)
     for text in (str(tmp_path / "key"), content or "/", str(tmp_path), f"{tmp_path}/none"):
         with pytest.raises(UsageError, match="64 hex digits"):
-            signing.read_public_key(text)
+            signing.load_public(text)
 
 
 def test_without_a_key_of_ones_own_the_command_says_what_is_missing(
@@ -544,7 +550,7 @@ def test_without_a_key_of_ones_own_the_command_says_what_is_missing(
     (tmp_path / "file").write_text("in the way")
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "file"))
     with pytest.raises(UsageError, match="no key to sign with"):
-        signing.require_own_public_key()
+        signing.own_public_key()
     with pytest.raises(UsageError, match="expected a FILE"):
         CliRunner().invoke(app, ["verify-report"], catch_exceptions=False)
 
@@ -561,7 +567,7 @@ views.egress_report(Path(sys.argv[1]))
 """
     said = " ".join(python(code, str(sealed), tmp=tmp_path).stderr.split())
     assert "sealed throughout" in said
-    assert f"signed with the key {signing.public_key(sealed / egress_report.JSON)}" in said
+    assert f"signed with the key {signing.signer_of(sealed / egress_report.JSON)}" in said
     assert python(code.replace("seal.begin(True)", ""), str(sealed), tmp=tmp_path).stderr == ""
 
 

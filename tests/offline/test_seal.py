@@ -461,21 +461,6 @@ print(json.dumps([found.sealed, found.backend, inside, kernel.interfaces()]))
     assert backend.startswith("network stack with only loopback")
 
 
-def test_systemd_unit_names_what_it_holds() -> None:
-    unit = backends.systemd_unit(
-        "lab", Path("/srv/lab"), "/srv/lab/.venv/bin/localinstruct run alpaca --sealed"
-    )
-    for line in (
-        "PrivateNetwork=yes",
-        "NoNewPrivileges=yes",
-        "CapabilityBoundingSet=",
-        "User=lab",
-        "RestrictNamespaces=yes",
-    ):
-        assert f"\n{line}\n" in unit
-    assert "AF_VSOCK" not in unit
-
-
 @needs_namespaces
 def test_torch_computes_inside() -> None:
     code = """

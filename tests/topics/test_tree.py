@@ -108,6 +108,33 @@ def test_what_a_person_wrote_stays_to_the_letter() -> None:
     assert was == now
 
 
+HEADED = """\
+Letters:   # by hand
+{0}- to a friend   # keep
+{0}- to nobody
+
+# for the kitchen
+Soup:   # hot
+{0}- cold   # yes
+
+# the end
+"""
+
+
+@pytest.mark.parametrize("indent", ["", "  ", "    "])
+def test_a_comment_stays_above_what_it_is_about(indent: str) -> None:
+    text = HEADED.format(indent)
+    grown = with_topics(text, {("Letters",): ["new"], ("Soup",): ["warm"]}, "t.yaml")
+    lines = text.splitlines()
+    assert grown.splitlines() == [
+        *lines[:3],
+        f"{indent}- new",
+        *lines[3:7],
+        f"{indent}- warm",
+        *lines[7:],
+    ]
+
+
 def test_any_tree_grows_without_losing_a_topic() -> None:
     rng = Random(7)
 

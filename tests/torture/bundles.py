@@ -7,9 +7,9 @@ from itertools import islice
 from pathlib import Path
 from random import Random
 
-from localinstruct.bundle.signing import keygen
 from localinstruct.bundle.unpack import import_bundle
 from localinstruct.progress import Silent
+from localinstruct.signing import make_key_pair
 from tests.support import bundle_torture
 from tests.support.bundle_samples import age, bundle, forge, made_of, workspace
 from tests.torture.kills import Tick
@@ -19,7 +19,7 @@ Row = Callable[[int, Random, Path, Tick], list[str]]
 
 def flips(count: int, rng: Random, folder: Path, tick: Tick) -> list[str]:
     """One random bit at a time."""
-    keygen(folder / "key")
+    make_key_pair(folder / "key")
     bundle(workspace(folder / "here"), folder / "whole", folder / "key")
     wrong = bundle_torture.flips(folder / "whole", count, rng.randrange(10**6), folder / "key.pub")
     tick(count)

@@ -388,7 +388,7 @@ def test_only_a_complete_checkpoint_counts(tmp_path: Path, damage: Any, reason: 
     damage(completed(tmp_path, 20))
     (tmp_path / "checkpoint-best").mkdir()
     found, faults = checkpoints.newest(tmp_path, "x")
-    assert found == checkpoints.Checkpoint(tmp_path / "checkpoint-5", 5, {"seconds": 5})
+    assert found == checkpoints.Checkpoint(tmp_path / "checkpoint-5", 5, {"seconds": 5}, "x")
     assert faults == {"checkpoint-20": reason}
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from localinstruct.dataset import stage as dataset_stage
-from localinstruct.errors import DataError, RecipeError, TrainerError
+from localinstruct.errors import DataError, Interrupted, RecipeError, TrainerError
 from localinstruct.formats import read_instances
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.train import Train
@@ -19,17 +19,21 @@ from localinstruct.store.run import open_run
 from localinstruct.templates import IGNORED, encode_all, encode_pair
 from localinstruct.training import batching, best_student, loss, metrics, modes, student, trainers
 from localinstruct.training import stage as training_stage
-from localinstruct.training.batching import StepOrder, glue
+from localinstruct.training.batching import StepOrder
 from localinstruct.training.best_student import BestStudent
+from localinstruct.training.prepare import prepare
 from localinstruct.training.setup import choose_setup, halved
 from tests.support.tiny_student import Recorded, byte_level, keep, recipe_data, rows
 from tests.training.test_train import (
     CPU,
+    StopsAt,
     adapter,
     assert_same_training,
     base,
     curve,
+    interrupt,
     on_cpu,
+    prepared,
     trained,
     whole,
 )
@@ -191,6 +195,14 @@ def examples(count: int = 12) -> list[Any]:
     return list(encode_all(rows(count), "alpaca", byte_level(), 250).examples)
 
 
+def collated(made: list[Any], padding_free: bool = False) -> dict[str, Any]:
+    from trl.trainer.sft_trainer import DataCollatorForLanguageModeling
+
+    named = [{"input_ids": row.input_ids, "labels": row.labels} for row in made]
+    batch: dict[str, Any] = DataCollatorForLanguageModeling(0, padding_free=padding_free)(named)
+    return batch
+
+
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 def test_the_loss_of_glued_rows_is_that_of_each_alone_weighted_by_tokens(
     base: Path, attention: str
@@ -199,7 +211,7 @@ def test_the_loss_of_glued_rows_is_that_of_each_alone_weighted_by_tokens(
 
     model, made = student.load_base(base, CPU, attn_implementation=attention), examples()
     batching.refuse_leak(model)
-    batch = glue([{"input_ids": row.input_ids, "labels": row.labels} for row in made])
+    batch = collated(made, padding_free=True)
     assert batch["input_ids"].shape == (1, sum(row.length for row in made))
     with torch.no_grad():
         together = float(model(**batch, use_cache=False).loss)
@@ -254,8 +266,39 @@ def test_steps_are_random_and_only_rows_within_one_are_sorted() -> None:
     assert {frozenset(first[:8])} != {frozenset(list(order)[:8])}
 
 
+def test_rebalanced_rows_come_once_an_epoch_or_the_order_is_ours() -> None:
+    """transformers repeats rows in a last step of fewer rows than batches."""
+    from transformers.trainer_pt_utils import BatchRebalanceSampler
+
+    for count in range(1, 40):
+        order = BatchRebalanceSampler(
+            [1 + row % 7 for row in range(count)], 8, 1, 4, drop_last=False
+        )
+        drawn = [row for batch in order for row in batch]
+        once = sorted(drawn) == list(range(count))
+        assert batching.rebalances("sft", count, 8, 4) == once
+    assert not batching.rebalances("dpo", 16, 8, 4)
+
+
+def batches(path: Path, base: Path, seed: int = 0, **train: Any) -> list[list[list[int]]]:
+    """Token ids of the rows of each batch of an epoch, as a new training would have them."""
+    with prepared(path, train=train) as (recipe, run):
+        setup = choose_setup(recipe.train, CPU)
+        seeded = recipe.model_copy(update={"seed": seed})
+        trainer = prepare(seeded, run.path, Recorded(), base, setup).trainer
+    assert trainer.args.train_sampling_strategy == batching.REBALANCED
+    return [batch["input_ids"].tolist() for batch in trainer.get_train_dataloader()]
+
+
+def test_the_seed_draws_the_steps(base: Path, tmp_path: Path) -> None:
+    first = batches(tmp_path / "run", base, device_batch_size=2)
+    assert batches(tmp_path / "run", base, device_batch_size=2) == first
+    other = batches(tmp_path / "run", base, seed=1, device_batch_size=2)
+    assert [sorted(map(str, step)) for step in other] != [sorted(map(str, step)) for step in first]
+
+
 @pytest.mark.parametrize("on_device", [8, 2])
-def test_sorting_the_rows_of_a_step_changes_nothing_that_is_learnt(
+def test_the_order_of_the_rows_of_a_step_changes_nothing_that_is_learnt(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_device: int
 ) -> None:
     """Whether a step is one batch or four of different widths: its gradient is the mean over its
@@ -266,20 +309,26 @@ def test_sorting_the_rows_of_a_step_changes_nothing_that_is_learnt(
         "device_batch_size": on_device,
     }
     trained(tmp_path / "sorted", base, train=settings)
-    honest, seen = StepOrder.__iter__, []
 
-    def unsorted(order: StepOrder) -> Any:
-        rows_of = list(honest(order))
-        for place in range(0, len(rows_of), order.step):
-            part = sorted(rows_of[place : place + order.step])
-            seen.append(part != rows_of[place : place + order.step])
-            yield from part
+    def unsorted(self: Any, indices: list[int], _: object) -> list[list[list[int]]]:
+        return [[indices[at :: self.grad_accum] for at in range(self.grad_accum)]]
 
-    monkeypatch.setattr(StepOrder, "__iter__", unsorted)
+    monkeypatch.setattr("transformers.trainer_pt_utils.BatchRebalanceSampler._assign", unsorted)
     trained(tmp_path / "drawn", base, train=settings)
-    assert sum(seen) >= 4
     mine, theirs = curve(tmp_path / "sorted"), curve(tmp_path / "drawn")
     assert [point[2] for point in mine] == pytest.approx([point[2] for point in theirs], abs=1e-4)
+
+
+def test_a_training_that_began_in_the_order_of_0_1_0_goes_on_in_it(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(batching, "rebalances", lambda *_: False)
+        trained(tmp_path / "old" / "run", base)
+        with pytest.raises(Interrupted):
+            trained(tmp_path / "run", base, StopsAt(5, interrupt))
+    trained(tmp_path / "run", base)
+    assert_same_training(tmp_path / "run", tmp_path / "old" / "run")
 
 
 def test_logits_made_at_once_and_trls_tiles_learn_the_same(
@@ -315,9 +364,7 @@ def test_what_a_family_does_to_its_logits_is_in_the_loss() -> None:
         final_logit_softcapping=0.5,
     )
     model = Gemma2ForCausalLM(config)
-    batch = batching.collator(False, 0)(
-        [{"input_ids": row.input_ids, "labels": row.labels} for row in examples(3)]
-    )
+    batch = collated(examples(3))
     batch["input_ids"] %= 300
     batch["labels"] = torch.where(batch["labels"] == IGNORED, IGNORED, batch["labels"] % 300)
     mine = loss.summed(model, model.get_output_embeddings(), batch)
@@ -568,14 +615,3 @@ def test_an_error_in_a_process_is_said_as_ours(base: Path, tmp_path: Path) -> No
     with pytest.raises(TrainerError, match="loss became nan") as caught:
         trained(tmp_path / "run", base, train={"devices": 2, "learning_rate": 1e30})
     assert "train.learning_rate" in caught.value.hint
-
-
-def test_labels_never_teach_the_first_token_of_a_glued_row() -> None:
-    batch = glue(
-        [
-            {"input_ids": [5, 6], "labels": [5, 6]},
-            {"input_ids": [7, 8, 9], "labels": [IGNORED, 8, 9]},
-        ]
-    )
-    assert batch["labels"].tolist() == [[IGNORED, 6, IGNORED, 8, 9]]
-    assert batch["position_ids"].tolist() == [[0, 1, 0, 1, 2]]
