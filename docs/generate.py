@@ -67,6 +67,8 @@ COMMANDS = (
     "evaluate",
     "report",
     "show",
+    "review",
+    "open",
     "compare",
     "export",
     "serve",
