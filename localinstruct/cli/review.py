@@ -19,6 +19,7 @@ from localinstruct.cli.options import (
 from localinstruct.errors import UsageError
 
 if TYPE_CHECKING:
+    from localinstruct.web.doors import Door
     from localinstruct.web.review.desk import Desk
 
 Target = Annotated[
@@ -145,21 +146,16 @@ def _serve(desk: "Desk", folder: Path, is_run: bool, port: int, use_socket: bool
     with doors.open_door(folder, "review", use_socket=use_socket or held_back, port=port) as door:
         place = f"the unix socket {door.path.name}" if door.path else "a port of 127.0.0.1"
         with page_noted(folder, "review", place) if is_run else nullcontext():
-            doors.serve(routes(desk), door, lambda: _say_where(desk, door, folder))
+            doors.serve(routes(desk), door, lambda: _say_where(door, folder))
     made = desk.reviews.last() - before
-    said = f"stopped; {made} decision{'' if made == 1 else 's'} in {desk.reviews.path}"
-    if not made:
-        said = "stopped; nothing was decided"
-    following = (
-        f"localinstruct dataset {desk.where}" if is_run else f"--rows FILE writes {desk.name}"
-    )
-    console.note(f"{said}. Next: {following}" if made else f"{said}.")
+    if made:
+        words = f"{made} decision{'' if made == 1 else 's'} in {desk.reviews.path}"
+        console.note(f"stopped; {words}. Next: {desk.takes}")
+    else:
+        console.note("stopped; nothing was decided.")
 
 
-def _say_where(desk: "Desk", door: object, folder: Path) -> None:
-    from localinstruct.web.doors import Door
-
-    assert isinstance(door, Door)
+def _say_where(door: "Door", folder: Path) -> None:
     if door.path is None:
         console.line(door.address)
         console.note("This address is yours alone. Ctrl-C ends the page; decisions are kept.")
