@@ -149,8 +149,9 @@ def desk_of_file(path: Path, reading: Reading, who: str, rubric: Rubric, paste: 
         if index.ended:
             return
         reader = Reader(path, reading, paste=paste)
+        lines = _lines(path)
         rows = (item_of_row(row.to_dict()) for row in reader)
-        yield "rows", enumerate(rows, 1), lambda: 0
+        yield "rows", enumerate(rows, 1), lambda: lines
         rejects = map(item_of_reject, reader.report.rejects)
         yield "rejects", enumerate(rejects, 1), lambda: len(reader.report.rejects)
 
@@ -162,3 +163,9 @@ def desk_of_file(path: Path, reading: Reading, who: str, rubric: Rubric, paste: 
 def _place(path: Path) -> Path | None:
     """The index's place; None where nothing may be written."""
     return path if os.access(path.parent, os.W_OK) else None
+
+
+def _lines(path: Path) -> int:
+    """Line ends of a file: about its rows, where each has a line."""
+    with path.open("rb") as file:
+        return sum(piece.count(b"\n") for piece in iter(lambda: file.read(2**20), b""))

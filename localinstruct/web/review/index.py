@@ -28,7 +28,7 @@ CREATE TABLE parents(parent TEXT NOT NULL, child TEXT NOT NULL, PRIMARY KEY (par
   WITHOUT ROWID;
 CREATE VIRTUAL TABLE found USING fts5(text, content='', tokenize="unicode61 remove_diacritics 2");
 CREATE INDEX by_key ON items(key);
-CREATE INDEX by_kind ON items(kind, n);
+CREATE INDEX by_kind ON items(kind, n, key);
 CREATE INDEX by_reason ON items(kind, reason, n);
 CREATE INDEX by_topic ON items(kind, topic, n);
 CREATE INDEX by_source ON items(kind, source, n);
@@ -123,6 +123,9 @@ class Index:
         """Open or make the index at `path` (None: in memory); one of another stamp is emptied."""
         self._db = _opened(path, stamp)
         self._db.executescript(DECIDED)
+        self._choices = dict[tuple[str, str], list[tuple[str, int]]]()
+        self._counts = dict[str, int]()
+        """Kind -> number of all its items."""
 
     def close(self) -> None:
         """Close the file."""
@@ -162,8 +165,13 @@ class Index:
     def count(self, query: Query) -> int:
         """Number of rows that a query finds."""
         condition, values = query.condition()
+        if not query.asks and query.kind in self._counts:
+            return self._counts[query.kind]
         sql = f"SELECT count(*) FROM items i WHERE {condition}"
-        return int(self._db.execute(sql, values).fetchone()[0])
+        found = int(self._db.execute(sql, values).fetchone()[0])
+        if not query.asks:
+            self._counts[query.kind] = found
+        return found
 
     def page(self, query: Query, first: int, limit: int) -> list[Found]:
         """The rows of a query from a place (from 0) on."""
@@ -215,7 +223,10 @@ class Index:
             f"SELECT {column}, count(*) FROM items WHERE kind = ? AND {column} != '' "
             f"GROUP BY {column} ORDER BY count(*) DESC, {column} LIMIT ?"
         )
-        return self._db.execute(sql, (kind, MOST_CHOICES)).fetchall()
+        if (column, kind) not in self._choices:
+            found = self._db.execute(sql, (kind, MOST_CHOICES)).fetchall()
+            self._choices[column, kind] = found
+        return self._choices[column, kind]
 
     def tags(self) -> list[tuple[str, int]]:
         """Tags that people gave, with their counts."""
@@ -256,6 +267,8 @@ class Index:
 
     def _commit(self, name: str, batch: list[tuple[int, Item]]) -> int:
         database = self._db
+        self._counts.clear()
+        self._choices.clear()
         database.execute("BEGIN IMMEDIATE")
         try:
             first = database.execute("SELECT coalesce(max(n), 0) + 1 FROM items").fetchone()[0]

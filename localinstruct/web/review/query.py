@@ -7,7 +7,7 @@ from typing import Literal
 from urllib.parse import urlencode
 
 STATES = {
-    "undecided": "NOT EXISTS (SELECT 1 FROM state s WHERE s.key = i.key)",
+    "undecided": "i.key NOT IN (SELECT key FROM state)",
     "decided": "i.key IN (SELECT key FROM state)",
     "kept": "i.key IN (SELECT key FROM state WHERE verdict = 'keep')",
     "dropped": "i.key IN (SELECT key FROM state WHERE verdict = 'drop')",
