@@ -6,7 +6,8 @@ is made before the first decision. It stands apart from run.sqlite so that a per
 is a line of a log (who, when, what was there before, what is there now) that is never changed; an
 undo is one more line. The row as the teacher wrote it is kept beside, untouched. Decisions of
 several windows and processes take turns; one made on an older state of a row is refused. Not
-covered: network file systems; a run that is started over with --fresh, which loses its decisions.
+covered: network file systems; a run that is started over with --fresh, whose decisions lie beside
+it from then on, unread.
 """
 
 import json
@@ -21,9 +22,9 @@ from typing import Literal
 
 from localinstruct.errors import RunConflict, StoreError
 from localinstruct.records import Json, JsonObject, digest
+from localinstruct.store.folder import DECISIONS as FILE
 from localinstruct.store.integrity import checksum, plain_words, read_only
 
-FILE = "review.sqlite"
 SCHEMA = """
 CREATE TABLE decisions(number INTEGER PRIMARY KEY, row TEXT NOT NULL, action TEXT NOT NULL,
   before TEXT NOT NULL, after TEXT NOT NULL, who TEXT NOT NULL, at REAL NOT NULL, undoes INTEGER,

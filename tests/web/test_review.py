@@ -282,6 +282,34 @@ def test_a_data_set_is_stale_once_people_decided(folder: Path, ours: Desk) -> No
     assert "STALE" not in CliRunner().invoke(app, ["show", str(folder)]).output
 
 
+def test_a_mended_row_has_a_lineage_and_a_new_start_keeps_decisions(
+    folder: Path, ours: Desk
+) -> None:
+    from localinstruct.dataset.rows import RunRows
+    from localinstruct.store.folder import empty_run
+
+    Window(ours).decide(2, "edit", instruction="What is 2 plus 2?", input="", output="four")
+    with read_run(folder) as run:
+        [child] = RunRows(run).by_people()
+    shown = CliRunner().invoke(app, ["show", str(folder), "--lineage", child.id])
+    assert "edited: output" in str(child.lineage.changes)
+    assert ROWS[1].id in shown.output, shown.output
+    empty_run(folder)
+    assert not place(folder).exists()
+    assert [one.action for one in Reviews(folder / "review.before.sqlite").log()] == ["edit"]
+
+
+def test_two_processes_share_an_index(folder: Path, run: Run, ours: Desk) -> None:
+    with open_run(folder) as writer, read_run(folder) as again:
+        theirs = desk(again, "bob")
+        writer.commit_episode(1, [], REJECTS, 1)
+        for one in (ours, theirs):
+            one._looked = -10
+            one.refresh()
+        assert ours.index.count(Query(kind="rejects")) == 4
+        assert theirs.index.count(Query(kind="rejects")) == 4
+
+
 def test_exports_have_the_rows_as_people_left_them(folder: Path, ours: Desk) -> None:
     Window(ours).decide(1, "drop")
     output = folder.parent / "rows.jsonl"

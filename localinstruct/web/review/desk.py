@@ -68,6 +68,7 @@ class Desk:
             for name, items, _ in self.sources(self.index):
                 for _ in self.index.add(name, items):
                     pass
+            self.index.look_again()
             self._looked = time.monotonic()
         self._take_in()
 

@@ -126,6 +126,7 @@ class Index:
         self._choices = dict[tuple[str, str], list[tuple[str, int]]]()
         self._counts = dict[str, int]()
         """Kind -> number of all its items."""
+        self._version = 0
 
     def close(self) -> None:
         """Close the file."""
@@ -161,6 +162,13 @@ class Index:
     def ended(self) -> bool:
         """True once `end` was called."""
         return self.mark_text("done") is not None
+
+    def look_again(self) -> None:
+        """Forget what was counted if another process has added rows."""
+        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self._forget()
 
     def count(self, query: Query) -> int:
         """Number of rows that a query finds."""
@@ -257,6 +265,10 @@ class Index:
         values = [(key,) for key in keys]
         self._db.executemany("INSERT OR IGNORE INTO sampled VALUES (?)", values)
 
+    def _forget(self) -> None:
+        self._counts.clear()
+        self._choices.clear()
+
     def _found(self, numbers: list[int]) -> list[Found]:
         places = ", ".join("?" * len(numbers))
         sql = (
@@ -267,10 +279,11 @@ class Index:
 
     def _commit(self, name: str, batch: list[tuple[int, Item]]) -> int:
         database = self._db
-        self._counts.clear()
-        self._choices.clear()
+        self._forget()
         database.execute("BEGIN IMMEDIATE")
         try:
+            mark = self.mark(name)  # another process may have been quicker
+            batch = [numbered for numbered in batch if numbered[0] > mark]
             first = database.execute("SELECT coalesce(max(n), 0) + 1 FROM items").fetchone()[0]
             numbered = list(enumerate((item for _, item in batch), first))
             database.executemany(
@@ -288,8 +301,9 @@ class Index:
                 "INSERT OR IGNORE INTO parents VALUES (?,?)",
                 [(parent, item.key) for _, item in numbered for parent in _parents(item)],
             )
-            mark = (f"mark {name}", str(batch[-1][0]))
-            database.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", mark)
+            if batch:
+                entry = (f"mark {name}", str(batch[-1][0]))
+                database.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", entry)
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:
