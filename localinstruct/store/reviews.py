@@ -147,6 +147,17 @@ class Reviews:
         query = f"SELECT {_COLUMNS} FROM decisions {where} ORDER BY number"
         return [_decision(values) for values in self._rows(query, row)]
 
+    def opinions(self) -> dict[str, dict[str, str]]:
+        """Person -> row -> the last verdict that this person gave it and did not take back."""
+        log = self.log()
+        undone = {one.undoes for one in log}
+        found: dict[str, dict[str, str]] = {}
+        for one in log:
+            if one.action in ("keep", "drop", "edit") and one.number not in undone:
+                verdict = "drop" if one.action == "drop" else "keep"
+                found.setdefault(one.who, {})[one.row] = verdict
+        return found
+
     def decide(
         self,
         row: tuple[str, Kind, JsonObject],

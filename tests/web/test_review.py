@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from localinstruct.cli.app import app
 from localinstruct.errors import StoreError
 from localinstruct.judge.labels import LabelledAnswer, LabelledPair, labels_of
+from localinstruct.judge.people import agreements
 from localinstruct.judge.rubric import packaged
 from localinstruct.progress import Silent
 from localinstruct.recipe import packaged_workspace
@@ -410,6 +411,24 @@ def test_a_file_is_reviewed_beside_it(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [row["output"] for row in written] == ["one", "2", "3", "4"]
     assert rows.read_bytes() == before
     assert place(rows).name == "rows.jsonl.review.sqlite"
+
+
+def test_two_people_agree_beyond_chance_or_not(folder: Path, run: Run, ours: Desk) -> None:
+    ada, bob = Window(ours), Window(desk(run, "bob"))
+    for n in range(1, 11):
+        ada.decide(n, "drop" if n < 4 else "keep")
+    for n in range(1, 11):
+        bob.decide(n, "drop" if n in (1, 2, 9) else "keep", seen=n)
+    [two] = agreements(ours.reviews.opinions())
+    assert two.people == ("ada", "bob")
+    assert (two.same.count, two.same.of) == (8, 10)
+    assert two.by_chance == pytest.approx(0.58)
+    assert two.kappa.value == pytest.approx((0.8 - 0.58) / (1 - 0.58))
+    assert set(two.differ) == {ROWS[2].id, ROWS[8].id}
+    ours.refresh()
+    assert "2 rows of" in ada.get("/rows?state=people+differ").text
+    shown = CliRunner().invoke(app, ["review", str(folder), "--agreement"])
+    assert "8 of 10, 80%; by chance 58%" in shown.output, shown.output
 
 
 def test_a_sample_is_spread_and_tells_the_share_of_good_rows(ours: Desk) -> None:

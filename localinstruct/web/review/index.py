@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from localinstruct.records import Instance, JsonObject, Reject
 from localinstruct.store.reviews import Kind, Reviewed, reject_key
@@ -41,6 +42,7 @@ CREATE TEMP TABLE state(key TEXT PRIMARY KEY, verdict TEXT, edited INTEGER, labe
   grade REAL) WITHOUT ROWID;
 CREATE TEMP TABLE tagged(tag TEXT, key TEXT, PRIMARY KEY (tag, key)) WITHOUT ROWID;
 CREATE TEMP TABLE sampled(key TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE differing(key TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 BATCH = 2000
 MOST_CHOICES = 200
@@ -259,11 +261,11 @@ class Index:
             for tag in review.tags:
                 self._db.execute("INSERT OR IGNORE INTO tagged VALUES (?,?)", (tag, one.key))
 
-    def sampled(self, keys: Iterable[str]) -> None:
-        """Know these rows as the proposed sample."""
-        self._db.execute("DELETE FROM sampled")
+    def know(self, table: Literal["sampled", "differing"], keys: Iterable[str]) -> None:
+        """Know these rows as the proposed sample, or as those on which people differ."""
+        self._db.execute(f"DELETE FROM {table}")
         values = [(key,) for key in keys]
-        self._db.executemany("INSERT OR IGNORE INTO sampled VALUES (?)", values)
+        self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", values)
 
     def _forget(self) -> None:
         self._counts.clear()
