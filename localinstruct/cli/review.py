@@ -12,7 +12,6 @@ from localinstruct.cli.options import (
     PASTE_COLUMNS,
     Columns,
     Encoding,
-    RunArg,
     SealedAlone,
     reading_of,
 )
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
 
 Target = Annotated[
     str, typer.Argument(metavar="RUN|FILE", help="A run by name or directory, or a file of rows.")
+]
+Sealed = Annotated[
+    str,
+    typer.Argument(metavar="RUN|FOLDER", help="A run, or the folder of a file, that is reviewed."),
 ]
 Sample = Annotated[
     int | None,
@@ -94,12 +97,13 @@ def review(
             _serve(desk, folder, is_run, port, socket)
 
 
-def open_page(target: RunArg) -> None:
+def open_page(target: Sealed) -> None:
     """Forward a port of this machine to a page that stands in the seal, until Ctrl-C."""
     from localinstruct.web.forward import forward
     from localinstruct.workspace import run_path
 
-    forward(run_path(target))
+    folder = Path(target)
+    forward(folder if folder.is_dir() else run_path(target))
 
 
 @contextmanager

@@ -428,7 +428,7 @@ def test_two_people_agree_beyond_chance_or_not(folder: Path, run: Run, ours: Des
     ours.refresh()
     assert "2 rows of" in ada.get("/rows?state=people+differ").text
     shown = CliRunner().invoke(app, ["review", str(folder), "--agreement"])
-    assert "8 of 10, 80%; by chance 58%" in shown.output, shown.output
+    assert "8 of 10, 80.0%; by chance 58.0%" in shown.output, shown.output
 
 
 def test_a_sample_is_spread_and_tells_the_share_of_good_rows(ours: Desk) -> None:
