@@ -14,14 +14,14 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from localinstruct.errors import RunConflict, StoreError
-from localinstruct.records import Json, JsonObject, digest
+from localinstruct.records import Instance, Json, JsonObject, digest
 from localinstruct.store.folder import DECISIONS as FILE
 from localinstruct.store.integrity import checksum, plain_words, read_only
 
@@ -38,6 +38,21 @@ CREATE INDEX by_row ON decisions(row);
 Kind = Literal["row", "reject"]
 MENDED = ("instruction", "input", "output", "rejected", "system")
 """Fields of a row that a person may write anew."""
+
+
+_BETTER = ("", "first", "second", "tie")
+
+
+def mended(row: Instance, edited: Mapping[str, str]) -> Instance:
+    """A row with the texts that a person wrote; its lineage stays."""
+    return replace(
+        row,
+        instruction=edited.get("instruction", row.instruction),
+        input=edited.get("input", row.input),
+        output=edited.get("output", row.output),
+        rejected=edited.get("rejected", row.rejected),
+        system=edited.get("system", row.system),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +80,14 @@ class Review:
 
     @staticmethod
     def from_dict(data: JsonObject) -> "Review":
-        """Rebuild what `dataclasses.asdict` made plain."""
-        return Review(**{**data, "tags": tuple(data.get("tags", ()))})
+        """Rebuild what `dataclasses.asdict` made plain; ValueError for what is no review."""
+        one = Review(**{**data, "tags": tuple(data.get("tags", ()))})
+        grades = all(isinstance(grade, int) for grade in one.scores.values())
+        texts = all(isinstance(text, str) for text in (*one.edited.values(), *one.tags))
+        known = one.verdict in ("", "keep", "drop") and one.better in _BETTER
+        if not (grades and texts and known and set(one.edited) <= set(MENDED)):
+            raise ValueError("expected a review of a row")
+        return one
 
 
 @dataclass(frozen=True, slots=True)
