@@ -33,6 +33,7 @@ from localinstruct.cli.options import (
     TargetArg,
 )
 from localinstruct.cli.preview import preview
+from localinstruct.cli.review import open_page, review
 from localinstruct.cli.verify_report import verify_report
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.interrupt import reset_signals, stop_as_ctrl_c_does
@@ -56,6 +57,8 @@ app = typer.Typer(
 app.command()(preview)
 app.command()(clean)
 app.command()(fit)
+app.command()(review)
+app.command("open")(open_page)
 app.command()(export)
 app.command()(compare)
 app.command()(serve)

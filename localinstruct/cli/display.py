@@ -60,6 +60,8 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
     yield from _generated_rows(generated)
     if sources := RunRows(run).sources:
         yield "mixed rows", _mixed(sources)
+    if reviewed := RunRows(run).reviewed_words:
+        yield "review", reviewed
     if trained:
         yield "held-out loss", _losses(evaluated, trained)
     if evaluated:
@@ -202,6 +204,8 @@ def overview(run: Run, limit: int, json: bool) -> None:
         console.pairs([("coverage", _coverage(topics))])
     if all_rows.sources:
         console.pairs([("mixed", _mixed(all_rows.sources))])
+    if reviewed := all_rows.reviewed_words:
+        console.pairs([("review", reviewed)])
     console.line()
     mixed = all_rows.mixed[: max(limit // 2, limit - len(rows))]
     for row in [*mixed, *rows[len(rows) - min(len(rows), limit - len(mixed)) :]]:
@@ -225,6 +229,7 @@ def _overview(run: Run) -> JsonObject:
         "kept": run.count_kept(),
         "mixed": len(rows.mixed),
         "sources": rows.sources,
+        "reviewed": rows.reviewed,
         "rejects": [{"stage": s, "reason": r, "count": c} for s, r, c in rows.reject_counts()],
         "stages": {
             name: state_facts(states, name, run) for name, state in states.items() if state.entry
