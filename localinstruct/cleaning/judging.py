@@ -6,7 +6,7 @@ covered: whether the judge can be believed (`localinstruct judge check`).
 """
 
 import asyncio
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from random import Random
@@ -104,6 +104,22 @@ async def _verdict(teacher: Teacher, row: Instance, judge: Judge) -> Verdict:
     mark = f"--- {Random(row.id).getrandbits(32):08x} ---"
     replies = await teacher.complete(grade_prompt(row, judge.grading, mark))
     return verdict_of(replies, judge.grading.rubric)
+
+
+def judged(
+    rows: Sequence[Instance], judge: Judge, serve: Serving, progress: Progress
+) -> list[tuple[Verdict, Instance | Reject]]:
+    """What the judge says of each of these rows, and what follows; nothing is stored."""
+    found = dict[int, Verdict]()
+
+    def note(verdicts: list[tuple[int, Verdict]]) -> None:
+        found.update(verdicts)
+        progress.update("judging", len(found), len(rows))
+
+    if rows:
+        with serve() as connect:
+            run_async(grade_all(connect, enumerate(rows), judge, note))
+    return [(found[n], after_verdict(row, found[n], judge)) for n, row in enumerate(rows)]
 
 
 def _ungraded(store: Decisions) -> Iterator[tuple[int, Instance]]:

@@ -28,7 +28,8 @@ def dc_score(vectors: "np.ndarray") -> float:
     seen = vectors[vectors.any(axis=1)].astype(np.float64)
     if not len(seen):
         return 0.0
-    weights = np.exp((seen @ seen.T - 1) / TEMPERATURE)
+    cosines = seen @ seen.T
+    weights = np.exp((cosines - cosines.max(axis=1, keepdims=True)) / TEMPERATURE)
     return float((np.diag(weights) / weights.sum(axis=1)).mean())
 
 

@@ -173,6 +173,7 @@ def _rows(recipe: Recipe, run: Run, results: Results) -> JsonObject:
         "similarity": _similarity(kept, rejects, recipe.novelty),
         "borderline": rejects.borderline[::-1] + kept.borderline,
         "lengths": _lengths(kept),
+        "diversity": data.diversity(run),
         "kept": kept,
     }
 

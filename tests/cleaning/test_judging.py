@@ -2,6 +2,7 @@
 
 import json
 import re
+import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+import localinstruct as li
 from localinstruct.cleaning import steps, survey, work
 from localinstruct.cleaning.decisions import opened
 from localinstruct.cleaning.judging import UNGRADED
 from localinstruct.cleaning.settings import Clean, Judge
 from localinstruct.cleaning.work import Job, Outcome, clean, shape_of
+from localinstruct.cli.app import app
 from localinstruct.errors import LocalInstructError, ModelError, RunConflict, TeacherError
 from localinstruct.formats import read_instances
 from localinstruct.models.catalog import ModelSpec, load_catalog
@@ -23,7 +27,8 @@ from localinstruct.readiness import require_judge
 from localinstruct.records import Completion, JsonObject, Prompt
 from localinstruct.report.cleaning import write_report
 from tests.cleaning.test_cleaning import Encoder, rows, written
-from tests.support.nano_server import ROOT
+from tests.support.nano_server import ROOT, nano_workspace
+from tests.support.openai_server import Reply, chat, serving_script
 
 SPEC = ModelSpec(
     name="a-judge",
@@ -263,3 +268,88 @@ def test_what_no_judge_can_be_is_said_before_anything_starts(tmp_path: Path) -> 
     huge = {"model": "nano-chat", "serve": {"kv_cache_gib": 10**6}}
     assert require_judge(Judge.model_validate(huge), catalog, said.append).name == "nano-chat"
     assert "This may not fit: nano-chat needs" in said[-1]
+
+
+def answered(path: str, request: Any, count: int) -> Reply:
+    """A server that grades by the number in the answer."""
+    worth = re.findall(r"worth (\d)", request["messages"][-1]["content"])
+    form = request.get("response_format", {}).get("json_schema", {}).get("schema", {})
+    keys = {"why": "So."} | dict.fromkeys(form.get("required", ["why"])[1:], int(worth[-1]))
+    text = json.dumps(keys)
+    return 200, chat(text if worth[-1] != "1" else "No.")
+
+
+@pytest.fixture
+def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Any]]:
+    """A workspace, as the current directory, whose judge is served already."""
+    with tempfile.TemporaryDirectory() as folder:
+        socket = Path(folder) / "s.sock"
+        entry = SPEC.model_dump(exclude_defaults=True) | {"endpoint": f"unix://{socket}"}
+        entry.pop("name")
+        (tmp_path / "models.yaml").write_text(yaml.safe_dump({"a-judge": entry}), "utf-8")
+        monkeypatch.chdir(tmp_path)
+        with serving_script(socket, answered) as seen:
+            yield seen
+
+
+def test_the_command_asks_a_server_that_is_there(tmp_path: Path, served: list[Any]) -> None:
+    written(tmp_path / "rows.jsonl", graded_rows([5, 2, 4, 1]))
+    rubric = {"name": "mine", "criteria": [{"name": "correct", "asks": "Is it?"}]}
+    (tmp_path / "own.yaml").write_text(yaml.safe_dump(rubric), "utf-8")
+    (tmp_path / "judge.yaml").write_text(
+        "model: a-judge\ngrading: {rubric: own.yaml, on_failure: keep}\n", "utf-8"
+    )
+    command = ["clean", "rows.jsonl", "--output", "c.jsonl", "--similar", "0", "--json"]
+    said = CliRunner().invoke(app, [*command, "--judge", "judge.yaml", "--at-least", "3"])
+    assert said.exit_code == 0, said.output
+    assert json.loads(said.stdout)["dropped"] == {"judged too low": 1}
+    assert len(served) == 5  # the one that is not in form is asked once more, freely
+    card = (tmp_path / "c.jsonl.decisions" / "README.md").read_text()
+    assert "3 of 4 rows graded, 3.67 on average; a row needs 3" in card
+    assert "--similar 0 --judge judge.yaml" in card
+    assert "a-judge by `mine`" in card
+    assert "on_failure: keep" in card
+    for wrong, why in (
+        (["--at-least", "3"], "expected a judge as well"),
+        (["--judge", "a-judge", "--at-least", "9"], "expected a score from 1 to 5"),
+        (["--judge", "a-jugde"], "a-judge"),
+        (["--keep", "best"], "expected a judge as well"),
+    ):
+        refused = CliRunner().invoke(app, [*command[:-1], "--fresh", *wrong])
+        assert refused.exit_code != 0
+        assert why in f"{refused.output} {refused.exception}"
+    assert card == (tmp_path / "c.jsonl.decisions" / "README.md").read_text()  # nothing was lost
+
+
+@pytest.mark.slow
+def test_python_asks_it_too(served: list[Any]) -> None:
+    given = graded_rows([5, 2, 4, 1])
+    plain = li.clean(given, judge={"model": "a-judge", "at_least": 3})
+    assert (plain.kept, plain.grades) == ([given[0], given[2]], [5.0, 4.0])
+    assert plain.counts() == {"judged too low": 1, "judge not in form": 1}
+    assert plain.closest() == []
+    [row] = li.clean([li.Instance("Name a sea.", "", "Worth: worth 4")], judge="a-judge").kept
+    assert row.lineage.scores["helpful-correct"] == 4
+    with pytest.raises(li.LocalInstructError, match="a-judge"):
+        li.clean(given, judge="a-jugde")
+
+
+@pytest.mark.vllm
+@pytest.mark.slow
+@pytest.mark.exhaustive
+def test_a_real_vllm_judges(tmp_path: Path, nano_server: str, monkeypatch: Any) -> None:
+    """nano cannot judge; whatever it says is a grade on the scale, or a counted failure."""
+    monkeypatch.chdir(nano_workspace(tmp_path / "lab", nano_server))
+    written(Path("rows.jsonl"), rows(24))
+    (Path("judge.yaml")).write_text(
+        "model: nano-chat\ngrading: {reason: false, max_tokens: 64, on_failure: keep}\n", "utf-8"
+    )
+    command = ["clean", "rows.jsonl", "--output", "c.jsonl", "--similar", "0"]
+    said = CliRunner().invoke(app, [*command, "--judge", "judge.yaml", "--json"])
+    assert said.exit_code == 0, said.output
+    with opened(Path("c.jsonl.decisions"), None) as store:
+        grades = [score for (score,) in store.select("SELECT score FROM grades")]
+        mean = store.facts("judge")["mean"]
+    assert len(grades) == 24
+    assert all(score is None or 1 <= float(str(score)) <= 5 for score in grades)
+    assert mean is not None
