@@ -105,7 +105,7 @@ def clean(job: Job, progress: Progress) -> Outcome:
         if job.encoder:
             steps.find_alike(store, job.settings, job.encoder, progress)
         _judge(store, job, progress)
-        if job.encoder:
+        if job.encoder and job.most_rows is None:  # a look needs no report
             survey(store, job.encoder, progress)
         write_kept(store, job.output, job.format, job.settings.reading)
         return outcome(store)

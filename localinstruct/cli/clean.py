@@ -221,8 +221,8 @@ def _look(files: Sequence[str], settings: "Clean", sample: int, json: bool) -> N
 
     with TemporaryDirectory(prefix="localinstruct-") as folder:
         with console.progress() as progress:
-            place = Path(folder) / "rows.jsonl"
-            job = _job(files, place, "jsonl", settings, sample, progress)
+            output = Path(folder) / "rows.jsonl"
+            job = _job(files, output, "jsonl", settings, sample, progress)
             outcome = work.clean(job, progress)
         if json:
             console.as_json(_as_json(outcome))
@@ -309,6 +309,8 @@ def _as_json(outcome: "Outcome") -> dict[str, object]:
         "kept": outcome.kept,
         "dropped": outcome.dropped,
         "repaired": outcome.repaired,
+        "judge": outcome.facts["judge"] or None,
+        "diversity": outcome.facts["survey"].get("diversity"),
     }
 
 
@@ -324,6 +326,10 @@ def _show(outcome: "Outcome") -> None:
         console.table(
             ("repaired", "rows"), [(name, f"{n:,}") for name, n in outcome.repaired.items()]
         )
+    if judged := outcome.facts["judge"]:
+        mean = "" if judged["mean"] is None else f", {judged['mean']:.2f} on average"
+        counts = f"{judged['graded']:,} of {judged['asked']:,} rows graded{mean}"
+        console.line(f"{judged['model']} by {judged['rubric']}: {counts}")
     ignored = outcome.facts.get("reading", {}).get("ignored_keys", {})
     if ignored:
         named = ", ".join(f"{key} ({count:,})" for key, count in ignored.items())

@@ -125,8 +125,8 @@ def _choice(settings: Clean) -> list[str]:
     names = ", ".join(filters.active) or "none"
     lines = [f"- Rules `{filters.set}`, version {filters.version} ({RULES}): {names}."]
     if settings.tasks:
-        names = [f"`{path.name}`" for path in settings.tasks]
-        lines.append(f"- Evaluation tasks that may not be in it: {', '.join(names)}.")
+        files = ", ".join(f"`{path.name}`" for path in settings.tasks)
+        lines.append(f"- Evaluation tasks that may not be in it: {files}.")
     most = settings.answers_per_prompt
     lines.append(f"- Answers to one question: {f'at most {most}' if most else 'all that differ'}.")
     if settings.similar:
