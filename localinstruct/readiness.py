@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localinstruct import templates
+from localinstruct.cleaning.settings import Judge
 from localinstruct.config import raise_together
 from localinstruct.dataset.ahead import (
     Ahead,
@@ -23,6 +24,7 @@ from localinstruct.dataset.mixing import require_sources
 from localinstruct.documents import require_folder
 from localinstruct.errors import DataError, LocalInstructError, ModelError, RecipeError
 from localinstruct.evaluation.forgetting import general_text
+from localinstruct.fit.assess import server_shortfall
 from localinstruct.formats.tasks import read_tasks, task_file
 from localinstruct.generation.inputs import require_chats, require_talker, seeds_of
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, STEPS, asked_in_chats
@@ -32,11 +34,13 @@ from localinstruct.own_code import require_unchanged
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance
+from localinstruct.teacher import Serve
 from localinstruct.teacher.endpoint import require_answers
 from localinstruct.templates.chat import MERGES
 from localinstruct.topics.coverage import require_seeds
 
 Problems = Iterator[LocalInstructError]
+Say = Callable[[str], None]
 STUDIES = ("train", "evaluate")
 """Stages that load the student."""
 LOADED: tuple[ModelRole, ...] = ("student", "encoder")
@@ -82,6 +86,36 @@ def require(recipe: Recipe, stages: Collection[str], workspace: Path, progress: 
         if read and "evaluate" in stages and recipe.evaluate.tasks and not problems:
             problems += _raised("", _hold_tasks, recipe, catalog, workspace)
     raise_together(problems)
+
+
+def require_judge(judge: Judge, catalog: Catalog, say: Say) -> ModelSpec:
+    """The model that judges the rows of a cleaning; one error of all problems.
+
+    Doubts, as to whether it fits into memory, are said.
+    """
+    spec = catalog.get(judge.model)
+    problems = [*_role(Part("judge", judge.model, "judge"), spec, catalog)]
+    if not spec.chat:
+        problems.append(
+            RecipeError(
+                f"judge: expected a chat model, found the base model {spec.name}.",
+                "localinstruct models list",
+            )
+        )
+    if spec.endpoint:
+        problems += _raised("judge: ", require_answers, spec, say)
+    else:
+        problems += _raised("judge: ", checked, spec)
+        if spec.chat and spec.present:
+            problems += _raised("judge: ", _require_chosen, spec)
+    key, tokens = "judge.grading.max_tokens", judge.grading.max_tokens
+    problems += _room(
+        key, tokens, spec, judge.serve, "In the judge's YAML file: grading: {max_tokens:"
+    )
+    raise_together(problems)
+    if words := server_shortfall(spec, judge.serve):
+        say(words)
+    return spec
 
 
 def parts_of(recipe: Recipe, stages: Collection[str]) -> list[Part]:
@@ -201,10 +235,10 @@ def _teachers(recipe: Recipe, catalog: Catalog, specs: dict[str, ModelSpec]) -> 
     roles |= set() if recipe.method.name in OVER_SEEDS else {"teacher"}
     writers = {asked[role].name: asked[role] for role in sorted(roles) if role in asked}
     for spec in writers.values():
-        yield from _room("sampling.max_tokens", recipe.sampling.max_tokens, spec, recipe)
+        yield from _room("sampling.max_tokens", recipe.sampling.max_tokens, spec, recipe.serve)
     for key, tokens in _gradings(recipe):
         if "judge" in asked:
-            yield from _room(f"{key}.grading.max_tokens", tokens, asked["judge"], recipe)
+            yield from _room(f"{key}.grading.max_tokens", tokens, asked["judge"], recipe.serve)
 
 
 def _gradings(recipe: Recipe) -> Iterator[tuple[str, int]]:
@@ -217,7 +251,7 @@ def _gradings(recipe: Recipe) -> Iterator[tuple[str, int]]:
 
 def _student(recipe: Recipe, stages: Collection[str], spec: ModelSpec) -> Problems:
     if "evaluate" in stages:
-        yield from _room("evaluate.max_tokens", recipe.evaluate.max_tokens, spec, recipe)
+        yield from _room("evaluate.max_tokens", recipe.evaluate.max_tokens, spec, recipe.serve)
 
 
 def _template(
@@ -332,19 +366,20 @@ def _problems_in(template: str, chat: Chat | None, rows: list[Instance]) -> list
     return [problem.reason if problem else "" for problem in found]
 
 
-def _room(key: str, tokens: int, spec: ModelSpec, recipe: Recipe) -> Problems:
+def _room(key: str, tokens: int, spec: ModelSpec, serve: Serve, hint: str = "") -> Problems:
     """The problem of an answer of `tokens` that leaves no token of the context to its prompt.
 
     The server would refuse each request.
     """
-    served = None if spec.endpoint else recipe.serve.max_model_len
+    served = None if spec.endpoint else serve.max_model_len
     context = served or spec.context
+    fewer = max(context // 2, 1)
     if tokens >= context:
         where = "serve.max_model_len" if served else f"the context of {spec.name} in models.yaml"
         yield RecipeError(
             f"{key}: expected fewer tokens than {where}, {context:,}, as a prompt stands there "
             f"beside its answer; found {tokens:,}.",
-            f"For example: --set {key}={max(context // 2, 1)}",
+            f"{hint} {fewer}}}" if hint else f"For example: --set {key}={fewer}",
         )
 
 

@@ -11,26 +11,33 @@ import contextlib
 import json
 import pickle
 import sys
+import tempfile
 import traceback
 from dataclasses import dataclass
+from functools import partial
 from itertools import dropwhile
 from pathlib import Path
 from typing import NoReturn
 
 from localinstruct import pipeline
+from localinstruct.cleaning.judging import judged
+from localinstruct.cleaning.settings import Judge
 from localinstruct.curate.duplicates import duplicates_by_meaning, duplicates_by_words
 from localinstruct.curate.filters import OwnFilter
 from localinstruct.curate.novelty import Novelty
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.interrupt import reset_signals, stop_as_ctrl_c_does
+from localinstruct.judge.grading import Grade, Verdict
 from localinstruct.methods import MethodSection
 from localinstruct.methods.own import OwnMethod
 from localinstruct.models.catalog import checked, load_catalog
 from localinstruct.own_code import F, holding
 from localinstruct.progress import Progress
+from localinstruct.readiness import require_judge
 from localinstruct.recipe import Recipe, recipe_from_text, with_overrides
-from localinstruct.records import Instance, JsonObject
+from localinstruct.records import Instance, JsonObject, Reject
 from localinstruct.supervisor import die_with_parent
+from localinstruct.teacher.serving import serving
 from localinstruct.workspace import RUNS, opened, resolve
 
 COMMAND = ("-c", f"from {__name__} import main; main()")
@@ -140,7 +147,30 @@ class DuplicatesJob:
         return {"dropped": dropped, "unseen": unseen}
 
 
-Job = StageJob | DuplicatesJob
+@dataclass(frozen=True, slots=True)
+class JudgeJob:
+    """Rows that are there, graded by a judge of the workspace."""
+
+    rows: list[Instance]
+    judge: Judge
+    workspace: str
+
+    def work(self, progress: Progress) -> JsonObject:
+        """{"rows": [[grade, scores, reason, detail], …]}; a reason says that a row is to go."""
+        spec = require_judge(self.judge, load_catalog(Path(self.workspace)), progress.say)
+        with tempfile.TemporaryDirectory(prefix="localinstruct-") as home:
+            serve = partial(serving, spec, self.judge.serve, Path(home), progress)
+            found = judged(self.rows, self.judge, serve, progress)
+        return {"rows": [_plain(verdict, after) for verdict, after in found]}
+
+
+def _plain(verdict: Verdict, after: Instance | Reject) -> list[object]:
+    grade, scores = (verdict.score, verdict.scores) if isinstance(verdict, Grade) else (None, {})
+    why = [after.reason, after.detail] if isinstance(after, Reject) else ["", ""]
+    return [grade, scores, *why]
+
+
+Job = StageJob | DuplicatesJob | JudgeJob
 
 
 @dataclass

@@ -3,7 +3,7 @@
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, Literal, TypeVar, cast
 
@@ -103,7 +103,7 @@ class Dropped(Generic[R]):
     like: R | None = None
     """The kept row that it resembles, where that is the reason."""
     score: float | None = None
-    """How much, from 0 to 1."""
+    """How much, from 0 to 1; or the grade by a judge, on its scale."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +114,8 @@ class Selection(Generic[R]):
     dropped: list[Dropped[R]]
     threshold: float | None = None
     """Above this similarity a row was dropped, where rows were compared."""
+    grades: list[float | None] = field(default_factory=list)
+    """Grade of each kept row, where a judge was asked; None where it gave none in form."""
 
     def counts(self) -> dict[str, int]:
         """Reason -> dropped rows, most frequent first."""
@@ -121,7 +123,7 @@ class Selection(Generic[R]):
 
     def closest(self, count: int = 10) -> list[Dropped[R]]:
         """The dropped rows least like what they resemble: to choose a threshold by eye."""
-        scored = [one for one in self.dropped if one.score is not None]
+        scored = [one for one in self.dropped if one.like is not None and one.score is not None]
         return sorted(scored, key=lambda one: one.score or 0.0)[:count]
 
     def __str__(self) -> str:
@@ -134,13 +136,22 @@ class Selection(Generic[R]):
 
 @speaks_python
 def clean(
-    rows: Iterable[R], rules: str | Mapping[str, object] = "localinstruct", keep: Keep | None = None
+    rows: Iterable[R],
+    rules: str | Mapping[str, object] = "localinstruct",
+    keep: Keep | None = None,
+    *,
+    judge: str | Mapping[str, object] | None = None,
+    progress: OnProgress | None = None,
 ) -> Selection[R]:
     """Rows that pass the rules of a set, in order, and the others with what is wrong with them.
 
     `rules` is the name of a set (localinstruct, alpaca, self-instruct, none) or a mapping of the
     recipe's `filters` section; `keep` is asked last. Every row is judged as repaired; an `Instance`
     comes back repaired and masked (`lineage.changes` says how), other rows as they were given.
+
+    `judge` is a chat model in models.yaml, or a mapping with more ({"model": …, "at_least": 3.5,
+    "grading": {…}}). A child has it grade the rows that nothing else drops: `grades`, and
+    `lineage.scores` of an `Instance`. They are not stored; `localinstruct clean` does that.
     """
     example = '{"min_words": 2} or "alpaca"'
     data = {"set": rules} if isinstance(rules, str) else a_mapping(rules, "rules", example)
@@ -157,7 +168,34 @@ def clean(
             kept.append(cast(R, verdict.row) if isinstance(row, Instance) else row)
         else:
             dropped.append(Dropped(row, verdict.reject.reason, verdict.reject.detail))
-    return Selection(kept, dropped)
+    return Selection(kept, dropped) if judge is None else _judged(kept, dropped, judge, progress)
+
+
+def _judged(
+    rows: list[R],
+    dropped: list[Dropped[R]],
+    judge: str | Mapping[str, object],
+    progress: OnProgress | None,
+) -> Selection[R]:
+    """The rows that the judge leaves, with their grades; the others join `dropped`."""
+    from localinstruct.cleaning.settings import Judge
+    from localinstruct.worker import JudgeJob
+
+    example = '"my-judge" or {"model": "my-judge", "at_least": 3.5}'
+    data = {"model": judge} if isinstance(judge, str) else a_mapping(judge, "judge", example)
+    section = parse(Judge, data, "judge")
+    require_callable(progress, "progress")
+    job = JudgeJob(_encodable(_instances(rows)), section, str(find_workspace(Path.cwd())))
+    kept, grades = list[R](), list[float | None]()
+    for row, (grade, scores, reason, detail) in zip(
+        rows, run_in_child(job, progress)["rows"], strict=True
+    ):
+        if reason:
+            dropped.append(Dropped(row, reason, detail, score=grade))
+            continue
+        kept.append(cast(R, row.with_scores(**scores)) if isinstance(row, Instance) else row)
+        grades.append(grade)
+    return Selection(kept, dropped, grades=grades)
 
 
 @speaks_python

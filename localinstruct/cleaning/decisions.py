@@ -8,7 +8,7 @@ after the reading each end in one transaction. What grows with the rows lies her
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -29,6 +29,8 @@ CREATE TABLE rows(seq INTEGER PRIMARY KEY, file TEXT NOT NULL, line INTEGER NOT 
   step TEXT, reason TEXT, detail TEXT, score REAL, like INTEGER);
 CREATE INDEX by_question ON rows(question, seq);
 CREATE INDEX by_reason ON rows(step, reason);
+CREATE TABLE grades(seq INTEGER PRIMARY KEY, score REAL, scores TEXT NOT NULL,
+  reason TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE TABLE unread(seq INTEGER PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL,
   text TEXT NOT NULL);
 """
@@ -53,7 +55,10 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """An entry as it lies in the store, with its decision; `reason` is "" for a row that stays."""
+    """An entry as it lies in the store, with its decision; `reason` is "" for a row that stays.
+
+    A judge's grades stand in the row's lineage.
+    """
 
     seq: int
     file: str
@@ -80,7 +85,24 @@ class Drop:
     like: int | None = None
 
 
-_COLUMNS = "seq, file, line, instance, before, changes, step, reason, detail, score, like"
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """What a judge said of row `seq`; `score` is None where it gave no grade in form.
+
+    `scores` are the parts that the row carries, `reason` and `detail` say why it is to go.
+    """
+
+    seq: int
+    score: float | None
+    scores: Mapping[str, float]
+    reason: str = ""
+    detail: str = ""
+
+
+_COLUMNS = (
+    "seq, file, line, instance, before, changes, step, reason, detail, score, like, "
+    "(SELECT scores FROM grades WHERE grades.seq = rows.seq)"
+)
 
 
 class Decisions:
@@ -137,6 +159,14 @@ class Decisions:
             self._put(f"facts {step}", json.dumps(facts or {}))
             self._put(f"done {step}", "yes")
 
+    def add_grades(self, grades: Iterable[Graded]) -> None:
+        """Store what a judge said of rows."""
+        with self._writing():
+            self._db.executemany(
+                "INSERT INTO grades VALUES (?,?,?,?,?)",
+                ((g.seq, g.score, json.dumps(g.scores), g.reason, g.detail) for g in grades),
+            )
+
     def facts(self, step: str) -> JsonObject:
         """Facts that a step has left."""
         found: JsonObject = json.loads(self.get(f"facts {step}") or "{}")
@@ -153,7 +183,7 @@ class Decisions:
         return next(self.rows(f"seq = {seq:d}"))
 
     def select(self, query: str) -> Iterator[tuple[object, ...]]:
-        """Rows of an SQL query over the tables `rows` and `unread`."""
+        """Rows of an SQL query over the tables `rows`, `grades` and `unread`."""
         yield from self._db.execute(query)
 
     @contextmanager
@@ -172,10 +202,11 @@ class Decisions:
 
 
 @contextmanager
-def opened(folder: Path, inputs: JsonObject) -> Iterator[Decisions]:
+def opened(folder: Path, inputs: JsonObject | None) -> Iterator[Decisions]:
     """The store in this folder, for one writer; made where there is none.
 
-    RunConflict where it was begun with other files or settings: `inputs` is what shapes it.
+    RunConflict where it was begun with other files or settings: `inputs` is what shapes it; None
+    for whoever looks at one that is there.
     """
     make_folder(folder)
     with only_writer(folder):
@@ -189,7 +220,9 @@ def opened(folder: Path, inputs: JsonObject) -> Iterator[Decisions]:
             store = Decisions(folder, database)
             begun = store.get("inputs")
             nothing_read = store.count() == 0 and not store.is_done("read")
-            if begun is None or nothing_read:  # a first try with wrong columns binds nobody
+            if inputs is None:
+                pass
+            elif begun is None or nothing_read:  # a first try with wrong columns binds nobody
                 store.put("inputs", json.dumps(inputs))
             elif json.loads(begun) != json.loads(json.dumps(inputs)):
                 raise RunConflict(
@@ -238,12 +271,13 @@ def _digest(value: object) -> bytes:
 
 
 def _stored(found: Sequence[object]) -> Stored:
-    seq, file, line, row, before, changes, step, reason, detail, score, like = found
+    seq, file, line, row, before, changes, step, reason, detail, score, like, scores = found
+    instance = Instance.from_dict(json.loads(str(row)))
     return Stored(
         int(str(seq)),
         str(file),
         int(str(line)),
-        Instance.from_dict(json.loads(str(row))),
+        instance.with_scores(**json.loads(str(scores))) if scores else instance,
         Instance.from_dict(json.loads(str(before))) if before else None,
         tuple(json.loads(str(changes))) if changes else (),
         str(step or ""),

@@ -30,6 +30,7 @@ from localinstruct.interrupt import reset_signals
 from localinstruct.machine import cpu_count
 from localinstruct.progress import Progress
 from localinstruct.records import Instance, JsonObject, Reject
+from localinstruct.store.durable import atomic_write
 from localinstruct.supervisor import die_with_parent
 
 if TYPE_CHECKING:
@@ -43,12 +44,14 @@ INLINE = 2000
 """Rows up to which starting processes takes longer than they save."""
 ENCODED = 2048
 """Texts that are encoded between two notes of how far it is."""
-SAMPLE = 2000
-"""Rows of a sample whose diversity is measured."""
-VECTORS = "vectors.f32"
+VECTORS, HEADS = "vectors.f32", "heads.npy"
+"""Vectors of the rows that are compared, and the numbers of these rows, in the same order."""
 RULES, TASKS, REPEATED, ALIKE = "rules", "tasks", "repeated", "alike"
+ANSWERS = "answers"
+"""The second half of REPEATED, where grades decide which answers stay."""
 STEPS = ("read", TASKS, REPEATED, ALIKE)
 TO_STAY = "reason IS NULL AND NOT is_reference"
+GRADE = "(SELECT score FROM grades WHERE grades.seq = rows.seq)"
 T = TypeVar("T")
 
 
@@ -221,12 +224,25 @@ def find_repeated(store: Decisions, settings: Clean) -> None:
     """Drop rows that repeat question and answer, and answers over `answers_per_prompt`."""
     if store.is_done(REPEATED):
         return
-    order = "length DESC, seq" if settings.keep == "longest" else "seq"
-    query = (
+    most = None if settings.keep == "best" else settings.answers_per_prompt
+    store.end_step(REPEATED, _repeated(store.select(_by_question(settings)), most))
+
+
+def find_worse_answers(store: Decisions, settings: Clean) -> None:
+    """Drop answers over `answers_per_prompt`, the best graded ones first: after the judge."""
+    if store.is_done(ANSWERS) or settings.keep != "best":
+        return
+    found = store.select(_by_question(settings))
+    store.end_step(ANSWERS, _repeated(found, settings.answers_per_prompt))
+
+
+def _by_question(settings: Clean) -> str:
+    """The query for rows by question, those first that stay before others."""
+    first = {"first": "", "longest": "length DESC, ", "best": f"{GRADE} DESC, "}[settings.keep]
+    return (
         "SELECT seq, question, answer, is_reference FROM rows WHERE reason IS NULL "
-        f"ORDER BY question, is_reference DESC, {order}"
+        f"ORDER BY question, is_reference DESC, {first}seq"
     )
-    store.end_step(REPEATED, _repeated(store.select(query), settings.answers_per_prompt))
 
 
 def _repeated(found: Iterable[tuple[object, ...]], most: int | None) -> Iterator[Drop]:
@@ -252,6 +268,8 @@ def _repeated(found: Iterable[tuple[object, ...]], most: int | None) -> Iterator
 
 def find_alike(store: Decisions, settings: Clean, encoder: Path, progress: Progress) -> None:
     """Drop rows whose question is like that of a row that stays, each with that row."""
+    import numpy as np
+
     if store.is_done(ALIKE) or settings.similar is None:
         return
     heads = _heads(store, settings)
@@ -273,7 +291,8 @@ def find_alike(store: Decisions, settings: Clean, encoder: Path, progress: Progr
         "encoded_twice": exact.encoded,
         "unseen": unseen,
     }
-    facts["diversity"] = _diversity(vectors, found.like < 0)
+    with atomic_write(store.folder / HEADS, "heads") as file:
+        np.save(file, np.array(heads, np.int64))
     store.end_step(ALIKE, _alike(store, heads, found.like, found.score), facts)
 
 
@@ -284,10 +303,10 @@ def _zeros(vectors: "np.ndarray") -> int:
 
 def _heads(store: Decisions, settings: Clean) -> list[int]:
     """Numbers of the rows that are compared, one for each question, references first."""
-    longest_first = "MAX(length) DESC, " if settings.keep == "longest" else ""
+    first = {"first": "", "longest": "MAX(length) DESC, ", "best": f"MAX({GRADE}) DESC, "}
     query = (
         "SELECT MIN(seq) AS head FROM rows WHERE reason IS NULL GROUP BY question "
-        f"ORDER BY MAX(is_reference) DESC, {longest_first}head"
+        f"ORDER BY MAX(is_reference) DESC, {first[settings.keep]}head"
     )
     return [int(str(seq)) for (seq,) in store.select(query)]
 
@@ -330,28 +349,6 @@ def _vectors(
         store.put("encoded", str(end))
         progress.update("embedding", end, len(heads))
     return vectors
-
-
-def _diversity(vectors: "np.ndarray", is_kept: "np.ndarray") -> dict[str, float]:
-    """DCScore (arXiv 2502.08512) of samples of equal size: of all rows, and of those that stay."""
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    kept = np.flatnonzero(is_kept)
-    size = min(SAMPLE, len(kept))
-    samples = {
-        "all": rng.choice(len(vectors), size, replace=False),
-        "kept": rng.choice(kept, size, replace=False),
-    }
-    return {name: _dc_score(vectors[np.sort(rows)]) for name, rows in samples.items()}
-
-
-def _dc_score(vectors: "np.ndarray", temperature: float = 0.05) -> float:
-    """Share of n rows that a softmax of their cosines gives to themselves: 1, none alike."""
-    import numpy as np
-
-    weights = np.exp((vectors @ vectors.T - 1) / temperature)
-    return round(float((np.diag(weights) / weights.sum(axis=1)).mean()), 4)
 
 
 def _alike(

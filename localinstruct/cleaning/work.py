@@ -2,21 +2,29 @@
 
 import shutil
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localinstruct.cleaning import steps
+from localinstruct.cleaning import judging, steps
 from localinstruct.cleaning.decisions import FILE, Decisions, opened
 from localinstruct.cleaning.output import write_kept
 from localinstruct.cleaning.settings import Clean
 from localinstruct.cleaning.steps import Source
+from localinstruct.cleaning.survey import SURVEY, survey
 from localinstruct.errors import DataError, UsageError
 from localinstruct.formats.read import files_of
+from localinstruct.models.catalog import ModelSpec
 from localinstruct.progress import Progress
 from localinstruct.records import JsonObject
 from localinstruct.store.durable import sha256
+from localinstruct.teacher.serving import Connect, serving
 
 TO_STAY = steps.TO_STAY
+SHOWN = (steps.RULES, steps.TASKS, steps.REPEATED, steps.ALIKE, judging.JUDGE)
+"""Steps that drop rows, in the order in which they are shown."""
+IN_ORDER = f"INSTR('{' '.join(SHOWN)}', step)"
+"""SQL by which steps are sorted so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +41,8 @@ class Job:
     """Rows that are read of each file: all, or so many for a look."""
     sources: Sequence[Source] | None = None
     """Where the rows come from, in place of the files."""
+    judge: ModelSpec | None = None
+    """The model that grades, where the settings name a judge."""
 
     @property
     def folder(self) -> Path:
@@ -89,10 +99,28 @@ def clean(job: Job, progress: Progress) -> Outcome:
             raise DataError("expected rows to clean, found none that can be read.")
         steps.find_tasks(store, job.settings, progress)
         steps.find_repeated(store, job.settings)
+        if job.settings.keep == "best":
+            _judge(store, job, progress)
+            steps.find_worse_answers(store, job.settings)
         if job.encoder:
             steps.find_alike(store, job.settings, job.encoder, progress)
+        _judge(store, job, progress)
+        if job.encoder and job.most_rows is None:  # a look needs no report
+            survey(store, job.encoder, progress)
         write_kept(store, job.output, job.format, job.settings.reading)
         return outcome(store)
+
+
+def _judge(store: Decisions, job: Job, progress: Progress) -> None:
+    """Have the rows graded that would stay, where there is a judge and they are not graded yet."""
+    judge, spec = job.settings.judge, job.judge
+    if judge is None or spec is None:
+        return
+
+    def serve() -> AbstractContextManager[Connect]:
+        return serving(spec, judge.serve, job.folder, progress)
+
+    judging.grade_rows(store, judge, serve, progress)
 
 
 def shape_of(job: Job) -> JsonObject:
@@ -102,7 +130,8 @@ def shape_of(job: Job) -> JsonObject:
     digests = {str(file): sha256(file) for file in [*files, *job.settings.tasks]}
     named = [[str(source.path), source.digest] for source in job.sources or ()]
     settings = job.settings.model_dump(mode="json")
-    return {"files": digests, "sources": named, "rows": job.most_rows, **settings}
+    judge = {"judge's files": job.judge.digest} if job.judge else {}
+    return {"files": digests, "sources": named, "rows": job.most_rows, **settings, **judge}
 
 
 def outcome(store: Decisions) -> Outcome:
@@ -117,15 +146,15 @@ def outcome(store: Decisions) -> Outcome:
         (str(reason), int(str(count)))
         for reason, count in store.select(
             "SELECT reason, COUNT(*) FROM rows WHERE reason IS NOT NULL GROUP BY step, reason "
-            "ORDER BY CASE step WHEN 'rules' THEN 0 WHEN 'tasks' THEN 1 WHEN 'repeated' THEN 2 "
-            "ELSE 3 END, 2 DESC"
+            f"ORDER BY {IN_ORDER}, 2 DESC"
         )
     )
     repaired: dict[str, int] = {}
     for one in store.rows(f"{TO_STAY} AND changes != ''"):
         for name in one.changes:
             repaired[name] = repaired.get(name, 0) + 1
-    facts = {"reading": store.facts("read"), steps.ALIKE: store.facts(steps.ALIKE)}
+    facts = {"reading": store.facts("read")}
+    facts |= {step: store.facts(step) for step in (steps.ALIKE, judging.JUDGE, SURVEY)}
     return Outcome(
         store.count("NOT is_reference"),
         sum(unread.values()),

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import Json, SealedAlone, require_choice
+from localinstruct.cli.options import Json, Sealed, require_choice
 from localinstruct.errors import UsageError
 
 if TYPE_CHECKING:
     from localinstruct.cleaning.settings import Clean
     from localinstruct.cleaning.steps import Source
     from localinstruct.cleaning.work import Job, Outcome
-    from localinstruct.records import Instance
+    from localinstruct.progress import Progress
+    from localinstruct.records import Instance, JsonObject
 
 Files = Annotated[
     list[str],
@@ -49,7 +50,19 @@ Answers = Annotated[
     typer.Option("--answers-per-prompt", min=1, help="Different answers to keep; default: all."),
 ]
 Keep = Annotated[
-    str, typer.Option("--keep", help="Which of rows that are alike stays: first or longest.")
+    str, typer.Option("--keep", help="Which of rows that are alike stays: first, longest or best.")
+]
+Judge = Annotated[
+    str,
+    typer.Option(
+        "--judge",
+        metavar="MODEL|FILE",
+        help="Have the rows that would stay graded: a chat model, or a YAML file that says more.",
+    ),
+]
+AtLeast = Annotated[
+    float | None,
+    typer.Option("--at-least", metavar="GRADE", help="Drop rows that the judge grades lower."),
 ]
 Against = Annotated[
     list[Path] | None,
@@ -95,6 +108,8 @@ def clean(
     keep: Keep = "first",
     against: Against = None,
     tasks: Tasks = None,
+    judge: Judge = "",
+    at_least: AtLeast = None,
     columns: Columns = "",
     encoding: Encoding = "",
     on_bad_row: OnBadRow = "skip",
@@ -103,9 +118,9 @@ def clean(
     sample: Sample = None,
     fresh: Fresh = False,
     json: Json = False,
-    sealed: SealedAlone = False,
+    sealed: Sealed = False,
 ) -> None:
-    """Clean a data set: rules, repeated and similar rows, evaluation tasks, secrets.
+    """Clean a data set: rules, repeated and similar rows, evaluation tasks, secrets, a judge.
 
     Every decision is kept beside the output with its reason, and in a report. A cleaning that was
     interrupted goes on where it was: give the same command again.
@@ -114,7 +129,7 @@ def clean(
     from localinstruct.config import parse
     from localinstruct.formats import parse_columns
 
-    require_choice("--keep", keep, ["first", "longest"])
+    require_choice("--keep", keep, ["first", "longest", "best"])
     require_choice("--on-bad-row", on_bad_row, ["skip", "stop"])
     filters = {"set": rules, "disable": disable or [], "enable": enable or []}
     reading = {
@@ -133,6 +148,7 @@ def clean(
             "encoder": encoder,
             "tasks": list(map(str, tasks or [])),
             "against": list(map(str, against or [])),
+            "judge": _judge(judge, at_least),
         },
         "clean",
     )
@@ -140,6 +156,25 @@ def clean(
         _look(files, settings, sample, json)
     else:
         _write(files, output, format, settings, fresh, json)
+
+
+def _judge(name: str, at_least: float | None) -> "JsonObject | None":
+    """The judge section: a model's name, or a YAML file, whose rubric may be a file beside it."""
+    from localinstruct.config import load_yaml
+
+    if not name:
+        if at_least is not None:
+            raise UsageError("--at-least: expected a judge as well.", "For example --judge MODEL")
+        return None
+    section: JsonObject = {"model": name}
+    if name.endswith((".yaml", ".yml")):
+        section = load_yaml(Path(name))
+        grading = section.get("grading")
+        rubric = grading.get("rubric") if isinstance(grading, dict) else None
+        if isinstance(rubric, str) and rubric.endswith((".yaml", ".yml")):
+            content = load_yaml(Path(name).parent / rubric)
+            section["grading"] = {**section["grading"], "rubric": content}
+    return section if at_least is None else {**section, "at_least": at_least}
 
 
 def _write(
@@ -165,11 +200,12 @@ def _write(
         raise UsageError(
             f"{output}: is the file that is read.", "Choose another --output: rows are never lost."
         )
-    if fresh:
-        work.forget(output)
-    job = _job(files, output, format or _format_of(output), settings, None)
-    require_place(output, job.format)
+    chosen = format or _format_of(output)
+    require_place(output, chosen)
     with console.progress() as progress:
+        job = _job(files, output, chosen, settings, None, progress)
+        if fresh:
+            work.forget(output)
         outcome = work.clean(job, progress)
         report = write_report(job, outcome)
     if json:
@@ -184,14 +220,15 @@ def _look(files: Sequence[str], settings: "Clean", sample: int, json: bool) -> N
     from localinstruct.cleaning.decisions import opened
 
     with TemporaryDirectory(prefix="localinstruct-") as folder:
-        job = _job(files, Path(folder) / "rows.jsonl", "jsonl", settings, sample)
         with console.progress() as progress:
+            output = Path(folder) / "rows.jsonl"
+            job = _job(files, output, "jsonl", settings, sample, progress)
             outcome = work.clean(job, progress)
         if json:
             console.as_json(_as_json(outcome))
             return
         _show(outcome)
-        with opened(job.folder, work.shape_of(job)) as store:
+        with opened(job.folder, None) as store:
             for reason in outcome.dropped:
                 quoted = reason.replace("'", "''")
                 where = f"reason = '{quoted}'"
@@ -203,7 +240,12 @@ def _look(files: Sequence[str], settings: "Clean", sample: int, json: bool) -> N
 
 
 def _job(
-    files: Sequence[str], output: Path, format: str, settings: "Clean", sample: int | None
+    files: Sequence[str],
+    output: Path,
+    format: str,
+    settings: "Clean",
+    sample: int | None,
+    progress: "Progress",
 ) -> "Job":
     from localinstruct.cleaning.work import Job
     from localinstruct.formats import EXPORTS
@@ -211,13 +253,19 @@ def _job(
     from localinstruct.recipe import find_workspace
 
     require_choice("--format", format, list(EXPORTS))
-    encoder = None
+    encoder = judge = None
+    if settings.similar is not None or settings.judge:
+        catalog = load_catalog(find_workspace(Path.cwd()))
     if settings.similar is not None:
-        encoder = checked(load_catalog(find_workspace(Path.cwd())).get(settings.encoder))
+        encoder = checked(catalog.get(settings.encoder))
+    if settings.judge:
+        from localinstruct.readiness import require_judge
+
+        judge = require_judge(settings.judge, catalog, progress.say)
     run = _run(files)
     given = [_run_source(run)] if run else None
     paths = [] if run else [Path(name) for name in files]
-    return Job(paths, output, format, settings, encoder, sample, given)
+    return Job(paths, output, format, settings, encoder, sample, given, judge)
 
 
 def _run(names: Sequence[str]) -> Path | None:
@@ -261,6 +309,8 @@ def _as_json(outcome: "Outcome") -> dict[str, object]:
         "kept": outcome.kept,
         "dropped": outcome.dropped,
         "repaired": outcome.repaired,
+        "judge": outcome.facts["judge"] or None,
+        "diversity": outcome.facts["survey"].get("diversity"),
     }
 
 
@@ -276,6 +326,10 @@ def _show(outcome: "Outcome") -> None:
         console.table(
             ("repaired", "rows"), [(name, f"{n:,}") for name, n in outcome.repaired.items()]
         )
+    if judged := outcome.facts["judge"]:
+        mean = "" if judged["mean"] is None else f", {judged['mean']:.2f} on average"
+        counts = f"{judged['graded']:,} of {judged['asked']:,} rows graded{mean}"
+        console.line(f"{judged['model']} by {judged['rubric']}: {counts}")
     ignored = outcome.facts.get("reading", {}).get("ignored_keys", {})
     if ignored:
         named = ", ".join(f"{key} ({count:,})" for key, count in ignored.items())

@@ -162,6 +162,10 @@ def _checked(counts: Mapping[str, int]) -> str:
     return wording.checked(counts) or "none can be checked"
 
 
+def _diversity(measured: JsonObject) -> str:
+    return f"{measured['score']:.3f} of {measured['rows']:,} rows"
+
+
 def _losses(pair: Mapping[str, float]) -> str:
     return f"{loss(pair['base'])} → {loss(pair['student'])}"
 
@@ -207,6 +211,7 @@ ROWS: dict[str, tuple[Row, ...]] = {
         Row("  where", "generate", "data.rejected_by_stage", _rejected),
         Row("share kept", "generate", "data.share_kept", percent),
         Row("similarity to nearest row, median", "generate", "data.median_similarity", similarity),
+        Row("diversity (DCScore, a share)", "generate", "data.diversity", _diversity),
         Row("kept answers right", "generate", "data.checked", _checked),
         Row("rows to train on", "dataset", "data.train", _count),
         Row("rows held out", "dataset", "data.held_out", _count),
@@ -243,6 +248,9 @@ def _cautions(names: Sequence[str], facts: Sequence[JsonObject]) -> list[str]:
         for name, own in zip(names, facts, strict=True)
         for words in own["remarks"]
     ]
+    measured = [own["data"]["diversity"] for own in facts if own["data"]["diversity"]]
+    if len({own["rows"] for own in measured}) > 1:
+        lines.append("Diversity falls as a set grows: that of sets of different sizes says little.")
     scores = [own["scores"] for own in facts if own["stages"]["evaluate"] == "done"]
     tasks = [own["tasks"] for own in scores if own["tasks"]]
     if len({(own["file"], own["count"]) for own in tasks}) > 1:

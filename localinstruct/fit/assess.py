@@ -18,6 +18,7 @@ from localinstruct.models.catalog import Catalog, ModelSpec, load_catalog
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.train import Train
 from localinstruct.records import JsonObject
+from localinstruct.teacher import Serve
 from localinstruct.training.setup import choose_setup
 from localinstruct.training.student import Device
 
@@ -176,6 +177,24 @@ def shortfall(recipe: Recipe, workspace: Path, folder: Path) -> str:
     if assessment.fits:
         return ""
     return f"This may not fit: {assessment.why}. What would: localinstruct fit {recipe.name}"
+
+
+def server_shortfall(spec: ModelSpec, serve: Serve) -> str:
+    """One sentence when this machine has no room for a server of a model as it is now, else ""."""
+    shape, machine = None if spec.endpoint else shape_of(spec), look()
+    if shape is None:
+        return ""
+    server = serving.served(shape, serve, bool(machine.gpus), cpu_has_bf16())
+    room = _room(machine, serve.tensor_parallel_size)
+    if machine.gpus:
+        total = min(gpu.total_gib for gpu in machine.gpus) * GIB
+        room = min(room, serve.gpu_memory_utilization * total)
+    if server.needs <= room:
+        return ""
+    return (
+        f"This may not fit: {spec.name} needs {server.needs / GIB:.1f} GiB, "
+        f"{room / GIB:.1f} are free."
+    )
 
 
 def device_of(machine: Machine) -> Device:

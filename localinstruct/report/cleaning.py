@@ -1,7 +1,7 @@
 """The report of a cleaning: report.html and README.md in the folder of its decisions.
 
 Reads the store of decisions alone, and shows texts as the report of a run does: clipped, escaped,
-nothing hidden. Not covered: which of two rows that are alike is the better one.
+nothing hidden. Not covered: the words of README.md (cleaning_card.py).
 """
 
 from collections import Counter
@@ -9,49 +9,65 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from localinstruct.cleaning.decisions import Decisions, Stored, opened
-from localinstruct.cleaning.work import TO_STAY, Job, Outcome, shape_of
+from localinstruct.cleaning.judging import JUDGE
+from localinstruct.cleaning.steps import ALIKE, GRADE
+from localinstruct.cleaning.survey import SURVEY
+from localinstruct.cleaning.work import IN_ORDER, TO_STAY, Job, Outcome
 from localinstruct.curate.languages import language
 from localinstruct.records import Instance, JsonObject
-from localinstruct.report import charts
-from localinstruct.report.stage import environment
+from localinstruct.report import charts, data
+from localinstruct.report.cleaning_card import command, dataset_card, inputs
+from localinstruct.report.stage import environment, similarities
 from localinstruct.store.durable import write_text
 
-EXAMPLES, GROUPS, SAMPLED = 5, 12, 4000
-"""Rows shown of a reason, groups of near-copies, and rows whose language is looked at."""
+EXAMPLES, GROUPS, SHOWN, SAMPLED = 5, 12, 4, 4000
+"""Rows shown of a reason, groups shown, rows shown of a group, and rows whose language is looked
+at."""
+SIZES = ((2, "2 rows"), (3, "3 rows"), (5, "4 or 5"), (10, "6 to 10"), (2**63, "more than 10"))
+"""Rows in a group, at most, and in words."""
 ABOUT = {
     "rules": "rules",
     "tasks": "tasks",
     "repeated": "equality",
     "alike": "likeness",
+    "judge": "judge",
 }
 
 
 def write_report(job: Job, outcome: Outcome) -> Path:
     """Write the page and the card; the page's place."""
-    with opened(job.folder, shape_of(job)) as store:
+    with opened(job.folder, None) as store:
         values = content(store, job, outcome)
     page = job.folder / "report.html"
     write_text(page, environment().get_template("cleaning.html.j2").render(values) + "\n")
-    write_text(job.folder / "README.md", card(job, outcome, values))
+    write_text(job.folder / "README.md", dataset_card(job, outcome, values["inputs"]))
     return page
 
 
 def content(store: Decisions, job: Job, outcome: Outcome) -> JsonObject:
     """The template's values."""
     total = outcome.read + outcome.unread
+    survey, judged = outcome.facts.get(SURVEY, {}), outcome.facts.get(JUDGE, {})
     return {
         "name": job.output.name,
         "files": [*map(str, job.files), *(str(one.path) for one in job.sources or ())],
+        "inputs": inputs(store),
+        "command": command(job),
         "total": total,
         "outcome": outcome,
         "share": outcome.kept / total if total else 0.0,
         "reasons": _reasons(store, total),
         "unread": _unread(store),
         "groups": _groups(store),
-        "cosines": _cosines(store, job.settings.similar),
+        "sizes": _sizes(store),
+        "cosines": _cosines(survey.get("nearest", {}), job.settings.similar),
+        "judge": {**judged, **_judged(store, job)} if judged else {},
         "lengths": _lengths(store),
         "languages": _languages(store),
-        "diversity": outcome.facts.get("alike", {}).get("diversity", {}),
+        "diversity": survey.get("diversity", {}),
+        "topics": [
+            {**one, "text": _text(store.row(one["row"]).row)} for one in survey.get("topics", ())
+        ],
         "settings": job.settings,
         "ignored": outcome.facts.get("reading", {}).get("ignored_keys", {}),
         "holds": outcome.facts.get("reading", {}).get("holds", {}),
@@ -62,8 +78,7 @@ def content(store: Decisions, job: Job, outcome: Outcome) -> JsonObject:
 def _reasons(store: Decisions, total: int) -> list[JsonObject]:
     found = store.select(
         "SELECT step, reason, COUNT(*) FROM rows WHERE reason IS NOT NULL GROUP BY step, reason "
-        "ORDER BY CASE step WHEN 'rules' THEN 0 WHEN 'tasks' THEN 1 WHEN 'repeated' THEN 2 "
-        "ELSE 3 END, 3 DESC"
+        f"ORDER BY {IN_ORDER}, 3 DESC"
     )
     made = []
     for step, reason, count in list(found):
@@ -89,9 +104,10 @@ def _example(store: Decisions, one: Stored) -> JsonObject:
         "place": f"{Path(one.file).name}:{one.line}",
         "text": _text(one.row),
         "detail": one.detail,
-        "score": one.score if one.step == "alike" else None,
+        "score": one.score if one.step == ALIKE else None,
         "like": _text(like.row) if like else "",
         "like_place": f"{Path(like.file).name}:{like.line}" if like else "",
+        "like_gone": like.reason if like else "",
     }
 
 
@@ -103,34 +119,90 @@ def _unread(store: Decisions) -> list[JsonObject]:
     ]
 
 
+LIKE_ANOTHER = "like IS NOT NULL AND step IN ('alike', 'repeated')"
+
+
 def _groups(store: Decisions) -> list[JsonObject]:
-    """Rows that stay in the place of most others."""
+    """The largest groups: the row for which the others went, and some of them."""
     found = store.select(
-        "SELECT like, COUNT(*) FROM rows WHERE like IS NOT NULL AND step IN ('alike', 'repeated') "
-        f"GROUP BY like ORDER BY 2 DESC LIMIT {GROUPS}"
+        f"SELECT like, COUNT(*) FROM rows WHERE {LIKE_ANOTHER} "
+        f"GROUP BY like ORDER BY 2 DESC, like LIMIT {GROUPS}"
     )
     groups = []
     for like, count in list(found):
-        others = list(store.rows(f"like = {int(str(like))}"))[:3]
+        first = store.row(int(str(like)))
+        members = list(store.rows(f"like = {first.seq:d} AND {LIKE_ANOTHER}", f"seq LIMIT {SHOWN}"))
         groups.append(
             {
-                "text": _text(store.row(int(str(like))).row),
-                "count": int(str(count)),
-                "others": [_text(one.row) for one in others],
+                "text": _text(first.row),
+                "place": f"{Path(first.file).name}:{first.line}",
+                "gone": first.reason,
+                "count": int(str(count)) + 1,
+                "members": [_example(store, one) for one in members],
             }
         )
     return groups
 
 
-def _cosines(store: Decisions, threshold: float | None) -> object:
-    """Histogram of the cosines for which rows were dropped."""
-    found = store.select("SELECT score FROM rows WHERE step = 'alike' AND score IS NOT NULL")
-    scores = [float(str(score)) for (score,) in found]
-    if not scores or threshold is None:
-        return ""
-    return _histogram(
-        "Cosine with the row that stays", [("dropped", scores, "accent")], threshold, 1.0, "cosine"
+def _sizes(store: Decisions) -> list[tuple[str, int, int]]:
+    """(rows in a group, groups, rows that went) by size, smallest first."""
+    found = store.select(
+        f"SELECT n, COUNT(*) FROM (SELECT COUNT(*) + 1 AS n FROM rows WHERE {LIKE_ANOTHER} "
+        "GROUP BY like) GROUP BY n ORDER BY n"
     )
+    groups, rows = Counter[str](), Counter[str]()
+    for size, count in ((int(str(size)), int(str(count))) for size, count in found):
+        name = next(name for most, name in SIZES if size <= most)
+        groups[name] += count
+        rows[name] += count * (size - 1)
+    return [(name, count, rows[name]) for name, count in groups.items()]
+
+
+def _cosines(nearest: JsonObject, threshold: float | None) -> object:
+    """Histogram of a sample of compared rows by the cosine with the nearest row that stays."""
+    kept, dropped = nearest.get("kept", []), nearest.get("dropped", [])
+    if threshold is None or not kept + dropped:
+        return ""
+    title = f"{len(kept) + len(dropped):,} compared rows by their nearest row that stays"
+    return similarities(title, {"stay": kept, "dropped": dropped}, threshold, "cosine")
+
+
+def _judged(store: Decisions, job: Job) -> JsonObject:
+    """Histogram of the grades, and the rows with the lowest grades that stay."""
+    judge = job.settings.judge
+    if judge is None:
+        return {}
+    scale = judge.grading.rubric.scale
+    grades: dict[str, list[float]] = {"stay": [], "dropped": []}
+    for score, reason in store.select(
+        "SELECT grades.score, rows.reason FROM grades JOIN rows ON rows.seq = grades.seq "
+        "WHERE grades.score IS NOT NULL"
+    ):
+        grades["dropped" if reason else "stay"].append(float(str(score)))
+    steps = scale.highest - scale.lowest
+    is_whole = judge.grading.samples == len(judge.grading.rubric.criteria) == 1
+    bins = 1 if is_whole or steps > 20 else 2  # of one grade
+    count = steps * bins + 1
+    edges = [scale.lowest - (0.5 - n) / bins for n in range(count + 1)]
+    bars = [
+        charts.Bars("stay", data.bins(grades["stay"], edges)),
+        charts.Bars("dropped", data.bins(grades["dropped"], edges), "hollow"),
+    ]
+    least = judge.at_least
+    marks = []
+    if least is not None:
+        on_bin = (least * bins).is_integer()
+        marks = [charts.Mark(least - on_bin * 0.5 / bins, f"at least {least:g}")]
+    lowest = store.rows(f"{TO_STAY} AND {GRADE} IS NOT NULL", f"{GRADE}, seq LIMIT {SHOWN}")
+    name = judge.grading.rubric.name
+    return {
+        "chart": charts.histogram("Rows by grade", edges, bars, "grade", marks),
+        "highest": scale.highest,
+        "lowest": [
+            {**_example(store, one), "grade": one.row.lineage.scores[name]} for one in list(lowest)
+        ],
+        "before": job.settings.keep == "best",
+    }
 
 
 def _lengths(store: Decisions) -> list[object]:
@@ -190,50 +262,3 @@ def _text(row: Instance) -> str:
 
 def _quoted(text: object) -> str:
     return "'" + str(text).replace("'", "''") + "'"
-
-
-def card(job: Job, outcome: Outcome, values: JsonObject) -> str:
-    """A card of the data set that was written, as hubs read it."""
-    total = outcome.read + outcome.unread
-    lines = [
-        "---",
-        "license: unknown",
-        f"size_categories: [{_size(outcome.kept)}]",
-        "tags: [localinstruct, cleaned]",
-        "---",
-        "",
-        f"# {job.output.stem}",
-        "",
-        f"{outcome.kept:,} of {total:,} rows of {', '.join(values['files'])}, cleaned on the "
-        "owner's machine. The licence above is `unknown`: it is that of the files.",
-        "",
-        "| dropped because | rows |",
-        "|---|---|",
-        *(f"| {reason} | {count:,} |" for reason, count in outcome.dropped.items()),
-    ]
-    if outcome.repaired:
-        lines += ["", "| repaired | rows |", "|---|---|"]
-        lines += [f"| {name} | {count:,} |" for name, count in outcome.repaired.items()]
-    settings = job.settings
-    lines += [
-        "",
-        f"Rules: {settings.filters.set} (version {settings.filters.version}). Rows are alike above "
-        f"a cosine of {settings.similar} ({settings.encoder})."
-        if settings.similar
-        else "",
-        "Not looked at: whether an answer is right.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
-def _size(count: int) -> str:
-    for limit, name in (
-        (1_000, "n<1K"),
-        (10_000, "1K<n<10K"),
-        (100_000, "10K<n<100K"),
-        (1_000_000, "100K<n<1M"),
-    ):
-        if count < limit:
-            return name
-    return "1M<n<10M"

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
+from localinstruct.curate.diversity import dc_score, sample
 from localinstruct.dataset.rows import RunRows
 from localinstruct.records import Instance, JsonObject, Reject
 from localinstruct.store.durable import read_json_lines
@@ -194,6 +195,15 @@ def survey_rejects(run: Run, threshold: float, rng: Random) -> RejectSurvey:
 def candidates(kept: KeptSurvey, rejects: RejectSurvey) -> int:
     """Rows that were up for being kept: all that a teacher wrote, and all that files brought."""
     return kept.count - kept.mixed + rejects.count - rejects.dropped + kept.asked
+
+
+def diversity(run: Run) -> JsonObject | None:
+    """DCScore of the rows that were kept, as a share ("score"), and how many were looked at."""
+    count = run.count_kept()
+    vectors = run.vectors({int(place) for place in sample(count)}) if count else None
+    if vectors is None or not vectors.size:
+        return None  # rows were compared by their words
+    return {"score": round(dc_score(vectors), 4), "rows": len(vectors)}
 
 
 def _sample(examples: list[Reject], reject: Reject, earlier: int, rng: Random) -> None:

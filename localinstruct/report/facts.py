@@ -73,7 +73,7 @@ def judged_verdict(results: Results, comparisons: Sequence[JsonObject]) -> str:
 
 
 def _data(run: Run, recipe: Recipe, results: Results) -> JsonObject:
-    """Rows asked for, kept, mixed in and rejected by stage; similarity to the nearest row.
+    """Rows asked for, kept, mixed in, rejected by stage; similarity to the nearest row; diversity.
 
     "rows" are those kept and those mixed in, "candidates" all that were up for it. "rejected"
     counts every stage, the data set's as well, which leaves kept rows out.
@@ -96,6 +96,7 @@ def _data(run: Run, recipe: Recipe, results: Results) -> JsonObject:
         "rejected_by_stage": dict(rejected),
         "share_kept": survey.count / candidates if candidates else None,
         "median_similarity": median(similarities) if similarities else None,
+        "diversity": data.diversity(run),
         "threshold": recipe.novelty.threshold,
         "checked": generated.get("checked"),
         "train": dataset.get("train"),

@@ -9,7 +9,7 @@ drawings from charts.py, layout from report.html.j2. Not covered: several runs i
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
@@ -175,6 +175,7 @@ def _rows(recipe: Recipe, run: Run, results: Results) -> JsonObject:
         "reviewed": RunRows(run).reviewed_words,
         "borderline": rejects.borderline[::-1] + kept.borderline,
         "lengths": _lengths(kept),
+        "diversity": data.diversity(run),
         "kept": kept,
     }
 
@@ -225,24 +226,35 @@ def _date(run: Run) -> str:
 def _similarity(
     kept: data.KeptSurvey, rejects: data.RejectSurvey, novelty: Novelty
 ) -> Markup | None:
-    """Similarities of kept and rejected rows, over bins that meet at the threshold: none mixes."""
-    scores, threshold = kept.scores + rejects.scores, novelty.threshold
-    if not scores:
+    """Similarities of kept and rejected rows; None where there are none."""
+    title = f"Candidates by {novelty.called} to the nearest seed or kept row"
+    groups = {"kept": kept.scores, "rejected as not new": rejects.scores}
+    if not any(groups.values()):
         return None
-    width = 0.025
+    return similarities(title, groups, novelty.threshold, novelty.called)
+
+
+def similarities(
+    title: str, groups: Mapping[str, Sequence[float]], threshold: float, label: str
+) -> Markup:
+    """Similarities of rows that stay and that go, over bins that meet at the threshold: none mixes.
+
+    `groups` has both by name.
+    """
+    scores, width = [score for own in groups.values() for score in own], 0.025
     low = min(0.0, *scores)
     below = int((threshold - low) / width) + 1
     edges = [threshold + k * width for k in range(-below, int((1 - threshold) / width + 0.999) + 1)]
     edges = [max(edges[0], low), *edges[1:], *([1.0] if edges[-1] < 1 else [])]
     # The threshold itself passes: nudge the edge, so that a row exactly on it counts as kept.
     at = [edge + 1e-9 if abs(edge - threshold) < 1e-12 else edge for edge in edges]
-    groups = [
-        charts.Bars("kept", data.bins(kept.scores, at)),
-        charts.Bars("rejected as not new", data.bins(rejects.scores, at), "hollow"),
+    styles = ("accent", "hollow")
+    bars = [
+        charts.Bars(name, data.bins(own, at), style)
+        for (name, own), style in zip(groups.items(), styles, strict=True)
     ]
     mark = charts.Mark(threshold, f"threshold {threshold:g}")
-    title = f"Candidates by {novelty.called} to the nearest seed or kept row"
-    return charts.histogram(title, edges, groups, novelty.called, [mark])
+    return charts.histogram(title, edges, bars, label, [mark])
 
 
 def _lengths(kept: data.KeptSurvey) -> list[Markup]:

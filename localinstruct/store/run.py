@@ -23,7 +23,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -214,11 +214,15 @@ class Run:
         for number, *fields in self._db.execute(f"{query} ORDER BY seq", (seq,)):
             yield number, Reject(*fields)
 
-    def vectors(self) -> "np.ndarray":
-        """Embeddings of the kept rows in their order, (n, d) float32; (0, 0) without any."""
+    def vectors(self, places: Container[int] | None = None) -> "np.ndarray":
+        """Embeddings of the kept rows in their order, (n, d) float32; (0, 0) without any.
+
+        All of them, or those at some places (from 0).
+        """
         import numpy as np
 
-        blobs = [blob for (blob,) in self._db.execute("SELECT vector FROM kept ORDER BY seq")]
+        found = enumerate(self._db.execute("SELECT vector FROM kept ORDER BY seq"))
+        blobs = [blob for place, (blob,) in found if places is None or place in places]
         if not blobs:
             return np.zeros((0, 0), dtype=np.float32)
         return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1)  # (n, d)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from localinstruct.cleaning import steps, work
+from localinstruct.cleaning import steps, survey, work
 from localinstruct.cleaning.decisions import opened
 from localinstruct.cleaning.settings import Clean
 from localinstruct.cleaning.work import Job, Outcome, clean, shape_of
@@ -41,6 +41,7 @@ class Encoder(HashEncoder):
 def _encoder(monkeypatch: pytest.MonkeyPatch) -> None:
     Encoder.read = 0
     monkeypatch.setattr(steps, "LocalEncoder", Encoder)
+    monkeypatch.setattr(survey, "LocalEncoder", Encoder)
 
 
 def rows(count: int = 120) -> list[JsonObject]:
