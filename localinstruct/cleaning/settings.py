@@ -13,6 +13,7 @@ from localinstruct.formats import Reading
 class Clean(Section):
     """Conditions under which a row stays."""
 
+    NEW = frozenset({"static"})
     reading: Reading = Field(default_factory=Reading)
     """How the files are read."""
     filters: Filters = Field(default_factory=Filters)
@@ -25,6 +26,8 @@ class Clean(Section):
     """Which of rows that are alike stays: the first, or the one with the longest answer."""
     encoder: str = "all-minilm-l6-v2"
     """Name of the sentence encoder in models.yaml."""
+    static: bool = False
+    """Have a static encoder, distilled from that one here, propose the pairs that it decides."""
     tasks: list[Path] = Field(default_factory=list)
     """Evaluation files whose tasks may not be in the output."""
     against: list[Path] = Field(default_factory=list)

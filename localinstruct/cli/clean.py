@@ -73,6 +73,10 @@ Secrets = Annotated[
     str, typer.Option("--secrets", help="Keys, card numbers …: mask, drop, report or off.")
 ]
 Encoder = Annotated[str, typer.Option("--encoder", metavar="MODEL", help="From models.yaml.")]
+Static = Annotated[
+    bool,
+    typer.Option("--static", help="Let a fast static encoder propose the pairs it decides."),
+]
 Sample = Annotated[
     int | None,
     typer.Option("--sample", min=1, help="Read so many rows, write nothing, show what would go."),
@@ -100,6 +104,7 @@ def clean(
     on_bad_row: OnBadRow = "skip",
     secrets: Secrets = "",
     encoder: Encoder = "all-minilm-l6-v2",
+    static: Static = False,
     sample: Sample = None,
     fresh: Fresh = False,
     json: Json = False,
@@ -131,6 +136,7 @@ def clean(
             "answers_per_prompt": answers_per_prompt,
             "keep": keep,
             "encoder": encoder,
+            "static": static,
             "tasks": list(map(str, tasks or [])),
             "against": list(map(str, against or [])),
         },
@@ -206,6 +212,7 @@ def _job(
     files: Sequence[str], output: Path, format: str, settings: "Clean", sample: int | None
 ) -> "Job":
     from localinstruct.cleaning.work import Job
+    from localinstruct.curate.static import require_model2vec
     from localinstruct.formats import EXPORTS
     from localinstruct.models.catalog import checked, load_catalog
     from localinstruct.recipe import find_workspace
@@ -213,6 +220,8 @@ def _job(
     require_choice("--format", format, list(EXPORTS))
     encoder = None
     if settings.similar is not None:
+        if settings.static:
+            require_model2vec()
         encoder = checked(load_catalog(find_workspace(Path.cwd())).get(settings.encoder))
     run = _run(files)
     given = [_run_source(run)] if run else None

@@ -237,8 +237,10 @@ class Scheduler:
         if not isinstance(gate, Gate):
             await asyncio.sleep(HEAD_START)
             gate = await asyncio.get_running_loop().run_in_executor(self._embedding, gate)
-        if self.kept:
-            gate.remember(self.kept, self.run.vectors())
+        done = 0
+        for vectors in self.run.vector_blocks():
+            gate.remember(self.kept[done : done + len(vectors)], vectors)
+            done += len(vectors)
         return gate
 
     async def _turn(self, opening: "asyncio.Task[Gate]") -> Played:

@@ -207,10 +207,16 @@ class Run:
         """Embeddings of the kept rows in their order, (n, d) float32; (0, 0) without any."""
         import numpy as np
 
-        blobs = [blob for (blob,) in self._db.execute("SELECT vector FROM kept ORDER BY seq")]
-        if not blobs:
-            return np.zeros((0, 0), dtype=np.float32)
-        return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1)  # (n, d)
+        blocks = list(self.vector_blocks())
+        return np.concatenate(blocks) if blocks else np.zeros((0, 0), dtype=np.float32)
+
+    def vector_blocks(self, rows: int = 8192) -> "Iterator[np.ndarray]":
+        """The same, (up to `rows`, d) at a time."""
+        import numpy as np
+
+        found = self._db.execute("SELECT vector FROM kept ORDER BY seq")
+        while blobs := [blob for (blob,) in found.fetchmany(rows)]:
+            yield np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1)
 
     def rejects(self, reason: str | None = None) -> Iterator[tuple[int, Reject]]:
         """(episode, reject) in order, all or those of one reason."""
