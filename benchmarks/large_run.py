@@ -2,8 +2,8 @@
 
     python -m benchmarks.large_run [--rows 1000000] [--folder FOLDER] [--write]
 
-A store is made as a run leaves it (rows of `paraphrases.py`, vectors of `near_duplicates.drawn`,
-episodes of 16 rows); then, in a process of its own, it is opened, checked and taken up as
+A store is made as a run leaves it (short rows, vectors of `near_duplicates.drawn`, episodes of 16
+rows); then, in a process of its own, it is opened, checked and taken up as
 `generate` does, and the gate is asked about lists of 16 candidates. Teacher and encoder take no
 part.
 """
@@ -14,48 +14,53 @@ import statistics
 import subprocess
 import sys
 import time
-from itertools import islice
 from pathlib import Path
-from random import Random
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from benchmarks import paraphrases
 from benchmarks.near_duplicates import drawn
 from benchmarks.results import load_average
 from benchmarks.setting import note
 from localinstruct.curate.novelty import Gate, Index, Novelty
-from localinstruct.records import Instance, JsonObject, Kept, Lineage, Neighbour, digest
+from localinstruct.records import Instance, JsonObject, Kept, Lineage, digest
 from localinstruct.store.durable import write_text
-from localinstruct.store.run import open_run
+from localinstruct.store.run import _json, open_run
 
 if TYPE_CHECKING:
     import numpy as np
 
 LIST = 16
+"""Candidates that the gate is asked about together, and rows of an episode."""
 LISTS = 12
+WORDS = "Explain to a person of {} years what {} is good for."
+WRITTEN = 16_000
+"""Rows that are written in one transaction."""
 SIZES = (10_000, 100_000, 1_000_000)
 STRANGER = 99
 """Seed of the candidates' vectors, near no kept row."""
 
 
 def make(folder: Path, count: int) -> None:
-    """Write the store of a run with so many kept rows."""
-    vectors, teacher, rng = drawn(count), digest("teacher"), Random(1)
-    rows = (row for _, row in paraphrases.rows(count))
+    """Write the store of a run with so many kept rows, in the form that `commit_episode` gives."""
+    vectors, teacher = drawn(count), digest("teacher")
+    ids = [digest(number)[:16] for number in range(64)]
+    scores = {"novelty_max": 0.5, "novelty_mean": 0.1}
+    lineage = Lineage("alpaca", 0, tuple(ids[:3]), teacher, scores)
+    plain = Instance("", lineage=lineage).to_dict()
+    near = _json([{"id": one, "text": WORDS.format(7, 77), "score": 0.5} for one in ids[:10]])
     with open_run(folder) as run:
         run._db.execute("PRAGMA synchronous = OFF")  # nobody's rows
-        ids = [digest(number)[:16] for number in range(64)]
-        for episode, start in enumerate(range(0, count, LIST)):
-            lineage = Lineage("alpaca", episode, tuple(rng.sample(ids, 3)), teacher)
-            made = []
-            for number, row in enumerate(islice(rows, LIST), start):
-                answer = f"{row.output} " + f"Answer {number} goes on for some words more. " * 6
-                instance = Instance(row.instruction, "", answer, lineage=lineage)
-                instance = instance.with_scores(novelty_max=0.5, novelty_mean=0.1)
-                near = tuple(Neighbour(one, row.instruction, 0.5) for one in ids[:10])
-                made.append(Kept(instance, near, vectors[number]))
-            run.commit_episode(episode, made, (), 1000)
+        for first in range(0, count, WRITTEN):
+            last = min(first + WRITTEN, count)
+            with run._transaction():
+                for number in range(first, last):
+                    row = plain | {"id": f"{number:016x}"}
+                    row["instruction"] = WORDS.format(number % 97, number)
+                    row["output"] = f"Answer {number} has some words. " * 6
+                    texts = (_json(row), near, vectors[number].tobytes())
+                    run._insert("kept", number + 1, row["id"], number // LIST, *texts)
+                for episode in range(first // LIST, -(-last // LIST)):
+                    run._insert("episodes", episode, min(LIST, count - episode * LIST), 0, 9, 1.7e9)
 
 
 def resume(folder: Path) -> JsonObject:
@@ -63,29 +68,33 @@ def resume(folder: Path) -> JsonObject:
     import numpy as np
 
     base = _gib("VmRSS")
-    began = time.monotonic()
+    began, used = time.monotonic(), time.process_time()
     with open_run(folder) as run:
         opened = time.monotonic()
         kept = list(run.kept())
-        gate, done = Gate(Novelty(), Index(384), ()), 0
+        gate, ids, done = Gate(Novelty(), Index(384), ()), run.kept_ids(), 0
         for vectors in run.vector_blocks():
-            gate.remember(kept[done : done + len(vectors)], vectors)
-            done += len(vectors)
-        ready = time.monotonic()
-        costs = []
+            block = slice(done, done + len(vectors))
+            gate.remember(kept[block], vectors, ids[block])
+            done = block.stop
+        ready, used = time.monotonic(), time.process_time() - used
+        costs, burnt = [], []
         for one in range(LISTS):
             asked = _strangers(one)
             rows = [Instance(f"candidate {one} {n}") for n in range(LIST)]
-            start = time.monotonic()
+            start, spent = time.monotonic(), time.process_time()
             verdicts = gate.admit(rows, asked)
             costs.append((time.monotonic() - start) * 1000 / LIST)
+            burnt.append((time.process_time() - spent) * 1000 / LIST)
             assert all(isinstance(verdict, Kept) for verdict in verdicts)
     most, held = _gib("VmHWM"), np.float32().nbytes * 384 * done / 2**30
     return {
         "rows": done,
         "check_seconds": round(opened - began, 1),
         "take_up_seconds": round(ready - opened, 1),
+        "resume_cpu_seconds": round(used, 1),
         "milliseconds": round(statistics.median(costs), 2),
+        "cpu_milliseconds": round(statistics.median(burnt), 2),
         "gib": round(most, 2),
         "gib_of_vectors": round(held, 2),
         "gib_beside_them": round(most - held, 2),

@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NamedTuple
 
 from benchmarks import paraphrases
 from benchmarks.results import load_average
@@ -77,48 +78,60 @@ def quality(count: int) -> JsonObject:
         rows = Path(place, "rows.jsonl")
         paraphrases.write(count, rows)
         plain, static = _cleaned(rows, False), _cleaned(rows, True)
-    both = len(plain[0] & static[0])
+    both = len(plain.dropped & static.dropped)
     return {
         "rows": count,
-        "dropped": {"encoder": len(plain[0]), "static": len(static[0])},
-        "recall": round(both / len(plain[0]), 4),
-        "precision": round(both / len(static[0]), 4),
-        "encoded": static[2],
-        "seconds": {"encoder": plain[1], "static": static[1]},
+        "dropped": {"encoder": len(plain.dropped), "static": len(static.dropped)},
+        "recall": round(both / len(plain.dropped), 4),
+        "precision": round(both / len(static.dropped), 4),
+        "encoded": static.encoded,
+        "seconds": {"encoder": plain.seconds, "static": static.seconds},
+        "cpu_seconds": {"encoder": plain.cpu_seconds, "static": static.cpu_seconds},
     }
 
 
 def whole(count: int) -> JsonObject:
     """Seconds from a file of rows to a file of clean ones."""
-    with TemporaryDirectory(dir=os.environ.get("TMPDIR")) as place:
+    with TemporaryDirectory() as place:
         rows = Path(place, "rows.jsonl")
         planted = paraphrases.write(count, rows)
-        dropped, seconds, encoded = _cleaned(rows, True)
+        cleaned = _cleaned(rows, True)
     lines = Path("/proc/self/status").read_text().splitlines()
     most = next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:"))
     return {
         "rows": count,
         "planted": planted,
-        "dropped": len(dropped),
-        "minutes": round(seconds / 60, 1),
-        "encoded": encoded,
+        "dropped": len(cleaned.dropped),
+        "minutes": round(cleaned.seconds / 60, 1),
+        "cpu_minutes": round(cleaned.cpu_seconds / 60, 1),
+        "encoded": cleaned.encoded,
         "gib": round(most / 2**20, 2),
     }
 
 
-def _cleaned(rows: Path, static: bool) -> tuple[set[int], float, float]:
-    """(rows dropped as similar, seconds, share of the rows that the encoder has read)."""
+class Cleaned(NamedTuple):
+    """Outcome of one cleaning; the CPU seconds are those of all its processes."""
+
+    dropped: set[int]
+    """Rows dropped as similar."""
+    seconds: float
+    cpu_seconds: float
+    encoded: float
+    """Share of the rows that the encoder has read."""
+
+
+def _cleaned(rows: Path, static: bool) -> Cleaned:
     settings = Clean(similar=THRESHOLD, static=static)
     job = Job([rows], rows.with_name(f"{static}.jsonl"), "jsonl", settings, _encoder())
-    began = time.monotonic()
+    began, used = time.monotonic(), sum(os.times()[:4])
     outcome = clean(job, Silent())
-    seconds = time.monotonic() - began
+    seconds, used = time.monotonic() - began, sum(os.times()[:4]) - used
     with opened(job.folder, shape_of(job)) as store:
         found = store.select("SELECT seq FROM rows WHERE step = 'alike'")
         dropped = {int(str(seq)) for (seq,) in found}
     facts = outcome.facts["alike"]
-    encoded = facts["encoded_twice"] if static else facts["compared"]
-    return dropped, round(seconds, 1), round(encoded / outcome.read, 3)
+    encoded = (facts["encoded_twice"] if static else facts["compared"]) / outcome.read
+    return Cleaned(dropped, round(seconds, 1), round(used, 1), round(encoded, 3))
 
 
 def _encoder() -> Path:

@@ -80,7 +80,7 @@ def text_of(instance: Instance, novelty: Novelty) -> str:
 
 
 class Index:
-    """Unit vectors to compare with, growing in place; row i belongs to `labels[i]`.
+    """Unit vectors to compare with, growing in place; each has the id and the text of its row.
 
     Exact: one candidate against n rows costs n·d multiplications. They lie in blocks, each as large
     as all before it up to BLOCK rows, so that growing copies nothing; which row lies in which block
@@ -91,19 +91,22 @@ class Index:
         self._dimensions = dimensions
         self._blocks: list[np.ndarray] = []  # (capacity, d) float32 each, all but the last full
         self._starts = list[int]()
-        self.labels: list[tuple[str, str]] = []
-        """(id, text) of each row."""
+        self._ids, self._texts = list[str](), list[str]()
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._ids)
+
+    def label(self, row: int) -> tuple[str, str]:
+        """(id, text) of a row."""
+        return self._ids[row], self._texts[row]
 
     def add(self, vectors: "np.ndarray", labels: Sequence[tuple[str, str]]) -> None:
-        """Append (m, d) unit vectors with their m labels."""
+        """Append (m, d) unit vectors with their m labels, (id, text)."""
         import numpy as np
 
         if len(vectors) != len(labels):
             raise ValueError(f"{len(vectors)} vectors for {len(labels)} labels")
-        size, done = len(self.labels), 0
+        size, done = len(self), 0
         while done < len(vectors):
             if not self._blocks or size == self._starts[-1] + len(self._blocks[-1]):
                 rows = min(max(FIRST_BLOCK, size), BLOCK)
@@ -113,7 +116,8 @@ class Index:
             taken = vectors[done : done + len(self._blocks[-1]) - place]
             self._blocks[-1][place : place + len(taken)] = taken
             size, done = size + len(taken), done + len(taken)
-        self.labels.extend(labels)
+        self._ids += [id for id, _ in labels]
+        self._texts += [text for _, text in labels]
 
     def similarities(
         self, vectors: "np.ndarray", texts: Sequence[str], first: int = 0
@@ -124,7 +128,7 @@ class Index:
         """
         import numpy as np
 
-        size = len(self.labels)
+        size = len(self)
         found = np.empty((len(vectors), size - first), dtype=np.float32)
         for start, block in zip(self._starts, self._blocks, strict=True):
             begin, end = max(start, first), min(start + len(block), size)
@@ -212,11 +216,21 @@ class Gate:
         self._index = index
         self._seen = {_question(seed) for seed in seeds}
 
-    def remember(self, instances: Sequence[Instance], vectors: "np.ndarray") -> None:
-        """Take rows kept earlier into account: n instances with their (n, d) vectors."""
+    def remember(
+        self,
+        instances: Sequence[Instance],
+        vectors: "np.ndarray",
+        ids: Sequence[str] | None = None,
+    ) -> None:
+        """Take rows kept earlier into account: n instances with their (n, d) vectors.
+
+        `ids` are theirs where they are known: calculating a million takes several seconds.
+        """
         self._seen.update(_question(instance) for instance in instances)
         if self._novelty.against != "seeds" and len(instances):
-            self._index.add(vectors, [(i.id, text_of(i, self._novelty)) for i in instances])
+            ids = [instance.id for instance in instances] if ids is None else ids
+            texts = [text_of(instance, self._novelty) for instance in instances]
+            self._index.add(vectors, list(zip(ids, texts, strict=True)))
 
     def admit(self, instances: Sequence[Instance], vectors: "np.ndarray") -> list[Kept | Reject]:
         """The kept row for each of m candidates with (m, d) vectors, or a reject.
@@ -250,7 +264,7 @@ class Gate:
             detail = "the same instruction and input are there already"
             return Reject("novelty", "exact repetition", text, detail, 1.0)
         neighbours = tuple(
-            Neighbour(*self._index.labels[int(row)], round(float(similarities[row]), 4))
+            Neighbour(*self._index.label(int(row)), round(float(similarities[row]), 4))
             for row in nearest(similarities, self._novelty.remember)
         )
         top = neighbours[0] if neighbours else Neighbour("", "", 0.0)
