@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from sys import intern
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -145,12 +146,16 @@ class Instance:
         content = dict(data)
         stored, turns, _ = content.pop("lineage"), content.pop("history"), content.pop("id", None)
         lists = {key: tuple(stored.get(key, ())) for key in ("parents", "evidence", "changes")}
-        lineage = Lineage(**{**stored, **lists})
+        lists["parents"] = tuple(map(intern, lists["parents"]))
+        shared = {key: intern(stored[key]) for key in _SHARED if key in stored}
+        lineage = Lineage(**{**stored, **shared, **lists})
         history = tuple(Message(**turn) for turn in turns)
         steps = tuple(Message(**turn) for turn in content.pop("steps", ()))
         return Instance(**content, history=history, lineage=lineage, steps=steps)
 
 
+_SHARED = ("method", "teacher", "topic", "answered_by", "rejected_by", "source")
+"""Words of a lineage that many rows have: once in memory."""
 _MORE = ("steps", "tool_calls", "tools")
 """Fields that are written only where a row has them."""
 

@@ -134,13 +134,16 @@ class DuplicatesJob:
     novelty: Novelty
     encoder: str
     workspace: str
+    static: bool = False
 
     def work(self, progress: Progress) -> JsonObject:
         """{"dropped": [[row, the row it is like, reason, score], …], "unseen": rows}."""
         unseen = 0
         if self.novelty.measure == "cosine" and self.rows:
             directory = checked(load_catalog(Path(self.workspace)).get(self.encoder))
-            found, unseen = duplicates_by_meaning(self.rows, self.novelty, directory, progress)
+            found, unseen = duplicates_by_meaning(
+                self.rows, self.novelty, directory, progress, self.static
+            )
         else:
             found = duplicates_by_words(self.rows, self.novelty)
         dropped = [[one.row, one.like, one.reason, one.score] for one in found]

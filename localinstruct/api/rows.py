@@ -205,12 +205,14 @@ def deduplicate(
     measure: Literal["cosine", "rouge_l"] = "cosine",
     *,
     encoder: str = "all-minilm-l6-v2",
+    static: bool = False,
     progress: OnProgress | None = None,
 ) -> Selection[R]:
     """Rows that resemble none before them, in order, and the others with the row they resemble.
 
     The decision is that of the novelty gate, exact, over instruction and input; `encoder` is a name
-    in models.yaml.
+    in models.yaml. With `static`, for very many rows, a static encoder that is distilled from it
+    here proposes the pairs that it decides (extra `static`); a few near-duplicates stay then.
     """
     from localinstruct.worker import DuplicatesJob
 
@@ -220,7 +222,7 @@ def deduplicate(
     asked = {"threshold": threshold, "measure": measure, "against": "kept"}
     novelty = parse(Novelty, {**asked, "text": "instruction+input", "remember": 1}, "deduplicate")
     workspace = str(find_workspace(Path.cwd()))
-    job = DuplicatesJob(_encodable(_instances(given)), novelty, encoder, workspace)
+    job = DuplicatesJob(_encodable(_instances(given)), novelty, encoder, workspace, static)
     result = run_in_child(job, progress)
     if unseen := result["unseen"]:
         warnings.warn(_unseen(unseen, len(given), encoder), stacklevel=2)

@@ -28,6 +28,7 @@ def _by_name(value: object) -> object:
 class Clean(Section):
     """Conditions under which a row stays."""
 
+    NEW = frozenset({"static"})
     reading: Reading = Field(default_factory=Reading)
     """How the files are read."""
     filters: Filters = Field(default_factory=Filters)
@@ -45,6 +46,8 @@ class Clean(Section):
     """Grades every row that would stay; a model's name alone takes the defaults."""
     encoder: str = "all-minilm-l6-v2"
     """Name of the sentence encoder in models.yaml."""
+    static: bool = False
+    """Have a static encoder, distilled from that one here, propose the pairs that it decides."""
     tasks: list[Path] = Field(default_factory=list)
     """Evaluation files whose tasks may not be in the output."""
     against: list[Path] = Field(default_factory=list)

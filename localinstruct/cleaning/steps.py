@@ -19,10 +19,17 @@ from typing import TYPE_CHECKING, Literal, TypeVar
 from localinstruct.cleaning.decisions import Decisions, Drop, Entry
 from localinstruct.cleaning.settings import Clean
 from localinstruct.curate.contamination import Tasks
-from localinstruct.curate.embeddings import BF16_MOVES, ExactCosines, LocalEncoder
+from localinstruct.curate.embeddings import (
+    BF16_MOVES,
+    Encoder,
+    ExactCosines,
+    LocalEncoder,
+    SettledCosines,
+)
 from localinstruct.curate.filters import Filters, examine, for_files
 from localinstruct.curate.neighbours import COLUMNS, Borderline, kept_neighbours
 from localinstruct.curate.sight import not_compared
+from localinstruct.curate.static import StaticEncoder, proposed
 from localinstruct.formats import Reader
 from localinstruct.formats.read import files_of
 from localinstruct.formats.tasks import read_tasks
@@ -276,13 +283,19 @@ def find_alike(store: Decisions, settings: Clean, encoder: Path, progress: Progr
     if not heads:
         store.end_step(ALIKE, ())
         return
-    fast = LocalEncoder(encoder)
-    vectors = _vectors(store, heads, fast, progress)
-    if unseen := sum(_zeros(vectors[at : at + COLUMNS]) for at in range(0, len(heads), COLUMNS)):
+    texts, at = _Texts(store, heads), settings.similar
+    fast = StaticEncoder(encoder, texts, progress) if settings.static else LocalEncoder(encoder)
+    vectors = _vectors(store, texts, fast, progress)
+    unseen = sum(_zeros(vectors[row : row + COLUMNS]) for row in range(0, len(heads), COLUMNS))
+    if unseen:
         progress.say(not_compared(unseen, "rows", "--similar"))
-    exact = ExactCosines(lambda: LocalEncoder(encoder, exact=True), _Texts(store, heads))
-    at = settings.similar
-    border = None if fast.is_exact else Borderline(at - BF16_MOVES, at + BF16_MOVES, exact)
+    exact: ExactCosines | SettledCosines
+    if isinstance(fast, StaticEncoder):
+        exact = SettledCosines(encoder, texts, at)
+        border: Borderline | None = proposed(vectors, at, exact)
+    else:
+        exact = ExactCosines(lambda: LocalEncoder(encoder, exact=True), texts)
+        border = None if fast.is_exact else Borderline(at - BF16_MOVES, at + BF16_MOVES, exact)
     found = kept_neighbours(
         vectors, at, border, lambda done: progress.update("comparing", done, len(heads))
     )
@@ -291,8 +304,9 @@ def find_alike(store: Decisions, settings: Clean, encoder: Path, progress: Progr
         "encoded_twice": exact.encoded,
         "unseen": unseen,
     }
-    with atomic_write(store.folder / HEADS, "heads") as file:
-        np.save(file, np.array(heads, np.int64))
+    if not settings.static:  # another encoder's cosines would make other figures
+        with atomic_write(store.folder / HEADS, "heads") as file:
+            np.save(file, np.array(heads, np.int64))
     store.end_step(ALIKE, _alike(store, heads, found.like, found.score), facts)
 
 
@@ -331,23 +345,23 @@ def text_of(row: Instance) -> str:
 
 
 def _vectors(
-    store: Decisions, heads: Sequence[int], encoder: LocalEncoder, progress: Progress
+    store: Decisions, texts: Sequence[str], encoder: Encoder, progress: Progress
 ) -> "np.ndarray":
     """(n, d) float32 unit rows, on the disk, where an earlier process may have begun them."""
     import numpy as np
 
-    texts, file = _Texts(store, heads), store.folder / VECTORS
+    file = store.folder / VECTORS
     done = int(store.get("encoded") or 0)
     first = encoder.encode([texts[0]])
-    shape = (len(heads), first.shape[1])
+    shape = (len(texts), first.shape[1])
     mode: Literal["r+", "w+"] = "r+" if done and file.exists() else "w+"
     vectors = np.memmap(file, np.float32, mode, shape=shape)
-    for start in range(done if mode == "r+" else 0, len(heads), ENCODED):
-        end = min(start + ENCODED, len(heads))
+    for start in range(done if mode == "r+" else 0, len(texts), ENCODED):
+        end = min(start + ENCODED, len(texts))
         vectors[start:end] = encoder.encode([texts[n] for n in range(start, end)])
         vectors.flush()
         store.put("encoded", str(end))
-        progress.update("embedding", end, len(heads))
+        progress.update("embedding", end, len(texts))
     return vectors
 
 

@@ -86,6 +86,10 @@ Secrets = Annotated[
     str, typer.Option("--secrets", help="Keys, card numbers …: mask, drop, report or off.")
 ]
 Encoder = Annotated[str, typer.Option("--encoder", metavar="MODEL", help="From models.yaml.")]
+Static = Annotated[
+    bool,
+    typer.Option("--static", help="Let a fast static encoder propose the pairs it decides."),
+]
 Sample = Annotated[
     int | None,
     typer.Option("--sample", min=1, help="Read so many rows, write nothing, show what would go."),
@@ -115,6 +119,7 @@ def clean(
     on_bad_row: OnBadRow = "skip",
     secrets: Secrets = "",
     encoder: Encoder = "all-minilm-l6-v2",
+    static: Static = False,
     sample: Sample = None,
     fresh: Fresh = False,
     json: Json = False,
@@ -146,6 +151,7 @@ def clean(
             "answers_per_prompt": answers_per_prompt,
             "keep": keep,
             "encoder": encoder,
+            "static": static,
             "tasks": list(map(str, tasks or [])),
             "against": list(map(str, against or [])),
             "judge": _judge(judge, at_least),
@@ -248,6 +254,7 @@ def _job(
     progress: "Progress",
 ) -> "Job":
     from localinstruct.cleaning.work import Job
+    from localinstruct.curate.static import require_model2vec
     from localinstruct.formats import EXPORTS
     from localinstruct.models.catalog import checked, load_catalog
     from localinstruct.recipe import find_workspace
@@ -257,6 +264,8 @@ def _job(
     if settings.similar is not None or settings.judge:
         catalog = load_catalog(find_workspace(Path.cwd()))
     if settings.similar is not None:
+        if settings.static:
+            require_model2vec()
         encoder = checked(catalog.get(settings.encoder))
     if settings.judge:
         from localinstruct.readiness import require_judge

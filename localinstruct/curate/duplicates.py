@@ -14,10 +14,12 @@ from localinstruct.curate.embeddings import (
     BF16_MOVES,
     ExactCosines,
     LocalEncoder,
+    SettledCosines,
     encode_in_blocks,
 )
 from localinstruct.curate.neighbours import Borderline, kept_neighbours
 from localinstruct.curate.novelty import Gate, Novelty, index_for, text_of
+from localinstruct.curate.static import StaticEncoder, proposed
 from localinstruct.progress import Progress
 from localinstruct.records import Instance, Kept
 
@@ -81,21 +83,28 @@ def duplicates(
 
 
 def duplicates_by_meaning(
-    rows: Sequence[Instance], novelty: Novelty, encoder: Path, progress: Progress
+    rows: Sequence[Instance],
+    novelty: Novelty,
+    encoder: Path,
+    progress: Progress,
+    static: bool = False,
 ) -> tuple[list[Duplicate], int]:
     """(near-duplicates by the cosines of the encoder in a directory, rows that it cannot see).
 
     As float32 has them: where it runs in bf16, pairs on the border of the threshold are encoded
-    again.
+    again. With `static`, of the pairs that its static form proposes.
     """
-    texts = [text_of(row, novelty) for row in rows]
-    fast = LocalEncoder(encoder)
+    texts, at = [text_of(row, novelty) for row in rows], novelty.threshold
+    fast = StaticEncoder(encoder, texts, progress) if static else LocalEncoder(encoder)
     vectors = encode_in_blocks(
         fast, texts, lambda done: progress.update("embedding", done, len(texts)), ENCODED
     )
-    exact = ExactCosines(lambda: LocalEncoder(encoder, exact=True), texts)
-    at = novelty.threshold
-    borderline = None if fast.is_exact else Borderline(at - BF16_MOVES, at + BF16_MOVES, exact)
+    borderline = None
+    if isinstance(fast, StaticEncoder):
+        borderline = proposed(vectors, at, SettledCosines(encoder, texts, at))
+    elif not fast.is_exact:
+        exact = ExactCosines(lambda: LocalEncoder(encoder, exact=True), texts)
+        borderline = Borderline(at - BF16_MOVES, at + BF16_MOVES, exact)
     found = duplicates(
         rows,
         vectors,

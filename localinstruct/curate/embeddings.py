@@ -133,7 +133,7 @@ class ExactCosines:
         self._make, self._texts = make, texts
         self._encoder: Encoder | None = None
         self._place = dict[int, int]()
-        self._known: np.ndarray | None = None  # (m, d) float32 unit rows, in the order of _place
+        self._known: np.ndarray | None = None  # unit rows in the order of _place, and room for more
 
     @property
     def encoded(self) -> int:
@@ -150,13 +150,40 @@ class ExactCosines:
         if new:
             self._encoder = self._encoder or self._make()
             vectors = self._encoder.encode([self._texts[n] for n in new])
-            parts = [vectors] if self._known is None else [self._known, vectors]
-            first = len(self._place)
+            first, end = len(self._place), len(self._place) + len(new)
             self._place.update((n, first + i) for i, n in enumerate(new))
-            self._known = np.concatenate(parts)
+            if self._known is None or end > len(self._known):
+                larger = np.empty((2 * end, vectors.shape[1]), dtype=np.float32)
+                larger[:first] = 0 if self._known is None else self._known[:first]
+                self._known = larger
+            self._known[first:end] = vectors
         assert self._known is not None
         sides = [self._known[[self._place[n] for n in side.tolist()]] for side in (rows, others)]
         cosines: np.ndarray = np.einsum("ij,ij->i", *sides)
+        return cosines
+
+
+class SettledCosines:
+    """Cosines of pairs of rows by the encoder in a directory, near the threshold by its float32."""
+
+    def __init__(self, directory: Path, texts: Sequence[str], threshold: float) -> None:
+        self._threshold = threshold
+        self._first = ExactCosines(lambda: LocalEncoder(directory), texts)
+        self._exact = ExactCosines(lambda: LocalEncoder(directory, exact=True), texts)
+
+    @property
+    def encoded(self) -> int:
+        """Rows encoded so far."""
+        return self._first.encoded
+
+    def __call__(self, rows: "np.ndarray", others: "np.ndarray") -> "np.ndarray":
+        """(k,) float32 cosines of k pairs of row numbers."""
+        import numpy as np
+
+        cosines = self._first(rows, others)
+        if cpu_has_bf16():
+            near = np.flatnonzero(np.abs(cosines - self._threshold) <= BF16_MOVES)
+            cosines[near] = self._exact(rows[near], others[near])
         return cosines
 
 

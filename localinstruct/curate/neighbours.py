@@ -8,6 +8,7 @@ of those cells; `benchmarks/near_duplicates.py` counts it. Where the vectors are
 (bfloat16, a static encoder), pairs near the threshold are decided by a better one (`Borderline`).
 """
 
+import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
@@ -22,8 +23,10 @@ EXACT_UP_TO = 100_000
 """Rows up to which all pairs are compared: half a minute of 384 dimensions on two cores."""
 BLOCK = 1024
 """Rows that are looked up together when all pairs are compared."""
-WIDE_BLOCK = 4096
-"""Rows that are looked up together in cells: enough for a cell to be asked for several at once."""
+ASKED = 32
+"""Rows for each cell that are looked up together, so that a cell is asked for many at once."""
+LEAST_BLOCK, MOST_BLOCK = 4096, 32_768
+"""Bounds of how many that are."""
 COLUMNS = 8192
 """Kept rows in one matrix product: what it writes stays near 32 MiB."""
 PROBES = 8
@@ -33,7 +36,14 @@ PER_CELL = 800
 ROWS_STEP, KEPT_STEP = 16, 128
 """Sizes of the products in a cell are multiples of these: oneDNN prepares each new size anew."""
 IN_CELL = 8
-"""Neighbours of a row that are taken from one cell."""
+"""Neighbours of a row that are taken from one cell, of those kept before."""
+EARLIEST = 64
+"""Neighbours of a row that are taken from one cell, of its block, the earliest: more are a flood of
+copies, which the first of them decides."""
+PRODUCT = 2**24
+"""Numbers that a product in a cell writes at most."""
+RECHECKED = 16_384
+"""Pairs whose float32 cosines are calculated at once."""
 ROUNDING = 0.01
 """Allowance for bfloat16 cosines before the float32 one decides; they move by at most 0.005."""
 
@@ -91,17 +101,24 @@ def kept_neighbours(
     if not count:
         return result
     floor = borderline.possible if borderline else threshold
-    is_exact = count <= exact_up_to
-    kept: Searched = Everything(vectors) if is_exact else Cells(vectors)
-    size = BLOCK if is_exact else WIDE_BLOCK
-    for first in range(0, count, size):
-        block = slice(first, min(first + size, count))
-        before = _decided(kept.above(block, floor), threshold, borderline)
-        among = _decided(_within(vectors, block, floor), threshold, borderline)
-        _take(result, before, among, block)
+    kept: Searched = Everything(vectors) if count <= exact_up_to else Cells(vectors)
+    for first in range(0, count, kept.block):
+        block = slice(first, min(first + kept.block, count))
+        found = kept.above(block, floor)
+        before, among = (_decided(pairs, threshold, borderline) for pairs in found)
+        _take(result, before, among)
         kept.add(first + np.flatnonzero(result.like[block] < 0))
+        _leave_on_disk(vectors)
         on_block(block.stop)
     return result
+
+
+def _leave_on_disk(vectors: "np.ndarray") -> None:
+    """Give back the memory in which a file of vectors was read; the kernel may keep it cached."""
+    import numpy as np
+
+    if isinstance(vectors, np.memmap):
+        vectors._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _within(vectors: "np.ndarray", block: slice, floor: float) -> Pairs:
@@ -109,13 +126,9 @@ def _within(vectors: "np.ndarray", block: slice, floor: float) -> Pairs:
     import numpy as np
 
     part = vectors[block]
-    found = []
-    for start in range(0, len(part), BLOCK):
-        cosines = np.tril(part[start : start + BLOCK] @ part[: start + BLOCK].T, start - 1)
-        rows, others = np.nonzero(cosines > floor)
-        found.append(Pairs(start + rows, others, cosines[rows, others]))
-    rows, others, cosines = (np.concatenate(side) for side in zip(*found, strict=True))
-    return Pairs(block.start + rows, block.start + others, cosines)
+    cosines = np.tril(part @ part.T, -1)
+    rows, others = np.nonzero(cosines > floor)
+    return Pairs(block.start + rows, block.start + others, cosines[rows, others])
 
 
 def _decided(pairs: Pairs, threshold: float, borderline: Borderline | None) -> Pairs:
@@ -126,8 +139,7 @@ def _decided(pairs: Pairs, threshold: float, borderline: Borderline | None) -> P
         return pairs
     order = np.lexsort((-pairs.cosines, pairs.rows))
     rows, others, cosines = (side[order] for side in pairs)
-    begins = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
-    rank = np.arange(len(rows)) - np.repeat(begins, np.diff(np.r_[begins, len(rows)]))
+    rank = _ranks(rows)
     is_certain = cosines > borderline.certain
     asked = np.flatnonzero(~is_certain & (rank < (borderline.most or len(rows))))
     cosines = cosines.copy()
@@ -137,7 +149,17 @@ def _decided(pairs: Pairs, threshold: float, borderline: Borderline | None) -> P
     return Pairs(rows[is_near], others[is_near], cosines[is_near])
 
 
-def _take(result: Neighbours, before: Pairs, among: Pairs, block: slice) -> None:
+def _ranks(rows: "np.ndarray") -> "np.ndarray":
+    """(k,) place of each entry among those of the same row, where these lie together."""
+    import numpy as np
+
+    if not len(rows):
+        return np.empty(0, np.int64)
+    begins = np.flatnonzero(np.r_[True, rows[1:] != rows[:-1]])
+    return np.arange(len(rows)) - np.repeat(begins, np.diff(np.r_[begins, len(rows)]))
+
+
+def _take(result: Neighbours, before: Pairs, among: Pairs) -> None:
     """Decide a block: by the rows kept before it, then by its own in order, in place."""
     import numpy as np
 
@@ -165,8 +187,11 @@ def _take_best(result: Neighbours, pairs: Pairs) -> None:
 class Searched(Protocol):
     """The kept rows of a list, to be searched."""
 
-    def above(self, block: slice, floor: float) -> Pairs:
-        """Pairs of the rows of a block with kept rows, whose cosine is above `floor`.
+    block: int
+    """Rows that are looked up together."""
+
+    def above(self, block: slice, floor: float) -> tuple[Pairs, Pairs]:
+        """Pairs above `floor` of the rows of a block: with kept rows, and with each other.
 
         Each row's most similar one is among them, and what is close to it.
         """
@@ -177,6 +202,8 @@ class Searched(Protocol):
 
 class Everything:
     """All kept rows, compared exactly."""
+
+    block = BLOCK
 
     def __init__(self, vectors: "np.ndarray") -> None:
         import numpy as np
@@ -191,7 +218,7 @@ class Everything:
         self._numbers[self._size : end] = rows
         self._size = end
 
-    def above(self, block: slice, floor: float) -> Pairs:
+    def above(self, block: slice, floor: float) -> tuple[Pairs, Pairs]:
         """Every pair above `floor`."""
         import numpy as np
 
@@ -204,7 +231,8 @@ class Everything:
             rows, places = np.nonzero(cosines[near] > floor)
             numbers = self._numbers[start + places]
             found.append(Pairs(block.start + near[rows], numbers, cosines[near[rows], places]))
-        return Pairs(*(np.concatenate(side) for side in zip(*found, strict=True)))
+        before = Pairs(*(np.concatenate(side) for side in zip(*found, strict=True)))
+        return before, _within(self._vectors, block, floor)
 
 
 class Cells:
@@ -223,13 +251,21 @@ class Cells:
         centres = _centres(vectors, max(1, len(vectors) // PER_CELL)).to(self._type)
         self._near = _nearest_cells(vectors, centres)
         sizes = np.bincount(self._near[:, 0], minlength=len(centres))
+        self.block = min(max(ASKED * len(centres), LEAST_BLOCK), MOST_BLOCK)
+        sizes = np.bincount(self._near[:, 0], minlength=len(centres))
         self._first = np.concatenate([[0], np.cumsum(_up_to(sizes, KEPT_STEP))])
         self._filled = np.zeros(len(centres), np.int64)
-        self._kept = torch.zeros((self._first[-1], vectors.shape[1]), dtype=self._type)
+        wide = np.zeros(self._first[-1] * vectors.shape[1] * self._type.itemsize, np.uint8)
+        kept = torch.from_numpy(wide).view(self._type)  # pages that no row fills take no memory
+        self._kept = kept.view(-1, vectors.shape[1])
         self._numbers = np.empty(self._first[-1], np.int64)
 
     def add(self, rows: "np.ndarray") -> None:
         """Keep these rows, given by number."""
+        self._filled += self._write(rows)
+
+    def _write(self, rows: "np.ndarray") -> "np.ndarray":
+        """Put rows behind the kept ones of their cells, and count them for each cell."""
         import numpy as np
 
         rows = rows[np.argsort(self._near[rows, 0], kind="stable")]
@@ -238,44 +274,75 @@ class Cells:
         )
         rank = np.arange(len(rows)) - np.repeat(begins, counts)
         places = np.repeat(self._first[cells] + self._filled[cells], counts) + rank
-        self._kept[places] = _tensor(self._vectors[rows]).to(self._type)
+        for start in range(0, len(rows), COLUMNS):
+            part = slice(start, start + COLUMNS)
+            self._kept[places[part]] = _tensor(self._vectors[rows[part]]).to(self._type)
         self._numbers[places] = rows
-        self._filled[cells] += counts
+        written = np.zeros_like(self._filled)
+        written[cells] = counts
+        return written
 
-    def above(self, block: slice, floor: float) -> Pairs:
-        """Nearest pairs above `floor`, at most IN_CELL of each row and cell."""
+    def above(self, block: slice, floor: float) -> tuple[Pairs, Pairs]:
+        """Pairs above `floor`: nearest kept ones, IN_CELL of each row and cell, and of the block.
+
+        The rows of the block lie in their cells meanwhile, behind the kept ones.
+        """
         import numpy as np
 
         asked = _tensor(self._vectors[block]).to(self._type)
+        waiting = self._write(np.arange(block.start, block.stop))
         near = self._near[block]
         order = np.argsort(near, axis=None, kind="stable")
         cells, begins = np.unique(near.ravel()[order], return_index=True)
-        found = [_none()]
-        for cell, rows in zip(cells, np.split(order, begins[1:]), strict=True):
-            if self._filled[cell]:
-                own, others = self._in_cell(cell, asked, rows // near.shape[1], floor)
-                own += block.start
-                exact = np.einsum("ij,ij->i", self._vectors[own], self._vectors[others])
-                is_near = exact > floor
-                found.append(Pairs(own[is_near], others[is_near], exact[is_near]))
-        return Pairs(*(np.concatenate(side) for side in zip(*found, strict=True)))
+        found: list[tuple[np.ndarray, np.ndarray]] = [(np.empty((2, 0), np.int64),) * 2]
+        for cell, rows in zip(cells, np.split(order // near.shape[1], begins[1:]), strict=True):
+            end = int(self._filled[cell] + waiting[cell])
+            step = PRODUCT // max(end, 1)
+            for start in range(0, len(rows) if end else 0, step):
+                some = rows[start : start + step]
+                found.append(self._in_cell(cell, asked, some, end, floor - ROUNDING, block.start))
+        before, among = (np.concatenate(side, axis=1) for side in zip(*found, strict=True))
+        return self._exact(before, floor), self._exact(among, floor)
 
     def _in_cell(
-        self, cell: int, asked: "torch.Tensor", rows: "np.ndarray", floor: float
+        self, cell: int, asked: "torch.Tensor", rows: "np.ndarray", end: int, floor: float, at: int
     ) -> tuple["np.ndarray", "np.ndarray"]:
-        """Pairs that may be above `floor`: rows of the block, and numbers of kept rows."""
+        """Pairs of some rows of the block from `at` on that may be above `floor`, (2, k) numbers.
+
+        With kept rows, and with rows of the block that lie in this cell and come before them.
+        """
         import numpy as np
         import torch
 
         first, filled = int(self._first[cell]), int(self._filled[cell])
-        kept = self._kept[first : first + _up_to(filled, KEPT_STEP)]
+        kept = self._kept[first : first + _up_to(end, KEPT_STEP)]
         padded = np.resize(rows, _up_to(len(rows), ROWS_STEP))
-        cosines = (asked[torch.from_numpy(padded)] @ kept.T)[: len(rows), :filled]
-        near = (cosines.amax(dim=1) > floor - ROUNDING).nonzero().squeeze(1)
-        top, places = cosines[near].topk(min(IN_CELL, filled), dim=1)
-        own, column = (top > floor - ROUNDING).nonzero(as_tuple=True)
-        others = self._numbers[first + places[own, column].numpy()]
-        return rows[near[own].numpy()], others
+        cosines = (asked[torch.from_numpy(padded)] @ kept.T)[: len(rows)]
+        numbers = self._numbers[first : first + end]
+        before, among = np.empty((2, 0), np.int64), np.empty((2, 0), np.int64)
+        if filled:
+            near = (cosines[:, :filled].amax(dim=1) > floor).nonzero().squeeze(1)
+            top, places = cosines[near, :filled].topk(min(IN_CELL, filled), dim=1)
+            own, column = (top > floor).nonzero(as_tuple=True)
+            before = np.stack([at + rows[near[own].numpy()], numbers[places[own, column].numpy()]])
+        if filled < end:
+            own, column = (cosines[:, filled:end] > floor).nonzero(as_tuple=True)
+            among = np.stack([at + rows[own.numpy()], numbers[filled + column.numpy()]])
+            among = among[:, among[1] < among[0]]
+            among = among[:, _ranks(among[0]) < EARLIEST]
+        return before, among
+
+    def _exact(self, pairs: "np.ndarray", floor: float) -> Pairs:
+        """The pairs of (2, k) whose cosine in float32 is above `floor`."""
+        import numpy as np
+
+        cosines = np.empty(pairs.shape[1], np.float32)
+        for start in range(0, len(cosines), RECHECKED):
+            own, others = pairs[:, start : start + RECHECKED]
+            part = np.einsum("ij,ij->i", self._vectors[own], self._vectors[others])
+            cosines[start : start + RECHECKED] = part
+        near = cosines > floor
+        return Pairs(pairs[0, near], pairs[1, near], cosines[near])
 
 
 def _none() -> Pairs:

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     import numpy as np
 
 
+FIRST_BLOCK, BLOCK = 1024, 65_536
+"""Rows of the first, and of the largest blocks of an index."""
 STRETCH = 1024
 """Similarities whose largest is looked at first."""
 
@@ -78,58 +80,69 @@ def text_of(instance: Instance, novelty: Novelty) -> str:
 
 
 class Index:
-    """Unit vectors to compare with, growing in place; row i belongs to `labels[i]`.
+    """Unit vectors to compare with, growing in place; each has the id and the text of its row.
 
-    Exact: one candidate against n rows costs n·d multiplications, in one matrix product.
+    Exact: one candidate against n rows costs n·d multiplications. They lie in blocks, each as large
+    as all before it up to BLOCK rows, so that growing copies nothing; which row lies in which block
+    depends on its number alone.
     """
 
-    def __init__(self, dimensions: int, capacity: int = 1024) -> None:
-        import numpy as np
-
-        self._rows = np.empty((capacity, dimensions), dtype=np.float32)  # (capacity, d)
-        self.labels: list[tuple[str, str]] = []
-        """(id, text) of each row."""
+    def __init__(self, dimensions: int) -> None:
+        self._dimensions = dimensions
+        self._blocks: list[np.ndarray] = []  # (capacity, d) float32 each, all but the last full
+        self._starts = list[int]()
+        self._ids, self._texts = list[str](), list[str]()
 
     def __len__(self) -> int:
-        return len(self.labels)
+        return len(self._ids)
 
-    @property
-    def vectors(self) -> "np.ndarray":
-        """(n, d) float32, a view."""
-        return self._rows[: len(self.labels)]
+    def label(self, row: int) -> tuple[str, str]:
+        """(id, text) of a row."""
+        return self._ids[row], self._texts[row]
 
     def add(self, vectors: "np.ndarray", labels: Sequence[tuple[str, str]]) -> None:
-        """Append (m, d) unit vectors with their m labels."""
+        """Append (m, d) unit vectors with their m labels, (id, text)."""
         import numpy as np
 
         if len(vectors) != len(labels):
             raise ValueError(f"{len(vectors)} vectors for {len(labels)} labels")
-        size = len(self.labels) + len(labels)
-        if size > len(self._rows):
-            capacity, dimensions = max(size, 2 * len(self._rows)), self._rows.shape[1]
-            larger = np.empty((capacity, dimensions), dtype=np.float32)
-            larger[: len(self.labels)] = self.vectors
-            self._rows = larger
-        self._rows[len(self.labels) : size] = vectors
-        self.labels.extend(labels)
+        size, done = len(self), 0
+        while done < len(vectors):
+            if not self._blocks or size == self._starts[-1] + len(self._blocks[-1]):
+                rows = min(max(FIRST_BLOCK, size), BLOCK)
+                self._blocks.append(np.empty((rows, self._dimensions), dtype=np.float32))
+                self._starts.append(size)
+            place = size - self._starts[-1]
+            taken = vectors[done : done + len(self._blocks[-1]) - place]
+            self._blocks[-1][place : place + len(taken)] = taken
+            size, done = size + len(taken), done + len(taken)
+        self._ids += [id for id, _ in labels]
+        self._texts += [text for _, text in labels]
 
     def similarities(
         self, vectors: "np.ndarray", texts: Sequence[str], first: int = 0
     ) -> "np.ndarray":
         """(m, n - first) cosines of m texts, unit vectors (m, d), with every row from `first` on.
 
-        One matrix product.
+        One matrix product a block.
         """
-        return vectors @ self.vectors[first:].T
+        import numpy as np
+
+        size = len(self)
+        found = np.empty((len(vectors), size - first), dtype=np.float32)
+        for start, block in zip(self._starts, self._blocks, strict=True):
+            begin, end = max(start, first), min(start + len(block), size)
+            if begin < end:
+                part = block[begin - start : end - start]
+                found[:, begin - first : end - first] = vectors @ part.T
+        return found
 
 
 class RougeIndex(Index):
     """An index that compares by the words of the texts; the vectors are only kept."""
 
-    def __init__(
-        self, dimensions: int, capacity: int = 1024, cut: Callable[[str], list[str]] = words
-    ) -> None:
-        super().__init__(dimensions, capacity)
+    def __init__(self, dimensions: int, cut: Callable[[str], list[str]] = words) -> None:
+        super().__init__(dimensions)
         self._alphabet, self._spelt = Alphabet(cut), list[str]()
 
     def add(self, vectors: "np.ndarray", labels: Sequence[tuple[str, str]]) -> None:
@@ -203,11 +216,21 @@ class Gate:
         self._index = index
         self._seen = {_question(seed) for seed in seeds}
 
-    def remember(self, instances: Sequence[Instance], vectors: "np.ndarray") -> None:
-        """Take rows kept earlier into account: n instances with their (n, d) vectors."""
+    def remember(
+        self,
+        instances: Sequence[Instance],
+        vectors: "np.ndarray",
+        ids: Sequence[str] | None = None,
+    ) -> None:
+        """Take rows kept earlier into account: n instances with their (n, d) vectors.
+
+        `ids` are theirs where they are known: calculating a million takes several seconds.
+        """
         self._seen.update(_question(instance) for instance in instances)
         if self._novelty.against != "seeds" and len(instances):
-            self._index.add(vectors, [(i.id, text_of(i, self._novelty)) for i in instances])
+            ids = [instance.id for instance in instances] if ids is None else ids
+            texts = [text_of(instance, self._novelty) for instance in instances]
+            self._index.add(vectors, list(zip(ids, texts, strict=True)))
 
     def admit(self, instances: Sequence[Instance], vectors: "np.ndarray") -> list[Kept | Reject]:
         """The kept row for each of m candidates with (m, d) vectors, or a reject.
@@ -241,7 +264,7 @@ class Gate:
             detail = "the same instruction and input are there already"
             return Reject("novelty", "exact repetition", text, detail, 1.0)
         neighbours = tuple(
-            Neighbour(*self._index.labels[int(row)], round(float(similarities[row]), 4))
+            Neighbour(*self._index.label(int(row)), round(float(similarities[row]), 4))
             for row in nearest(similarities, self._novelty.remember)
         )
         top = neighbours[0] if neighbours else Neighbour("", "", 0.0)

@@ -237,8 +237,11 @@ class Scheduler:
         if not isinstance(gate, Gate):
             await asyncio.sleep(HEAD_START)
             gate = await asyncio.get_running_loop().run_in_executor(self._embedding, gate)
-        if self.kept:
-            gate.remember(self.kept, self.run.vectors())
+        ids, done = self.run.kept_ids(), 0
+        for vectors in self.run.vector_blocks():
+            block = slice(done, done + len(vectors))
+            gate.remember(self.kept[block], vectors, ids[block])
+            done = block.stop
         return gate
 
     async def _turn(self, opening: "asyncio.Task[Gate]") -> Played:

@@ -221,11 +221,23 @@ class Run:
         """
         import numpy as np
 
-        found = enumerate(self._db.execute("SELECT vector FROM kept ORDER BY seq"))
-        blobs = [blob for place, (blob,) in found if places is None or place in places]
-        if not blobs:
-            return np.zeros((0, 0), dtype=np.float32)
-        return np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1)  # (n, d)
+        blocks, seen = [], 0
+        for block in self.vector_blocks():
+            if places is not None:
+                wanted = [n for n in range(len(block)) if seen + n in places]
+                blocks.append(block[wanted])
+            else:
+                blocks.append(block)
+            seen += len(block)
+        return np.concatenate(blocks) if blocks else np.zeros((0, 0), dtype=np.float32)
+
+    def vector_blocks(self, rows: int = 8192) -> "Iterator[np.ndarray]":
+        """The same, (up to `rows`, d) at a time."""
+        import numpy as np
+
+        found = self._db.execute("SELECT vector FROM kept ORDER BY seq")
+        while blobs := [blob for (blob,) in found.fetchmany(rows)]:
+            yield np.frombuffer(b"".join(blobs), dtype="<f4").reshape(len(blobs), -1)
 
     def rejects(self, reason: str | None = None) -> Iterator[tuple[int, Reject]]:
         """(episode, reject) in order, all or those of one reason."""

@@ -24,7 +24,7 @@ def rows(name: str, count: int) -> list[Instance]:
 
 
 def gate(novelty: Novelty, seeds: list[Instance], vectors: np.ndarray) -> Gate:
-    index = Index(vectors.shape[1], capacity=2)
+    index = Index(vectors.shape[1])
     index.add(vectors, [(seed.id, seed.instruction) for seed in seeds])
     return Gate(novelty, index, seeds)
 
