@@ -15,9 +15,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks import defects, defects_marks
+from benchmarks import defects, defects_marks, defects_unseen
 from benchmarks.results import grid
-from localinstruct.curate.filters import Filters, examine
+from localinstruct.curate.filters import KINDS, Filters, examine
 from localinstruct.formats import read_instances
 from localinstruct.records import Instance, JsonObject
 from localinstruct.store.durable import write_text
@@ -37,6 +37,19 @@ def caught(count: int = 200) -> dict[str, list[int]]:
         hits = [(held, bool(one.reject or one.repairs or one.secrets)) for held, one in verdicts]
         unseen = [hit for held, hit in hits if held]
         found[defect] = [sum(unseen), len(unseen), sum(hit for _, hit in hits), len(hits)]
+    return found
+
+
+def unseen(count: int = defects_unseen.ROWS_PER_CLASS) -> dict[str, list[float | None]]:
+    """Class -> per cent caught of the first set at the first look and now, and of the second."""
+    filters, found = Filters(secret_kinds=list(KINDS)), dict[str, list[float | None]]()
+    for name, first in defects_unseen.FIRST_LOOK.items():
+        found[name] = []
+        for look, second in zip(first, (False, True), strict=True):
+            rows = list(defects_unseen.rows_of(name, count, second=second)) if look else []
+            verdicts = [examine(Instance(**row), filters) for row in rows]
+            hits = sum(bool(one.reject or one.repairs or one.secrets) for one in verdicts)
+            found[name] += [look, round(100 * hits / len(rows), 1) if rows else None]
     return found
 
 
@@ -93,6 +106,7 @@ def measure(data: Path | None) -> JsonObject:
         "of_yours": len(answered),
         "without_answer": len(given) - len(answered),
         "caught": caught(),
+        "unseen": unseen(),
         "false_alarms": dict(hits.most_common()),
         "microseconds": dict(cost.most_common()),
         "rows_per_second": round(rows_per_second(typical[:20_000])),
@@ -122,9 +136,20 @@ def markdown(found: JsonObject) -> str:
             f"rows, {found['of_yours']:,} of them yours ({found['without_answer']:,} without an "
             "answer left out).",
             grid(["defect", "caught, held back", "caught, all", "rows"], classes),
+            unseen_table(found["unseen"]),
             grid(["rule, repair or secret", "good rows hit", "share", "µs a row"], alarms),
         ]
     )
+
+
+def unseen_table(found: dict[str, list[float | None]]) -> str:
+    """What was caught of the sets that the rules were not made for."""
+    rows = [
+        [name, *("" if one is None else f"{one:.1f}%" for one in looks)]
+        for name, looks in found.items()
+    ]
+    heads = ["first set, first look", "first set, now", "second set, first look", "second set, now"]
+    return grid(["defect", *heads], rows)
 
 
 def main(words: list[str] | None = None) -> int:

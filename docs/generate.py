@@ -15,6 +15,7 @@ import yaml
 from pydantic.fields import FieldInfo
 from typer.testing import CliRunner
 
+from benchmarks.rules import unseen_table
 from docs import chat_templates
 from localinstruct.cli.app import app
 from localinstruct.config import Section, inner_section
@@ -233,6 +234,7 @@ def rules_page() -> str:
         lines.append(
             f"| {name.replace('_', ' ')} | {hit / max(of, 1):.1%} | {every / rows:.1%} | {rows} |"
         )
+    lines += ["", *unseen_table(measured["unseen"]).splitlines()]
     tables = "\n".join(
         [
             f"Measured {measured['measured']} on {measured['rows']:,} rows that people wrote; "

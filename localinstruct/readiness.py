@@ -18,6 +18,7 @@ from localinstruct.dataset.ahead import (
     look_ahead,
     require_enough,
     require_held,
+    require_memory,
     require_tasks_held,
 )
 from localinstruct.dataset.mixing import require_sources
@@ -27,6 +28,7 @@ from localinstruct.evaluation.forgetting import general_text
 from localinstruct.fit.assess import server_shortfall
 from localinstruct.formats.tasks import read_tasks, task_file
 from localinstruct.generation.inputs import require_chats, require_talker, seeds_of
+from localinstruct.machine import memory
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, STEPS, asked_in_chats
 from localinstruct.models.catalog import Catalog, ModelRole, ModelSpec, checked, load_catalog
 from localinstruct.models.chat_template import Chat, chat_of, template_problems, unchosen
@@ -71,6 +73,7 @@ def require(recipe: Recipe, stages: Collection[str], workspace: Path, progress: 
             ahead = look_ahead(
                 recipe, workspace, seeds, asks(recipe, stages), "generate" not in stages
             )
+            require_memory(ahead, memory()[1])
             if note := require_enough(recipe, ahead):
                 progress.say(note)
         except LocalInstructError as problem:

@@ -4,24 +4,37 @@ tests/data/releases/0.1.0 was made by that release: `run nano` with 24 rows and 
 `bundle pack --run` of it. Nothing in it is ever changed; a test works on a copy.
 """
 
+import asyncio
 import hashlib
 import json
+import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from typer.testing import CliRunner
 
 from localinstruct.cli.app import app
-from localinstruct.curate.filters import VERSION
+from localinstruct.curate.filters import VERSION, Filters
+from localinstruct.curate.rules import SINCE_2, STRICTER_SINCE_2
+from localinstruct.errors import NothingNew
+from localinstruct.formats import read_instances
+from localinstruct.generation.stage import converse, make_job
 from localinstruct.models.catalog import load_catalog
 from localinstruct.offline import egress_report
 from localinstruct.pipeline import STAGES, is_finished, recipe_of, settle_recipe
+from localinstruct.progress import Silent
 from localinstruct.recipe import load_recipe, packaged_workspace
+from localinstruct.records import Completion, Instance, Prompt, Reject
 from localinstruct.states import states_of
-from localinstruct.store.run import open_run, read_run
+from localinstruct.store.run import Run, open_run, read_run
+from tests.support.scripted import HashEncoder
 
 RELEASE = Path(__file__).parent / "data" / "releases" / "0.1.0"
 RECIPES = sorted((RELEASE / "recipes").glob("*.yaml"))
@@ -168,3 +181,70 @@ def test_its_run_goes_on_under_the_rules_it_began_with(lab: Path) -> None:
         settled = settle_recipe(run, asked, packaged_workspace())
         assert settled.filters.rules == VERSION == 2
         assert recipe_of(run)[0] == settled
+
+
+class FromTheLog:
+    """Says what a completion log has; `spoilt` of its answers are replaced by defective ones."""
+
+    def __init__(self, run: Run, spoil: Callable[[str], str] = str) -> None:
+        self._said = {
+            prompt["text"]: [replace(one, text=spoil(one.text)) for one in completions]
+            for *_, prompt, completions in run.completion_log()
+        }
+
+    async def complete(self, prompt: Prompt) -> list[Completion]:
+        return self._said.get(prompt.text, [Completion("", "stop", 0)])
+
+
+def replayed(
+    folder: Path, rules: Literal[1, 2], spoil: Callable[[str], str] = str
+) -> tuple[dict[str, Instance], list[Reject]]:
+    """(instruction -> row kept, rejects) of the release's log under a version of the rules."""
+    with read_run(RELEASE / "run") as made:
+        recipe, _ = recipe_of(made)
+        log, last = FromTheLog(made, spoil), made.completion_usage()[0]
+    changes = {"filters": Filters(rules=rules)}
+    whole = {"in_flight": last, "window": 1, "target": 1000, "stop_window": 100}
+    changes |= {"generate": recipe.generate.model_copy(update=whole)}
+    seeds = read_instances(RELEASE.parents[3] / "seeds" / "nano_seed_tasks.jsonl")
+    with open_run(folder) as run:
+        job = make_job(recipe.model_copy(update=changes), seeds, "played")
+        with suppress(NothingNew):  # at the log's end
+            asyncio.run(converse(job, run, log, HashEncoder(), Silent()))
+        return {row.instruction: row for row in run.kept()}, [one for _, one in run.rejects()]
+
+
+def test_the_new_rules_take_out_of_a_log_what_they_reject_and_nothing_else(tmp_path: Path) -> None:
+    with read_run(RELEASE / "run") as made:
+        first = {row.instruction for row in made.kept()}
+    before, _ = replayed(tmp_path / "1", 1)
+    now, rejects = replayed(tmp_path / "2", 2)
+    assert before.keys() == now.keys()
+    assert len(now.keys() & first) > 24  # hashed words find other rows alike than the encoder did
+    assert [one for one in rejects if one.stage == "filter"] == []
+
+
+def test_each_row_that_is_gone_is_named_by_a_rule_since_version_2(tmp_path: Path) -> None:
+    count = iter(range(1000))
+
+    def spoil(text: str) -> str:
+        """Every third answer is no answer, or ends with a token of a template."""
+        return re.sub(
+            r"(?m)^(\d+\. Output:\n)(.+)$",
+            lambda found: found[1] + (found[2], "N/A", f"{found[2]}<|im_end|>")[next(count) % 3],
+            text,
+        )
+
+    before, _ = replayed(tmp_path / "1", 1, spoil)
+    count = iter(range(1000))
+    now, rejects = replayed(tmp_path / "2", 2, spoil)
+    gone = before.keys() - now.keys()
+    new = {name.replace("_", " ") for name in (*SINCE_2, *STRICTER_SINCE_2)}
+    named = {
+        one.text.partition("\n")[0].removeprefix("Instruction: ")
+        for one in rejects
+        if one.stage == "filter" and one.reason in new
+    }
+    assert len(gone) > 8
+    assert gone <= named
+    assert now.keys() <= before.keys()

@@ -6,7 +6,7 @@ in other formats, it is written as `formats.write` does it.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import groupby
 from pathlib import Path
 
@@ -20,8 +20,17 @@ from localinstruct.store.durable import atomic_write
 FIELDS = ("instruction", "input", "output", "system", "rejected", "thinking")
 
 
-def write_kept(store: Decisions, path: Path, format: str, reading: Reading) -> int:
-    """Write the rows that stay, whole or not at all, and return how many."""
+def write_kept(
+    store: Decisions,
+    path: Path,
+    format: str,
+    reading: Reading,
+    require_same: Callable[[], None] = lambda: None,
+) -> int:
+    """Write the rows that stay, whole or not at all, and return how many.
+
+    `require_same` raises where the files have changed; it is asked before the output is there.
+    """
     if format != "jsonl":
         return write((one.row for one in store.rows(TO_STAY)), format, path)
     count = 0
@@ -29,6 +38,7 @@ def write_kept(store: Decisions, path: Path, format: str, reading: Reading) -> i
         for line, rows in _lines(store, reading):
             output.write(line)
             count += rows
+        require_same()
     return count
 
 

@@ -5,6 +5,7 @@ Rules are asked in as many processes as there are cores. A step that has ended i
 reading goes on where a kill ended it.
 """
 
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -14,7 +15,7 @@ from functools import partial
 from itertools import chain, islice
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from localinstruct.cleaning.decisions import Decisions, Drop, Entry
 from localinstruct.cleaning.settings import Clean
@@ -38,6 +39,7 @@ from localinstruct.machine import cpu_count
 from localinstruct.progress import Progress
 from localinstruct.records import Instance, JsonObject, Reject
 from localinstruct.store.durable import atomic_write
+from localinstruct.store.integrity import plain_words
 from localinstruct.supervisor import die_with_parent
 
 if TYPE_CHECKING:
@@ -354,8 +356,11 @@ def _vectors(
     done = int(store.get("encoded") or 0)
     first = encoder.encode([texts[0]])
     shape = (len(texts), first.shape[1])
-    mode: Literal["r+", "w+"] = "r+" if done and file.exists() else "w+"
-    vectors = np.memmap(file, np.float32, mode, shape=shape)
+    mode = "r+" if done and file.exists() else "w+"
+    if mode == "w+":  # a disk that fills up under a mapped file ends the process, unheard
+        with plain_words(file), file.open("wb") as made:
+            os.posix_fallocate(made.fileno(), 0, max(1, 4 * shape[0] * shape[1]))
+    vectors = np.memmap(file, np.float32, "r+", shape=shape)
     for start in range(done if mode == "r+" else 0, len(texts), ENCODED):
         end = min(start + ENCODED, len(texts))
         vectors[start:end] = encoder.encode([texts[n] for n in range(start, end)])

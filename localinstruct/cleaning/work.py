@@ -90,11 +90,15 @@ def clean(job: Job, progress: Progress) -> Outcome:
     with opened(job.folder, shape) as store:
         given = job.sources or steps.sources(job.files, job.settings, job.most_rows)
         steps.read(store, given, job.settings, progress)
-        if shape_of(job) != shape:
-            raise DataError(
-                f"{', '.join(map(str, job.files))}: changed while being read.",
-                "Start over with --fresh when nothing writes to it any more.",
-            )
+
+        def require_same() -> None:
+            if shape_of(job) != shape:
+                raise DataError(
+                    f"{', '.join(map(str, job.files))}: changed while being read.",
+                    "Start over with --fresh when nothing writes to it any more.",
+                )
+
+        require_same()
         if not store.count("NOT is_reference"):
             raise DataError("expected rows to clean, found none that can be read.")
         steps.find_tasks(store, job.settings, progress)
@@ -107,7 +111,8 @@ def clean(job: Job, progress: Progress) -> Outcome:
         _judge(store, job, progress)
         if job.encoder and job.most_rows is None:  # a look needs no report
             survey(store, job.encoder, progress)
-        write_kept(store, job.output, job.format, job.settings.reading)
+        # lines are copied from the files, which were long unguarded
+        write_kept(store, job.output, job.format, job.settings.reading, require_same)
         return outcome(store)
 
 

@@ -6,32 +6,37 @@ in words, or None. What the request asks for by name ("answer None if …") is a
 
 import re
 
-_NOTHING = re.compile(r"[\s.\-–—−_…*•\"'“”‘’`´~^|:;,?!()\[\]{}<>\u00a0]*")
+_NOTHING = re.compile(r"[\s.\-–—−_…*•·=#\"'“”‘’`´~^|:;,?!()\[\]{}<>\u00a0]*")
 _ASKS_FOR_MARKS = re.compile(
     r"\b(?:punctuation|symbols?|signs?|marks?|characters?|operators?|brackets?|morse|emojis?"
     r"|emoticons?|dash(?:es)?|dots?|braces?|parenthes[ie]s|delimiters?|separators?|ascii)\b",
     re.IGNORECASE,
 )
 _ASKS_FOR_A_COLLECTION = re.compile(
-    r"\b(?:lists?|arrays?|sets?|dict\w*|tuples?|json|object|empty|brackets?|braces?|parenthes[ie]s)\b",
+    r"\b(?:lists?|arrays?|sets?|dict\w*|tuples?|json|object|empty|brackets?|braces?"
+    r"|parenthes[ie]s)\b",
     re.IGNORECASE,
 )
 _NON_ANSWER = re.compile(
     r"(?:(?:the )?(?:output|answer|response|result|solution)\s*[:=]?\s*)?(?:is )?"
     r"(?:"
     r"n ?[./\\]? ?a\.?|no comment|none|null|nil|nan|undefined|not? (?:applicable|available"
-    r"|provided|given|specified)"
-    r"|(?:there is |there's )?no[\s_-]*(?:output|answer|response|input|result|content|text|data)"
+    r"|provided|given|specified|found|required)"
+    r"|to be (?:determined|completed|filled in|added)|to ?do"
+    r"|(?:there is |there's )?no[\s_-]*(?:valid |suitable |possible )?(?:output|answer"
+    r"|response|input|result|content|text|data)"
     r"(?: (?:is )?(?:required|needed|necessary|available|provided|given|found|generated|possible))?"
     r"(?: (?:for|to) (?:this|the) (?:task|request|question|instruction|prompt))?"
-    r"|empty|blank|nothing|tbd|tba|unknown|same as (?:above|input)|see above|error|idk"
+    r"|unavailable|pending|empty|blank|nothing|tbd|tba|unknown(?: (?:output|answer|response"
+    r"|result))?|same as (?:above|input)|see above|error|idk"
     r")?",
     re.IGNORECASE,
 )
+_ANSWERS = re.compile(r"(?:the )?(?:output|answer|response|result|solution)\s*:\s*", re.IGNORECASE)
 _CODE_VALUES = frozenset({"none", "null", "nil", "nan", "undefined"})
 _WORDS = frozenset(
     {"answer", "output", "response", "result", "solution", "the answer"}
-    | {"error", "empty", "blank", "nothing", "unknown"}
+    | {"error", "pending", "unavailable", "empty", "blank", "nothing", "unknown"}
 )
 """Answers in their own right, unless in brackets or before a colon."""
 _MAY_BE_NONE = re.compile(
@@ -58,19 +63,30 @@ _CANNOT = (
     r"|refuse to (?:answer|assist|help|do))"
 )
 _REFUSALS = re.compile(
-    rf"\bi(?: will| must| do|'ll)?(?: really| simply| just)? ?{_CANNOT}"
+    rf"\bi(?: will| must| do|'ll| regret (?:that )?i)?(?: really| simply| just)? ?{_CANNOT}"
     r"|\bi (?:do not|don't|lack|do not currently) (?:\w+ )?(?:have |possess )?(?:"
     r"(?:the |any )?(?:ability|capability|capabilities|means|capacity)\b|access (?:to|real)"
     r"|personal (?:opinion|feeling|experience|preference|belief)|real-time|feelings or"
     r"|enough (?:information|context|details)|feel comfortable"
     r"|understand (?:the|your|what)|think i can (?:help|answer|assist))"
+    r"|\bmy (?:\w+ )?(?:programming|guidelines|training|polic\w+|rules) (?:do(?:es)? not|don't"
+    r"|doesn't|prevents?|prohibits?|forbids?|won't|will not)\b"
+    r"|\bi(?: am|'m) not (?:programmed|designed|trained|built|allowed|permitted|authori[sz]ed)\b"
+    r"|\bi (?:can't|cannot|can not|won't|will not) (?:comment|speculate|advise|talk) (?:on"
+    r"|about|you)\b"
+    r"|\bi(?: do not|don't|'m not| am not) (?:feel )?comfortable\b"
+    r"|\bi(?: am|'m) afraid (?:that )?(?:this|that|it)(?:'s| is) (?:not|beyond|outside)"
+    r"|\b(?:would|will)(?: not|n't) be (?:appropriate|right|ethical|proper|responsible) for me\b"
     r"|\bi(?: am|'m) (?:not comfortable (?:with|answering|discussing|providing)"
     r"|afraid (?:that )?i (?:can(?:'t|not)|am unable|am not able|do not|don't)"
     r"|(?:only|just) an? (?:\w+ )?(?:ai|language model|machine|computer|program|bot|assistant)\b)"
     r"|(?:goes|is|be) against my (?:\w+ )?(?:guidelines|polic\w+|programming|rules|principles)"
     r"|\bsorry,? (?:but )?i (?:can't|cannot|can not|am unable)\W*\Z"
     r"|\A(?:unfortunately,? |sorry,? (?:but )?)?i (?:do not|don't) know(?: the answer| how)?\W*\Z"
-    r"|\b(?:that's|that is|it's|this is|not) something i (?:can|am unable|am not able|won't)"
+    r"|\b(?:that's|that is|it's|this is|not) something (?:that )?i (?:can(?: do)?|am unable|am"
+    r" not able|won't)"
+    r"|\b(?:beyond|outside)(?: of)? what i (?:can|am able|was)\b|\bi (?:can't|cannot) help you"
+    r" (?:there|here|with)"
     r"|\b(?:beyond|outside)(?: of)? my (?:capabilit|abilit|scope|knowledge|expertise)"
     r"|\bi(?:'d| would) (?:rather|prefer) not (?:to )?(?:answer|say|discuss|comment)"
     r"|violates? (?:my|our|the) (?:\w+ )?(?:content )?(?:polic\w+|guidelines)"
@@ -111,6 +127,7 @@ _SIGNS_OF_REFUSAL = (
         "will not",
         "can you",
     ),
+    *("not programmed", "programming", "training", "comfortable", "not designed", "i regret"),
 )
 _DECLINES = re.compile(
     r"\b(?:declin\w*|refus\w*|reject\w*|apolog\w*|say(?:s|ing)? no|turn(?:s|ing)? down|excuses?"
@@ -155,10 +172,11 @@ def non_answer(instruction: str, given: str, output: str) -> str | None:
     """Reject words that stand for no answer, unless the request may well be answered by them."""
     if len(output) > 90:
         return None
-    bare = output.strip(" \t\n.<>()[]{}*_`\"'/!-")
+    said = _ANSWERS.sub("", output.strip(), count=1) or output.strip()
+    bare = said.strip(" \t\n.<>()[]{}*_`\"'/!-")
     if not bare or not _NON_ANSWER.fullmatch(bare):
         return None
-    word, marked = bare.casefold(), output.strip()[:1] in "<[("
+    word, marked = bare.casefold(), said[:1] in "<[("
     if word in _WORDS and not marked and not output.rstrip().endswith(":"):
         return None
     named = re.search(rf"(?<!\w){re.escape(word)}(?!\w)", f"{instruction} {given}".casefold())
@@ -197,7 +215,7 @@ def echo(instruction: str, given: str, output: str) -> str | None:
 def refusal(instruction: str, given: str, output: str) -> str | None:
     """Reject an answer that declines early on, also after an opener."""
     start = output.strip()[:260].lower().replace("’", "'")
-    if not any(sign in start for sign in _SIGNS_OF_REFUSAL):
+    if not any(map(start.__contains__, _SIGNS_OF_REFUSAL)):
         return None
     found = _AS_AN_AI.search(start) or _REFUSALS.search(start)
     if not found or _SALUTATION.match(start) or _DECLINES.search(f"{instruction}\n{given[:2000]}"):

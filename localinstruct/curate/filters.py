@@ -11,6 +11,7 @@ for the rules: they are imported when they are asked.
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from time import perf_counter
 from typing import Literal, get_args
 
@@ -136,11 +137,7 @@ class Filters(Section):
     @property
     def active(self) -> list[str]:
         """Names of the rules that apply, in the order of the table."""
-        from localinstruct.curate.rules import FILTERS, SETS, SINCE_2
-
-        known = SETS[self.set] if self.version > 1 else SETS[self.set] - SINCE_2.keys()
-        names = (known | {*self.enable}) - {*self.disable}
-        return [name for name in FILTERS if name in names]
+        return list(_active(self.set, self.version, tuple(self.enable), tuple(self.disable)))
 
     @property
     def version(self) -> int:
@@ -169,6 +166,17 @@ class Filters(Section):
     @property
     def _is_ours(self) -> bool:
         return self.set == "localinstruct" and self.version > 1
+
+
+@lru_cache(maxsize=16)
+def _active(
+    rules: str, version: int, enable: tuple[str, ...], disable: tuple[str, ...]
+) -> tuple[str, ...]:
+    from localinstruct.curate.rules import FILTERS, SETS, SINCE_2
+
+    known = SETS[rules] if version > 1 else SETS[rules] - SINCE_2.keys()
+    names = (known | {*enable}) - {*disable}
+    return tuple(name for name in FILTERS if name in names)
 
 
 TEACHERS_ONLY = frozenset({"invented_url"})
@@ -255,11 +263,12 @@ def first_reason(
     from localinstruct.curate.rules import FILTERS, STRICTER_SINCE_2
 
     for name in filters.active:
-        began = perf_counter()
+        began = perf_counter() if seconds is not None else 0.0
         detail = FILTERS[name](instance, filters)
         if detail is None and not filters.faithful and name in STRICTER_SINCE_2:
             detail = STRICTER_SINCE_2[name](instance, filters)
-        _note(seconds, name, began)
+        if seconds is not None:
+            _note(seconds, name, began)
         if detail is not None:
             return Reject("filter", name.replace("_", " "), _as_text(instance), detail)
     objection = filters.own.objection(instance) if filters.own else None

@@ -40,6 +40,22 @@ _NO_WORDS = re.compile(
 _CODE = re.compile(r"[;{}]\s*$|^\s*(?:def|class|import|from|#include|function)\b|=>|\w\(\)", re.M)
 
 
+_PIECES = re.compile(r"(?<!\S)##[a-z]{1,9}\b|[a-z]##[a-z]")
+"""Pieces of a word as tokenizers of BERT's kind write them."""
+_ABOUT_MARKS = re.compile(
+    r"\b(?:regex\w*|regular|pattern|expressions?|symbols?|marks?|punctuation|signs?"
+    r"|characters?|emoji\w*"
+    r"|emoticons?|ascii|art|code|passwords?|morse|math\w*|equation|formula|encrypt\w*|encod\w*"
+    r"|cipher"
+    r"|brainf\w*|smiles|operators?|shell|bash|sql|syntax|notation|escape\w*|strings?|json"
+    r"|brackets?)\b",
+    re.IGNORECASE,
+)
+_LETTERS = re.compile(r"[^\W\d_]+")
+_LAST = "\u024f\u03ff\u052f\u05ff\u06ff\u0dff\u0e7f\u10ff\ud7ff"
+"""Last letters of groups of scripts; Chinese, Japanese and Korean are one."""
+
+
 def groups_of(text: str) -> set[str]:
     """Groups of three letters of a text's words, a blank at both ends of a word."""
     words = {f" {word} " for word in _WORD.findall(text.casefold())}
@@ -93,7 +109,7 @@ def score(text: str, known: str = "") -> float:
 
 def _score(words: Sequence[str], known: str) -> float:
     if len(words) < FEWEST:
-        return -1.0
+        return _of_few(words, known)
     weights = list(map(_WEIGHTS.__getitem__, words))
     if max(weights) > 0:
         seen, spared = set[str](), set(_WORD.findall(known.casefold()))
@@ -105,6 +121,15 @@ def _score(words: Sequence[str], known: str) -> float:
     if sum(weight for weight in weights if weight > 0) < SCORE * FEWEST:
         return sum(weights) / len(weights)  # no 30 words of it can reach the score
     return max(_windows(weights))
+
+
+def _of_few(words: Sequence[str], known: str) -> float:
+    """The share of odd words where few of them are no names and nearly all are odd, else -1."""
+    long = [word for word in words if len(word) > 3 and word.islower() and word not in known]
+    odd = sum(_WEIGHTS[word] > 0 for word in long)
+    if len(long) < 3 or len(long) < 0.6 * len(words) or odd < 0.75 * len(long):
+        return -1.0
+    return odd / len(long)
 
 
 def _windows(weights: Sequence[float]) -> list[float]:
@@ -119,8 +144,12 @@ def _windows(weights: Sequence[float]) -> list[float]:
 
 def gibberish(instruction: str, given: str, output: str) -> str | None:
     """Say why an answer is no text that people write, or None."""
-    if _is_noise(output):
+    if _is_noise(output) or (len(output) < 100 and _is_marks(output, f"{instruction}\n{given}")):
         return "hardly any words"
+    if not output.isascii() and _changes_script(output[:LONGEST]):
+        return "letters of many scripts in one word"
+    if "##" in output and len(_PIECES.findall(output)) >= 2 and not _CODE.search(output):
+        return "pieces of words"
     reached = score(output, f"{instruction} {given[:LONGEST]}")
     salad = _salad(output) if reached > -0.06 else ""
     if (reached < SCORE and not salad) or _CODE.search(output) or names_language(instruction):
@@ -130,6 +159,27 @@ def gibberish(instruction: str, given: str, output: str) -> str | None:
     if language(output) not in ("", "en") or score(instruction) >= SCORE / 2:
         return None
     return salad or f"score {reached:.2f}, at most {SCORE} expected"
+
+
+def _is_marks(text: str, request: str) -> bool:
+    """Tell whether a short line is many different marks, where the request is about none."""
+    bare = text.strip()
+    marks = [mark for mark in bare if not (mark.isalnum() or mark.isspace())]
+    if len(bare) < 12 or len(marks) < 0.5 * len(bare) or not bare.isascii():
+        return False
+    wordless = not re.search("[A-Za-z]{3}", bare)
+    return len(set(marks)) >= 7 and wordless and not _ABOUT_MARKS.search(request)
+
+
+def _changes_script(text: str) -> bool:
+    """Tell whether letters of three scripts or more alternate inside words."""
+    changes, letters, seen = 0, 0, set[int]()
+    for word in _LETTERS.findall(text):
+        scripts = [next((n for n, last in enumerate(_LAST) if mark <= last), 9) for mark in word]
+        letters += len(scripts)
+        changes += sum(one != two for one, two in pairwise(scripts))
+        seen.update(scripts)
+    return letters >= 12 and len(seen) >= 3 and changes > 0.25 * letters
 
 
 def _salad(text: str) -> str:

@@ -31,15 +31,19 @@ _COMMON = {
     "very way "
     "well where while may might must each every us our own him still through between",
     "fr": "le la les des du et est une un que qui dans pour sur au aux ce cette il elle nous vous "
-    "ils elles ne pas plus avec sont ont été leur mais ou où par je se sa ses d'un c'est qu'il",
+    "ils elles ne pas plus avec sont ont été leur mais ou où par je se sa ses d'un c'est qu'il"
+    " pourquoi comment quand pendant "
+    "tu te très fait faire tout tous toute même aussi sans notre votre",
     "de": "der die das und ist nicht ein eine einen einem einer mit auf für von zu den dem des im "
-    "sich auch es sie ich wir ihr sind war wird als wie bei nach aus oder aber wenn haben hat zur",
+    "sich auch es sie ich wir ihr sind war wird als wie bei nach aus oder aber wenn haben hat zur "
+    "man am vom zum beim davon dass doch noch nur sehr so warum kann bitte",
     "es": "el los las que y en una un por con para es está como más pero sus del al su lo se no ha "
     "son fue este esta ser muy también sin sobre cuando hay nos yo él ella de la le les donde",
     "it": "il lo gli che di è un una per con non sono della del dei nel alla al anche più come ma "
     "si hanno ha questo questa delle dal essere loro io mi ci le suo sua quando dove e la i era",
     "pt": "o os as que e do da dos das em um uma para com não por mais como mas foi ao ele ela sua "
-    "seu são está ser isso na no nas nos pelo pela também muito quando já você eles foram é se",
+    "seu são está ser isso na no nas nos pelo pela também muito quando já você eles foram é se "
+    "a ao aos dela dele pode podem deve tem porque até depois",
     "nl": "de het een en van is dat niet te op voor met zijn aan hij ze er maar om ook als bij "
     "naar "
     "dan uit wat werd hebben heeft hun wordt geen over door we ik je was deze kan hebt gingen",
@@ -67,8 +71,10 @@ _OF_WORD: dict[str, tuple[str, ...]] = {}
 for _language, _words in _COMMON.items():
     for _word in set(_words.split()):
         _OF_WORD[_word] = (*_OF_WORD.get(_word, ()), _language)
+_ONLY_ENGLISH = frozenset(word for word, codes in _OF_WORD.items() if codes == ("en",))
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _ACCENTED = re.compile(r"[à-öø-ÿœąćęłńśźżăâîșțřěůčšžıİğş]", re.IGNORECASE)
+_CLOSEST = {"da", "sv"}
 _TWINS = ({"da", "sv"}, {"es", "pt"})
 
 _NAMES = {
@@ -96,7 +102,8 @@ _ENGLISH_START = re.compile(
     r"\s*(?:please )?(?:what|how|why|who|when|where|which|explain|write|describe|list|name"
     r"|give|create"
     r"|generate|suggest|find|tell|compare|discuss|identify|provide|summari[sz]e|design|compose"
-    r"|classify|is|are|does|can|could|should) ",
+    r"|classify|outline|draft|recommend|invent|imagine|calculate|define|develop|plan|propose|choose"
+    r"|rewrite|make|is|are|does|can|could|should) ",
     re.IGNORECASE,
 )
 _CAPITALISED = re.compile(r"[A-Z][a-z]+")
@@ -106,6 +113,9 @@ _ABOUT_LANGUAGE = re.compile(
     r"|correct|proofread|names?|titles?|spell\w*|continue|lorem)\b",
     re.IGNORECASE,
 )
+_OF_NAMES = re.compile(r"(?:name|title)s?", re.IGNORECASE)
+LONG_ANSWER = 60
+"""Letters from which on an answer is more than a name, which may be of any language."""
 LONGEST = 600
 """Letters of a text that are looked at."""
 
@@ -124,7 +134,7 @@ def names_language(instruction: str) -> bool:
 def _is_english(text: str) -> bool:
     """Tell quickly whether a text begins in plain English."""
     words = text[:300].casefold().split()
-    hits = sum(_OF_WORD.get(word) == ("en",) for word in words)
+    hits = sum(map(_ONLY_ENGLISH.__contains__, words))
     return text.isascii() and hits >= 3 and hits >= 0.15 * len(words)
 
 
@@ -145,8 +155,8 @@ def language(text: str) -> str:
     counts = Counter(code for word in words for code in _OF_WORD.get(word, ()))
     if not counts:
         return ""
-    (best, hits), *others = counts.most_common(2)
-    second = others[0][1] if others else 0
+    (best, hits), *others = counts.most_common(3)
+    second = next((many for code, many in others if {best, code} != _CLOSEST), 0)
     least = 2 if best != "en" and _ACCENTED.search(text) else 3
     if hits < max(least, 0.17 * len(words)) or hits < 1.6 * second + 0.5:
         return ""
@@ -175,7 +185,10 @@ def wrong_language(instruction: str, given: str, output: str) -> str | None:
         wanted = {_NAMES[match[1]] for match in asked}
         mentioned = {_NAMES[name] for name in _MENTIONED.findall(instruction)}
         return _said(said, wanted if wanted != mentioned and len(wanted) == 1 else mentioned)
-    if about_language(instruction):
+    if named or any(
+        len(output) < LONG_ANSWER or not _OF_NAMES.match(found[0])
+        for found in _ABOUT_LANGUAGE.finditer(instruction)
+    ):
         return None
     tail = re.split(r":\s|\n|[\"“«„]", instruction, maxsplit=1)[1:]
     asked_in = language(instruction) or ("en" if _ENGLISH_START.match(instruction) else "")

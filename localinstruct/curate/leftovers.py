@@ -42,9 +42,12 @@ _ASKS_FOR_TASKS = re.compile(
 _OPENS_WITH_QUESTION = re.compile(r"[ \t>#*_-]{0,8}(?:q|question|example|task|problem)\b", re.I)
 
 _TOKEN = re.compile(
-    r"<\|(?:[a-z]{2,20}_[a-z_]{2,20}|endof\w+|start\w*|end\w*|user|assistant|system|human|bot|pad|[be]os"
-    r"|eo[tm]|sep|unk|model|tool\w*|function|prompter|channel|message|return)\|>|\[/?INST\]|<</?SYS>>|</?(?:start|end)_of_(?:turn|text)>"
-    r"|<(?:eos|bos|pad|eot|sep)>|(?-i:\[(?:PAD|EOS|BOS|SEP|CLS)\])|<｜[^｜\n]{1,30}｜>"
+    r"<\|(?:[a-z]{2,20}_[a-z_]{2,20}|endof\w+|start\w*|end\w*|user|assistant|system|human|bot"
+    r"|pad|[be]os"
+    r"|eo[tm]|sep|unk|model|tool\w*|function|prompter|channel|message|return)\|>|\[/?INST\]"
+    r"|<</?SYS>>|</?(?:start|end)_of_(?:turn|text)>"
+    r"|<(?:eos|bos|pad|eot|sep)>|(?:<unk>\s*){2,}|<unk>\s*\Z|(?-i:\[(?:PAD|EOS|BOS|SEP|CLS)\])"
+    r"|<｜[^｜\n]{1,30}｜>"
     r"|</s>\s*\Z|\A\s*<s>|</?(?:assistant|human|bot|user)>\s*:?",
     re.IGNORECASE,
 )
@@ -69,24 +72,37 @@ _ASKS_FOR_TURNS = re.compile(
 _NAMES = (
     r"(?:your|insert|enter|add|recipient|sender|name|first name|last name|full name|date"
     r"|company|product"
-    r"|city|address|phone|email|e-mail|title|number|amount|time|location|place|link|url|position|job"
+    r"|city|address|phone|email|e-mail|title|number|amount|time|location|place|link|url"
+    r"|position|job|hotel|phone|fax|author|book|shop|store|restaurant|brand|more details|signature"
     r"|client|customer|employee|manager|organi[sz]ation|school|year|month|day|state|country|topic"
-    r"|subject|event|website|signature|contact|department|details?|reason|answer|example|placeholder"
+    r"|subject|event|website|signature|contact|department|details?|reason|answer|example"
+    r"|placeholder"
     r"|blank|to be (?:filled|completed|added)|text|image|picture|rest of|todo|tbd|x{2,}|friend"
     r"|hiring|team|brand|price|age|hobby|citation needed|source|description)"
 )
 _BRACKETED = re.compile(
-    rf"(?<![\w\])!\"'`])(?<![=+(,] )\[{_NAMES}\b(?:['’]s)?(?:[ \w'’,.&-]{{0,50}})\](?![(\[:=`\w])"
-    r"|<(?:your|insert|enter|recipient|company name|(?-i:Name|Address|City|Date))\b[^<>\n=]{0,50}>"
+    rf"(?<![\w\])!\"'`])(?<![=+(,] )\[(?:(?:street|mailing|postal|current|home|work|job"
+    rf"|today['’]s|their|his|her|the|my|new)"
+    rf" )?{_NAMES}\b(?:['’]s)?(?:[ \w'’,.&-]{{0,50}})\](?![(\[:=`\w])"
+    r"|<(?:your|insert|enter|recipient|company name|example|signature|(?-i:Name|Address|City"
+    r"|Date))\b[^<>\n=]{0,50}>"
     r"|\((?:insert|enter|add) [^()\n]{2,50}\)|\(your (?:answer|text|name|response"
     r"|output)[^()\n]{0,20}\)"
-    r"|\.\.\.\s?\[(?:rest|remainder|continue)[^\[\]\n]{0,50}\]",
+    r"|\.\.\.\s?\[(?:rest|remainder|continue)[^\[\]\n]{0,50}\]"
+    r"|(?<=[\w,] )<(?-i:[A-Z]{3,}(?:[_ ][A-Z]+){0,3})>(?![^<]{0,400}</)"
+    r"|(?<=\n)<(?-i:[A-Z]{3,}(?:[_ ][A-Z]+){0,3})>\Z",
     re.IGNORECASE,
+)
+_MERGE_FIELD = re.compile(
+    r"(?<![\w%$])(?:%[A-Z]{2,}(?:_[A-Z]+){0,3}%|\$[A-Z]{3,}(?:_[A-Z]+){0,3}\$)(?!\w)"
+    r"|(?<=[a-z,] )(?:\[[XYZ]\]|X{4,})(?=[,.;:!?]?(?:\s|$))|^(?:\[[XYZ]\]|X{4,})$",
+    re.MULTILINE,
 )
 _BRACED = re.compile(
     r"(?<![\w$%\"'{=(])\{{1,2} ?(?:(?:first|last|full|user|customer|client|company|product"
     r"|order|your)"
-    r"[_ ]?)?(?:name|company|product|date|id|city|email|number|amount|link|title|address"
+    r"[_ ]?)?(?:name|sender|recipient|company|product|date|id|city|email|number|amount|link"
+    r"|title|address"
     r"|answer|response"
     r"|output|description) ?\}{1,2}",
     re.IGNORECASE,
@@ -119,6 +135,32 @@ _ASKS_FOR_PLACES = re.compile(
 _CODE = re.compile(r"```|^\s*(?:def|class|import|from|function|const|#include)\b|</\w|\{\n", re.M)
 
 
+_REQUEST = (
+    r"(?:what|how|why|who|when|where|which|is|are|do|does|can|should|explain|write|describe"
+    r"|list|name"
+    r"|give|create|generate|suggest|find|tell|compare|discuss|identify|provide|summari[sz]e|design"
+    r"|compose|classify|outline|recommend|draft|invent|rewrite|translate|edit|convert|calculate"
+    r"|develop|make|define|propose|come up|imagine|construct|analy[sz]e|choose|predict|sort"
+    r"|rank|plan)"
+)
+_NUMBERED_REQUEST = re.compile(
+    r"(?:(?<=[.?!])\s+|\n\s*)(?:[-*#>_]{1,4} ?)?(?:\(?(?:(?i:task|question|instruction|q"
+    r"|no\.?) ?)?#?"
+    r"(?:[2-9]|[1-9]\d)[*_]{0,2}[.):][*_]{0,2}|#(?:[2-9]|[1-9]\d)) ?"
+    rf"(?=[A-Z])(?i:{_REQUEST})\b"
+    rf"|\n\s*(?:-{{3,}}|={{3,}}"
+    rf"|#{{2,}})\s*\n\s*(?=[A-Z])(?i:{_REQUEST})\b[^\n]{{5,200}}[.?!]\s*(?:\n|\Z)"
+    r"|(?<=[.?!])\s*\n\s*[-*]? ?(?i:(?:next |new |another )?(?:instruction|task))\**: "
+)
+"""The next number of a list, behind a whole sentence."""
+_MAY_RUN_ON = re.compile(r"\d[*_]{0,2}[.):]|#\d|\n\s*(?:-{3}|={3}|##)|(?:nstruction|ask)\**:")
+_STARTS_LATER = re.compile(
+    rf"\s*(?:[2-9]|[1-9]\d)[.):] ?(?=[A-Z])(?i:{_REQUEST})\b[^\n]*[.?!]?\n\s*\d{{1,3}}[.):] "
+)
+"""Lines of a list whose first number is not 1."""
+_LIST_BEGINS = re.compile(r"(?:^|\s)(?:\(?1[.):]|a[.)]|(?:step|task|question) 1\b)", re.IGNORECASE)
+
+
 @lru_cache(maxsize=8)
 def _asks_for(pattern: re.Pattern[str], request: str) -> bool:
     return pattern.search(request[:4000]) is not None
@@ -126,6 +168,8 @@ def _asks_for(pattern: re.Pattern[str], request: str) -> bool:
 
 def merged_task(instruction: str, given: str, output: str) -> str | None:
     """Find a second task in the answer, the instruction or the input."""
+    if match := _run_on(instruction):
+        return match
     about_prompts = _says(instruction, "instruction:", "input:", "prompt", "training data")
     for text in (output, instruction, given):
         if ":" in text and not (about_prompts and text is output):
@@ -144,6 +188,21 @@ def merged_task(instruction: str, given: str, output: str) -> str | None:
     return None if spared and match.string is output else _words(match[0])
 
 
+def _run_on(instruction: str) -> str | None:
+    """Find a list of tasks that runs on: a number after a whole request, but no list begins there.
+
+    A numbered list that starts with 1 belongs to its request.
+    """
+    if not _MAY_RUN_ON.search(instruction):
+        return None
+    first = _STARTS_LATER.match(instruction)
+    if first is None:
+        first = _NUMBERED_REQUEST.search(instruction)
+    if first is None or _LIST_BEGINS.search(instruction[: first.start() + 1]):
+        return None
+    return _words(first[0])
+
+
 def _next(text: str) -> re.Match[str] | None:
     """The start of a task that comes after some text and is followed by a field of its own."""
     if "\n" not in text or ":" not in text:
@@ -158,7 +217,7 @@ def _next(text: str) -> re.Match[str] | None:
 
 def _says(text: str, *words: str) -> bool:
     folded = text.casefold()
-    return any(word in folded for word in words)
+    return any(map(folded.__contains__, words))
 
 
 def role_tokens(instruction: str, given: str, output: str) -> str | None:
@@ -192,13 +251,15 @@ def role_tokens(instruction: str, given: str, output: str) -> str | None:
 def placeholder(instruction: str, given: str, output: str) -> str | None:
     """Find a place that was to be filled in, unless the request is about such places."""
     folded = output.casefold()
-    match = _STANDS_FOR.search(folded) if any(mark in folded for mark in _MARKS) else None
+    match = _STANDS_FOR.search(folded) if any(map(folded.__contains__, _MARKS)) else None
     if not match and " here" in folded:
         match = _GOES_HERE.search(folded)
     if not match and ("[" in output or "<" in output or "(" in output):
         match = _BRACKETED.search(output)
         if match and match[0][0] == "[" and _CODE.search(output):
             match = None
+    if not match and ("%" in output or "$" in output or "X" in output) and not _CODE.search(output):
+        match = _MERGE_FIELD.search(output)
     if not match and "{" in output and not _CODE.search(output):
         match = _BRACED.search(output)
     if not match and "___" in output and not _CODE.search(output):

@@ -46,11 +46,14 @@ _CODE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _NO_INPUT = re.compile(
-    r"[<(\[\s]*(?:input\s*:\s*)?[<(\[\s]*"
-    r"(?:no[\s_-]*(?:additional |further |specific )?input"
+    r"[<(\[\s\"'`*]*(?:input\s*:\s*)?[<(\[\s\"'`*]*"
+    r"(?:(?:there is |there's )?no[\s_-]*(?:additional |further |specific |extra |other"
+    r" )?(?:inputs?|context)"
     r"(?:\s+(?:is |was )?(?:required|needed|necessary|provided|given|available))?"
-    r"|n ?[./\\]? ?a\.?|none|null|nan|nil|not applicable|empty|blank|input|no|[-–—.…_]{1,5})?"
-    r"[\s.]*/?[>)\]\s.]*",
+    r"|(?:input )?(?:none|not|nothing|unnecessary)(?: (?:is |was )?(?:required|needed|necessary"
+    r"|provided|given|available|applicable|specified))?"
+    r"|n ?[./\\]? ?a\.?|null|nan|nil|empty|blank|input|no|[-–—.…_]{1,5})?"
+    r"[\s.]*/?[>)\]\s.\"'`*]*",
     re.IGNORECASE,
 )
 
@@ -72,6 +75,8 @@ def unescaped(text: str, about: str = "") -> str:
 
     `about` is the rest of the row: where either is about code or markup, little is changed.
     """
+    if "<br" in text and "|" not in text and not (_MARKUP.search(text) or _CODE.search(about)):
+        text = text if _ABOUT_ESCAPES.search(about) else _BREAK.sub("\n", text)
     has_entity = "&" in text and _ENTITY.search(text)
     if not has_entity and "\\" not in text:
         return text
@@ -92,6 +97,10 @@ def unescaped(text: str, about: str = "") -> str:
     return invisible.clean(changed) if changed != text else text
 
 
+_BREAK = re.compile(r"<br ?/?>\s?", re.IGNORECASE)
+_MARKUP = re.compile(r"</|<(?!br\b)[a-z]", re.IGNORECASE)
+
+
 def _json_string(text: str) -> str:
     try:
         whole = json.loads(text)
@@ -106,7 +115,8 @@ def _quoted(text: str) -> bool:
 
 
 _MISREAD = re.compile(
-    "(?:â€[™œ\x9d\u009d“”˜¦¢]|â€(?=\\W|$)|Ã[©¨¤¶¼±¡³º§ª«¢®¯´»Ÿ\xa0€‰–]|Â[°£§©®·«»\xa0½¼²³]|ï¿½|Ð[°-¿])"
+    "(?:â€[™œ\x9d\u009d“”˜¦¢]|â€(?=\\W|$)|Ã[©¨¤¶¼±¡³º§ª«¢®¯´»Ÿ\xa0€‰–]|Â[°£§©®·«»\xa0½¼²³]|ï¿½"
+    "|Ð[°-¿])"
 )
 
 
@@ -120,7 +130,9 @@ def misread(text: str) -> str:
 
 def no_input(text: str) -> bool:
     """Tell whether an input only says that there is none."""
-    return 0 < len(text) <= 60 and _NO_INPUT.fullmatch(text) is not None and text.strip() != ""
+    bare = text.strip()
+    is_word = bare.casefold() in ("not", "nothing", "unnecessary")
+    return 0 < len(text) <= 60 and bare != "" and not is_word and bool(_NO_INPUT.fullmatch(text))
 
 
 def _unseen(row: Instance) -> Instance:
@@ -141,7 +153,7 @@ def on_texts(row: Instance, change: Callable[[str], str]) -> Instance:
 
 
 def _escapes(row: Instance) -> Instance:
-    if not any(mark in text for text in (row.instruction, row.output) for mark in "&\\"):
+    if not any(mark in text for text in (row.instruction, row.output) for mark in "&\\<"):
         return row
     instruction = unescaped(row.instruction, row.output).strip()
     output = unescaped(row.output, f"{row.instruction}\n{row.input[:2000]}")

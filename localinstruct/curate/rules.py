@@ -111,7 +111,7 @@ def _missing_attachment(instance: Instance, _: "Filters") -> str | None:
 
 
 def _real_world_action(instance: Instance, _: "Filters") -> str | None:
-    """An act in the world: an alarm, a call, a purchase."""
+    """An act in the world, the news of the moment, things only the asker knows."""
     return unanswerable.action(instance.instruction)
 
 
@@ -222,6 +222,11 @@ def _missing_material(row: Instance, _: "Filters") -> str | None:
     return None if row.history or row.system else absent.material(row.instruction, row.input)
 
 
+def _beyond_reach(row: Instance, _: "Filters") -> str | None:
+    held = row.history or row.system or row.tools
+    return None if held else absent.beyond_reach(row.instruction, row.input)
+
+
 def _nothing_said(row: Instance, _: "Filters") -> str | None:
     return answers.empty(f"{row.instruction}\n{row.input}", row.output)
 
@@ -319,6 +324,7 @@ SINCE_2: dict[str, Filter] = {
 """Rules that version 2 brought."""
 STRICTER_SINCE_2: dict[str, Filter] = {
     "missing_attachment": _missing_material,
+    "real_world_action": _beyond_reach,
     "empty_output": _nothing_said,
     "echo": _question_again,
     "refusal": _late_refusal,

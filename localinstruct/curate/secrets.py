@@ -146,14 +146,14 @@ def _detector(name: str) -> Callable[[str], Iterator[str]]:
 def _keys(text: str) -> Iterator[tuple[int, int]]:
     if "PRIVATE KEY" in text:
         yield from (match.span() for match in _PRIVATE_KEY.finditer(text))
-    if _SIGN_OF_KEY.search(text):
+    if any(map(text.__contains__, _SIGNS_OF_KEYS)):
         yield from (match.span() for match in _MORE_KEYS.finditer(text) if _is_key(match[0]))
         for name, signs in _PLUGINS.items():
             for sign in signs:
                 if sign in text:
                     yield from _scanned(text, sign, _detector(name))
     folded = text.casefold()
-    if any(sign in folded for sign in _ASSIGNED_SIGNS) and len(folded) == len(text):
+    if any(map(folded.__contains__, _ASSIGNED_SIGNS)) and len(folded) == len(text):
         for match in _ASSIGNED.finditer(text):
             if _is_key(match[1]) and _is_mixed(match[1]):
                 yield match.span(1)
@@ -259,12 +259,7 @@ _FINDERS: dict[Kind, Callable[[str], Iterator[tuple[int, int]]]] = {
 
 _RUN_OF_DIGITS = re.compile(r"\d(?:[ ().-]{0,2}\d){7}")
 _LETTERS_AND_DIGITS = re.compile(r"[A-Z]{6}\d\d[A-Z]")
-_SIGN_OF_KEY = re.compile(
-    "|".join(
-        re.escape(sign)
-        for sign in sorted({*_MORE_SIGNS, *(sign for signs in _PLUGINS.values() for sign in signs)})
-    )
-)
+_SIGNS_OF_KEYS = tuple({*_MORE_SIGNS, *(sign for signs in _PLUGINS.values() for sign in signs)})
 
 
 def find(text: str, kinds: Collection[Kind] = KINDS[:-1]) -> list[Found]:

@@ -15,7 +15,7 @@ _SIGN = r"[+\-−–*x×·/÷]"
 _WORD = r"(?:plus|minus|times|multiplied by|divided by)"
 _SUM = re.compile(
     # not in the middle of a longer sum, a mixed number, a clock, a date or a name
-    r"(?=[$€£\d])(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])(?<![\d+*×/÷=^−–)%,x-]\s)(?<!\band\s)(?<!\bof\s)(?<!plus\s)(?<!times\s)(?<!minus\s)"
+    r"(?=[$€£\d])(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])(?<![\d+*×/÷^−–)%x-]\s)(?<![^A-Za-z]\s=\s)(?<![^\s]=\s)(?<!\d,\s)(?<!\band\s)(?<!\bof\s)(?<!plus\s)(?<!times\s)(?<!minus\s)"
     rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*(?:=|equals|is equal to)\s*"
     rf"(?P<right>[-−]?\s?(?:{_NUMBER}))"
     r"(?!\w|\s*[%+*×·/÷^=:(¢]|\s*[-−–x]\s*[\d$(]|[.,]\d|\s*x\b|\s\d{3}\b|\s\d+/\d|\s?cents?\b)"
@@ -49,11 +49,20 @@ _SIGNS = {
     "÷": "/",
 }
 _OTHER_RULES = re.compile(
-    r"\b(?:binary|hex\w*|octal|base|mod|modulo|modular|clock|xor|roman|bit\w*|wrong|incorrect\w*|false"
+    r"\b(?:binary|hex\w*|octal|base|mod|modulo|modular|clock|xor|roman|bit\w*|wrong"
+    r"|incorrect\w*|false"
     r"|mistakes?|errors?|correct (?:the|this)|matrix|puzzle|riddle|strings?|concat\w*|joke|trick"
     r"|complex|vectors?|round(?:ed|ing)?|approximat\w*|estimat\w*)\b",
     re.IGNORECASE,
 )
+_MARKDOWN = re.compile(
+    r"^[ \t]*[-*+][ \t]+|(?<!\w)\*\*(?=\S)|(?<=\S)\*\*(?!\w)"
+    r"|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)|\\[()\[\]]",
+    re.MULTILINE,
+)
+"""A bullet at the start of a line, and marks of bold text: no part of a sum."""
+_MARKS = ("**", "_", "\\", "\n- ", "\n* ", "\n+ ", "\n ", "\n\t")
+"""Signs that a text may hold one of them."""
 LONGEST = 20_000
 """Letters of a text that are looked at."""
 
@@ -61,10 +70,12 @@ LONGEST = 20_000
 def wrong_sum(output: str, request: str) -> str | None:
     """The first sum of the answer that is wrong, with the right value; None if there is none."""
     text = output[:LONGEST]
+    if "=" in text and any(map(f"\n{text}".__contains__, _MARKS)):
+        text = _MARKDOWN.sub("", text)
     matches = list(_SUM.finditer(text)) if "=" in text or "equal" in text else []
     if ")" in text:
         matches += _IN_BRACKETS.finditer(text)
-    if any(word in text for word in (" plus ", " minus ", " times ", "ed by ")):
+    if any(map(text.__contains__, (" plus ", " minus ", " times ", "ed by "))):
         matches += _SPOKEN.finditer(text)
     for match in matches:
         if "equal" in match[0] and _FRACTION.fullmatch(match["left"]):

@@ -5,19 +5,21 @@ manner. Of every shape of row one is given, with the count. Not covered: rows of
 beyond their shortest form, and the rows that rules and novelty will reject.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from localinstruct.config import listing
-from localinstruct.dataset.mixing import amounts, pools_of
+from localinstruct.dataset.mixing import amounts, streams_of
 from localinstruct.dataset.stage import LEAST_ROWS
 from localinstruct.errors import DataError, RecipeError
 from localinstruct.methods import OVER_SEEDS
-from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Message
 
+ROW_BYTES = 4_500
+"""Memory a mixed row takes beside its letters: its vector twice, its keys, 1,100 more."""
 EARLIER = (Message("user", "What is one and one?"), Message("assistant", "Two."))
 
 
@@ -28,6 +30,8 @@ class Shape:
     where: str
     row: Instance
     count: int = 0
+    letters: int = 0
+    """Of all these rows together."""
 
     def describe(self) -> str:
         """The rows in words: "12 rows of chats.jsonl"."""
@@ -40,6 +44,8 @@ class Ahead:
 
     shapes: list[Shape]
     most: int | None = None
+    bytes: int = 0
+    """Memory that the rows taken from files and runs will need at once, about."""
 
 
 def look_ahead(
@@ -52,25 +58,46 @@ def look_ahead(
     section, shapes, most = recipe.dataset, list[Shape](), recipe.generate.target if asks else 0
     if asks:
         shapes += shapes_of("the teacher", _written(recipe, seeds), counted=False)
-    pools = [pool for pool, _ in pools_of(section, workspace, Silent())]
-    for source, pool, count in zip(
-        section.sources, pools, amounts([len(pool) for pool in pools], section.sources), strict=True
-    ):
-        shapes += shapes_of(source.path, pool)
-        most += count
+    mixed = [
+        shapes_of(source.path, rows)
+        for source, rows in zip(section.sources, streams_of(section, workspace), strict=True)
+    ]
+    has = [sum(shape.count for shape in of_one) for of_one in mixed]
+    shapes += [shape for of_one in mixed for shape in of_one]
+    taken = amounts(has, section.sources)
+    most += sum(taken)
+    memory = 0.0
+    for of_one, count, rows in zip(mixed, taken, has, strict=True):
+        letters = sum(shape.letters for shape in of_one)
+        memory += count * (ROW_BYTES + letters / max(rows, 1))
     if section.include_seeds:
         shapes += shapes_of(recipe.seeds, seeds)
-    return Ahead(shapes, None if made else most)
+    return Ahead(shapes, None if made else most, int(memory))
 
 
 def shapes_of(where: str, rows: Iterable[Instance], counted: bool = True) -> list[Shape]:
     """One row of every shape: with a system prompt, earlier turns, an input, thoughts, a pair."""
-    groups: dict[object, list[Instance]] = {}
+    first, counts, letters = dict[object, Instance](), Counter[object](), Counter[object]()
     for row in rows:
         thinks = bool(row.thinking), "</think" in row.output
         key = bool(row.system), bool(row.history), bool(row.input), bool(row.rejected), thinks
-        groups.setdefault(key, []).append(row)
-    return [Shape(where, group[0], len(group) * counted) for group in groups.values()]
+        first.setdefault(key, row)
+        counts[key] += 1
+        texts = (row.system, row.instruction, row.input, row.output, row.thinking)
+        letters[key] += sum(map(len, texts)) + sum(len(turn.content) for turn in row.history)
+    return [Shape(where, row, counts[key] * counted, letters[key]) for key, row in first.items()]
+
+
+def require_memory(ahead: Ahead, free: int) -> None:
+    """RecipeError where what is mixed in would not fit into these bytes of memory."""
+    if ahead.bytes > free:
+        mib = 2**20
+        raise RecipeError(
+            f"dataset.from: the rows to be taken need about {ahead.bytes // mib:,} MiB of memory, "
+            f"and {free // mib:,} MiB are free.",
+            "Take fewer: max_rows beside their path. `localinstruct clean FILE --output …` takes "
+            "out what is repeated or broken before, and needs no more memory for a larger file.",
+        )
 
 
 def require_enough(recipe: Recipe, ahead: Ahead) -> str:

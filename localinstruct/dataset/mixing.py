@@ -8,8 +8,9 @@ runs are not asked again. Not covered: weights among the run's own rows; they al
 whole.
 """
 
+import heapq
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -129,26 +130,70 @@ def mix(
     Rows of files pass the rules, as generated rows did before they were kept; those of version 1
     looked at generated rows only. Without an encoder only exact repetitions are dropped.
     """
-    pools = pools_of(section, workspace, progress)
-    counts = amounts([len(pool) for pool, _ in pools], section.sources)
     chosen = [_Chosen(OWN, len(own), list(own))]
-    for source, (pool, report), count in zip(section.sources, pools, counts, strict=True):
-        drawn = sorted(pool, key=lambda row: digest([seed, row.id]))[:count]
-        chosen.append(_Chosen(source.path, len(pool), drawn, report))
+    chosen += _chosen(section, seed, workspace, progress)
     rules = for_files(filters) if filters is not None and filters.version > 1 else None
     return _joined(chosen, section, encoder, progress, rules)
 
 
-def pools_of(
-    section: Dataset, workspace: Path, progress: Progress
-) -> list[tuple[list[Instance], Report | None]]:
-    """All rows of every source, with what reading a file has met.
+def streams_of(section: Dataset, workspace: Path) -> list[Iterator[Instance]]:
+    """The rows of every source, read as they are asked for.
 
     DataError for one that is missing or cannot be read.
     """
     require_sources(section, workspace)
-    places = [(source, place) for source in section.sources if (place := _place(source, workspace))]
-    return [_rows(source, place, progress) for source, place in places]
+    places = [_place(source, workspace) for source in section.sources]
+    return [
+        _rows(source, place)[0]
+        for source, place in zip(section.sources, places, strict=True)
+        if place is not None
+    ]
+
+
+def _chosen(
+    section: Dataset, seed: int, workspace: Path, progress: Progress
+) -> Iterator["_Chosen"]:
+    """The rows drawn from each source, of which no more than these are in memory at once.
+
+    Where a weight asks how many rows all sources have, they are read once before to be counted.
+    """
+    most: list[int | None] = [source.max_rows for source in section.sources]
+    if any(source.weight for source in section.sources):
+        has = [sum(1 for _ in rows) for rows in streams_of(section, workspace)]
+        most = list(amounts(has, section.sources))
+    else:
+        require_sources(section, workspace)
+    for source, count in zip(section.sources, most, strict=True):
+        place = _place(source, workspace)
+        assert place is not None  # require_sources
+        rows, report = _rows(source, place)
+        read = _Counted(rows)
+        drawn = _drawn(read, count, seed)
+        for sentence in report.sentences() if report else ():
+            progress.say(f"{source.path}: {sentence}")
+        yield _Chosen(source.path, read.count, drawn, report)
+
+
+def _drawn(rows: Iterable[Instance], count: int | None, seed: int) -> list[Instance]:
+    """So many of the rows, or all, in an order that depends on the seed and their content."""
+
+    def place(row: Instance) -> str:
+        return digest([seed, row.id])
+
+    return sorted(rows, key=place) if count is None else heapq.nsmallest(count, rows, place)
+
+
+@dataclass
+class _Counted(Iterator[Instance]):
+    """Rows, counted as they pass."""
+
+    rows: Iterator[Instance]
+    count: int = 0
+
+    def __next__(self) -> Instance:
+        row = next(self.rows)
+        self.count += 1
+        return row
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,16 +392,17 @@ def _reader(source: Source, place: Path, most_rows: int | None = None) -> Reader
     )
 
 
-def _rows(source: Source, place: Path, progress: Progress) -> tuple[list[Instance], Report | None]:
-    """(rows of a source, what reading them met where it is no run)."""
-    if not _is_run(place):
-        reader = _reader(source, place)
-        rows = list(reader)
-        for sentence in reader.report.sentences():
-            progress.say(f"{source.path}: {sentence}")
-        return rows, reader.report
+def _rows(source: Source, place: Path) -> tuple[Iterator[Instance], Report | None]:
+    """(rows of a source, what reading them meets where it is no run: whole after the last)."""
+    if _is_run(place):
+        return _rows_of_run(place), None
+    reader = _reader(source, place)
+    return iter(reader), reader.report
+
+
+def _rows_of_run(place: Path) -> Iterator[Instance]:
     with read_run(place) as run:
-        return list(RunRows(run).as_reviewed()), None
+        yield from RunRows(run).as_reviewed()
 
 
 def _digest(place: Path) -> str:

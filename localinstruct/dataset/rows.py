@@ -6,6 +6,7 @@ rejects.jsonl. Whoever shows, counts or exports rows asks here. Not covered: see
 (`dataset.include_seeds`), which are no rows of the run.
 """
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from pathlib import Path
 from localinstruct.dataset.reviewed import apply, counts, decisions, taken_back, words
 from localinstruct.records import Instance, JsonObject, Neighbour, Reject
 from localinstruct.store.durable import read_json_lines
-from localinstruct.store.folder import HELD_OUT, REJECTS, SOURCES, TRAIN
+from localinstruct.store.folder import HELD_OUT, REJECTS, SOURCES, TRAIN, UNREAD_SEEDS
 from localinstruct.store.run import Run
 
 OWN = "this run"
@@ -84,14 +85,21 @@ class RunRows:
 
     @cached_property
     def dropped(self) -> list[Reject]:
-        """Rows that the data set's stage left out."""
+        """Rows that the data set's stage left out, and seeds that could not be read."""
+        kept = json.loads(self.run.get(UNREAD_SEEDS) or "[]")
+        unread = [Reject(**one) for one in kept]
         if not self._is_written():
-            return []
-        names = ("stage", "reason", "text", "detail", "score")
-        return [
+            return unread
+        names, there = (
+            ("stage", "reason", "text", "detail", "score"),
+            {one.detail for one in unread},
+        )
+        lines = read_json_lines(self.run.path / "dataset" / REJECTS)
+        return unread + [
             Reject(**{name: line[name] for name in names if name in line})
-            for line in read_json_lines(self.run.path / "dataset" / REJECTS)
-            if {"stage", "reason", "text"} <= set(line)
+            for line in lines
+            # with include_seeds the file of seeds is read again
+            if {"stage", "reason", "text"} <= set(line) and line.get("detail") not in there - {""}
         ]
 
     def rejects(self, reason: str | None = None) -> Iterator[tuple[int, Reject]]:

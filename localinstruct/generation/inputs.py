@@ -23,7 +23,7 @@ from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.models.chat_template import chat_of, template_problems, template_text
 from localinstruct.progress import Progress, Silent
 from localinstruct.recipe import Recipe
-from localinstruct.records import Instance, digest
+from localinstruct.records import Instance, Reject, digest
 
 SILENT = Silent()
 
@@ -33,8 +33,15 @@ def seeds_of(recipe: Recipe, workspace: Path, progress: Progress = SILENT) -> li
 
     What reading a file of tasks repaired or left out is said.
     """
+    return read_tasks_of(recipe, workspace, progress)[0]
+
+
+def read_tasks_of(
+    recipe: Recipe, workspace: Path, progress: Progress = SILENT
+) -> tuple[list[Instance], list[Reject]]:
+    """(seeds as `seeds_of` gives them, rows of their file that could not be used)."""
     if recipe.method.name in OVER_DOCUMENTS:
-        return documents_of(recipe, workspace, Silent()).passages
+        return documents_of(recipe, workspace, Silent()).passages, []
     # as Alpaca does: one demonstration a task
     demonstrations = recipe.method.name not in OVER_SEEDS
     path = workspace / recipe.seeds
@@ -43,7 +50,7 @@ def seeds_of(recipe: Recipe, workspace: Path, progress: Progress = SILENT) -> li
     seeds = list(reader)
     for sentence in reader.report.sentences():
         progress.say(f"{recipe.seeds}: {sentence}")
-    return seeds
+    return seeds, reader.report.rejects
 
 
 def documents_of(recipe: Recipe, workspace: Path, progress: Progress) -> Folder:

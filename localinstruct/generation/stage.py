@@ -21,7 +21,7 @@ from localinstruct.curate.novelty import CUTS, Gate, Novelty, index_for, text_of
 from localinstruct.curate.sight import Sight, way_out
 from localinstruct.errors import RecipeError, RunConflict
 from localinstruct.generation.diagnosis import ending
-from localinstruct.generation.inputs import completed, documents_of, require_chats, seeds_of
+from localinstruct.generation.inputs import completed, documents_of, read_tasks_of, require_chats
 from localinstruct.generation.meter import Meter
 from localinstruct.generation.scheduler import Job, Scheduler
 from localinstruct.interrupt import run_async
@@ -31,6 +31,7 @@ from localinstruct.nano.grammar import check
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, JsonObject, StageResult, digest
+from localinstruct.store.folder import UNREAD_SEEDS
 from localinstruct.store.integrity import require_space
 from localinstruct.store.run import Run
 from localinstruct.store.worktime import ASKING, at_work, since, worked
@@ -186,7 +187,8 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) ->
     """The seed tasks or passages; refused when this run was begun with others."""
     reads_documents = recipe.method.name in OVER_DOCUMENTS
     folder = documents_of(recipe, workspace, progress) if reads_documents else None
-    seeds = folder.passages if folder else seeds_of(recipe, workspace, progress)
+    tasks, unread = ([], []) if folder else read_tasks_of(recipe, workspace, progress)
+    seeds = folder.passages if folder else tasks
     places = [[seed.lineage.source, seed.lineage.offset] for seed in seeds if seed.lineage.source]
     now, before = digest([seed.id for seed in seeds] + places), run.get("seeds")
     if before not in (None, now) and not run.is_blank():
@@ -195,6 +197,8 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) ->
             "Restore it, use another --name, or start over with --fresh.",
         )
     run.put("seeds", now)
+    if unread:
+        run.put(UNREAD_SEEDS, json.dumps([asdict(one) for one in unread], ensure_ascii=False))
     if folder:
         left_out = [[problem.source, problem.why] for problem in folder.problems]
         counts = {"read": folder.read, "passages": len(seeds), "left_out": left_out}

@@ -10,10 +10,10 @@ from random import Random
 
 import pytest
 
-from benchmarks import defects, defects_marks
+from benchmarks import defects, defects_marks, defects_unseen
 from localinstruct.config import parse
 from localinstruct.curate import gibberish, repairs
-from localinstruct.curate.filters import VERSION, Filters, examine, first_reason
+from localinstruct.curate.filters import KINDS, VERSION, Filters, examine, first_reason
 from localinstruct.curate.rules import FILTERS, SINCE_2, STRICTER_SINCE_2
 from localinstruct.errors import RecipeError
 from localinstruct.records import Instance, Message
@@ -26,6 +26,19 @@ TABLE = "| a | b |\n|---|---|\n| 1 | 2 |\n| 1 | 2 |\n| 1 | 2 |\n| 1 | 2 |"
 # rule -> rows (instruction, input, output) that it rejects, and rows that pass.
 Row = tuple[str, str, str]
 REJECTED: dict[str, list[Row]] = {
+    "real_world_action": [
+        (request, "", PROSE)
+        for request in (
+            "What is the weather in Oslo right now?",
+            "What's the latest price of copper?",
+            "Where did I leave my keys?",
+            "What did I eat yesterday?",
+            "Search the web for hotels in Cork.",
+            "Record a voice message for Ines.",
+            "Please check my inbox for a letter from Lars.",
+            "Who won the match in Perth last night?",
+        )
+    ],
     "merged_task": [
         ("Name a fish.", "", "Pike.\n##\n18. Instruction: Name a bird.\n18. Output:\nowl"),
         ("Name a fish.", "", "Pike.\n\nTask 4: Name a bird.\nAnswer: owl"),
@@ -33,6 +46,10 @@ REJECTED: dict[str, list[Row]] = {
         ("Name a fish.\nOutput: pike\n###\nInstruction: Name a bird.", "", "Owl."),
         ("Name a fish.", "", "A pike. Output: pike. Instruction: Name a bird."),
         ("Name a fish.", "lake\n5. Output: pike\n6. Instruction: Go on.", "Pike."),
+        ("Name a fish of the lake.\n7. What is the oldest tree?", "", "Pike."),
+        ("Name a fish. 4. Describe a heron. 5. Give a tip for anglers.", "", "Pike."),
+        ("12. Name a fish.\n13. Describe a heron.", "", "Pike."),
+        ("How deep is the lake?\n\nTask 3: Describe a heron.", "", "Forty metres."),
     ],
     "non_answer": [
         ("Name a fish of the lake.", "", text)
@@ -49,6 +66,7 @@ REJECTED: dict[str, list[Row]] = {
             "Assistant: Pike",
             "[INST] a fish [/INST] Pike",
             "Response: Pike",
+            "Pike<unk><unk>",
         )
     ],
     "placeholder": [
@@ -64,6 +82,11 @@ REJECTED: dict[str, list[Row]] = {
             "Insert the letter here",
             "{{answer}}",
             "(Your answer)",
+            f"Dear %NAME%,\n\n{PROSE}",
+            f"Dear $FIRST_NAME$,\n\n{PROSE}",
+            f"Dear <CLIENT>,\n\n{PROSE}",
+            "We moved to [Street Address], near the church.",
+            "We moved to [X], near the church.",
         )
     ],
     "empty_code": [
@@ -181,6 +204,24 @@ REJECTED: dict[str, list[Row]] = {
     ],
 }
 PASSES: list[Row] = [
+    ("Do both.\n1. What is a pike?\n2. What is an eel?", "", "A fish. Another fish."),
+    ("Where does it snow? It was -4. Who measured it?", "", "In Oslo. A keeper did."),
+    ("How do I set an alarm on my phone?", "", "Open the clock, choose a time and save it."),
+    ("What was the weather of the ice age like?", "", "It was colder and drier than today."),
+    ("Write a story that begins: What time is it?", "", f"What time is it? {PROSE}"),
+    ("What is 2 to the 3rd, plus one?", "", "2**3 + 1 = 9"),
+    ("Add the list up.", "3, 5, 6", "In order, 3, 5 + 6 = 11, so 14 in all."),
+    ("Give me a regex for a date.", "", r"^\d{4}-(0[1-9]|1[0-2])-([0-2]\d|3[01])$"),
+    ("Suggest a French name for a shop.", "", "Le Petit Chat qui dort sur la fenêtre"),
+    (
+        "Which tags mark a list in HTML?",
+        "",
+        "In capitals they are <UL> and </UL>, with <LI> inside.",
+    ),
+    ("How much do 30% of 90 come to?", "", "27, as 10% are 9 and 3 times 9 is 27."),
+    ("Name a town in Poland.", "", "Szczebrzeszyn"),
+    ("Which plants grow there?", "", "taxus, quercus, fagus, betula"),
+    ("Decline my neighbour's offer.", "", "Thank you, but I am not comfortable with that date."),
     (
         "Write an FAQ on boats in three entries.",
         "",
@@ -376,6 +417,15 @@ def test_known_defects_are_caught(defect: str) -> None:
     verdicts = [examine(row, Filters()) for _, row in rows]
     caught = sum(bool(one.reject or one.repairs or one.secrets) for one in verdicts)
     assert caught >= (0.9 if defect == "gibberish" else 0.95) * len(rows)
+
+
+@pytest.mark.parametrize("defect", defects_unseen.CLASSES)
+def test_defects_of_another_hand_are_caught(defect: str) -> None:
+    """The set whose author had not seen the rules; docs/rules.md says what its first look found."""
+    filters = Filters(secret_kinds=list(KINDS))
+    rows = [Instance(**row) for row in defects_unseen.rows_of(defect, 100)]
+    verdicts = [examine(row, filters) for row in rows]
+    assert sum(bool(one.reject or one.repairs or one.secrets) for one in verdicts) >= 95
 
 
 def test_seeds_pass_untouched() -> None:

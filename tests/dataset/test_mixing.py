@@ -3,20 +3,22 @@
 import json
 from pathlib import Path
 from typing import Any
+from weakref import ref
 
 import pytest
 
 from localinstruct import pipeline
 from localinstruct.curate.contamination import unique
 from localinstruct.curate.filters import Filters
-from localinstruct.dataset import stage
+from localinstruct.dataset import mixing, stage
+from localinstruct.dataset.ahead import Ahead, look_ahead, require_memory
 from localinstruct.dataset.mixing import amounts, asks_rules, mix, state_of
-from localinstruct.errors import DataError, UsageError
+from localinstruct.errors import DataError, RecipeError, UsageError
 from localinstruct.formats import read_instances, write
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.recipe.dataset import Dataset, Source
-from localinstruct.records import Instance, Lineage
+from localinstruct.records import Instance, Lineage, digest
 from localinstruct.store.lineage import family
 from localinstruct.store.run import open_run
 from tests.support.scripted import HashEncoder
@@ -93,6 +95,56 @@ def test_weights_are_shares_of_each_other() -> None:
     ]
     assert amounts([300, 400, 7, 9], two) == [300, 100, 7, 5]
     assert amounts([3000, 10, 7, 2], two) == [30, 10, 7, 2]
+
+
+class Watched(Instance):
+    """A row that tells whether it is still there."""
+
+    __slots__ = ("__weakref__",)
+
+
+def test_what_is_not_taken_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is read as a stream, and the rows drawn are those of a sort of all of it."""
+    many = [Instance(f"Count to {number}.", output=f"So: {number}.") for number in range(500)]
+    write(many, "jsonl", tmp_path / "many.jsonl")
+    section = Dataset.model_validate({"from": [{"path": "many.jsonl", "max_rows": 20}]})
+    expected = sorted(read_instances(tmp_path / "many.jsonl"), key=lambda row: digest([1, row.id]))
+    seen, most = list[ref[Watched]](), 0
+    real = mixing._rows
+
+    def watched(source: Source, place: Path) -> Any:
+        rows, report = real(source, place)
+
+        def passing() -> Any:
+            nonlocal most
+            for number, row in enumerate(rows):
+                watched = Watched(row.instruction, output=row.output)
+                seen.append(ref(watched))
+                if number % 50 == 0:
+                    most = max(most, sum(one() is not None for one in seen))
+                yield watched
+                del watched, row
+
+        return passing(), report
+
+    monkeypatch.setattr(mixing, "_rows", watched)
+    mixed = mix([], section, 1, tmp_path, None, Silent())
+    assert [row.id for row in mixed.rows] == [row.id for row in expected[:20]]
+    assert mixed.contributions[1].has == 500
+    assert most < 40
+    ahead = look_ahead_at(section, tmp_path)
+    assert most < 40
+    assert (ahead.most, ahead.shapes[0].count) == (20, 500)
+    assert 20 * 4500 < ahead.bytes < 20 * 4600
+    require_memory(ahead, 10**6)
+    with pytest.raises(RecipeError, match=r"need about 0 MiB of memory, and 0 MiB are free"):
+        require_memory(ahead, 10**4)
+
+
+def look_ahead_at(section: Dataset, folder: Path) -> Ahead:
+    data = recipe_data(generate={"target": 0})
+    recipe = Recipe.model_validate(data).model_copy(update={"dataset": section})
+    return look_ahead(recipe, folder, [], asks=False, made=False)
 
 
 def test_missing_sources_are_named_all_at_once(tmp_path: Path) -> None:

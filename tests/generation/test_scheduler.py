@@ -1,17 +1,22 @@
 """The scheduler: order, determinism, stop rule, resume; with a scripted teacher."""
 
 import asyncio
+import json
+from dataclasses import asdict
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from localinstruct.dataset.rows import RunRows
 from localinstruct.errors import NothingNew, RunConflict
 from localinstruct.generation.scheduler import Commit, Prefix, Scheduler
-from localinstruct.generation.stage import converse, make_gate, make_job
+from localinstruct.generation.stage import converse, make_gate, make_job, read_seeds
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
+from localinstruct.recipe.recipe import SeedReading
 from localinstruct.records import Completion, Instance, Prompt
+from localinstruct.report.data import survey_rejects
 from localinstruct.store.run import Run, open_run
 from tests.support.scripted import HashEncoder, ScriptedTeacher, numbered_list
 
@@ -165,3 +170,31 @@ def test_the_pool_as_it_was_is_not_copied_and_does_not_grow() -> None:
         seen[2]
     assert seen.rows is rows
     assert SEEDS[2] not in seen
+
+
+def test_seeds_that_cannot_be_read_are_stored_and_shown(tmp_path: Path) -> None:
+    """Once, also where they are read again to train on; and no candidate of the teacher."""
+    lines = [*(json.dumps({"instruction": s.instruction, "output": "…"}) for s in SEEDS), "{broken"]
+    (tmp_path / "seeds.jsonl").write_text("\n".join([*lines, '{"what": 1}']))
+    chosen = recipe().model_copy(
+        update={"seeds": "seeds.jsonl", "seed_reading": SeedReading(on_bad_row="skip")}
+    )
+    with open_run(tmp_path / "runs/t") as run:
+        assert len(read_seeds(chosen, run, tmp_path, Silent())) == len(SEEDS)
+        rejects = [one for _, one in RunRows(run).rejects()]
+        assert [
+            f"seeds.jsonl:{line}:" in one.detail for line, one in zip((5, 6), rejects, strict=False)
+        ] == [
+            True,
+            True,
+        ]
+        assert [one.stage for one in rejects] == ["read", "read"]
+        assert RunRows(run).reject_counts()
+        survey = survey_rejects(run, 0.9, Random(1))
+        assert (survey.count, survey.dropped) == (2, 2)
+        (run.path / "dataset").mkdir()
+        again = "".join(f"{json.dumps(asdict(one))}\n" for one in rejects)
+        (run.path / "dataset" / "rejects.jsonl").write_text(again)
+        run.start_stage("dataset", "x")
+        run.finish_stage("dataset", {})
+        assert len(list(RunRows(run).rejects())) == 2

@@ -22,6 +22,7 @@ from localinstruct.store.durable import write_text
 from tests.support.foreground import begin_in_foreground
 from tests.torture import (
     bundles,
+    cleaning,
     damage,
     disk,
     disk_stages,
@@ -288,6 +289,33 @@ ROWS = (
         1,
         bundles.kills,
         "resumed; equal",
+    ),
+    Row(
+        "clean-kill",
+        "SIGKILL during clean, a tenth of the kills while it looks for near-duplicates",
+        100,
+        "kills",
+        6,
+        cleaning.kills,
+        "the same rows, the same reasons, equal to the byte",
+    ),
+    Row(
+        "clean-full",
+        "no space left in clean, at stepped sizes",
+        30,
+        "sizes",
+        3,
+        cleaning.full,
+        "a sentence, no half output; with room the same command ends equal",
+    ),
+    Row(
+        "clean-changed",
+        "a file that grows, is altered, cut or replaced while clean reads it",
+        40,
+        "changes",
+        4,
+        cleaning.changes,
+        "said, no output; or the change came too late for any effect",
     ),
     Row(
         "soak",

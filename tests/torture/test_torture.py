@@ -24,11 +24,13 @@ QUICK = {
     "fuzz",
     "terminal",
     "clock",
+    "clean-kill",
+    "clean-changed",
 }
 """Rows of a few seconds, one at least for each kind of fault that no other test provokes."""
 
 NEEDS_STRACE = {"before-every-point", "after-every-point", "every-point-later", "disk-errors"}
-NEEDS_NAMESPACES = {"disk-full", "disk-full-stages"}
+NEEDS_NAMESPACES = {"disk-full", "disk-full-stages", "clean-full"}
 
 
 BUSY_SECONDS = 120.0
