@@ -14,7 +14,7 @@ ROWS = (
     ("__main__",),
     ("cli", "api"),
     ("worker",),
-    ("workspace", "export"),
+    ("workspace", "export", "web"),
     ("pipeline",),
     ("readiness", "report"),
     ("evaluation", "fit"),
@@ -49,6 +49,7 @@ HEAVY = {
     "safetensors",
     "pyarrow",
     "duckdb",
+    "uvicorn",
 }
 
 

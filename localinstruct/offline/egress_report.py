@@ -74,7 +74,7 @@ def write(run: Path, stages: Stages, remarks: Sequence[str] = ()) -> list[str]:
 def build(run: Path, stages: Stages, remarks: Sequence[str] = ()) -> JsonObject:
     """The report as JSON values; `remarks` are on results that do not fit these files."""
     noted_sessions, entries = sessions.sessions(run), sessions.attempts(run)
-    previous, files = run / JSON, _file_rows(run)
+    previous, files, pages = run / JSON, _file_rows(run), sessions.pages(run)
     return {
         "format": FORMAT,
         "run": run.resolve().name,
@@ -95,6 +95,7 @@ def build(run: Path, stages: Stages, remarks: Sequence[str] = ()) -> JsonObject:
         "always_open": list(backends.ALWAYS_OPEN),
         "files": files,
         "dataset_product": dataset_product(files),
+        **({"pages": pages} if pages else {}),
         **({"remarks": list(remarks)} if remarks else {}),
     }
 
@@ -152,6 +153,8 @@ def render(body: JsonObject, public_key: str) -> list[str]:
     lines += [f"Verdict: {verdict(body)}", "", "Stages", *(stages or ["  none has finished"])]
     for number, session in enumerate(body["sessions"], 1):
         lines += ["", f"Session {number}", *_session_lines(session, body["format"])]
+    if pages := body.get("pages"):
+        lines += ["", "Pages of the run that were open", *map(_page_line, pages)]
     lines += ["", *_attempt_lines(body), "", "Not covered by any seal"]
     lines += [f"  {text}" for text in body["always_open"]]
     lines += ["", "Files this report vouches for (SHA-256)"]
@@ -197,6 +200,13 @@ def _open_sessions(body: JsonObject) -> list[str]:
 def _stage_line(name: str, stage: JsonObject) -> str:
     state = "sealed" if stage["sealed"] else "NOT sealed, or not all of it"
     return f"  {name:10} {state}; finished {_when(stage['finished'])}"
+
+
+def _page_line(page: JsonObject) -> str:
+    """A page with its place, whether its process was sealed, and its times."""
+    state = "sealed" if page["sealed"] else "NOT sealed"
+    end = f"to {_when(page['ended'])}" if page["ended"] else "its end is not noted"
+    return f"  {page['page']} at {page['address']}, {state}; from {_when(page['began'])}, {end}"
 
 
 def _in_order(stages: JsonObject) -> list[tuple[str, JsonObject]]:

@@ -12,7 +12,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from localinstruct.offline import audit_hook, evidence
@@ -20,7 +20,7 @@ from localinstruct.offline.seal import Seal, status
 from localinstruct.records import JsonObject
 from localinstruct.store.durable import append_lines, read_json_lines
 
-FOLDER, SESSIONS, ATTEMPTS = "egress", "sessions.jsonl", "attempts.jsonl"
+FOLDER, SESSIONS, ATTEMPTS, PAGES = "egress", "sessions.jsonl", "attempts.jsonl", "pages.jsonl"
 
 
 @contextmanager
@@ -57,6 +57,41 @@ def sessions(run: Path) -> list[JsonObject]:
         elif number in by_number:
             by_number[number] |= {"ended": line["time"], "after": line["after"]}
     return list(by_number.values())
+
+
+@contextmanager
+def page_noted(run: Path, page: str, address: str) -> Iterator[None]:
+    """Note that a page of the run is open at `address` until the block ends.
+
+    Where nothing may be written (another user's run), nothing is.
+    """
+    path = run / FOLDER / PAGES
+    facts = {"page": page, "address": address, "sealed": status().sealed, "pid": os.getpid()}
+    with suppress(OSError):
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        _note(path, "begin", os.getpid(), facts)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            _note(path, "end", os.getpid(), {})
+
+
+def pages(run: Path) -> list[JsonObject]:
+    """Every page of the run that was open, in order, with the times it "began" and "ended".
+
+    "ended" is None after a kill, and while it is open.
+    """
+    found: list[JsonObject] = []
+    for line in read_json_lines(run / FOLDER / PAGES):
+        if line.get("event") == "begin":
+            shown = {key: line[key] for key in ("page", "address", "sealed", "pid")}
+            found.append({**shown, "began": line["time"], "ended": None})
+        for page in reversed(found):
+            if line.get("event") == "end" and page["pid"] == line.get("number"):
+                page["ended"] = line["time"]
+                break
+    return found
 
 
 def attempts(run: Path) -> list[JsonObject]:
