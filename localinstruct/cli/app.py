@@ -34,6 +34,7 @@ from localinstruct.cli.options import (
 )
 from localinstruct.cli.preview import preview
 from localinstruct.cli.verify_report import verify_report
+from localinstruct.cli.watch import watch
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.interrupt import reset_signals, stop_as_ctrl_c_does
 from localinstruct.offline import switches
@@ -58,6 +59,7 @@ app.command()(clean)
 app.command()(fit)
 app.command()(export)
 app.command()(compare)
+app.command()(watch)
 app.command()(serve)
 app.command()(chat)
 app.command("verify-report")(verify_report)
@@ -301,7 +303,7 @@ def _run_stage(
     look = None if started_by_run else pipeline.keeps_edits([stage], redo=redo, again=True)
     with (
         opened_run(target, name, settings or [], redo=redo, fresh=check, look=look) as work,
-        console.progress() as progress,
+        console.progress(stage) as progress,
     ):
         if not started_by_run:
             pipeline.require_ready(work.recipe, [chosen], work.workspace, progress)

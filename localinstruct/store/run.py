@@ -27,7 +27,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localinstruct.errors import RunConflict, UsageError
 from localinstruct.records import (
@@ -227,6 +227,10 @@ class Run:
         )
         return self._db.execute(query).fetchall()
 
+    def select(self, query: str, values: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query, for who follows what is added (`tail`)."""
+        return self._db.execute(query, values).fetchall()
+
     # -- stages
 
     def start_stage(self, name: str, inputs: str) -> None:
@@ -333,6 +337,23 @@ def read_run(path: Path) -> Iterator[Run]:
         yield run
     finally:
         run.close()
+
+
+@contextmanager
+def glance_at(path: Path) -> Iterator[Run]:
+    """Open an existing run for one look beside its writer: nothing is written or checked.
+
+    All of the look sees one moment of the store. UsageError for what is no run.
+    """
+    if not (path / "run.sqlite").is_file():
+        raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
+    connection = _connect_read_only(path / "run.sqlite")
+    try:
+        with plain_words(path / "run.sqlite"):
+            connection.execute("BEGIN")
+            yield Run(path, connection)
+    finally:
+        connection.close()
 
 
 def _runs_beside(path: Path) -> str:
