@@ -124,7 +124,8 @@ class LiveProgress:
         self._shown_from = self._began + patience
         self._tick, self._is_there, self._rests = 0, False, False
         self._ended = threading.Event()
-        threading.Thread(target=self._move, daemon=True).start()
+        self._thread = threading.Thread(target=self._move, daemon=True)
+        self._thread.start()
 
     def say(self, text: str) -> None:
         """Print a lasting line above the moving one."""
@@ -165,6 +166,7 @@ class LiveProgress:
     def end(self, *, erase: bool) -> None:
         """Move no more; the line stays for another process unless it is erased."""
         self._ended.set()
+        self._thread.join()
         with self._lock:
             if erase:
                 self.erase()

@@ -32,7 +32,8 @@ from localinstruct.recipe import (
 from localinstruct.store.folder import empty_run, require_run_or_room
 from localinstruct.store.integrity import plain_words
 from localinstruct.store.lock import only_writer
-from localinstruct.store.run import Run, glance_at, open_run, read_run
+from localinstruct.store.run import Run, open_run, read_run
+from localinstruct.store.tail import glance_at
 from localinstruct.supervisor import CHILD
 
 RUNS = Path("runs")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from localinstruct import __version__, console
-from localinstruct.cli import bundle, judge, models, recipes, seeds, topics
+from localinstruct.cli import bundle, judge, models, recipes, runs, seeds, topics
 from localinstruct.cli.clean import clean
 from localinstruct.cli.compare import compare
 from localinstruct.cli.evaluate import Against, Judge, Tasks, compare_student
@@ -31,10 +31,11 @@ from localinstruct.cli.options import (
     SealedAlone,
     Set,
     TargetArg,
+    WatchIt,
 )
 from localinstruct.cli.preview import preview
 from localinstruct.cli.verify_report import verify_report
-from localinstruct.cli.watch import watch
+from localinstruct.cli.watch import watch, watched
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.interrupt import reset_signals, stop_as_ctrl_c_does
 from localinstruct.offline import switches
@@ -63,6 +64,7 @@ app.command()(watch)
 app.command()(serve)
 app.command()(chat)
 app.command("verify-report")(verify_report)
+app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(seeds.app, name="seeds")
 app.add_typer(topics.app, name="topics")
@@ -109,10 +111,11 @@ def run(
     fresh: Fresh = False,
     redo: Redo = False,
     json: Json = False,
+    watch: WatchIt = False,
     sealed: Sealed = False,
 ) -> None:
     """Every stage of RECIPE in order, from generate to report. Continues what is there."""
-    _run_everything(recipe, name, settings, fresh, redo, json)
+    _run_everything(recipe, name, settings, fresh, redo, json, watch)
 
 
 @app.command()
@@ -123,10 +126,11 @@ def generate(
     fresh: Fresh = False,
     redo: Redo = False,
     json: Json = False,
+    watch: WatchIt = False,
     sealed: Sealed = False,
 ) -> None:
     """Have the teacher write rows and keep the new ones."""
-    _run_stage("generate", target, name, settings, fresh, redo, json)
+    _run_stage("generate", target, name, settings, fresh, redo, json, watch)
 
 
 @app.command()
@@ -253,7 +257,13 @@ def init(
 
 
 def _run_everything(
-    recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool, json: bool
+    recipe: str,
+    name: str | None,
+    settings: list[str] | None,
+    fresh: bool,
+    redo: bool,
+    json: bool,
+    watch_it: bool = False,
 ) -> None:
     from localinstruct import pipeline
     from localinstruct.cli import display
@@ -270,6 +280,7 @@ def _run_everything(
     look = pipeline.keeps_edits(pipeline.NAMES, redo=redo)
     with (
         opened_run(recipe, name, settings or [], redo=redo, fresh=check, look=look) as work,
+        watched(work.run.path, wanted=watch_it),
         console.progress() as progress,
     ):
         due = pipeline.due_stages(work.recipe, work.run)
@@ -292,6 +303,7 @@ def _run_stage(
     fresh: bool,
     redo: bool,
     json: bool = False,
+    watch_it: bool = False,
 ) -> "JsonObject":
     from localinstruct import pipeline
     from localinstruct.cli import display
@@ -303,6 +315,7 @@ def _run_stage(
     look = None if started_by_run else pipeline.keeps_edits([stage], redo=redo, again=True)
     with (
         opened_run(target, name, settings or [], redo=redo, fresh=check, look=look) as work,
+        watched(work.run.path, wanted=watch_it),
         console.progress(stage) as progress,
     ):
         if not started_by_run:

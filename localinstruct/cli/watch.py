@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -64,6 +65,34 @@ def watch(
             _plain(facts)
     except KeyboardInterrupt:
         console.note("stopped watching; the run goes on as it was.")
+
+
+@contextmanager
+def watched(path: Path, *, wanted: bool) -> Iterator[None]:
+    """Serve the page of this run beside it, in a process that ends some seconds after the run."""
+    if not wanted:
+        yield
+        return
+    import os
+    import subprocess
+    import sys
+
+    from localinstruct.store.lock import LOCK_FD
+
+    command = [sys.executable, "-m", "localinstruct", "watch", str(path), "--until-end"]
+    environment = {name: value for name, value in os.environ.items() if name != LOCK_FD}
+    page = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert page.stdout is not None
+    address = page.stdout.readline().strip()
+    console.note(f"watch it: {address}" if address else "the page to watch it did not start")
+    yield
 
 
 def looks(path: Path, until_end: bool) -> "Iterator[WatchFacts]":

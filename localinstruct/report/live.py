@@ -23,8 +23,8 @@ from localinstruct.report.processes import Processes, Taken
 from localinstruct.stages import NAMES, STAGES
 from localinstruct.states import remarks
 from localinstruct.store.lock import owner
-from localinstruct.store.run import Run, StageEntry, glance_at
-from localinstruct.store.tail import Gained, Tail, last_rows
+from localinstruct.store.run import Run, StageEntry
+from localinstruct.store.tail import Gained, Tail, glance_at, last_rows
 from localinstruct.store.worktime import ASKING, ended, last_moments, sessions, since
 
 ROWS = 5
@@ -135,7 +135,8 @@ class Watch:
         self.path = path
         self._processes = Processes()
         self._store = (0, 0.0)
-        self._text, self._recipe = "", Recipe.model_construct()
+        self._text = ""
+        self._recipe: Recipe
         self._judged: tuple[object, float, list[str]] = (None, 0.0, [])
         self._forget()
 

@@ -328,10 +328,10 @@ def read_run(path: Path) -> Iterator[Run]:
     only disk, another user's run).
     """
     if not (path / "run.sqlite").is_file():
-        raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
+        raise UsageError(f"{path}: not a run (no run.sqlite in it).", runs_beside(path))
     store = path / "run.sqlite"
     writable = os.access(path, os.W_OK)  # then SQLite keeps its index of the log beside the store
-    run = Run(path, _connect(store, create=False) if writable else _connect_read_only(store))
+    run = Run(path, _connect(store, create=False) if writable else connect_read_only(store))
     try:
         run.require_sound()
         yield run
@@ -339,24 +339,8 @@ def read_run(path: Path) -> Iterator[Run]:
         run.close()
 
 
-@contextmanager
-def glance_at(path: Path) -> Iterator[Run]:
-    """Open an existing run for one look beside its writer: nothing is written or checked.
-
-    All of the look sees one moment of the store. UsageError for what is no run.
-    """
-    if not (path / "run.sqlite").is_file():
-        raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
-    connection = _connect_read_only(path / "run.sqlite")
-    try:
-        with plain_words(path / "run.sqlite"):
-            connection.execute("BEGIN")
-            yield Run(path, connection)
-    finally:
-        connection.close()
-
-
-def _runs_beside(path: Path) -> str:
+def runs_beside(path: Path) -> str:
+    """The hint for a place where no run is: those beside it, or how to make one."""
     names = sorted(p.parent.name for p in path.parent.glob("*/run.sqlite"))
     return (
         f"Runs in {path.parent}: {', '.join(names)}."
@@ -385,7 +369,8 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
     return _of_this_version(connection, version, path)
 
 
-def _connect_read_only(path: Path) -> sqlite3.Connection:
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing."""
     with plain_words(path):
         connection = sqlite3.connect(
             read_only(path), uri=True, isolation_level=None, check_same_thread=False, timeout=30

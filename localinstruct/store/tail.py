@@ -7,10 +7,15 @@ for a committed one, so only episodes without a commit are looked through again.
 
 import json
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from localinstruct.errors import UsageError
 from localinstruct.records import Instance
-from localinstruct.store.run import Run
+from localinstruct.store.integrity import plain_words
+from localinstruct.store.run import Run, connect_read_only, runs_beside
 
 Place = tuple[int, int, int]
 """Episode, call and index of a prompt in the completion log."""
@@ -90,6 +95,23 @@ class Tail:
                 self.kept = max(self.kept, seq)
                 topics[topic or ""] += 1
         return topics
+
+
+@contextmanager
+def glance_at(path: Path) -> Iterator[Run]:
+    """Open an existing run for one look beside its writer: nothing is written or checked.
+
+    All of the look sees one moment of the store. UsageError for what is no run.
+    """
+    if not (path / "run.sqlite").is_file():
+        raise UsageError(f"{path}: not a run (no run.sqlite in it).", runs_beside(path))
+    connection = connect_read_only(path / "run.sqlite")
+    try:
+        with plain_words(path / "run.sqlite"):
+            connection.execute("BEGIN")
+            yield Run(path, connection)
+    finally:
+        connection.close()
 
 
 def last_rows(run: Run, count: int) -> list[Instance]:

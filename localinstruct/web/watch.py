@@ -20,6 +20,7 @@ from starlette.routing import Route
 from localinstruct import console
 from localinstruct.errors import LocalInstructError
 from localinstruct.offline import seal
+from localinstruct.records import JsonObject
 from localinstruct.report import charts, live_words
 from localinstruct.report.live import Watch, WatchFacts
 from localinstruct.web import doors, pages
@@ -66,14 +67,14 @@ def routes(shown: Shown) -> list[Route]:
     return [Route("/", page), Route("/now", now), pages.static_route()]
 
 
-def _now(shown: Shown) -> dict[str, object]:
+def _now(shown: Shown) -> JsonObject:
     """Values of the part that changes; its digest says when it has."""
     try:
         facts = shown.facts()
     except (LocalInstructError, OSError) as problem:
         words = getattr(problem, "message", str(problem))
         return {"facts": None, "words": words, "digest": _digest(words)}
-    values: dict[str, object] = {
+    values: JsonObject = {
         "facts": facts,
         "words": live_words.headline(facts),
         "next": live_words.next_step(facts),
@@ -126,8 +127,10 @@ def serve_watch(path: Path, port: int = 0, until_end: bool = False) -> None:
     with doors.open_door(path, "watch", use_socket=in_seal, port=port) as door:
 
         def ready() -> None:
-            where = door.address or f"localinstruct open {path}"
-            console.note(f"watch {path} at {where}")
+            console.line(door.address or f"localinstruct open {path}")
+            console.note(
+                f"watches {path}, and only reads. This address is yours alone; Ctrl-C ends it"
+            )
             if until_end:
                 threading.Thread(target=_end_with, args=(shown,), daemon=True).start()
 
