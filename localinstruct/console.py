@@ -32,6 +32,8 @@ out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty()
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 PLAIN_EVERY = 10.0
 """Seconds between progress lines when stderr is not a terminal."""
+NARROW_CELL = 24
+"""Columns that the last cell of a table needs before it folds."""
 PATIENCE = 0.3
 """Seconds before a moving line is drawn for the first time."""
 _lines: "list[LiveProgress]" = []
@@ -146,9 +148,17 @@ def pairs(rows: Iterable[tuple[str, str]]) -> None:
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on stdout.
 
-    Columns of numbers are flush right; only the last one folds when the terminal is narrow.
+    Columns of numbers are flush right; the last one folds when the terminal is narrow. Where it
+    has no room for that, each row stands below its first cell, a line for a value.
     """
     rows = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    room = out.width - sum(widths[:-1]) - 2 * len(widths)
+    if out.is_terminal and room < min(widths[-1], NARROW_CELL):
+        for first, *values in rows:
+            heading(first)
+            pairs((f"  {name}", value) for name, value in zip(columns[1:], values, strict=True))
+        return
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for position, name in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
@@ -280,7 +290,9 @@ def error(problem: LocalInstructError) -> None:
     for said, text in ((label, problem.message), ("[bold]next:[/]", problem.hint)):
         if text:
             width = err.width if err.is_terminal else 0
-            first, *more = wrap(plain(text), width, "  ", HEAD)
+            top, *below = plain(text).split("\n")
+            first, *more = wrap(top, width, "  ", HEAD)
+            more += [piece for part in below for piece in wrap(part, width, "  ", "")]
             err.print("\n".join([f"{said} {escape(first[len(HEAD) :])}", *map(escape, more)]))
 
 

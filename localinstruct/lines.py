@@ -20,8 +20,8 @@ CLEAR, NEWLINE = "\x1b[K", "\n"
 FRAME_SECONDS, QUIET = 0.2, 5.0
 """Seconds between two frames of a moving line, and before it says that nothing has come."""
 
-WORDS = re.compile(r"(?:(?<=: )|(?<=· )|^)localinstruct(?: [^\s;·()]+)+|\S+")
-"""Words, and whole commands after a colon."""
+WORDS = re.compile(r"(\s*)((?:(?<=: )|(?<=· )|^)localinstruct(?: [^\s;·()]+)+|\S+)")
+"""Words, and whole commands after a colon, each with the blanks before it."""
 NARROWEST = 30
 """Columns below which nothing is wrapped: the terminal does it."""
 SPINNER = "⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏"
@@ -49,12 +49,13 @@ def _wrapped(text: str, width: int, indent: str, first: str) -> Iterator[str]:
         yield f"{first}{text}"
         return
     blank = text[: len(text) - len(text.lstrip())]
-    line, begin = first + blank, True
-    for word in WORDS.findall(text):
-        if not begin and cell_len(line) + 1 + cell_len(word) > width:
+    line, begin = first, True
+    for gap, word in WORDS.findall(text):
+        if begin or cell_len(line + gap + word) <= width:
+            line, begin = f"{line}{gap}{word}", False
+        else:
             yield line
-            line, begin = indent + blank, True
-        line, begin = (line + word if begin else f"{line} {word}"), False
+            line = f"{indent}{blank}{word}"
     yield line
 
 
