@@ -70,6 +70,8 @@ COMMANDS = (
     "watch",
     "runs",
     "runs remove",
+    "review",
+    "open",
     "compare",
     "export",
     "serve",

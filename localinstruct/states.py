@@ -16,6 +16,7 @@ from typing import Literal
 from localinstruct.curate.filters import VERSION
 from localinstruct.dataset import edits
 from localinstruct.dataset.mixing import asks_rules, state_of
+from localinstruct.dataset.reviewed import state_of_reviews
 from localinstruct.errors import LocalInstructError
 from localinstruct.models.catalog import is_altered, load_catalog
 from localinstruct.recipe import Recipe
@@ -60,6 +61,7 @@ def inputs_of(stage: Stage, recipe: Recipe, run: Run) -> str:
     mixed: list[Json] = []
     if stage.name == "dataset":
         mixed += state_of(recipe.dataset, _workspace(run))
+        mixed += filter(None, [state_of_reviews(run.path)])
         if asks_rules(recipe.dataset, recipe.filters, _workspace(run)):
             mixed.append(_at(data, "filters"))
     if stage.name == "dataset" and recipe.train.template == "chat":
@@ -108,6 +110,7 @@ def read_now(
         read["sources"] = _sources_now(recipe, workspace)
         ids = run.kept_ids()
         read["rows"] = {"kept": [len(ids), digest(ids)]}
+        read["reviews"] = {"all": state_of_reviews(run.path)}
     if stage.name == "report":
         states = _states(recipe, run, STAGES[:-1], models)
         read["stages"] = {name: [_product(state), state.state] for name, state in states.items()}
@@ -165,7 +168,9 @@ def own_changes(stage: Stage, entry: StageEntry, recipe: Recipe, run: Run, now: 
     if READ not in entry.result:
         after = [name for name in stage.uses if (used := run.stage(name)) and READ in used.result]
         changed = after and entry.inputs != inputs_of(stage, recipe, run)
-        return [f"{name} has been run since" for name in after] if changed else []
+        reviews = {"reviews": {"all": None}} if "reviews" in now else {}
+        said = freshness.changes(reviews, now)
+        return said + ([f"{name} has been run since" for name in after] if changed else [])
     gone = [name for name in entry.result.get(WROTE, {}) if not (run.path / name).exists()]
     read = {key: part for key, part in _read(entry).items() if _makes_stale(stage, key)}
     return [*freshness.changes(read, now), *(f"{name} is gone" for name in gone)]
@@ -214,6 +219,8 @@ def _state(
 
 def _read(entry: StageEntry) -> Read:
     read: Read = entry.result.get(READ, {})
+    if entry.name == "dataset" and read and "reviews" not in read:  # made before there were any
+        return {**read, "reviews": {"all": None}}
     return read
 
 

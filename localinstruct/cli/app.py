@@ -34,6 +34,7 @@ from localinstruct.cli.options import (
     WatchIt,
 )
 from localinstruct.cli.preview import preview
+from localinstruct.cli.review import open_page, review
 from localinstruct.cli.verify_report import verify_report
 from localinstruct.cli.watch import watch, watched
 from localinstruct.errors import Interrupted, LocalInstructError
@@ -58,6 +59,8 @@ app = typer.Typer(
 app.command()(preview)
 app.command()(clean)
 app.command()(fit)
+app.command()(review)
+app.command("open")(open_page)
 app.command()(export)
 app.command()(compare)
 app.command()(watch)

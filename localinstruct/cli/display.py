@@ -54,7 +54,7 @@ def _last_lines(run: Run) -> Iterable[tuple[str, str]]:
     yield "report", str(run.path / "report.html")
     yield from doubts(states, run)
     export = f"export {run.path} --format {_fitting_format(next(iter(RunRows(run)), None))}"
-    commands = (f"show {run.path}", f"show {run.path} --rejects", f"chat {run.path}", export)
+    commands = (f"show {run.path}", f"review {run.path}", f"chat {run.path}", export)
     for name, command in zip(("next", *[""] * 3), commands, strict=True):
         yield name, f"localinstruct {command}"
 
@@ -92,6 +92,8 @@ def _result_rows(run: Run, recipe: Recipe) -> Iterable[tuple[str, str]]:
         results[name] or {} for name in ("generate", "dataset", "train", "evaluate")
     )
     yield from _generated_rows(generated)
+    if reviewed := RunRows(run).reviewed_words:
+        yield "review", reviewed
     if trained:
         yield "held-out loss", _losses(evaluated, trained)
     if evaluated:
@@ -230,6 +232,8 @@ def overview(run: Run, limit: int, json: bool) -> None:
         console.pairs([("coverage", _coverage(topics))])
     if all_rows.sources:
         console.pairs([("mixed", _mixed(all_rows.sources))])
+    if reviewed := all_rows.reviewed_words:
+        console.pairs([("review", reviewed)])
     console.line()
     mixed = all_rows.mixed[: max(limit // 2, limit - len(rows))]
     for row in [*mixed, *rows[len(rows) - min(len(rows), limit - len(mixed)) :]]:
@@ -260,6 +264,7 @@ def _overview(run: Run) -> JsonObject:
         "mixed": len(rows.mixed),
         "sources": rows.sources,
         "live": Watch(run.path).look().to_dict() if owner(run.path) else None,
+        "reviewed": rows.reviewed,
         "rejects": [{"stage": s, "reason": r, "count": c} for s, r, c in rows.reject_counts()],
         "stages": {
             name: state_facts(states, name, run) for name, state in states.items() if state.entry

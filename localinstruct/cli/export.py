@@ -115,7 +115,7 @@ def _export_rows(run: "Run", format: str, output: Path | None, json: bool) -> No
             f"{run.path}: nothing to export: no rows are kept or mixed in.",
             f"Make some first: localinstruct {stage} {run.path}",
         )
-    rows = write(every, format, path)
+    rows = write(every.as_reviewed(), format, path)
     if not json:
         console.line(f"{rows} rows in {path}")
     card = path.with_name(f"{path.name}.card.md")

@@ -11,12 +11,17 @@ from localinstruct.progress import percent
 from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
+    from localinstruct.judge.labels import Labelled
     from localinstruct.judge.rubric import Rubric
     from localinstruct.records import Completion, Prompt
 
 app = typer.Typer(no_args_is_help=True, help="Rubrics, and whether a judge can be believed.")
 LabelFile = Annotated[
-    Path, typer.Argument(metavar="FILE", help="Labelled answers or pairs; see seeds/README.md.")
+    Path,
+    typer.Argument(
+        metavar="FILE|RUN",
+        help="Labelled answers or pairs (seeds/README.md), or what was labelled in `review`.",
+    ),
 ]
 Model = Annotated[
     str, typer.Option("--judge", metavar="MODEL", help="The chat model to check, from models.yaml.")
@@ -68,14 +73,13 @@ def judge_check(
     from localinstruct.evaluation.comparison import require_chat_model
     from localinstruct.judge.check import check
     from localinstruct.judge.grading import Grading
-    from localinstruct.judge.labels import read_labels
     from localinstruct.models.catalog import load_catalog
     from localinstruct.recipe import find_workspace
     from localinstruct.teacher import Sampling
     from localinstruct.teacher.serving import ask_all
 
-    grading = Grading(rubric=_rubric(rubric), reason=reason)
-    labels = read_labels(file, grading.rubric.scale)
+    grading = Grading(rubric=rubric_of(rubric), reason=reason)
+    labels = _labels(file, grading.rubric)
     spec = require_chat_model(load_catalog(find_workspace(Path.cwd())).get(judge))
     with console.progress() as progress:
 
@@ -87,7 +91,27 @@ def judge_check(
     console.as_json(result) if json else _show(result)
 
 
-def _rubric(name: str) -> "Rubric":
+def _labels(target: Path, rubric: "Rubric") -> "list[Labelled]":
+    """Labels of a file, or those that people gave a run's or a file's rows in `review`."""
+    from localinstruct.errors import DataError
+    from localinstruct.judge.labels import labels_of, read_labels
+    from localinstruct.store.reviews import Reviews, place
+    from localinstruct.workspace import run_path
+
+    source = target if target.is_file() else run_path(str(target))
+    reviewed = place(source)
+    if source.is_file() and not reviewed.is_file():
+        return read_labels(source, rubric.scale)
+    labels = labels_of(Reviews(reviewed).since(0), rubric)
+    if not labels:
+        raise DataError(
+            f"{target}: nobody has given grades or better answers there yet.",
+            f"Label rows first: localinstruct review {target} --sample 100",
+        )
+    return labels
+
+
+def rubric_of(name: str) -> "Rubric":
     """A packaged rubric by name, or the one in a file.
 
     UsageError or RecipeError, with the nearest right name, for one that is none.

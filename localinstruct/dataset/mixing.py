@@ -21,6 +21,7 @@ from localinstruct.curate.embeddings import Encoder, encode_in_blocks
 from localinstruct.curate.filters import Filters, examine, for_files
 from localinstruct.curate.novelty import Novelty
 from localinstruct.curate.sight import not_compared
+from localinstruct.dataset.reviewed import state_of_reviews
 from localinstruct.dataset.rows import OWN, RunRows
 from localinstruct.errors import DataError
 from localinstruct.formats import Reader, Report, files_of
@@ -355,12 +356,13 @@ def _rows(source: Source, place: Path, progress: Progress) -> tuple[list[Instanc
             progress.say(f"{source.path}: {sentence}")
         return rows, reader.report
     with read_run(place) as run:
-        return list(RunRows(run)), None
+        return list(RunRows(run).as_reviewed()), None
 
 
 def _digest(place: Path) -> str:
     if _is_run(place):
         with read_run(place) as run:
-            return digest(run.kept_ids())
+            reviews = state_of_reviews(run.path)
+            return digest([run.kept_ids(), reviews] if reviews else run.kept_ids())
     files = files_of(place)[0]
     return sha256(files[0]) if files == [place] else digest([[str(f), sha256(f)] for f in files])

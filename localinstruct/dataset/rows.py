@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from localinstruct.dataset.reviewed import apply, counts, decisions, taken_back, words
 from localinstruct.records import Instance, JsonObject, Neighbour, Reject
 from localinstruct.store.durable import read_json_lines
 from localinstruct.store.folder import HELD_OUT, REJECTS, SOURCES, TRAIN
@@ -63,6 +64,13 @@ class RunRows:
         yield from self.run.kept()
         yield from self.mixed
 
+    def as_reviewed(self) -> Iterator[Instance]:
+        """All rows as people left them: without those dropped, with those taken back last."""
+        decided = decisions(self.run.path)
+        for row in self:
+            yield from apply([row], decided).rows
+        yield from taken_back(decided.values())
+
     def with_neighbours(self) -> Iterator[tuple[Instance, list[Neighbour]]]:
         """All rows with the rows they resemble most; a row mixed in was compared with none."""
         yield from self.run.kept_with_neighbours()
@@ -99,6 +107,16 @@ class RunRows:
         if entry is None or entry.finished is None:
             return []
         return [one for one in entry.result.get("sources") or [] if one.get("source") != OWN]
+
+    @cached_property
+    def reviewed(self) -> JsonObject:
+        """Rows that people said something of, by what they said; {} for none."""
+        return counts(decisions(self.run.path).values())
+
+    @property
+    def reviewed_words(self) -> str:
+        """What people said of the rows, counted, in a sentence; "" for nothing."""
+        return words(self.reviewed, self.count()) if self.reviewed else ""
 
     @property
     def asked(self) -> int:

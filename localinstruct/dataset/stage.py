@@ -10,14 +10,14 @@ has removed those above its threshold.
 
 import json
 from collections import Counter
-from collections.abc import Collection, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from localinstruct import templates
 from localinstruct.curate.contamination import decontaminate, question, unique
 from localinstruct.curate.embeddings import LocalEncoder
-from localinstruct.dataset import edits
+from localinstruct.dataset import edits, reviewed
 from localinstruct.dataset.mixing import Mixture, mix, require_sources
 from localinstruct.dataset.phrasings import rephrase
 from localinstruct.errors import DataError
@@ -63,6 +63,9 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     if recipe.dataset.sources:
         _save_sources(folder, mixed)
     dropped = Counter(reject.reason for reject in rejects)
+    looked_at = reviewed.counts(reviewed.decisions(run.path).values())
+    if looked_at:
+        progress.say(f"{reviewed.words(looked_at, run.count_kept())}.")
     progress.say(_summary(len(train), len(held_out), dropped))
     digests = {name: sha256(folder / name) for name in (TRAIN, HELD_OUT)}
     return {
@@ -74,6 +77,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         "sources": mixed.as_result() if recipe.dataset.sources else [],
         "with_input": with_input,
         "sha256": digests,
+        **({"reviewed": looked_at} if looked_at else {}),
     }
 
 
@@ -84,14 +88,34 @@ def _mixed(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> Mix
         require_sources(section, workspace)
         if section.similar is not None:
             encoder = LocalEncoder(checked(load_catalog(workspace).get(recipe.models.encoder)))
-    mixed = mix(
-        list(run.kept()), section, recipe.seed, workspace, encoder, progress, recipe.filters
-    )
+    decided = reviewed.decisions(run.path)
+    own = reviewed.apply(list(run.kept()), decided)
+    rows = [*own.rows, *reviewed.taken_back(decided.values())]
+    mixed = mix(rows, section, recipe.seed, workspace, encoder, progress, recipe.filters)
     for part in mixed.contributions if section.sources else ():
         left_out = "".join(f", {count} {reason}" for reason, count in part.dropped.items())
         taken = f"{part.taken:,} of {part.asked:,} asked rows taken (it has {part.has:,})"
         progress.say(f"{part.source}: {taken}{left_out}")
-    return mixed
+    return _reviewed(mixed, decided, own.rejects)
+
+
+def _reviewed(
+    mixed: Mixture, decided: Mapping[str, reviewed.Reviewed], rejects: list[Reject]
+) -> Mixture:
+    """A mixture with people's decisions on rows that files and other runs brought."""
+    theirs = reviewed.apply(mixed.rows, decided)
+    source_of = dict(mixed.source_of)
+    of_files = set(mixed.of_files)
+    for child, before in theirs.child_of.items():
+        source_of[child] = source_of[before]
+        of_files |= {child} if before in of_files else set()
+    return replace(
+        mixed,
+        rows=theirs.rows,
+        source_of=source_of,
+        of_files=of_files,
+        rejects=[*rejects, *mixed.rejects, *theirs.rejects],
+    )
 
 
 def _save_sources(folder: Path, mixed: Mixture) -> None:

@@ -44,12 +44,15 @@ class Share:
     @property
     def interval(self) -> tuple[float, float]:
         """Low and high end (Wilson 1927)."""
-        if not self.of:
-            return 0.0, 1.0
-        p, n, z = self.count / self.of, self.of, Z_95
-        centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-        scale = 1 + z * z / n
-        return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
+        return wilson(self.count / self.of, self.of) if self.of else (0.0, 1.0)
+
+
+def wilson(p: float, n: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share `p` of `n` answers, or of as many as they are worth."""
+    z = Z_95
+    centre, half = p + z * z / (2 * n), z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
+    scale = 1 + z * z / n
+    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)
 
 
 def exact(people: Sequence[float], judge: Sequence[float]) -> Share:

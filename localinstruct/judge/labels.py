@@ -7,18 +7,20 @@ A row is about one answer or about a pair of them:
 
 Both kinds may stand in one file, and both may have an `input`. `label` is a grade on the rubric's
 scale, for the answer as a whole, as a number or a text; `better` is first, second or tie, or A, B
-and their like. Not covered: grades per criterion, several people.
+and their like. Labels given in `review` are taken from there. Not covered: several people.
 """
 
 import contextlib
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from localinstruct.formats import Malformed, read_rows, to_instances
-from localinstruct.judge.rubric import Scale
+from localinstruct.judge.rubric import Rubric, Scale
 from localinstruct.records import Instance
+from localinstruct.store.reviews import Reviewed
 
 Better = Literal["first", "second", "tie"]
 
@@ -61,6 +63,37 @@ def _labelled(value: object, scale: Scale) -> Labelled:
     [task] = to_instances({**value, "output": value.get("first")}, first_instance_only=True)
     [other] = to_instances({**value, "output": value.get("second")}, first_instance_only=True)
     return LabelledPair(task, task.output, other.output, better)
+
+
+def labels_of(reviews: Iterable[Reviewed], rubric: Rubric) -> list[Labelled]:
+    """Labels that people gave in `review`, of the rows as they mended them.
+
+    A row's grade, or the score of its grades for every criterion of the rubric; a pair's better
+    answer. Grades outside the rubric's scale are of another rubric and are left out.
+    """
+    labels = list[Labelled]()
+    for one in reviews:
+        if one.kind != "row":
+            continue
+        row = replace(Instance.from_dict(one.original), **one.review.edited)
+        grade = _whole_grade(one.review.scores, rubric)
+        if grade is not None:
+            labels.append(LabelledAnswer(row, grade))
+        if one.review.better:
+            labels.append(LabelledPair(row, row.output, row.rejected, one.review.better))
+    return labels
+
+
+def _whole_grade(scores: Mapping[str, int], rubric: Rubric) -> float | None:
+    names = [criterion.name for criterion in rubric.criteria]
+    given = [scores["grade"]] if "grade" in scores else [scores[n] for n in names if n in scores]
+    lowest, highest = rubric.scale.lowest, rubric.scale.highest
+    if not all(lowest <= grade <= highest for grade in given):
+        return None
+    if "grade" in scores:
+        return float(scores["grade"])
+    is_whole = len(given) == len(names)
+    return rubric.score({name: float(scores[name]) for name in names}) if is_whole else None
 
 
 _BETTER: dict[str, Better] = {

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from localinstruct.curate.novelty import Novelty
+from localinstruct.dataset.rows import RunRows
 from localinstruct.nano import LABEL, is_nano
 from localinstruct.progress import Progress, duration, loss, percent, similarity
 from localinstruct.recipe import Recipe
@@ -171,6 +172,7 @@ def _rows(recipe: Recipe, run: Run, results: Results) -> JsonObject:
         "threshold": threshold,
         "measure": recipe.novelty.called,
         "similarity": _similarity(kept, rejects, recipe.novelty),
+        "reviewed": RunRows(run).reviewed_words,
         "borderline": rejects.borderline[::-1] + kept.borderline,
         "lengths": _lengths(kept),
         "kept": kept,

@@ -1,11 +1,11 @@
 """Freshness of a result: digests of what it was made from, and what has changed since.
 
 A result keeps, under "read", what it was made from in groups: "recipe" (values of keys), "rows"
-(the kept rows), "run" (files of the run), "workspace" and "sources" (files and runs outside it),
-"models" (entries of models.yaml), "stages" and "comparisons" (results). `changes` compares it with
-the same looked at now. Digests of large files are remembered (`durable.sha256`), and nothing is
-written into a run for a look at it. Not covered: outside files and models that are not there any
-more, as in a run that was carried to another machine.
+(the kept rows), "reviews" (people's decisions on them), "run" (files of the run), "workspace" and
+"sources" (files and runs outside it), "models" (entries of models.yaml), "stages" and "comparisons"
+(results). `changes` compares it with the same looked at now. Digests of large files are remembered
+(`durable.sha256`), and nothing is written into a run for a look at it. Not covered: outside files
+and models that are not there any more, as in a run that was carried to another machine.
 """
 
 from collections.abc import Mapping
@@ -68,6 +68,8 @@ def _change(group: str, name: str, before: Json, group_now: Mapping[str, Json]) 
         return f"{name} was {_short(before)}, is {_short(now)}"
     if group == "rows":
         return _rows_change(before, now)
+    if group == "reviews":
+        return _reviews_change(before, now)
     if group == "run":
         return f"{FOLDERS.get(name, name)} {'has changed' if now else 'is gone'}"
     if group == "models":
@@ -84,6 +86,14 @@ def _rows_change(before: Json, now: Json) -> str:
     if counts[0] == counts[1]:
         return "the kept rows are others"
     return f"{counts[0]:,} rows were kept then, {counts[1]:,} now"
+
+
+def _reviews_change(before: Json, now: Json) -> str:
+    """The clause for [count, digest] of people's decisions; None without any."""
+    counts = [value[0] if isinstance(value, list) else 0 for value in (before, now)]
+    if counts[0] == counts[1]:
+        return "people's decisions on rows are others"
+    return f"people had decided on {counts[0]:,} rows then, on {counts[1]:,} now"
 
 
 def _stage_change(name: str, before: Json, now: Json) -> str:

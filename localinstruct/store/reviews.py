@@ -135,6 +135,11 @@ class Reviews:
         found = self._rows("SELECT state, number FROM states WHERE row = ?", row)
         return (Review.from_dict(json.loads(found[0][0])), found[0][1]) if found else (Review(), 0)
 
+    def original(self, row: str) -> tuple[Kind, JsonObject]:
+        """(kind, the row as the teacher wrote it) of a row that was decided on."""
+        kind, text = self._rows("SELECT kind, row_text FROM originals WHERE row = ?", row)[0]
+        return kind, json.loads(text)
+
     def log(self, row: str = "") -> list[Decision]:
         """All decisions in order, or those on one row."""
         where = "WHERE row = ?" if row else "WHERE ? = ''"

@@ -203,6 +203,17 @@ class Run:
             neighbours = [Neighbour(**neighbour) for neighbour in json.loads(similar)]
             yield Instance.from_dict(json.loads(instance)), neighbours
 
+    def kept_after(self, seq: int) -> Iterator[tuple[int, str, str]]:
+        """(number, instance, most similar rows) of kept rows after a number, as stored JSON."""
+        query = "SELECT seq, instance, most_similar FROM kept WHERE seq > ? ORDER BY seq"
+        return self._db.execute(query, (seq,))
+
+    def rejects_after(self, seq: int) -> Iterator[tuple[int, Reject]]:
+        """(number, reject) after a number, in order."""
+        query = "SELECT seq, stage, reason, text, detail, score FROM rejects WHERE seq > ?"
+        for number, *fields in self._db.execute(f"{query} ORDER BY seq", (seq,)):
+            yield number, Reject(*fields)
+
     def vectors(self) -> "np.ndarray":
         """Embeddings of the kept rows in their order, (n, d) float32; (0, 0) without any."""
         import numpy as np

@@ -23,7 +23,7 @@ from tests.support.nano_server import ROOT
 from tests.support.own_methods import own_workspace
 from tests.support.sound_model import dump
 
-WITHOUT = {"serve"}
+WITHOUT = {"serve", "review", "open"}
 """Commands that run until they are stopped, and so have no result."""
 SEEDS = "seeds/nano_seed_tasks.jsonl"
 

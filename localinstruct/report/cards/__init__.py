@@ -260,6 +260,7 @@ def _common(
         "version": run.get("version") or __version__,
         "versions": generated.get("versions") or {},
         "dataset": dataset,
+        "reviewed": RunRows(run).reviewed_words,
         "stale": {name: "; ".join(state.why) for name, state in states.items()},
         "edits": edited_words(states),
         "undated": [name for name, state in states.items() if UNDATED in state.remarks],

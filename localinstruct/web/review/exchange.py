@@ -1,0 +1,78 @@
+"""Decisions as JSON Lines, to and from other machines, and reviewed rows of a file as a file.
+
+A line is one decision: who, when, on which row, what was there before and after, and the row as
+the teacher wrote it. Decisions that are here already are passed over, so a file may be read twice.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+from localinstruct.dataset.reviewed import apply, taken_back
+from localinstruct.errors import DataError
+from localinstruct.formats import write
+from localinstruct.records import JsonObject
+from localinstruct.store.durable import write_text
+from localinstruct.store.reviews import Decision, Kind, Review
+from localinstruct.web.review.desk import Desk
+from localinstruct.web.review.index import Found, instance_of
+from localinstruct.web.review.query import Query
+
+KEYS = {"row", "action", "before", "after", "who", "at", "kind", "original"}
+
+
+def export_decisions(desk: Desk, output: Path) -> int:
+    """Write every decision as a line; how many."""
+    lines = list[str]()
+    for one in desk.reviews.log():
+        facts = asdict(one)
+        kind, original = desk.reviews.original(one.row)
+        lines.append(json.dumps({**facts, "kind": kind, "original": original}, ensure_ascii=False))
+    write_text(output, "".join(f"{line}\n" for line in lines))
+    return len(lines)
+
+
+def import_decisions(desk: Desk, path: Path) -> tuple[int, int]:
+    """(decisions that are new here, decisions on rows that are not here and were left out).
+
+    DataError that names every line which is no decision; then nothing is taken.
+    """
+    lines = list(_read(path))
+    here = [one for one in lines if desk.index.by_key(one[0].row) is not None]
+    return desk.reviews.add(iter(here)), len(lines) - len(here)
+
+
+def _read(path: Path) -> Iterator[tuple[Decision, Kind, JsonObject]]:
+    problems = list[str]()
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), 1):
+        if not line.strip():
+            continue
+        try:
+            yield _decision(json.loads(line))
+        except (ValueError, TypeError, KeyError, RecursionError):
+            problems.append(f"{path}:{number}: expected a decision, found {line[:60]!r}")
+    if problems:
+        raise DataError("\n".join(problems[:20]), "Such a file is written by review --export.")
+
+
+def _decision(data: JsonObject) -> tuple[Decision, Kind, JsonObject]:
+    if not set(data) >= KEYS or data["kind"] not in ("row", "reject"):
+        raise ValueError
+    states = [Review.from_dict(dict(data[name])) for name in ("before", "after")]
+    if any(state.verdict not in ("", "keep", "drop") for state in states):
+        raise ValueError
+    texts = (str(data["row"]), str(data["action"]), *states, str(data["who"]), float(data["at"]))
+    return Decision(0, *texts), data["kind"], dict(data["original"])
+
+
+def export_rows(desk: Desk, output: Path, format: str) -> int:
+    """Write the rows as people left them, taken-back rejects last; how many."""
+
+    def rows() -> Iterator[object]:
+        here: Found | None = None
+        while (here := desk.index.step(Query(), here)) is not None:
+            yield from apply([instance_of(here)], desk.decided).rows
+        yield from taken_back(desk.decided.values())
+
+    return write(rows(), format, output)  # type: ignore[arg-type]

@@ -1,0 +1,134 @@
+"""A review in a real browser, by keyboard alone."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from localinstruct.cli.app import app
+from localinstruct.store.reviews import Reviews, place
+from tests.support.browser import page_served, require_browser
+from tests.support.reviewed import dataset_rows, make_run
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    path = require_browser()
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        # root has no sandbox in a container; the pages are ours
+        flags = ["--no-sandbox"] if os.getuid() == 0 else []
+        opened = playwright.chromium.launch(executable_path=path, args=flags)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return make_run(tmp_path / "runs" / "small", more=20)
+
+
+def test_twenty_rows_by_keyboard_are_in_the_data_set(
+    browser: object, folder: Path, tmp_path: Path
+) -> None:
+    with page_served("review", "small", where=tmp_path) as address:
+        page = browser.new_page()  # type: ignore[attr-defined]
+        problems = list[str]()
+        page.on("console", lambda message: problems.append(message.text))
+        page.on("pageerror", lambda error: problems.append(str(error)))
+        page.goto(address)
+        page.keyboard.press("n")
+        for number in range(1, 21):
+            page.wait_for_url(f"**/row/{number}*")
+            page.get_by_text(f"What is {number} plus {number}?", exact=True).first.wait_for()
+            page.keyboard.press("d" if number % 5 == 0 else "k")
+        page.wait_for_url("**/row/21*")
+        page.keyboard.press("u")
+        page.get_by_text("Undone: drop.").wait_for()
+        page.wait_for_url("**/row/20*")
+        page.keyboard.press("e")
+        page.locator("textarea[name=output]:focus").wait_for()
+        page.keyboard.press("Control+A")
+        page.keyboard.type("forty")
+        page.keyboard.press("Control+Enter")
+        page.locator("ins", has_text="forty").wait_for()
+        page.keyboard.press("4")
+        page.locator("button[aria-pressed=true]", has_text="4").wait_for()
+        page.keyboard.press("t")
+        page.locator("input[name=tags]:focus").wait_for()
+        page.keyboard.type("sums")
+        page.keyboard.press("Enter")
+        page.locator("summary", has_text="What was decided (5)").wait_for()
+        assert problems == []
+        page.close()
+    made = CliRunner().invoke(app, ["dataset", str(folder)])
+    assert "20 of 43 rows reviewed: 16 kept, 3 dropped, 1 edited" in made.output, made.output
+    rows = {row.instruction: row.output for row in dataset_rows(folder)}
+    assert not {f"What is {n} plus {n}?" for n in (5, 10, 15)} & set(rows)
+    assert rows["What is 20 plus 20?"] == "forty"
+
+
+def test_a_reject_is_taken_back_and_a_pair_labelled_by_keyboard(
+    browser: object, folder: Path, tmp_path: Path
+) -> None:
+    with page_served("review", "small", where=tmp_path) as address:
+        page = browser.new_page(viewport={"width": 390, "height": 844})  # type: ignore[attr-defined]
+        page.goto(address)
+        base = address.partition("/?")[0]
+        page.goto(f"{base}/rows?kind=rejects")
+        page.keyboard.press("j")
+        page.locator("li:focus-within", has_text="Say no.").wait_for()
+        page.keyboard.press("k")
+        page.get_by_text("taken back", exact=True).wait_for()
+        page.locator("li:focus-within", has_text="What is 1 plus 1.").wait_for()
+        page.goto(f"{base}/rows")
+        page.keyboard.press("/")
+        page.keyboard.type("tree")
+        page.keyboard.press("Enter")
+        page.get_by_text("1 row of these filters").wait_for()
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**/row/22*")
+        page.keyboard.press("a")
+        page.get_by_text("your choice").wait_for()
+        page.close()
+    said = {one.key: one.review for one in Reviews(place(folder)).since(0)}
+    assert sorted(one.verdict for one in said.values()) == ["", "keep"]
+    assert {one.better for one in said.values()} & {"first", "second"}
+    CliRunner().invoke(app, ["dataset", str(folder)])
+    assert "Say no." in {row.instruction for row in dataset_rows(folder)}
+
+
+def test_what_rows_hold_runs_nothing_and_a_page_from_elsewhere_learns_nothing(
+    browser: object, folder: Path, tmp_path: Path
+) -> None:
+    with page_served("review", "small", where=tmp_path) as address:
+        context = browser.new_context()  # type: ignore[attr-defined]
+        page = context.new_page()
+        alerts = list[object]()
+        page.on("dialog", lambda dialog: (alerts.append(dialog), dialog.dismiss()))
+        page.goto(address)
+        base = address.partition("/?")[0]
+        page.goto(f"{base}/row/23")
+        assert page.get_by_text("<script>alert(1)</script>").count() >= 1
+        assert page.evaluate("document.cookie") == ""
+        assert alerts == []
+        other = context.new_page()  # a page of another origin that has the person's cookies
+        other.route("http://evil.test/*", lambda route: route.fulfill(body="<p>hello"))
+        other.goto("http://evil.test/")
+        step = """async (url) => { try { const answer = await fetch(url, {method: 'POST',
+            mode: 'no-cors', credentials: 'include', body: 'action=drop&seen=0'});
+            return answer.type; } catch (error) { return 'refused'; } }"""
+        assert other.evaluate(step, f"{base}/row/1/decide") in ("opaque", "refused")
+        read = "async (url) => { try { return (await fetch(url)).status } catch { return 0 } }"
+        assert other.evaluate(read, f"{base}/rows") == 0
+        framed = "(url) => { const f = document.createElement('iframe'); f.src = url; "
+        other.evaluate(framed + "document.body.append(f) }", f"{base}/rows")
+        other.wait_for_timeout(500)
+        assert all("What is" not in frame.content() for frame in other.frames)
+        context.close()
+    assert not place(folder).exists()
