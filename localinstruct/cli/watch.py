@@ -64,7 +64,7 @@ def watch(
         else:
             _plain(facts)
     except KeyboardInterrupt:
-        console.note("stopped watching; the run goes on as it was.")
+        console.note("stopped; the run goes on as it was.")
 
 
 @contextmanager

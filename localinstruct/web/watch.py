@@ -33,6 +33,8 @@ EVERY = 0.9
 GRACE = 8.0
 """Seconds after the end of a run in which its last state is still shown, with --until-end."""
 
+STOPPED = "stopped; the page is closed, and the run goes on as it was."
+
 
 class Shown:
     """The newest facts of a run, for every window of the page."""
@@ -135,6 +137,7 @@ def serve_watch(path: Path, port: int = 0, until_end: bool = False) -> None:
                 threading.Thread(target=_end_with, args=(shown,), daemon=True).start()
 
         doors.serve(routes(shown), door, ready)
+    console.note(STOPPED)
 
 
 def _end_with(shown: Shown) -> None:
