@@ -12,6 +12,8 @@ from localinstruct import console
 from localinstruct.cli.options import Json, RunArg, SealedAlone
 
 if TYPE_CHECKING:
+    from subprocess import Popen
+
     from rich.console import RenderableType
 
     from localinstruct.report.live import WatchFacts
@@ -68,10 +70,10 @@ def watch(
 
 
 @contextmanager
-def watched(path: Path, *, wanted: bool) -> Iterator[None]:
+def watched(path: Path, *, wanted: bool) -> "Iterator[Popen[str] | None]":
     """Serve the page of this run beside it, in a process that ends some seconds after the run."""
     if not wanted:
-        yield
+        yield None
         return
     import os
     import subprocess
@@ -87,12 +89,14 @@ def watched(path: Path, *, wanted: bool) -> Iterator[None]:
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
+        start_new_session=True,  # Ctrl-C stops the run; the page still shows that
         text=True,
     )
     assert page.stdout is not None
-    address = page.stdout.readline().strip()
+    with page.stdout:
+        address = page.stdout.readline().strip()
     console.note(f"watch it: {address}" if address else "the page to watch it did not start")
-    yield
+    yield page
 
 
 def looks(path: Path, until_end: bool) -> "Iterator[WatchFacts]":

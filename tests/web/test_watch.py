@@ -13,7 +13,7 @@ from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from localinstruct import console
-from localinstruct.cli.watch import view
+from localinstruct.cli.watch import view, watched
 from localinstruct.records import Instance, Kept
 from localinstruct.report import live, live_words
 from localinstruct.report.live import Watch
@@ -23,7 +23,7 @@ from localinstruct.web.watch import Shown, routes
 from tests.report.test_live import ROOT, at_work, until
 from tests.support import sample_run
 from tests.support.terminal import record
-from tests.support.watched import generate, settings
+from tests.support.watched import generate
 
 ACCESS = Access()
 
@@ -161,16 +161,15 @@ def test_watch_ends_with_the_run_and_streams_json(tmp_path: Path) -> None:
 
 
 @pytest.mark.exhaustive
-def test_the_served_page_ends_with_its_run(tmp_path: Path) -> None:
+def test_the_page_that_a_run_brings_along_ends_with_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "run"
-    with open_run(path) as run:
-        run.put("recipe", settings(10).to_yaml())
-        generate(run, 10)
-    command = [sys.executable, "-m", "localinstruct", "watch", str(path), "--until-end"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
-        assert child.stdout is not None
-        address = child.stdout.readline().strip()
+    monkeypatch.chdir(ROOT)
+    with open_run(path) as run, watched(path, wanted=True) as page:
+        address = capsys.readouterr().err.strip().removeprefix("watch it: ")
+        generate(run, 20)
         opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor())
-        page = opener.open(address, timeout=20).read().decode()
-        assert "rows kept" in page
-        assert child.wait(60) == 0
+        assert "generate" in opener.open(address, timeout=20).read().decode()
+    assert page is not None
+    assert page.wait(60) == 0
