@@ -247,11 +247,14 @@ def ask(prompt: str) -> str | None:
         return typed.rstrip("\r\n") if typed else None
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401, so that arrow keys edit the line
-    try:
-        return input(f"{prompt} ") if sys.stdout.isatty() else err.input(escape(prompt) + " ")
-    except EOFError:
-        err.print()  # what comes next begins on a line of its own
-        return None
+    with contextlib.ExitStack() as still:
+        for moving_line in _lines:
+            still.enter_context(moving_line.resting(shown=False))
+        try:
+            return input(f"{prompt} ") if sys.stdout.isatty() else err.input(f"{escape(prompt)} ")
+        except EOFError:
+            err.print()  # what comes next begins on a line of its own
+            return None
 
 
 @contextmanager

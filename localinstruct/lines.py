@@ -8,7 +8,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.cells import cell_len, set_cell_size
 from rich.console import Console
@@ -152,10 +152,10 @@ class LiveProgress:
             self._write(text, again=self._is_there and not self._rests)
 
     @contextmanager
-    def resting(self) -> Iterator[None]:
-        """Keep still, with the line on the screen."""
+    def resting(self, *, shown: bool = True) -> Iterator[None]:
+        """Keep still, with the line on the screen or without it."""
         with self._lock:
-            self._draw()
+            self._draw() if shown else self.erase()
             self._rests = True
         try:
             yield
@@ -183,7 +183,7 @@ class LiveProgress:
 
     def _move(self) -> None:
         while not self._ended.wait(FRAME_SECONDS):
-            with self._lock:
+            with self._lock, suppress(OSError):  # the terminal is gone: the step says so itself
                 if not self._rests and time.monotonic() >= self._shown_from:
                     self._draw()
 

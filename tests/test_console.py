@@ -69,6 +69,27 @@ def test_a_step_that_says_nothing_is_seen_to_wait(
     assert screen.lines == [""]
 
 
+ASKING = """
+import time
+from localinstruct import console
+with console.progress("importing") as progress:
+    progress.update("importing", 1, 2)
+    time.sleep(0.5)
+    console.note("It brings code.")
+    answer = console.ask("Import it?")
+    console.note(f"answered {answer}")
+"""
+
+
+def test_a_question_stands_alone_while_somebody_thinks() -> None:
+    seen = record([sys.executable, "-c", ASKING], cwd=Path(__file__).parents[1], typed=b"yes\n")
+    assert seen.code == 0
+    assert any(screen[-1] == "Import it? " for screen in seen.screens)
+    asked = next(n for n, screen in enumerate(seen.screens) if "Import it? " in screen)
+    until = next(n for n, screen in enumerate(seen.screens) if "answered yes" in screen)
+    assert not any("importing" in screen[-1] for screen in seen.screens[asked : until - 1])
+
+
 PARENT = """
 import subprocess, sys, time
 from localinstruct import console, lines

@@ -78,12 +78,15 @@ def record(
     *,
     seconds: float = 60.0,
     cwd: str | os.PathLike[str] | None = None,
-    env: dict[str, str] | None = None,
+    typed: bytes = b"",
 ) -> Recording:
-    """Run a program on a terminal of its own; it is ended after so many seconds."""
+    """Run a program on a terminal of its own; it is ended after so many seconds.
+
+    `typed` is typed when a line ends in a question mark and a blank.
+    """
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color", **(env or {})}
+    environment = {**os.environ, "TERM": "xterm-256color"}
     for name in ("COLUMNS", "LINES", "NO_COLOR"):
         environment.pop(name, None)
     child = subprocess.Popen(
@@ -107,6 +110,9 @@ def record(
             screen.feed(text)
             pieces.append((time.monotonic() - began, text))
             screens.append([*screen.lines])
+            if typed and screen.lines[-1].endswith("? "):
+                os.write(master, typed)
+                typed = b""
         if time.monotonic() - began > seconds:
             child.terminate()
             break
