@@ -149,7 +149,8 @@ class LiveProgress:
     def above(self, text: str) -> None:
         """Write finished lines above the moving one, in one write with it."""
         with self._lock:
-            self._write(text, again=self._is_there and not self._rests)
+            is_seen = self._is_there or time.monotonic() >= self._shown_from
+            self._write(text, again=is_seen and not self._rests)
 
     @contextmanager
     def resting(self, *, shown: bool = True) -> Iterator[None]:
@@ -169,9 +170,9 @@ class LiveProgress:
         self._ended.set()
         self._thread.join()
         with self._lock:
+            self._rests = True
             if erase:
                 self.erase()
-            self._rests = True
 
     def erase(self) -> None:
         """Take the line away until the next frame, for output that is not ours."""
