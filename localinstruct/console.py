@@ -18,13 +18,13 @@ from typing import Literal
 
 import typer
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 from rich.table import Table
 
 from localinstruct.errors import Interrupted, LocalInstructError
+from localinstruct.lines import CLEAR, NEWLINE, LiveProgress, counted, plain, wrap
 from localinstruct.progress import Pace
 from localinstruct.progress import Progress as ProgressProtocol
 
@@ -32,49 +32,43 @@ out = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty()
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 PLAIN_EVERY = 10.0
 """Seconds between progress lines when stderr is not a terminal."""
+NARROW_CELL = 24
+"""Columns that the last cell of a table needs before it folds."""
+PATIENCE = 0.3
+"""Seconds before a moving line is drawn for the first time."""
+_lines: "list[LiveProgress]" = []
+"""The moving line of this process, where it has one."""
 
 
 @contextmanager
-def progress() -> Iterator[ProgressProtocol]:
-    """The progress display for this terminal, or for none."""
-    if not err.is_terminal:
+def progress(label: str = "getting ready") -> Iterator[ProgressProtocol]:
+    """The progress display for this terminal, or for none; `label` is what goes on at first.
+
+    A stage that `run` started takes up the line of its parent, and leaves its own for it.
+    """
+    if not err.is_terminal or err.is_dumb_terminal:
         yield PlainProgress()
         return
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(24),
-        TextColumn("{task.fields[count]}"),
-        TextColumn("[dim]{task.fields[note]}[/]"),
-    )
-    with Progress(*columns, console=err, transient=True) as bars:
-        yield LiveProgress(bars)
+    is_stage = "LOCALINSTRUCT_STAGE" in os.environ
+    live, left = LiveProgress(err, label, 0.0 if is_stage else PATIENCE), False
+    _lines.append(live)
+    try:
+        yield live
+        left = is_stage
+    finally:
+        live.end(erase=not left)
+        _lines.remove(live)
 
 
-class LiveProgress:
-    """One moving line on a terminal."""
-
-    def __init__(self, bars: Progress) -> None:
-        self._bars = bars
-        self._task = bars.add_task("", total=None, count="", note="", visible=False)
-        self._pace = Pace()
-
-    def say(self, text: str) -> None:
-        """Print a lasting line above the moving one."""
-        self._bars.console.print(f"  {escape(plain(text))}")
-
-    def update(self, label: str, done: float, total: float, note: str = "") -> None:
-        """Replace the moving line."""
-        count, left = _count(done, total), self._pace.left(label, done, total)
-        self._bars.update(
-            self._task,
-            description=escape(label),
-            completed=done,
-            total=total or None,
-            count=count,
-            note=escape(" · ".join(part for part in (left, note) if part)),
-            visible=True,
-        )
+@contextmanager
+def lent(label: str) -> Iterator[None]:
+    """Leave the moving line, with this label, to a child that draws its own meanwhile."""
+    if not _lines:
+        yield
+        return
+    _lines[-1].update(label, 0, 0)
+    with _lines[-1].resting():
+        yield
 
 
 class PlainProgress:
@@ -92,54 +86,79 @@ class PlainProgress:
     def update(self, label: str, done: float, total: float, note: str = "") -> None:
         """Print a line when it is time for one."""
         left = self._pace.left(label, done, total)
+        left = "" if " left" in note else left
         finished = bool(total) and done >= total
         if label == self._label and not finished and time.monotonic() - self._printed < PLAIN_EVERY:
             return
         self._label, self._printed = label, time.monotonic()
-        parts = [f"{label}: {_count(done, total)}", left, note]
+        parts = [f"{label}: {counted(done, total)}", left, note]
         err.print("  " + escape(" · ".join(part for part in parts if part)))
 
 
-ESCAPES = {*range(0x20), *range(0x7F, 0xA0)} - {ord("\n"), ord("\t")}
-BIDI = {*range(0x202A, 0x202F), *range(0x2066, 0x206A), 0x200E, 0x200F}
-HIDDEN = ESCAPES | BIDI | {0x200B, 0xFEFF}
-"""Code points that are not shown: terminal escapes, overrides of direction, zero-width blanks."""
+def _folded(text: str, console: Console, indent: str = "") -> list[str]:
+    """The text in lines cut between words on a terminal, as it is in a file or pipe.
+
+    Lines have `indent` before them, the first one too, which is taken away again.
+    """
+    if not console.is_terminal:
+        return text.split("\n")
+    first, *more = wrap(text, console.width, indent, indent)
+    return [first[len(indent) :], *more]
 
 
-def plain(text: str) -> str:
-    """The text without control characters; newlines and tabs stay."""
-    return "".join(letter for letter in text if ord(letter) not in HIDDEN)
+def _show(text: str, style: str = "", console: Console = out) -> None:
+    """Lines of a text, clear of the moving line."""
+    for moving_line in _lines:
+        moving_line.erase()
+    for piece in _folded(plain(text), console):
+        console.print(f"[{style}]{escape(piece)}[/]" if style else escape(piece))
 
 
 def line(text: str = "") -> None:
     """A line of result on stdout."""
-    out.print(escape(plain(text)))
+    _show(text)
 
 
 def heading(text: str) -> None:
     """A bold line of result on stdout."""
-    out.print(f"[bold]{escape(plain(text))}[/]")
+    _show(text, "bold")
 
 
 def note(text: str) -> None:
     """A line for the person, on stderr."""
-    err.print(escape(plain(text)))
+    if _lines:
+        _lines[-1].above("".join(f"{piece}\n" for piece in _folded(plain(text), err)))
+        return
+    _show(text, console=err)
 
 
 def pairs(rows: Iterable[tuple[str, str]]) -> None:
-    """Aligned names and values on stdout."""
+    """Aligned names and values on stdout; long values go on below themselves."""
     rows = list(rows)
-    width = max((len(name) for name, _ in rows), default=0)
+    width = max((cell_len(name) for name, _ in rows), default=0)
+    for moving_line in _lines:
+        moving_line.erase()
     for name, value in rows:
-        out.print(f"[dim]{escape(name.ljust(width))}[/]  {escape(plain(value))}")
+        first, *more = _folded(plain(value), out, " " * (width + 2))
+        out.print(f"[dim]{escape(set_cell_size(name, width))}[/]  {escape(first)}")
+        for piece in more:
+            out.print(escape(piece))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """A table on stdout.
 
-    Columns of numbers are flush right; only the last one folds when the terminal is narrow.
+    Columns of numbers are flush right; the last one folds when the terminal is narrow. Where it
+    has no room for that, each row stands below its first cell, a line for a value.
     """
     rows = [[plain(cell) for cell in row] for row in rows]
+    widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
+    room = out.width - sum(widths[:-1]) - 2 * len(widths)
+    if out.is_terminal and room < min(widths[-1], NARROW_CELL):
+        for first, *values in rows:
+            heading(first)
+            pairs((f"  {name}", value) for name, value in zip(columns[1:], values, strict=True))
+        return
     grid = Table(box=None, padding=(0, 2, 0, 0), header_style="bold")
     for position, name in enumerate(columns):
         numeric = bool(rows) and all(_is_number(row[position]) for row in rows)
@@ -228,11 +247,14 @@ def ask(prompt: str) -> str | None:
         return typed.rstrip("\r\n") if typed else None
     with contextlib.suppress(ImportError):
         import readline  # noqa: F401, so that arrow keys edit the line
-    try:
-        return input(f"{prompt} ") if sys.stdout.isatty() else err.input(escape(prompt) + " ")
-    except EOFError:
-        err.print()  # what comes next begins on a line of its own
-        return None
+    with contextlib.ExitStack() as still:
+        for moving_line in _lines:
+            still.enter_context(moving_line.resting(shown=False))
+        try:
+            return input(f"{prompt} ") if sys.stdout.isatty() else err.input(f"{escape(prompt)} ")
+        except EOFError:
+            err.print()  # what comes next begins on a line of its own
+            return None
 
 
 @contextmanager
@@ -260,14 +282,21 @@ def side_by_side(names: Sequence[str]) -> Iterator[Callable[[int, str], None]]:
         yield show
 
 
+HEAD = " " * len("stopped: ")
+"""Room for the word before an error."""
+
+
 def error(problem: LocalInstructError) -> None:
     """An error as a person should see it: the problem, then what to type next."""
     stopped = isinstance(problem, Interrupted)
     label = "[bold yellow]stopped:[/]" if stopped else "[bold red]error:[/]"
-    if problem.message:
-        err.print(f"{label} {escape(plain(problem.message))}")
-    if problem.hint:
-        err.print(f"[bold]next:[/] {escape(plain(problem.hint))}")
+    for said, text in ((label, problem.message), ("[bold]next:[/]", problem.hint)):
+        if text:
+            width = err.width if err.is_terminal else 0
+            top, *below = plain(text).split("\n")
+            first, *more = wrap(top, width, "  ", HEAD)
+            more += [piece for part in below for piece in wrap(part, width, "  ", "")]
+            err.print("\n".join([f"{said} {escape(first[len(HEAD) :])}", *map(escape, more)]))
 
 
 def usage(problem: typer.TyperException) -> None:
@@ -279,7 +308,23 @@ def usage(problem: typer.TyperException) -> None:
         err.print(f"[bold red]error:[/] {escape(str(problem))}")
 
 
-def _count(done: float, total: float) -> str:
-    if not total:
-        return f"{done:,.0f} s"
-    return f"{done:,.0f}/{total:,.0f}"
+@contextmanager
+def screen() -> Iterator[Callable[[RenderableType], None]]:
+    """The whole terminal, as it was before at the end; gives a function that draws it anew.
+
+    Each frame is one write over the one before, cut at the last row.
+    """
+    out.file.write("\x1b[?1049h\x1b[?25l")
+
+    def draw(shown: RenderableType) -> None:
+        with out.capture() as frame:
+            out.print(shown, soft_wrap=False)
+        lines = (line + CLEAR for line in frame.get().split("\n")[: out.height - 1])
+        out.file.write(f"\x1b[H{NEWLINE.join(lines)}\x1b[J")
+        out.file.flush()
+
+    try:
+        yield draw
+    finally:
+        out.file.write("\x1b[?25h\x1b[?1049l")
+        out.file.flush()

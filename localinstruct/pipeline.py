@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from localinstruct import __version__, readiness
+from localinstruct import __version__, console, readiness
 from localinstruct.curate.filters import VERSION
 from localinstruct.errors import Interrupted, LocalInstructError, RunConflict
 from localinstruct.offline.switches import child_environment
@@ -354,12 +354,13 @@ def _in_own_process(stage: Stage, path: Path) -> None:
     lock = int(os.environ[LOCK_FD])
     own = {LOCK_FD: str(lock), CHILD: str(os.getpid()), BEGAN: str(time.time())}
     environment = child_environment(**own)
-    child = subprocess.Popen(command, env=environment, pass_fds=(lock,), process_group=0)
-    try:
-        code = child.wait()
-    except KeyboardInterrupt:
-        child.terminate()
-        child.wait()
-        raise Interrupted("") from None
+    with console.lent(stage.name):
+        child = subprocess.Popen(command, env=environment, pass_fds=(lock,), process_group=0)
+        try:
+            code = child.wait()
+        except KeyboardInterrupt:
+            child.terminate()
+            child.wait()
+            raise Interrupted("") from None
     if code:
         raise StageFailed(stage.name, code)

@@ -33,6 +33,7 @@ from localinstruct.store.folder import empty_run, require_run_or_room
 from localinstruct.store.integrity import plain_words
 from localinstruct.store.lock import only_writer
 from localinstruct.store.run import Run, open_run, read_run
+from localinstruct.store.tail import glance_at
 from localinstruct.supervisor import CHILD
 
 RUNS = Path("runs")
@@ -121,12 +122,20 @@ def viewed_run(target: str, *, loopback: bool) -> Iterator[Run]:
     `loopback`: a model will be served.
     """
     with read_run(run_path(target)) as run:
-        stored = run.get("recipe")
-        seal.begin(
-            stored is not None and recipe_from_text(stored, f"{run.path}/run.sqlite").sealed,
-            loopback=loopback,
-        )
+        _seal_as_asked(run, loopback=loopback)
         yield run
+
+
+def seal_as_its_recipe(path: Path) -> None:
+    """Begin the seal if the run's recipe asks for it; nothing else of the run is looked at."""
+    with glance_at(path) as run:
+        _seal_as_asked(run, loopback=True)
+
+
+def _seal_as_asked(run: Run, *, loopback: bool) -> None:
+    stored = run.get("recipe")
+    is_asked = stored is not None and recipe_from_text(stored, f"{run.path}/run.sqlite").sealed
+    seal.begin(is_asked, loopback=loopback)
 
 
 def run_path(target: str) -> Path:

@@ -27,6 +27,7 @@ ROWS = (
     ("curate", "formats", "offline", "supervisor"),
     ("own_code", "stages", "signing"),
     ("config", "console", "nano", "store", "templates"),
+    ("lines",),
     ("errors", "interrupt", "machine", "progress", "records"),
 )
 """Top to bottom. A room may import rooms of lower rows, and itself; rooms of one row do not know

@@ -88,16 +88,11 @@ def test_the_demo_ends_well_and_says_what_came_of_it(
             f"s{' without a network' if without_network() else ''}\n{shown.stdout}"
         )
     assert shown.returncode == 0, shown.stderr
-    last = shown.stdout
-    for words in (
-        "kept rows",
-        "right answers",
-        "held-out tasks",
-        "forgetting",
-        "verdict",
-        "runs/demo/report.html",
-    ):
-        assert words in last
+    for words in ("rows", "student", "runs/demo/report.html", "localinstruct show runs/demo"):
+        assert words in shown.stdout
+    rest = localinstruct(demo[0], "show", "demo").stdout
+    for words in ("kept rows", "right answers", "held-out loss", "forgetting", "verdict"):
+        assert words in rest
     assert "left" in shown.stderr  # estimates of the time left
 
 

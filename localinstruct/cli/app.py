@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from localinstruct import __version__, console
-from localinstruct.cli import bundle, judge, models, recipes, seeds, topics
+from localinstruct.cli import bundle, judge, models, recipes, runs, seeds, topics
 from localinstruct.cli.clean import clean
 from localinstruct.cli.compare import compare
 from localinstruct.cli.evaluate import Against, Judge, Tasks, compare_student
@@ -31,10 +31,12 @@ from localinstruct.cli.options import (
     SealedAlone,
     Set,
     TargetArg,
+    WatchIt,
 )
 from localinstruct.cli.preview import preview
 from localinstruct.cli.review import open_page, review
 from localinstruct.cli.verify_report import verify_report
+from localinstruct.cli.watch import watch, watched
 from localinstruct.errors import Interrupted, LocalInstructError
 from localinstruct.interrupt import reset_signals, stop_as_ctrl_c_does
 from localinstruct.offline import switches
@@ -61,9 +63,11 @@ app.command()(review)
 app.command("open")(open_page)
 app.command()(export)
 app.command()(compare)
+app.command()(watch)
 app.command()(serve)
 app.command()(chat)
 app.command("verify-report")(verify_report)
+app.add_typer(runs.app, name="runs")
 app.add_typer(models.app, name="models")
 app.add_typer(seeds.app, name="seeds")
 app.add_typer(topics.app, name="topics")
@@ -110,10 +114,11 @@ def run(
     fresh: Fresh = False,
     redo: Redo = False,
     json: Json = False,
+    watch: WatchIt = False,
     sealed: Sealed = False,
 ) -> None:
     """Every stage of RECIPE in order, from generate to report. Continues what is there."""
-    _run_everything(recipe, name, settings, fresh, redo, json)
+    _run_everything(recipe, name, settings, fresh, redo, json, watch)
 
 
 @app.command()
@@ -124,10 +129,11 @@ def generate(
     fresh: Fresh = False,
     redo: Redo = False,
     json: Json = False,
+    watch: WatchIt = False,
     sealed: Sealed = False,
 ) -> None:
     """Have the teacher write rows and keep the new ones."""
-    _run_stage("generate", target, name, settings, fresh, redo, json)
+    _run_stage("generate", target, name, settings, fresh, redo, json, watch)
 
 
 @app.command()
@@ -254,7 +260,13 @@ def init(
 
 
 def _run_everything(
-    recipe: str, name: str | None, settings: list[str] | None, fresh: bool, redo: bool, json: bool
+    recipe: str,
+    name: str | None,
+    settings: list[str] | None,
+    fresh: bool,
+    redo: bool,
+    json: bool,
+    watch_it: bool = False,
 ) -> None:
     from localinstruct import pipeline
     from localinstruct.cli import display
@@ -271,6 +283,7 @@ def _run_everything(
     look = pipeline.keeps_edits(pipeline.NAMES, redo=redo)
     with (
         opened_run(recipe, name, settings or [], redo=redo, fresh=check, look=look) as work,
+        watched(work.run.path, wanted=watch_it),
         console.progress() as progress,
     ):
         due = pipeline.due_stages(work.recipe, work.run)
@@ -293,6 +306,7 @@ def _run_stage(
     fresh: bool,
     redo: bool,
     json: bool = False,
+    watch_it: bool = False,
 ) -> "JsonObject":
     from localinstruct import pipeline
     from localinstruct.cli import display
@@ -304,7 +318,8 @@ def _run_stage(
     look = None if started_by_run else pipeline.keeps_edits([stage], redo=redo, again=True)
     with (
         opened_run(target, name, settings or [], redo=redo, fresh=check, look=look) as work,
-        console.progress() as progress,
+        watched(work.run.path, wanted=watch_it),
+        console.progress(stage) as progress,
     ):
         if not started_by_run:
             pipeline.require_ready(work.recipe, [chosen], work.workspace, progress)

@@ -10,14 +10,18 @@ from localinstruct.cli.standing import counted, doubts, state_facts
 from localinstruct.dataset.rows import RunRows
 from localinstruct.documents import folder_summary
 from localinstruct.evaluation import wording
-from localinstruct.evaluation.verdict import verdict, work_seconds
+from localinstruct.evaluation.verdict import better, verdict, work_seconds
 from localinstruct.nano import LABEL, is_nano
 from localinstruct.pipeline import recipe_of
 from localinstruct.progress import duration, loss, per_second
+from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, JsonObject, StageResult
+from localinstruct.report import live_words
 from localinstruct.report.facts import finished_results
+from localinstruct.report.live import Watch
 from localinstruct.stages import Stage
 from localinstruct.states import UNDATED, States, read_comparisons, stale_words, states_of
+from localinstruct.store.lock import owner
 from localinstruct.store.run import Run
 from localinstruct.topics.coverage import topic_counts
 
@@ -31,9 +35,40 @@ def stage_done(stage: Stage, result: StageResult, skipped: bool) -> None:
 
 
 def summary(run: Run) -> None:
-    """Print the last lines of a whole run: kept rows, right answers, gain, report, next command."""
+    """Print the last lines of a whole run: rows, student, report, then the next commands.
+
+    The rest is behind `show`.
+    """
     console.heading(f"{run.path}: done")
-    console.pairs(_summary_rows(run))
+    console.pairs(_last_lines(run))
+
+
+def _last_lines(run: Run) -> Iterable[tuple[str, str]]:
+    recipe = recipe_of(run)[0]
+    states, results = states_of(recipe, run), finished_results(run, recipe)
+    generated, evaluated = results["generate"] or {}, results["evaluate"] or {}
+    yield "rows", _rows_line(generated, RunRows(run).sources)
+    is_nano_run = any(is_nano(model["name"]) for model in generated.get("models", {}).values())
+    label = f" Nano models are {LABEL}." if is_nano_run else ""
+    yield "student", f"{better(evaluated) if evaluated else 'Not evaluated.'}{label}"
+    yield "report", str(run.path / "report.html")
+    yield from doubts(states, run)
+    export = f"export {run.path} --format {_fitting_format(next(iter(RunRows(run)), None))}"
+    commands = (f"show {run.path}", f"review {run.path}", f"chat {run.path}", export)
+    for name, command in zip(("next", *[""] * 3), commands, strict=True):
+        yield name, f"localinstruct {command}"
+
+
+def _rows_line(generated: StageResult, sources: Iterable[JsonObject]) -> str:
+    """'302 of 340 candidates kept, 90.1% of 373 that can be checked are right'."""
+    parts = []
+    if generated.get("candidates"):
+        parts.append(f"{generated['kept']:,} of {generated['candidates']:,} candidates kept")
+    if words := wording.checked(generated["checked"]) if generated.get("checked") else "":
+        parts.append(f"{words} that can be checked are right")
+    if sources := list(sources):
+        parts.append(_mixed(sources))
+    return ", ".join(parts) or "none"
 
 
 def egress_report(run: Path) -> None:
@@ -51,15 +86,13 @@ def egress_report(run: Path) -> None:
     console.note(f"signed with the key {signer}" if signer else unsigned)
 
 
-def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
-    recipe = recipe_of(run)[0]
-    states, results = states_of(recipe, run), finished_results(run, recipe)
+def _result_rows(run: Run, recipe: Recipe) -> Iterable[tuple[str, str]]:
+    """Everything that was measured, beyond the lines of the stages."""
+    results = finished_results(run, recipe)
     generated, dataset, trained, evaluated = (
         results[name] or {} for name in ("generate", "dataset", "train", "evaluate")
     )
     yield from _generated_rows(generated)
-    if sources := RunRows(run).sources:
-        yield "mixed rows", _mixed(sources)
     if reviewed := RunRows(run).reviewed_words:
         yield "review", reviewed
     if trained:
@@ -69,15 +102,11 @@ def _summary_rows(run: Run) -> Iterable[tuple[str, str]]:
         yield "verdict", verdict(evaluated, generated, dataset, trained)
     if any(is_nano(model["name"]) for model in generated.get("models", {}).values()):
         yield "nano models", f"{LABEL}: use a real teacher for that"
-    yield from doubts(states, run)
-    yield "report", str(run.path / "report.html")
-    export = f"export {run.path} --format {_fitting_format(next(iter(RunRows(run)), None))}"
-    yield "next", f"localinstruct chat {run.path} · show {run.path} --rejects · {export}"
+    if (run.path / "report.html").is_file():
+        yield "report", str(run.path / "report.html")
 
 
 def _evaluated_rows(result: StageResult) -> Iterable[tuple[str, str]]:
-    if tasks := result.get("tasks"):
-        yield "held-out tasks", f"{wording.right(tasks)}, {wording.gain(tasks)}"
     if words := wording.open_answers(result):
         yield "open answers", words
     if words := wording.cut(result):
@@ -101,8 +130,6 @@ def _generated_rows(result: StageResult) -> Iterable[tuple[str, str]]:
         f"{result['kept']:,} of {result['candidates']:,} candidates"
         f"{speed if result['tokens_per_second'] else ''}",
     )
-    if result.get("coverage"):
-        yield "coverage", _coverage(result["coverage"])
     if result.get("checked") and result["kept"]:
         yield "right answers", _checked(result["checked"])
     if result.get("documents"):
@@ -198,7 +225,9 @@ def overview(run: Run, limit: int, json: bool) -> None:
     rows = list(run.kept())
     console.heading(f"{run.path}: {_counted(all_rows, recipe.generate.target)}")
     lines = [(name, _state(states, name, run)) for name in states]
-    console.pairs([*lines, *doubts(states, run)])
+    live = [] if owner(run.path) is None else _live(run)
+    console.pairs([*lines, *live, *doubts(states, run)])
+    console.pairs(_result_rows(run, recipe))
     if recipe.coverage.topics:
         topics = map(asdict, topic_counts(recipe.coverage, rows))
         console.pairs([("coverage", _coverage(topics))])
@@ -210,6 +239,12 @@ def overview(run: Run, limit: int, json: bool) -> None:
     mixed = all_rows.mixed[: max(limit // 2, limit - len(rows))]
     for row in [*mixed, *rows[len(rows) - min(len(rows), limit - len(mixed)) :]]:
         show_row(row, all_rows.source_of.get(row.id, ""))
+
+
+def _live(run: Run) -> list[tuple[str, str]]:
+    """What goes on in a run at work: the lines of `watch`."""
+    facts = Watch(run.path).look()
+    return [("now", live_words.headline(facts)), *live_words.pace(facts)]
 
 
 def _counted(rows: RunRows, target: int) -> str:
@@ -229,6 +264,7 @@ def _overview(run: Run) -> JsonObject:
         "kept": run.count_kept(),
         "mixed": len(rows.mixed),
         "sources": rows.sources,
+        "live": Watch(run.path).look().to_dict() if owner(run.path) else None,
         "reviewed": rows.reviewed,
         "rejects": [{"stage": s, "reason": r, "count": c} for s, r, c in rows.reject_counts()],
         "stages": {

@@ -127,3 +127,9 @@ def require_choice(option: str, value: str, choices: list[str]) -> None:
         raise UsageError(
             f"{option}: {value!r} is not one of {', '.join(choices)}.", did_you_mean(value, choices)
         )
+
+
+WatchIt = Annotated[
+    bool,
+    typer.Option("--watch", help="Serve a page on which the run can be watched, while it works."),
+]

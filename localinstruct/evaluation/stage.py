@@ -156,6 +156,7 @@ def measured_losses(
     setting = f"train.device_batch_size={max(1, recipe.train.device_batch_size // 2)}"
     with student.quiet(run_path / "logs" / "evaluate.log"), student.memory_errors(setting):
         progress.say(f"Held-out loss on {device.name} in {device.dtype}: {device.reason}.")
+        progress.update("held-out loss", 0, 0)
         tokenizer = student.load_tokenizer(folder, chat_template)
         base = student.load_base(folder, device)
         length = student.longest_row(base, recipe.train.max_length)

@@ -28,10 +28,11 @@ def verdict(
 ) -> str:
     """Sentences that say whether the student is better, by how much, how surely, at what cost."""
     cost = _cost(generated, dataset, trained, evaluated)
-    return f"{_better(evaluated)}{f' Cost: {cost}.' if cost else ''}"
+    return f"{better(evaluated)}{f' Cost: {cost}.' if cost else ''}"
 
 
-def _better(evaluated: StageResult) -> str:
+def better(evaluated: StageResult) -> str:
+    """Sentences on whether the student is better, without the cost."""
     tasks, pairwise = evaluated.get("tasks"), (evaluated.get("pairwise") or {})
     clauses = []
     if tasks and tasks.get("interval"):

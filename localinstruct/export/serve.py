@@ -46,6 +46,7 @@ def serve(run: Run, port: int) -> None:
             chat = _as_chat(spec, recipe)
             with serving_both(recipe, chat, run.path, "vllm-serve", progress, port) as sides:
                 progress.say(f"base and student of {run.path} answer; Ctrl-C ends them")
+                progress.update("serving", 0, 0)
                 _show(sides)
                 _supervise(sides)
     except KeyboardInterrupt:

@@ -80,17 +80,27 @@ class TimeLeft:
     """(seconds, done) after each commit."""
 
     def after(self, now: float, done: float, total: float) -> tuple[float, float] | None:
+        """The time left after this commit at `now` (seconds): `add` and `left`."""
+        self.add(now, done)
+        return self.left(total)
+
+    def add(self, now: float, done: float) -> None:
+        """Remember a commit at `now` (seconds), after which so much is done."""
+        self._points.append((now, done))
+        if len(self._points) > MOST_POINTS:
+            self._points = self._points[::2]
+
+    def left(self, total: float) -> tuple[float, float] | None:
         """The least and the most seconds that are likely, or None while little has been seen.
 
         Two standard errors of the mean speed on both sides, and of the later half's if that is
         slower: a pool that fills gives fewer new rows. Nothing is said beyond twenty times the
         time that was watched.
         """
-        self._points.append((now, done))
-        if len(self._points) > MOST_POINTS:
-            self._points = self._points[::2]
-        (first, _), (last, _) = self._points[0], self._points[-1]
-        if len(self._points) < 2 * SPANS or last - first < WATCHED or done >= total:
+        if len(self._points) < 2 * SPANS:
+            return None
+        (first, _), (last, done) = self._points[0], self._points[-1]
+        if last - first < WATCHED or done >= total:
             return None
         edges = [first + (last - first) * span / SPANS for span in range(SPANS + 1)]
         there = [max(y for x, y in self._points if x <= edge) for edge in edges]

@@ -95,6 +95,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
             load = loader.submit(load).result  # while the server starts
         with serving_all(asked, recipe.serve, run.path, progress) as connect:
             router = partial(connect, recipe.sampling)
+            progress.update("waiting for the first answers", 0, 0)
             with _responsive(), at_work(run, ASKING):
                 run_async(_converse(job, run, router, EncoderToCome(load), progress))
     stopped = ending(job, len(run.episodes()), list(run.kept()))

@@ -89,6 +89,25 @@ def bar(share: float, style: str = "accent") -> Markup:
     )
 
 
+def spark(points: Sequence[Point]) -> Markup:
+    """A small line without axes for a table cell, from 0 to its largest value."""
+    shown = thin(finite(points), 60)
+    if len(shown) < 2:
+        return Markup("")
+    end, top = shown[-1][0] or 1.0, max(y for _, y in shown) or 1.0
+    places = (f"{100 * x / end:.1f} {17 - 15 * y / top:.1f}" for x, y in shown)
+    return Markup(
+        '<svg class="spark" aria-hidden="true" viewBox="0 0 100 18" preserveAspectRatio="none">'
+        f'<path class="accent stroke" vector-effect="non-scaling-stroke" d="M{" L".join(places)}"/>'
+        "</svg>"
+    )
+
+
+def time_unit(seconds: float) -> tuple[str, int]:
+    """('s', 1), ('min', 60) or ('h', 3600) for an axis that ends there."""
+    return ("s", 1) if seconds < 180 else ("min", 60) if seconds < 10_800 else ("h", 3600)
+
+
 def dumbbell(before: float, after: float) -> Markup:
     """Two shares (0 to 1) on a line for a table cell: a ring for `before`, a disc for `after`."""
     start, end = _percent(before), _percent(after)

@@ -10,7 +10,7 @@ import heapq
 import itertools
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -27,6 +27,8 @@ BORDERLINE = 5
 """Pairs shown on each side of the novelty threshold."""
 SAMPLES = 12
 """Kept rows shown."""
+MOST_BINS = 120
+"""Equal spans of the time at work over which a run that is watched is counted."""
 PAUSE = 30.0
 """Seconds without a completion before a gap can count as a pause."""
 STAGES = ("parse", "filter", "novelty")
@@ -265,6 +267,42 @@ def rate(arrivals: Sequence[tuple[float, float]], most: int = 60) -> list[tuple[
     for seconds, amount in arrivals:
         totals[min(int(seconds / width), bins - 1)] += amount
     return [((i + 0.5) * width, total / width) for i, total in enumerate(totals)]
+
+
+@dataclass
+class Bins:
+    """Amounts over time in equal spans of at most MOST_BINS, whose width doubles as time goes on.
+
+    They depend on what is added, and not on how it is divided among looks.
+    """
+
+    width: float = 1.0
+    counts: list[Counter[str]] = field(default_factory=list)
+
+    def add(self, seconds: float, amounts: Mapping[str, int]) -> None:
+        """Add amounts by name at a time, seconds from 0."""
+        while seconds >= MOST_BINS * self.width:
+            self.width *= 2
+            pairs = zip(self.counts[::2], [*self.counts[1::2], Counter[str]()], strict=False)
+            self.counts = [one + other for one, other in pairs]
+        place = int(max(seconds, 0.0) / self.width)
+        self.counts += [Counter() for _ in range(place + 1 - len(self.counts))]
+        self.counts[place].update(amounts)
+
+    def sums(self, name: str) -> list[tuple[float, float]]:
+        """(end of a span, everything so far)."""
+        points, so_far = [(0.0, 0.0)], 0
+        for number, count in enumerate(self.counts, 1):
+            so_far += count[name]
+            points.append((number * self.width, float(so_far)))
+        return points
+
+    def rates(self, name: str) -> list[tuple[float, float]]:
+        """(middle of a span, amount a second); the last span, which is not over, is left out."""
+        return [
+            ((number + 0.5) * self.width, count[name] / self.width)
+            for number, count in enumerate(self.counts[:-1])
+        ]
 
 
 def bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:

@@ -290,7 +290,7 @@ def _timing(run: Run, generate: StageResult) -> JsonObject | None:
     if not commits or not arrivals:
         return None
     end = max(commits[-1][0], arrivals[-1][0])
-    unit, size = ("s", 1) if end < 180 else ("min", 60) if end < 10_800 else ("h", 3600)
+    unit, size = charts.time_unit(end)
     totals = accumulate(kept for _, kept in commits)
     growth = [(0.0, 0.0)]
     growth += [(seconds / size, float(n)) for (seconds, _), n in zip(commits, totals, strict=True)]

@@ -6,9 +6,11 @@ deleted. Not covered: somebody who puts a file of such a name among things of th
 
 import os
 import shutil
+from contextlib import suppress
 from pathlib import Path
 
 from localinstruct.errors import RunConflict, UsageError
+from localinstruct.store.lock import only_writer
 
 LOCK = "run.lock"
 STORE = "run.sqlite"
@@ -77,3 +79,18 @@ def empty_run(path: Path) -> None:
             shutil.rmtree(entry)
         elif entry.name != LOCK:
             entry.unlink()
+
+
+def remove_run(path: Path) -> None:
+    """Delete a run that nobody works in; RunInUse, or RunConflict for what is no run of its own."""
+    if path.is_symlink() or not (path / STORE).is_file() or (path / STORE).is_symlink():
+        raise RunConflict(
+            f"{path}: expected a run's own folder, found a link, or no {STORE} in it. "
+            "Nothing was removed.",
+            "The runs that are there: localinstruct runs",
+        )
+    with only_writer(path):
+        empty_run(path)
+        (path / LOCK).unlink(missing_ok=True)
+    with suppress(OSError):  # somebody has put a thing there just now: it stays
+        path.rmdir()

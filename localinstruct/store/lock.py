@@ -37,6 +37,29 @@ def only_writer(path: Path) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def owner(path: Path) -> int | None:
+    """The process that works in a run, or None; nothing is locked for the look.
+
+    It is the one whose pid stands in the lock, while it holds that file open. One of another user,
+    whose files cannot be seen, counts while it lives.
+    """
+    try:
+        pid = int((path / "run.lock").read_text())
+        held = Path(f"/proc/{pid}/fd").iterdir()
+        return pid if any(_is_same_place(place, path / "run.lock") for place in held) else None
+    except PermissionError:
+        return pid
+    except (OSError, ValueError):
+        return None
+
+
+def _is_same_place(one: Path, other: Path) -> bool:
+    try:
+        return one.samefile(other)
+    except OSError:
+        return False
+
+
 def _claim(descriptor: int, path: Path) -> None:
     try:
         free = lock(descriptor)

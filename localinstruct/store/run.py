@@ -27,7 +27,7 @@ from collections.abc import Container, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from localinstruct.errors import RunConflict, UsageError
 from localinstruct.records import (
@@ -254,6 +254,10 @@ class Run:
         )
         return self._db.execute(query).fetchall()
 
+    def select(self, query: str, values: Sequence[Value] = ()) -> list[tuple[Any, ...]]:
+        """Rows of a query, for who follows what is added (`tail`)."""
+        return self._db.execute(query, values).fetchall()
+
     # -- stages
 
     def start_stage(self, name: str, inputs: str) -> None:
@@ -351,10 +355,10 @@ def read_run(path: Path) -> Iterator[Run]:
     only disk, another user's run).
     """
     if not (path / "run.sqlite").is_file():
-        raise UsageError(f"{path}: not a run (no run.sqlite in it).", _runs_beside(path))
+        raise UsageError(f"{path}: not a run (no run.sqlite in it).", runs_beside(path))
     store = path / "run.sqlite"
     writable = os.access(path, os.W_OK)  # then SQLite keeps its index of the log beside the store
-    run = Run(path, _connect(store, create=False) if writable else _connect_read_only(store))
+    run = Run(path, _connect(store, create=False) if writable else connect_read_only(store))
     try:
         run.require_sound()
         yield run
@@ -362,7 +366,8 @@ def read_run(path: Path) -> Iterator[Run]:
         run.close()
 
 
-def _runs_beside(path: Path) -> str:
+def runs_beside(path: Path) -> str:
+    """The hint for a place where no run is: those beside it, or how to make one."""
     names = sorted(p.parent.name for p in path.parent.glob("*/run.sqlite"))
     return (
         f"Runs in {path.parent}: {', '.join(names)}."
@@ -391,7 +396,8 @@ def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
     return _of_this_version(connection, version, path)
 
 
-def _connect_read_only(path: Path) -> sqlite3.Connection:
+def connect_read_only(path: Path) -> sqlite3.Connection:
+    """A connection that writes nothing."""
     with plain_words(path):
         connection = sqlite3.connect(
             read_only(path), uri=True, isolation_level=None, check_same_thread=False, timeout=30

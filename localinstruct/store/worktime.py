@@ -8,7 +8,8 @@ versions that noted no sessions.
 
 import json
 import time
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 
 from localinstruct.errors import LocalInstructError
@@ -24,16 +25,16 @@ def at_work(run: Run, what: str, inputs: str = "", began: float | None = None) -
 
     `began` is a unix time, where work began before this call.
     """
-    sessions = _sessions(run, what) if _inputs(run, what) == inputs else []
-    sessions.append((began or time.time(), None))
-    _store(run, what, inputs, sessions)
+    earlier = sessions(run, what) if _inputs(run, what) == inputs else []
+    noted = [*earlier, (began or time.time(), None)]
+    _store(run, what, inputs, noted)
     try:
         yield
     except BaseException:
         with suppress(LocalInstructError):  # a full disk, say: the first trouble is reported
-            _end(run, what, inputs, sessions)
+            _end(run, what, inputs, noted)
         raise
-    _end(run, what, inputs, sessions)
+    _end(run, what, inputs, noted)
 
 
 def _end(run: Run, what: str, inputs: str, sessions: list[tuple[float, float | None]]) -> None:
@@ -42,24 +43,40 @@ def _end(run: Run, what: str, inputs: str, sessions: list[tuple[float, float | N
 
 def worked(run: Run, what: str) -> float | None:
     """Seconds at work in all sessions, the present one up to now; None where none is noted."""
-    sessions = _sessions(run, what)
-    if not sessions:
+    noted = sessions(run, what)
+    if not noted:
         return None
-    *earlier, (began, ended) = sessions
-    seconds = max(0.0, (time.time() if ended is None else ended) - began)
-    limits = [began for began, _ in sessions[1:]]
-    killed = any(ended is None for _, ended in earlier)
-    moments = _moments(run) if killed else []
-    for (began, ended), limit in zip(earlier, limits, strict=True):
-        if ended is None:
-            last = max((at for at in moments if began <= at <= limit), default=began)
-        seconds += max(0.0, (last if ended is None else ended) - began)
-    return seconds
+    killed = any(end is None for _, end in noted[:-1])
+    last = last_moments([begin for begin, _ in noted], _moments(run) if killed else [])
+    return sum(end - begin for begin, end in ended(noted, last, time.time()))
+
+
+def ended(
+    noted: Sequence[tuple[float, float | None]], last: Mapping[int, float], now: float
+) -> list[tuple[float, float]]:
+    """(begin, end) of sessions: the present one ends `now`, a killed one at its last moment.
+
+    `last` is number of a session -> its last moment, as `last_moments` gives it.
+    """
+    lasts = [last.get(number, begin) for number, (begin, _) in enumerate(noted)]
+    lasts[-1:] = [now] if noted else []
+    pairs = zip(noted, lasts, strict=True)
+    return [(begin, max(begin, at if end is None else end)) for (begin, end), at in pairs]
+
+
+def last_moments(begins: Sequence[float], moments: Iterable[float]) -> dict[int, float]:
+    """Number of a session -> the last of these unix times that lie in it."""
+    last: dict[int, float] = {}
+    for moment in moments:
+        number = bisect_right(begins, moment) - 1
+        if moment > last.get(number, 0):
+            last[number] = moment
+    return last
 
 
 def since(run: Run, what: str) -> float:
     """The unix time at which the first session that is noted began; 0 where none is."""
-    return min((began for began, _ in _sessions(run, what)), default=0.0)
+    return min((began for began, _ in sessions(run, what)), default=0.0)
 
 
 def _moments(run: Run) -> list[float]:
@@ -77,10 +94,10 @@ def _inputs(run: Run, what: str) -> str:
     return str(_noted(run, what).get("inputs", ""))
 
 
-def _sessions(run: Run, what: str) -> list[tuple[float, float | None]]:
+def sessions(run: Run, what: str) -> list[tuple[float, float | None]]:
     """(begin, end or None) of every session, unix times, in order."""
-    sessions = _noted(run, what).get("sessions")
-    return [(began, ended) for began, ended in sessions] if isinstance(sessions, list) else []
+    noted = _noted(run, what).get("sessions")
+    return [(begin, end) for begin, end in noted] if isinstance(noted, list) else []
 
 
 def _store(run: Run, what: str, inputs: str, sessions: list[tuple[float, float | None]]) -> None:

@@ -91,7 +91,9 @@ def train_in_this_process(
         student.quiet(home / "logs" / name),
         student.memory_errors(f"train.device_batch_size={_half(setup)}"),
     ):
+        progress.update("loading the student", 0, 0)
         job = prepare(recipe, home, progress, folder, setup, chat_template)
+        progress.update("first step", 0, 0)
         if ranks.first():
             _require_room(job, recipe, home)
         if not _finish(job):

@@ -8,6 +8,8 @@ import pytest
 
 from localinstruct.cli import display, display_models, display_rows
 from localinstruct.nano import LABEL
+from localinstruct.report import live_words
+from localinstruct.report.live import Watch
 from localinstruct.store.run import open_run, read_run
 from tests.support import sample_run
 
@@ -99,3 +101,32 @@ def test_the_last_lines_of_a_nano_run_say_what_it_is(
     with read_run(folder) as run:
         display.summary(run)
     assert LABEL in said(capsys)
+
+
+def test_show_during_a_run_says_what_watch_says(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_run(folder):  # somebody works in it: we do
+        facts = Watch(folder).look()
+        with read_run(folder) as run:
+            display.overview(run, 1, json=False)
+            text = said(capsys)
+            display.overview(run, 1, json=True)
+            live = json.loads(capsys.readouterr().out)["live"]
+    assert f"now {live_words.headline(facts)}" in text
+    assert live["generation"]["kept"] == facts.generation.kept > 0
+    with read_run(folder) as run:
+        display.overview(run, 1, json=False)
+        assert live_words.headline(facts) not in said(capsys)
+
+
+def test_a_run_ends_with_three_lines_and_the_next_commands(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with read_run(folder) as run:
+        display.summary(run)
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:4]] == ["rows", "student", "report"]
+    commands = [line for line in lines if "localinstruct " in line]
+    assert len(commands) == 4
+    assert all(str(folder) in line for line in commands)

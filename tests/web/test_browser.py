@@ -8,7 +8,9 @@ import pytest
 from typer.testing import CliRunner
 
 from localinstruct.cli.app import app
+from localinstruct.report.live import Watch
 from localinstruct.store.reviews import Reviews, place
+from tests.report.test_live import at_work, until
 from tests.support.browser import page_served, require_browser
 from tests.support.reviewed import dataset_rows, make_run
 
@@ -132,3 +134,26 @@ def test_what_rows_hold_runs_nothing_and_a_page_from_elsewhere_learns_nothing(
         assert all("What is" not in frame.content() for frame in other.frames)
         context.close()
     assert not place(folder).exists()
+
+
+def test_watch_plays_on_through_a_kill_and_a_resume(browser: object, tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "seen"
+    with at_work(path, 100_000) as child:
+        until(Watch(path), 20)
+        with page_served("watch", str(path), where=tmp_path) as address:
+            page = browser.new_page(viewport={"width": 390, "height": 844})  # type: ignore[attr-defined]
+            problems = list[str]()
+            page.on("console", lambda message: problems.append(message.text))
+            page.on("pageerror", lambda error: problems.append(str(error)))
+            page.goto(address)
+            page.get_by_text("generate: the teacher writes rows").wait_for()
+            page.get_by_role("img", name="Rows kept").wait_for()
+            assert page.evaluate("document.documentElement.scrollWidth") == 390
+            child.kill()
+            page.get_by_text("killed in generate: no process works in it").wait_for()
+            page.get_by_text(f"localinstruct run {path}").wait_for()
+            with at_work(path, 100_000):
+                page.get_by_text("generate: the teacher writes rows").wait_for()
+            assert problems == []
+        page.get_by_text("The page no longer answers").wait_for()
+        page.close()
