@@ -22,6 +22,7 @@ from localinstruct.dataset.ahead import (
 from localinstruct.dataset.mixing import require_sources
 from localinstruct.documents import require_folder
 from localinstruct.errors import DataError, LocalInstructError, ModelError, RecipeError
+from localinstruct.evaluation.constraints import constraint_tasks
 from localinstruct.evaluation.forgetting import general_text
 from localinstruct.formats.tasks import read_tasks, task_file
 from localinstruct.generation.inputs import require_chats, require_talker, seeds_of
@@ -133,6 +134,7 @@ def _files(
         yield from _raised("", require_sources, recipe.dataset, workspace, progress)
     if "evaluate" in stages:
         yield from _raised("", general_text, recipe.evaluate.text, workspace)
+        yield from _raised("", constraint_tasks, recipe, workspace)
     if tasks and ("evaluate" in stages or ("dataset" in stages and recipe.dataset.decontaminate)):
         yield from _raised("", lambda: read_tasks(task_file(tasks, workspace)))
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from localinstruct.evaluation import wording
 from localinstruct.evaluation.verdict import remedy, topic_remedy
+from localinstruct.progress import percent
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
 from localinstruct.store.freshness import READ, UNDATED
@@ -48,6 +49,31 @@ def forgetting(evaluate: StageResult) -> JsonObject:
         "lost": lost[0] if lost else 0,
         "answers": measured.get("lost_answers") or [],
     }
+
+
+FormRow = tuple[str, int, str, str, str, str]
+"""(name, count, strict shares of base and student, gain, loose shares)."""
+
+
+def form(evaluate: StageResult) -> list[tuple[str, list[FormRow]]]:
+    """Tables of constraints kept: (heading, rows) of whole answers, and of constraints by family.
+
+    Empty where no task asked for a form.
+    """
+    measured = evaluate.get("form") or {}
+    tables = {"all constraints of an answer": "groups", "constraints by family": "families"}
+    return [
+        (heading, [_form_row(name, part) for name, part in measured[key].items()])
+        for heading, key in tables.items()
+        if measured.get(key)
+    ]
+
+
+def _form_row(name: str, part: JsonObject) -> FormRow:
+    strict, loose = part["strict"], part["loose"]
+    shares = [percent(side[who]) for side in (strict, loose) for who in ("base", "student")]
+    base, student, *loosely = shares
+    return name, part["count"], base, student, wording.gain(strict), " → ".join(loosely)
 
 
 def weak_sides(recipe: Recipe, evaluate: StageResult, where: str, name: str) -> JsonObject:
