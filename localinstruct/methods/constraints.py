@@ -42,7 +42,7 @@ from localinstruct.records import (
     digest,
 )
 
-Way = Literal["sample", "repair", "mine"]
+Way = Literal["sample", "repair", "mine", "any"]
 HELD_OUT = (
     "max_sentences",
     "parentheses",
@@ -67,7 +67,8 @@ class ConstraintsOptions(Section):
     """Answers asked for each request."""
     ways: list[Way] = Field(default=["sample", "repair", "mine"], min_length=1)
     """Ways to a row, the first that leads to one: sample (an answer that passes as it is), repair
-    (one that code brings into form), mine (constraints that an answer keeps, asked for instead)."""
+    (one that code brings into form), mine (constraints that an answer keeps, asked for instead);
+    any (the first whole answer, verified by nothing: rows to compare the others with)."""
     loose: bool = False
     """An answer also passes that keeps its constraints loosely, as in IFEval: without its first or
     last line, or without asterisks."""
@@ -198,6 +199,7 @@ class Contest:
             "sample": self._sampled,
             "repair": self._repaired,
             "mine": self._mined,
+            "any": self._unverified,
         }
         for way in options.ways:
             found = steps[way](options, rng)
@@ -243,6 +245,12 @@ class Contest:
             if found and is_clean(row):
                 return self._against(row, options)
         return None
+
+    def _unverified(self, options: ConstraintsOptions, _: Random) -> Instance | None:
+        """The first whole answer that the rules let pass; its lineage claims no constraints."""
+        bare = replace(self.task.lineage, constraints={})
+        answers = (replace(one, lineage=bare) for one in self.whole)
+        return next(filter(is_clean, answers), None)
 
     def _against(self, row: Instance, options: ConstraintsOptions) -> Instance:
         """The row with a failing answer to its request beside it, where there is one."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from benchmarks import constraints as study
 from localinstruct.errors import RecipeError
 from localinstruct.evaluation.constraints import constraint_tasks, form_scores
 from localinstruct.evaluation.scores import Row
@@ -13,11 +14,12 @@ from localinstruct.formats import write
 from localinstruct.formats.checks_of_form import FAMILY_OF
 from localinstruct.formats.tasks import Task
 from localinstruct.methods.constraints import HELD_OUT, is_held_out
-from localinstruct.recipe import Recipe
+from localinstruct.recipe import Recipe, load_recipe
 from localinstruct.records import Instance, Lineage
 from localinstruct.report.evaluation import form
 from tests.support.tiny_student import recipe_data
 
+ROOT = Path(__file__).parents[2]
 SEEDS = [Instance(f"Describe thing {n} in the house.", output="So.") for n in range(60)]
 
 
@@ -107,3 +109,20 @@ def test_a_held_out_row_is_held_against_its_own_constraints() -> None:
     instance = Instance("Say.", output="a", lineage=Lineage(constraints={"max_words": 1}))
     held = Row(instance, None, "a b", "b")
     assert (held.mark("base"), held.mark("student")) == (False, True)
+
+
+@pytest.mark.parametrize("arm", study.ARMS)
+def test_every_arm_of_the_study_is_a_recipe(arm: str) -> None:
+    words = study.command(arm, 2, "nano-chat", 50)
+    made = load_recipe(ROOT / words[1], words[5::2])
+    assert made.name == "constraints"
+    assert made.evaluate.constraints == 125
+    assert (made.seed, made.dataset.max_rows) == (2, 50)
+    assert constraint_tasks(made, ROOT)
+
+
+def test_the_table_of_the_study_has_both_groups() -> None:
+    loss = {"perplexity": 12.0}
+    evaluated = {"form": form_scores(ROWS), "forgetting": {"base": loss, "student": loss}}
+    assert len(study.cells(evaluated)) == 5
+    assert study.cells(evaluated)[4] == "12.0 → 12.0"

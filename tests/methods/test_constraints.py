@@ -397,6 +397,13 @@ def test_loose_answers_pass_where_that_is_wanted() -> None:
     assert reasons_of(found) == ["constraints not kept"]
 
 
+def test_any_answer_is_a_row_that_claims_nothing() -> None:
+    _, found = episode(SEED, answering("Snow.", "{}"), kinds=only("json"), ways=["any"])
+    [row] = rows_of(found)
+    assert (row.output, row.rejected, row.lineage.constraints) == ("Snow.", "", {})
+    assert row.lineage.method == "constraints/any"
+
+
 def test_whole_requests_and_kinds_are_kept_out() -> None:
     seeds = [Instance(f"Describe thing {n}.") for n in range(400)]
     held = [seed for seed in seeds if is_held_out(seed, 0.25)]
