@@ -220,12 +220,15 @@ class Contest:
                 return self._against(answer, options)
         return None
 
+    def _usable(self) -> list[Instance]:
+        """Whole answers, then those that were cut, less their unfinished end."""
+        ends = [(one, without_rest(one.output)) for one in self.cut]
+        return self.whole + [replace(one, output=text) for one, text in ends if text]
+
     def _repaired(self, options: ConstraintsOptions, _: Random) -> Instance | None:
-        """A whole answer brought into form, else one that was cut, less its unfinished end."""
-        texts = [(one, one.output) for one in self.whole]
-        texts += [(one, rest) for one in self.cut if (rest := without_rest(one.output))]
-        for answer, text in texts:
-            better = replace(answer, output=repaired(text, self.task.lineage.constraints))
+        for answer in self._usable():
+            text = repaired(answer.output, self.task.lineage.constraints)
+            better = replace(answer, output=text)
             if passes(better) and is_clean(better):
                 made = (*better.lineage.changes, "brought into form")
                 better = replace(better, lineage=replace(better.lineage, changes=made))
@@ -234,7 +237,7 @@ class Contest:
 
     def _mined(self, options: ConstraintsOptions, rng: Random) -> Instance | None:
         own = [self.plain] if options.own_answer and self.plain.output else []
-        for answer in (*own, *self.whole):
+        for answer in own + self._usable():
             count = how_many(options.most, rng)
             found = mined(rng, answer.output, count, options.weights)
             origin = replace(answer.lineage, constraints={})

@@ -96,6 +96,9 @@ def comparison(stored: JsonObject, where: str = "") -> JsonObject:
     facts = [("tasks", ", ".join(stored.get("files") or []) or "the held-out rows")]
     if tasks:
         facts += [("right answers", wording.right(tasks)), ("gain", wording.gain(tasks))]
+    if groups := (stored.get("form") or {}).get("groups"):
+        loose = {**groups["all"]["loose"], "count": groups["all"]["count"]}
+        facts.append(("constraints kept, loosely", wording.right(loose)))
     if lost := wording.lost(stored):
         facts.append(("right before, wrong now", f"{lost[0]:,} of {lost[1]:,}"))
     facts += [("open answers", words)] if (words := wording.open_answers(stored)) else []
