@@ -73,7 +73,9 @@ def _form_row(name: str, part: JsonObject) -> FormRow:
     strict, loose = part["strict"], part["loose"]
     shares = [percent(side[who]) for side in (strict, loose) for who in ("base", "student")]
     base, student, *loosely = shares
-    return name, part["count"], base, student, wording.gain(strict), " → ".join(loosely)
+    low, high = map(wording.signed, strict["interval"])
+    gain = f"{wording.signed(strict['gain'])} ({low} to {high})"
+    return name, part["count"], base, student, gain, " → ".join(loosely)
 
 
 def weak_sides(recipe: Recipe, evaluate: StageResult, where: str, name: str) -> JsonObject:
