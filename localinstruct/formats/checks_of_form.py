@@ -155,6 +155,12 @@ def _has_postscript(text: str, _: object) -> bool:
     return len(lines_of(text)) > 1 and last[0].strip().startswith("P.S.")
 
 
+LANGUAGES = {
+    "French": "fr", "German": "de", "Spanish": "es", "Italian": "it", "Portuguese": "pt",
+    "Dutch": "nl", "Polish": "pl", "Swedish": "sv", "Russian": "cyrillic", "Chinese": "zh",
+    "Japanese": "ja", "Korean": "ko", "Greek": "el", "Hindi": "hi", "English": "en",
+}  # fmt: skip
+"""Name of a language -> what `curate.languages` calls it."""
 LENGTH: dict[str, Check] = {
     "words": Check("number", lambda text, n: len(text.split()) == n),
     "min_words": Check("number", lambda text, n: len(text.split()) >= n),
@@ -260,9 +266,3 @@ CHECKS: dict[str, Check] = {
 }
 """Name in a task file -> the rule, which looks at the answer alone."""
 FAMILY_OF: dict[str, str] = {name: family for family, table in FAMILIES.items() for name in table}
-LANGUAGES = {
-    "French": "fr", "German": "de", "Spanish": "es", "Italian": "it", "Portuguese": "pt",
-    "Dutch": "nl", "Polish": "pl", "Swedish": "sv", "Russian": "cyrillic", "Chinese": "zh",
-    "Japanese": "ja", "Korean": "ko", "Greek": "el", "Hindi": "hi", "English": "en",
-}  # fmt: skip
-"""Name of a language -> what `curate.languages` calls it."""

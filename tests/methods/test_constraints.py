@@ -452,7 +452,11 @@ def test_bad_options_are_named(options: dict[str, Any], words: str) -> None:
 
 def test_golden() -> None:
     options = ConstraintsOptions(answers=2)
-    replies = [[PROSE, "Short."], ["- b\n- a", "One. Two."], ["No", Completion("Cut", "length")]]
+    replies: list[list[Any]] = [
+        [PROSE, "Short."],
+        ["- b\n- a", "One. Two."],
+        ["No", Completion("Cut", "length")],
+    ]
     rows = [SEED, Instance("List two letters."), Instance("Sort.", "b a", "a b")]
     texts = iter(replies)
     calls, found = play(constraint_rows(rows, options, Random(5)), lambda prompt: next(texts))
