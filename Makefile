@@ -8,7 +8,7 @@ EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
 JOBS   ?= 2
 PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
-.PHONY: help setup demo check test test-all test-gpu torture sealed-demo bench golden docs site findings
+.PHONY: help setup demo check test test-all test-gpu torture sealed-demo bench golden docs site findings real-study
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -57,6 +57,10 @@ torture: setup
 ## make sealed-demo  the whole demo in the seal, every network call watched by strace; with a positive control
 sealed-demo: setup
 	$(BIN)/python -m tests.support.sealed_demo $(or $(OUT),sealed-demo)
+
+## make real-study  arms of verified rows beside a random one, on a real model (MODEL=…, WORKSPACE=…); hours, resumable
+real-study: setup
+	$(BIN)/python -m benchmarks.constraints $(or $(WORKSPACE),.) --model $(or $(MODEL),smollm2-135m-instruct)
 
 ## make bench     measured ratios, written to benchmarks/results; DATA=FILE: false alarms of the rules on rows of yours
 bench: setup

@@ -21,6 +21,10 @@ from localinstruct.cli.app import app
 from localinstruct.config import Section, inner_section
 from localinstruct.curate.repairs import REPAIRS
 from localinstruct.curate.rules import FILTERS, SETS
+from localinstruct.formats.checks_of_form import CHECKS, FAMILY_OF
+from localinstruct.methods.constraint_kinds import KINDS, wordings
+from localinstruct.methods.constraint_repairs import REPAIRS as BY_CODE
+from localinstruct.methods.constraints import HELD_OUT
 from localinstruct.recipe import Recipe
 
 HERE = Path(__file__).parent
@@ -252,12 +256,32 @@ def rules_page() -> str:
     )
 
 
+def constraints_page() -> str:
+    """docs/constraints.md with today's table of kinds."""
+    text = (HERE / "constraints.md").read_text(encoding="utf-8")
+    lines = [
+        "| family | kind | asked for as | weight | mined | repaired |",
+        "|---|---|---|---:|:-:|:-:|",
+    ]
+    for name in sorted(KINDS, key=list(CHECKS).index):
+        wording, held = wordings()[name], " (held out)" if name in HELD_OUT else ""
+        marks = ["✓" if there else "" for there in (KINDS[name].mine, name in BY_CODE)]
+        words = _flat(wording.says[0]).replace("<", "&lt;")
+        cells = [FAMILY_OF[name], f"`{name}`{held}", words, f"{wording.weight:g}", *marks]
+        lines.append(f"| {' | '.join(cells)} |")
+    tables = "\n".join(lines)
+    return re.sub(
+        r"(?s)(<!-- kinds -->\n).*(<!-- /kinds -->)", lambda m: f"{m[1]}{tables}\n{m[2]}", text
+    )
+
+
 PAGES = {
     "cli.md": cli_page,
     "recipe.md": recipe_page,
     "architecture.md": architecture_page,
     "chat-templates.md": chat_templates.page,
     "rules.md": rules_page,
+    "constraints.md": constraints_page,
 }
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from localinstruct.dataset.ahead import (
 from localinstruct.dataset.mixing import require_sources
 from localinstruct.documents import require_folder
 from localinstruct.errors import DataError, LocalInstructError, ModelError, RecipeError
+from localinstruct.evaluation.constraints import constraint_tasks
 from localinstruct.evaluation.forgetting import general_text
 from localinstruct.fit.assess import server_shortfall
 from localinstruct.formats.tasks import read_tasks, task_file
@@ -170,6 +171,7 @@ def _files(
         yield from _raised("", require_sources, recipe.dataset, workspace, progress)
     if "evaluate" in stages:
         yield from _raised("", general_text, recipe.evaluate.text, workspace)
+        yield from _raised("", constraint_tasks, recipe, workspace)
     if tasks and ("evaluate" in stages or ("dataset" in stages and recipe.dataset.decontaminate)):
         yield from _raised("", lambda: read_tasks(task_file(tasks, workspace)))
 

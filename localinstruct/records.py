@@ -62,6 +62,8 @@ class Lineage:
     `offset` where the passage begins in its text (letters, from 0), `evidence` the passage's own
     words that support the answer. `changes` names what was changed in the row on its way: repairs
     ("escapes"), and secrets that were masked or only found ("masked: phones", "found: keys").
+    `constraints` is what the request asks of the answer's form and the answer keeps: checks as a
+    task file has them, {name: argument}.
     """
 
     method: str = ""
@@ -77,6 +79,7 @@ class Lineage:
     offset: int = -1
     evidence: tuple[str, ...] = ()
     changes: tuple[str, ...] = ()
+    constraints: JsonObject = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,13 +134,14 @@ class Instance:
     def to_dict(self) -> JsonObject:
         """Plain JSON values, with the id; `from_dict` is its inverse.
 
-        A row that nothing changed says nothing of changes, as before there were any.
+        A row without changes or constraints says nothing of them, as before there were any.
         """
         data = {"id": self.id, **asdict(self)}
         data["history"] = [turn.to_dict() for turn in self.history]
         data["steps"] = [turn.to_dict() for turn in self.steps]
-        if not self.lineage.changes:
-            del data["lineage"]["changes"]
+        for key in ("changes", "constraints"):
+            if not data["lineage"][key]:
+                del data["lineage"][key]
         return {key: value for key, value in data.items() if value or key not in _MORE}
 
     @staticmethod

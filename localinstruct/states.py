@@ -343,7 +343,8 @@ def _outside(stage: str, recipe: Recipe, workspace: Path) -> list[str]:
     if stage == "dataset":
         seeds = [recipe.seeds] if recipe.dataset.include_seeds else []
         return [*seeds, *([tasks] if tasks and recipe.dataset.decontaminate else [])]
-    return [name for name in (tasks, text) if name] if stage == "evaluate" else []
+    asked = recipe.seeds if recipe.evaluate.constraints else None
+    return [name for name in (tasks, text, asked) if name] if stage == "evaluate" else []
 
 
 def _model(recipe: Recipe, role: str) -> str:

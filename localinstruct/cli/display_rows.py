@@ -198,6 +198,11 @@ def _lineage_facts(row: Instance, origin: str) -> list[tuple[str, str]]:
         ("scores", ", ".join(f"{name} {value:g}" for name, value in lineage.scores.items())),
         ("source", _source(row)),
         ("evidence", " … ".join(lineage.evidence)),
+        (
+            "constraints",
+            ", ".join(f"{name} {value}" for name, value in lineage.constraints.items()),
+        ),
+        ("changes", ", ".join(lineage.changes)),
         ("rejected", row.rejected),
         ("rejected by", lineage.rejected_by[:12]),
         ("original", lineage.original),

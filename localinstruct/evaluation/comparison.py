@@ -26,6 +26,7 @@ from localinstruct.evaluation.answers import (
     ask_contenders,
     question_in,
 )
+from localinstruct.evaluation.constraints import constraint_tasks, form_scores
 from localinstruct.evaluation.judged import Ask, judge_rows
 from localinstruct.evaluation.scores import (
     Row,
@@ -139,6 +140,7 @@ def compare_answers(
         "files": [str(path) for path in comparison.tasks] or recipe_tasks,
         "questions": len(rows),
         "tasks": score(checkable) if checkable else None,
+        "form": form_scores(checkable),
         "lost": len(lost_answers(rows)) if checkable else None,
         "open_tasks": sum(task is not None for _, task in questions) - len(checkable),
         "cut": cut_answers(rows, recipe.evaluate.max_tokens),
@@ -187,6 +189,7 @@ def _questions(
     if not paths and recipe.evaluate.tasks:
         paths = [task_file(recipe.evaluate.tasks, workspace)]
     tasks = [task for path in paths for task in read_tasks(path)]
+    tasks += [] if files else constraint_tasks(recipe, workspace)
     questions: list[Question] = [(task.instance, task) for task in tasks]
     questions = questions or [(row, None) for row in held_out]
     if not questions:

@@ -52,6 +52,8 @@ class Row:
         if self.task:
             return self.task.is_right(answer) if self.task.check else None
         row = self.instance
+        if row.lineage.constraints:
+            return keeps(row.lineage.constraints, answer)
         if self.checker:
             computed = self.checker(row.instruction, row.input, answer)
             if computed is not None:

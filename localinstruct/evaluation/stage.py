@@ -29,6 +29,7 @@ from localinstruct.evaluation.answers import (
     question,
     trained_contender,
 )
+from localinstruct.evaluation.constraints import constraint_tasks, form_scores
 from localinstruct.evaluation.scores import (
     Row,
     answer_record,
@@ -67,7 +68,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     """Compare, save every answer in evaluation/answers.jsonl, and return the report's numbers.
 
     "held_out" has loss and perplexity of base and student, "tasks" right answers with the gain's 95
-    % interval and counts by family (None without evaluate.tasks), "forgetting" the perplexity on a
+    % interval and counts by family (None without any), "form" constraints that were kept
+    (`constraints`), "forgetting" the perplexity on a
     general text and the answers that were lost (None where none can be), "cut" the answers that
     were cut at evaluate.max_tokens, "open_tasks" tasks that only a judge can mark, "weakest" the
     families to work on and
@@ -109,6 +111,7 @@ def compare(
     began = time.monotonic()
     held_out = held_out_rows(run.path)
     tasks = read_tasks(task_file(recipe.evaluate.tasks, workspace)) if recipe.evaluate.tasks else []
+    tasks += constraint_tasks(recipe, workspace)
     text_name, text = forgetting.general_text(recipe.evaluate.text, workspace)
     losses, general = measured_losses(
         recipe, run.path, folder, held_out, text, progress, chat_template
@@ -126,6 +129,7 @@ def compare(
             "lost": len(lost) if checkable else None,
             "lost_answers": [answer_record(row) for row in lost[:LISTED]],
         },
+        "form": form_scores(checkable),
         "open_tasks": len(tasks) - len(checkable),
         "cut": cut_answers(rows, recipe.evaluate.max_tokens),
         "weakest": weakest(scores["by_family"]) if scores else [],
@@ -273,6 +277,7 @@ def _summary(result: StageResult) -> str:
         parts.append(f"held-out loss: {wording.losses(result['held_out'])}")
     if tasks := result["tasks"]:
         parts.append(f"tasks: {wording.right(tasks)}, {wording.gain(tasks)}")
+    parts += wording.groups_of_form(result)
     parts.append(wording.open_answers(result))
     if (general := result["forgetting"]).get("base"):
         parts.append(f"perplexity of general text {wording.perplexities(general)}")

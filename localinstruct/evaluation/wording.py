@@ -37,6 +37,16 @@ def gain(tasks: JsonObject) -> str:
     return f"{signed(tasks['gain'])} points{f' ({around})' if around else ''}"
 
 
+def groups_of_form(evaluated: JsonObject) -> list[str]:
+    """'seen kinds: base 18.0% → student 40.0% of 125, +22.0 points (95 % …)', for each group."""
+    groups = (evaluated.get("form") or {}).get("groups") or {}
+    return [
+        f"{name}: {right({**part['strict'], 'count': part['count']})}, {gain(part['strict'])}"
+        for name, part in groups.items()
+        if name != "all"
+    ]
+
+
 def perplexity(value: float) -> str:
     """A perplexity: 12.4."""
     return f"{value:,.1f}" if value < 1e6 else f"{value:.1e}"

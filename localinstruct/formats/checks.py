@@ -1,34 +1,19 @@
-"""Checks that a task file can ask of an answer, one named function each, as in IFEval. Pure.
+"""Checks that a task can ask of an answer: of its form (`checks_of_form`), or against its output.
 
-A check gets the answer with its ends stripped and the argument the file gives, and says yes or no.
-A task holds when all of its checks do. Words are what white space separates, so that the rules know
-no language; case rules look at letters that have a case. The idea is IFEval's (Zhou et al. 2023,
-arXiv 2311.07911), the checks are our own. Not covered: whether an answer that keeps the rules is
-also good; regular expressions, because a bad one never ends.
+Pure. A task holds when all of its checks do; strictly, or loosely as in IFEval (Zhou et al. 2023,
+arXiv 2311.07911): also without Markdown's asterisks, a first line or a last one, which models like
+to add ("Sure, here it is:"). An answer without words keeps no check of its form.
 """
 
 import json
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
 
 from localinstruct.config import did_you_mean
+from localinstruct.formats.checks_of_form import CHECKS, LANGUAGES, Argument
 from localinstruct.records import JsonObject
 
-Argument = Any
-"""A check's argument as the file gives it; `_ARGUMENTS` has seen to its type."""
 NUMBER = re.compile(r"[-+]?\d[\d,]*(?:\.\d+)?|[-+]?\.\d+")
-BULLET = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+\S", re.MULTILINE)
-
-
-@dataclass(frozen=True, slots=True)
-class Check:
-    """A rule: the kind of its argument, and the function that says whether an answer keeps it."""
-
-    argument: str
-    """"none", "number", "text", "texts" (one or several) or "schema"."""
-    holds: Callable[[str, Argument], bool]
 
 
 def last_number(text: str) -> float | None:
@@ -62,80 +47,6 @@ def chosen_option(text: str, options: list[str]) -> int | None:
     return None if choice is None else options.index(choice)
 
 
-def json_value(text: str) -> object:
-    """The JSON value a text is, alone or in one fenced block; ValueError when it is none."""
-    fenced = re.fullmatch(r"```(?:json)?\s*\n(.*?)\n?```", text.strip(), re.DOTALL)
-    return json.loads(fenced[1] if fenced else text)
-
-
-def _is_json(text: str, _: object = None) -> bool:
-    try:
-        json_value(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
-def _fits_schema(text: str, schema: JsonObject) -> bool:
-    import jsonschema
-
-    return _is_json(text) and jsonschema.Draft202012Validator(schema).is_valid(json_value(text))
-
-
-def _texts(argument: str | list[str]) -> list[str]:
-    return [argument] if isinstance(argument, str) else argument
-
-
-def _contained(text: str, argument: str | list[str]) -> list[bool]:
-    """Yes or no for each text of an argument: it stands in `text`, in any case."""
-    return [part.casefold() in text.casefold() for part in _texts(argument)]
-
-
-def _has_letters(text: str) -> bool:
-    return any(letter.isalpha() for letter in text)
-
-
-def _lines(text: str) -> list[str]:
-    return [line for line in text.splitlines() if line.strip()]
-
-
-def _paragraphs(text: str) -> list[str]:
-    return [paragraph for paragraph in re.split(r"\n\s*\n", text) if paragraph.strip()]
-
-
-def _is_quoted(text: str, _: object) -> bool:
-    return len(text) > 1 and text[0] + text[-1] in ('""', "“”", "«»", "「」")
-
-
-def _has_title(text: str, _: object) -> bool:
-    return re.search(r"<<[^>\n]+>>|^#{1,6} \S", text, re.MULTILINE) is not None
-
-
-CHECKS: dict[str, Check] = {
-    "words": Check("number", lambda text, n: len(text.split()) == n),
-    "min_words": Check("number", lambda text, n: len(text.split()) >= n),
-    "max_words": Check("number", lambda text, n: len(text.split()) <= n),
-    "max_characters": Check("number", lambda text, n: len(text) <= n),
-    "lines": Check("number", lambda text, n: len(_lines(text)) == n),
-    "paragraphs": Check("number", lambda text, n: len(_paragraphs(text)) == n),
-    "bullets": Check("number", lambda text, n: len(BULLET.findall(text)) == n),
-    "placeholders": Check("number", lambda text, n: len(re.findall(r"\[[^\]\n]+\]", text)) >= n),
-    "contains": Check("texts", lambda text, parts: all(_contained(text, parts))),
-    "contains_one_of": Check("texts", lambda text, parts: any(_contained(text, parts))),
-    "not_contains": Check("texts", lambda text, parts: not any(_contained(text, parts))),
-    "starts_with": Check("text", lambda text, start: text.startswith(start)),
-    "ends_with": Check("text", lambda text, end: text.endswith(end)),
-    "uppercase": Check("none", lambda text, _: _has_letters(text) and text == text.upper()),
-    "lowercase": Check("none", lambda text, _: _has_letters(text) and text == text.lower()),
-    "no_commas": Check("none", lambda text, _: "," not in text),
-    "quoted": Check("none", _is_quoted),
-    "title": Check("none", _has_title),
-    "json": Check("none", _is_json),
-    "json_schema": Check("schema", _fits_schema),
-}
-"""Name in a task file -> the rule, which looks at the answer alone."""
-
-
 def _same_choice(answer: str, expected: str, choices: list[str]) -> bool:
     choice = first_choice(expected, choices)
     return choice is not None and first_choice(answer, choices) == choice
@@ -159,15 +70,37 @@ choice that is named by its letter or its words.
 """
 
 
-def keeps(checks: Mapping[str, Argument], answer: str, expected: str) -> bool:
-    """True when an answer keeps every rule of a task."""
-    text = answer.strip()
+def keeps(
+    checks: Mapping[str, Argument], answer: str, expected: str = "", *, loose: bool = False
+) -> bool:
+    """True when an answer keeps every rule of a task; with `loose`, in one of its loose forms."""
     return all(
-        AGAINST_OUTPUT[name](text, expected, argument)
-        if name in AGAINST_OUTPUT
-        else CHECKS[name].holds(text, argument)
+        keeps_one(name, argument, answer, expected, loose=loose)
         for name, argument in checks.items()
     )
+
+
+def keeps_one(
+    name: str, argument: Argument, answer: str, expected: str = "", *, loose: bool = False
+) -> bool:
+    """True when an answer keeps this rule."""
+    if name in AGAINST_OUTPUT:
+        return AGAINST_OUTPUT[name](answer.strip(), expected, argument)
+    texts = loose_forms(answer) if loose else [answer.strip()]
+    return any(text and CHECKS[name].holds(text, argument) for text in texts)
+
+
+def loose_forms(answer: str) -> Iterator[str]:
+    """The answer as it is and as IFEval's loose reading has it, each with its ends stripped.
+
+    Without its first line, its last line, both, and each of these without asterisks.
+    """
+    lines = answer.strip().split("\n")
+    for part in (lines, lines[1:], lines[:-1], lines[1:-1]):
+        text = "\n".join(part).strip()
+        yield text
+        if "*" in text:
+            yield text.replace("*", "").strip()
 
 
 def read_checks(value: object, expected: str) -> JsonObject:
@@ -186,9 +119,11 @@ def read_checks(value: object, expected: str) -> JsonObject:
         elif name not in CHECKS:
             advice = did_you_mean(name, [*CHECKS, *AGAINST_OUTPUT])
             raise ValueError(f"expected a known check, found {name!r}; {advice}")
-        elif not _ARGUMENTS[kind := CHECKS[name].argument](argument):
-            problem = f"expected check {name} to have {_WORDS[kind]}, found {argument!r}"
-            raise ValueError(problem[:300])
+        else:
+            fits, words = _ARGUMENTS[CHECKS[name].argument]
+            if not fits(argument):
+                problem = f"expected check {name} to have {words}, found {argument!r}"
+                raise ValueError(problem[:300])
     return checks
 
 
@@ -227,17 +162,36 @@ def _is_schema(value: Argument) -> bool:
     return isinstance(value, dict) and "$ref" not in json.dumps(value)
 
 
-_ARGUMENTS: dict[str, Callable[[Argument], bool]] = {
-    "none": lambda value: value in (None, True),
-    "number": lambda value: type(value) is int and value >= 0,
-    "text": lambda value: isinstance(value, str) and bool(value),
-    "texts": _is_texts,
-    "schema": _is_schema,
+def _is_whole(value: Argument, least: int = 0) -> bool:
+    return type(value) is int and value >= least
+
+
+_ARGUMENTS: dict[str, tuple[Callable[[Argument], bool], str]] = {
+    "none": (lambda value: value in (None, True), "no argument"),
+    "number": (_is_whole, "a whole number"),
+    "text": (lambda value: isinstance(value, str) and bool(value), "a text"),
+    "texts": (_is_texts, "a text or a list of texts"),
+    "list": (
+        lambda value: isinstance(value, list) and len(value) > 1 and _is_texts(value),
+        "a list of two words or more",
+    ),
+    "range": (
+        lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_whole, value)),
+        "a list of two whole numbers",
+    ),
+    "counted": (
+        lambda value: (
+            isinstance(value, list)
+            and len(value) == 2
+            and _is_texts(value[:1])
+            and _is_whole(value[1], 1)
+        ),
+        "a list of a word and a whole number from 1",
+    ),
+    "language": (
+        lambda value: isinstance(value, str) and value in LANGUAGES,
+        f"one of {', '.join(LANGUAGES)}",
+    ),
+    "schema": (_is_schema, "a JSON schema without $ref"),
 }
-_WORDS = {
-    "none": "no argument",
-    "number": "a whole number",
-    "text": "a text",
-    "texts": "a text or a list of texts",
-    "schema": "a JSON schema without $ref",
-}
+"""Kind of an argument -> its test, and its words."""

@@ -2,6 +2,7 @@
 
 import json
 
+from localinstruct.formats.checks import read_checks
 from localinstruct.formats.fields import Malformed, describe, optional_text
 from localinstruct.records import JsonObject, Lineage
 
@@ -33,7 +34,15 @@ def read_lineage(value: object) -> Lineage:
         offset=offset,
         evidence=_strings(value, "evidence"),
         scores=read_scores(value.get("scores"), "lineage.scores"),
+        constraints=_constraints(value.get("constraints")),
     )
+
+
+def _constraints(value: object) -> JsonObject:
+    try:
+        return read_checks(value, "") if value else {}
+    except ValueError as problem:
+        raise Malformed(f"lineage.constraints: {problem}") from None
 
 
 def _strings(lineage: JsonObject, key: str) -> tuple[str, ...]:

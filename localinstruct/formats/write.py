@@ -7,7 +7,6 @@ a part of it. `jsonl` and `parquet` hold everything; `alpaca` single turns; `mes
 
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -208,7 +207,8 @@ def _parquet(instances: Iterable[Instance], file: BinaryIO) -> None:
 
 def _flat(row: Instance) -> JsonObject:
     """A row's columns; `extras` holds as JSON text what only rows of files have."""
-    data = row.to_dict() | {"lineage": _json(asdict(row.lineage))}
+    data = row.to_dict()
+    data["lineage"] = _json(data["lineage"])
     beside: JsonObject = {
         name: data.pop(name) for name in ("steps", "tool_calls", "tools") if name in data
     }

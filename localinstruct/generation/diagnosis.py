@@ -54,6 +54,14 @@ CURES: dict[tuple[str, str], Cure] = {
     ),
     ("novelty", "too similar"): _ALIKE,
     ("novelty", "exact repetition"): _ALIKE,
+    ("constraints", "constraints not kept"): (
+        "the model seldom keeps what was asked: more answers, fewer constraints, easier kinds",
+        tuple(
+            f"{place}.constraints.{key}"
+            for place in ("method", "then")
+            for key in ("answers", "most", "kinds", "ways")
+        ),
+    ),
     ("coverage", "quota full"): (
         "topics have their rows; larger quotas, or more topics",
         ("coverage.topics",),
@@ -166,5 +174,6 @@ def ending(job: Job, episodes: int, kept: Sequence[Instance]) -> str:
         more = "more documents, or method.grounded.rounds, bring more"
         return f"all {len(job.seeds):,} passages were asked about{rounds}; {more}"
     if name in OVER_SEEDS:
-        return f"all {len(job.seeds):,} tasks of the seed file were asked; more tasks bring more"
+        more = "more tasks" + (" or rounds" if name == "constraints" else "")
+        return f"all {len(job.seeds):,} tasks of the seed file were asked; {more} bring more"
     return f"{name} has no more than {episodes:,} episodes"

@@ -20,6 +20,11 @@ from localinstruct.config import Section, did_you_mean
 from localinstruct.errors import RecipeError
 from localinstruct.methods.alpaca import AlpacaOptions, alpaca
 from localinstruct.methods.answer import AnswerOptions, answer, answer_rows
+from localinstruct.methods.constraints import (
+    ConstraintsOptions,
+    constraint_rows,
+    constraints,
+)
 from localinstruct.methods.evol_instruct import EvolInstructOptions, evol_instruct
 from localinstruct.methods.grounded import GroundedOptions, grounded
 from localinstruct.methods.judge import JudgeOptions, judge
@@ -40,22 +45,24 @@ METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {
     "rewrite": rewrite,
     "answer": answer,
     "preference": preference,
+    "constraints": constraints,
 }
 """Name in a recipe -> the generator."""
 FINITE: dict[str, Callable[[Sequence[Instance], Any], int]] = {
     "answer": lambda seeds, options: len(seeds),
     "preference": lambda seeds, options: len(seeds),
     "grounded": lambda seeds, options: len(seeds) * options.rounds,
+    "constraints": lambda seeds, options: len(seeds) * options.rounds,
 }
 """Methods that end by themselves: (seeds, options) -> how many episodes there are. The others go on
 for ever."""
-OVER_SEEDS = ("answer", "preference")
-"""Methods whose rows are the tasks of the seed file, each once, so that they are like them on
-purpose."""
+OVER_SEEDS = ("answer", "preference", "constraints")
+"""Methods whose rows are the tasks of the seed file, so that they are like them on purpose."""
 OVER_DOCUMENTS = ("grounded",)
 """Methods whose seeds are the passages of a folder of documents."""
 STEPS: dict[str, Callable[[Sequence[Instance], Any, Random], Episode]] = {
     "answer": answer_rows,
+    "constraints": constraint_rows,
     "preference": preference_rows,
     "judge": judge,
 }
@@ -129,6 +136,8 @@ class MethodSection(Section):
     """The tasks of the seed file answered, one at a time."""
     preference: PreferenceOptions | None = None
     """The tasks of the seed file with a better and a worse answer, ready for DPO."""
+    constraints: ConstraintsOptions | None = Field(None, exclude_if=lambda value: value is None)
+    """The tasks of the seed file with constraints that code checks; answers that keep them."""
     own: OwnMethod | None = Field(None, exclude_if=lambda value: value is None)
     """A method of your own: how a run keeps `method: {NAME: {…}}` for the workspace's
     `methods/NAME.py`, or a function that came from Python (docs/python.md)."""
@@ -171,6 +180,8 @@ class Then(Section):
 
     answer: AnswerOptions | None = None
     """First: answered again, one at a time, by the teacher or by models.answerer."""
+    constraints: ConstraintsOptions | None = Field(None, exclude_if=lambda value: value is None)
+    """Then: asked again with constraints that code checks, and kept with an answer that passes."""
     preference: PreferenceOptions | None = None
     """Then: several answers compared, the best against the worst."""
     judge: JudgeOptions | None = None

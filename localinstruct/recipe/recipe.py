@@ -152,6 +152,15 @@ class Recipe(Section):
         return self
 
     @model_validator(mode="after")
+    def _constraints_are_asked_for(self) -> "Recipe":
+        if self.evaluate.constraints and not (self.method.constraints or self.then.constraints):
+            raise ValueError(
+                "evaluate.constraints: expected method.constraints or then.constraints, whose "
+                "kinds are asked for; found neither"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _rivals_are_named(self) -> "Recipe":
         for key, options in (
             ("method.preference", self.method.preference),

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 
 from localinstruct.evaluation import wording
 from localinstruct.evaluation.verdict import remedy, topic_remedy
+from localinstruct.progress import percent
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
 from localinstruct.store.freshness import READ, UNDATED
@@ -50,6 +51,33 @@ def forgetting(evaluate: StageResult) -> JsonObject:
     }
 
 
+FormRow = tuple[str, int, str, str, str, str]
+"""(name, count, strict shares of base and student, gain, loose shares)."""
+
+
+def form(evaluate: StageResult) -> list[tuple[str, list[FormRow]]]:
+    """Tables of constraints kept: (heading, rows) of whole answers, and of constraints by family.
+
+    Empty where no task asked for a form.
+    """
+    measured = evaluate.get("form") or {}
+    tables = {"all constraints of an answer": "groups", "constraints by family": "families"}
+    return [
+        (heading, [_form_row(name, part) for name, part in measured[key].items()])
+        for heading, key in tables.items()
+        if measured.get(key)
+    ]
+
+
+def _form_row(name: str, part: JsonObject) -> FormRow:
+    strict, loose = part["strict"], part["loose"]
+    shares = [percent(side[who]) for side in (strict, loose) for who in ("base", "student")]
+    base, student, *loosely = shares
+    low, high = map(wording.signed, strict["interval"])
+    gain = f"{wording.signed(strict['gain'])} ({low} to {high})"
+    return name, part["count"], base, student, gain, " → ".join(loosely)
+
+
 def weak_sides(recipe: Recipe, evaluate: StageResult, where: str, name: str) -> JsonObject:
     """The weakest families and topics, and the commands against them, each once."""
     families = list(evaluate.get("weakest") or [])
@@ -70,6 +98,9 @@ def comparison(stored: JsonObject, where: str = "") -> JsonObject:
     facts = [("tasks", ", ".join(stored.get("files") or []) or "the held-out rows")]
     if tasks:
         facts += [("right answers", wording.right(tasks)), ("gain", wording.gain(tasks))]
+    if groups := (stored.get("form") or {}).get("groups"):
+        loose = {**groups["all"]["loose"], "count": groups["all"]["count"]}
+        facts.append(("constraints kept, loosely", wording.right(loose)))
     if lost := wording.lost(stored):
         facts.append(("right before, wrong now", f"{lost[0]:,} of {lost[1]:,}"))
     facts += [("open answers", words)] if (words := wording.open_answers(stored)) else []

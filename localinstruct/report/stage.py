@@ -187,6 +187,7 @@ def _comparisons(recipe: Recipe, run: Run, where: str, results: Results) -> Json
     return {
         "verdict": judged_verdict(results, comparisons),
         "comparisons": [about.comparison(stored, where) for stored in comparisons],
+        "form": about.form(evaluate),
         "forgetting": about.forgetting(evaluate),
         **about.weak_sides(recipe, evaluate, where, run.path.name),
         "counts": about.count_tables(results),

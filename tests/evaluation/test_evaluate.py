@@ -23,6 +23,7 @@ from localinstruct.evaluation.answers import (
 from localinstruct.evaluation.scores import Row, choose, lost_answers, score
 from localinstruct.formats import write
 from localinstruct.formats.tasks import Task
+from localinstruct.methods.constraint_kinds import KINDS
 from localinstruct.models.catalog import ModelSpec
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Lineage, Message, Prompt, StageResult
@@ -192,6 +193,32 @@ def test_the_interval_is_wide_where_nothing_is_decided() -> None:
     assert low == pytest.approx(-high)  # zero gain, but not with certainty
     assert 0.1 < high < 0.3
     assert score(scored(300, 0, 0, 0))["interval"][1] <= 1.0
+
+
+def test_constraints_are_asked_of_both_on_held_out_requests(run: Run, base: Path) -> None:
+    seeds = [Instance(f"Describe thing {n}.", output="So.") for n in range(40)]
+    write(seeds, "jsonl", run.path.parent.parent / "seeds.jsonl")
+
+    def answer(prompts: Asked) -> Given:
+        said = {"base": "A comma, here", "student": "no comma here"}
+        return {who: [Completion(said[who])] * len(own) for who, own in prompts.items()}
+
+    sections: dict[str, Any] = {
+        "seeds": "seeds.jsonl",
+        "method": {
+            "alpaca": None,
+            "constraints": {"kinds": dict.fromkeys(KINDS, 0) | {"no_commas": 1}},
+        },
+        "novelty": {"against": "kept"},
+        "evaluate": {"constraints": 8, "side_by_side": 4},
+    }
+    said = Recorded()
+    result = compared(run, base, answer, said, **sections)
+    seen = result["form"]["groups"]["seen kinds"]
+    assert (seen["count"], seen["strict"]["base"], seen["strict"]["student"]) == (8, 0, 1)
+    assert set(result["form"]["groups"]) == {"all", "seen kinds", "held-out kinds"}
+    assert result["tasks"]["count"] == 16
+    assert "seen kinds: base 0% → student 100% of 8 right" in "".join(said.said)
 
 
 def test_an_answer_that_goes_on_is_wrong_but_begins_right() -> None:

@@ -39,6 +39,47 @@ CASES: dict[str, tuple[Any, str, str]] = {
     "title": (None, "<<On salt>>\nSalt.", "On salt"),
     "json": (None, '```json\n{"a": 1}\n```', "{a: 1}"),
     "json_schema": (SCHEMA, '{"age": 3}', '{"age": "3"}'),
+    "words_between": ([2, 3], "one two three", "one two three four"),
+    "sentences": (2, "It is e.g. 3.5 m. Dr. Po says so!", "One. Two. Three."),
+    "max_sentences": (2, "One.\nTwo", "One? Two! Three."),
+    "sentence_words": (3, "One two three. Four.", "One two three four."),
+    "word_times": (["sea", 2], "Sea, the sea", "seas sea"),
+    "questions": (1, "Why?", "Why? Why?"),
+    "exclamations": (0, "So.", "So!"),
+    "numbers": (2, "1. I have 3 and 1,200.5", "1. a\n2. b"),
+    "capital_words": (2, "NATO and UN", "NATO A I"),
+    "bold": (2, "**a** and **b c**", "**a** * b *"),
+    "parentheses": (1, "a (b)", "a (b"),
+    "title_case": (None, "The Sea's 2 Tides, Éva", "The sea"),
+    "first_word": ("well", "**Well**, so.", "Wells"),
+    "last_word": ("so", 'It is "so".', "So it is."),
+    "ends_with_question": (None, "So?", "So? Yes."),
+    "postscript": (None, "So.\nP.S. Yes.", "P.S. Yes.\nSo."),
+    "uses_words": (["sea", "salt"], "Salt of the sea", "Salty sea"),
+    "avoids_words": ("sea", "The seas", "The sea"),
+    "no_letter": ("e", "A bird", "A BEE"),
+    "json_keys": (["a", "b"], '{"b": 1, "a": 2}', '{"a": 1, "b": 2, "c": 3}'),
+    "numbered": (2, "1. a\n2) b", "1. a\n3. b"),
+    "checkboxes": (1, "- [ ] a", "- [x] a"),
+    "headings": (1, "# A\ntext", "#A"),
+    "table": (2, "| a | b |\n|:--|--:|\n| 1 | 2 |", "| a | b |\n| 1 | 2 |"),
+    "code_block": (None, "So:\n```py\nx\n```", "```\nx"),
+    "tag": ("note", "<note>a</note>", "<note></note>"),
+    "divided": (2, "a\n***\nb", "a\n***"),
+    "alphabetical": (None, "Fruit:\n- Apple\n- pear", "- pear\n- apple"),
+    "in_order": (["salt", "sea"], "Salt in the sea", "Sea salt"),
+    "ascending": (2, "1. From 3 to 20", "20 to 3"),
+    "varied_starts": (2, "It is. We go.", "It is. It goes."),
+    "language": ("French", "Le chat est dans la maison et il dort.", "The cat is in the house."),
+    "quotations": (2, 'a "b" “c”', 'a "b'),
+    "no_quotations": (None, "it's", 'a "b"'),
+    "word_in_first_sentence": ("sea", "The sea. So.", "So. The sea."),
+    "word_in_last_sentence": ("sea", "So. The sea.", "The sea. So."),
+    "nth_word": (["sea", 2], "The sea", "Sea the"),
+    "paragraph_starts": (["then", 2], "a\n\n**Then** b", "Then a\nThen b"),
+    "lines_start_with": ("> ", "> a\n\n> b", "> a\nb"),
+    "no_digits": (None, "two", "2"),
+    "no_parentheses": (None, "a [b]", "a :)"),
 }
 
 
@@ -53,7 +94,17 @@ def test_every_check_says_yes_and_no(name: str) -> None:
 
 def test_all_checks_are_looked_at() -> None:
     assert set(CASES) == set(CHECKS)
-    assert len(CHECKS) >= 18
+    assert len(CHECKS) >= 60
+    assert not any(keeps({name: CASES[name][0]}, " \n", "") for name in CHECKS)
+
+
+def test_an_answer_that_keeps_a_rule_but_for_its_frame_keeps_it_loosely() -> None:
+    for answer in ("Sure:\nsalt, sea", "salt, sea\nHope it helps!", "**Sure**\nsalt, *sea*\nBye"):
+        assert not keeps({"max_words": 2, "lowercase": True}, answer)
+        assert keeps({"max_words": 2, "lowercase": True}, answer, loose=True)
+    assert not keeps({"no_commas": None}, "salt, sea", loose=True)
+    assert not keeps({"no_commas": None}, "a, b", loose=True)
+    assert not keeps({"exact": None}, "Sure:\nb", "b", loose=True)
 
 
 def test_answers_against_an_output() -> None:
@@ -127,6 +178,10 @@ def test_all_bad_lines_are_named_at_once(tmp_path: Path) -> None:
         ({"check": "exact"}, "an output to check exact against"),
         ({"check": {"json_schema": {"type": "number!"}}}, "a JSON schema"),
         ({"check": {"json_schema": {"$ref": "http://far.example/s"}}}, "without $ref"),
+        ({"check": {"words_between": [3]}}, "a list of two whole numbers"),
+        ({"check": {"nth_word": ["a", 0]}}, "a word and a whole number from 1"),
+        ({"check": {"in_order": ["a"]}}, "a list of two words or more"),
+        ({"check": {"language": "Klingon"}}, "one of French"),
         ({"check": []}, "the name of a check or an object"),
         ({"output": " "}, "an output or a check"),
     ]

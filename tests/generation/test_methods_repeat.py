@@ -36,6 +36,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "answer": {"best_of": 2},
     "grounded": {"questions": 2, "per_source": 12},
     "preference": {"answers": 3, "margin": 0.5},
+    "constraints": {"answers": 2, "rounds": 2},
 }
 PASSAGES = [
     Instance(

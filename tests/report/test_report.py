@@ -414,6 +414,24 @@ def test_the_verdict_forgetting_and_weak_kinds_are_said(full: Path) -> None:
     )
 
 
+def test_constraints_are_shown_by_group_and_family_with_their_intervals(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "nano"
+    sample_run.make(path)
+    side = {"base": 0.2, "student": 0.45, "gain": 0.25, "interval": [0.13, 0.36]}
+    part = {"count": 125, "strict": side, "loose": side | {"student": 0.5}}
+    groups = {name: part for name in ("all", "held-out kinds", "seen kinds")}
+    with open_run(path) as run:
+        entry = run.stage("evaluate")
+        assert entry is not None
+        form = {"groups": groups, "families": {"start and end": part}, "kinds": {}}
+        run.finish_stage("evaluate", entry.result | {"form": form})
+    _, page = write(path)
+    words = " ".join(page.text.split())
+    gain = "125 20.0% 45.0% +25.0 (+13.0 to +36.0) 20.0% → 50.0%"
+    for name in ("held-out kinds", "seen kinds", "start and end"):
+        assert f"{name} {gain}" in words
+
+
 def test_weak_topics_are_said_with_the_command_against_them(tmp_path: Path) -> None:
     path = tmp_path / "runs" / "nano"
     sample_run.make(path)
