@@ -55,6 +55,7 @@ COMMANDS = (
     "doctor",
     "models list",
     "models add",
+    "models import",
     "models verify",
     "models build",
     "recipes list",

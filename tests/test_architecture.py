@@ -19,6 +19,7 @@ ROWS = (
     ("readiness", "report"),
     ("evaluation", "fit"),
     ("states",),
+    ("gguf",),
     ("dataset", "generation", "training", "bundle"),
     ("cleaning",),
     ("recipe", "documents"),

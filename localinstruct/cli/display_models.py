@@ -1,11 +1,14 @@
 """Output of `doctor` and `models`: values in, lines of `console` out."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from localinstruct import console
 from localinstruct.fit.doctor import doctor_facts
 from localinstruct.models.catalog import ModelSpec, load_catalog
 from localinstruct.models.catalog import verify as verify_model
+from localinstruct.models.chat_template import notes_on
+from localinstruct.models.description import described
 from localinstruct.nano import LABEL
 from localinstruct.recipe import find_workspace
 
@@ -66,6 +69,23 @@ def _size(spec: ModelSpec) -> str:
 def _weights(spec: ModelSpec) -> str:
     needed = spec.memory_gib.get("bf16")
     return "?" if not needed else f"{needed:.1f}" if needed >= 0.1 else "<0.1"
+
+
+def entered(spec: ModelSpec, facts: Iterable[tuple[str, str]], json: bool) -> None:
+    """Show a model that was entered in models.yaml: what its files say, its licence, its notes."""
+    facts = (*described(spec.directory), *facts)
+    notes = notes_on(spec.name, spec.directory, spec.chat_template)
+    if json:
+        said = [". ".join(filter(None, (note.words, note.fix))) for note in notes]
+        terms = {"licence": spec.licence, "obligations": spec.obligations}
+        name = {"name": spec.name, "digest": spec.digest, "path": str(spec.directory)}
+        console.as_json(name | {"notes": said, "facts": dict(facts)} | terms)
+        return
+    console.line(f"{spec.name} entered; digest {spec.digest[:12]}")
+    console.pairs(facts)
+    console.line(f"licence {spec.licence}: {spec.obligations}")
+    for note in notes:
+        console.note(f"{spec.name} {note.words}" + (f"; {note.fix}" if note.fix else ""))
 
 
 def verify_models(name: str | None, json: bool) -> bool:

@@ -1,15 +1,23 @@
-"""`localinstruct models`: list, add, verify and build the models that recipes may name."""
+"""`localinstruct models`: list, add, import, verify and build the models that recipes may name."""
 
 from pathlib import Path
-from typing import Annotated, Literal, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Literal, cast, get_args
 
 import typer
 
 from localinstruct import console
 from localinstruct.cli.options import Json, SealedAlone, require_choice
 
+if TYPE_CHECKING:
+    from localinstruct.models.catalog import ModelRole
+
 app = typer.Typer(no_args_is_help=True, help="The models on this disk that recipes may name.")
 Size = Literal["full", "micro"]
+Role = Annotated[
+    list[str] | None,
+    typer.Option("--role", help="teacher, student, encoder or judge; repeat for several."),
+]
+Licence = Annotated[str, typer.Option("--licence", help="Its licence by name, e.g. apache-2.0.")]
 
 
 @app.command("list")
@@ -26,36 +34,51 @@ def models_add(
     directory: Annotated[
         Path, typer.Argument(metavar="DIR", help="The model's directory on this disk.")
     ],
-    role: Annotated[
-        list[str] | None,
-        typer.Option("--role", help="teacher, student, encoder or judge; repeat for several."),
-    ] = None,
-    licence: Annotated[
-        str, typer.Option("--licence", help="Its licence by name, e.g. apache-2.0.")
-    ] = "unknown",
+    role: Role = None,
+    licence: Licence = "unknown",
     json: Json = False,
     sealed: SealedAlone = False,
 ) -> None:
     """Check a model directory and enter it in this workspace's models.yaml."""
+    from localinstruct.cli import display_models
     from localinstruct.models.adding import add_model
-    from localinstruct.models.catalog import ModelRole
-    from localinstruct.models.chat_template import notes_on
     from localinstruct.recipe import find_workspace
 
-    for name_of_role in role or ():
-        require_choice("--role", name_of_role, list(get_args(ModelRole)))
-    roles = cast("list[ModelRole]", role or [])
+    roles = _roles(role)
     spec = add_model(find_workspace(Path.cwd()), name, directory, roles=roles, licence=licence)
-    notes = notes_on(spec.name, spec.directory, spec.chat_template)
-    if json:
-        said = [". ".join(filter(None, (note.words, note.fix))) for note in notes]
-        terms = {"licence": spec.licence, "obligations": spec.obligations}
-        console.as_json({"name": spec.name, "digest": spec.digest, "notes": said} | terms)
-    else:
-        console.line(f"{spec.name} entered; digest {spec.digest[:12]}")
-        console.line(f"licence {spec.licence}: {spec.obligations}")
-        for note in notes:
-            console.note(f"{spec.name} {note.words}" + (f"; {note.fix}" if note.fix else ""))
+    display_models.entered(spec, (), json)
+
+
+@app.command("import")
+def models_import(
+    file: Annotated[Path, typer.Argument(metavar="FILE.gguf", help="A whole model in one file.")],
+    name: Annotated[str, typer.Option("--name", help="The name recipes will use.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="The new directory. [default: models/NAME]"),
+    ] = None,
+    role: Role = None,
+    licence: Licence = "unknown",
+    dtype: Annotated[
+        str,
+        typer.Option("--dtype", help="auto, float32, bfloat16 or float16, unpacked on the disk."),
+    ] = "auto",
+    json: Json = False,
+    sealed: SealedAlone = False,
+) -> None:
+    """Unpack a GGUF file into a model directory, hold it against llama.cpp, enter it."""
+    from localinstruct.cli import display_models
+    from localinstruct.gguf.importing import ImportRequest, import_model
+    from localinstruct.gguf.weights import DTYPES
+    from localinstruct.recipe import own_workspace
+
+    require_choice("--dtype", dtype, ["auto", *DTYPES])
+    workspace = own_workspace(Path.cwd())
+    place = (output or workspace / "models" / name).absolute()
+    request = ImportRequest(file, name, workspace, place, _roles(role), licence, dtype)
+    with console.progress() as progress:
+        imported = import_model(request, progress)
+    display_models.entered(imported.spec, imported.facts, json)
 
 
 @app.command("verify")
@@ -97,3 +120,12 @@ def models_build(
         console.as_json({role: str(output / role) for role in ("teacher", "student")})
     else:
         console.line(f"teacher and student in {output}")
+
+
+def _roles(given: list[str] | None) -> "list[ModelRole]":
+    """Names of roles, checked."""
+    from localinstruct.models.catalog import ModelRole
+
+    for name in given or ():
+        require_choice("--role", name, list(get_args(ModelRole)))
+    return cast("list[ModelRole]", given or [])

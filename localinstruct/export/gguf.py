@@ -1,4 +1,4 @@
-"""GGUF for llama.cpp: written here for Llama and Qwen2, by a converter for other students.
+"""GGUF for llama.cpp: written here for Llama, Qwen2 and Qwen3, by a converter for others.
 
 The file is held against the merged student it was made of (`agreement`) where llama.cpp is here as
 a Python package, and what was compared is said. Not covered: precisions below 8 bits, which
@@ -12,10 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from localinstruct.errors import UsageError
-from localinstruct.export import agreement, converter, gguf_file, llama_cpp, merged
-from localinstruct.export.gguf_vocabulary import PROBES, Vocabulary, vocabulary
+from localinstruct.export import converter, merged
 from localinstruct.export.request import ExportRequest, ExportResult
 from localinstruct.formats import read_instances
+from localinstruct.gguf import agreement, llama_cpp
+from localinstruct.gguf import file as gguf_file
+from localinstruct.gguf.vocabulary import PROBES, Vocabulary, vocabulary
 from localinstruct.progress import Progress
 from localinstruct.records import Instance
 from localinstruct.training import student

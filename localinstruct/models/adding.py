@@ -66,8 +66,8 @@ def add_model(
 def require_no_gguf(name: str, place: Path) -> None:
     """ModelError with the way in for a GGUF file, or for a folder that holds weights only as such.
 
-    Nothing here trains or embeds with quantized weights in that form, and our vLLM loads
-    safetensors alone: a GGUF model can be asked where llama.cpp or Ollama serves it.
+    Nothing here trains or embeds with packed weights: `models import` unpacks them, and llama.cpp
+    can serve them as they are.
     """
     there = [place] if place.is_file() else []
     if place.is_dir() and not any(place.glob("*.safetensors")):
@@ -76,14 +76,11 @@ def require_no_gguf(name: str, place: Path) -> None:
     if found is None:
         return
     raise ModelError(
-        f"{found}: expected a directory with safetensors weights, found a GGUF file, which is for "
-        "llama.cpp and Ollama.",
-        "As a teacher or judge: serve it (llama-server -m "
-        f"{found} --port 8080) and write into models.yaml:\n"
-        f"{name}:\n  endpoint: http://127.0.0.1:8080/v1\n  served_name: {found.stem}\n"
-        "  roles: [teacher]\n  chat: true\n  context: 4096\n  licence: …\n"
-        "As a student: bring the model that it was made of, with its safetensors. GGUF is written "
-        "here, not read: localinstruct export RUN --format gguf",
+        f"{found}: expected a directory with safetensors weights, found a GGUF file.",
+        f"Unpack it, for every role: localinstruct models import {found} --name {name}\n"
+        "Or have llama.cpp serve it as it is, as a teacher or judge; in models.yaml:\n"
+        f"{name}:\n  gguf: {found}\n  roles: [teacher]\n  chat: true\n  context: 4096\n"
+        "  licence: …",
     )
 
 

@@ -117,8 +117,8 @@ def _content_problems(path: Path) -> Iterator[str]:
         )
     elif suffix in GGUF:
         yield (
-            "GGUF is not loaded from a directory; serve it with llama.cpp and name its "
-            "endpoint in models.yaml"
+            "GGUF is not loaded from a directory; unpack it (localinstruct models import FILE "
+            "--name NAME), or have llama.cpp serve it (`gguf: FILE` in models.yaml)"
         )
     elif suffix == ".jinja":
         yield from _template_problems(path)

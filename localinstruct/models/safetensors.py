@@ -43,6 +43,8 @@ class Header:
     problems: tuple[str, ...] = ()
     embedding_rows: int = 0
     """Rows of the embedding of the tokens; 0 where it is not in this file."""
+    dtypes: frozenset[str] = frozenset()
+    """Types of the tensors with two dimensions or more, such as BF16."""
 
 
 def read_header(path: Path) -> Header:
@@ -106,7 +108,9 @@ def _check(entries: JsonObject, data_bytes: int) -> Header:
         problems[SHOWN_TENSORS:] = [f"and {len(problems) - SHOWN_TENSORS} more such tensors"]
     embeddings = [entry["shape"][0] for name, entry in entries.items() if _embeds(name, entry)]
     rows = min(embeddings, default=0) if not problems else 0
-    return Header(frozenset(entries), parameters, tuple(problems), rows)
+    sound = [entry for entry in entries.values() if not problems and len(entry["shape"]) > 1]
+    dtypes = frozenset(entry["dtype"] for entry in sound)
+    return Header(frozenset(entries), parameters, tuple(problems), rows, dtypes)
 
 
 def _embeds(name: str, entry: object) -> bool:

@@ -34,6 +34,17 @@ def id_problems(core: Path, weights: list[Path]) -> list[str]:
     ]
 
 
+def vocabulary_words(core: Path, weights: list[Path]) -> str:
+    """The number of tokens held against the rows of the embedding; "" without a tokenizer.json."""
+    count, rows = len({number for _, number in _ids(core)}), _rows(core, weights)
+    if not count:
+        return ""
+    if not rows:
+        return f"{count:,} tokens"
+    spare = f"; {rows - count:,} stand for no token" if rows > count else ""
+    return f"{count:,} tokens for {rows:,} rows of the embedding{spare}"
+
+
 def _rows(core: Path, weights: list[Path]) -> int | None:
     """Rows of the embedding: the fewer of config.json's and the weights', None for neither."""
     config = load_object(core / "config.json")

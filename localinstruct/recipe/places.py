@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from localinstruct.config import nearby
-from localinstruct.errors import RecipeError
+from localinstruct.errors import RecipeError, UsageError
 
 
 def packaged_workspace() -> Path:
@@ -28,6 +28,17 @@ def find_workspace(start: Path) -> Path:
         if (folder / "models.yaml").is_file():
             return folder
     return packaged_workspace()
+
+
+def own_workspace(start: Path) -> Path:
+    """The nearest workspace at or above `start`; UsageError where only the packaged one is."""
+    found = find_workspace(start)
+    if not start.resolve().is_relative_to(found.resolve()):
+        raise UsageError(
+            f"{start}: expected a workspace (a folder with models.yaml) here or above.",
+            "localinstruct init lab && cd lab",
+        )
+    return found
 
 
 def find_recipe(name: str) -> Path:

@@ -13,12 +13,15 @@ from typing import Any
 import pytest
 
 from localinstruct.errors import TrainerError, UsageError
-from localinstruct.export import agreement, converter, export_student, gguf, gguf_file
-from localinstruct.export.agreement import Agreement
+from localinstruct.export import converter, export_student, gguf
 from localinstruct.export.chat_template import chat_template
-from localinstruct.export.gguf_vocabulary import LONG_NUMBERS, PRE_TOKENIZERS, vocabulary
-from localinstruct.export.llama_cpp import Questions, ask, turns
 from localinstruct.formats import read_instances
+from localinstruct.gguf import agreement
+from localinstruct.gguf import file as gguf_file
+from localinstruct.gguf.agreement import Agreement
+from localinstruct.gguf.cuts import PRE_TOKENIZERS
+from localinstruct.gguf.llama_cpp import Questions, ask, turns
+from localinstruct.gguf.vocabulary import LONG_NUMBERS, vocabulary
 from localinstruct.records import Instance
 from localinstruct.templates import messages
 from localinstruct.templates.rendered import rendered
@@ -324,7 +327,7 @@ def test_weights_in_the_wrong_order_are_seen_by_the_answers(
     folder = save_random(tmp_path / "model", cutting_as("gpt-2"))
     plain = lambda weight, *_: weight.float().numpy()  # noqa: E731
     monkeypatch.setattr(gguf_file, "_ordered", plain)
-    with pytest.raises(TrainerError, match=r"llama\.cpp answers otherwise than the student"):
+    with pytest.raises(TrainerError, match=r"llama\.cpp answers otherwise than transformers"):
         held_against(folder, talks(), tmp_path / "out.gguf", answers=4)
 
 
@@ -333,7 +336,7 @@ def test_cuts_of_another_name_are_seen_by_the_token_ids(tmp_path: Path) -> None:
     tokenizer = student.load_tokenizer(folder)
     words = replace(vocabulary(tokenizer, [], len(tokenizer) + 3), pre="gpt-2")
     gguf_file.write_file(folder, tmp_path / "x.gguf", tokenizer, words, ABOUT)
-    with pytest.raises(TrainerError, match="otherwise than the student learnt it"):
+    with pytest.raises(TrainerError, match="otherwise than transformers does"):
         agreement.compare(tmp_path / "x.gguf", folder, talks(), "f32", tmp_path / "log")
 
 
@@ -407,7 +410,7 @@ def test_without_a_way_nothing_is_merged_and_the_sentence_says_what_to_bring(
     text = said("export", str(run_path), "--format", "gguf", "--output", str(tmp_path / "out"))
     assert {
         "package": "pip install 'localinstruct[gguf]', or bring the source of a llama.cpp release",
-        "architecture": "written here for llama, qwen2, and this student is gemma3",
+        "architecture": "written here for llama, qwen2, qwen3, and this student is gemma3",
     }[missing] in text
     assert "--converter DIR/convert_hf_to_gguf.py" in text
     wrong = said("export", str(run_path), "--format", "gguf", "--precision", "q4_k")

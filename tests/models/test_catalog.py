@@ -405,6 +405,7 @@ def test_a_gguf_file_is_told_what_it_is_for(tmp_path: Path, place: str) -> None:
     if place == "missing":
         assert "found nothing there" in caught.value.message
         return
-    assert "llama.cpp" in caught.value.message
-    assert f"served_name: {file.stem}" in caught.value.hint
+    assert "found a GGUF file" in caught.value.message
+    assert f"localinstruct models import {file} --name big" in caught.value.hint
+    assert f"big:\n  gguf: {file}\n" in caught.value.hint
     assert "hf download" not in caught.value.hint

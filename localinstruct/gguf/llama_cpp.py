@@ -60,7 +60,7 @@ def ask(questions: Questions, log: Path) -> Answers:
         job, out = Path(private, JOB), Path(private, ANSWERS)
         job.write_text(json.dumps(asdict(questions)), encoding="utf-8")
         log.parent.mkdir(exist_ok=True, mode=0o700)
-        command = [sys.executable, "-m", "localinstruct.export.llama_cpp_child", private]
+        command = [sys.executable, "-m", "localinstruct.gguf.llama_cpp_child", private]
         with log.open("ab") as output:
             began = output.tell()
             code = _run(command, output)

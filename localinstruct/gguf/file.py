@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localinstruct.errors import TrainerError
-from localinstruct.export.gguf_vocabulary import HINT, Vocabulary
+from localinstruct.gguf.vocabulary import HINT, Vocabulary
 from localinstruct.templates.rendered import end_of_turn, rendered
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedConfig, PreTrainedTokenizerBase
 
-WRITTEN = {"llama": "LLAMA", "qwen2": "QWEN2"}
+WRITTEN = {"llama": "LLAMA", "qwen2": "QWEN2", "qwen3": "QWEN3"}
 """model_type of config.json -> architecture of GGUF."""
 PRECISIONS = ("auto", "f32", "f16", "bf16", "q8_0")
 """Values of --precision; auto is what the merged weights have. Vectors stay in f32."""

@@ -1,8 +1,11 @@
-"""Agreement of a GGUF file with the student it was made of: llama.cpp held against transformers.
+"""Agreement of a GGUF file with a model directory: llama.cpp held against transformers.
 
-Compared are the token ids of the rows' texts, the text of chats, and greedy answers. A greedy
-answer may part where two tokens are equally likely but for rounding; one that parts elsewhere, and
-any other difference, is refused. Not covered: sampled answers, which depend on the sampler.
+The directory is what the file was made of, or what was made of the file.
+
+Compared are the token ids of the rows' texts, the text of chats, and greedy answers. Each token of
+a greedy answer must be transformers' own choice after those before it, or tied with it but for
+rounding; any other difference is refused. Not covered: sampled answers, which depend on the
+sampler.
 """
 
 import unicodedata
@@ -12,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localinstruct.errors import TrainerError
-from localinstruct.export.llama_cpp import Answers, Questions, ask, turns
+from localinstruct.gguf.llama_cpp import Answers, Questions, ask, turns
 from localinstruct.records import Instance
 from localinstruct.templates import messages
 from localinstruct.templates.rendered import end_ids, rendered
@@ -26,11 +29,13 @@ TEXTS, CHATS, ANSWERS = 300, 100, 8
 """How many are compared, at most."""
 MAX_TOKENS = 48
 """Tokens of a greedy answer."""
-NEAR = {"f32": 1e-3, "f16": 0.02, "bf16": 0.03, "q8_0": 0.06}
+NEAR = {"f32": 1e-3, "f16": 0.02, "bf16": 0.03}
 """How far apart two logits may be to count as equally likely, as a share of the largest one.
 
 llama.cpp multiplies in the precision of the weights, transformers in float32 on a CPU.
 """
+NEAR_QUANTIZED = 0.06
+"""The same where llama.cpp rounds what it multiplies to eight bits: for quantized weights."""
 HINT = "Nothing was written. Use --format merged, or --converter FILE, and please report this."
 
 
@@ -46,16 +51,17 @@ class Agreement:
     """Chats that the student's template refuses; llama.cpp may write them, nobody learnt them."""
     answers: int
     parted: int
-    """Answers that part where two tokens are equally likely."""
+    """Answers with a token where two are equally likely, and the other one was taken."""
 
     def facts(self) -> tuple[tuple[str, str], ...]:
         """The counts in words."""
         composed = f" ({self.composed} differ in composed characters)" if self.composed else ""
         refused = f"; the template refuses {self.refused} more" if self.refused else ""
-        parted = f", {self.parted} of them up to a tie of two tokens" if self.parted else ""
+        parted = f", {self.parted} of them but for ties of two tokens" if self.parted else ""
+        chats = f"llama.cpp writes the same text for {self.chats} rows{refused}"
         return (
             ("token ids", f"llama.cpp's are the same for {self.texts} texts{composed}"),
-            ("chats", f"llama.cpp writes the same text for {self.chats} rows{refused}"),
+            *([("chats", chats)] if self.chats or self.refused else []),
             ("answers", f"llama.cpp gives the same {self.answers} greedy answers{parted}"),
         )
 
@@ -67,19 +73,25 @@ def compare(
     precision: str,
     log: Path,
     answers: int = ANSWERS,
+    *,
+    with_chats: bool = True,
 ) -> Agreement:
-    """Hold the file against the merged student in `folder`; TrainerError where they differ.
+    """Hold the file against the model in `folder`; TrainerError where they differ.
 
-    At most `answers` of the rows are answered.
+    `precision` is that of the file's matrices. At most `answers` of the rows are answered; a model
+    without a chat template goes on with their texts. Without chats, what llama.cpp makes of the
+    template is left aside.
     """
     tokenizer = student.load_tokenizer(folder)
     device = student.choose_device()
     model = student.load_base(folder, device).eval()
-    near = max(NEAR[precision], NEAR["bf16"] if device.dtype == "bfloat16" else 0)
+    near = NEAR.get(precision.lower(), NEAR_QUANTIZED)
+    near = max(near, NEAR["bf16"] if device.dtype == "bfloat16" else 0)
     texts, chats = texts_of(rows)[:TEXTS], [turns(messages(row)) for row in rows[:CHATS]]
     written = [rendered(tokenizer, chat, add_generation_prompt=True) for chat in chats]
     context = student.longest_row(model, 10**6)
-    held = [text for text in written if text]
+    held = [text for text in written if text] if tokenizer.chat_template else texts
+    chats, written = (chats, written) if with_chats else ([], [])
     prompts = _prompts(tokenizer, held, context - MAX_TOKENS)[:answers]
     ends = end_ids(tokenizer)
     longest = max((len(ids) for ids in prompts), default=0) + MAX_TOKENS
@@ -133,7 +145,7 @@ def _require_ids(tokenizer: "PreTrainedTokenizerBase", texts: list[str], said: A
             near = tokenizer.convert_ids_to_tokens(ours[place : place + 6])
             others = tokenizer.convert_ids_to_tokens(theirs[place : place + 6])
             raise TrainerError(
-                f"llama.cpp reads {text[:80]!r} otherwise than the student learnt it: "
+                f"llama.cpp reads {text[:80]!r} otherwise than transformers does: "
                 f"{others} in place of {near}.",
                 HINT,
             )
@@ -168,8 +180,8 @@ def _require_answer(
     ends: list[int],
     near: float,
 ) -> bool:
-    """True when the answers part at a tie, False when they are the same."""
-    logits = _logits(model, prompt, theirs)
+    """True when some of their tokens are tied with ours, False when all are ours."""
+    logits, parted = _logits(model, prompt, theirs), False
     for place, token in enumerate(theirs):
         row = logits[place]
         best = int(row.argmax())
@@ -182,14 +194,15 @@ def _require_answer(
             )
         gap, scale = float(row[best] - row[token]), float(row.abs().max())
         if gap <= near * scale:
-            return True
+            parted = True  # from here on their answer is looked at, token by token
+            continue
         said, ours = tokenizer.decode(theirs[: place + 1]), tokenizer.decode([best])
         raise TrainerError(
-            f"llama.cpp answers otherwise than the student: {said!r}, where the student goes on "
+            f"llama.cpp answers otherwise than transformers: {said!r}, where that goes on "
             f"with {ours!r} (logits differ by {gap:.3g} of {scale:.3g}).",
             HINT,
         )
-    return False
+    return parted
 
 
 def _logits(model: "PreTrainedModel", prompt: list[int], answer: list[int]) -> "torch.Tensor":

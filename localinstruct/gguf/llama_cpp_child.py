@@ -1,4 +1,4 @@
-"""The child that asks llama.cpp: python -m localinstruct.export.llama_cpp_child FOLDER.
+"""The child that asks llama.cpp: python -m localinstruct.gguf.llama_cpp_child FOLDER.
 
 It loads the file with xllamacpp's server on a unix socket in that private folder, and leaves the
 answers there.
@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from localinstruct.export.llama_cpp import ANSWERS, JOB, SECONDS, SOCKET, Answers, Questions
+from localinstruct.gguf.llama_cpp import ANSWERS, JOB, SECONDS, SOCKET, Answers, Questions
 
 THREADS = 4
 """At most, and half of the cores: its threads wait busily for each other."""

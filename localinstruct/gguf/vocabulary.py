@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from localinstruct.errors import TrainerError
+from localinstruct.gguf.cuts import PRE_TOKENIZERS, steps_of
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -21,22 +22,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 HINT = "Use --format merged, or bring llama.cpp's converter: --converter FILE. Nothing was written."
-_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|%s"
-    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
-_GPT_2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
-_CODER = (r"[\r\n]", r"\s?\p{L}+", r"\s?\p{P}+", r"[一-龥ࠀ-一가-퟿]+", r"\p{N}")
-PRE_TOKENIZERS: dict[str, tuple[tuple[str, ...], bool]] = {
-    "llama-bpe": ((_WORDS % r"\p{N}{1,3}",), True),
-    "smaug-bpe": ((_WORDS % r"\p{N}{1,3}",), False),
-    "qwen2": ((_WORDS % r"\p{N}",), False),
-    "gpt-2": ((_GPT_2,), False),
-    "smollm": ((r"\p{N}", _GPT_2), False),
-    "deepseek-coder": (_CODER, False),
-}
-"""llama.cpp's name -> patterns that cut a text one after the other, and whether a word that is a
-token stays whole whatever the merges say (llama-vocab.cpp of release b11549)."""
 PROBES = (
     "I'm sure they've said it's Ann's; WE'LL SEE, IT'S LATE.",
     "1 12 123, 3.14 and no. 42: 7%",
@@ -105,7 +90,7 @@ def _pre_tokenizer(own: "Tokenizer", spec: dict[str, Any], texts: Sequence[str])
     """The name under which llama.cpp cuts as this tokenizer does, or None."""
     looked_at = (*PROBES, *LONG_NUMBERS, *texts)
     for name, (patterns, whole) in PRE_TOKENIZERS.items():
-        steps = _steps_of(patterns)
+        steps = steps_of(patterns)
         if all(_cuts(own.pre_tokenizer, text) == _cuts(steps, text) for text in looked_at):
             settled = spec["model"].get("ignore_merges") == whole
             other = _cut_by(spec, patterns, whole)
@@ -114,22 +99,13 @@ def _pre_tokenizer(own: "Tokenizer", spec: dict[str, Any], texts: Sequence[str])
     return None
 
 
-def _steps_of(patterns: Iterable[str]) -> "PreTokenizer":
-    """Cuts by patterns, one after the other, and then bytes."""
-    from tokenizers import Regex, pre_tokenizers
-
-    steps: list[Any] = [pre_tokenizers.Split(Regex(text), "isolated") for text in patterns]
-    steps.append(pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False))
-    return pre_tokenizers.Sequence(steps)
-
-
 def _cut_by(spec: dict[str, Any], patterns: Iterable[str], ignore_merges: bool) -> "Tokenizer":
     """The tokenizer with other cuts and no normalizer, as llama.cpp would run it."""
     from tokenizers import Tokenizer
 
     model = spec["model"] | {"ignore_merges": ignore_merges}
     other = Tokenizer.from_str(json.dumps(spec | {"model": model, "normalizer": None}))
-    other.pre_tokenizer = _steps_of(patterns)
+    other.pre_tokenizer = steps_of(patterns)
     return other
 
 

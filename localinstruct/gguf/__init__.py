@@ -1,0 +1,1 @@
+"""GGUF files: written from a model directory, read into one, and held against llama.cpp."""
