@@ -132,20 +132,14 @@ def clean(
     """
     from localinstruct.cleaning.settings import Clean
     from localinstruct.config import parse
-    from localinstruct.formats import parse_columns
 
     require_choice("--keep", keep, ["first", "longest", "best"])
     require_choice("--on-bad-row", on_bad_row, ["skip", "stop"])
     filters = {"set": rules, "disable": disable or [], "enable": enable or []}
-    reading = {
-        "columns": parse_columns(columns),
-        "encoding": encoding or None,
-        "on_bad_row": on_bad_row,
-    }
     settings = parse(
         Clean,
         {
-            "reading": reading,
+            "reading": _reading(columns, encoding, on_bad_row),
             "filters": {**filters, **({"secrets": secrets} if secrets else {})},
             "similar": similar or None,
             "answers_per_prompt": answers_per_prompt,
@@ -219,6 +213,13 @@ def _write(
         return
     _show(outcome)
     console.line(f"{output}: {outcome.kept:,} rows. Every decision, with examples: {report}")
+
+
+def _reading(columns: str, encoding: str, on_bad_row: str) -> "JsonObject":
+    from localinstruct.formats import parse_columns
+
+    given = {"columns": parse_columns(columns), "encoding": encoding or None}
+    return {**given, "on_bad_row": on_bad_row}
 
 
 def _look(files: Sequence[str], settings: "Clean", sample: int, json: bool) -> None:
