@@ -19,6 +19,8 @@ from email.parser import HeaderParser
 from pathlib import Path
 from typing import Literal
 
+from packaging.utils import canonicalize_name, canonicalize_version, parse_wheel_filename
+
 from localinstruct.config import listing
 from localinstruct.errors import BundleError
 from localinstruct.teacher.flashinfer import missing_wheels
@@ -63,16 +65,20 @@ def read_wheels(folder: Path) -> list[Wheel]:
 
 def read_wheel(path: Path) -> Wheel:
     """Read METADATA of a wheel without unpacking it; ValueError for anything that is not one."""
-    parts = path.name.removesuffix(".whl").split("-")
-    if not path.name.endswith(".whl") or len(parts) not in (5, 6) or not path.is_file():
-        raise ValueError("expected a wheel, named NAME-VERSION-PYTHON-ABI-PLATFORM.whl")
-    fields = HeaderParser().parsestr(_metadata(path, f"{parts[0]}-{parts[1]}.dist-info/METADATA"))
-    name, version = fields.get("Name", ""), fields.get("Version", "")
-    agree = (_normal(name), version) == (_normal(parts[0]), parts[1].replace("_", "-"))
-    if not agree or not _plain(name, version):
-        raise ValueError(f"its name and its METADATA ({name[:40]} {version[:40]}) do not agree")
-    name = _normal(name)
-    return Wheel(path, name, version, _licence(fields), f"pkg:pypi/{name}@{version}")
+    try:
+        name, version, _, _ = parse_wheel_filename(path.name)
+        if not path.is_file():
+            raise ValueError
+    except ValueError:
+        raise ValueError("expected a wheel, named NAME-VERSION-PYTHON-ABI-PLATFORM.whl") from None
+    folder = "-".join(path.name.split("-")[:2])
+    fields = HeaderParser().parsestr(_metadata(path, f"{folder}.dist-info/METADATA"))
+    stated = fields.get("Name", ""), fields.get("Version", "")
+    number = canonicalize_version(stated[1], strip_trailing_zero=False)
+    if (canonicalize_name(stated[0]), number) != (name, str(version)):
+        words = f"{stated[0][:40]} {stated[1][:40]}"
+        raise ValueError(f"its name and its METADATA ({words}) do not agree")
+    return Wheel(path, name, number, _licence(fields), f"pkg:pypi/{name}@{number}")
 
 
 def requirements(digests: Mapping[str, Sequence[str]]) -> str:
@@ -162,12 +168,3 @@ def _metadata(path: Path, member: str) -> str:
 def _licence(fields: Message) -> str:
     text = (fields.get("License-Expression") or fields.get("License") or "").strip()
     return text.splitlines()[0][:100] if text else "not stated in its METADATA"
-
-
-def _normal(name: str) -> str:
-    return re.sub(r"[-_.]+", "-", name).lower()
-
-
-def _plain(name: str, version: str) -> bool:
-    plain = re.fullmatch(r"[A-Za-z0-9._-]+", name), re.fullmatch(r"[A-Za-z0-9.!+_-]+", version)
-    return all(plain)

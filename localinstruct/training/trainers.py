@@ -44,17 +44,23 @@ def make(
     tokenizer: "PreTrainedTokenizerBase",
     rows: Sequence[Encoded | EncodedPair],
     callbacks: Callbacks,
-    rebalanced: bool = False,
+    rebalanced: bool | None = None,
 ) -> "Trainer":
     """The trainer for this recipe; TrainerError when the adapter does not fit the student.
 
-    `rebalanced` rows come in transformers' order, others in a `StepOrder`.
+    `rebalanced` rows come in transformers' order, others in a `StepOrder`; None for what a new
+    training takes.
     """
     from transformers import PrinterCallback
 
+    section = recipe.train
+    if rebalanced is None:
+        batches = setup.accumulate * section.devices
+        rebalanced = batching.rebalances(section.objective, len(rows), section.batch_size, batches)
+
     if rebalanced:  # its draws are the same for every seed, so the rows are shuffled with ours
         rows = random.Random(recipe.seed).sample(rows, len(rows))
-    build = _sft if recipe.train.objective == "sft" else _dpo
+    build = _sft if section.objective == "sft" else _dpo
     try:
         trainer = build(recipe, setup, model, tokenizer, rows, callbacks)
     except ValueError as error:
@@ -65,7 +71,7 @@ def make(
     if rebalanced:
         trainer.args.train_sampling_strategy = batching.REBALANCED
     else:
-        order = StepOrder([row.length for row in rows], recipe.train.batch_size, recipe.seed)
+        order = StepOrder([row.length for row in rows], section.batch_size, recipe.seed)
         trainer.get_train_dataloader = lambda: _loader(trainer, order)
     trainer.add_callback(_epochs())
     learnt = [weight for weight in trainer.model.parameters() if weight.requires_grad]

@@ -319,6 +319,26 @@ def test_the_order_of_the_rows_of_a_step_changes_nothing_that_is_learnt(
     assert [point[2] for point in mine] == pytest.approx([point[2] for point in theirs], abs=1e-4)
 
 
+def test_two_processes_that_resume_within_an_epoch_draw_its_order() -> None:
+    """transformers and accelerate do not reach the sampler there, and draw the first epoch's."""
+    from accelerate.data_loader import BatchSamplerShard, DataLoaderShard, skip_first_batches
+    from transformers.trainer_pt_utils import BatchRebalanceSampler
+
+    order = BatchRebalanceSampler([3 + row % 9 for row in range(40)], 8, 2, 2, drop_last=False)
+    shard = BatchSamplerShard(order, num_processes=2, process_index=0)
+    shard.num_processes, shard.process_index = 1, 0  # as transformers does
+    loader = DataLoaderShard(list(range(40)), batch_sampler=shard)
+    state = SimpleNamespace(epoch=1.4)
+    trainers._epochs().on_epoch_begin(None, state, None, train_dataloader=loader)
+    resumed = skip_first_batches(loader, 4)
+    resumed.set_epoch(1)
+    drawn = list(resumed.batch_sampler)
+    order.set_epoch(1)
+    assert drawn == list(order)[4:]
+    order.set_epoch(0)
+    assert drawn != list(order)[4:]
+
+
 def test_a_training_that_began_in_the_order_of_0_1_0_goes_on_in_it(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
