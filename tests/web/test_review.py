@@ -366,6 +366,16 @@ def test_altered_decisions_are_found(folder: Path, ours: Desk) -> None:
         Reviews(place(folder)).last()
 
 
+def test_an_empty_file_of_decisions_is_none_and_two_make_one(folder: Path) -> None:
+    path = place(folder)
+    path.touch()
+    assert Reviews(path).last() == 0
+    row = ("key", "row", {"id": "key"})
+    for number, reviews in enumerate((Reviews(path), Reviews(path)), 1):
+        said = reviews.decide(row, "keep", Review(verdict="keep"), "ada")  # type: ignore[arg-type]
+        assert said == number
+
+
 def test_looking_makes_no_file_of_decisions(folder: Path, ours: Desk) -> None:
     Window(ours).get("/rows")
     assert not place(folder).exists()
