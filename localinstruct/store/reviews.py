@@ -296,10 +296,11 @@ class Reviews:
                 name, uri=not writable, isolation_level=None, check_same_thread=False, timeout=5
             )
             database.execute("PRAGMA synchronous = FULL")
-            if not database.execute("PRAGMA user_version").fetchone()[0]:
-                database.executescript(
-                    f"BEGIN IMMEDIATE;{SCHEMA if create else ''}PRAGMA user_version = 1;COMMIT;"
-                )
+            if create:
+                _make_tables(database)
+            elif not _version(database):  # killed while it was made: nothing is decided there
+                database.close()
+                return None
             _require_whole(database, self.path)
         self._db = database
         return database
@@ -327,6 +328,20 @@ def _decision(values: tuple) -> Decision:
     number, row, action, before, after, *rest = values
     states = [Review.from_dict(json.loads(text)) for text in (before, after)]
     return Decision(number, row, action, states[0], states[1], *rest)
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _make_tables(database: sqlite3.Connection) -> None:
+    """Make the tables where there are none, whoever else is about to."""
+    database.execute("BEGIN IMMEDIATE")
+    if not _version(database):
+        for statement in filter(str.strip, SCHEMA.split(";")):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 1")
+    database.execute("COMMIT")
 
 
 def _require_whole(database: sqlite3.Connection, path: Path) -> None:

@@ -138,6 +138,11 @@ def test_labels_tags_and_pairs(ours: Desk) -> None:
     window.decide(2, "grade", correct="5", helpful="3")
     window.decide(2, "grade", seen=4, grade="99")
     assert "1 row of" in window.get("/rows?tag=sums").text
+    beside = window.get("/row/2").text.split("You and the judge")[1]
+    assert re.findall(r"<tr.*?</tr>", beside.split("</table>")[0])[1:] == [
+        '<tr><th scope="row">correct</th><td class="num">5</td><td class="num">5</td></tr>'
+    ]
+    assert '<tr class="strong"><th scope="row">the whole</th>' in window.get("/row/1").text
     assert "3 rows of" in window.get("/rows?state=labelled").text
     assert "1 row of" in window.get("/rows?state=judge+differs").text  # 4 by a person, 2 by it
     rubric = packaged("helpful-correct")
@@ -319,6 +324,11 @@ def test_exports_have_the_rows_as_people_left_them(folder: Path, ours: Desk) -> 
     made = CliRunner().invoke(app, words)
     assert made.exit_code == 0, made.output
     assert len(output.read_text().splitlines()) == 22
+    card = (folder.parent / "rows.jsonl.card.md").read_text()
+    assert "People looked at some: 1 of 23 rows reviewed: 1 dropped." in card
+    for stage in ("dataset", "report"):
+        assert CliRunner().invoke(app, [stage, str(folder)]).exit_code == 0
+    assert "1 of 23 rows reviewed: 1 dropped." in (folder / "report.html").read_text()
 
 
 def test_rows_come_while_a_run_generates_and_decisions_need_no_lock(folder: Path) -> None:
@@ -354,6 +364,16 @@ def test_altered_decisions_are_found(folder: Path, ours: Desk) -> None:
     database.close()
     with pytest.raises(StoreError, match="not as they were written"):
         Reviews(place(folder)).last()
+
+
+def test_an_empty_file_of_decisions_is_none_and_two_make_one(folder: Path) -> None:
+    path = place(folder)
+    path.touch()
+    assert Reviews(path).last() == 0
+    row = ("key", "row", {"id": "key"})
+    for number, reviews in enumerate((Reviews(path), Reviews(path)), 1):
+        said = reviews.decide(row, "keep", Review(verdict="keep"), "ada")  # type: ignore[arg-type]
+        assert said == number
 
 
 def test_looking_makes_no_file_of_decisions(folder: Path, ours: Desk) -> None:

@@ -195,6 +195,7 @@ class Pages:
             "texts": look.fields_of(found, review),
             "pair": pair,
             "facts": look.facts(found),
+            "claims": look.claims(found, review, desk.rubric),
             "editing": "edit" in request.query_params,
             "scale": range(desk.rubric.scale.lowest, desk.rubric.scale.highest + 1),
             "rubric": desk.rubric,
