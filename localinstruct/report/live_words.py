@@ -14,9 +14,10 @@ REASONS = 6
 def headline(facts: WatchFacts) -> str:
     """The run's state in one line: 'generate: the teacher writes rows'."""
     place = f"{facts.stage}: " if facts.state == "running" and facts.stage else ""
-    quiet = ""
+    quiet, seconds = "", duration(facts.quiet_seconds)
     if facts.state == "running" and facts.quiet_seconds >= QUIET:
-        quiet = f"; alive, with nothing new for {duration(facts.quiet_seconds)}"
+        tells = facts.stage in ("generate", "train")  # others leave no trace before their end
+        quiet = f"; alive, with nothing new for {seconds}" if tells else f", for {seconds}"
     return f"{place}{facts.doing}{quiet}"
 
 
