@@ -76,7 +76,8 @@ def _taken(taken: Taken) -> list[tuple[str, str]]:
     lines = []
     if taken.processes:
         cores = "" if taken.cores is None else f", {taken.cores:.1f} cores busy"
-        lines.append(("memory", f"{taken.memory_gib:.1f} GiB, {taken.processes} processes{cores}"))
+        count = f"{taken.processes} process{'' if taken.processes == 1 else 'es'}"
+        lines.append(("memory", f"{taken.memory_gib:.1f} GiB, {count}{cores}"))
     for card in taken.cards:
         used = f"{card.used_gib:.1f} of {card.total_gib:.1f} GiB in use"
         lines.append(("GPU memory", f"{used} on {card.name}"))
