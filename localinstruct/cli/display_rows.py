@@ -155,7 +155,7 @@ def lineage(run: Run, prefix: str, json: bool) -> None:
     """Show a row with its parents, their parents and its children."""
     recipe, workspace = recipe_of(run)
     rows = RunRows(run)
-    relatives = family(prefix, list(rows), _seeds(recipe, workspace))
+    relatives = family(prefix, [*rows, *rows.by_people()], _seeds(recipe, workspace))
     if json:
         ancestors = [[row.to_dict() for row in rows] for rows in relatives.ancestors]
         console.as_json(

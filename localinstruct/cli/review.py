@@ -12,7 +12,6 @@ from localinstruct.cli.options import (
     PASTE_COLUMNS,
     Columns,
     Encoding,
-    RunArg,
     SealedAlone,
     reading_of,
 )
@@ -24,6 +23,10 @@ if TYPE_CHECKING:
 
 Target = Annotated[
     str, typer.Argument(metavar="RUN|FILE", help="A run by name or directory, or a file of rows.")
+]
+Sealed = Annotated[
+    str,
+    typer.Argument(metavar="RUN|FOLDER", help="A run, or the folder of a file, that is reviewed."),
 ]
 Sample = Annotated[
     int | None,
@@ -47,6 +50,9 @@ Who = Annotated[
     str | None,
     typer.Option("--as", metavar="NAME", help="Who decides; default: the user of this machine."),
 ]
+Agreement = Annotated[
+    bool, typer.Option("--agreement", help="Say how far people agree on rows, and end.")
+]
 RubricName = Annotated[
     str, typer.Option("--rubric", metavar="NAME|FILE", help="The rubric for grades.")
 ]
@@ -64,6 +70,7 @@ def review(
     import_: Import = None,
     rows: Rows = None,
     who: Who = None,
+    agreement: Agreement = False,
     rubric: RubricName = "helpful-correct",
     port: Port = 0,
     socket: Socket = False,
@@ -84,16 +91,19 @@ def review(
             _rows(desk, rows)
         if export is not None:
             _export(desk, export)
-        if import_ is None and rows is None and export is None:
+        if agreement:
+            _agreement(desk)
+        if import_ is None and rows is None and export is None and not agreement:
             _serve(desk, folder, is_run, port, socket)
 
 
-def open_page(target: RunArg) -> None:
+def open_page(target: Sealed) -> None:
     """Forward a port of this machine to a page that stands in the seal, until Ctrl-C."""
     from localinstruct.web.forward import forward
     from localinstruct.workspace import run_path
 
-    forward(run_path(target))
+    folder = Path(target)
+    forward(folder if folder.is_dir() else run_path(target))
 
 
 @contextmanager
@@ -188,6 +198,32 @@ def _rows(desk: "Desk", path: Path) -> None:
     assert format in EXPORTS
     require_place(path, format)
     console.line(f"{export_rows(desk, path, format)} rows in {path}")
+
+
+def _agreement(desk: "Desk") -> None:
+    from localinstruct.judge.people import agreements
+    from localinstruct.progress import percent
+
+    every = agreements(desk.reviews.opinions())
+    if not every:
+        raise UsageError(
+            "--agreement: no row was decided on by two people yet.",
+            "A second person decides on the same rows with --as NAME, here or in a copy whose "
+            "decisions come back by --export and --import.",
+        )
+    for two in every:
+        kappa, low, high = two.kappa.value, two.kappa.low, two.kappa.high
+        said = "not defined: one verdict only" if kappa is None else f"{kappa:.2f}"
+        said += "" if low is None or high is None else f" ({low:.2f} to {high:.2f})"
+        same = f"{two.same.count} of {two.same.of}, {percent(two.same.value or 0)}"
+        console.heading(" and ".join(two.people))
+        console.pairs(
+            [
+                ("agree", f"{same}; by chance {percent(two.by_chance)}"),
+                ("kappa", said),
+                ("differ", f"{len(two.differ)}: in the page, State: people differ"),
+            ]
+        )
 
 
 def _propose(desk: "Desk", size: int) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localinstruct.records import Instance, Json, JsonObject, Lineage, Reject, digest
-from localinstruct.store.reviews import FILE, Reviewed, Reviews
+from localinstruct.store.reviews import FILE, Reviewed, Reviews, mended
 
 METHOD = "review"
 DROPPED = "dropped by a person"
@@ -77,14 +77,14 @@ def child_of(row: Instance, edited: Mapping[str, str]) -> Instance:
         evidence=kept,
         changes=(*row.lineage.changes, *changed),
     )
-    return replace(row, **dict(edited), lineage=lineage)
+    return replace(mended(row, edited), lineage=lineage)
 
 
 def row_of_reject(one: Reviewed) -> Instance:
     """A reject as a row: a person's texts, or its own text cut at its labels."""
     parts = {**parts_of(str(one.original.get("text", ""))), **one.review.edited}
     lineage = Lineage(METHOD, changes=(f"taken back: {one.original.get('reason', '')}",))
-    return Instance(**parts, lineage=lineage)
+    return mended(Instance("", lineage=lineage), parts)
 
 
 _LABELS = {"Instruction: ": "instruction", "Input: ": "input", "Output: ": "output"}

@@ -71,6 +71,12 @@ class RunRows:
             yield from apply([row], decided).rows
         yield from taken_back(decided.values())
 
+    def by_people(self) -> list[Instance]:
+        """Rows that people mended, as children of the teacher's, and those they took back."""
+        decided = decisions(self.run.path)
+        mended = (child for row in self for child in apply([row], decided).rows if child != row)
+        return [*mended, *taken_back(decided.values())]
+
     def with_neighbours(self) -> Iterator[tuple[Instance, list[Neighbour]]]:
         """All rows with the rows they resemble most; a row mixed in was compared with none."""
         yield from self.run.kept_with_neighbours()

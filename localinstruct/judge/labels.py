@@ -13,14 +13,14 @@ and their like. Labels given in `review` are taken from there. Not covered: seve
 import contextlib
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from localinstruct.formats import Malformed, read_rows, to_instances
 from localinstruct.judge.rubric import Rubric, Scale
 from localinstruct.records import Instance
-from localinstruct.store.reviews import Reviewed
+from localinstruct.store.reviews import Reviewed, mended
 
 Better = Literal["first", "second", "tie"]
 
@@ -75,7 +75,7 @@ def labels_of(reviews: Iterable[Reviewed], rubric: Rubric) -> list[Labelled]:
     for one in reviews:
         if one.kind != "row":
             continue
-        row = replace(Instance.from_dict(one.original), **one.review.edited)
+        row = mended(Instance.from_dict(one.original), one.review.edited)
         grade = _whole_grade(one.review.scores, rubric)
         if grade is not None:
             labels.append(LabelledAnswer(row, grade))

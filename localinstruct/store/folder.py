@@ -14,6 +14,8 @@ from localinstruct.store.lock import only_writer
 
 LOCK = "run.lock"
 STORE = "run.sqlite"
+DECISIONS, DECISIONS_BEFORE = "review.sqlite", "review.before.sqlite"
+"""People's decisions on the rows; those of a run that was started over."""
 TRAIN, HELD_OUT, REJECTS = "train.jsonl", "held_out.jsonl", "rejects.jsonl"
 """The files in dataset/: rows to train on, rows held out, rows taken out."""
 SOURCES = "sources.jsonl"
@@ -62,11 +64,15 @@ def make_folder(path: Path) -> None:
 
 
 def empty_run(path: Path) -> None:
-    """Delete all of a run but its lock, which the caller holds.
+    """Delete all of a run but its lock, which the caller holds, and people's decisions.
 
-    The store goes first, so that what a kill leaves is no run any more.
+    The store goes first, so that what a kill leaves is no run any more. Decisions were hours of
+    work: they are kept under another name, where nothing reads them.
     """
     for entry in sorted(path.iterdir(), key=lambda entry: entry.name != STORE):
+        if entry.name in (DECISIONS, DECISIONS_BEFORE):
+            entry.replace(path / DECISIONS_BEFORE)
+            continue
         if entry.is_dir() and not entry.is_symlink():
             shutil.rmtree(entry)
         elif entry.name != LOCK:

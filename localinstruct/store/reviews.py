@@ -6,24 +6,25 @@ is made before the first decision. It stands apart from run.sqlite so that a per
 is a line of a log (who, when, what was there before, what is there now) that is never changed; an
 undo is one more line. The row as the teacher wrote it is kept beside, untouched. Decisions of
 several windows and processes take turns; one made on an older state of a row is refused. Not
-covered: network file systems; a run that is started over with --fresh, which loses its decisions.
+covered: network file systems; a run that is started over with --fresh, whose decisions lie beside
+it from then on, unread.
 """
 
 import json
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from localinstruct.errors import RunConflict, StoreError
-from localinstruct.records import Json, JsonObject, digest
+from localinstruct.records import Instance, Json, JsonObject, digest
+from localinstruct.store.folder import DECISIONS as FILE
 from localinstruct.store.integrity import checksum, plain_words, read_only
 
-FILE = "review.sqlite"
 SCHEMA = """
 CREATE TABLE decisions(number INTEGER PRIMARY KEY, row TEXT NOT NULL, action TEXT NOT NULL,
   before TEXT NOT NULL, after TEXT NOT NULL, who TEXT NOT NULL, at REAL NOT NULL, undoes INTEGER,
@@ -37,6 +38,21 @@ CREATE INDEX by_row ON decisions(row);
 Kind = Literal["row", "reject"]
 MENDED = ("instruction", "input", "output", "rejected", "system")
 """Fields of a row that a person may write anew."""
+
+
+_BETTER = ("", "first", "second", "tie")
+
+
+def mended(row: Instance, edited: Mapping[str, str]) -> Instance:
+    """A row with the texts that a person wrote; its lineage stays."""
+    return replace(
+        row,
+        instruction=edited.get("instruction", row.instruction),
+        input=edited.get("input", row.input),
+        output=edited.get("output", row.output),
+        rejected=edited.get("rejected", row.rejected),
+        system=edited.get("system", row.system),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +80,14 @@ class Review:
 
     @staticmethod
     def from_dict(data: JsonObject) -> "Review":
-        """Rebuild what `dataclasses.asdict` made plain."""
-        return Review(**{**data, "tags": tuple(data.get("tags", ()))})
+        """Rebuild what `dataclasses.asdict` made plain; ValueError for what is no review."""
+        one = Review(**{**data, "tags": tuple(data.get("tags", ()))})
+        grades = all(isinstance(grade, int) for grade in one.scores.values())
+        texts = all(isinstance(text, str) for text in (*one.edited.values(), *one.tags))
+        known = one.verdict in ("", "keep", "drop") and one.better in _BETTER
+        if not (grades and texts and known and set(one.edited) <= set(MENDED)):
+            raise ValueError("expected a review of a row")
+        return one
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,6 +167,17 @@ class Reviews:
         where = "WHERE row = ?" if row else "WHERE ? = ''"
         query = f"SELECT {_COLUMNS} FROM decisions {where} ORDER BY number"
         return [_decision(values) for values in self._rows(query, row)]
+
+    def opinions(self) -> dict[str, dict[str, str]]:
+        """Person -> row -> the last verdict that this person gave it and did not take back."""
+        log = self.log()
+        undone = {one.undoes for one in log}
+        found: dict[str, dict[str, str]] = {}
+        for one in log:
+            if one.action in ("keep", "drop", "edit") and one.number not in undone:
+                verdict = "drop" if one.action == "drop" else "keep"
+                found.setdefault(one.who, {})[one.row] = verdict
+        return found
 
     def decide(
         self,
@@ -263,10 +296,11 @@ class Reviews:
                 name, uri=not writable, isolation_level=None, check_same_thread=False, timeout=5
             )
             database.execute("PRAGMA synchronous = FULL")
-            if not database.execute("PRAGMA user_version").fetchone()[0]:
-                database.executescript(
-                    f"BEGIN IMMEDIATE;{SCHEMA if create else ''}PRAGMA user_version = 1;COMMIT;"
-                )
+            if create:
+                _make_tables(database)
+            elif not _version(database):  # killed while it was made: nothing is decided there
+                database.close()
+                return None
             _require_whole(database, self.path)
         self._db = database
         return database
@@ -294,6 +328,20 @@ def _decision(values: tuple) -> Decision:
     number, row, action, before, after, *rest = values
     states = [Review.from_dict(json.loads(text)) for text in (before, after)]
     return Decision(number, row, action, states[0], states[1], *rest)
+
+
+def _version(database: sqlite3.Connection) -> int:
+    return int(database.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _make_tables(database: sqlite3.Connection) -> None:
+    """Make the tables where there are none, whoever else is about to."""
+    database.execute("BEGIN IMMEDIATE")
+    if not _version(database):
+        for statement in filter(str.strip, SCHEMA.split(";")):
+            database.execute(statement)
+        database.execute("PRAGMA user_version = 1")
+    database.execute("COMMIT")
 
 
 def _require_whole(database: sqlite3.Connection, path: Path) -> None:

@@ -6,12 +6,13 @@ time holds the lock (flock, so the kernel frees it when the owner dies); readers
 episode is committed in one transaction, in order, so after a kill the store holds a whole number of
 episodes and the completion log holds every completion that had arrived.
 
-    run.sqlite   completion log, kept, rejects, episodes, stages, meta
-    run.lock     pid of the writer
-    recipe.yaml  the resolved recipe, for people
-    logs/        what vLLM said
-    dataset/     train.jsonl, held_out.jsonl, rejects.jsonl
-    adapter/     the LoRA adapter
+    run.sqlite     completion log, kept, rejects, episodes, stages, meta
+    run.lock       pid of the writer
+    review.sqlite  people's decisions on the rows (store/reviews.py)
+    recipe.yaml    the resolved recipe, for people
+    logs/          what vLLM said
+    dataset/       train.jsonl, held_out.jsonl, rejects.jsonl
+    adapter/       the LoRA adapter
     report.html
 
 Where the directory cannot be written it can still be read. Not covered: network file systems (flock

@@ -9,13 +9,14 @@ report.
 import asyncio
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from localinstruct import console
 from localinstruct.errors import UsageError
 from localinstruct.interrupt import run_async
 from localinstruct.offline.sessions import page_noted
+from localinstruct.store.folder import STORE
 from localinstruct.web.doors import reachable, read_token
 from localinstruct.web.guard import is_same_user
 
@@ -32,7 +33,8 @@ def forward(folder: Path) -> None:
         console.note(f"forwards port {port} to {path} alone, outside the seal; Ctrl-C ends it")
 
     place = f"a port of 127.0.0.1, forwarded to {path.name}"
-    with page_noted(folder, "open", place), suppress(KeyboardInterrupt):
+    noted = page_noted(folder, "open", place) if (folder / STORE).is_file() else nullcontext()
+    with noted, suppress(KeyboardInterrupt):
         run_async(_forwarded(path, ready))
     console.note("stopped; the port is closed.")
 

@@ -24,7 +24,7 @@ def rows_of_kinds() -> list[Instance]:
     """Twenty plain rows, a grounded one, a pair, and one full of markup."""
     plain = [
         Instance(f"What is {n} plus {n}?", output=str(2 * n)).with_scores(
-            novelty_max=n / 25, kind=1 + n % 5
+            **{"novelty_max": n / 25, "helpful-correct": 1 + n % 5, "helpful-correct.correct": 5}
         )
         for n in range(1, 21)
     ]

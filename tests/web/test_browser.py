@@ -74,6 +74,20 @@ def test_twenty_rows_by_keyboard_are_in_the_data_set(
     assert rows["What is 20 plus 20?"] == "forty"
 
 
+def test_keys_that_come_faster_than_pages_are_not_lost(
+    browser: object, folder: Path, tmp_path: Path
+) -> None:
+    with page_served("review", "small", where=tmp_path) as address:
+        page = browser.new_page()  # type: ignore[attr-defined]
+        page.goto(address)
+        page.keyboard.press("n")
+        page.wait_for_url("**/row/1*")
+        page.keyboard.type("kkkdkkkkkd")
+        page.wait_for_url("**/row/11*")
+        assert page.get_by_text("10 of 43 rows reviewed: 8 kept, 2 dropped").count() == 1
+        page.close()
+
+
 def test_a_reject_is_taken_back_and_a_pair_labelled_by_keyboard(
     browser: object, folder: Path, tmp_path: Path
 ) -> None:

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from localinstruct.cli.app import app
 from localinstruct.errors import StoreError
 from localinstruct.judge.labels import LabelledAnswer, LabelledPair, labels_of
+from localinstruct.judge.people import agreements
 from localinstruct.judge.rubric import packaged
 from localinstruct.progress import Silent
 from localinstruct.recipe import packaged_workspace
@@ -94,7 +95,8 @@ def test_a_text_with_hidden_letters_is_not_changed_by_an_edit_beside_it(ours: De
     page = window.get(f"/row/{MARKUP}?edit=1").text
     areas = dict(re.findall(r'(?s)<textarea name="(\w+)".*?>\n(.*?)</textarea>', page))
     texts = {name: unescape(text) for name, text in areas.items()}
-    window.decide(MARKUP, "edit", **texts | {"output": "mended"})
+    texts["output"] = "mended"
+    window.decide(MARKUP, "edit", **texts)  # type: ignore[arg-type]
     assert ours.reviews.state(ROWS[22].id)[0].edited == {"output": "mended"}
 
 
@@ -136,6 +138,11 @@ def test_labels_tags_and_pairs(ours: Desk) -> None:
     window.decide(2, "grade", correct="5", helpful="3")
     window.decide(2, "grade", seen=4, grade="99")
     assert "1 row of" in window.get("/rows?tag=sums").text
+    beside = window.get("/row/2").text.split("You and the judge")[1]
+    assert re.findall(r"<tr.*?</tr>", beside.split("</table>")[0])[1:] == [
+        '<tr><th scope="row">correct</th><td class="num">5</td><td class="num">5</td></tr>'
+    ]
+    assert '<tr class="strong"><th scope="row">the whole</th>' in window.get("/row/1").text
     assert "3 rows of" in window.get("/rows?state=labelled").text
     assert "1 row of" in window.get("/rows?state=judge+differs").text  # 4 by a person, 2 by it
     rubric = packaged("helpful-correct")
@@ -282,6 +289,34 @@ def test_a_data_set_is_stale_once_people_decided(folder: Path, ours: Desk) -> No
     assert "STALE" not in CliRunner().invoke(app, ["show", str(folder)]).output
 
 
+def test_a_mended_row_has_a_lineage_and_a_new_start_keeps_decisions(
+    folder: Path, ours: Desk
+) -> None:
+    from localinstruct.dataset.rows import RunRows
+    from localinstruct.store.folder import empty_run
+
+    Window(ours).decide(2, "edit", instruction="What is 2 plus 2?", input="", output="four")
+    with read_run(folder) as run:
+        [child] = RunRows(run).by_people()
+    shown = CliRunner().invoke(app, ["show", str(folder), "--lineage", child.id])
+    assert "edited: output" in str(child.lineage.changes)
+    assert ROWS[1].id in shown.output, shown.output
+    empty_run(folder)
+    assert not place(folder).exists()
+    assert [one.action for one in Reviews(folder / "review.before.sqlite").log()] == ["edit"]
+
+
+def test_two_processes_share_an_index(folder: Path, run: Run, ours: Desk) -> None:
+    with open_run(folder) as writer, read_run(folder) as again:
+        theirs = desk(again, "bob")
+        writer.commit_episode(1, [], REJECTS, 1)
+        for one in (ours, theirs):
+            one._looked = -10
+            one.refresh()
+        assert ours.index.count(Query(kind="rejects")) == 4
+        assert theirs.index.count(Query(kind="rejects")) == 4
+
+
 def test_exports_have_the_rows_as_people_left_them(folder: Path, ours: Desk) -> None:
     Window(ours).decide(1, "drop")
     output = folder.parent / "rows.jsonl"
@@ -289,6 +324,11 @@ def test_exports_have_the_rows_as_people_left_them(folder: Path, ours: Desk) -> 
     made = CliRunner().invoke(app, words)
     assert made.exit_code == 0, made.output
     assert len(output.read_text().splitlines()) == 22
+    card = (folder.parent / "rows.jsonl.card.md").read_text()
+    assert "People looked at some: 1 of 23 rows reviewed: 1 dropped." in card
+    for stage in ("dataset", "report"):
+        assert CliRunner().invoke(app, [stage, str(folder)]).exit_code == 0
+    assert "1 of 23 rows reviewed: 1 dropped." in (folder / "report.html").read_text()
 
 
 def test_rows_come_while_a_run_generates_and_decisions_need_no_lock(folder: Path) -> None:
@@ -326,6 +366,16 @@ def test_altered_decisions_are_found(folder: Path, ours: Desk) -> None:
         Reviews(place(folder)).last()
 
 
+def test_an_empty_file_of_decisions_is_none_and_two_make_one(folder: Path) -> None:
+    path = place(folder)
+    path.touch()
+    assert Reviews(path).last() == 0
+    row = ("key", "row", {"id": "key"})
+    for number, reviews in enumerate((Reviews(path), Reviews(path)), 1):
+        said = reviews.decide(row, "keep", Review(verdict="keep"), "ada")  # type: ignore[arg-type]
+        assert said == number
+
+
 def test_looking_makes_no_file_of_decisions(folder: Path, ours: Desk) -> None:
     Window(ours).get("/rows")
     assert not place(folder).exists()
@@ -353,10 +403,11 @@ def test_decisions_travel_as_lines(tmp_path: Path, folder: Path, ours: Desk) -> 
         assert "1 are of rows that are not here" in shown.output
     theirs = Reviews(place(other))
     assert [one.review.verdict for one in theirs.since(0)] == ["drop", "keep"]
-    lines.write_text('{"row": "x"}\n[]\n')
+    bad = [{"row": "x"}, [], foreign | {"after": {"edited": {"lineage": "x"}}}]
+    lines.write_text("".join(f"{json.dumps(one)}\n" for one in bad))
     shown = call(app, ["review", str(other), "--import", str(lines)])
     assert shown.exit_code != 0
-    assert shown.exception is not None
+    assert str(shown.exception).count("expected a decision") == 3
     assert theirs.last() == 2
 
 
@@ -382,6 +433,24 @@ def test_a_file_is_reviewed_beside_it(tmp_path: Path, monkeypatch: pytest.Monkey
     assert [row["output"] for row in written] == ["one", "2", "3", "4"]
     assert rows.read_bytes() == before
     assert place(rows).name == "rows.jsonl.review.sqlite"
+
+
+def test_two_people_agree_beyond_chance_or_not(folder: Path, run: Run, ours: Desk) -> None:
+    ada, bob = Window(ours), Window(desk(run, "bob"))
+    for n in range(1, 11):
+        ada.decide(n, "drop" if n < 4 else "keep")
+    for n in range(1, 11):
+        bob.decide(n, "drop" if n in (1, 2, 9) else "keep", seen=n)
+    [two] = agreements(ours.reviews.opinions())
+    assert two.people == ("ada", "bob")
+    assert (two.same.count, two.same.of) == (8, 10)
+    assert two.by_chance == pytest.approx(0.58)
+    assert two.kappa.value == pytest.approx((0.8 - 0.58) / (1 - 0.58))
+    assert set(two.differ) == {ROWS[2].id, ROWS[8].id}
+    ours.refresh()
+    assert "2 rows of" in ada.get("/rows?state=people+differ").text
+    shown = CliRunner().invoke(app, ["review", str(folder), "--agreement"])
+    assert "8 of 10, 80.0%; by chance 58.0%" in shown.output, shown.output
 
 
 def test_a_sample_is_spread_and_tells_the_share_of_good_rows(ours: Desk) -> None:

@@ -104,6 +104,17 @@ def test_in_the_seal_it_stands_on_a_socket_and_open_forwards_to_it(
     assert "review at the unix socket review.sock, sealed" in told
 
 
+def test_open_takes_the_folder_of_a_file(tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"instruction": "Say a.", "output": "a"}\n')
+    with (
+        command("review", "rows.jsonl", "--socket", where=tmp_path) as (said, _),
+        command(*said.split()[1:], where=tmp_path) as (address, _),
+    ):
+        assert b"1 row" in opened(address).open(address, timeout=30).read()
+    assert not (tmp_path / "egress").exists()
+
+
 def test_open_without_a_page_says_how_to_begin_one(folder: Path) -> None:
     refused = CliRunner().invoke(app, ["open", "small"])
     assert "no page waits" in str(refused.exception)

@@ -13,6 +13,7 @@ from localinstruct.dataset.rows import RunRows
 from localinstruct.errors import LocalInstructError
 from localinstruct.formats import Reader, Reading
 from localinstruct.generation.inputs import seeds_of
+from localinstruct.judge.people import agreements
 from localinstruct.judge.rubric import Rubric
 from localinstruct.pipeline import recipe_of
 from localinstruct.progress import Progress
@@ -68,6 +69,7 @@ class Desk:
             for name, items, _ in self.sources(self.index):
                 for _ in self.index.add(name, items):
                     pass
+            self.index.look_again()
             self._looked = time.monotonic()
         self._take_in()
 
@@ -103,7 +105,9 @@ class Desk:
                 if one.review.decided:
                     self.decided[one.key] = one
             self._last = last
-        self.index.sampled(key for key, *_ in self.reviews.sample())
+            every = agreements(self.reviews.opinions())
+            self.index.know("differing", (row for two in every for row in two.differ))
+        self.index.know("sampled", (key for key, *_ in self.reviews.sample()))
 
 
 def desk_of_run(run: Run, who: str, rubric: Rubric) -> Desk:

@@ -12,7 +12,7 @@ from pathlib import Path
 from localinstruct.dataset.reviewed import apply, taken_back
 from localinstruct.errors import DataError
 from localinstruct.formats import write
-from localinstruct.records import JsonObject
+from localinstruct.records import Instance, JsonObject
 from localinstruct.store.durable import write_text
 from localinstruct.store.reviews import Decision, Kind, Review
 from localinstruct.web.review.desk import Desk
@@ -59,20 +59,19 @@ def _read(path: Path) -> Iterator[tuple[Decision, Kind, JsonObject]]:
 def _decision(data: JsonObject) -> tuple[Decision, Kind, JsonObject]:
     if not set(data) >= KEYS or data["kind"] not in ("row", "reject"):
         raise ValueError
-    states = [Review.from_dict(dict(data[name])) for name in ("before", "after")]
-    if any(state.verdict not in ("", "keep", "drop") for state in states):
-        raise ValueError
-    texts = (str(data["row"]), str(data["action"]), *states, str(data["who"]), float(data["at"]))
-    return Decision(0, *texts), data["kind"], dict(data["original"])
+    before, after = (Review.from_dict(dict(data[name])) for name in ("before", "after"))
+    row, action, who = (str(data[name]) for name in ("row", "action", "who"))
+    decision = Decision(0, row, action, before, after, who, float(data["at"]))
+    return decision, data["kind"], dict(data["original"])
 
 
 def export_rows(desk: Desk, output: Path, format: str) -> int:
     """Write the rows as people left them, taken-back rejects last; how many."""
 
-    def rows() -> Iterator[object]:
+    def rows() -> Iterator[Instance]:
         here: Found | None = None
         while (here := desk.index.step(Query(), here)) is not None:
             yield from apply([instance_of(here)], desk.decided).rows
         yield from taken_back(desk.decided.values())
 
-    return write(rows(), format, output)  # type: ignore[arg-type]
+    return write(rows(), format, output)

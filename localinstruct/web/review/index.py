@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from localinstruct.records import Instance, JsonObject, Reject
 from localinstruct.store.reviews import Kind, Reviewed, reject_key
@@ -41,6 +42,7 @@ CREATE TEMP TABLE state(key TEXT PRIMARY KEY, verdict TEXT, edited INTEGER, labe
   grade REAL) WITHOUT ROWID;
 CREATE TEMP TABLE tagged(tag TEXT, key TEXT, PRIMARY KEY (tag, key)) WITHOUT ROWID;
 CREATE TEMP TABLE sampled(key TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE differing(key TEXT PRIMARY KEY) WITHOUT ROWID;
 """
 BATCH = 2000
 MOST_CHOICES = 200
@@ -126,6 +128,7 @@ class Index:
         self._choices = dict[tuple[str, str], list[tuple[str, int]]]()
         self._counts = dict[str, int]()
         """Kind -> number of all its items."""
+        self._version = 0
 
     def close(self) -> None:
         """Close the file."""
@@ -161,6 +164,13 @@ class Index:
     def ended(self) -> bool:
         """True once `end` was called."""
         return self.mark_text("done") is not None
+
+    def look_again(self) -> None:
+        """Forget what was counted if another process has added rows."""
+        version = self._db.execute("PRAGMA data_version").fetchone()[0]
+        if version != self._version:
+            self._version = version
+            self._forget()
 
     def count(self, query: Query) -> int:
         """Number of rows that a query finds."""
@@ -251,11 +261,15 @@ class Index:
             for tag in review.tags:
                 self._db.execute("INSERT OR IGNORE INTO tagged VALUES (?,?)", (tag, one.key))
 
-    def sampled(self, keys: Iterable[str]) -> None:
-        """Know these rows as the proposed sample."""
-        self._db.execute("DELETE FROM sampled")
+    def know(self, table: Literal["sampled", "differing"], keys: Iterable[str]) -> None:
+        """Know these rows as the proposed sample, or as those on which people differ."""
+        self._db.execute(f"DELETE FROM {table}")
         values = [(key,) for key in keys]
-        self._db.executemany("INSERT OR IGNORE INTO sampled VALUES (?)", values)
+        self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", values)
+
+    def _forget(self) -> None:
+        self._counts.clear()
+        self._choices.clear()
 
     def _found(self, numbers: list[int]) -> list[Found]:
         places = ", ".join("?" * len(numbers))
@@ -267,10 +281,11 @@ class Index:
 
     def _commit(self, name: str, batch: list[tuple[int, Item]]) -> int:
         database = self._db
-        self._counts.clear()
-        self._choices.clear()
+        self._forget()
         database.execute("BEGIN IMMEDIATE")
         try:
+            mark = self.mark(name)  # another process may have been quicker
+            batch = [numbered for numbered in batch if numbered[0] > mark]
             first = database.execute("SELECT coalesce(max(n), 0) + 1 FROM items").fetchone()[0]
             numbered = list(enumerate((item for _, item in batch), first))
             database.executemany(
@@ -288,8 +303,9 @@ class Index:
                 "INSERT OR IGNORE INTO parents VALUES (?,?)",
                 [(parent, item.key) for _, item in numbered for parent in _parents(item)],
             )
-            mark = (f"mark {name}", str(batch[-1][0]))
-            database.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", mark)
+            if batch:
+                entry = (f"mark {name}", str(batch[-1][0]))
+                database.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", entry)
             database.execute("COMMIT")
         except BaseException:
             if database.in_transaction:

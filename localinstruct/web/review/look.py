@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from localinstruct.dataset.reviewed import parts_of
+from localinstruct.judge.rubric import Rubric
 from localinstruct.records import digest
 from localinstruct.store.reviews import MENDED, Review
 from localinstruct.web.review.index import Found
@@ -111,6 +112,34 @@ def pair_of(found: Found, review: Review, seed: int) -> Pair | None:
     first = int(digest([seed, found.key])[:8], 16) % 2 == 0
     answers = (now["output"], now["rejected"])
     return Pair(answers[not first], answers[first], first)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A criterion (or the whole) that a person and a judge have graded."""
+
+    name: str
+    person: float
+    judge: float
+
+    @property
+    def differs(self) -> bool:
+        """True from a grade apart on."""
+        return abs(self.person - self.judge) >= 1
+
+
+def claims(found: Found, review: Review, rubric: Rubric) -> list[Claim]:
+    """The grades of a person beside those of the judge, which a row's scores have."""
+    if found.kind == "reject":
+        return []
+    scores = found.data["lineage"]["scores"]
+    names = {"grade": rubric.name}
+    names |= {part.name: f"{rubric.name}.{part.name}" for part in rubric.criteria}
+    return [
+        Claim("the whole" if name == "grade" else name, review.scores[name], scores[score])
+        for name, score in names.items()
+        if name in review.scores and score in scores
+    ]
 
 
 def facts(found: Found) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ STATES = {
     "dropped": "i.key IN (SELECT key FROM state WHERE verdict = 'drop')",
     "edited": "i.key IN (SELECT key FROM state WHERE edited)",
     "labelled": "i.key IN (SELECT key FROM state WHERE labelled)",
+    "people differ": "i.key IN (SELECT key FROM differing)",
     "judge differs": "i.key IN (SELECT key FROM state WHERE grade IS NOT NULL "
     "AND abs(grade - i.score) >= 1)",
 }

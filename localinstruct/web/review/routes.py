@@ -106,7 +106,7 @@ class Pages:
         try:
             review, _ = desk.reviews.state(found.key)
             after = self._decided(found, review, form)
-            if after != review:
+            if after != review or self._confirms(found, form.get("action", "")):
                 row = (found.key, found.kind, found.data)
                 desk.reviews.decide(row, form["action"], after, desk.who, _whole(form.get("seen")))
         except LocalInstructError as problem:
@@ -133,6 +133,11 @@ class Pages:
         found = desk.index.by_key(undone.row)
         said = desk.say(f"Undone: {undone.action}.")
         return _to(f"/row/{found.n}" if found else "/rows", query, said=said)
+
+    def _confirms(self, found: Found, action: str) -> bool:
+        """A person says of a row what another has said: an opinion of one's own."""
+        log = self._desk.reviews.log(found.key) if action in ("keep", "drop") else []
+        return bool(log) and log[-1].who != self._desk.who
 
     def _reveals(self, found: Found) -> bool:
         """A pair that was just labelled is shown once with its names."""
@@ -190,6 +195,7 @@ class Pages:
             "texts": look.fields_of(found, review),
             "pair": pair,
             "facts": look.facts(found),
+            "claims": look.claims(found, review, desk.rubric),
             "editing": "edit" in request.query_params,
             "scale": range(desk.rubric.scale.lowest, desk.rubric.scale.highest + 1),
             "rubric": desk.rubric,

@@ -1,8 +1,39 @@
 // Keys of the pages: a key presses the link, button or field that has it (data-key).
 "use strict";
+const KNOWN = /^([a-zA-Z0-9=?/]|Enter|Arrow(Left|Right))$/;
 const typing = (element) => element && /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName);
-const named = (root, key) =>
-  [...root.querySelectorAll("[data-key]")].find((one) => one.dataset.key === key || one.dataset.also === key);
+const has = (key) => (one) => one.dataset.key === key || one.dataset.also === key;
+
+// The element of a key: in the row of the list that has the focus, else anywhere outside its rows.
+function named(key) {
+  const scope = document.activeElement && document.activeElement.closest("[data-scope]");
+  const inside = scope ? [...scope.querySelectorAll("[data-key]")].find(has(key)) : null;
+  const others = [...document.querySelectorAll("[data-key]")].filter((one) => !one.closest("[data-scope]"));
+  return inside || others.find(has(key));
+}
+
+function press(key) {
+  const here = document.activeElement;
+  const list = document.querySelector("[data-list]");
+  if (list && (key === "j" || key === "i")) {
+    const rows = [...list.querySelectorAll(".open")];
+    const row = here && here.closest("[data-scope]");
+    const place = row ? rows.indexOf(row.querySelector(".open")) : -1;
+    const next = rows[Math.max(0, Math.min(rows.length - 1, place + (key === "j" ? 1 : -1)))];
+    if (next) next.focus();
+    return Boolean(next);
+  }
+  const target = named(key);
+  if (!target) return false;
+  if (target.tagName === "DETAILS") target.open = !target.open;
+  else if (typing(target)) { target.focus(); target.select(); }
+  else target.click();
+  return true;
+}
+
+// Keys that come while a page is on its way are meant for that page.
+let busy = false;
+let waiting = [];
 
 document.addEventListener("keydown", (event) => {
   const here = document.activeElement;
@@ -12,41 +43,36 @@ document.addEventListener("keydown", (event) => {
     return;
   }
   if (event.ctrlKey || event.metaKey || event.altKey || event.isComposing) return;
-  if (typing(here)) {
+  if (typing(here) && !busy) {
     if (event.key === "Escape") {
-      const leave = named(document, "Escape");
+      const leave = named("Escape");
       if (leave) leave.click(); else here.blur();
     }
     return;
   }
-  const list = document.querySelector("[data-list]");
-  if (list && (event.key === "j" || event.key === "i")) {
-    const rows = [...list.querySelectorAll(".open")];
-    const place = rows.indexOf(here && here.closest("li") && here.closest("li").querySelector(".open"));
-    const next = rows[Math.max(0, Math.min(rows.length - 1, place + (event.key === "j" ? 1 : -1)))];
-    if (next) { event.preventDefault(); next.focus(); }
+  if (busy) {
+    if (KNOWN.test(event.key)) { event.preventDefault(); waiting.push(event.key); }
     return;
   }
-  const scope = here && here.closest("[data-scope]");
-  const target = (scope && named(scope, event.key)) ||
-    [...document.querySelectorAll("[data-key]")].find((one) => !one.closest("[data-scope]") &&
-      (one.dataset.key === event.key || one.dataset.also === event.key));
-  if (!target) return;
-  event.preventDefault();
-  if (target.tagName === "DETAILS") target.open = !target.open;
-  else if (typing(target)) { target.focus(); target.select(); }
-  else target.click();
+  if (press(event.key)) event.preventDefault();
 });
 
 // A decision in the list: the row after it has the focus next.
 let after = "";
 document.addEventListener("htmx:beforeRequest", () => {
+  busy = true;
   const row = document.activeElement && document.activeElement.closest("[data-scope]");
   const next = row && (row.nextElementSibling || row);
   after = next ? next.id : "";
 });
 document.addEventListener("htmx:afterSettle", () => {
+  busy = false;
   const row = after && document.getElementById(after);
   if (row) row.querySelector(".open").focus();
   after = "";
+  while (waiting.length && !busy && !typing(document.activeElement)) press(waiting.shift());
+  if (!busy) waiting = [];
 });
+for (const failed of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"]) {
+  document.addEventListener(failed, () => { busy = false; waiting = []; });
+}
