@@ -20,7 +20,8 @@ CLEAR, NEWLINE = "\x1b[K", "\n"
 FRAME_SECONDS, QUIET = 0.2, 5.0
 """Seconds between two frames of a moving line, and before it says that nothing has come."""
 
-WORDS = re.compile(r"(\s*)((?:(?<=: )|(?<=· )|^)localinstruct(?: [^\s;·()]+)+|\S+)")
+PROGRAMS = "localinstruct|python3?|pip|curl|cd|mv|mkdir|df|ollama|openssl|unshare"
+WORDS = re.compile(rf"(\s*)((?:(?<=: )|(?<=· )|^)(?:{PROGRAMS})(?: [^\s;·()]+)+|\S+)")
 """Words, and whole commands after a colon, each with the blanks before it."""
 NARROWEST = 30
 """Columns below which nothing is wrapped: the terminal does it."""

@@ -140,6 +140,8 @@ def test_words_are_kept_whole_and_commands_in_one_piece() -> None:
         assert " ".join(line.strip() for line in cut) == text
         assert any(command in line for line in cut)
         assert all(len(line) <= width or command in line for line in cut)
+    pasted = "cd /somewhere/else && localinstruct run recipes/nano.yaml --name other"
+    assert pasted in wrap(f"Nothing was changed there. Begin it: {pasted} (again)", 40)
     assert wrap("two\nlines", 80) == ["two", "lines"]
     assert wrap(text, 10) == [text]
     assert wrap("", 80) == [""]

@@ -14,9 +14,10 @@ REASONS = 6
 def headline(facts: WatchFacts) -> str:
     """The run's state in one line: 'generate: the teacher writes rows'."""
     place = f"{facts.stage}: " if facts.state == "running" and facts.stage else ""
-    quiet = ""
+    quiet, seconds = "", duration(facts.quiet_seconds)
     if facts.state == "running" and facts.quiet_seconds >= QUIET:
-        quiet = f"; alive, with nothing new for {duration(facts.quiet_seconds)}"
+        tells = facts.stage in ("generate", "train")  # others leave no trace before their end
+        quiet = f"; alive, with nothing new for {seconds}" if tells else f", for {seconds}"
     return f"{place}{facts.doing}{quiet}"
 
 
@@ -75,7 +76,8 @@ def _taken(taken: Taken) -> list[tuple[str, str]]:
     lines = []
     if taken.processes:
         cores = "" if taken.cores is None else f", {taken.cores:.1f} cores busy"
-        lines.append(("memory", f"{taken.memory_gib:.1f} GiB, {taken.processes} processes{cores}"))
+        count = f"{taken.processes} process{'' if taken.processes == 1 else 'es'}"
+        lines.append(("memory", f"{taken.memory_gib:.1f} GiB, {count}{cores}"))
     for card in taken.cards:
         used = f"{card.used_gib:.1f} of {card.total_gib:.1f} GiB in use"
         lines.append(("GPU memory", f"{used} on {card.name}"))

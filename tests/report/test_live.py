@@ -204,6 +204,18 @@ def test_states_in_words(tmp_path: Path) -> None:
     assert told(tmp_path / "d", wholly) == "finished: every stage has finished"
 
 
+def test_silence_is_said_of_a_stage_that_leaves_traces(tmp_path: Path) -> None:
+    for stage, said in (
+        ("generate", "generate: the teacher is starting; alive, with nothing new for 2 min "),
+        ("evaluate", "evaluate: base against student, for 2 min "),
+    ):
+        with open_run(tmp_path / stage) as run:
+            run.put("recipe", settings(10).to_yaml())
+            run.start_stage(stage, "x")
+            worktime._store(run, stage, "", [(time.time() - 120, None)])
+            assert words.headline(Watch(tmp_path / stage).look()).startswith(said)
+
+
 def test_bins_do_not_depend_on_how_events_are_divided() -> None:
     one, other = Bins(), Bins()
     events = [(n * 1.7, {"kept": n % 5, f"reason {n % 3}": 1}) for n in range(900)]
