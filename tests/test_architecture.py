@@ -39,6 +39,7 @@ HEAVY = {
     "transformers",
     "trl",
     "peft",
+    "sklearn",
     "datasets",
     "sentence_transformers",
     "ray",
