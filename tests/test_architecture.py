@@ -42,6 +42,7 @@ HEAVY = {
     "transformers",
     "trl",
     "peft",
+    "sklearn",
     "datasets",
     "sentence_transformers",
     "ray",

@@ -54,7 +54,7 @@ class _Look:
         self, store: Decisions, heads: "np.ndarray", vectors: "np.ndarray", encoder: Path
     ) -> None:
         self._store, self._heads, self._vectors, self._encoder = store, heads, vectors, encoder
-        self._places = {int(seq): place for place, seq in enumerate(heads)}
+        self._order = heads.argsort()
 
     def facts(self) -> JsonObject:
         """Plain values for report and card."""
@@ -100,12 +100,14 @@ class _Look:
         return found
 
     def _place(self, seq: int) -> int | None:
-        if seq in self._places:
-            return self._places[seq]
+        import numpy as np
+
         question = f"(SELECT question FROM rows WHERE seq = {seq:d})"
-        same = self._store.select(f"SELECT seq FROM rows WHERE question = {question}")
-        places = (self._places.get(int(str(other))) for (other,) in list(same))
-        return next((place for place in places if place is not None), None)
+        found = self._store.select(f"SELECT seq FROM rows WHERE question = {question}")
+        same = np.fromiter((int(str(other)) for (other,) in found), np.int64)
+        near = np.searchsorted(self._heads, same, sorter=self._order).clip(max=len(self._heads) - 1)
+        places = self._order[near][self._heads[self._order[near]] == same]
+        return int(places[0]) if len(places) else None
 
     def _topics(self, every: "np.ndarray", stay: "np.ndarray") -> list[JsonObject]:
         """Topics of the rows that stay: words, a row, share of those that stay and of all."""
@@ -133,19 +135,19 @@ class _Look:
         """Cosines of a sample of compared rows to the nearest (other) row that likeness kept."""
         import numpy as np
 
-        like = f"step = '{ALIKE}'"
-        scores = {
-            int(str(seq)): float(str(score))
-            for seq, score in self._store.select(f"SELECT seq, score FROM rows WHERE {like}")
-        }
-        dropped = np.fromiter((int(seq) in scores for seq in self._heads), bool)
+        dropped = np.isin(self._heads, self._seqs(f"step = '{ALIKE}'"))
         chosen = sample(len(self._heads), NEAREST)
         kept = chosen[~dropped[chosen]]
         best = _nearest_of(self._vectors, kept, ~dropped)
         return {
             "kept": [round(float(value), 3) for value in best],
-            "dropped": [round(scores[int(self._heads[n])], 3) for n in chosen[dropped[chosen]]],
+            "dropped": [
+                round(self._score(int(self._heads[n])), 3) for n in chosen[dropped[chosen]]
+            ],
         }
+
+    def _score(self, seq: int) -> float:
+        return self._store.row(seq).score or 0.0
 
 
 def _nearest_of(vectors: "np.ndarray", rows: "np.ndarray", among: "np.ndarray") -> Sequence[float]:

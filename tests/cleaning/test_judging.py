@@ -2,7 +2,10 @@
 
 import json
 import re
+import subprocess
+import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -272,6 +275,7 @@ def test_what_no_judge_can_be_is_said_before_anything_starts(tmp_path: Path) -> 
 
 def answered(path: str, request: Any, count: int) -> Reply:
     """A server that grades by the number in the answer."""
+    time.sleep(0.01)
     worth = re.findall(r"worth (\d)", request["messages"][-1]["content"])
     form = request.get("response_format", {}).get("json_schema", {}).get("schema", {})
     keys = {"why": "So."} | dict.fromkeys(form.get("required", ["why"])[1:], int(worth[-1]))
@@ -319,6 +323,27 @@ def test_the_command_asks_a_server_that_is_there(tmp_path: Path, served: list[An
         assert refused.exit_code != 0
         assert why in f"{refused.output} {refused.exception}"
     assert card == (tmp_path / "c.jsonl.decisions" / "README.md").read_text()  # nothing was lost
+
+
+@pytest.mark.slow
+def test_a_killed_process_loses_only_what_was_in_flight(tmp_path: Path, served: list[Any]) -> None:
+    written(tmp_path / "rows.jsonl", graded_rows([2 + n % 4 for n in range(40)]))
+    judge = {"model": "a-judge", "at_least": 3, "serve": {"max_num_seqs": 2}}
+    (tmp_path / "judge.yaml").write_text(yaml.safe_dump(judge), "utf-8")
+    command = ["clean", "rows.jsonl", "--output", "c.jsonl", "--similar", "0"]
+    command = [sys.executable, "-m", "localinstruct", *command, "--judge", "judge.yaml"]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+        while len(served) < 20 and process.poll() is None:
+            time.sleep(0.001)
+        process.kill()
+    assert process.returncode == -9
+    asked = len(served)
+    with opened(tmp_path / "c.jsonl.decisions", None) as store:
+        stored = 40 - store.count(UNGRADED)
+    assert asked - 4 <= stored < 40
+    subprocess.run(command, check=True, capture_output=True)
+    assert len(served) - asked == 40 - stored
+    assert len(read_instances(tmp_path / "c.jsonl")) == 30
 
 
 @pytest.mark.slow

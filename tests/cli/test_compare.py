@@ -188,6 +188,11 @@ def test_every_page_gives_the_same_numbers(
     assert result is not None
     table, terminal = said(workspace, monkeypatch, "first", "second"), capsys.readouterr().err
     together = duration(facts["cost"]["total_seconds"])
+    diversity = facts["data"]["diversity"]
+    assert 0 < diversity["score"] <= 1
+    assert diversity["rows"] == min(1000, facts["data"]["kept"])
+    assert f"{diversity['score']:.3f}, over {diversity['rows']} of them (DCScore" in page
+    assert f"{diversity['score']:.3f} of {diversity['rows']} rows" in table
     for text in (page, table, card):
         assert "+56.7" in text
         assert "+57" not in text
