@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchmarks.near_duplicates import drawn
+from benchmarks.picture import figure
 from benchmarks.results import load_average
 from benchmarks.setting import note
 from localinstruct.curate.novelty import Gate, Index, Novelty
@@ -116,6 +117,26 @@ def _gib(key: str) -> float:
     return next(int(line.split()[1]) / 2**20 for line in lines if line.startswith(f"{key}:"))
 
 
+def growth(result: JsonObject) -> str:
+    """Picture of what a row costs as rows become more, near-duplicates beside it where measured."""
+    sizes = result["sizes"]
+    curves = {
+        "ms CPU, novelty of a candidate": [(one["rows"], one["cpu_milliseconds"]) for one in sizes],
+        "µs CPU to resume, a row": [
+            (one["rows"], 1e6 * one["resume_cpu_seconds"] / one["rows"]) for one in sizes
+        ],
+    }
+    styles = dict(zip(curves, ("ours", "rouge"), strict=True))
+    file = Path(__file__).parent / "results" / "near_duplicates" / "amd-epyc-2-cores.json"
+    found = json.loads(file.read_text())
+    if "cpu_seconds" in found["long"]:
+        parts = (found["tenth"], found["long"])
+        name = "µs CPU, near-duplicates, a row"
+        curves[name] = [(one["rows"], 1e6 * one["cpu_seconds"] / one["rows"]) for one in parts]
+        styles[name] = "rouge dashed"
+    return figure(curves, styles, "Many rows: cost of one", result["measured"], "rows")
+
+
 def main() -> int:
     """Measure every size up to `--rows`, each in processes of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -144,6 +165,7 @@ def main() -> int:
         file = Path(__file__).parent / "results" / "large_run" / "measured.json"
         file.parent.mkdir(exist_ok=True)
         write_text(file, json.dumps(result, indent=1) + "\n")
+        write_text(file.with_suffix(".svg"), growth(result))
     return 0
 
 
