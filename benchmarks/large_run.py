@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -25,6 +26,7 @@ from benchmarks.setting import note
 from localinstruct.curate.novelty import Gate, Index, Novelty
 from localinstruct.records import Instance, JsonObject, Kept, Lineage, digest
 from localinstruct.store.durable import write_text
+from localinstruct.store.kept_rows import KeptRows
 from localinstruct.store.run import _json, open_run
 
 if TYPE_CHECKING:
@@ -72,19 +74,18 @@ def resume(folder: Path) -> JsonObject:
     began, used = time.monotonic(), time.process_time()
     with open_run(folder) as run:
         opened = time.monotonic()
-        kept = list(run.kept())
-        gate, ids, done = Gate(Novelty(), Index(384), ()), run.kept_ids(), 0
+        gate, kept = Gate(Novelty(), Index(384), ()), KeptRows(run)
+        rows, ids, done = iter(kept), iter(run.kept_ids()), len(kept)
         for vectors in run.vector_blocks():
-            block = slice(done, done + len(vectors))
-            gate.remember(kept[block], vectors, ids[block])
-            done = block.stop
+            count = len(vectors)
+            gate.remember(list(islice(rows, count)), vectors, list(islice(ids, count)))
         ready, used = time.monotonic(), time.process_time() - used
         costs, burnt = [], []
         for one in range(LISTS):
             asked = _strangers(one)
-            rows = [Instance(f"candidate {one} {n}") for n in range(LIST)]
+            named = [Instance(f"candidate {one} {n}") for n in range(LIST)]
             start, spent = time.monotonic(), time.process_time()
-            verdicts = gate.admit(rows, asked)
+            verdicts = gate.admit(named, asked)
             costs.append((time.monotonic() - start) * 1000 / LIST)
             burnt.append((time.process_time() - spent) * 1000 / LIST)
             assert all(isinstance(verdict, Kept) for verdict in verdicts)
