@@ -14,16 +14,19 @@ import statistics
 import subprocess
 import sys
 import time
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from benchmarks.near_duplicates import drawn
+from benchmarks.picture import figure
 from benchmarks.results import load_average
 from benchmarks.setting import note
 from localinstruct.curate.novelty import Gate, Index, Novelty
 from localinstruct.records import Instance, JsonObject, Kept, Lineage, digest
 from localinstruct.store.durable import write_text
+from localinstruct.store.kept_rows import KeptRows
 from localinstruct.store.run import _json, open_run
 
 if TYPE_CHECKING:
@@ -71,19 +74,18 @@ def resume(folder: Path) -> JsonObject:
     began, used = time.monotonic(), time.process_time()
     with open_run(folder) as run:
         opened = time.monotonic()
-        kept = list(run.kept())
-        gate, ids, done = Gate(Novelty(), Index(384), ()), run.kept_ids(), 0
+        gate, kept = Gate(Novelty(), Index(384), ()), KeptRows(run)
+        rows, ids, done = iter(kept), iter(run.kept_ids()), len(kept)
         for vectors in run.vector_blocks():
-            block = slice(done, done + len(vectors))
-            gate.remember(kept[block], vectors, ids[block])
-            done = block.stop
+            count = len(vectors)
+            gate.remember(list(islice(rows, count)), vectors, list(islice(ids, count)))
         ready, used = time.monotonic(), time.process_time() - used
         costs, burnt = [], []
         for one in range(LISTS):
             asked = _strangers(one)
-            rows = [Instance(f"candidate {one} {n}") for n in range(LIST)]
+            named = [Instance(f"candidate {one} {n}") for n in range(LIST)]
             start, spent = time.monotonic(), time.process_time()
-            verdicts = gate.admit(rows, asked)
+            verdicts = gate.admit(named, asked)
             costs.append((time.monotonic() - start) * 1000 / LIST)
             burnt.append((time.process_time() - spent) * 1000 / LIST)
             assert all(isinstance(verdict, Kept) for verdict in verdicts)
@@ -116,6 +118,26 @@ def _gib(key: str) -> float:
     return next(int(line.split()[1]) / 2**20 for line in lines if line.startswith(f"{key}:"))
 
 
+def growth(result: JsonObject) -> str:
+    """Picture of what a row costs as rows become more, near-duplicates beside it where measured."""
+    sizes = result["sizes"]
+    curves = {
+        "ms CPU, novelty of a candidate": [(one["rows"], one["cpu_milliseconds"]) for one in sizes],
+        "µs CPU to resume, a row": [
+            (one["rows"], 1e6 * one["resume_cpu_seconds"] / one["rows"]) for one in sizes
+        ],
+    }
+    styles = dict(zip(curves, ("ours", "rouge"), strict=True))
+    file = Path(__file__).parent / "results" / "near_duplicates" / "amd-epyc-2-cores.json"
+    found = json.loads(file.read_text())
+    if "cpu_seconds" in found["long"]:
+        parts = (found["tenth"], found["long"])
+        name = "µs CPU, near-duplicates, a row"
+        curves[name] = [(one["rows"], 1e6 * one["cpu_seconds"] / one["rows"]) for one in parts]
+        styles[name] = "rouge dashed"
+    return figure(curves, styles, "Many rows: cost of one", result["measured"], "rows")
+
+
 def main() -> int:
     """Measure every size up to `--rows`, each in processes of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -144,6 +166,7 @@ def main() -> int:
         file = Path(__file__).parent / "results" / "large_run" / "measured.json"
         file.parent.mkdir(exist_ok=True)
         write_text(file, json.dumps(result, indent=1) + "\n")
+        write_text(file.with_suffix(".svg"), growth(result))
     return 0
 
 

@@ -5,7 +5,7 @@ reader's setting). Lines are told apart by a name at their end and by dashes, no
 """
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from xml.sax.saxutils import escape
 
 from benchmarks import novelty
@@ -56,14 +56,27 @@ def lines(section: JsonObject) -> dict[str, list[Point]]:
 
 
 def svg(section: JsonObject, caption: str) -> str:
-    """The picture as text."""
-    curves = lines(section)
+    """The picture of section c as text."""
+    title = "Is this candidate new? Milliseconds per question"
+    return figure(lines(section), STYLES, title, caption)
+
+
+def figure(
+    curves: dict[str, list[Point]],
+    styles: Mapping[str, str],
+    title: str,
+    caption: str,
+    along: str = "rows compared with",
+) -> str:
+    """Lines over numbers of rows, as text; `styles` has the CSS classes of each."""
     xs = [x for points in curves.values() for x, _ in points]
     ys = [y for points in curves.values() for _, y in points]
     low, high = math.floor(math.log10(min(ys))), math.ceil(math.log10(max(ys)))
     scale = _Scale(math.log10(min(xs)), math.log10(max(xs)), low, high)
-    body = [*scale.axes([float(x) for x in sorted(set(xs))]), *_curves(scale, curves)]
-    title = "Is this candidate new? Milliseconds per question"
+    body = [
+        *scale.axes([float(x) for x in sorted(set(xs))], along),
+        *_curves(scale, curves, styles),
+    ]
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {HEIGHT}" '
         f'width="{WIDTH}" height="{HEIGHT}" role="img" aria-label="{escape(title)}">'
@@ -88,7 +101,7 @@ class _Scale:
         share = (math.log10(point[1]) - self._low) / (self._high - self._low)
         return x, HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
-    def axes(self, columns: Sequence[float]) -> Iterator[str]:
+    def axes(self, columns: Sequence[float], along: str) -> Iterator[str]:
         for power in range(self._low, self._high + 1):
             y = self.at((10**self._left, 10.0**power))[1]
             yield f'<line class="grid" x1="{LEFT}" x2="{WIDTH - RIGHT}" y1="{y:.1f}" y2="{y:.1f}"/>'
@@ -97,20 +110,22 @@ class _Scale:
             x = self.at((rows, 1.0))[0]
             yield _text(f"{x:.1f}", HEIGHT - BOTTOM + 20, "middle", f"{rows:,.0f}")
         middle = LEFT + (WIDTH - LEFT - RIGHT) / 2
-        yield _text(f"{middle:.0f}", HEIGHT - 8, "middle", "rows compared with")
+        yield _text(f"{middle:.0f}", HEIGHT - 8, "middle", along)
 
 
 def _text(x: int | str, y: int | str, anchor: str, words: str) -> str:
     return f'<text class="soft" x="{x}" y="{y}" text-anchor="{anchor}">{words}</text>'
 
 
-def _curves(scale: _Scale, curves: dict[str, list[Point]]) -> Iterator[str]:
+def _curves(
+    scale: _Scale, curves: dict[str, list[Point]], styles: Mapping[str, str]
+) -> Iterator[str]:
     heights = spread_out({name: scale.at(points[-1])[1] for name, points in curves.items()})
     for name, points in curves.items():
         spots = [scale.at(point) for point in points]
         path = " ".join(f"{'L' if i else 'M'}{x:.1f} {y:.1f}" for i, (x, y) in enumerate(spots))
-        yield f'<path class="{STYLES[name]}" d="{path}"/>'
-        color, *_ = STYLES[name].split()
+        yield f'<path class="{styles[name]}" d="{path}"/>'
+        color, *_ = styles[name].split()
         for x, y in spots:
             yield f'<circle class="{color}" cx="{x:.1f}" cy="{y:.1f}" r="3.2"/>'
         label = escape(f"{name}: {_short(points[-1][1])}")

@@ -153,7 +153,7 @@ class ExactCosines:
             first, end = len(self._place), len(self._place) + len(new)
             self._place.update((n, first + i) for i, n in enumerate(new))
             if self._known is None or end > len(self._known):
-                larger = np.empty((2 * end, vectors.shape[1]), dtype=np.float32)
+                larger = np.empty((end + end // 4, vectors.shape[1]), dtype=np.float32)
                 larger[:first] = 0 if self._known is None else self._known[:first]
                 self._known = larger
             self._known[first:end] = vectors

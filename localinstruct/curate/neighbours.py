@@ -8,7 +8,6 @@ of those cells; `benchmarks/near_duplicates.py` counts it. Where the vectors are
 (bfloat16, a static encoder), pairs near the threshold are decided by a better one (`Borderline`).
 """
 
-import mmap
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
@@ -108,17 +107,8 @@ def kept_neighbours(
         before, among = (_decided(pairs, threshold, borderline) for pairs in found)
         _take(result, before, among)
         kept.add(first + np.flatnonzero(result.like[block] < 0))
-        _leave_on_disk(vectors)
         on_block(block.stop)
     return result
-
-
-def _leave_on_disk(vectors: "np.ndarray") -> None:
-    """Give back the memory in which a file of vectors was read; the kernel may keep it cached."""
-    import numpy as np
-
-    if isinstance(vectors, np.memmap):
-        vectors._mmap.madvise(mmap.MADV_DONTNEED)
 
 
 def _within(vectors: "np.ndarray", block: slice, floor: float) -> Pairs:
@@ -360,7 +350,7 @@ def _tensor(rows: "np.ndarray") -> "torch.Tensor":
     import numpy as np
     import torch
 
-    return torch.from_numpy(np.ascontiguousarray(rows))
+    return torch.from_numpy(np.require(rows, requirements=["C", "W"]))  # torch wants it writable
 
 
 def _centres(vectors: "np.ndarray", count: int, rounds: int = 6) -> "torch.Tensor":

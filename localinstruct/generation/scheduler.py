@@ -37,6 +37,7 @@ from localinstruct.generation.stop_rule import StopRule
 from localinstruct.methods import MethodSection, Then, play
 from localinstruct.recipe.generate import Generate
 from localinstruct.records import Completion, Instance, Kept, PoolView, Prompt, Reject
+from localinstruct.store.kept_rows import KeptRows
 from localinstruct.store.run import Run
 from localinstruct.teacher import Sampling, Teacher
 from localinstruct.topics.coverage import (
@@ -159,7 +160,7 @@ class Scheduler:
     Nothing is committed before it is there.
     """
     on_commit: Callable[[Commit], None]
-    kept: list[Instance] = field(default_factory=list)
+    kept: list[Instance] | KeptRows = field(default_factory=list)
     _kept_after: list[int] = field(default_factory=list)
     """Kept rows after each committed episode."""
     _playing: dict[int, asyncio.Task[Played]] = field(default_factory=dict)
@@ -187,7 +188,14 @@ class Scheduler:
             self._rule.note(kept, kept + rejected, tokens)
             self._forecast.played(kept)
             self._forecast.committed(kept, kept)
-        self.kept = list(self.run.kept())
+        self.kept = list(self.run.kept()) if self._looks_at_all else KeptRows(self.run)
+
+    @property
+    def _looks_at_all(self) -> bool:
+        """True where every kept row is looked at again and again, not a few drawn ones."""
+        coverage = self.job.coverage
+        is_steered = bool(coverage.topics) or coverage.demonstrations == "sparse"
+        return is_steered or getattr(self.job.method.options, "per_source", None) is not None
 
     async def work(self) -> None:
         """Play and commit episodes until `generate.target` rows are kept, or the method ends.
@@ -237,11 +245,10 @@ class Scheduler:
         if not isinstance(gate, Gate):
             await asyncio.sleep(HEAD_START)
             gate = await asyncio.get_running_loop().run_in_executor(self._embedding, gate)
-        ids, done = self.run.kept_ids(), 0
+        rows, ids = iter(self.kept), iter(self.run.kept_ids())
         for vectors in self.run.vector_blocks():
-            block = slice(done, done + len(vectors))
-            gate.remember(self.kept[block], vectors, ids[block])
-            done = block.stop
+            count = len(vectors)
+            gate.remember(list(islice(rows, count)), vectors, list(islice(ids, count)))
         return gate
 
     async def _turn(self, opening: "asyncio.Task[Gate]") -> Played:

@@ -33,6 +33,7 @@ from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, JsonObject, StageResult, digest
 from localinstruct.store.folder import UNREAD_SEEDS
 from localinstruct.store.integrity import require_space
+from localinstruct.store.kept_rows import KeptRows
 from localinstruct.store.run import Run
 from localinstruct.store.worktime import ASKING, at_work, since, worked
 from localinstruct.teacher import Teacher
@@ -98,7 +99,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
             progress.update("waiting for the first answers", 0, 0)
             with _responsive(), at_work(run, ASKING):
                 run_async(_converse(job, run, router, EncoderToCome(load), progress))
-    stopped = ending(job, len(run.episodes()), list(run.kept()))
+    stopped = ending(job, len(run.episodes()), KeptRows(run))
     if run.count_kept() < recipe.generate.target:
         progress.say(f"ended before its target: {stopped}")
     facts = {**_facts(recipe, workspace), "window": job.window}
@@ -334,7 +335,7 @@ def summary(
         "in_flight": in_flight,
         "stopped": stopped,
         "documents": json.loads(run.get("documents") or "null"),
-        "coverage": [asdict(topic) for topic in topic_counts(recipe.coverage, list(run.kept()))],
+        "coverage": [asdict(topic) for topic in topic_counts(recipe.coverage, run.kept())],
         "checked": _checked(recipe, run),
         "novelty": recipe.novelty.model_dump(mode="json"),
         **facts,

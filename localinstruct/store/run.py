@@ -193,6 +193,11 @@ class Run:
         for (text,) in self._db.execute("SELECT instance FROM kept ORDER BY seq"):
             yield Instance.from_dict(json.loads(text))
 
+    def kept_row(self, place: int) -> Instance:
+        """The kept row at this place of their order, from 0."""
+        query = "SELECT instance FROM kept WHERE seq = ?"  # rows are numbered from 1, without gaps
+        return Instance.from_dict(json.loads(self._db.execute(query, (place + 1,)).fetchone()[0]))
+
     def kept_ids(self) -> list[str]:
         """Ids of the kept rows in the order they were committed."""
         return [id for (id,) in self._db.execute("SELECT id FROM kept ORDER BY seq")]

@@ -8,7 +8,7 @@ apart: its demonstrations are its own seeds and rows. Not covered: whether a row
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from random import Random
@@ -98,7 +98,7 @@ class TopicCount:
     quota: int | None
 
 
-def topic_counts(coverage: Coverage, kept: Sequence[Instance]) -> list[TopicCount]:
+def topic_counts(coverage: Coverage, kept: Iterable[Instance]) -> list[TopicCount]:
     """The rows kept of every topic, in the order of the recipe."""
     counts = _counts(kept)
     return [TopicCount(entry.topic, counts[entry.topic], entry.quota) for entry in coverage.topics]
@@ -196,5 +196,5 @@ def _open(coverage: Coverage, counts: Counter[str]) -> list[Topic]:
     ]
 
 
-def _counts(kept: Sequence[Instance]) -> Counter[str]:
+def _counts(kept: Iterable[Instance]) -> Counter[str]:
     return Counter(row.lineage.topic for row in kept)

@@ -1,5 +1,7 @@
 """Greedy neighbours: one row at a time, floods of copies, cells, and pairs on the border."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -85,3 +87,14 @@ def test_progress_counts_rows() -> None:
     counts = list[int]()
     kept_neighbours(clustered(2500), 0.9, on_block=counts.append)
     assert counts == [1024, 2048, 2500]
+
+
+def test_vectors_in_a_file_are_compared_as_those_in_memory(tmp_path: Path) -> None:
+    vectors = clustered(6000)
+    vectors.tofile(tmp_path / "vectors")
+    file = np.memmap(tmp_path / "vectors", np.float32, "r", shape=vectors.shape)
+    for exact_up_to in (10_000, 0):
+        here = kept_neighbours(vectors, 0.9, exact_up_to=exact_up_to)
+        there = kept_neighbours(file, 0.9, exact_up_to=exact_up_to)
+        assert np.array_equal(here.like, there.like)
+        assert np.array_equal(file, vectors)

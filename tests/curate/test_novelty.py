@@ -160,3 +160,18 @@ def test_nearest_of_a_long_array_are_those_of_a_whole_sort(count: int, steps: in
     values = (np.random.default_rng(count).integers(0, steps, count) / steps).astype(np.float32)
     expected = np.lexsort((np.arange(count), -values))[:10]
     assert nearest(values, 10).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize("pieces", [(5000,), (1, 1023, 1, 3000, 975), (700,) * 7 + (100,)])
+def test_an_index_of_many_blocks_is_one_matrix(pieces: tuple[int, ...]) -> None:
+    vectors, index, done = unit(5000, 3), Index(6), 0
+    for count in pieces:
+        labels = [(str(number), f"text {number}") for number in range(done, done + count)]
+        index.add(vectors[done : done + count], labels)
+        done += count
+    asked = unit(3, 4)
+    for first in (0, 1023, 1024, 4999, 5000):
+        found = index.similarities(asked, ["a", "b", "c"], first)
+        assert found.shape == (3, 5000 - first)
+        assert found == pytest.approx(asked @ vectors[first:].T, abs=1e-6)
+    assert (len(index), index.label(1024)) == (5000, ("1024", "text 1024"))

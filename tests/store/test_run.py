@@ -16,6 +16,7 @@ from localinstruct.errors import RunConflict, RunInUse, StoreError, UsageError
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Kept, Neighbour, Prompt, Reject
 from localinstruct.store.integrity import PROBE_BYTES, ask_disk, plain_words
+from localinstruct.store.kept_rows import KeptRows
 from localinstruct.store.lock import LOCK_FD
 from localinstruct.store.run import open_run, read_run
 from tests.support.tiny_student import recipe_data
@@ -93,6 +94,23 @@ def test_looking_does_not_set_the_journal_mode(tmp_path: Path) -> None:
     with open_run(tmp_path):
         pass
     assert store.read_bytes()[18:20] == b"\x02\x02"
+
+
+def test_kept_rows_in_the_store_are_the_list_that_they_were(tmp_path: Path) -> None:
+    with open_run(tmp_path) as run:
+        run.commit_episode(0, [kept(1), kept(2), kept(3)], [], tokens=40)
+        rows, listed = KeptRows(run), list(run.kept())
+        more = [kept(4), kept(5)]
+        run.commit_episode(1, more, [], tokens=40)
+        rows.extend([row.instance for row in more])
+        listed += [row.instance for row in more]
+        assert (list(rows), len(rows), rows[-1]) == (listed, 5, listed[-1])
+        for part in (slice(1, 4), slice(None, None, -2), slice(9), slice(-2, None)):
+            assert rows[part] == listed[part]
+        assert [rows[place] for place in range(5)] == listed
+        with pytest.raises(IndexError):
+            rows[5]
+        assert np.concatenate(list(run.vector_blocks(2))).tolist() == run.vectors().tolist()
 
 
 def test_what_was_committed_is_read_back(tmp_path: Path) -> None:
