@@ -130,22 +130,24 @@ class Decisions:
         found = self._db.execute(f"SELECT COUNT(*) FROM rows WHERE {where}").fetchone()
         return int(found[0])
 
-    def add(self, first: int, entries: Sequence[Entry]) -> None:
-        """Store rows that were read, numbered from `first`."""
+    def begin_reading(self) -> None:
+        """Forget the rows that an earlier process could not read: they are met again."""
+        with self._writing():
+            self._db.execute("DELETE FROM unread")
+
+    def add(self, first: int, entries: Sequence[Entry], unread: Sequence[Reject] = ()) -> None:
+        """Store rows that were read, numbered from `first`, and those that could not be."""
         with self._writing():
             self._db.executemany(
                 "INSERT INTO rows VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
                 (_values(seq, entry) for seq, entry in enumerate(entries, first)),
             )
+            self._add_unread(unread)
 
     def end_reading(self, unread: Sequence[Reject], report: JsonObject) -> None:
-        """Store the rows that could not be read, and what the reading has met."""
+        """Store the last rows that could not be read, and what the reading has met."""
         with self._writing():
-            self._db.execute("DELETE FROM unread")
-            self._db.executemany(
-                "INSERT INTO unread VALUES (?,?,?,?)",
-                ((n, one.reason, one.detail, one.text) for n, one in enumerate(unread)),
-            )
+            self._add_unread(unread)
             self._put("facts read", json.dumps(report))
             self._put("done read", "yes")
 
@@ -196,6 +198,12 @@ class Decisions:
                 self._db.execute("ROLLBACK")
                 raise
             self._db.execute("COMMIT")
+
+    def _add_unread(self, unread: Sequence[Reject]) -> None:
+        self._db.executemany(
+            "INSERT INTO unread(reason, detail, text) VALUES (?,?,?)",
+            ((one.reason, one.detail, one.text) for one in unread),
+        )
 
     def _put(self, key: str, value: str) -> None:
         self._db.execute("INSERT OR REPLACE INTO meta VALUES (?,?)", (key, value))

@@ -103,25 +103,25 @@ def read(store: Decisions, given: Sequence[Source], settings: Clean, progress: P
     stored = store.count()
     if stored:
         progress.say(f"going on after {stored:,} rows that were read before")
-    entries = _entries(given, settings)
-    list(islice(entries, stored))
-    done = stored
+    entries, done = _entries(given, settings), stored
+    readers = [source.reader for source in given if source.reader]
+    store.begin_reading()
+    for _ in _chunks(islice(entries, stored), CHUNK):
+        store.add(done, (), _drained(readers))
     with _examiners(entries) as (executor, rest):
         work = partial(_examined, for_files(settings.filters))
         meter = _Meter(given, progress)
         for results in _in_order(executor, work, _chunks(rest, CHUNK)):
-            store.add(done, results)
+            store.add(done, results, _drained(readers))
             done += len(results)
             meter.show(done, results)
-    readers = [source.reader for source in given if source.reader]
-    unread = [reject for reader in readers for reject in reader.report.rejects]
     counts = [Counter[str](), Counter[str](), Counter[str]()]
     for reader in readers:
         report = reader.report
         for count, part in zip(counts, (report.repairs, report.ignored, report.notes), strict=True):
             count.update(part)
     store.end_reading(
-        unread,
+        _drained(readers),
         {
             "rows": sum(reader.report.rows for reader in readers),
             "repaired": dict(counts[0]),
@@ -130,6 +130,14 @@ def read(store: Decisions, given: Sequence[Source], settings: Clean, progress: P
             "left_out": [name for reader in readers for name in reader.report.left_out],
         },
     )
+
+
+def _drained(readers: Sequence[Reader]) -> list[Reject]:
+    """Rows that could not be read since the last call, so that they lie on the disk, not here."""
+    unread = [reject for reader in readers for reject in reader.report.rejects]
+    for reader in readers:
+        reader.report.rejects.clear()
+    return unread
 
 
 class _Meter:

@@ -86,7 +86,8 @@ def workspace(folder: Path, count: int = 480) -> None:
         if number % 4 == 1:
             question = question.replace(".", " please.")
         rows.append({"instruction": question, "input": "", "output": answer})
-    (folder / "rows.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+    lines = [json.dumps(row) if n % 29 else "{broken" for n, row in enumerate(rows, 1)]
+    (folder / "rows.jsonl").write_text("".join(f"{line}\n" for line in lines))
     (folder / "tasks.jsonl").write_text(json.dumps({**rows[0], "output": "x"}) + "\n")
 
 
@@ -95,7 +96,8 @@ def decided(folder: Path) -> tuple[bytes, list[tuple[object, ...]]]:
     with sqlite3.connect(folder / DECISIONS / "decisions.sqlite") as store:
         return (folder / OUT).read_bytes(), list(
             store.execute(
-                "SELECT seq, line, instance, changes, step, reason, detail, score, like FROM rows"
+                "SELECT seq, line, instance, changes, step, reason, detail, score, like FROM rows "
+                "UNION ALL SELECT seq, 0, text, '', 'unread', reason, detail, 0, 0 FROM unread"
             )
         )
 
@@ -116,7 +118,7 @@ def _reference(folder: Path) -> tuple[tuple[bytes, list[tuple[object, ...]]], fl
     assert outcome.code == 0, outcome.said
     whole = decided(folder)
     steps = {step for *_, step, _, _, _, _ in whole[1]}
-    assert steps == {None, "rules", "tasks", "repeated", "alike"}, steps
+    assert steps == {None, "unread", "rules", "tasks", "repeated", "alike"}, steps
     return whole, outcome.seconds
 
 
