@@ -11,13 +11,13 @@ import re
 BULLET = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+\S", re.MULTILINE)
 ITEM = re.compile(r"^\s*(?:[-*•–]|\d+[.)])\s+(?=\S)")
 _WORD = re.compile(r"\w+(?:['’-]\w+)*")
-_NUMBERED = re.compile(r"^\s*(\d+)[.)]\s+\S", re.MULTILINE)
+_NUMBERED = re.compile(r"^[ \t]*(\d+)[.)][ \t]+\S", re.MULTILINE)
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[\"”’)\]*_]*\s+")
 _NO_END = re.compile(
     r"(?:\b(?:mr|mrs|ms|dr|prof|st|jr|sr|vs|no|e\.g|i\.e|cf|approx)|(?-i:\b[A-HJ-Z])|^\s*\d+)\.$",
     re.IGNORECASE | re.MULTILINE,
 )
-_SEPARATOR = re.compile(r"\s*\|?\s*:?-{2,}:?\s*(?:\|\s*:?-{2,}:?\s*)*\|?\s*")
+_SEPARATOR = re.compile(r"\|?[ \t]*:?-{2,}:?[ \t]*(?:\|[ \t]*:?-{2,}:?[ \t]*)*\|?")
 
 
 def words_of(text: str) -> list[str]:
@@ -42,7 +42,7 @@ def sentences_of(text: str) -> list[str]:
         begun = ""
         for part in _SENTENCE_END.split(line.strip()):
             begun = f"{begun} {part}".strip()
-            if not _NO_END.search(begun):
+            if not _NO_END.search(begun[-16:]):
                 found.append(begun)
                 begun = ""
         found.append(begun)
@@ -77,7 +77,7 @@ def numbered(text: str) -> int:
 
 def checkboxes(text: str) -> int:
     """Number of lines that begin with an empty box of a task list: - [ ]."""
-    return len(re.findall(r"^\s*[-*] \[ \] \S", text, re.MULTILINE))
+    return len(re.findall(r"^[ \t]*[-*] \[ \] \S", text, re.MULTILINE))
 
 
 def headings(text: str) -> int:
@@ -99,7 +99,7 @@ def table_columns(text: str) -> int:
     """Columns of the first Markdown table: a row, a line of dashes, a row; 0 without one."""
     lines = text.splitlines()
     for above, line, below in zip(lines, lines[1:], lines[2:], strict=False):
-        if "|" in above and "|" in below and "-" in line and _SEPARATOR.fullmatch(line):
+        if "|" in above and "|" in below and "-" in line and _SEPARATOR.fullmatch(line.strip()):
             counts = {_cells(above), _cells(line), _cells(below)}
             return counts.pop() if len(counts) == 1 else 0
     return 0
@@ -133,10 +133,10 @@ def parentheses(text: str) -> int:
 
 def placeholders(text: str) -> int:
     """Number of places in square brackets, such as [name]; boxes of a task list are none."""
-    return len(re.findall(r"\[[^\]\n]*[^\]\s][^\]\n]*\]", text))
+    return sum(bool(inside.strip()) for inside in re.findall(r"\[([^\[\]\n]+)\]", text))
 
 
 def parts_between(text: str, divider: str = "***") -> int:
     """Number of parts that lines of three asterisks separate, none of them blank; else 0."""
-    parts = re.split(rf"^\s*{re.escape(divider)}\s*$", text, flags=re.MULTILINE)
+    parts = re.split(rf"^[ \t]*{re.escape(divider)}[ \t]*$", text, flags=re.MULTILINE)
     return len(parts) if all(part.strip() for part in parts) else 0

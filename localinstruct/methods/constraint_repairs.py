@@ -15,6 +15,8 @@ from localinstruct.formats.checks import keeps_one
 from localinstruct.formats.measures import ITEM, lines_of, paragraphs_of, sentences_of
 
 _LETTERS = re.compile(r"[^\W\d_][\w'’]*")
+MOST_SENTENCES = 60
+"""Sentences, the first ones, at whose ends a text may be cut."""
 _ENDS = tuple('.!?…"”)')
 
 
@@ -40,8 +42,14 @@ def _shortened(name: str) -> Callable[[str, Any], str | None]:
     """Cut a text at the last whole sentence where it keeps the constraint."""
 
     def repair(text: str, argument: Any) -> str | None:
-        parts = [text[:end].rstrip() for end in reversed(sentence_ends(text))]
-        return next((part for part in parts if keeps_one(name, argument, part)), None)
+        best = None
+        for end in sentence_ends(text)[:MOST_SENTENCES]:
+            part = text[:end].rstrip()
+            if keeps_one(name, argument, part):
+                best = part
+            elif best is not None:
+                break  # what is too long stays so
+        return best
 
     return repair
 

@@ -47,7 +47,8 @@ PASSAGES = [
     for n in range(1, 41)
 ]
 THEN: dict[str, dict[str, Any]] = {
-    "evol_instruct": {"answer": {}, "preference": {"own_answer": True}, "judge": {"at_least": 2}}
+    "evol_instruct": {"answer": {}, "preference": {"own_answer": True}, "judge": {"at_least": 2}},
+    "rewrite": {"constraints": {"answers": 2}},
 }
 """Steps after a method."""
 COVERAGE: dict[str, dict[str, Any]] = {
