@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localinstruct.errors import ModelError
-from localinstruct.gguf.header import Header
+from localinstruct.models.gguf_header import Header
 from localinstruct.progress import Progress
 from localinstruct.store.durable import write_text
 
