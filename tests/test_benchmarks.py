@@ -24,6 +24,7 @@ from benchmarks import (
     kept,
     novelty,
     picture,
+    real,
     results,
     rouge,
     rules,
