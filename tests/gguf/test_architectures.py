@@ -1,5 +1,5 @@
-"""Architectures that are read and not written here: random models put into GGUF by llama.cpp's rules,
-unpacked again, and held against llama.cpp."""
+"""Architectures that are read and not written here: random models put into GGUF by llama.cpp's
+rules, unpacked again, and held against llama.cpp."""
 
 import json
 from pathlib import Path

@@ -208,7 +208,7 @@ def changed(header: Header, **fields: Any) -> Header:
         ({"tokenizer__ggml__pre": "default"}, "does not say how it cuts texts"),
         ({"tokenizer__ggml__model": "t5"}, r"of the kind t5; read here: gpt2"),
         ({"tokenizer__ggml__model": None}, "of the kind unnamed"),
-        ({"general__architecture": "rwkv7"}, "llama, qwen2, qwen3, found the architecture rwkv7"),
+        ({"general__architecture": "rwkv7"}, "gemma3, phi3, found the architecture rwkv7"),
         ({"general__architecture": None}, "found the architecture unnamed"),
         ({"llama__block_count": [1, 2]}, r"expected a number as llama.block_count, found \[1, 2\]"),
         ({"llama__embedding_length": 72}, "do not fit its architecture llama: token_embd"),
