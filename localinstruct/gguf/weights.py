@@ -240,7 +240,8 @@ def write_weights(header: Header, folder: Path, dtype: str, progress: Progress) 
     config.save_pretrained(folder)
     sources = _sources(header, config, dict(empty.state_dict()))
     shards = list(_shards({key: empty.state_dict()[key].numel() for key in sources}, DTYPES[dtype]))
-    places, done = {}, 0
+    places: dict[str, str] = {}
+    done = 0
     for number, keys in enumerate(shards, 1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         name = name if len(shards) > 1 else "model.safetensors"
