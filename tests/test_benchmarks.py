@@ -24,6 +24,7 @@ from benchmarks import (
     kept,
     novelty,
     picture,
+    real,
     results,
     rouge,
     rules,
@@ -545,3 +546,23 @@ def test_half_of_the_variants_are_held_back() -> None:
     held = sum(defects.is_held_out(*pair) for pair in names)
     assert 0.4 * len(names) < held < 0.6 * len(names)
     assert defects.made(defects.seed_rows(), 5) == defects.made(defects.seed_rows(), 5)
+
+
+@pytest.mark.parametrize(("there", "found"), [(b"", "pip cannot"), (b"PK", "found another file")])
+def test_without_its_wheel_make_real_says_in_one_sentence_what_to_bring(
+    there: bytes,
+    found: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    if there:
+        (tmp_path / "real").mkdir()
+        (tmp_path / "real" / real.NAME).write_bytes(there)
+    monkeypatch.setattr(real.subprocess, "run", lambda *_, **__: None)
+    assert real.main() == 4
+    said = capsys.readouterr().err
+    assert said.startswith(f"make real needs real/{real.NAME} (93 MB, SHA-256 {real.SHA256})")
+    assert found in said
+    assert said.count("\n") == 1

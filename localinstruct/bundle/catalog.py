@@ -104,8 +104,9 @@ def _decide(
     if name not in data:
         return _Decision(write=entry)
     spec = catalog.models[name]
-    if spec.endpoint:
-        return _Decision(conflict="the entry here is served at an endpoint")
+    if spec.served:
+        how = "at an endpoint" if spec.endpoint else "by llama.cpp"
+        return _Decision(conflict=f"the entry here is served {how}")
     if spec.path and Path(spec.path) == (workspace / "models" / name).absolute():
         return _complete(spec, entry, data[name])
     if not spec.present:

@@ -74,8 +74,7 @@ def models_import(
 
     require_choice("--dtype", dtype, ["auto", *DTYPES])
     workspace = own_workspace(Path.cwd())
-    place = (output or workspace / "models" / name).absolute()
-    request = ImportRequest(file, name, workspace, place, _roles(role), licence, dtype)
+    request = ImportRequest(file, name, workspace, output, _roles(role), licence, dtype)
     with console.progress() as progress:
         imported = import_model(request, progress)
     display_models.entered(imported.spec, imported.facts, json)

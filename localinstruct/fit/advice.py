@@ -243,11 +243,13 @@ def _smaller_teacher(case: Case) -> Iterator[Change]:
 def _smaller(now: str, role: ModelRole, key: str, catalog: Catalog) -> Iterator[Change]:
     """Smaller models of the same kind, those on this disk first, then the largest first.
 
-    Our own, which ship for the demo, are not among them.
+    Our own, which ship for the demo, are not among them, nor teachers of less than a tenth of the
+    weights: they would fit, and write another data set.
     """
     spec = catalog.get(now)
+    least = (spec.parameters or 0) // 10 if role == "teacher" else 0
     others = [catalog.get(name) for name in catalog.names(role)]
     alike = [other for other in others if other.chat == spec.chat and not other.package]
-    smaller = [other for other in alike if 0 < (other.parameters or 0) < (spec.parameters or 0)]
+    smaller = [m for m in alike if least < (m.parameters or 0) < (spec.parameters or 0)]
     for other in sorted(smaller, key=lambda model: (not model.present, -(model.parameters or 0))):
         yield Change(key, other.name)

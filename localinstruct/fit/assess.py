@@ -117,7 +117,7 @@ class _Work:
         shape = shape_of(spec)
         if shape is None:
             unknown = "neither its files nor its parameters are known"
-            where = f"served at {spec.endpoint}" if spec.endpoint else unknown
+            where = f"served by {spec.served}" if spec.served else unknown
             self._assume(f"{name}: not counted, {where}")
         elif shape.guessed:
             self._assume(f"{name} is not on this disk; taken from {shape.source}")
@@ -212,7 +212,7 @@ def _generate(work: _Work) -> Iterator[Phase]:
         return
     names = list(dict.fromkeys(recipe.models.asked.values()))
     shapes = {name: shape for name in names if (shape := work.shape(name))}
-    own = [name for name in names if not work.catalog.get(name).endpoint]
+    own = [name for name in names if not work.catalog.get(name).served]
     servers = {
         name: serving.served(shape, recipe.serve, bool(machine.gpus), work.bf16)
         for name, shape in shapes.items()
@@ -321,7 +321,7 @@ def _disk(work: _Work, shape: Shape | None, plan: training.Plan | None, room: fl
 
 
 def _to_bring(spec: ModelSpec) -> float:
-    return 0.0 if spec.endpoint or spec.present else 2.0 * (spec.parameters or 0)
+    return 0.0 if spec.served or spec.present else 2.0 * (spec.parameters or 0)
 
 
 def _with_libraries(parts: Parts, on_gpu: bool) -> Parts:

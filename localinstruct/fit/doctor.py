@@ -233,7 +233,9 @@ def models(workspace: Path, machine: Machine) -> Iterator[Fact]:
         return
     absent = []
     for name, spec in catalog.models.items():
-        if spec.package or spec.present:
+        if spec.gguf and spec.present:
+            yield _gguf(spec)
+        elif spec.package or spec.present:
             yield _model(spec, machine)
         elif spec.endpoint:
             yield _endpoint(spec)
@@ -261,6 +263,14 @@ def _model(spec: ModelSpec, machine: Machine) -> Fact:
     if misfit:
         return Fact(label, misfit, True, "A smaller or quantized model, or a larger machine.")
     return Fact(label, "; ".join([f"in {spec.directory}", *(note.words for note in notes)]))
+
+
+def _gguf(spec: ModelSpec) -> Fact:
+    """Check a GGUF file that llama.cpp serves."""
+    try:
+        return Fact(f"model {spec.name}", f"{checked(spec)}, for llama.cpp")
+    except LocalInstructError as error:
+        return Fact(f"model {spec.name}", error.message, False, error.hint)
 
 
 def _endpoint(spec: ModelSpec) -> Fact:

@@ -158,9 +158,9 @@ A test counts their weights from these figures.
 def shape_of(spec: ModelSpec) -> Shape | None:
     """The shape of a model of models.yaml.
 
-    None for an endpoint, and where neither files nor parameters are known.
+    None for what others or llama.cpp serve, and where neither files nor parameters are known.
     """
-    if spec.endpoint:
+    if spec.served:
         return None
     if spec.present and (shape := read_shape(spec.directory, spec.name)):
         return shape

@@ -21,6 +21,7 @@ from localinstruct.methods.magpie import MagpieOptions
 from localinstruct.methods.own import loaded
 from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.models.chat_template import chat_of, template_problems, template_text
+from localinstruct.models.gguf_header import read_header
 from localinstruct.progress import Progress, Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Reject, digest
@@ -164,11 +165,9 @@ def _render(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
     from jinja2 import TemplateError
 
     try:
-        return (
-            _rendered_at_endpoint(teacher, messages)
-            if teacher.endpoint
-            else _rendered(teacher, messages)
-        )
+        if teacher.served:
+            return _rendered_as_served(teacher, messages)
+        return _rendered(teacher, messages)
     except TemplateError as error:
         raise ModelError(
             f"{teacher.name}: its chat template refuses a talk: {error}.",
@@ -176,23 +175,30 @@ def _render(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
         ) from None
 
 
-def _rendered_at_endpoint(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
+def _rendered_as_served(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
+    """In the template of models.yaml if there is one, else of the GGUF file."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    if not teacher.chat_template:
+    given, bos, eos = teacher.chat_template or "", "", ""
+    header = read_header(Path(teacher.gguf)) if teacher.gguf else None
+    if header:
+        given = given or header.text("tokenizer.chat_template")
+        bos, eos = header.special("bos"), header.special("eos")
+    if not given:
         raise ModelError(
-            f"{teacher.name}: served at {teacher.endpoint}, so its chat template cannot be read "
+            f"{teacher.name}: served by {teacher.served}, so its chat template cannot be read "
             "from a tokenizer.",
             "Give the same template as chat_template in models.yaml, or method.magpie.frame in "
             "the recipe.",
         )
-    if problems := template_problems(teacher.chat_template):
+    if problems := template_problems(given):
         raise ModelError(f"{teacher.name}: {'; '.join(problems)}.", "Mend it in models.yaml.")
     environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
-    template = environment.from_string(template_text(teacher.chat_template))
-    return template.render(
-        messages=messages, bos_token="", eos_token="", add_generation_prompt=False
+    text = environment.from_string(template_text(given)).render(
+        messages=messages, bos_token=bos, eos_token=eos, add_generation_prompt=False
     )
+    # llama.cpp writes it as well
+    return text.removeprefix(bos) if header and header.adds_bos else text
 
 
 def _rendered(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:

@@ -399,4 +399,4 @@ def _flight(job: Job, recipe: Recipe) -> str:
 def _served_at(spec: ModelSpec) -> str:
     if spec.endpoint:
         return f"{spec.name} at {spec.endpoint}, served by others"
-    return f"{spec.name} on our own vLLM, unix socket"
+    return f"{spec.name} on our own {'llama.cpp' if spec.gguf else 'vLLM'}, unix socket"

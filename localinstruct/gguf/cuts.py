@@ -48,8 +48,6 @@ _ALIKE = {
 }
 SAME_CUTS = {other: name for name, others in _ALIKE.items() for other in others.split()}
 """Other names of llama.cpp -> the name above with the same cuts; Phi-4 is dbrx, Granite refact."""
-ADDING_BOS = {"llama-bpe", "tekken"}
-"""Names under which llama.cpp begins a text with bos where the file does not say."""
 
 
 def steps_of(patterns: Iterable[str]) -> "PreTokenizer":

@@ -14,12 +14,12 @@ from pathlib import Path
 from localinstruct.errors import ModelError, RecipeError, TrainerError, UsageError
 from localinstruct.formats import read_instances
 from localinstruct.gguf import agreement, llama_cpp, weights
-from localinstruct.gguf.header import INSTALL, Header, read_header
 from localinstruct.gguf.tokenizer import cuts_of, write_tokenizer
 from localinstruct.gguf.vocabulary import PROBES
 from localinstruct.machine import GIB
 from localinstruct.models.adding import add_model
 from localinstruct.models.catalog import ModelRole, ModelSpec, load_catalog
+from localinstruct.models.gguf_header import INSTALL, Header, read_header
 from localinstruct.models.preflight import inspect
 from localinstruct.progress import Progress
 from localinstruct.recipe import packaged_workspace
@@ -51,8 +51,8 @@ class ImportRequest:
     file: Path
     name: str
     workspace: Path
-    output: Path
-    """The new directory."""
+    output: Path | None = None
+    """The new directory; None is models/NAME, or the path of an entry without its weights."""
     roles: Sequence[ModelRole] = ()
     licence: str = ""
     dtype: str = "auto"
@@ -65,18 +65,18 @@ def import_model(request: ImportRequest, progress: Progress) -> Imported:
     ModelError for a file that is not read here, RecipeError for a name in use, StoreError where the
     disk is too small, TrainerError where llama.cpp reads the file otherwise.
     """
-    _require_free(request)
+    waiting, output = _place(request)
     header = read_header(request.file)
     weights.require_read(header)
     cuts = cuts_of(header)
     dtype = weights.default_dtype(header) if request.dtype == "auto" else request.dtype
     context = int(header.number("context_length") or 0)
     needed = weights.size(header, dtype)
-    progress.say(f"{request.output} will take {needed / GIB:.2f} GiB, as {dtype}")
-    request.output.parent.mkdir(exist_ok=True)
+    progress.say(f"{output} will take {needed / GIB:.2f} GiB, as {dtype}")
+    output.parent.mkdir(exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="localinstruct-") as private,
-        new_folder(request.output, needed) as folder,
+        new_folder(output, needed) as folder,
         quiet(log := Path(private, "log")),
     ):
         write_tokenizer(header, folder, context)
@@ -87,17 +87,22 @@ def import_model(request: ImportRequest, progress: Progress) -> Imported:
             raise ModelError(f"{request.file}: {'; '.join(problems)}", "Nothing was written.")
         checked = _compared(request, header, folder, progress, log)
     source = header.text("general.source.url") or header.text("general.base_model.0.repo_url")
-    spec = add_model(
-        request.workspace, request.name, request.output, request.roles, request.licence, source
+    spec = waiting or add_model(
+        request.workspace, request.name, output, request.roles, request.licence, source
     )
     facts = (("read as", f"{header.architecture}, {_kinds(header)}; texts cut as {cuts}"), *checked)
     return Imported(spec, facts)
 
 
-def _require_free(request: ImportRequest) -> None:
-    """RecipeError or UsageError, before anything is read, for a name or a place that is taken."""
+def _place(request: ImportRequest) -> tuple[ModelSpec | None, Path]:
+    """The entry that waits for these weights, if there is one, and the directory to be made.
+
+    RecipeError or UsageError, before anything is read, for a name or a place that is taken.
+    """
     catalog = load_catalog(request.workspace)
-    if request.name in catalog.models:
+    known = catalog.models.get(request.name)
+    waits = known is not None and known.path and not known.present and not known.sha256
+    if known is not None and not waits:
         raise RecipeError(
             f"{request.name}: already in {catalog.path}.",
             "Choose another --name, or correct that entry in an editor.",
@@ -107,12 +112,17 @@ def _require_free(request: ImportRequest) -> None:
             f"--name {request.name}: expected letters, digits, dots, dashes and underscores.",
             "Choose another --name.",
         )
-    if request.output.exists():
+    usual = (
+        Path(known.path) if known and known.path else request.workspace / "models" / request.name
+    )
+    output = (usual if known else request.output or usual).absolute()
+    if output.exists():
         raise UsageError(
-            f"{request.output}: expected a new folder, found something of that name.",
-            f"If it is this model: localinstruct models add {request.name} {request.output}. "
+            f"{output}: expected a new folder, found something of that name.",
+            f"If it is this model: localinstruct models add {request.name} {output}. "
             "Otherwise choose another --output.",
         )
+    return known, output
 
 
 def _compared(

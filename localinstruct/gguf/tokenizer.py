@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localinstruct.errors import ModelError
-from localinstruct.gguf.cuts import ADDING_BOS, PRE_TOKENIZERS, SAME_CUTS, steps_of
-from localinstruct.gguf.header import Header
+from localinstruct.gguf.cuts import PRE_TOKENIZERS, SAME_CUTS, steps_of
+from localinstruct.models.gguf_header import Header
 from localinstruct.store.durable import write_text
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def build(header: Header) -> "Tokenizer":
             "The file may be damaged: compare its SHA-256 with its source.",
         ) from None
     _add_whole_tokens(tokenizer, header)
-    _begin_with_bos(tokenizer, header, cuts)
+    _begin_with_bos(tokenizer, header)
     return tokenizer
 
 
@@ -177,13 +177,12 @@ def _add_whole_tokens(tokenizer: "Tokenizer", header: Header) -> None:
     tokenizer.add_tokens(plain)
 
 
-def _begin_with_bos(tokenizer: "Tokenizer", header: Header, cuts: str) -> None:
-    """Begin texts with bos where llama.cpp does: as the file says, or by the kind of tokenizer."""
+def _begin_with_bos(tokenizer: "Tokenizer", header: Header) -> None:
+    """Begin texts with bos where llama.cpp does."""
     from tokenizers import processors
 
-    usual = cuts in ("sentencepiece", *ADDING_BOS)
     begin = header.token_id("bos")
-    if begin is None or not header.fields.get("tokenizer.ggml.add_bos_token", usual):
+    if begin is None or not header.adds_bos:
         return
     token = header.tokens[begin]
     tokenizer.post_processor = processors.TemplateProcessing(

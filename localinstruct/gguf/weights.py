@@ -7,13 +7,13 @@ as Llama 3's.
 """
 
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from localinstruct.errors import ModelError
-from localinstruct.gguf.header import Header
+from localinstruct.models.gguf_header import Header
 from localinstruct.progress import Progress
 from localinstruct.store.durable import write_text
 
@@ -45,14 +45,47 @@ class Architecture:
     model_type: str
     turned: bool = False
     """The two halves of a query's or key's head are interleaved in the file."""
-    fixed: dict[str, Any] = field(default_factory=dict)
-    """Keys of config.json that the file does not say."""
+    norms_plus_one: bool = False
+    """Weights of norms lie in the file with one added."""
+    more: "Callable[[Header, dict[str, Any]], dict[str, Any]]" = lambda header, config: {}
+    """Further keys of config.json, given the common ones."""
+
+
+def _gemma(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Gemma 2 and 3: windows, caps, and the scale of queries, which the file does not say.
+
+    llama.cpp scales by a head's width too, but for the largest of each (27B), told by its layers.
+    """
+    largest = config["num_hidden_layers"] == {"gemma2": 46, "gemma3": 62}[header.architecture]
+    width = config["hidden_size"] // config["num_attention_heads"]
+    rope = config["rope_parameters"]
+    local = header.number("rope.freq_base_swa") or 10_000.0
+    near = {"rope_type": "default", "rope_theta": _plain(local)}
+    two_kinds = {"full_attention": rope, "sliding_attention": near}
+    return {
+        "query_pre_attn_scalar": width if largest else config["head_dim"],
+        "sliding_window": header.number("attention.sliding_window"),
+        "attn_logit_softcapping": _plain(header.number("attn_logit_softcapping")),
+        "final_logit_softcapping": _plain(header.number("final_logit_softcapping")),
+        **({"rope_parameters": two_kinds} if header.architecture == "gemma3" else {}),
+    }
+
+
+def _phi(header: Header, config: dict[str, Any]) -> dict[str, Any]:
+    """Phi 3 and 4: a part of each head may be turned by positions, and a window looked at."""
+    turned = header.number("rope.dimension_count") or config["head_dim"]
+    share = {"partial_rotary_factor": turned / config["head_dim"]}
+    window = header.number("attention.sliding_window") or None
+    return {"rope_parameters": config["rope_parameters"] | share, "sliding_window": window}
 
 
 READ = {
     "llama": Architecture("llama", turned=True),
     "qwen2": Architecture("qwen2"),
     "qwen3": Architecture("qwen3"),
+    "gemma2": Architecture("gemma2", norms_plus_one=True, more=_gemma),
+    "gemma3": Architecture("gemma3_text", norms_plus_one=True, more=_gemma),
+    "phi3": Architecture("phi3", more=_phi),
 }
 """llama.cpp's name -> what is read here; Mistral's models are llama in GGUF."""
 SET_ASIDE = ("rope_freqs.weight",)
@@ -98,7 +131,7 @@ def config_of(header: Header, dtype: str) -> dict[str, Any]:
         )
     head = values["hidden_size"] // values["num_attention_heads"]
     ids = {f"{name}_token_id": header.token_id(name) for name in ("bos", "eos")}
-    return {
+    config = {
         "model_type": architecture.model_type,
         **values,
         "head_dim": header.number("attention.key_length") or head,
@@ -107,11 +140,11 @@ def config_of(header: Header, dtype: str) -> dict[str, Any]:
         "rope_parameters": positions(header),
         "attention_bias": "blk.0.attn_output.bias" in header.tensors,
         "mlp_bias": "blk.0.ffn_down.bias" in header.tensors,
-        **architecture.fixed,
         **ids,
         "pad_token_id": header.token_id("padding"),
         "dtype": dtype,
     }
+    return config | architecture.more(header, config)
 
 
 def _plain(value: Any) -> Any:
@@ -207,7 +240,8 @@ def write_weights(header: Header, folder: Path, dtype: str, progress: Progress) 
     config.save_pretrained(folder)
     sources = _sources(header, config, dict(empty.state_dict()))
     shards = list(_shards({key: empty.state_dict()[key].numel() for key in sources}, DTYPES[dtype]))
-    places, done = {}, 0
+    places: dict[str, str] = {}
+    done = 0
     for number, keys in enumerate(shards, 1):
         name = f"model-{number:05}-of-{len(shards):05}.safetensors"
         name = name if len(shards) > 1 else "model.safetensors"
@@ -280,4 +314,6 @@ def _unpacked(header: Header, name: str, key: str, config: Any) -> "torch.Tensor
         heads = config.num_attention_heads if module == "q_proj" else config.num_key_value_heads
         pairs = values.reshape(heads, values.shape[0] // heads // 2, 2, *values.shape[1:])
         values = pairs.swapaxes(1, 2).reshape(values.shape)
+    if READ[header.architecture].norms_plus_one and module.endswith("norm"):
+        values = values - 1
     return values

@@ -8,6 +8,7 @@ this machine; nothing is ever downloaded. `checked` is the gate before any loade
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -34,6 +35,7 @@ from localinstruct.models.preflight import (
 )
 from localinstruct.offline.switches import require_local
 from localinstruct.records import digest
+from localinstruct.store.durable import sha256
 
 ModelRole = Literal["teacher", "student", "encoder", "judge"]
 
@@ -54,7 +56,7 @@ class Package(Section):
 
 
 class ModelSpec(Section):
-    """One entry of models.yaml; exactly one of path, package and endpoint says where it is."""
+    """One entry of models.yaml; one of path, package, gguf and endpoint says where it is."""
 
     name: str = ""
     """The key of the entry."""
@@ -62,6 +64,8 @@ class ModelSpec(Section):
     """Directory with the model, relative to the folder of models.yaml."""
     package: Package | None = None
     """Folder of an installed package that holds the model."""
+    gguf: str | None = None
+    """A GGUF file, relative to the folder of models.yaml, that llama.cpp serves as it is."""
     endpoint: str | None = None
     """A server of the OpenAI protocol that is already there.
 
@@ -136,10 +140,11 @@ class ModelSpec(Section):
 
     @model_validator(mode="after")
     def _one_place(self) -> "ModelSpec":
-        places = [key for key in ("path", "package", "endpoint") if getattr(self, key)]
+        keys = ("path", "package", "gguf", "endpoint")
+        places = [key for key in keys if getattr(self, key)]
         if len(places) != 1:
             raise ValueError(
-                f"expected one of path, package, endpoint; found {', '.join(places) or 'none'}"
+                f"expected one of {', '.join(keys)}; found {', '.join(places) or 'none'}"
             )
         if self.endpoint and not self.served_name:
             raise ValueError(
@@ -151,20 +156,34 @@ class ModelSpec(Section):
     def directory(self) -> Path:
         """The folder of the model, whether or not it is there.
 
-        ModelError for an endpoint or a package that is not installed.
+        ModelError for an endpoint, a GGUF file or a package that is not installed.
         """
         if self.path:
             return Path(self.path)
         if self.package:
             return package_folder(self.name, self.package.name, self.package.folder)
+        if self.gguf:
+            raise ModelError(
+                f"{self.name}: llama.cpp serves {self.gguf} as it is, but a directory with "
+                "safetensors is needed here.",
+                f"localinstruct models import {self.gguf} --name {self.name}-unpacked, then name "
+                "that.",
+            )
         raise ModelError(
             f"{self.name}: served at {self.endpoint}, but a directory on this disk is needed here.",
             "Name a model that has a path in models.yaml: localinstruct models list",
         )
 
     @property
+    def served(self) -> str:
+        """Where a model is served that cannot be loaded here: an address, or llama.cpp's file."""
+        return self.endpoint or (f"llama.cpp, from {self.gguf}" if self.gguf else "")
+
+    @property
     def present(self) -> bool:
-        """True when its directory is there, sound or not; False for an endpoint."""
+        """True when its directory or file is there, sound or not; False for an endpoint."""
+        if self.gguf:
+            return Path(self.gguf).is_file()
         try:
             return self.directory.is_dir()
         except ModelError:
@@ -178,7 +197,7 @@ class ModelSpec(Section):
         """
         if self.endpoint:
             return digest([self.endpoint, self.served_name])
-        parts: list[object] = [*sorted(file_digests(_present(self)).items())]
+        parts: list[object] = [*sorted(_digests(self).items())]
         if self.chat_template or self.stop:
             parts += [template_text(self.chat_template or ""), self.stop]
         return digest(parts)
@@ -213,17 +232,17 @@ def load_catalog(workspace: Path) -> Catalog:
 
 
 def checked(spec: ModelSpec) -> Path:
-    """Return the directory of a model that is complete, safe and unchanged.
+    """Return the directory, or GGUF file, of a model that is complete, safe and unchanged.
 
     ModelError with every problem otherwise.
     """
     problems = _problems(spec, remembered=True)
     if problems:
         raise ModelError(
-            f"{spec.name} in {spec.directory}: {listing(problems)}",
+            f"{spec.name} in {spec.gguf or spec.directory}: {listing(problems)}",
             f"Delete what is refused and not needed, or bring it anew:\n{_bring(spec)}",
         )
-    return spec.directory
+    return Path(spec.gguf) if spec.gguf else spec.directory
 
 
 def verify(spec: ModelSpec) -> list[str]:
@@ -244,7 +263,7 @@ def file_digests(directory: Path, remembered: bool = True) -> dict[str, str]:
 
 def is_altered(spec: ModelSpec) -> bool:
     """True for a model with other files than its digests in models.yaml, where it has some."""
-    return bool(spec.sha256 and digests.altered(file_digests(_present(spec)), dict(spec.sha256)))
+    return bool(spec.sha256 and digests.altered(_digests(spec), dict(spec.sha256)))
 
 
 def sha256_block(name: str, workspace: Path = Path()) -> str:
@@ -285,13 +304,30 @@ def _parse_entry(
         return None, [f"expected a name of {letters}{line}"]
     if not isinstance(entry, dict):
         return None, [f"expected the keys of a model, found {type(entry).__name__}{where([name])}"]
-    place = entry.get("path")
     template = entry.get("chat_template")
     if isinstance(template, str) and is_file_name(template):
         entry = entry | {"chat_template": str(path.parent.absolute() / Path(template).expanduser())}
-    if isinstance(place, str):  # relative to models.yaml, so that a workspace can be moved
-        entry = entry | {"path": str(path.parent.absolute() / Path(place).expanduser())}
+    for key in ("path", "gguf"):  # relative to models.yaml, so that a workspace can be moved
+        if isinstance(place := entry.get(key), str):
+            entry = entry | {key: str(path.parent.absolute() / Path(place).expanduser())}
     return attempt(ModelSpec, {**entry, "name": name}, lambda keys: where([name, *keys]))
+
+
+def _digests(spec: ModelSpec, remembered: bool = True) -> dict[str, str]:
+    """{relative name: SHA-256} of a model that is there, of its one file for GGUF."""
+    if spec.gguf:
+        _require_gguf(spec)
+        return {Path(spec.gguf).name: sha256(Path(spec.gguf), remembered)}
+    return file_digests(_present(spec), remembered)
+
+
+def _require_gguf(spec: ModelSpec) -> None:
+    """ModelError where the GGUF file is not there."""
+    if not spec.present:
+        raise ModelError(
+            f"{spec.name}: looked for a GGUF file at {spec.gguf}, found nothing there.",
+            "Bring the file, or correct `gguf` in models.yaml.",
+        )
 
 
 def _present(spec: ModelSpec) -> Path:
@@ -307,6 +343,8 @@ def _present(spec: ModelSpec) -> Path:
 
 def _bring(spec: ModelSpec) -> str:
     """The commands that bring a missing model to this machine."""
+    if spec.gguf:
+        return "Compare its size and SHA-256 with its source."
     if spec.package and spec.package.name == "localinstruct":
         return (
             "git checkout localinstruct/nano/weights, or build the nano models again: "
@@ -326,6 +364,8 @@ def _bring(spec: ModelSpec) -> str:
 
 
 def _problems(spec: ModelSpec, remembered: bool) -> list[str]:
+    if spec.gguf:
+        return _gguf_problems(spec, remembered)
     directory = _present(spec)
     try:
         problems = inspect(directory, packaged=spec.package is not None)
@@ -335,4 +375,18 @@ def _problems(spec: ModelSpec, remembered: bool) -> list[str]:
             problems += template_problems(spec.chat_template, directory)
     except OSError as error:
         return [f"{error.filename or directory}: cannot be read: {error.strerror}"]
+    return problems
+
+
+def _gguf_problems(spec: ModelSpec, remembered: bool) -> list[str]:
+    """Problems of a GGUF file that llama.cpp is to serve, and of the template given beside it."""
+    _require_gguf(spec)
+    with Path(spec.gguf or "").open("rb") as file:
+        problems = [] if file.read(4) == b"GGUF" else ["expected a GGUF file, found other bytes"]
+    if spec.sha256:
+        problems += digests.altered(_digests(spec, remembered), spec.sha256)
+    if spec.chat_template:
+        problems += template_problems(spec.chat_template)
+    if find_spec("xllamacpp") is None:
+        problems.append("llama.cpp is not installed: pip install 'localinstruct[gguf]'")
     return problems

@@ -20,7 +20,8 @@ def described(directory: Path) -> tuple[tuple[str, str], ...]:
         transformer_folder(directory),
         weight_files(directory),
     )
-    dtypes = sorted({dtype for path in files for dtype in read_header(path).dtypes})
+    found_types = {dtype for path in files for dtype in read_header(path).dtypes}
+    dtypes = sorted(dtype for dtype in found_types if "F" in dtype)  # positions are counted in I64
     size = sum(path.stat().st_size for path in files) / 2**30
     found = [
         ("weights", f"{facts.parameters:,} in {', '.join(dtypes)}, {size:.2f} GiB"),

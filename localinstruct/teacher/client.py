@@ -61,6 +61,7 @@ class Client:
         stop: Sequence[str] = (),
         schema_timeout: float = 120,
         spelling: Spelling | None = None,
+        llama_cpp: bool = False,
     ) -> None:
         self._api = _openai(url, timeout)
         self._url = url
@@ -74,6 +75,8 @@ class Client:
         self._recover = recover
         self._spelling = spelling
         """Reader of prompts that spell a special token; None where the model is not ours."""
+        self._llama_cpp = llama_cpp
+        """True for llama.cpp, whose completions of texts know a schema by another name."""
         self._answered = -math.inf
         """Time of the last answer to any prompt (seconds, monotonic)."""
 
@@ -259,6 +262,8 @@ class Client:
         if prompt.schema:  # asked for alike in both protocols
             form = {"name": "answer", "schema": prompt.schema, "strict": True}
             more["response_format"] = {"type": "json_schema", "json_schema": form}
+            if self._llama_cpp and self._is_text(prompt):
+                more["json_schema"] = prompt.schema
         spelt = self._spelling and not self._is_text(prompt) and self._token_ids(prompt)
         if self._spelling and spelt and self._spelling.shows_thoughts:
             more["skip_special_tokens"] = False  # no reasoning parser reads a continued text

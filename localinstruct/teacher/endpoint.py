@@ -50,7 +50,7 @@ def ask(spec: ModelSpec, patience: float = 0.0) -> Answer:
     with httpx2.Client(transport=transport, trust_env=False, timeout=SLOW) as http:
         while True:
             try:
-                _connect(address)
+                try_socket(address)
                 return _heard(http.get(f"{base}/models"), spec)
             except httpx2.TimeoutException:
                 busy = f"listens, and said nothing for {SLOW:g} s (busy, or still starting)"
@@ -70,7 +70,7 @@ def require_answers(spec: ModelSpec, say: Callable[[str], None]) -> None:
         say(f"{spec.name}: {spec.endpoint} {answer.found}; {answer.doubt}")
 
 
-def _connect(address: str) -> None:
+def try_socket(address: str) -> None:
     """OSError where nobody listens at a unix socket; httpx2 would leave its own one open then."""
     if address.startswith("unix://"):
         with socket.socket(socket.AF_UNIX) as trial:

@@ -1,4 +1,4 @@
-"""Serving of the models of models.yaml: our own vLLM for a directory, or an endpoint.
+"""Serving of the models of models.yaml: our own vLLM or llama.cpp, or an endpoint.
 
 A recipe may name several models that work at the same time (teacher, answerer, judge, rivals): each
 is served once, whatever number of roles it plays, and they share the GPU's memory evenly.
@@ -21,6 +21,7 @@ from localinstruct.records import Completion, Prompt
 from localinstruct.teacher import Sampling, Serve
 from localinstruct.teacher.client import Client
 from localinstruct.teacher.endpoint import require_answers
+from localinstruct.teacher.llama_cpp import llama_server
 from localinstruct.teacher.spelling import Spelling
 from localinstruct.teacher.vllm import Server, running
 
@@ -113,11 +114,13 @@ def server_of(
     label: str = "vllm",
     port: int = 0,
 ) -> Server:
-    """The vLLM, not yet started, for a model that is a directory.
+    """The vLLM, not yet started, for a directory, or llama.cpp's server for a GGUF file.
 
     It will listen at `port` of 127.0.0.1, or at a unix socket when that is 0.
     """
     model = checked(spec)
+    if spec.gguf:
+        return llama_server(spec, serve, home, label, progress, adapters, port)
     return Server(
         model=model,
         name=spec.name,
@@ -138,7 +141,7 @@ def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) ->
     `server` is that server where it is ours, and is started again when it dies.
     """
     spelling = None
-    if server:
+    if server and not spec.gguf:
         given = server.chat_template
         spelling = Spelling(server.model, spec.chat, template_text(given) if given else None)
 
@@ -155,6 +158,7 @@ def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) ->
             stop=spec.stop,
             schema_timeout=serve.schema_timeout,
             spelling=spelling,
+            llama_cpp=bool(spec.gguf),
         )
 
     return connect

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from localinstruct.errors import ModelError, TeacherError
 from localinstruct.machine import cpu_count, cpu_has_bf16
@@ -27,6 +28,7 @@ from localinstruct.store.lock import LOCK_FD
 from localinstruct.supervisor import Ward
 from localinstruct.teacher import Serve, flashinfer
 from localinstruct.teacher.client import http_transport
+from localinstruct.teacher.endpoint import try_socket
 
 TEMPLATE = "chat_template.jinja"
 STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
@@ -66,6 +68,7 @@ class Server:
     port: int = 0
     """Port of 127.0.0.1, for programs without unix sockets; 0 is the socket, and no TCP port."""
     url: str = ""
+    engine: ClassVar[str] = "vLLM"
     _folder: Path | None = None
     _ward: Ward | None = None
     _revived: int = 0
@@ -73,18 +76,18 @@ class Server:
     _reviving: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def start(self) -> None:
-        """Start vLLM and return when it answers.
+        """Start the server and return when it answers.
 
         TeacherError, with the end of its log, when it does not.
         """
-        _max_rank(self.adapters)  # refuses before anything is made
+        self.require_able()
         switches.wake_loopback()
         folder = self._private_folder()
         self.log.parent.mkdir(parents=True, exist_ok=True)
         if self.chat_template:
             (folder / TEMPLATE).write_text(template_text(self.chat_template), encoding="utf-8")
-        command = vllm_command(self, folder / "vllm.sock")
-        environment = _environment(self.serve, folder)
+        command = self.command(folder / "vllm.sock")
+        environment = self.environment(folder)
         self._ward = Ward(command, folder, self.log, environment, self.home / f"{self.label}.lock")
         try:
             self._wait_until_healthy()
@@ -92,6 +95,18 @@ class Server:
             self.stop()
             raise
         self._healthy_since = time.monotonic()
+
+    def require_able(self) -> None:
+        """ModelError, before anything is made, for what this server cannot do."""
+        _max_rank(self.adapters)
+
+    def command(self, socket: Path) -> list[str]:
+        """The command line that serves the model at this socket, or at the port."""
+        return vllm_command(self, socket)
+
+    def environment(self, folder: Path) -> dict[str, str]:
+        """The environment of that command, with its scratch files in the private folder."""
+        return _environment(self.serve, folder)
 
     def _private_folder(self) -> Path:
         """A 0700 folder whose path is well below the 108 bytes of a socket.
@@ -130,11 +145,13 @@ class Server:
             if time.monotonic() - self._healthy_since > STEADY:
                 self._revived = 0
             if self._revived >= self.serve.restarts:
-                problem = f"vLLM died {self._revived + 1} times.\n{self._log_tail()}"
+                problem = f"{self.engine} died {self._revived + 1} times.\n{self._log_tail()}"
                 raise TeacherError(problem, f"See {self.log}.")
             self._revived += 1
             times = f"{self._revived} of {self.serve.restarts}"
-            self.progress.say(f"vLLM died; starting it again ({times}). Its log: {self.log}")
+            self.progress.say(
+                f"{self.engine} died; starting it again ({times}). Its log: {self.log}"
+            )
             await asyncio.sleep(2 ** (self._revived - 1))
             try:
                 await asyncio.to_thread(self.start)
@@ -144,21 +161,22 @@ class Server:
 
     @property
     def log(self) -> Path:
-        """The file that vLLM's output goes to; prompts are not in it."""
+        """The file that the server's output goes to; prompts are not in it."""
         return self.home / "logs" / f"{self.label}.log"
 
     def _wait_until_healthy(self) -> None:
         began = time.monotonic()
         while (waited := time.monotonic() - began) < self.serve.start_timeout:
             if not self.alive():
-                problem = f"vLLM stopped while starting.\n{self._log_tail()}"
+                problem = f"{self.engine} stopped while starting.\n{self._log_tail()}"
                 raise TeacherError(problem, f"The whole log: {self.log}")
             if _is_healthy(self.url):
                 return
-            self.progress.update(f"starting vLLM with {self.name}", waited, 0)
+            self.progress.update(f"starting {self.engine} with {self.name}", waited, 0)
             time.sleep(0.3)
         raise TeacherError(
-            f"vLLM did not answer within {self.serve.start_timeout:.0f} s.\n{self._log_tail()}",
+            f"{self.engine} did not answer within {self.serve.start_timeout:.0f} s.\n"
+            f"{self._log_tail()}",
             "A large model may need longer: --set serve.start_timeout=1800",
         )
 
@@ -306,6 +324,7 @@ def _is_healthy(url: str) -> bool:
 
     base, transport = http_transport(url, asynchronous=False)
     try:
+        try_socket(url)
         with httpx2.Client(transport=transport, trust_env=False, timeout=5) as http:
             return http.get(base.removesuffix("/v1") + "/health").status_code == 200
     except (httpx2.HTTPError, OSError):

@@ -14,10 +14,10 @@ from localinstruct.errors import LocalInstructError
 from localinstruct.gguf import file as gguf_file
 from localinstruct.gguf import importing, weights
 from localinstruct.gguf.cuts import PRE_TOKENIZERS, SAME_CUTS
-from localinstruct.gguf.header import Header, read_header
 from localinstruct.gguf.importing import Imported, ImportRequest, import_model
 from localinstruct.gguf.tokenizer import build, cuts_of
 from localinstruct.gguf.vocabulary import PROBES, vocabulary
+from localinstruct.models.gguf_header import Header, read_header
 from localinstruct.training import student
 from tests.export.test_export import names, said
 from tests.export.test_gguf import LINEAR, LLAMA_3, nano_with
@@ -60,9 +60,7 @@ def written(folder: Path, file: Path, precision: str = "auto") -> Path:
 
 
 def brought(file: Path, lab: Path, **options: Any) -> Imported:
-    return import_model(
-        ImportRequest(file, "mine", lab, lab / "models" / "mine", **options), Recorded()
-    )
+    return import_model(ImportRequest(file, "mine", lab, **options), Recorded())
 
 
 def state(folder: Path) -> dict[str, Any]:
@@ -210,7 +208,7 @@ def changed(header: Header, **fields: Any) -> Header:
         ({"tokenizer__ggml__pre": "default"}, "does not say how it cuts texts"),
         ({"tokenizer__ggml__model": "t5"}, r"of the kind t5; read here: gpt2"),
         ({"tokenizer__ggml__model": None}, "of the kind unnamed"),
-        ({"general__architecture": "rwkv7"}, "llama, qwen2, qwen3, found the architecture rwkv7"),
+        ({"general__architecture": "rwkv7"}, "gemma3, phi3, found the architecture rwkv7"),
         ({"general__architecture": None}, "found the architecture unnamed"),
         ({"llama__block_count": [1, 2]}, r"expected a number as llama.block_count, found \[1, 2\]"),
         ({"llama__embedding_length": 72}, "do not fit its architecture llama: token_embd"),
@@ -275,6 +273,20 @@ def test_names_and_places_that_are_taken_are_refused_first(
     )
     monkeypatch.chdir(lab.parent)
     assert "expected a workspace" in said("models", "import", str(file), "--name", "x")
+
+
+def test_an_entry_that_waits_for_its_weights_gets_them(file: Path, lab: Path) -> None:
+    before = (lab / "models.yaml").read_text()
+    waits = before.replace("other:", "mine:").replace(
+        "endpoint: http://127.0.0.1:1/v1", "path: m/x"
+    )
+    text = before + waits.replace("  served_name: x\n", "")
+    (lab / "models.yaml").write_text(text)
+    imported = brought(file, lab)
+    assert (imported.spec.licence, imported.spec.context) == ("MIT", 99)
+    assert (lab / "models.yaml").read_text() == text
+    assert "model.safetensors" in names(lab / "m" / "x")
+    assert "mine: already in" in said("models", "import", str(file), "--name", "mine")
 
 
 def test_a_disk_that_is_too_small_is_said_before_anything_is_written(

@@ -40,7 +40,7 @@ def workspace(tmp_path: Path, text: str) -> Path:
 
 
 BAD_ENTRIES: dict[str, tuple[str, str]] = {
-    "no place": (f"m:\n{ENTRY}", "expected one of path, package, endpoint; found none"),
+    "no place": (f"m:\n{ENTRY}", "expected one of path, package, gguf, endpoint; found none"),
     "two places": (f"m:\n  path: x\n  endpoint: unix:///x.sock\n{ENTRY}", "found path, endpoint"),
     "an address elsewhere": (
         f"m:\n  endpoint: http://10.0.0.1/v1\n  served_name: m\n{ENTRY}",

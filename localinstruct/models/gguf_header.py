@@ -12,6 +12,8 @@ from localinstruct.errors import ModelError
 if TYPE_CHECKING:
     from gguf import ReaderTensor
 
+ADDING_BOS = {"llama-bpe", "tekken", "llama3", "llama-v3", "falcon3", "falcon-h1", "pixtral"}
+"""Names of cuts under which llama.cpp begins a text with bos where the file does not say."""
 INSTALL = "pip install 'localinstruct[gguf]'"
 
 
@@ -46,11 +48,23 @@ class Header:
         known = isinstance(value, int) and 0 <= value < len(self.tokens)
         return value if known else None
 
+    def special(self, name: str) -> str:
+        """The text of a special token; "" where there is none."""
+        number = self.token_id(name)
+        return "" if number is None else self.tokens[number]
+
     @property
     def tokens(self) -> list[str]:
         """The vocabulary, by id."""
         found = self.fields.get("tokenizer.ggml.tokens")
         return found if isinstance(found, list) else []
+
+    @property
+    def adds_bos(self) -> bool:
+        """True where llama.cpp begins a text with bos: as the file says, or by its tokenizer."""
+        usual = self.text("tokenizer.ggml.model") == "llama"
+        usual = usual or self.text("tokenizer.ggml.pre") in ADDING_BOS
+        return bool(self.fields.get("tokenizer.ggml.add_bos_token", usual))
 
     @property
     def types(self) -> dict[str, int]:
