@@ -34,15 +34,15 @@ from localinstruct.errors import RunConflict, UsageError
 from localinstruct.records import (
     Completion,
     Instance,
-    Json,
     JsonObject,
     Kept,
     Neighbour,
     Reject,
     StageResult,
 )
+from localinstruct.store.connection import connect, connect_read_only
 from localinstruct.store.folder import make_folder
-from localinstruct.store.integrity import Value, checksum, damage, damaged, plain_words, read_only
+from localinstruct.store.integrity import Value, checksum, damage, damaged, plain_words
 from localinstruct.store.lock import only_writer
 
 if TYPE_CHECKING:
@@ -50,21 +50,6 @@ if TYPE_CHECKING:
 
 LogEntry = tuple[int, int, int, JsonObject, str, Sequence[Completion]]
 """Entry of the completion log: episode, call, index, prompt, its digest, its completions."""
-SCHEMA_VERSION = 2
-SCHEMA = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL, checksum TEXT NOT NULL);
-CREATE TABLE tape(episode INTEGER, call INTEGER, idx INTEGER, digest TEXT NOT NULL, prompt TEXT NOT NULL,
-                  completions TEXT NOT NULL, tokens INTEGER NOT NULL, arrived REAL NOT NULL,
-                  checksum TEXT NOT NULL, PRIMARY KEY (episode, call, idx)) WITHOUT ROWID;
-CREATE TABLE episodes(episode INTEGER PRIMARY KEY, kept INTEGER NOT NULL, rejected INTEGER NOT NULL,
-                      tokens INTEGER NOT NULL, committed REAL NOT NULL, checksum TEXT NOT NULL);
-CREATE TABLE kept(seq INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, episode INTEGER NOT NULL, instance TEXT NOT NULL,
-                  most_similar TEXT NOT NULL, vector BLOB NOT NULL, checksum TEXT NOT NULL);
-CREATE TABLE rejects(seq INTEGER PRIMARY KEY, episode INTEGER NOT NULL, stage TEXT NOT NULL, reason TEXT NOT NULL,
-                     text TEXT NOT NULL, detail TEXT NOT NULL, score REAL, checksum TEXT NOT NULL);
-CREATE TABLE stages(name TEXT PRIMARY KEY, inputs TEXT NOT NULL, started REAL NOT NULL, finished REAL,
-                    result TEXT NOT NULL, checksum TEXT NOT NULL);
-"""  # noqa: E501 - SQLite keeps this text letter by letter, and a run with another is refused
 
 
 class Run:
@@ -227,14 +212,10 @@ class Run:
         """
         import numpy as np
 
-        blocks, seen = [], 0
-        for block in self.vector_blocks():
-            if places is not None:
-                wanted = [n for n in range(len(block)) if seen + n in places]
-                blocks.append(block[wanted])
-            else:
-                blocks.append(block)
-            seen += len(block)
+        blocks = list(self.vector_blocks())
+        if places is not None and blocks:
+            every = np.concatenate(blocks)
+            blocks = [every[[n for n in range(len(every)) if n in places]]]
         return np.concatenate(blocks) if blocks else np.zeros((0, 0), dtype=np.float32)
 
     def vector_blocks(self, rows: int = 8192) -> "Iterator[np.ndarray]":
@@ -344,7 +325,7 @@ def open_run(path: Path) -> Iterator[Run]:
     with plain_words(path):
         make_folder(path)
     with only_writer(path) as ours:
-        run = Run(path, _connect(path / "run.sqlite", create=True))
+        run = Run(path, connect(path / "run.sqlite", create=True))
         try:
             if ours:
                 run.require_sound()
@@ -364,7 +345,7 @@ def read_run(path: Path) -> Iterator[Run]:
         raise UsageError(f"{path}: not a run (no run.sqlite in it).", runs_beside(path))
     store = path / "run.sqlite"
     writable = os.access(path, os.W_OK)  # then SQLite keeps its index of the log beside the store
-    run = Run(path, _connect(store, create=False) if writable else connect_read_only(store))
+    run = Run(path, connect(store, create=False) if writable else connect_read_only(store))
     try:
         run.require_sound()
         yield run
@@ -380,53 +361,3 @@ def runs_beside(path: Path) -> str:
         if names
         else "Make one with: localinstruct run RECIPE"
     )
-
-
-def _connect(path: Path, *, create: bool) -> sqlite3.Connection:
-    with plain_words(path):
-        connection = sqlite3.connect(
-            path, isolation_level=None, check_same_thread=False, timeout=30
-        )
-        try:
-            if create:  # a reader that does so beside the writer of a new run makes both fail
-                connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-        except UnicodeDecodeError as error:  # SQLite quotes what it cannot parse
-            raise damaged(path, [f"its schema cannot be read ({error})"]) from None
-        if version == 0 and create:
-            connection.executescript(
-                f"BEGIN IMMEDIATE;{SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;"
-            )
-            version = SCHEMA_VERSION
-    return _of_this_version(connection, version, path)
-
-
-def connect_read_only(path: Path) -> sqlite3.Connection:
-    """A connection that writes nothing."""
-    with plain_words(path):
-        connection = sqlite3.connect(
-            read_only(path), uri=True, isolation_level=None, check_same_thread=False, timeout=30
-        )
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-    return _of_this_version(connection, version, path)
-
-
-def _of_this_version(
-    connection: sqlite3.Connection, version: int, path: Path
-) -> sqlite3.Connection:
-    if version == 0:
-        raise UsageError(
-            f"{path.parent}: just being made, or never begun.", "Try again in a moment."
-        )
-    if version != SCHEMA_VERSION:
-        raise RunConflict(
-            f"{path}: written by another version of localinstruct (store {version}, this one "
-            f"reads {SCHEMA_VERSION}).",
-            "Use the version that made it, or another --name.",
-        )
-    return connection
-
-
-def _json(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -14,8 +14,9 @@ from pathlib import Path
 
 from localinstruct.errors import UsageError
 from localinstruct.records import Instance
+from localinstruct.store.connection import connect_read_only
 from localinstruct.store.integrity import plain_words
-from localinstruct.store.run import Run, connect_read_only, runs_beside
+from localinstruct.store.run import Run, runs_beside
 
 Place = tuple[int, int, int]
 """Episode, call and index of a prompt in the completion log."""
