@@ -71,7 +71,3 @@ def _of_this_version(
             "Use the version that made it, or another --name.",
         )
     return connection
-
-
-def _json(value: Json) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))

@@ -34,13 +34,14 @@ from localinstruct.errors import RunConflict, UsageError
 from localinstruct.records import (
     Completion,
     Instance,
+    Json,
     JsonObject,
     Kept,
     Neighbour,
     Reject,
     StageResult,
 )
-from localinstruct.store.connection import connect, connect_read_only
+from localinstruct.store.connection import SCHEMA, connect, connect_read_only
 from localinstruct.store.folder import make_folder
 from localinstruct.store.integrity import Value, checksum, damage, damaged, plain_words
 from localinstruct.store.lock import only_writer
@@ -361,3 +362,7 @@ def runs_beside(path: Path) -> str:
         if names
         else "Make one with: localinstruct run RECIPE"
     )
+
+
+def _json(value: Json) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
