@@ -119,7 +119,8 @@ def compare(
     rows = _ask(recipe, run.path, tasks, held_out[: recipe.evaluate.side_by_side], answer, digests)
     _save(run.path / "evaluation", rows)
     checkable, lost = [row for row in rows if row.checkable], lost_answers(rows)
-    scores = {"file": recipe.evaluate.tasks, **score(checkable)} if checkable else None
+    file = recipe.evaluate.tasks or recipe.seeds  # constraints are asked on requests of the seeds
+    scores = {"file": file, **score(checkable)} if checkable else None
     result = {
         "held_out": losses,
         "tasks": scores,

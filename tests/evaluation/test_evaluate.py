@@ -217,7 +217,7 @@ def test_constraints_are_asked_of_both_on_held_out_requests(run: Run, base: Path
     seen = result["form"]["groups"]["seen kinds"]
     assert (seen["count"], seen["strict"]["base"], seen["strict"]["student"]) == (8, 0, 1)
     assert set(result["form"]["groups"]) == {"all", "seen kinds", "held-out kinds"}
-    assert result["tasks"]["count"] == 16
+    assert (result["tasks"]["count"], result["tasks"]["file"]) == (16, "seeds.jsonl")
     assert "seen kinds: base 0% → student 100% of 8 right" in "".join(said.said)
 
 
