@@ -23,7 +23,8 @@ from benchmarks.near_duplicates import drawn
 from benchmarks.picture import figure
 from benchmarks.results import load_average
 from benchmarks.setting import note
-from localinstruct.curate.novelty import Gate, Index, Novelty
+from localinstruct.curate.index import Index
+from localinstruct.curate.novelty import Gate, Novelty
 from localinstruct.records import Instance, JsonObject, Kept, Lineage, digest
 from localinstruct.store.durable import write_text
 from localinstruct.store.kept_rows import KeptRows
