@@ -23,7 +23,8 @@ from benchmarks.near_duplicates import drawn
 from benchmarks.picture import figure
 from benchmarks.results import load_average
 from benchmarks.setting import note
-from localinstruct.curate.novelty import Gate, Index, Novelty
+from localinstruct.curate.index import Index
+from localinstruct.curate.novelty import Gate, Novelty
 from localinstruct.records import Instance, JsonObject, Kept, Lineage, digest
 from localinstruct.store.durable import write_text
 from localinstruct.store.kept_rows import KeptRows
@@ -122,8 +123,8 @@ def growth(result: JsonObject) -> str:
     """Picture of what a row costs as rows become more, near-duplicates beside it where measured."""
     sizes = result["sizes"]
     curves = {
-        "ms CPU, novelty of a candidate": [(one["rows"], one["cpu_milliseconds"]) for one in sizes],
-        "µs CPU to resume, a row": [
+        "novelty of one candidate": [(one["rows"], one["cpu_milliseconds"]) for one in sizes],
+        "resuming, 1,000 rows": [
             (one["rows"], 1e6 * one["resume_cpu_seconds"] / one["rows"]) for one in sizes
         ],
     }
@@ -132,10 +133,12 @@ def growth(result: JsonObject) -> str:
     found = json.loads(file.read_text())
     if "cpu_seconds" in found["long"]:
         parts = (found["tenth"], found["long"])
-        name = "µs CPU, near-duplicates, a row"
+        name = "near-duplicates, 1,000 rows"
         curves[name] = [(one["rows"], 1e6 * one["cpu_seconds"] / one["rows"]) for one in parts]
         styles[name] = "rouge dashed"
-    return figure(curves, styles, "Many rows: cost of one", result["measured"], "rows")
+    return figure(
+        curves, styles, "Many rows: milliseconds of CPU, of all cores", result["measured"], "rows"
+    )
 
 
 def main() -> int:

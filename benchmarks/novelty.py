@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 from benchmarks.rouge import lcs_bits, scores, scores_in_pool
 from benchmarks.setting import Setting, note
 from localinstruct.curate.embeddings import LocalEncoder
-from localinstruct.curate.novelty import Gate, Index, Novelty
+from localinstruct.curate.index import Index
+from localinstruct.curate.novelty import Gate, Novelty
 from localinstruct.curate.rouge import ascii_words as words
 from localinstruct.formats import read_instances
 from localinstruct.nano.grammar import Task, make_task

@@ -23,7 +23,8 @@ import pytest
 import localinstruct as li
 from localinstruct import api
 from localinstruct.curate.duplicates import duplicates
-from localinstruct.curate.novelty import Gate, Index, Novelty
+from localinstruct.curate.index import Index
+from localinstruct.curate.novelty import Gate, Novelty
 from localinstruct.errors import DataError, ModelError, RecipeError, UsageError
 from localinstruct.formats import read_instances
 from localinstruct.progress import Silent

@@ -3,7 +3,7 @@
 A row is read when it is asked for. Rows that are kept meanwhile are in memory too.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import overload
 
@@ -38,6 +38,6 @@ class KeptRows(Sequence[Instance]):
         yield from islice(self._run.kept(), self._stored)
         yield from self._added
 
-    def extend(self, rows: Sequence[Instance]) -> None:
+    def extend(self, rows: Iterable[Instance]) -> None:
         """Add rows that the run has just kept."""
         self._added += rows

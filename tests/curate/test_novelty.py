@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.rouge import f_measure
-from localinstruct.curate.novelty import Gate, Index, Novelty, RougeIndex, nearest
+from localinstruct.curate.index import Index, RougeIndex
+from localinstruct.curate.novelty import Gate, Novelty, nearest
 from localinstruct.curate.rouge import Alphabet, f_measures, words
 from localinstruct.generation.stage import make_gate
 from localinstruct.progress import Silent
