@@ -357,6 +357,7 @@ def secrets(rng: random.Random) -> Row:
     german = "DE" + iban.calc_check_digits(german) + german[4:]
     region = rng.choice(["DE", "FR", "GB", "CH", "ES", "IT", "NL", "SE"])
     example = phonenumbers.example_number_for_type(region, phonenumbers.PhoneNumberType.MOBILE)
+    assert example is not None and example.national_number is not None  # noqa: PT018
     form = phonenumbers.PhoneNumberFormat
     varied = example.national_number - example.national_number % 100 + rng.randrange(100)
     number = phonenumbers.PhoneNumber(country_code=example.country_code, national_number=varied)

@@ -203,7 +203,7 @@ def replayed(
     with read_run(RELEASE / "run") as made:
         recipe, _ = recipe_of(made)
         log, last = FromTheLog(made, spoil), made.completion_usage()[0]
-    changes = {"filters": Filters(rules=rules)}
+    changes: dict[str, object] = {"filters": Filters(rules=rules)}
     whole = {"in_flight": last, "window": 1, "target": 1000, "stop_window": 100}
     changes |= {"generate": recipe.generate.model_copy(update=whole)}
     seeds = read_instances(RELEASE.parents[3] / "seeds" / "nano_seed_tasks.jsonl")

@@ -168,8 +168,8 @@ def _asks_for(pattern: re.Pattern[str], request: str) -> bool:
 
 def merged_task(instruction: str, given: str, output: str) -> str | None:
     """Find a second task in the answer, the instruction or the input."""
-    if match := _run_on(instruction):
-        return match
+    if merged := _run_on(instruction):
+        return merged
     about_prompts = _says(instruction, "instruction:", "input:", "prompt", "training data")
     for text in (output, instruction, given):
         if ":" in text and not (about_prompts and text is output):

@@ -84,7 +84,7 @@ def peak(path: Path) -> int:
 @pytest.mark.parametrize("name", KINDS)
 def test_memory_does_not_grow_with_the_file(name: str, tmp_path: Path) -> None:
     """Five times the rows: 5 MB more on the disk, and no more than a window in memory."""
-    sizes = []
+    sizes: list[int] = []
     for count in (600, 600, 3000):  # the first of them loads what the format needs
         (tmp_path / f"{len(sizes)}").mkdir()
         sizes.append(peak(KINDS[name](tmp_path / f"{len(sizes)}" / name, count)))

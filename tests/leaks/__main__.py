@@ -20,8 +20,9 @@ WORLD = "world.jsonl"
 def noted() -> list[dict[str, Any]]:
     """What the audit hook noted so far, forked children included."""
     from localinstruct.offline import audit_hook
+    from localinstruct.store.durable import read_json_lines
 
-    return audit_hook.read(Path(os.environ[audit_hook.FILE]))
+    return read_json_lines(Path(os.environ[audit_hook.FILE]))
 
 
 def arrived() -> list[str]:
