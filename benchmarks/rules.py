@@ -47,8 +47,8 @@ def unseen(count: int = defects_unseen.ROWS_PER_CLASS) -> dict[str, list[float |
         found[name] = []
         for look, second in zip(first, (False, True), strict=True):
             rows = list(defects_unseen.rows_of(name, count, second=second)) if look else []
-            texts = ([row[key] for key in ("instruction", "input", "output")] for row in rows)
-            verdicts = [examine(Instance(*three), filters) for three in texts]
+            instances = (Instance(r["instruction"], r["input"], r["output"]) for r in rows)
+            verdicts = [examine(one, filters) for one in instances]
             hits = sum(bool(one.reject or one.repairs or one.secrets) for one in verdicts)
             found[name] += [look, round(100 * hits / len(rows), 1) if rows else None]
     return found
