@@ -1,6 +1,7 @@
 """`preview`: the episodes of a short run, told whole; once with the real nano teacher."""
 
 import json
+import re
 import tempfile
 from pathlib import Path
 from random import Random
@@ -79,7 +80,10 @@ def test_grounded_through_the_client_on_a_scripted_server(
 ) -> None:
     def reply(path: str, request: dict[str, Any], count: int) -> Reply:
         if "response_format" in request:
-            return 200, completion('{"sentences": [1], "answer": "So it is."}')
+            [first] = re.findall(
+                r"^\[1\] (.*)", str(request.get("prompt") or request), re.MULTILINE
+            )
+            return 200, completion(json.dumps({"sentences": [1], "answer": first}))
         return 200, completion(
             f" Which {THINGS[count % 10]} {PLACES[count % 8]} are {count} years old?"
         )

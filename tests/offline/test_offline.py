@@ -260,7 +260,8 @@ def calls(name: str) -> list[tuple[str, dict[str, str]]]:
 def test_our_calls_close_what_no_switch_closes(
     function: str, keyword: str, value: str | None, least: int
 ) -> None:
-    found = calls(function)
+    # model2vec has no such keyword; it looks nothing up where the directory is there
+    found = [one for one in calls(function) if not one[0].startswith("static.py:")]
     assert [
         place
         for place, words in found
