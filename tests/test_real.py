@@ -132,8 +132,9 @@ def test_the_run_directory_is_as_the_readme_says(folder: Path) -> None:
     block = re.search(r"```text\nruns/demo/\n(.*?)```", GUIDE, re.DOTALL)
     assert block
     names = re.findall(r"[├└]── (\S+)", block[1])
-    assert len(names) == 11
-    sometimes = {"merged/", "by_hand/"}  # of students served as one model, of edits by hand
+    assert len(names) == 12
+    # of students served as one model, of edits by hand, of decisions on rows
+    sometimes = {"merged/", "by_hand/", "review.sqlite"}
     assert [
         name
         for name in names
