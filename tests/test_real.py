@@ -178,10 +178,26 @@ def test_the_readmes_commands_do_what_they_say(folder: Path) -> None:
     assert len(commands) >= 5
     with read_run(folder / "runs/demo") as run:
         kept = next(run.kept()).id
+    pages = [words for words in commands if words[1] in ("watch", "review")]
+    assert len(pages) == 2
+    for words in pages:
+        assert opened_and_ended(folder, *words[1:]) in (0, 130), words
     for words in commands:
+        if words in pages:
+            continue
         shown = localinstruct(folder, *(kept if word == "ID" else word for word in words[1:]))
         assert shown.returncode == 0, (words, shown.stderr)
         assert shown.stdout.strip(), words
+
+
+def opened_and_ended(folder: Path, *words: str) -> int:
+    """Exit code of a command that serves a page, ended by Ctrl-C once it has said where."""
+    command = [sys.executable, "-m", "localinstruct", *words]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as page:
+        assert page.stdout
+        assert any("http://127.0.0.1:" in line for line in page.stdout)
+        page.send_signal(signal.SIGINT)
+        return page.wait(60)
 
 
 @pytest.mark.exhaustive
