@@ -217,7 +217,7 @@ def opened(folder: Path, inputs: JsonObject | None) -> Iterator[Decisions]:
     for whoever looks at one that is there.
     """
     make_folder(folder)
-    with only_writer(folder):
+    with only_writer(folder, "--output"):
         with plain_words(folder / FILE):
             database = sqlite3.connect(folder / FILE, isolation_level=None, timeout=30)
             database.execute("PRAGMA journal_mode = WAL")

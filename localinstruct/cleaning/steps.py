@@ -6,6 +6,7 @@ reading goes on where a kill ended it.
 """
 
 import os
+import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -115,6 +116,8 @@ def read(store: Decisions, given: Sequence[Source], settings: Clean, progress: P
             store.add(done, results, _drained(readers))
             done += len(results)
             meter.show(done, results)
+        if done > stored:
+            progress.update("reading and examining", done, done)
     counts = [Counter[str](), Counter[str](), Counter[str]()]
     for reader in readers:
         report = reader.report
@@ -174,8 +177,19 @@ def _examiners(entries: Iterator[Entry]) -> Iterator[tuple[Executor | None, Iter
         yield executor, chain(head, entries)
 
 
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Have processes that `submit` starts hear no Ctrl-C while they import: we end them."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _prepare() -> None:
     die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     reset_signals()
 
 
@@ -210,7 +224,8 @@ def _in_order(
         return
     waiting = list[Future[list[Entry]]]()
     for group in _chunks(chunks, COMMIT):
-        waiting += [executor.submit(work, chunk) for chunk in group]
+        with _no_interrupt():
+            waiting += [executor.submit(work, chunk) for chunk in group]
         if len(waiting) >= 2 * COMMIT:
             yield [entry for future in waiting[:COMMIT] for entry in future.result()]
             waiting = waiting[COMMIT:]
@@ -294,6 +309,7 @@ def find_alike(store: Decisions, settings: Clean, encoder: Path, progress: Progr
         store.end_step(ALIKE, ())
         return
     texts, at = _Texts(store, heads), settings.similar
+    progress.update("embedding", 0, len(heads), "loading the encoder")
     fast = StaticEncoder(encoder, texts, progress) if settings.static else LocalEncoder(encoder)
     vectors = _vectors(store, texts, fast, progress)
     unseen = sum(_zeros(vectors[row : row + COLUMNS]) for row in range(0, len(heads), COLUMNS))

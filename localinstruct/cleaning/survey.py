@@ -41,6 +41,7 @@ def survey(store: Decisions, encoder: Path, progress: Progress) -> None:
         vectors = np.memmap(paths[1], np.float32, "r").reshape(len(heads), -1)
         look = _Look(store, heads, vectors, encoder)
         store.end_step(SURVEY, (), look.facts())
+        progress.update("a look at what stays", 1, 1)
     else:
         store.end_step(SURVEY, ())
     for path in paths:

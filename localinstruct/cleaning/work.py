@@ -130,13 +130,24 @@ def _judge(store: Decisions, job: Job, progress: Progress) -> None:
 
 def shape_of(job: Job) -> JsonObject:
     """Inputs that shape a cleaning: digests of its files, and its settings."""
-    paths = [*job.files, *job.settings.against]
-    files = [file for path in paths for file in files_of(path)[0]]
-    digests = {str(file): sha256(file) for file in [*files, *job.settings.tasks]}
+    given = [file for path in job.files for file in files_of(path)[0]]
+    _require_once(given)
+    beside = [*job.settings.against, *job.settings.tasks]
+    files = [*given, *(file for path in beside for file in files_of(path)[0])]
+    digests = {str(file): sha256(file) for file in files}
     named = [[str(source.path), source.digest] for source in job.sources or ()]
     settings = job.settings.model_dump(mode="json")
     judge = {"judge's files": job.judge.digest} if job.judge else {}
     return {"files": digests, "sources": named, "rows": job.most_rows, **settings, **judge}
+
+
+def _require_once(files: Sequence[Path]) -> None:
+    """UsageError for a file that two names lead to: every row of it would be its own copy."""
+    places = set[Path]()
+    for file in files:
+        if file.resolve() in places:
+            raise UsageError(f"{file}: is given twice.", "Name every file once.")
+        places.add(file.resolve())
 
 
 def outcome(store: Decisions) -> Outcome:

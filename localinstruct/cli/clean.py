@@ -9,7 +9,7 @@ import typer
 
 from localinstruct import console
 from localinstruct.cli.options import Json, Sealed, require_choice
-from localinstruct.errors import UsageError
+from localinstruct.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
     from localinstruct.cleaning.settings import Clean
@@ -135,6 +135,8 @@ def clean(
 
     require_choice("--keep", keep, ["first", "longest", "best"])
     require_choice("--on-bad-row", on_bad_row, ["skip", "stop"])
+    require_choice("--rules", rules, ["localinstruct", "alpaca", "self-instruct", "none"])
+    require_choice("--secrets", secrets or "mask", ["mask", "drop", "report", "off"])
     filters = {"set": rules, "disable": disable or [], "enable": enable or []}
     settings = parse(
         Clean,
@@ -187,6 +189,7 @@ def _write(
 ) -> None:
     from localinstruct.cleaning import work
     from localinstruct.formats import require_place
+    from localinstruct.formats.read import files_of
     from localinstruct.report.cleaning import write_report
     from localinstruct.store.durable import require_writable
 
@@ -196,23 +199,28 @@ def _write(
             "For example --output clean.jsonl; --sample 500 only shows what would go.",
         )
     require_writable(output)
-    if any(Path(name).resolve() == output.resolve() for name in files):
-        raise UsageError(
-            f"{output}: is the file that is read.", "Choose another --output: rows are never lost."
-        )
     chosen = format or _format_of(output)
-    require_place(output, chosen)
+    named = [] if _run(files) else map(Path, files)
+    paths = [*named, *settings.against, *settings.tasks]
+    require_place(output, chosen, [file for path in paths for file in files_of(path)[0]])
     with console.progress() as progress:
         job = _job(files, output, chosen, settings, None, progress)
         if fresh:
             work.forget(output)
-        outcome = work.clean(job, progress)
-        report = write_report(job, outcome)
+        try:
+            outcome = work.clean(job, progress)
+            report = write_report(job, outcome)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"what was decided on {output} so far is kept.",
+                "The same command goes on where it stopped.",
+            ) from None
     if json:
         console.as_json({**_as_json(outcome), "output": str(output), "report": str(report)})
         return
     _show(outcome)
-    console.line(f"{output}: {outcome.kept:,} rows. Every decision, with examples: {report}")
+    rows = f"{outcome.kept:,} row{'' if outcome.kept == 1 else 's'}"
+    console.line(f"{output}: {rows}. Every decision, with examples: {report}")
 
 
 def _reading(columns: str, encoding: str, on_bad_row: str) -> "JsonObject":

@@ -88,9 +88,9 @@ def review(
         if sample is not None:
             _propose(desk, sample)
         if rows is not None:
-            _rows(desk, rows)
+            _rows(desk, rows, [] if is_run else [Path(target)])
         if export is not None:
-            _export(desk, export)
+            _export(desk, export, [] if is_run else [Path(target)])
         if agreement:
             _agreement(desk)
         if import_ is None and rows is None and export is None and not agreement:
@@ -184,19 +184,21 @@ def _import(desk: "Desk", path: Path) -> None:
     console.line(f"{added} new decisions in {desk.reviews.path}{left}")
 
 
-def _export(desk: "Desk", path: Path) -> None:
+def _export(desk: "Desk", path: Path, read: list[Path]) -> None:
+    from localinstruct.formats import require_place
     from localinstruct.web.review.exchange import export_decisions
 
+    require_place(path, "jsonl", read)
     console.line(f"{export_decisions(desk, path)} decisions in {path}")
 
 
-def _rows(desk: "Desk", path: Path) -> None:
+def _rows(desk: "Desk", path: Path, read: list[Path]) -> None:
     from localinstruct.formats import EXPORTS, require_place
     from localinstruct.web.review.exchange import export_rows
 
     format = "parquet" if path.suffix == ".parquet" else "jsonl"
     assert format in EXPORTS
-    require_place(path, format)
+    require_place(path, format, read)
     console.line(f"{export_rows(desk, path, format)} rows in {path}")
 
 

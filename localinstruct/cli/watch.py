@@ -27,7 +27,10 @@ LAST_LOOKS = 4
 
 Terminal = Annotated[bool, typer.Option("--terminal", help="Here, in place of a page.")]
 Port = Annotated[
-    int, typer.Option("--port", help="Of 127.0.0.1 for the page; default: a free one.")
+    int,
+    typer.Option(
+        "--port", min=0, max=65535, help="Of 127.0.0.1 for the page; default: a free one."
+    ),
 ]
 UntilEnd = Annotated[
     bool, typer.Option("--until-end", help="End a few seconds after the run does.")

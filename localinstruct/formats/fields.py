@@ -9,6 +9,7 @@ from typing import Annotated, Literal, get_args
 from pydantic import AfterValidator, Field, field_validator
 
 from localinstruct.config import Section
+from localinstruct.errors import UsageError
 from localinstruct.records import JsonObject
 
 Repair = Literal[
@@ -99,8 +100,17 @@ class Reading(Section):
 
 
 def parse_columns(text: str) -> dict[str, str]:
-    """Columns as a command gives them: 'instruction=question,output=reply'."""
+    """Columns as a command gives them: 'instruction=question,output=reply'.
+
+    UsageError for a part without a name or without a column.
+    """
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    for name, between, column in pairs:
+        if not (name.strip() and column.strip()):
+            raise UsageError(
+                f"--columns: expected NAME=COLUMN, found '{name}{between}{column}'.",
+                "For example --columns instruction=question,output=reply",
+            )
     return {name.strip(): column.strip() for name, _, column in pairs}
 
 

@@ -22,6 +22,8 @@ Writer = Callable[[Iterable[Instance], BinaryIO], None]
 
 SHOWN_REFUSALS = 5
 PARQUET_GROUP_ROWS = 10_000
+FOREIGN = (".parquet", ".arrow", ".csv", ".tsv", ".gz", ".zst", ".bz2", ".xz")
+"""Endings by which readers tell what no writer of JSON here writes."""
 
 
 def write(instances: Iterable[Instance], format: str, path: Path) -> int:
@@ -44,19 +46,24 @@ def ending_of(format: str) -> str:
     return {"alpaca": ".json", "parquet": ".parquet"}.get(format, ".jsonl")
 
 
-def require_place(path: Path, format: str) -> None:
+def require_place(path: Path, format: str, read: Iterable[Path] = ()) -> None:
     """UsageError for a file that these rows may not replace, or a name of another format.
 
-    A file that is there is replaced only when it has the ending of the format; .parquet is for
-    Parquet, and nothing else.
+    A file that is there is replaced only when it has the ending of the format, and never one of
+    `read`, which the rows come from; an ending of FOREIGN tells readers of another format.
     """
+    if path.is_file() and any(path.samefile(file) for file in read):
+        raise UsageError(
+            f"{path}: is a file that is read.", "Choose another one: rows are never lost."
+        )
     ending = ending_of(format)
     if path.is_file() and path.suffix.lower() != ending:
         raise UsageError(
             f"{path}: is there already, and {format} replaces files that end in {ending} only.",
             f"Choose another --output, for example {path.stem}{ending}, or move the file away.",
         )
-    if (path.suffix.lower() == ".parquet") != (ending == ".parquet"):
+    found = path.suffix.lower()
+    if found != ending and (found in FOREIGN or ending == ".parquet"):
         expected = f"a name that ends in {ending} for {format}"
         raise UsageError(
             f"{path}: expected {expected}, found {path.suffix or 'no ending'}.",

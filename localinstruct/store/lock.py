@@ -17,10 +17,10 @@ LOCK_FD = "LOCALINSTRUCT_LOCK_FD"
 
 
 @contextmanager
-def only_writer(path: Path) -> Iterator[bool]:
+def only_writer(path: Path, option: str = "--name") -> Iterator[bool]:
     """Hold the lock of a run: our own (True), or the one that our parent handed down (False).
 
-    RunInUse with the owner's pid when another process has it.
+    RunInUse with the owner's pid when another process has it; `option` chooses another place.
     """
     inherited = os.environ.get(LOCK_FD)
     if inherited and _is_same_file(int(inherited), path / "run.lock"):
@@ -28,7 +28,7 @@ def only_writer(path: Path) -> Iterator[bool]:
         return
     descriptor = os.open(path / "run.lock", os.O_RDWR | os.O_CREAT, 0o600)
     try:
-        _claim(descriptor, path)
+        _claim(descriptor, path, option)
         os.set_inheritable(descriptor, True)
         os.environ[LOCK_FD] = str(descriptor)
         yield True
@@ -60,7 +60,7 @@ def _is_same_place(one: Path, other: Path) -> bool:
         return False
 
 
-def _claim(descriptor: int, path: Path) -> None:
+def _claim(descriptor: int, path: Path, option: str) -> None:
     try:
         free = lock(descriptor)
     except OSError as error:
@@ -72,7 +72,7 @@ def _claim(descriptor: int, path: Path) -> None:
         owner = os.read(descriptor, 20).decode() or "unknown"
         raise RunInUse(
             f"{path}: in use by process {owner}.",
-            f"Wait for it, stop it (kill {owner}), or use another --name.",
+            f"Wait for it, stop it (kill {owner}), or use another {option}.",
         )
     os.truncate(descriptor, 0)
     os.pwrite(descriptor, str(os.getpid()).encode(), 0)

@@ -314,3 +314,59 @@ def test_a_place_that_cannot_be_had_is_named_before_any_work(
     assert problem.exit_code == 2
     assert said in problem.message.replace(f"{here}/", "")
     assert tree(here) == before
+
+
+ROW = '{"instruction": "Name a river in Peru.", "output": "Amazon."}\n'
+READ = ["clean", "fold", "--similar", "0", "--output"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        [*READ, "fold/rows.jsonl"],
+        [*READ, "link.jsonl"],
+        [*READ, "other.jsonl", "--against", "other.jsonl"],
+        [*READ, "other.jsonl", "--tasks", "other.jsonl"],
+        ["review", "other.jsonl", "--rows", "other.jsonl"],
+        ["review", "other.jsonl", "--export", "other.jsonl"],
+    ],
+)
+def test_rows_never_replace_a_file_that_they_come_from(words: list[str], here: Path) -> None:
+    (here / "fold").mkdir()
+    for name in ("fold/rows.jsonl", "other.jsonl"):
+        (here / name).write_text(ROW)
+    (here / "link.jsonl").symlink_to(here / "fold/rows.jsonl")
+    assert "is a file that is read" in refusal(*words).message
+    for name in ("fold/rows.jsonl", "other.jsonl"):
+        assert (here / name).read_text() == ROW
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["rows.jsonl", "--tasks", "no.jsonl"], "no.jsonl: no such file"),
+        (["rows.jsonl", "--against", "no.jsonl"], "no.jsonl: no such file"),
+        (["rows.jsonl", "rows.jsonl"], "given twice"),
+        (["rows.jsonl", "rows.*"], "given twice"),
+        (["rows.jsonl", "--columns", "instruction"], "expected NAME=COLUMN, found 'instruction'"),
+        (["rows.jsonl", "--columns", "output="], "expected NAME=COLUMN, found 'output='"),
+        (["rows.jsonl", "--rules", "nowhere"], "--rules: 'nowhere' is not one of"),
+        (["rows.jsonl", "--secrets", "hide"], "--secrets: 'hide' is not one of"),
+    ],
+)
+def test_what_clean_cannot_do_is_said_and_leaves_nothing(
+    words: list[str], said: str, here: Path
+) -> None:
+    (here / "rows.jsonl").write_text(ROW)
+    before = tree(here)
+    caught = refusal("clean", *words, "--similar", "0", "--output", "out.jsonl")
+    assert said in caught.message
+    assert caught.hint
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize("name", ["out.csv", "out.jsonl.gz", "out.tsv", "out.arrow"])
+def test_no_jsonl_under_the_ending_of_another_format(name: str, here: Path) -> None:
+    (here / "rows.jsonl").write_text(ROW)
+    said = refusal("clean", "rows.jsonl", "--similar", "0", "--output", name).message
+    assert "expected a name that ends in .jsonl for jsonl" in said
