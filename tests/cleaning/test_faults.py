@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from localinstruct.cleaning import steps
+from localinstruct.cleaning import steps, survey
 from localinstruct.cleaning.settings import Clean
 from localinstruct.cleaning.work import Job, clean
 from localinstruct.errors import DataError, StoreError
@@ -22,6 +22,7 @@ pytestmark = pytest.mark.usefixtures("_words")
 @pytest.fixture
 def _words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "LocalEncoder", Encoder)
+    monkeypatch.setattr(survey, "LocalEncoder", Encoder)
 
 
 def job_of(folder: Path) -> Job:

@@ -61,11 +61,11 @@ class SlowEncoder(HashEncoder):
 
 def play_small() -> None:
     """In a child: slow hashed words, and small steps, so that much comes to last one by one."""
-    from localinstruct.cleaning import steps
+    from localinstruct.cleaning import steps, survey
     from localinstruct.models import catalog
 
     catalog.checked = lambda spec: Path()  # type: ignore[assignment]
-    steps.LocalEncoder = SlowEncoder  # type: ignore[assignment,misc]
+    steps.LocalEncoder = survey.LocalEncoder = SlowEncoder  # type: ignore[assignment,misc]
     steps.CHUNK, steps.COMMIT, steps.ENCODED = 40, 1, 32
 
 
