@@ -17,6 +17,63 @@ _MATERIAL = (
     r"|options|choices|items|values|functions?|quer(?:y|ies)|lyrics|scripts?|files?|pdf"
     r"|spreadsheets?|notes?|paper|clip|recording|ingredients|reviews)"
 )
+_THING = (
+    rf"(?:{_MATERIAL[3:-1]}|invoices?|slides?(?: decks?)?|presentations?|(?:log|audio|text|csv|video)"
+    r" files?|diagrams?|scans?|maps?|videos?|audio(?: clips?)?|clips?|recordings?|pages?|links?"
+    r"|web ?sites?|attachments?|drawings?|figures?|menus?|resumes?|blog posts?|chapters?|memos?"
+    r"|receipts?|brochures?|flyers?|forms?|logs?|folders?|books?|songs?|podcasts?|pasted \w+|problem"
+    r"|outputs?|draft|messages?|pictures?|plots?|logos?|cartoons?|letters?)"
+)
+"""Material, and whatever else can be sent along, looked at or opened."""
+_SHARED = r"(?:attached|pasted|sent|shared|uploaded|posted|included|enclosed|forwarded|linked|gave)"
+_ABSENT = re.compile(
+    # sent along by the asker, or enclosed
+    rf"\b{_THING}(?: that| which)? (?:i|we|my \w+)(?:['’]ve| have| had)?(?: just)? {_SHARED}\b"
+    rf"|\bi(?:['’]ve| have| am|['’]m)?(?: just)? (?:{_SHARED}|attaching|sending)(?: you)? (?:an?|the|my|some)"
+    rf" (?:[\w-]+ ){{0,2}}?{_THING}\b(?!.{{0,40}}\b(?:yesterday|by mistake|last))"
+    rf"|\b(?:the|this|my) (?:enclosed|attached|uploaded|pasted|linked|provided|supplied|accompanying) "
+    rf"(?:[\w-]+ )?{_THING}\b"
+    rf"|\b{_THING} (?:attached|enclosed|provided|supplied|at (?:this|the) (?:link|address|url))\b"
+    # pointed at: shown in it, seen in it, the next one, the one here
+    rf"|\b(?:as )?(?:shown|depicted|seen|visible|pictured|displayed|described|mentioned|listed|written) "
+    rf"(?:in|on|by) (?:the|this) {_THING}(?=[,.?!]|$)"
+    rf"|\b(?:can|do|did) (?:you|we|i) (?:see|hear|read|spot|find)(?: \w+)? (?:in|on) (?:the|this) {_THING}\b"
+    rf"|^(?:please )?(?:look at|read|open|see|check|scan|skim|go through) (?:the|this|my) {_THING},?"
+    rf" (?:and|then|to)\b"
+    rf"|^(?:please )?\w+(?: \w+)? the (?:next|following|above|below) (?:[\w-]+ )?{_THING}[.:?!]?$"
+    rf"|\bthe {_THING} (?:here|below|above)[.:?!]?$|\b(?:this|the) link\b(?! between)"
+    # what was said before
+    rf"|\b(?:my|your|our|the) (?:previous|last|earlier|prior) (?:message|question|e-?mail|answer|reply"
+    rf"|response|conversation|chat|request|prompt)\b"
+    rf"|\b{_THING} (?:that )?(?:you|we|i) (?:just )?(?:read|saw|heard|discussed|wrote|mentioned|talked about)\b"
+    r"|\bas (?:i|we|you) (?:said|told you|mentioned|discussed|wrote|explained)(?: \w+)? (?:before|earlier|above)"
+    rf"|^(?:given|using|from|with) (?:the|this|these) {_THING}, (?!where|how many)"
+    # this text, and no text
+    rf"|^(?:please |can you |could you )?\w+(?: \w+){{0,3}}? (?:this|these) (?:[\w-]+ )?{_THING}"
+    rf"(?: (?:for|in|into|to|and|so|as|by|using|with|from|about|at) [^:\n]{{1,70}})?[.?!:]?$"
+    rf"|^(?:who|what|where|how|which|when)\b[^:\n]{{3,50}} (?:in|of|on|by) (?:this|these) {_THING}[.?!]?$",
+    re.IGNORECASE,
+)
+_ABSENT_SIGNS = (
+    *("attach", "enclos", "upload", "pasted", "sent", "shared", "posted", "provid", "suppl"),
+    *("shown", "depicted", "seen", "visible", "see ", "hear", "next", "here", "below", "above"),
+    *("link", "previous", "last ", "earlier", "prior", "you just", "we ", "as i ", "as you"),
+    *(
+        "this",
+        "these",
+        "look at",
+        "open the",
+        "read the",
+        "given the",
+        "using the",
+        "from the",
+        "with the",
+        "accompan",
+        "forward",
+    ),
+    *("you read", "following", "described", "listed", "written", "mentioned", "sending", "i gave"),
+)
+_HOLE = re.compile(rf"[\[(<{{](?:the |my |your |insert )?{_THING}(?: here)?[\])>}}]", re.IGNORECASE)
 _GIVEN = (
     r"(?:following|given|provided|attached|enclosed|supplied|accompanying|above|below|uploaded)"
 )
@@ -76,7 +133,7 @@ _HOLDS_MATERIAL = re.compile(
 )
 _MAKES_A_PROGRAM = re.compile(
     r"^(?:please )?(?:write|create|implement|design|develop|build|generate|code|define|construct"
-    r"|compose|make|come up with|invent|suggest|describe how|explain how|how|provide an? (?:example"
+    r"|compose|make|come up with|invent|suggest|describe how|explain how|how(?! many)|provide an? (?:example"
     r"|algorithm|function))\b",
     re.IGNORECASE,
 )
@@ -118,7 +175,10 @@ def material(instruction: str, given: str) -> str | None:
         return repr(instruction.strip()[:80])
     folded = instruction.casefold()
     points, seen = (any(map(folded.__contains__, words)) for words in (_WORDS, _SEEN_WORDS))
-    if not (points or seen):
+    others = any(map(folded.__contains__, _ABSENT_SIGNS))
+    if (hole := _HOLE.search(instruction)) and not _ABOUT_NAMES.search(instruction):
+        return f"only {hole[0]!r} in its place"
+    if not (points or seen or others):
         return None
     if _HOLDS_MATERIAL.search(instruction) or _MAKES_A_PROGRAM.match(instruction):
         return None
@@ -126,9 +186,20 @@ def material(instruction: str, given: str) -> str | None:
         return None
     match = _POINTS.search(instruction) if points else None
     match = match or (_SEEN.search(instruction) if seen else None)
+    match = match or (_absent(instruction.strip()) if others else None)
     if match is None or _TASK.search(instruction) or len(instruction[match.end() :].split()) > 16:
         return None
     return repr(" ".join(match[0].split())[:80])
+
+
+def _absent(instruction: str) -> re.Match[str] | None:
+    """Words that point at a thing which nothing before them brings in: "a story … this story"."""
+    match = _ABSENT.search(instruction)
+    if match is None:
+        return None
+    noun = re.findall(r"\w+", match[0])[-1].casefold()
+    before = instruction[: match.start()].casefold()
+    return None if re.search(rf"\b(?:an?|some|one) (?:[\w-]+ )?{noun}", before) else match
 
 
 _MOMENT = (
@@ -168,7 +239,7 @@ _BEYOND = re.compile(
     r"|(?:record|leave|send)(?: me)? (?:a|an|the) (?:voice|video|audio) (?:message|memo|note"
     r"|clip)\b"
     rf"|text (?-i:[A-Z])\w+ (?:that|to say)\b|google (?:the|for|a)\b"
-    r"|(?:dim|turn (?:up|down|on|off)|switch (?:on|off)) (?:the|my|all)\b"
+    r"|dim (?:the|my|all)\b"
     r"|(?:turn|switch) (?:the|my) (?:\w+ ){1,2}(?:up|down|on|off)\b|take a screenshot\b"
     r"|play (?:some|me some|my) \w+\W*\Z|order me\b"
     r"|(?:search|browse|surf|check|scan) (?:the (?:web|internet|net)|online|google|youtube)\b"
@@ -195,14 +266,100 @@ _BEGINS_BEYOND = re.compile(
 )
 
 
+_PERSON = (
+    r"(?:(?:my|our|the|his|her) (?:\w+ )?(?:mum|mom|mother|dad|father|parents|sister|brother|wife|husband|son"
+    r"|daughter|aunt|uncle|grandma|grandpa|friend|boss|manager|landlord|landlady|neighbou?rs?|doctor|dentist"
+    r"|plumber|electrician|lawyer|teacher|supplier|bank|office|school|hotel|restaurant|pharmacy|garage|vet"
+    r"|accountant|colleagues?|team|client|customer|kids|babysitter|police|hospital|insurance|airline|gym|shop)"
+    r"|him|her|them|everyone|(?-i:(?:Dr|Mr|Mrs|Ms)\.? [A-Z]\w+|[A-Z][a-z]+)|customer (?:service|support)"
+    r"|\+?\d[\d -]{2,14})"
+)
+_DEVICE = (
+    r"(?:lights?|lamps?|tv|television|radio|heat(?:ing|er)|thermostat|volume|music|ac|air con\w*|alarms?|oven"
+    r"|fan|dishwasher|washing machine|dryer|computer|laptop|pc|phone|printer|router|wi-?fi|car|engine"
+    r"|vacuum(?: cleaner)?|robot|coffee (?:machine|maker)|kettle|shower|sprinklers?|camera|speakers?|doors?"
+    r"|gate|garage(?: door)?|windows?|blinds|curtains|shutters|fridge|freezer|stove|boiler|toaster|screen"
+    r"|monitor|bluetooth|tap|water|electricity|air purifier|projector|microwave|mower|treadmill)"
+)
+_WHEN = (
+    r"(?: ?,? (?:please|now|right now|tonight|today|tomorrow(?: \w+){0,3}|later|at (?:once|noon|midnight"
+    r"|\d[\d:.]*(?: ?[ap]\.?m\.?)?|\w+)|on \w+day|next week|this \w+|(?:before|after|by|until) \w+|for me"
+    r"|in \w+ \w+|in (?:the|my) (?:\w+ ){0,2}\w+|to \d+ ?(?:%|percent|degrees)|when \w+ [\w ]{2,20}"
+    r"|from \w+ to \w+|every \w+|as soon as possible)){0,3}[.!?]*$"
+)
+_TEXTS_OF_MINE = (
+    r"(?!(?:\w+ )?(?:sentence|essay|text|grammar|spelling|resume|cv|code|letter|paragraph|poem|story|homework"
+    r"|answer|mistakes?|writing|draft|recipe|mind|horizon|way|heart|opinion|choice|point|case|goal|english|own"
+    r"|name in|understanding|skills?|chances|knowledge)\b)"
+)
+_ACTS_FOR_ME = re.compile(
+    r"(?:please |hey,? |can you |could you |would you )?(?:"
+    # people to be reached
+    rf"(?:call|phone|ring|dial|text|message|e-?mail|contact|notify|fax|whatsapp|facetime|ping) (?:up )?{_PERSON}"
+    r"\b(?!['’]s\b)(?! (?:a|an) )"
+    rf"|(?:send|mail|forward|post|ship|deliver|give|drop)\b(?: off)? [^.?!:\n]{{0,50}}\bto {_PERSON}{_WHEN}"
+    rf"|(?:pay|wire|tip|send|lend|transfer) (?:\w+ )?{_PERSON} [$€£]?\d"
+    rf"|(?:tell|inform|ask|remind|thank|invite|meet|visit|pick up|drop off|collect|fetch) {_PERSON}\b(?! (?:a|an|about|how"
+    rf"|why|what|whether)\b)[^.?!:\n]{{0,40}}\b(?:at|from|tonight|tomorrow|today|on \w+day|that i|to (?:call|bring|come))\b"
+    # devices
+    rf"|(?:turn|switch|power|shut) (?:on|off|up|down) (?:all )?(?:the |my |all |every |your )*(?:[\w-]+ ){{0,2}}?{_DEVICE}\b{_WHEN}"
+    rf"|(?:turn|switch|power|shut) (?:the|my|all) (?:[\w-]+ ){{0,2}}?{_DEVICE} (?:on|off|up|down){_WHEN}"
+    rf"|(?:start|stop|run|restart|reboot|reset|charge|lock|unlock|open|close|dim|raise|lower|mute|unmute|pause"
+    rf"|activate|deactivate|unplug|preheat|set|connect|disconnect|brighten|clean|defrost) (?:the|my|all the|all"
+    rf"|our) (?:[\w-]+ ){{0,2}}?{_DEVICE}\b{_WHEN}"
+    rf"|(?:play|stream|put on|skip|shuffle) (?:some|me|my|a|an|the (?:next|last|latest|previous|new)|this) (?:[\w-]+ ){{0,3}}?\w+{_WHEN}"
+    rf"|print (?:out )?(?:this|the|my|these|two|three|\d+) [^.?!:\n]{{0,30}}(?:page|document|file|report|letter|cop(?:y|ies)|ticket|pass"
+    rf"|slides?|form|invoice|photos?)\b(?! (?:of|that) (?:the )?(?:string|list)){_WHEN}"
+    # things of mine
+    rf"|(?:drive|take|bring|fetch|get|buy|order|book|reserve|hail|cook|lend|hand|pass|wake|pick) (?:me|us)\b"
+    rf"(?! (?:through|up to (?:date|speed)|an? (?:idea|list|example|answer|overview|summary|explanation|start))\b)[^.?!:\n]{{0,60}}[.!?]*$"
+    rf"|(?:cancel|reschedule|postpone|confirm|renew|pick up|drop off|find|locate|show me|show|read(?: out| aloud| me)?|check"
+    rf"|delete|empty|archive|back up|sync|post|pay|feed|wash|clean|walk|iron|repair|mow|update|charge|move|mark|unsubscribe|extend|return"
+    rf"|book|sell|refill|water|vacuum|unpack|pack|schedule|add|download|upload|share|open|close|fix) (?:[\w -]{{0,40}}?(?:in|on|of|from|to|with) )?(?:all )?(?:my|our)"
+    rf" {_TEXTS_OF_MINE}(?:(?:new|last|next|unread|old|old|front|first|two|three|recent|dental) )?(?:appointments?|reservations?|subscription|booking|flights?|order|meetings?|calls?|phone|keys?|wallet"
+    rf"|glasses|bag|car|bike|messages?|e-?mails?|inbox|calendar|mail|photos?|pictures?|files?|account|bills?|rent|cats?|dogs?"
+    rf"|plants?|clothes|shirts?|shoes|room|house|kitchen|lawn|garden|status|profile|page|playlist|contacts?|passport|parcel|package|laundry|shopping (?:list|cart)|voicemail|alarm"
+    rf"|balance|instagram|facebook|twitter|linkedin|timeline|library book|desk|battery|fridge|insurance|membership|to-?do list|reminders?|dishes|suitcase|seat|table|notifications|downloads|trash|cloud|tablet|laptop|computer|sink|roof|tap|wall|network|router|bedroom|windows?|prescription)\b"
+    rf"|(?:water|feed|mow|vacuum|sweep|mop|wash|walk|iron|clean|set|clear|empty) the (?:[\w-]+ )?(?:plants?|lawn|garden|floors?|dishes|laundry|carpet|dogs?|cats?|windows?|trash|bins?|dishwasher|table|car|bathroom|kitchen|shirts?|grass|flowers|fish|chickens)\b{_WHEN}"
+    rf"|take (?:a|an|another) (?:photo|picture|selfie|screenshot)\b|take (?:out|down) the (?:trash|bins?|rubbish|garbage|laundry)\b"
+    rf"|(?:post|tweet|upload|publish|share)\b[^.?!:\n]{{1,60}}\b(?:on|to) (?:my )?(?:instagram|facebook|twitter|x|linkedin|youtube|tiktok|whatsapp|slack)\b{_WHEN}"
+    # what only the asker knows, or saw, or said
+    r"|what(?:['’]s| is| are| was| were) my (?:\w+ )?(?:name|age|address|birthday|password|pin|phone number|number|username|blood type"
+    r"|favou?rite \w+|job|e-?mail|location|balance|weight|height|middle name|next \w+|last \w+|previous \w+|first \w+|plans?|schedule|boss['’]s name)\b[^.:]{0,30}\?*$"
+    r"|(?:how old am i|where do i (?:live|work)|who am i|do you (?:know|remember) (?:me|my|where i|what i|who i)|do i have (?:any|an?) [\w ]{3,30}"
+    r"(?:today|tomorrow|tonight|this week|left))\b"
+    r"|(?:who|what)(?:['’]s| is| was)(?: that)? (?:\w+ ){0,2}?(?:behind|beside|next to|in front of|near|above|knocking|calling|at my|on my|in my"
+    r"|under my|outside my) ?(?:me|us|door|desk|head|hand|room|house|plate|screen|window|street|yard|kitchen|cup|pocket|bag|fridge)?\b[?]*$"
+    rf"|(?:what|when|where|who|why|how|which)(?: \w+)? did (?:i|we|you and i|{_PERSON})\b[^.:]{{2,50}}\b(?:yesterday|last (?:time|night|week|month|year|\w+day)|earlier|before|this morning"
+    r"|for (?:breakfast|lunch|dinner)|today)\W*$"
+    r"|(?:continue|go on with|resume|finish|repeat) (?:our|the|my) (?:\w+ )?(?:conversation|chat|discussion|talk|last|previous)\b"
+    r"|(?:what|which) (?:was|were|is) (?:my|your|our|the) (?:previous|last|first|earlier) (?:question|message|answer|request|topic|prompt|reply)\b"
+    # the present state of the world
+    rf"|(?:what(?:['’]s| is| will)|how(?:['’]s| is| will)) (?:the )?(?:weather|temperature|forecast|traffic|time)(?: be)?(?: now)?(?: like)? (?:in|at|on|near|for|around|tomorrow|today)\b"
+    r"(?![^?]*\b(?:usually|average|typical\w*|normally|summer|winter|spring|autumn|fall|january|february|march|april|may|june|july|august"
+    r"|september|october|november|december|complexity|novel|poem|story)\b)"
+    rf"|(?:what|who|how|which|is|are)\b[^.:]{{3,60}}\b(?:right now|at the moment|at this moment|as we speak|currently (?:open|playing|trading|showing|raining|in stock))\W*$"
+    rf"|(?:is|are) (?:the|there|any) [^.:]{{3,60}}\b(?:open|delayed|running|available|free|sold out|closed|on time) (?:right )?(?:now|today|tonight|tomorrow|this \w+)\W*$"
+    r")",
+    re.IGNORECASE,
+)
+_ALSO_A_TEXT = re.compile(
+    r"\b(?:and|then|to|by|,) (?:then )?(?:write|describe|explain|compose|list|tell (?:me|us) (?:how|why|what|a)|draft"
+    r"|summari[sz]e|give (?:me|us|an?)|create|suggest)\b",
+    re.IGNORECASE,
+)
+
+
 def beyond_reach(instruction: str, given: str) -> str | None:
     """Find a request for the news of the moment, the asker's own things, or an act of a device.
 
     Only where it is the whole request: short, and without material of its own.
     """
-    if len(instruction) > 160 or given.strip() or not _BEGINS_BEYOND.match(instruction):
+    if len(instruction) > 160 or given.strip():
         return None
-    match = _BEYOND.match(instruction.strip())
-    if match is None or _HOLDS_MATERIAL.search(instruction):
+    asked = instruction.strip()
+    match = _BEYOND.match(asked) if _BEGINS_BEYOND.match(instruction) else None
+    match = match or _ACTS_FOR_ME.match(asked)
+    if match is None or _ALSO_A_TEXT.search(asked) or _HOLDS_MATERIAL.search(instruction):
         return None
     return repr(match[0][:80])

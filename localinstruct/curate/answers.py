@@ -32,6 +32,47 @@ _NON_ANSWER = re.compile(
     r")?",
     re.IGNORECASE,
 )
+_LETTERS = re.compile(r"[^\W\d_]+(?:['’][a-z]+)?")
+_ABSENT_ALONE = frozenset(
+    ("none", "nothing", "blank", "empty", "missing", "pending", "ditto", "skip", "skipped")
+    + ("unknown", "unavailable", "unanswered", "undefined", "null", "nil", "tbd", "tba", "todo")
+    + ("omitted", "idem", "na")
+)
+_ABSENT_WORDS = _ABSENT_ALONE | frozenset(
+    ("no", "not", "n", "a", "an", "the", "this", "that", "it", "there", "is", "was", "has", "been")
+    + ("be", "to", "for", "as", "by", "at", "of", "in", "on", "here", "yet", "any", "i", "we")
+    + ("have", "had", "my", "your", "will", "can", "could", "goes", "go", "given", "found", "do")
+    + ("left", "intentionally", "purposely", "deliberately", "same", "see", "above", "below")
+    + ("before", "previous", "previously", "earlier", "later", "identical", "input", "output")
+    + ("outputs", "answer", "answers", "answered", "response", "responses", "reply", "result")
+    + ("results", "solution", "content", "text", "data", "value", "comment", "comments", "info")
+    + ("information", "field", "section", "instruction", "task", "question", "prompt", "request")
+    + ("needed", "necessary", "required", "requires", "require", "needs", "need", "expected")
+    + ("provided", "available", "applicable", "specified", "determined", "added", "add", "filled")
+    + ("completed", "supplied", "stated", "generated", "produced", "returned", "further", "other")
+    + ("more", "additional", "say", "report", "show", "return", "write", "possible", "done")
+    + ("don't", "doesn't", "isn't", "there's", "it's", "must", "does", "line", "page", "refer")
+)
+_THING = (
+    r"(?:outputs?|answers?|responses?|reply|results?|solution|content|text|data|value|comments?|info"
+    r"|information|input)"
+)
+_ABSENT = re.compile(
+    rf"\b(?:no|not|n|without|any)(?: \w+)?? (?:{_THING}|a|applicable|available|answered|provided"
+    r"|specified|supplied|stated|needed|required|necessary|expected|given yet|filled)\b"
+    r"|^(?:none|nothing|nil)\b|\b(?:left|is|was|be) (?:\w+ )?(?:blank|empty|missing|omitted|pending"
+    r"|skipped)\b|^(?:see|as|same as|identical to|ditto|refer to)(?: the)?(?: \w+)? (?:above|below|before|earlier|previously|previous|input"
+    r"|instruction|output)|\bto be (?:determined|added|filled|completed|provided|done|specified)\b"
+    rf"|^(?:the |your |my )?{_THING} (?:goes |is |to be )?(?:here|below|above|none|missing|pending|n a|tbd|empty|blank|unknown|unavailable|todo)\b"
+    rf"|^(?:add|write) (?:the |your )?{_THING}(?: here)?$|^(?:blank|empty|missing|null|undefined) (?:{_THING}|field|line)$"
+)
+_WANTS_TEXT = re.compile(
+    r"(?:please |can you |could you )?(?:write|describe|explain|summari[sz]e|list|name|suggest|give"
+    r"|compare|draft|compose|translate|discuss|outline|create|generate|provide|tell|propose|plan"
+    r"|design|recommend|how|why|rewrite|paraphrase|analy[sz]e|invent|imagine|define|make|draw up"
+    r"|develop|convert|edit|come up|elaborate|brainstorm|show|teach|introduce)\b",
+    re.IGNORECASE,
+)
 _ANSWERS = re.compile(r"(?:the )?(?:output|answer|response|result|solution)\s*:\s*", re.IGNORECASE)
 _CODE_VALUES = frozenset({"none", "null", "nil", "nan", "undefined"})
 _WORDS = frozenset(
@@ -157,6 +198,40 @@ _ASKS_FOR_A_FRAME = re.compile(
 )
 
 
+_HEAD = re.compile(
+    r"(?:async )?(?:def|class) \w+[^\n]*:$|[^;=\n]*\b\w+ ?\([^()\n]*\)[^;\n]{0,40}\{\s*\}?;?$"
+    r"|(?:export )?(?:const|let|var) \w+ ?= ?[^\n]*=> ?\{\s*\};?$|[^;=\n]*\bclass \w+[^;\n]*\{\s*\}?$"
+)
+_NO_BODY = re.compile(
+    r"pass|\.\.\.|return(?: None| null)?;?|raise NotImplementedError\b.*|[{}]+;?"
+    r"|throw new \w+\(.{0,60}not implemented.{0,20}\);?"
+)
+_REMARKS = re.compile(
+    r"^[ \t]*(\"\"\"|\'\'\').*?\1|/\*.*?\*/|//[^\n]*|#(?!include)[^\n]*", re.DOTALL | re.MULTILINE
+)
+_MAY_BE_HOLLOW = re.compile(
+    r"\b(?:templates?|skeletons?|boilerplate|stubs?|placeholders?|scaffold\w*|abstract|interface"
+    r"|protocol|exceptions?|errors?|empty|nothing|no-?op|base class|marker|signature|starter)\b",
+    re.IGNORECASE,
+)
+
+
+_TO_BE_DERIVED = re.compile(
+    r"subclass|overrid|derived|abstract|[Cc]alled (?:when|if)|hook|protocol|Exception\)|Error\)|\(self"
+)
+"""Words of code whose body belongs to another class."""
+
+
+def _is_hollow(code: str) -> bool:
+    """Tell whether code has the head of a function or class, and no body anywhere."""
+    if len(code) > 1500 or not ("(" in code or "class " in code) or _TO_BE_DERIVED.search(code):
+        return False
+    lines = [line.strip() for line in _REMARKS.sub("", code).splitlines()]
+    lines = [re.sub(r":\s*(?:pass|\.\.\.)$", ":", line) for line in lines if line]
+    heads = sum(_HEAD.match(line) is not None for line in lines)
+    return heads > 0 and all(_HEAD.match(line) or _NO_BODY.fullmatch(line) for line in lines)
+
+
 def empty(request: str, output: str) -> str | None:
     """Reject an answer without a letter, a digit or a sign of its own."""
     bare = output.strip()
@@ -174,6 +249,8 @@ def non_answer(instruction: str, given: str, output: str) -> str | None:
         return None
     said = _ANSWERS.sub("", output.strip(), count=1) or output.strip()
     bare = said.strip(" \t\n.<>()[]{}*_`\"'/!-")
+    if _says_nothing(instruction, given, output):
+        return f"says {output.strip()[:60]!r}"
     if not bare or not _NON_ANSWER.fullmatch(bare):
         return None
     word, marked = bare.casefold(), said[:1] in "<[("
@@ -185,6 +262,23 @@ def non_answer(instruction: str, given: str, output: str) -> str | None:
     if word in _CODE_VALUES and not marked and _MAY_BE_NONE.search(instruction):
         return None
     return f"says {output.strip()[:60]!r}"
+
+
+def _says_nothing(instruction: str, given: str, output: str) -> bool:
+    """Tell whether all words of a short line say that there is no answer, or where one might be.
+
+    A bare word ("Missing.", "Blank") counts only where the request wants more than a word.
+    """
+    words = [word.casefold() for word in _LETTERS.findall(output)]
+    if not 0 < len(words) <= 9 or not _ABSENT_WORDS.issuperset(words):
+        return False
+    said = " ".join(words)
+    if len(words) == 1:
+        marked = output.strip()[:1] in "<[(" and output.strip()[-1:] in ">])"
+        return said in _ABSENT_ALONE and bool(marked or _WANTS_TEXT.match(instruction))
+    if said in f"{instruction} {given}".casefold():
+        return False
+    return _ABSENT.search(said) is not None
 
 
 def _tokens(text: str) -> list[str]:
@@ -229,6 +323,9 @@ def empty_code(instruction: str, output: str) -> str | None:
     hollow = [fence for fence in fences if _FENCED_NOTHING.fullmatch(fence[2][:2000])]
     if hollow and len(hollow) == len(fences) and not _ASKS_FOR_A_FRAME.search(instruction):
         return f"no code in {hollow[0][0][:40]!r}"
+    texts = [fence[2] for fence in fences] or [output]
+    if not _MAY_BE_HOLLOW.search(instruction) and all(map(_is_hollow, texts)):
+        return f"no body in {texts[0].strip()[:40]!r}"
     if "here" not in output and "ode" not in output:
         return None
     match = _CODE_COMES_HERE.search(output)

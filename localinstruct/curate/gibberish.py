@@ -150,8 +150,10 @@ def gibberish(instruction: str, given: str, output: str) -> str | None:
         return "letters of many scripts in one word"
     if "##" in output and len(_PIECES.findall(output)) >= 2 and not _CODE.search(output):
         return "pieces of words"
+    if mixed := _mixed(output, f"{instruction}\n{given}"):
+        return None if about_language(instruction) or _CODE.search(output) else mixed
     reached = score(output, f"{instruction} {given[:LONGEST]}")
-    salad = _salad(output) if reached > -0.06 else ""
+    salad = (_salad(output) if reached > -0.06 else "") or _shuffled(output)
     if (reached < SCORE and not salad) or _CODE.search(output) or names_language(instruction):
         return None
     if reached < 3 * SCORE and not salad and about_language(instruction):
@@ -159,6 +161,91 @@ def gibberish(instruction: str, given: str, output: str) -> str | None:
     if language(output) not in ("", "en") or score(instruction) >= SCORE / 2:
         return None
     return salad or f"score {reached:.2f}, at most {SCORE} expected"
+
+
+_ARTICLES = frozenset({"the", "a", "an"})
+_PREPOSITIONS = frozenset(
+    {"of", "at", "from", "by", "with", "in", "on", "for", "to", "into", "and", "or", "than", "as"}
+)
+_NEVER_BEHIND_AN_ARTICLE = (
+    _PREPOSITIONS
+    | _ARTICLES
+    | frozenset(
+        {"is", "are", "was", "were", "be", "that", "it", "they", "we", "has", "have", "does"}
+    )
+) - {"in", "on", "for", "to", "and", "or", "as"}
+_NEVER_BEHIND_A_PREPOSITION = {
+    **{word: {"of", "is", "are", "was", "were", "has", "and", "or"} for word in _PREPOSITIONS},
+    "and": {"and", "or"},
+    "or": {"and", "or"},
+    "than": {"of", "and"},
+    "as": {"of", "was", "and"},
+    "of": {"of", "in", "on", "by", "with", "is", "are", "was", "and", "to", "for", "as"},
+    "in": {"of", "with", "from", "is", "are", "at", "on", "as"},
+}
+_LOWER = re.compile(r"[a-z'’]+|[,.;:!?()\"“”—–\n]")
+
+
+def _misfits(text: str) -> tuple[int, int]:
+    """Pairs of small words that no English has, as "the of" and "at of"; and the words in all."""
+    words = _LOWER.findall(text.casefold())
+    found = 0
+    for one, two in pairwise(words):
+        if one in _ARTICLES:
+            found += two in _NEVER_BEHIND_AN_ARTICLE or not two[0].isalpha()
+        elif one in _PREPOSITIONS:
+            found += two in _NEVER_BEHIND_A_PREPOSITION[one]
+    return found, sum(word[0].isalpha() for word in words)
+
+
+def _shuffled(text: str) -> str:
+    """Say that words stand in no order, or that there are hardly any but small ones."""
+    found, words = _misfits(text[:LONGEST])
+    return f"{found} pairs such as 'the of'" if found >= 3 and found >= 0.05 * words else ""
+
+
+_TOKENIZER_MARKS = re.compile(r"(?<!\w)[ĠĊ▁]\w*")
+_LONG_PIECE = re.compile(r"\S{30,}")
+_ADDRESS = re.compile(r"://|www\.|^[\w.-]*/[\w./-]*$|^[A-Za-z]+(?:[-_][A-Za-z]+)+\W*$|\\|@")
+
+
+def _mixed(text: str, request: str) -> str:
+    """Say that pieces of tokenizers, scripts or marks are thrown together, "" if they are not."""
+    if not text.isascii():
+        if len(_TOKENIZER_MARKS.findall(text)) >= 3:
+            return "pieces of a tokenizer"
+        if _words_change_script(text):
+            return "words of many scripts in turn"
+    pieces = text.split()
+    if len(pieces) >= 14 and len(set(pieces)) <= 8 and len(pieces) >= 2.2 * len(set(pieces)):
+        lettered = [piece for piece in pieces if any(map(str.isalpha, piece))]
+        if len(lettered) >= 0.4 * len(pieces) and "|" not in text and max(map(len, lettered)) > 2:
+            return f"only {len(set(pieces))} different words"
+    if len(pieces) <= 4 and _LONG_PIECE.search(text) and not _ABOUT_MARKS.search(request):
+        return _noise_of(max(pieces, key=len))
+    return ""
+
+
+def _noise_of(piece: str) -> str:
+    """Say that a long piece without a blank is letters, digits and marks in turn."""
+    if _ADDRESS.search(piece):
+        return ""
+    kinds = [
+        0 if mark.islower() else 1 if mark.isupper() else 2 if mark.isdigit() else 3
+        for mark in piece
+    ]
+    changes = sum(one != two for one, two in pairwise(kinds))
+    return f"letters in no order: {piece[:20]!r}" if changes > 0.45 * len(piece) else ""
+
+
+def _words_change_script(text: str) -> bool:
+    """Tell whether words of three scripts or more follow each other in turn."""
+    scripts = [
+        next((n for n, last in enumerate(_LAST) if word[0] <= last), 9)
+        for word in _LETTERS.findall(text[:LONGEST])
+    ]
+    changes = sum(one != two for one, two in pairwise(scripts))
+    return len(scripts) >= 12 and len(set(scripts)) >= 3 and changes >= 0.25 * len(scripts)
 
 
 def _is_marks(text: str, request: str) -> bool:

@@ -43,12 +43,12 @@ _OPENS_WITH_QUESTION = re.compile(r"[ \t>#*_-]{0,8}(?:q|question|example|task|pr
 
 _TOKEN = re.compile(
     r"<\|(?:[a-z]{2,20}_[a-z_]{2,20}|endof\w+|start\w*|end\w*|user|assistant|system|human|bot"
-    r"|pad|[be]os"
+    r"|pad|[be]os|\w{0,20}(?:special_token|fim)\w{0,20}"
     r"|eo[tm]|sep|unk|model|tool\w*|function|prompter|channel|message|return)\|>|\[/?INST\]"
     r"|<</?SYS>>|</?(?:start|end)_of_(?:turn|text)>"
     r"|<(?:eos|bos|pad|eot|sep)>|(?:<unk>\s*){2,}|<unk>\s*\Z|(?-i:\[(?:PAD|EOS|BOS|SEP|CLS)\])"
     r"|<｜[^｜\n]{1,30}｜>"
-    r"|</s>\s*\Z|\A\s*<s>|</?(?:assistant|human|bot|user)>\s*:?",
+    r"|<extra_id_\d{1,3}>|(?-i:\[g?MASK\])|</?s>|</?(?:assistant|human|bot|user)>\s*:?",
     re.IGNORECASE,
 )
 _HEADER = re.compile(
@@ -90,12 +90,15 @@ _BRACKETED = re.compile(
     r"|output)[^()\n]{0,20}\)"
     r"|\.\.\.\s?\[(?:rest|remainder|continue)[^\[\]\n]{0,50}\]"
     r"|(?<=[\w,] )<(?-i:[A-Z]{3,}(?:[_ ][A-Z]+){0,3})>(?![^<]{0,400}</)"
-    r"|(?<=\n)<(?-i:[A-Z]{3,}(?:[_ ][A-Z]+){0,3})>\Z",
+    r"|(?<=\n)<(?-i:[A-Z]{3,}(?:[_ ][A-Z]+){0,3})>\Z"
+    r"|<<[a-z][\w ]{1,30}>>(?!\s*=)",
     re.IGNORECASE,
 )
 _MERGE_FIELD = re.compile(
     r"(?<![\w%$])(?:%[A-Z]{2,}(?:_[A-Z]+){0,3}%|\$[A-Z]{3,}(?:_[A-Z]+){0,3}\$)(?!\w)"
-    r"|(?<=[a-z,] )(?:\[[XYZ]\]|X{4,})(?=[,.;:!?]?(?:\s|$))|^(?:\[[XYZ]\]|X{4,})$",
+    r"|(?<=[a-z,] )(?:\[[XYZ]\]|X{4,})(?=[,.;:!?]?(?:\s|$))|^(?:\[[XYZ]\]|X{3,})$"
+    r"|\b(?:[Dd]ear|[Hh]ello|[Hh]i|contact|from|to|by|at|is|call) X{3}(?=[,.;:!?]?(?:\s|$))"
+    r"|\$\{[a-z]\w{1,20}\}",
     re.MULTILINE,
 )
 _BRACED = re.compile(
@@ -161,6 +164,118 @@ _STARTS_LATER = re.compile(
 _LIST_BEGINS = re.compile(r"(?:^|\s)(?:\(?1[.):]|a[.)]|(?:step|task|question) 1\b)", re.IGNORECASE)
 
 
+_HEADER_OF_A_FIELD = re.compile(
+    # decoration, a number of a list, "now the next", the word, its number, what ends the header
+    r"^[ \t>#*_~+=\[({<\"'`-]{0,10}(?:\d{1,3}[.):\]]{1,2}[ \t]{0,3}[*_\[\"'<#]{0,4})?"
+    r"(?P<next>(?:(?:now|and|here(?:['’]s| is)|then|finally),? )?(?:the |an? )?"
+    r"(?:next|new|another|second|following) )?"
+    r"(?P<word>instructions?|tasks?|questions?|prompts?|exercise|problem|example|query|request"
+    r"|input|output|response|answer|solution|completion|reply|human|user|assistant|ai|model|q|a)"
+    r"(?P<number>[ \t]?(?:#|no\.? ?)?\d{1,3})?"
+    r"[ \t]?[*_\])}>\"'`]{0,4}[ \t]?(?P<end>[:.=|)–—-]|$)",
+    re.IGNORECASE | re.MULTILINE,
+)
+"""A line that begins a field of a task, whatever marks stand around its name."""
+_ASKED = frozenset(
+    ("instruction", "instructions", "task", "tasks", "question", "questions", "prompt", "prompts")
+    + ("exercise", "problem", "example", "query", "request", "human", "user", "q", "input")
+)
+_STRONG = frozenset({"instruction", "instructions"})
+_NUMBERED_TASK = frozenset({"task", "question", "exercise", "problem", "prompt", "instruction"})
+_FIELD_WORDS = (
+    *("instruction", "task", "question", "prompt", "exercise", "problem", "example", "query"),
+    *("request", "human", "user", "q:", "q.", "input"),
+)
+_ABOUT_FIELDS = re.compile(
+    r"\b(?:input|code|function|program|script|algorithm|python|java\w*|sql|api|cli|command|json"
+    r"|xml|yaml|html|manual|docs?|documentation|readme|section)s?\b",
+    re.IGNORECASE,
+)
+_MID_LINE = re.compile(
+    r"(?:(?<=[.!?\"'”)])|(?<=\n))\s{0,4}(?:#{2,4}|\*\*|\[|<)[ \t]?(?:next |new )?"
+    r"(?:instruction|prompt)s?"
+    r"(?: ?#?\d{1,3})?[ \t]?(?:>|(?:\*\*|\])?:?(?:\*\*)?[ \t\n])",
+    re.IGNORECASE,
+)
+_AS_KEYS = re.compile(
+    r"[\"'](?:instruction|prompt|question|input)[\"']\s?[:=]\s?[\"'][^\n]{0,2000}?"
+    r"[\"'](?:output|response|answer|completion)[\"']\s?[:=]",
+    re.IGNORECASE,
+)
+_NUMBER_BEHIND_A_RULE = re.compile(
+    r"\n[ \t]*(?:#{2,6}|[-*=_~]{3,})[ \t]*\n+[ \t]*(?:#{1,4} |\*\*)?(?P<n>[2-9]|[1-9]\d)[.):][ \t]+"
+    r"[A-Z\"“]"
+)
+_NUMBER_BEHIND_A_TEXT = re.compile(
+    r"(?:[.!?][\"”’)]?|\A[^\n]{1,300})[ \t]*\n+[ \t]*(?:#{1,4} |\*\*)?"
+    r"(?P<n>[2-9]|[1-9]\d)[.):][ \t]+"
+    rf"(?=[A-Z])(?i:{_REQUEST})\b[^\n]{{4,300}}[.?!:]\**[ \t]*(?:\n|\Z)"
+)
+_ITEM_NUMBERS = re.compile(r"^[ \t>#*]{0,6}\(?(\d{1,3})[.):]", re.MULTILINE)
+
+
+def _next_fields(instruction: str, output: str) -> str | None:
+    """Find the header of another task behind a finished answer, by its form."""
+    folded = output.casefold()
+    if "\n" in output and any(map(folded.__contains__, _FIELD_WORDS)):
+        fields = [
+            (field, field["word"].casefold()) for field in _HEADER_OF_A_FIELD.finditer(output)
+        ]
+        if found := _pair(instruction, output, fields):
+            return found
+    if "instruction" in folded or "prompt" in folded:
+        match = _MID_LINE.search(output, 1)
+        if match and not _says(instruction, "instruction", "prompt"):
+            return _words(match[0])
+    if ":" in output and ("output" in folded or '"answer' in folded or '"response' in folded):
+        match = _AS_KEYS.search(output)
+        asked = _ABOUT_FIELDS.search(instruction) or _asks_for(_ASKS_FOR_TASKS, instruction)
+        if match and not asked and "```" not in output:
+            return _words(match[0])
+    return _next_number(output)
+
+
+def _pair(instruction: str, output: str, fields: list[tuple[re.Match[str], str]]) -> str | None:
+    """The first header of a request that stands behind some text and has an answer's behind it."""
+    if not fields or _asks_for(_ASKS_FOR_TASKS, instruction):
+        return None
+    start = len(output) - len(output.lstrip())
+    turns = _asks_for(_ASKS_FOR_TURNS, instruction)
+    code = "```" in output or _ABOUT_FIELDS.search(instruction) is not None
+    counts = [int(re.sub(r"\D", "", field["number"] or "0")) for field, _ in fields]
+    lowest = min(filter(None, counts), default=0)
+    last_answer = max((n for n, (_, word) in enumerate(fields) if word not in _ASKED), default=-1)
+    last_input = max((n for n, (_, word) in enumerate(fields) if word == "input"), default=-1)
+    listed = fields[0][1] if fields[0][0].start() <= start else ""
+    for place, (field, word) in enumerate(fields):
+        if field.start() <= start or word not in _ASKED or (code and word not in _STRONG):
+            continue
+        if word == listed or (turns and word in ("human", "user", "q")):
+            continue  # the answer itself is a list of such fields
+        if output[max(0, field.start() - 40) : field.start()].rstrip().endswith((":", ",", ";")):
+            continue  # it was announced
+        end, number = field["end"], counts[place]
+        answered = place < max(last_answer, last_input if word != "input" else -1)
+        numbered = number >= 2 and number == lowest and end in ("", ":", ".")
+        alone = word in _NUMBERED_TASK and (numbered or (field["next"] and end in ("", ":")))
+        clear = end in ("", ":") or number or field["next"] or word in _STRONG or end in "-–—=|)"
+        if alone or (word in _STRONG and end == ":") or (answered and clear):
+            return _words(field[0] + output[field.end() : field.end() + 40])
+    return None
+
+
+def _next_number(output: str) -> str | None:
+    """A number from 2 on behind an answer in which no list begins, with a request behind it."""
+    if "\n" not in output:
+        return None
+    match = _NUMBER_BEHIND_A_RULE.search(output) or _NUMBER_BEHIND_A_TEXT.search(output)
+    if match is None:
+        return None
+    before = {int(number) for number in _ITEM_NUMBERS.findall(output[: match.start("n")])}
+    is_list = int(match["n"]) - 1 in before or 1 in before or output.lstrip()[:2] in ("1.", "1)")
+    return None if is_list else _words(match[0])
+
+
 @lru_cache(maxsize=8)
 def _asks_for(pattern: re.Pattern[str], request: str) -> bool:
     return pattern.search(request[:4000]) is not None
@@ -179,7 +294,7 @@ def merged_task(instruction: str, given: str, output: str) -> str | None:
                 return _words(match[0])
     match = _next(instruction) or _next(output)
     if match is None:
-        return None
+        return None if about_prompts else _next_fields(instruction, output)
     kind = match[0].strip(" \t>#*_-").casefold()
     if kind.startswith(("q", "example", "exercise", "problem")):
         spared = _OPENS_WITH_QUESTION.match(output) or _asks_for(_ASKS_FOR_TASKS, instruction)
@@ -224,7 +339,7 @@ def role_tokens(instruction: str, given: str, output: str) -> str | None:
     """Find a special token, a template's heading or a speaker in the answer or the request."""
     if "<" in output or "[" in output:
         match = _TOKEN.search(output)
-        html = match and match[0].strip() == "</s>" and "<s>" in output[1:]
+        html = match and match[0] in ("<s>", "</s>") and "<s>" in output[1:] and "</s>" in output
         if match and not html and not _says(f"{instruction}\n{given}", match[0].strip().casefold()):
             return _words(match[0])
     if match := _HEADER.search(output) if "##" in output or "Below" in output else None:
