@@ -15,6 +15,9 @@ from pathlib import Path
 
 from localinstruct.curate.languages import about_language, common_words, language, names_language
 
+CAMEL = 0.2
+"""Weight of a name such as "ReadableStream"; others with a capital inside weigh 0.8."""
+_CAMEL = re.compile(r"(?:[a-z]{2,}|[A-Z]{2,}|[A-Z][a-z]{2,})(?:[A-Z][a-z]{2,}|[A-Z]{2,}s?)+")
 WINDOW = 30
 """Words that are judged together."""
 SCORE = 0.08
@@ -34,8 +37,9 @@ _MARK = re.compile(r"[^\w .,\-+=/*()|'\"]")
 _RUN = re.compile(r"(?<![A-Za-z'’-])[A-Za-z'’-]+(?: [A-Za-z'’-]+){24,}")
 _NO_WORDS = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\b\w+_\w+|<[^<>\n]{1,200}>|\b\w+\.\w+\(|&\w+;"
-    r"|\b\w*\d\w*\b|\]\([^()\s]{1,300}\)",
-    re.DOTALL,
+    r"|\b\w*\d\w*\b|\]\([^()\s]{1,300}\)|\[[^\[\]\n]{1,80}\]\[[^\[\]\n]{1,80}\]|^\[[^\[\]\n]{1,80}\]: .*$"
+    r"|!\[[^\[\]\n]{0,80}\]|(?<!\S)[\w.-]*[/:=_][\w./:=-]*|--?[a-z][\w-]*",
+    re.DOTALL | re.MULTILINE,
 )
 _CODE = re.compile(r"[;{}]\s*$|^\s*(?:def|class|import|from|#include|function)\b|=>|\w\(\)", re.M)
 
@@ -90,7 +94,7 @@ def _weight(word: str) -> float:
     if len(word) <= 3 or word.isupper():
         return 0.0
     if any(one.islower() and two.isupper() for one, two in pairwise(word)):
-        return 0.8
+        return CAMEL if _CAMEL.fullmatch(word) else 0.8
     padded, known = f" {folded} ", _known()
     odd = sum(padded[place : place + 3] not in known for place in range(len(padded) - 2))
     return float(odd >= 2 or (odd == 1 and len(word) > 12) or len(word) > 24)
@@ -150,10 +154,12 @@ def gibberish(instruction: str, given: str, output: str) -> str | None:
         return "letters of many scripts in one word"
     if "##" in output and len(_PIECES.findall(output)) >= 2 and not _CODE.search(output):
         return "pieces of words"
-    if mixed := _mixed(output, f"{instruction}\n{given}"):
-        return None if about_language(instruction) or _CODE.search(output) else mixed
+    if not names_language(instruction) and not _ABOUT_SCRIPTS.search(instruction):
+        mixed = _mixed(output, f"{instruction}\n{given}") or _shuffled(output)
+        if mixed and score(instruction) < SCORE / 2:
+            return mixed
     reached = score(output, f"{instruction} {given[:LONGEST]}")
-    salad = (_salad(output) if reached > -0.06 else "") or _shuffled(output)
+    salad = _salad(output) if reached > -0.06 else ""
     if (reached < SCORE and not salad) or _CODE.search(output) or names_language(instruction):
         return None
     if reached < 3 * SCORE and not salad and about_language(instruction):
@@ -163,47 +169,63 @@ def gibberish(instruction: str, given: str, output: str) -> str | None:
     return salad or f"score {reached:.2f}, at most {SCORE} expected"
 
 
-_ARTICLES = frozenset({"the", "a", "an"})
 _PREPOSITIONS = frozenset(
-    {"of", "at", "from", "by", "with", "in", "on", "for", "to", "into", "and", "or", "than", "as"}
+    "of at from by with in on for to into and or than as between during among".split()  # noqa: SIM905
 )
-_NEVER_BEHIND_AN_ARTICLE = (
-    _PREPOSITIONS
-    | _ARTICLES
-    | frozenset(
-        {"is", "are", "was", "were", "be", "that", "it", "they", "we", "has", "have", "does"}
-    )
-) - {"in", "on", "for", "to", "and", "or", "as"}
-_NEVER_BEHIND_A_PREPOSITION = {
-    **{word: {"of", "is", "are", "was", "were", "has", "and", "or"} for word in _PREPOSITIONS},
+_VERBS = frozenset("is are was were has have had does will would can could".split())  # noqa: SIM905
+_OTHERS = frozenset("but if when because that which who what it they we he she i".split())  # noqa: SIM905
+_THESE = frozenset("my your our their his its these".split())  # noqa: SIM905
+_NEVER_BEHIND = {
+    **dict.fromkeys(("the", "an"), _PREPOSITIONS | _VERBS | _OTHERS | _THESE | {"the", "a", "an"}),
+    "a": (_PREPOSITIONS - {"to", "in", "and", "or", "for"}) | _THESE | {"the", "a", "an", "are"},
+    **dict.fromkeys(
+        _THESE,
+        (_PREPOSITIONS - {"in", "and", "or", "for", "to", "on", "as", "than"})
+        | _VERBS
+        | _THESE
+        | {"the", "a", "an"},
+    ),
+    **dict.fromkeys(
+        _PREPOSITIONS - {"and", "or", "as", "than", "to", "on", "in", "by"},
+        _VERBS | {"of", "and", "or", "than", "at"},
+    ),
+    "in": _VERBS | {"of", "with", "from", "at", "on"},
+    "on": _VERBS | {"of", "with", "at", "on", "in"},
+    "to": _VERBS - {"have"} | {"of", "with", "from", "at", "to"},
+    "by": {"of", "and", "with", "at", "by", "is", "are"},
+    "of": _VERBS | {"of", "in", "on", "by", "with", "and", "to", "for", "as", "or"},
     "and": {"and", "or"},
-    "or": {"and", "or"},
+    "as": {"of", "and", "as"},
     "than": {"of", "and"},
-    "as": {"of", "was", "and"},
-    "of": {"of", "in", "on", "by", "with", "is", "are", "was", "and", "to", "for", "as"},
-    "in": {"of", "with", "from", "is", "are", "at", "on", "as"},
+    "was": {"is", "are", "was", "were", "has"},
+    "is": {"is", "are", "was", "were", "has"},
 }
-_LOWER = re.compile(r"[a-z'’]+|[,.;:!?()\"“”—–\n]")
-
-
-def _misfits(text: str) -> tuple[int, int]:
-    """Pairs of small words that no English has, as "the of" and "at of"; and the words in all."""
-    words = _LOWER.findall(text.casefold())
-    found = 0
-    for one, two in pairwise(words):
-        if one in _ARTICLES:
-            found += two in _NEVER_BEHIND_AN_ARTICLE or not two[0].isalpha()
-        elif one in _PREPOSITIONS:
-            found += two in _NEVER_BEHIND_A_PREPOSITION[one]
-    return found, sum(word[0].isalpha() for word in words)
+"""Small word -> small words that no English sentence has behind it."""
+_ENDS_NOTHING = frozenset("the an of from with and or than into my your our their".split())  # noqa: SIM905
+_SMALL_WORD = re.compile(r"[a-zA-Z'’]+|[,.;:!?()\"“”—–\n\d$€£+*/=-]")
 
 
 def _shuffled(text: str) -> str:
-    """Say that words stand in no order, or that there are hardly any but small ones."""
-    found, words = _misfits(text[:LONGEST])
-    return f"{found} pairs such as 'the of'" if found >= 3 and found >= 0.05 * words else ""
+    """Say that words stand in no order: pairs that no English has, as "the of" and "at of"."""
+    words = _SMALL_WORD.findall(text[:LONGEST])
+    found = 0
+    for one, two in pairwise(words):
+        never = _NEVER_BEHIND.get(one)
+        if never is not None:
+            found += two in never or (two in ".!?" and one in _ENDS_NOTHING)
+    count = sum(word[0].isalpha() for word in words)
+    if found < 2 or found < (0.04 if found > 2 else 0.06) * count:
+        return ""
+    if language(text) not in ("", "en") and words.count("the") < 2:
+        return ""
+    return f"{found} pairs such as 'the of'"
 
 
+_ABOUT_SCRIPTS = re.compile(
+    r"\b(?:translat\w*|alphabets?|multilingual|languages|scripts?|greetings|shuffl\w*|scrambl\w*|word salad"
+    r"|prepositions?|nonsense|stop ?words?|unicode|tokeni[sz]\w*|gibberish|hash(?:es|ed|ing)?(?! table)|password\w*|base64)\b",
+    re.IGNORECASE,
+)
 _TOKENIZER_MARKS = re.compile(r"(?<!\w)[ĠĊ▁]\w*")
 _LONG_PIECE = re.compile(r"\S{30,}")
 _ADDRESS = re.compile(r"://|www\.|^[\w.-]*/[\w./-]*$|^[A-Za-z]+(?:[-_][A-Za-z]+)+\W*$|\\|@")
@@ -219,7 +241,8 @@ def _mixed(text: str, request: str) -> str:
     pieces = text.split()
     if len(pieces) >= 14 and len(set(pieces)) <= 8 and len(pieces) >= 2.2 * len(set(pieces)):
         lettered = [piece for piece in pieces if any(map(str.isalpha, piece))]
-        if len(lettered) >= 0.4 * len(pieces) and "|" not in text and max(map(len, lettered)) > 2:
+        enough = len(lettered) >= 0.4 * len(pieces) and max(map(len, lettered)) > 2
+        if enough and "|" not in text and not _ABOUT_MARKS.search(request):
             return f"only {len(set(pieces))} different words"
     if len(pieces) <= 4 and _LONG_PIECE.search(text) and not _ABOUT_MARKS.search(request):
         return _noise_of(max(pieces, key=len))
@@ -245,7 +268,11 @@ def _words_change_script(text: str) -> bool:
         for word in _LETTERS.findall(text[:LONGEST])
     ]
     changes = sum(one != two for one, two in pairwise(scripts))
-    return len(scripts) >= 12 and len(set(scripts)) >= 3 and changes >= 0.25 * len(scripts)
+    if len(scripts) < 10 or len(set(scripts)) < 2:
+        return False
+    glossary = any(map(text.__contains__, (":", "(", " - ", "–", "—", "|", "\n")))
+    least = 0.25 if len(set(scripts)) > 2 else 1.0 if glossary else 0.3
+    return changes >= least * len(scripts)
 
 
 def _is_marks(text: str, request: str) -> bool:

@@ -70,19 +70,19 @@ _SIGNS = {
     "÷": "/",
 }
 _OTHER_RULES = re.compile(
-    r"\b(?:binary|hex\w*|octal|base|mod|modulo|modular|clock|xor|roman|bit\w*|wrong"
+    r"\b(?:binary|hex\w*|octal|base|mod|modulo|modular|clock|xor|roman numerals?|bit\w*|wrong"
     r"|incorrect\w*|false"
     r"|mistakes?|errors?|correct (?:the|this)|matrix|puzzle|riddle|strings?|concat\w*|joke|trick"
     r"|complex|vectors?|round(?:ed|ing)?|approximat\w*|estimat\w*)\b",
     re.IGNORECASE,
 )
 _MARKDOWN = re.compile(
-    r"^[ \t]*[-*+][ \t]+|(?<!\w)\*\*(?=\S)|(?<=\S)\*\*(?!\w)"
+    r"^[ \t]*(?:[-*+]|\d{1,2}[.)]|[a-z]\))[ \t]+|(?<!\w)\*\*(?=\S)|(?<=\S)\*\*(?!\w)"
     r"|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)|\\[()\[\]]|\$\$|`",
     re.MULTILINE,
 )
 """A bullet at the start of a line, and marks of bold text: no part of a sum."""
-_MARKS = ("**", "$$", "`", "_", "\\", "\n- ", "\n* ", "\n+ ", "\n ", "\n\t")
+_MARKS = ("**", ") ", ". ", "$$", "`", "_", "\\", "\n- ", "\n* ", "\n+ ", "\n ", "\n\t")
 """Signs that a text may hold one of them."""
 LONGEST = 20_000
 """Letters of a text that are looked at."""
