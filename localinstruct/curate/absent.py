@@ -22,7 +22,8 @@ _THING = (
     r" files?|diagrams?|scans?|maps?|videos?|audio(?: clips?)?|clips?|recordings?|pages?|links?"
     r"|web ?sites?|attachments?|drawings?|figures?|menus?|resumes?|blog posts?|chapters?|memos?"
     r"|receipts?|brochures?|flyers?|forms?|logs?|folders?|books?|songs?|podcasts?|pasted \w+|problem"
-    r"|outputs?|draft|messages?|pictures?|plots?|logos?|cartoons?|letters?)"
+    r"|outputs?|draft|messages?|sketch(?:es)?|csv|manuscripts?|e-?mail threads?|threads?|paintings?|voice notes?"
+    r"|sql quer(?:y|ies)|floor plans?|posters?|captions?|schedules?|certificates?|dialogs?|notices?|labels?|pictures?|plots?|logos?|cartoons?|letters?)"
 )
 """Material, and whatever else can be sent along, looked at or opened."""
 _SHARED = r"(?:attached|pasted|sent|shared|uploaded|posted|included|enclosed|forwarded|linked|gave)"
@@ -48,10 +49,19 @@ _ABSENT = re.compile(
     rf"|\b{_THING} (?:that )?(?:you|we|i) (?:just )?(?:read|saw|heard|discussed|wrote|mentioned|talked about)\b"
     r"|\bas (?:i|we|you) (?:said|told you|mentioned|discussed|wrote|explained)(?: \w+)? (?:before|earlier|above)"
     rf"|^(?:given|using|from|with) (?:the|this|these) {_THING}, (?!where|how many)"
+    # whatever it is: below, above, following, given, and nothing of the kind
+    r"|\b(?:the|these|two|three|each of the|all the) (?:two |three )?(?:[\w-]+ ){1,3}?(?:below|above|attached|provided|shown here|given here|supplied"
+    r"|enclosed|in the attachment|i pasted|i shared|i uploaded|you were given|you received)\b"
+    r"(?! (?:the|a|an|sea|average|zero|freezing|ground|all|us|him|her|water|by|in|to|with|for|it|and below|\d))"
+    r"|\bthe following (?!(?:ways?|years?|day|morning|week|month|season|century|year|conditions|night)\b)(?:[\w-]+ ){0,3}\w+"
+    r"|\b(?:see|find|read|using) (?:the )?attached\b|\(attached\)|\bthe attachment\b|\bclick here\b"
+    rf"|^here(?:['’]s| is| are) (?:the|my|an?|some) (?:[\w-]+ ){{0,2}}?{_THING}[.!,;]"
+    rf"|^(?:read|look at|study|consider|take|check|watch|open) (?:this|these|the) {_THING}\b"
     # this text, and no text
     rf"|^(?:please |can you |could you )?\w+(?: \w+){{0,3}}? (?:this|these) (?:[\w-]+ )?{_THING}"
     rf"(?: (?:for|in|into|to|and|so|as|by|using|with|from|about|at) [^:\n]{{1,70}})?[.?!:]?$"
-    rf"|^(?:who|what|where|how|which|when)\b[^:\n]{{3,50}} (?:in|of|on|by) (?:this|these) {_THING}[.?!]?$",
+    rf"|^(?:who|what|where|how|which|when|why|is|are|does|do)\b[^:\n]{{1,50}} (?:this|these) (?:[\w-]+ )?{_THING}"
+    r"(?: (?:\w+ ){0,3}\w+)?[.?!]?$",
     re.IGNORECASE,
 )
 _ABSENT_SIGNS = (
@@ -62,6 +72,10 @@ _ABSENT_SIGNS = (
         "this",
         "these",
         "look at",
+        "click",
+        "here's",
+        "here is",
+        "here are",
         "open the",
         "read the",
         "given the",
@@ -133,7 +147,7 @@ _HOLDS_MATERIAL = re.compile(
 )
 _MAKES_A_PROGRAM = re.compile(
     r"^(?:please )?(?:write|create|implement|design|develop|build|generate|code|define|construct"
-    r"|compose|make|come up with|invent|suggest|describe how|explain how|how(?! many)|provide an? (?:example"
+    r"|compose|make|come up with|invent|suggest|describe how|explain how|how(?! many| would you)|provide an? (?:example"
     r"|algorithm|function))\b",
     re.IGNORECASE,
 )
@@ -175,7 +189,7 @@ def material(instruction: str, given: str) -> str | None:
         return repr(instruction.strip()[:80])
     folded = instruction.casefold()
     points, seen = (any(map(folded.__contains__, words)) for words in (_WORDS, _SEEN_WORDS))
-    others = any(map(folded.__contains__, _ABSENT_SIGNS))
+    others = points or any(map(folded.__contains__, _ABSENT_SIGNS))
     if (hole := _HOLE.search(instruction)) and not _ABOUT_NAMES.search(instruction):
         return f"only {hole[0]!r} in its place"
     if not (points or seen or others):
@@ -270,8 +284,8 @@ _PERSON = (
     r"(?:(?:my|our|the|his|her) (?:\w+ )?(?:mum|mom|mother|dad|father|parents|sister|brother|wife|husband|son"
     r"|daughter|aunt|uncle|grandma|grandpa|friend|boss|manager|landlord|landlady|neighbou?rs?|doctor|dentist"
     r"|plumber|electrician|lawyer|teacher|supplier|bank|office|school|hotel|restaurant|pharmacy|garage|vet"
-    r"|accountant|colleagues?|team|client|customer|kids|babysitter|police|hospital|insurance|airline|gym|shop)"
-    r"|him|her|them|everyone|(?-i:(?:Dr|Mr|Mrs|Ms)\.? [A-Z]\w+|[A-Z][a-z]+)|customer (?:service|support)"
+    r"|accountant|colleagues?|team|client|customer|kids|babysitter|police|coach|trainer|nurse|therapist|roommate|flatmate|partner|girlfriend|boyfriend|cousin|nephew|niece|tenant|hospital|insurance|airline|gym|shop)"
+    r"|him|her|them|everyone|(?-i:(?:Dr|Mr|Mrs|Ms)\.? [A-Z]\w+|[A-Z][a-z]+(?: [A-Z][a-z]+)?)|customer (?:service|support)"
     r"|\+?\d[\d -]{2,14})"
 )
 _DEVICE = (
@@ -297,6 +311,19 @@ _ACTS_FOR_ME = re.compile(
     # people to be reached
     rf"(?:call|phone|ring|dial|text|message|e-?mail|contact|notify|fax|whatsapp|facetime|ping) (?:up )?{_PERSON}"
     r"\b(?!['’]s\b)(?! (?:a|an) )"
+    rf"|(?:give|let) {_PERSON} (?:a (?:call|ring|buzz|lift|ride|hug)|know (?:that )?(?:i|we)\b)"
+    rf"|(?:make|get|set up) (?:me )?(?:a|an|the) (?:[\w-]+ )?(?:reservations?|bookings?|appointments?|cup of \w+|coffee|sandwich|tea|(?:phone |video |conference )?calls?)\b(?: (?:at|with|for|in|to)\b[^.?!:\n]{{0,40}})?{_WHEN}"
+    rf"|(?:start|join|begin|end|hang up|schedule|record) (?:a|an|the|my) (?:[\w-]+ )?(?:calls?|meeting|stream|recording)\b[^.?!:\n]{{0,40}}[.!?]*$"
+    rf"|(?:put|write|add|note) [^.?!:\n]{{1,40}} (?:on|to|in) my (?:[\w-]+ )?(?:list|calendar|diary|basket|cart|contacts|favou?rites|schedule|tab|bill)\b"
+    rf"|(?:navigate|sail|fly|ride|cycle|hurry) (?:me )?to \w+|sign me (?:up|in|out)|log me (?:in|out)|enrol+ me|track (?:my|the) \w+"
+    rf"|find (?:me |us )?(?:the|a) (?:cheapest|nearest|closest|next|fastest) (?:[\w-]+ )?(?:flights?|hotels?|restaurant|pharmacy|station|bus|train|caf[eé]|shop|store|atm|bank|hospital|route|way|room|tickets?|parking(?: lot)?|doctor|taxi|gym|petrol station)(?: (?:to|in|near|from|around) [^.?!:\n]{{2,30}})?[.!?]*$"
+    rf"|fill (?:up )?(?:the|my) (?:car|tank|tub|bath|kettle)\b|turn the (?:thermostat|heating|volume|oven|ac|brightness) (?:to|up|down)\b"
+    r"|(?:do|did|have|had) (?:i|we) (?:have|got|get|miss|receive|lock|leave|forget|pay|turn|take)\b[^.:]{0,50}\?$"
+    r"|how (?:many|much|long|far|often|well) (?:\w+ )?(?:did|have|do) i\b(?! (?:need|have to|add|write|use|get|put))[^.:]{2,40}\?$"
+    r"|who (?:\w+ )?(?:called|texted|rang|wrote|emailed|visited|messaged|is calling|is (?:with|near|behind)) (?:to )?me\b"
+    r"|(?:what|which|whose) (?:\w+ )?(?:colou?r|size|brand|kind|type|model|number|shape|one|day) (?:is|are|was|were) my \w+\W*$"
+    r"|(?:which|who|how many) of my \w+ (?:is|are|was|were|have|has|can|will)\b|(?:where|how)(?:['’]s| is| are| was) my (?!best)\w+\W*$"
+    r"|(?:what|who|which|is|are)(?:['’]s| is| are)?\b[^.:]{2,50}\b(?:playing|on tv|on television|showing|performing|open|on sale) (?:[\w ]{1,25} )?(?:tonight|today|now|tomorrow|this \w+)\W*$"
     rf"|(?:send|mail|forward|post|ship|deliver|give|drop)\b(?: off)? [^.?!:\n]{{0,50}}\bto {_PERSON}{_WHEN}"
     rf"|(?:pay|wire|tip|send|lend|transfer) (?:\w+ )?{_PERSON} [$€£]?\d"
     rf"|(?:tell|inform|ask|remind|thank|invite|meet|visit|pick up|drop off|collect|fetch) {_PERSON}\b(?! (?:a|an|about|how"
@@ -311,7 +338,7 @@ _ACTS_FOR_ME = re.compile(
     rf"|print (?:out )?(?:this|the|my|these|two|three|\d+) [^.?!:\n]{{0,30}}(?:page|document|file|report|letter|cop(?:y|ies)|ticket|pass"
     rf"|slides?|form|invoice|photos?)\b(?! (?:of|that) (?:the )?(?:string|list)){_WHEN}"
     # things of mine
-    rf"|(?:drive|take|bring|fetch|get|buy|order|book|reserve|hail|cook|lend|hand|pass|wake|pick) (?:me|us)\b"
+    rf"|(?:drive|take|bring|fetch|get(?= (?:me|us) (?:a|an|some|two|the (?:latest|current)) )|buy|order|book|reserve|hail|cook|lend|hand|pass|wake|pick) (?:me|us)\b"
     rf"(?! (?:through|up to (?:date|speed)|an? (?:idea|list|example|answer|overview|summary|explanation|start))\b)[^.?!:\n]{{0,60}}[.!?]*$"
     rf"|(?:cancel|reschedule|postpone|confirm|renew|pick up|drop off|find|locate|show me|show|read(?: out| aloud| me)?|check"
     rf"|delete|empty|archive|back up|sync|post|pay|feed|wash|clean|walk|iron|repair|mow|update|charge|move|mark|unsubscribe|extend|return"
@@ -336,7 +363,7 @@ _ACTS_FOR_ME = re.compile(
     r"|(?:what|which) (?:was|were|is) (?:my|your|our|the) (?:previous|last|first|earlier) (?:question|message|answer|request|topic|prompt|reply)\b"
     # the present state of the world
     rf"|(?:what(?:['’]s| is| will)|how(?:['’]s| is| will)) (?:the )?(?:weather|temperature|forecast|traffic|time)(?: be)?(?: now)?(?: like)? (?:in|at|on|near|for|around|tomorrow|today)\b"
-    r"(?![^?]*\b(?:usually|average|typical\w*|normally|summer|winter|spring|autumn|fall|january|february|march|april|may|june|july|august"
+    r"(?![^?]*\b(?:celsius|fahrenheit|kelvin|boiling|usually|average|typical\w*|normally|summer|winter|spring|autumn|fall|january|february|march|april|may|june|july|august"
     r"|september|october|november|december|complexity|novel|poem|story)\b)"
     rf"|(?:what|who|how|which|is|are)\b[^.:]{{3,60}}\b(?:right now|at the moment|at this moment|as we speak|currently (?:open|playing|trading|showing|raining|in stock))\W*$"
     rf"|(?:is|are) (?:the|there|any) [^.:]{{3,60}}\b(?:open|delayed|running|available|free|sold out|closed|on time) (?:right )?(?:now|today|tonight|tomorrow|this \w+)\W*$"

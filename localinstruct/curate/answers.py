@@ -51,7 +51,22 @@ _ABSENT_WORDS = _ABSENT_ALONE | frozenset(
     + ("provided", "available", "applicable", "specified", "determined", "added", "add", "filled")
     + ("completed", "supplied", "stated", "generated", "produced", "returned", "further", "other")
     + ("more", "additional", "say", "report", "show", "return", "write", "possible", "done")
-    + ("don't", "doesn't", "isn't", "there's", "it's", "must", "does", "line", "page", "refer")
+    + (
+        "apply",
+        "applies",
+        "omitted",
+        "skipped",
+        "don't",
+        "doesn't",
+        "isn't",
+        "there's",
+        "it's",
+        "must",
+        "does",
+        "line",
+        "page",
+        "refer",
+    )
 )
 _THING = (
     r"(?:outputs?|answers?|responses?|reply|results?|solution|content|text|data|value|comments?|info"
@@ -60,7 +75,7 @@ _THING = (
 _ABSENT = re.compile(
     rf"\b(?:no|not|n|without|any)(?: \w+)?? (?:{_THING}|a|applicable|available|answered|provided"
     r"|specified|supplied|stated|needed|required|necessary|expected|given yet|filled)\b"
-    r"|^(?:none|nothing|nil)\b|\b(?:left|is|was|be) (?:\w+ )?(?:blank|empty|missing|omitted|pending"
+    r"|\b(?:does not|doesn't|don't) apply\b|\b(?:output|answer|text|response) omitted\b|^(?:none|nothing|nil)\b|\b(?:left|is|was|be) (?:\w+ )?(?:blank|empty|missing|omitted|pending"
     r"|skipped)\b|^(?:see|as|same as|identical to|ditto|refer to)(?: the)?(?: \w+)? (?:above|below|before|earlier|previously|previous|input"
     r"|instruction|output)|\bto be (?:determined|added|filled|completed|provided|done|specified)\b"
     rf"|^(?:the |your |my )?{_THING} (?:goes |is |to be )?(?:here|below|above|none|missing|pending|n a|tbd|empty|blank|unknown|unavailable|todo)\b"
@@ -204,7 +219,7 @@ _HEAD = re.compile(
 )
 _NO_BODY = re.compile(
     r"pass|\.\.\.|return(?: None| null)?;?|raise NotImplementedError\b.*|[{}]+;?"
-    r"|throw new \w+\(.{0,60}not implemented.{0,20}\);?"
+    r"|throw new \w+\(.{0,60}(?i:implemented).{0,20}\);?|(?:todo|unimplemented)!\(\);?"
 )
 _REMARKS = re.compile(
     r"^[ \t]*(\"\"\"|\'\'\').*?\1|/\*.*?\*/|//[^\n]*|#(?!include)[^\n]*", re.DOTALL | re.MULTILINE

@@ -197,6 +197,13 @@ _NEVER_BEHIND = {
     "and": {"and", "or"},
     "as": {"of", "and", "as"},
     "than": {"of", "and"},
+    "every": _PREPOSITIONS | _VERBS | _THESE | {"the", "a", "this", "not"},
+    **dict.fromkeys(
+        ("will", "can", "would", "could", "should"),
+        _VERBS | {"of", "and", "than", "a", "every", "this", "were", "should"},
+    ),
+    "this": _THESE | {"the", "a", "every", "this", "of", "are", "were"},
+    "be": _VERBS | {"the", "of", "be"} - {"the"},
     "was": {"is", "are", "was", "were", "has"},
     "is": {"is", "are", "was", "were", "has"},
 }
@@ -228,7 +235,9 @@ _ABOUT_SCRIPTS = re.compile(
 )
 _TOKENIZER_MARKS = re.compile(r"(?<!\w)[ĠĊ▁]\w*")
 _LONG_PIECE = re.compile(r"\S{30,}")
-_ADDRESS = re.compile(r"://|www\.|^[\w.-]*/[\w./-]*$|^[A-Za-z]+(?:[-_][A-Za-z]+)+\W*$|\\|@")
+_ADDRESS = re.compile(
+    r"://|www\.|^[\w.-]*/[\w./-]*$|^[\w.+-]+@[\w-]+\.[\w.]+\W*$|\\|^[A-Za-z]+(?:[-_][A-Za-z]+)+\W*$"
+)
 
 
 def _mixed(text: str, request: str) -> str:

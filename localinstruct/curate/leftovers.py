@@ -48,6 +48,8 @@ _TOKEN = re.compile(
     r"|<</?SYS>>|</?(?:start|end)_of_(?:turn|text)>"
     r"|<(?:eos|bos|pad|eot|sep)>|(?:<unk>\s*){2,}|<unk>\s*\Z|(?-i:\[(?:PAD|EOS|BOS|SEP|CLS)\])"
     r"|<｜[^｜\n]{1,30}｜>"
+    r"|<\|\w[\w -]{0,30}(?:\|>|\|(?=\s|\Z)|>|\Z)|<(?:begin|start|end|eos|bos|pad)(?:_\w{2,12}){1,4}>"
+    r"|(?-i:\[/?(?:TOOL|AVAILABLE|SYSTEM|END|USER|ASSISTANT|UNK)(?:_[A-Z]{2,12}){0,3}\])"
     r"|<extra_id_\d{1,3}>|(?-i:\[g?MASK\])|</?s>|</?(?:assistant|human|bot|user)>\s*:?",
     re.IGNORECASE,
 )
@@ -91,14 +93,22 @@ _BRACKETED = re.compile(
     r"|\.\.\.\s?\[(?:rest|remainder|continue)[^\[\]\n]{0,50}\]"
     r"|(?<=[\w,] )<(?-i:[A-Z]{3,}(?:[_ ][A-Z]+){0,3})>(?![^<]{0,400}</)"
     r"|(?<=\n)<(?-i:[A-Z]{3,}(?:[_ ][A-Z]+){0,3})>\Z"
-    r"|<<[a-z][\w ]{1,30}>>(?!\s*=)",
+    r"|<<[a-z][\w ]{1,30}>>(?!\s*=)|<(?:first|last|full|company|product|customer|client|user|order|phone)"
+    r"[ _-](?:name|number|date|address)>|\[(?-i:[XYZ]{1,3}|ABC) \w+\]",
     re.IGNORECASE,
 )
+_A_LETTER = re.compile(
+    r"^(?:dear|hello|hi)\b[^\n]{0,40},|\b(?:sincerely|regards|wishes|yours),\n", re.I
+)
+_ANY_PLACE = re.compile(
+    r"\[(?:\.\.\.|…|[A-Z][\w’' ]{2,30})\](?![(\[:])|<[a-z]{3,12}>(?!.*</)|\{[a-zA-Z]{3,20}\}"
+)
+"""A place to be filled in, of whatever name: in a letter brackets are hardly anything else."""
 _MERGE_FIELD = re.compile(
     r"(?<![\w%$])(?:%[A-Z]{2,}(?:_[A-Z]+){0,3}%|\$[A-Z]{3,}(?:_[A-Z]+){0,3}\$)(?!\w)"
     r"|(?<=[a-z,] )(?:\[[XYZ]\]|X{4,})(?=[,.;:!?]?(?:\s|$))|^(?:\[[XYZ]\]|X{3,})$"
     r"|\b(?:[Dd]ear|[Hh]ello|[Hh]i|contact|from|to|by|at|is|call) X{3}(?=[,.;:!?]?(?:\s|$))"
-    r"|\$\{[a-z]\w{1,20}\}",
+    r"|\$\{[a-z]\w{1,20}\}|\bXX/XX(?:/X{2,4})?\b",
     re.MULTILINE,
 )
 _BRACED = re.compile(
@@ -166,19 +176,19 @@ _LIST_BEGINS = re.compile(r"(?:^|\s)(?:\(?1[.):]|a[.)]|(?:step|task|question) 1\
 
 _HEADER_OF_A_FIELD = re.compile(
     # decoration, a number of a list, "now the next", the word, its number, what ends the header
-    r"^[ \t>#*_~+=\[({<\"'`-]{0,10}(?:\d{1,3}[.):\]]{1,2}[ \t]{0,3}[*_\[\"'<#]{0,4})?"
+    r"^[ \t>#*_~+=\[({<|\"'`-]{0,10}(?:\d{1,3}[.):\]]{1,2}[ \t]{0,3}[*_\[\"'<#]{0,4})?"
     r"(?P<next>(?:(?:now|and|here(?:['’]s| is)|then|finally),? )?(?:the |an? )?"
-    r"(?:next|new|another|second|following) )?"
+    r"(?:next|new|another|second|following|user|model|sample|correct|expected) )?"
     r"(?P<word>instructions?|tasks?|questions?|prompts?|exercise|problem|example|query|request"
-    r"|input|output|response|answer|solution|completion|reply|human|user|assistant|ai|model|q|a)"
+    r"|input|output|response|answer|solution|completion|reply|human|user|assistant|bot|ai|model|inst|resp|q|a)(?: is(?=:))?"
     r"(?P<number>[ \t]?(?:#|no\.? ?)?\d{1,3})?"
-    r"[ \t]?[*_\])}>\"'`]{0,4}[ \t]?(?P<end>[:.=|)–—-]|$)",
+    r"[ \t]?[*_\])}>\"'`]{0,4}[ \t]?(?P<end>[:.=|)–—-]|$|(?<=[)\]>*_]) )",
     re.IGNORECASE | re.MULTILINE,
 )
 """A line that begins a field of a task, whatever marks stand around its name."""
 _ASKED = frozenset(
     ("instruction", "instructions", "task", "tasks", "question", "questions", "prompt", "prompts")
-    + ("exercise", "problem", "example", "query", "request", "human", "user", "q", "input")
+    + ("exercise", "problem", "example", "query", "request", "human", "user", "q", "input", "inst")
 )
 _STRONG = frozenset({"instruction", "instructions"})
 _NUMBERED_TASK = frozenset({"task", "question", "exercise", "problem", "prompt", "instruction"})
@@ -186,13 +196,14 @@ _FIELD_WORDS = (
     *("instruction", "task", "question", "prompt", "exercise", "problem", "example", "query"),
     *("request", "human", "user", "q:", "q.", "input"),
 )
+_Q_AND_NUMBER = re.compile(r"^\W{0,6}Q ?\d", re.MULTILINE)
 _ABOUT_FIELDS = re.compile(
     r"\b(?:input|code|function|program|script|algorithm|python|java\w*|sql|api|cli|command|json"
     r"|xml|yaml|html|manual|docs?|documentation|readme|section)s?\b",
     re.IGNORECASE,
 )
 _MID_LINE = re.compile(
-    r"(?:(?<=[.!?\"'”)])|(?<=\n))\s{0,4}(?:#{2,4}|\*\*|\[|<)[ \t]?(?:next |new )?"
+    r"\n[ \t]*<(?:instruction|task|prompt)>|(?:(?<=[.!?\"'”)])|(?<=\n))\s{0,4}(?:#{2,4}|\*\*|\[|<)[ \t]?(?:next |new )?"
     r"(?:instruction|prompt)s?"
     r"(?: ?#?\d{1,3})?[ \t]?(?:>|(?:\*\*|\])?:?(?:\*\*)?[ \t\n])",
     re.IGNORECASE,
@@ -209,7 +220,7 @@ _NUMBER_BEHIND_A_RULE = re.compile(
 _NUMBER_BEHIND_A_TEXT = re.compile(
     r"(?:[.!?][\"”’)]?|\A[^\n]{1,300})[ \t]*\n+[ \t]*(?:#{1,4} |\*\*)?"
     r"(?P<n>[2-9]|[1-9]\d)[.):][ \t]+"
-    rf"(?=[A-Z])(?i:{_REQUEST})\b[^\n]{{4,300}}[.?!:]\**[ \t]*(?:\n|\Z)"
+    r"(?=[A-Z][^\n]{4,300}[.?!:]\**[ \t]*(?:\n\s*(?!\(?\d{1,3}[.):])|\Z))"
 )
 _ITEM_NUMBERS = re.compile(r"^[ \t>#*]{0,6}\(?(\d{1,3})[.):]", re.MULTILINE)
 
@@ -217,13 +228,15 @@ _ITEM_NUMBERS = re.compile(r"^[ \t>#*]{0,6}\(?(\d{1,3})[.):]", re.MULTILINE)
 def _next_fields(instruction: str, output: str) -> str | None:
     """Find the header of another task behind a finished answer, by its form."""
     folded = output.casefold()
-    if "\n" in output and any(map(folded.__contains__, _FIELD_WORDS)):
+    if "\n" in output and (
+        any(map(folded.__contains__, _FIELD_WORDS)) or _Q_AND_NUMBER.search(output)
+    ):
         fields = [
             (field, field["word"].casefold()) for field in _HEADER_OF_A_FIELD.finditer(output)
         ]
         if found := _pair(instruction, output, fields):
             return found
-    if "instruction" in folded or "prompt" in folded:
+    if "instruction" in folded or "prompt" in folded or "<task>" in folded:
         match = _MID_LINE.search(output, 1)
         if match and not _says(instruction, "instruction", "prompt"):
             return _words(match[0])
@@ -237,7 +250,10 @@ def _next_fields(instruction: str, output: str) -> str | None:
 
 def _pair(instruction: str, output: str, fields: list[tuple[re.Match[str], str]]) -> str | None:
     """The first header of a request that stands behind some text and has an answer's behind it."""
-    if not fields or _asks_for(_ASKS_FOR_TASKS, instruction):
+    if not fields:
+        return None
+    asked_for = _asks_for(_ASKS_FOR_TASKS, instruction)
+    if asked_for and _says(instruction, "instruction", "task", "prompt", "example", "data"):
         return None
     start = len(output) - len(output.lstrip())
     turns = _asks_for(_ASKS_FOR_TURNS, instruction)
@@ -250,15 +266,19 @@ def _pair(instruction: str, output: str, fields: list[tuple[re.Match[str], str]]
     for place, (field, word) in enumerate(fields):
         if field.start() <= start or word not in _ASKED or (code and word not in _STRONG):
             continue
+        if asked_for and word not in _STRONG and not word.startswith("task"):
+            continue
         if word == listed or (turns and word in ("human", "user", "q")):
             continue  # the answer itself is a list of such fields
         if output[max(0, field.start() - 40) : field.start()].rstrip().endswith((":", ",", ";")):
             continue  # it was announced
         end, number = field["end"], counts[place]
         answered = place < max(last_answer, last_input if word != "input" else -1)
-        numbered = number >= 2 and number == lowest and end in ("", ":", ".")
+        numbered = number >= 2 and number == lowest and end in ("", ":", ".", " ")
         alone = word in _NUMBERED_TASK and (numbered or (field["next"] and end in ("", ":")))
-        clear = end in ("", ":") or number or field["next"] or word in _STRONG or end in "-–—=|)"
+        clear = (
+            end in ("", ":", " ") or number or field["next"] or word in _STRONG or end in "-–—=|)"
+        )
         if alone or (word in _STRONG and end == ":") or (answered and clear):
             return _words(field[0] + output[field.end() : field.end() + 40])
     return None
@@ -379,6 +399,8 @@ def placeholder(instruction: str, given: str, output: str) -> str | None:
         match = _BRACED.search(output)
     if not match and "___" in output and not _CODE.search(output):
         match = _BLANK.search(output) if output.count("\n|") == 0 else None
+    if not match and _A_LETTER.search(output):
+        match = _ANY_PLACE.search(output)
     if not match or _asks_for(_ASKS_FOR_PLACES, instruction) or match[0] in given:
         return None
     return _words(match[0])
