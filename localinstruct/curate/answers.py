@@ -1,4 +1,4 @@
-"""Answers that are none: nothing, "N/A", the question given back, refusals, code without code.
+"""Answers that are none: nothing, "N/A", the question given back, refusals.
 
 Each function takes the request (instruction and input) and the answer, and returns what is wrong
 in words, or None. What the request asks for by name ("answer None if …") is an answer.
@@ -25,7 +25,8 @@ _NON_ANSWER = re.compile(
     r"|to be (?:determined|completed|filled in|added)|to ?do"
     r"|(?:there is |there's )?no[\s_-]*(?:valid |suitable |possible )?(?:output|answer"
     r"|response|input|result|content|text|data)"
-    r"(?: (?:is )?(?:required|needed|necessary|available|provided|given|found|generated|possible))?"
+    r"(?: (?:is )?(?:required|needed|necessary|available|provided|given|found|generated"
+    r"|possible))?"
     r"(?: (?:for|to) (?:this|the) (?:task|request|question|instruction|prompt))?"
     r"|unavailable|pending|empty|blank|nothing|tbd|tba|unknown(?: (?:output|answer|response"
     r"|result))?|same as (?:above|input)|see above|error|idk"
@@ -33,41 +34,24 @@ _NON_ANSWER = re.compile(
     re.IGNORECASE,
 )
 _LETTERS = re.compile(r"[^\W\d_]+(?:['’][a-z]+)?")
-_ABSENT_ALONE = frozenset(
-    ("none", "nothing", "blank", "empty", "missing", "pending", "ditto", "skip", "skipped")
-    + ("unknown", "unavailable", "unanswered", "undefined", "null", "nil", "tbd", "tba", "todo")
-    + ("omitted", "idem", "na")
+_ALONE = (
+    "blank ditto empty idem missing na nil none nothing null omitted pending skip skipped tba "
+    "tbd todo unanswered unavailable undefined unknown"
 )
-_ABSENT_WORDS = _ABSENT_ALONE | frozenset(
-    ("no", "not", "n", "a", "an", "the", "this", "that", "it", "there", "is", "was", "has", "been")
-    + ("be", "to", "for", "as", "by", "at", "of", "in", "on", "here", "yet", "any", "i", "we")
-    + ("have", "had", "my", "your", "will", "can", "could", "goes", "go", "given", "found", "do")
-    + ("left", "intentionally", "purposely", "deliberately", "same", "see", "above", "below")
-    + ("before", "previous", "previously", "earlier", "later", "identical", "input", "output")
-    + ("outputs", "answer", "answers", "answered", "response", "responses", "reply", "result")
-    + ("results", "solution", "content", "text", "data", "value", "comment", "comments", "info")
-    + ("information", "field", "section", "instruction", "task", "question", "prompt", "request")
-    + ("needed", "necessary", "required", "requires", "require", "needs", "need", "expected")
-    + ("provided", "available", "applicable", "specified", "determined", "added", "add", "filled")
-    + ("completed", "supplied", "stated", "generated", "produced", "returned", "further", "other")
-    + ("more", "additional", "say", "report", "show", "return", "write", "possible", "done")
-    + (
-        "apply",
-        "applies",
-        "omitted",
-        "skipped",
-        "don't",
-        "doesn't",
-        "isn't",
-        "there's",
-        "it's",
-        "must",
-        "does",
-        "line",
-        "page",
-        "refer",
-    )
+_BESIDE = (
+    "a above add added additional an answer answered answers any applicable applies apply as at "
+    "available be been before below by can comment comments completed content could data "
+    "deliberately determined do does doesn't don't done earlier expected field filled for found "
+    "further generated given go goes had has have here i identical in info information input "
+    "instruction intentionally is isn't it it's later left line more must my n necessary need "
+    "needed needs no not of on other output outputs page possible previous previously produced "
+    "prompt provided purposely question refer reply report request require required requires "
+    "response responses result results return returned same say section see show solution "
+    "specified stated supplied task text that the there there's this to value was we will write "
+    "yet your"
 )
+_ABSENT_ALONE = frozenset(_ALONE.split())
+_ABSENT_WORDS = _ABSENT_ALONE | frozenset(_BESIDE.split())
 _THING = (
     r"(?:outputs?|answers?|responses?|reply|results?|solution|content|text|data|value|comments?|info"
     r"|information|input)"
@@ -75,14 +59,20 @@ _THING = (
 _ABSENT = re.compile(
     rf"\b(?:no|not|n|without|any)(?: \w+)?? (?:{_THING}|a|applicable|available|answered|provided"
     r"|specified|supplied|stated|needed|required|necessary|expected|given yet|filled)\b"
-    r"|\b(?:does not|doesn't|don't) apply\b|\b(?:output|answer|text|response) omitted\b|^(?:none|nothing|nil)\b|\b(?:left|is|was|be) (?:\w+ )?(?:blank|empty|missing|omitted|pending"
-    r"|skipped)\b|^(?:see|as|same as|identical to|ditto|refer to)(?: the)?(?: \w+)? (?:above|below|before|earlier|previously|previous|input"
-    r"|instruction|output)|\bto be (?:determined|added|filled|completed|provided|done|specified)\b"
-    rf"|^(?:the |your |my )?{_THING} (?:goes |is |to be )?(?:here|below|above|none|missing|pending|n a|tbd|empty|blank|unknown|unavailable|todo)\b"
-    rf"|^(?:add|write) (?:the |your )?{_THING}(?: here)?$|^(?:blank|empty|missing|null|undefined) (?:{_THING}|field|line)$"
+    r"|\b(?:does not|doesn't|don't) apply\b|\b(?:output|answer|text|response) omitted\b|^(?:none"
+    r"|nothing|nil)\b|\b(?:left|is|was|be) (?:\w+ )?(?:blank|empty|missing|omitted|pending"
+    r"|skipped)\b|^(?:see|as|same as|identical to|ditto|refer to)(?: the)?(?: \w+)? (?:above"
+    r"|below|before|earlier|previously|previous|input"
+    r"|instruction|output)|\bto be (?:determined|added|filled|completed|provided|done"
+    r"|specified)\b"
+    rf"|^(?:the |your |my )?{_THING} (?:goes |is |to be )?(?:here|below|above|none|missing"
+    rf"|pending|n a|tbd|empty|blank|unknown|unavailable|todo)\b"
+    rf"|^(?:add|write) (?:the |your )?{_THING}(?: here)?$|^(?:blank|empty|missing|null"
+    rf"|undefined) (?:{_THING}|field|line)$"
 )
 _WANTS_TEXT = re.compile(
-    r"(?:please |can you |could you )?(?:write|describe|explain|summari[sz]e|list|name|suggest|give"
+    r"(?:please |can you |could you )?(?:write|describe|explain|summari[sz]e|list|name|suggest"
+    r"|give"
     r"|compare|draft|compose|translate|discuss|outline|create|generate|provide|tell|propose|plan"
     r"|design|recommend|how|why|rewrite|paraphrase|analy[sz]e|invent|imagine|define|make|draw up"
     r"|develop|convert|edit|come up|elaborate|brainstorm|show|teach|introduce)\b",
@@ -97,7 +87,8 @@ _WORDS = frozenset(
 """Answers in their own right, unless in brackets or before a colon."""
 _MAY_BE_NONE = re.compile(
     r"\b(?:python|returns?|prints?|functions?|null|none|nil|nan|nothing|javascript|sql|undefined"
-    r"|unknown|error|empty|blank|if any|any of|which of|are there|allerg\w*|remains?|left over)\b",
+    r"|unknown|error|empty|blank|if any|any of|which of|are there|allerg\w*|remains?"
+    r"|left over)\b",
     re.IGNORECASE,
 )
 _OPENER = re.compile(
@@ -110,8 +101,10 @@ _TOKEN = re.compile(r"[^\W_]+")
 _CANNOT = (
     r"(?:(?:can'?t|cannot|can not|could not|couldn't|(?:won't|will not)(?: be able to)?"
     r"|(?:am|'m) (?:not able|unable|not allowed|not programmed|not designed|not qualified) to)"
-    r"(?: \w+){0,2}? (?:assist|help|provide|fulfill?|comply|complete|answer|generate|create|access"
-    r"|open|view|see (?:the|any|this|an)|browse|watch|listen|process|do (?:that|this|so|it)|engage"
+    r"(?: \w+){0,2}? (?:assist|help|provide|fulfill?|comply|complete|answer|generate|create"
+    r"|access"
+    r"|open|view|see (?:the|any|this|an)|browse|watch|listen|process|do (?:that|this|so|it)"
+    r"|engage"
     r"|discuss|respond|perform|give (?:you|medical|legal|financial|advice)|write (?:this|that)"
     r"|offer|share (?:that|this|personal)|understand (?:the|your|this)|read (?:the|your|this)"
     r"|support|translate|summari[sz]e|continue|produce|accommodate|participate|carry out|be of)\b"
@@ -187,64 +180,14 @@ _SIGNS_OF_REFUSAL = (
 )
 _DECLINES = re.compile(
     r"\b(?:declin\w*|refus\w*|reject\w*|apolog\w*|say(?:s|ing)? no|turn(?:s|ing)? down|excuses?"
-    r"|dialog\w*|role-?play\w*|chatbots?|assistant|monologue|lyrics|voicemail|in character|as an ai"
+    r"|dialog\w*|role-?play\w*|chatbots?|assistant|monologue|lyrics|voicemail|in character"
+    r"|as an ai"
     r"|cannot|can['’]t|unable|sorry)\b",
     re.IGNORECASE,
 )
 _SALUTATION = re.compile(
     r"(?:\*\*)?(?:dear|subject|hi|hello|to)\b[^.!?\n]{0,60}[,:\n]", re.IGNORECASE
 )
-
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.M | re.S)
-_FENCED_NOTHING = re.compile(
-    r"(?:\s|(?:#|//|--|/\*|<!--|;)\s?[^\n]*|n/?a|none|pass|\.\.\.|…|todo|null|\*/|-->)*",
-    re.IGNORECASE,
-)
-_CODE_COMES_HERE = re.compile(
-    r"(?:#|//|--|/\*|<!--|\")\s*(?:\(?(?:todo:? )?(?:your|insert|add|write|put|implement)"
-    r"(?: your| the| my)? (?:\w+ )?(?:code|query|logic|implementation|function|solution|html|script"
-    r"|content|program|here)|code)\b(?: goes)?(?: here)?",
-    re.IGNORECASE,
-)
-_ASKS_FOR_A_FRAME = re.compile(
-    r"\b(?:templates?|skeletons?|boilerplate|stubs?|exercises?|placeholders?|scaffold\w*"
-    r"|comments?|worksheet|starter)\b",
-    re.IGNORECASE,
-)
-
-
-_HEAD = re.compile(
-    r"(?:async )?(?:def|class) \w+[^\n]*:$|[^;=\n]*\b\w+ ?\([^()\n]*\)[^;\n]{0,40}\{\s*\}?;?$"
-    r"|(?:export )?(?:const|let|var) \w+ ?= ?[^\n]*=> ?\{\s*\};?$|[^;=\n]*\bclass \w+[^;\n]*\{\s*\}?$"
-)
-_NO_BODY = re.compile(
-    r"pass|\.\.\.|return(?: None| null)?;?|raise NotImplementedError\b.*|[{}]+;?"
-    r"|throw new \w+\(.{0,60}(?i:implemented).{0,20}\);?|(?:todo|unimplemented)!\(\);?"
-)
-_REMARKS = re.compile(
-    r"^[ \t]*(\"\"\"|\'\'\').*?\1|/\*.*?\*/|//[^\n]*|#(?!include)[^\n]*", re.DOTALL | re.MULTILINE
-)
-_MAY_BE_HOLLOW = re.compile(
-    r"\b(?:templates?|skeletons?|boilerplate|stubs?|placeholders?|scaffold\w*|abstract|interface"
-    r"|protocol|exceptions?|errors?|empty|nothing|no-?op|base class|marker|signature|starter)\b",
-    re.IGNORECASE,
-)
-
-
-_TO_BE_DERIVED = re.compile(
-    r"subclass|overrid|derived|abstract|[Cc]alled (?:when|if)|hook|protocol|Exception\)|Error\)|\(self"
-)
-"""Words of code whose body belongs to another class."""
-
-
-def _is_hollow(code: str) -> bool:
-    """Tell whether code has the head of a function or class, and no body anywhere."""
-    if len(code) > 1500 or not ("(" in code or "class " in code) or _TO_BE_DERIVED.search(code):
-        return False
-    lines = [line.strip() for line in _REMARKS.sub("", code).splitlines()]
-    lines = [re.sub(r":\s*(?:pass|\.\.\.)$", ":", line) for line in lines if line]
-    heads = sum(_HEAD.match(line) is not None for line in lines)
-    return heads > 0 and all(_HEAD.match(line) or _NO_BODY.fullmatch(line) for line in lines)
 
 
 def empty(request: str, output: str) -> str | None:
@@ -291,7 +234,7 @@ def _says_nothing(instruction: str, given: str, output: str) -> bool:
     if len(words) == 1:
         marked = output.strip()[:1] in "<[(" and output.strip()[-1:] in ">])"
         return said in _ABSENT_ALONE and bool(marked or _WANTS_TEXT.match(instruction))
-    if said in f"{instruction} {given}".casefold():
+    if said in " ".join(_LETTERS.findall(f"{instruction} {given[:2000]}")).casefold():
         return False
     return _ABSENT.search(said) is not None
 
@@ -330,24 +273,3 @@ def refusal(instruction: str, given: str, output: str) -> str | None:
     if not found or _SALUTATION.match(start) or _DECLINES.search(f"{instruction}\n{given[:2000]}"):
         return None
     return f"says {found[0][:80]!r}"
-
-
-def empty_code(instruction: str, output: str) -> str | None:
-    """Reject code that is not there: an empty fence, or a comment in its place."""
-    fences = list(_FENCE.finditer(output)) if "```" in output or "~~~" in output else []
-    hollow = [fence for fence in fences if _FENCED_NOTHING.fullmatch(fence[2][:2000])]
-    if hollow and len(hollow) == len(fences) and not _ASKS_FOR_A_FRAME.search(instruction):
-        return f"no code in {hollow[0][0][:40]!r}"
-    texts = [fence[2] for fence in fences] or [output]
-    if not _MAY_BE_HOLLOW.search(instruction) and all(map(_is_hollow, texts)):
-        return f"no body in {texts[0].strip()[:40]!r}"
-    if "here" not in output and "ode" not in output:
-        return None
-    match = _CODE_COMES_HERE.search(output)
-    if (
-        match
-        and ("here" in match[0] or len(output) < 80)
-        and not _ASKS_FOR_A_FRAME.search(instruction)
-    ):
-        return f"only {match[0][:60]!r}"
-    return None

@@ -36,8 +36,10 @@ _JOINED = re.compile(
 _MARK = re.compile(r"[^\w .,\-+=/*()|'\"]")
 _RUN = re.compile(r"(?<![A-Za-z'’-])[A-Za-z'’-]+(?: [A-Za-z'’-]+){24,}")
 _NO_WORDS = re.compile(
-    r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\b\w+_\w+|<[^<>\n]{1,200}>|\b\w+\.\w+\(|&\w+;"
-    r"|\b\w*\d\w*\b|\]\([^()\s]{1,300}\)|\[[^\[\]\n]{1,80}\]\[[^\[\]\n]{1,80}\]|^\[[^\[\]\n]{1,80}\]: .*$"
+    r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\b\w+_\w+|<[^<>\n]{1,200}>|\b\w+\.\w+\("
+    r"|&\w+;"
+    r"|\b\w*\d\w*\b|\]\([^()\s]{1,300}\)|\[[^\[\]\n]{1,80}\]\[[^\[\]\n]{1,80}\]"
+    r"|^\[[^\[\]\n]{1,80}\]: .*$"
     r"|!\[[^\[\]\n]{0,80}\]|(?<!\S)[\w.-]*[/:=_][\w./:=-]*|--?[a-z][\w-]*",
     re.DOTALL | re.MULTILINE,
 )
@@ -229,14 +231,17 @@ def _shuffled(text: str) -> str:
 
 
 _ABOUT_SCRIPTS = re.compile(
-    r"\b(?:translat\w*|alphabets?|multilingual|languages|scripts?|greetings|shuffl\w*|scrambl\w*|word salad"
-    r"|prepositions?|nonsense|stop ?words?|unicode|tokeni[sz]\w*|gibberish|hash(?:es|ed|ing)?(?! table)|password\w*|base64)\b",
+    r"\b(?:translat\w*|alphabets?|multilingual|languages|scripts?|greetings|shuffl\w*|scrambl\w*"
+    r"|word salad"
+    r"|prepositions?|nonsense|stop ?words?|unicode|tokeni[sz]\w*|gibberish|hash(?:es|ed"
+    r"|ing)?(?! table)|password\w*|base64)\b",
     re.IGNORECASE,
 )
 _TOKENIZER_MARKS = re.compile(r"(?<!\w)[ĠĊ▁]\w*")
 _LONG_PIECE = re.compile(r"\S{30,}")
 _ADDRESS = re.compile(
-    r"://|www\.|^[\w.-]*/[\w./-]*$|^[\w.+-]+@[\w-]+\.[\w.]+\W*$|\\|^[A-Za-z]+(?:[-_][A-Za-z]+)+\W*$"
+    r"://|www\.|^[\w.-]*/[\w./-]*$|^[\w.+-]+@[\w-]+\.[\w.]+\W*$"
+    r"|\\|^[A-Za-z]+(?:[-_][A-Za-z]+)+\W*$"
 )
 
 

@@ -17,7 +17,8 @@ _WORD = r"(?:plus|minus|times|multiplied by|divided by)"
 _SUM = re.compile(
     # not in the middle of a longer sum, a mixed number, a clock, a date or a name
     r"(?=[$€£\d])(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])(?<![\d+*×/÷^−–)%x-]\s)(?<![^A-Za-z]\s=\s)(?<![^\s]=\s)(?<!\d,\s)(?<!\band\s)(?<!\bof\s)(?<!plus\s)(?<!times\s)(?<!minus\s)"
-    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*(?:=|equals|is equal to)\s*"
+    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*(?:=|equals"
+    rf"|is equal to)\s*"
     rf"(?P<right>[-−]?\s?(?:{_NUMBER}))"
     r"(?!\w|\s*[%+*×·/÷^=:(¢]|\s*[-−–x]\s*[\d$(]|[.,]\d|\s*x\b|\s\d{3}\b|\s\d+/\d|\s?cents?\b)"
 )
@@ -27,7 +28,8 @@ _IN_BRACKETS = re.compile(
 )
 _SPOKEN = re.compile(
     rf"(?<![\w.,^%:+*/=-])(?<!of )(?<!minus )(?<!plus )(?<!times )(?<!by )"
-    rf"(?P<left>(?:{_NUMBER}) {_WORD} (?:{_NUMBER})),?\s?(?:=|\b(?:equals|is equal to|is|makes|gives)\b)\s?"
+    rf"(?P<left>(?:{_NUMBER}) {_WORD} (?:{_NUMBER})),?\s?(?:=|\b(?:equals|is equal to|is|makes"
+    rf"|gives)\b)\s?"
     rf"(?P<right>-?\s?(?:{_NUMBER}))(?!\w|\s*[%+*×/÷^=:]|[.,]\d| {_WORD}| percent)"
 )
 _TERM = (
@@ -37,8 +39,10 @@ _TERM = (
 _COMPOUND = re.compile(
     # brackets or a percentage among plain numbers, the whole of a sum and not its end
     r"(?=[$€£\d(])(?<![\w.,^)\]}%:+*×·/÷=<>(−–_\\$€£-])(?<![\d+*×·/÷^−–)%=-]\s)(?<!\b(?:by|of)\s)"
-    rf"(?P<left>{_TERM}(?:(?:\s*{_SIGN}\s*|\sof\s){_TERM}){{0,6}})\s*(?:=|equals|is equal to|is)\s*"
-    rf"(?P<right>[-−]?\s?(?:{_NUMBER}))(?!\w|\s*[%+*×·/÷^=:(]|\s*[-−–x]\s*[\d$(]|[.,]\d|\s(?:percent|more|less|times|of|cents?|x)\b)"
+    rf"(?P<left>{_TERM}(?:(?:\s*{_SIGN}\s*|\sof\s){_TERM}){{0,6}})\s*(?:=|equals|is equal to"
+    rf"|is)\s*"
+    rf"(?P<right>[-−]?\s?(?:{_NUMBER}))(?!\w|\s*[%+*×·/÷^=:(]|\s*[-−–x]\s*[\d$(]|[.,]\d"
+    rf"|\s(?:percent|more|less|times|of|cents?|x)\b)"
 )
 _INNER = re.compile(r"\(([^()]*)\)")
 _MAY_BE_COMPOUND = re.compile(r"[%)]|percent| is |\d [a-z]{1,12} [+×÷*/−-] \d|equals")
@@ -46,7 +50,8 @@ _NO_UNITS = frozenset({"and", "or", "to", "of", "is", "x", "times", "plus", "min
 _SHARE = re.compile(rf"({_NUMBER})\s?(?:%|percent)")
 _WITH_UNITS = re.compile(
     # one unit for all numbers of a sum, and for none or the first of a product
-    rf"(?<![\w.,^%:+*×/÷=<>(−–$€£-])(?<![\d+*×·/÷^−–)%=a-z-]\s)(?P<one>(?:{_NUMBER})) (?P<unit>[a-z]{{1,12}}) "
+    rf"(?<![\w.,^%:+*×/÷=<>(−–$€£-])(?<![\d+*×·/÷^−–)%=a-z-]\s)(?P<one>(?:{_NUMBER})) "
+    rf"(?P<unit>[a-z]{{1,12}}) "
     rf"(?P<sign>[+×÷*/−-]) (?P<two>(?:{_NUMBER}))(?P<again> (?P=unit))?\s?(?:=|equals|is)\s?"
     rf"(?P<right>(?:{_NUMBER}))(?: (?P=unit))?(?=[.!,;:]?(?:\s*\Z|\s*\n|\s[A-Z])|[.,;] )"
 )
