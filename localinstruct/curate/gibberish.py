@@ -202,7 +202,7 @@ _NEVER_BEHIND = {
     "every": _PREPOSITIONS | _VERBS | _THESE | {"the", "a", "this", "not"},
     **dict.fromkeys(
         ("will", "can", "would", "could", "should"),
-        _VERBS | {"of", "and", "than", "a", "every", "this", "were", "should"},
+        _VERBS - {"have"} | {"of", "and", "than", "every", "this", "should"},
     ),
     "this": _THESE | {"the", "a", "every", "this", "of", "are", "were"},
     "be": _VERBS | {"the", "of", "be"} - {"the"},
@@ -210,20 +210,20 @@ _NEVER_BEHIND = {
     "is": {"is", "are", "was", "were", "has"},
 }
 """Small word -> small words that no English sentence has behind it."""
-_ENDS_NOTHING = frozenset("the an of from with and or than into my your our their".split())  # noqa: SIM905
-_SMALL_WORD = re.compile(r"[a-zA-Z'’]+|[,.;:!?()\"“”—–\n\d$€£+*/=-]")
+_NO_END = frozenset(
+    f"{word}{mark}"
+    for word in ("the", "an", "of", "from", "with", "and", "or", "than", "my", "your")
+    for mark in ".!?"
+)
 
 
 def _shuffled(text: str) -> str:
     """Say that words stand in no order: pairs that no English has, as "the of" and "at of"."""
-    words = _SMALL_WORD.findall(text[:LONGEST])
-    found = 0
-    for one, two in pairwise(words):
-        never = _NEVER_BEHIND.get(one)
-        if never is not None:
-            found += two in never or (two in ".!?" and one in _ENDS_NOTHING)
-    count = sum(word[0].isalpha() for word in words)
-    if found < 2 or found < (0.04 if found > 2 else 0.06) * count:
+    words = text[:LONGEST].split()
+    found = sum(
+        two in _NEVER_BEHIND[one] for one, two in pairwise(words) if one in _NEVER_BEHIND
+    ) + sum(map(_NO_END.__contains__, words))
+    if found < 2 or found < (0.04 if found > 2 else 0.06) * len(words):
         return ""
     if language(text) not in ("", "en") and words.count("the") < 2:
         return ""
