@@ -94,7 +94,8 @@ def merged(rng: random.Random) -> Row:
 
 def dress(rng: random.Random, text: str) -> str:
     shape = rng.choice(["{}", "{}", "{}.", "({})", "[{}]", "<{}>", "**{}**", "_{}_", "- {}", '"{}"', "`{}`", "{}!", "# {}", "{}\n", "* {} *"])
-    case = rng.choice([str, str, str.upper, str.lower, str.title, str.capitalize])
+    cases: list[Callable[[str], str]] = [str, str, str.upper, str.lower, str.title, str.capitalize]
+    case = rng.choice(cases)
     return shape.format(case(text))
 
 

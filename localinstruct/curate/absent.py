@@ -200,6 +200,10 @@ _ABOUT_NAMES = re.compile(
 )
 
 
+SHORT = 200
+"""Letters of a request up to which it is read for things that it points at."""
+
+
 def material(instruction: str, given: str) -> str | None:
     """Find a text, table, picture or file that the request needs and does not have."""
     bare = given.strip()
@@ -218,7 +222,9 @@ def material(instruction: str, given: str) -> str | None:
     folded = instruction.casefold()
     points, seen = (any(map(folded.__contains__, words)) for words in (_WORDS, _SEEN_WORDS))
     others = points or any(map(folded.__contains__, _ABSENT_SIGNS))
-    if (hole := _HOLE.search(instruction)) and not _ABOUT_NAMES.search(instruction):
+    brackets = any(map(instruction.__contains__, "[(<{"))
+    hole = _HOLE.search(instruction) if brackets else None
+    if hole and not _ABOUT_NAMES.search(instruction):
         return f"only {hole[0]!r} in its place"
     if not (points or seen or others):
         return None
@@ -232,7 +238,8 @@ def _pointed_at(instruction: str, points: bool, seen: bool) -> str | None:
         return None
     match = _POINTS.search(instruction) if points else None
     match = match or (_SEEN.search(instruction) if seen else None)
-    match = match or _absent(instruction.strip())
+    if match is None and len(instruction) <= SHORT:
+        match = _absent(instruction.strip())
     if match is None or _TASK.search(instruction) or len(instruction[match.end() :].split()) > 16:
         return None
     return repr(" ".join(match[0].split())[:80])

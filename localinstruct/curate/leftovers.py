@@ -178,8 +178,8 @@ _LIST_BEGINS = re.compile(r"(?:^|\s)(?:\(?1[.):]|a[.)]|(?:step|task|question) 1\
 
 def merged_task(instruction: str, given: str, output: str) -> str | None:
     """Find a second task in the answer, the instruction or the input."""
-    if match := _run_on(instruction):
-        return match
+    if runs_on := _run_on(instruction):
+        return runs_on
     about_prompts = says(instruction, "instruction:", "input:", "prompt", "training data")
     for text in (output, instruction, given):
         if ":" in text and not (about_prompts and text is output):
