@@ -150,32 +150,11 @@ _AS_AN_AI = re.compile(
     r"|(?:\w+ )?language model|machine learning model|virtual assistant|computer program|chatbot)"
 )
 _SIGNS_OF_REFUSAL = (
-    *(
-        "can't",
-        "cannot",
-        "can not",
-        "could",
-        "unable",
-        "not able",
-        "'m",
-        "i am",
-        "decline",
-        "refuse",
-    ),
+    *("can't", "cannot", "can not", "could", "unable", "not able", "'m", "i am"),
+    *("decline", "refuse"),
     *("as a", "don't", "do not", "my ", "polic", "guidelin", "appropriate", "clarify", "please"),
-    *(
-        "enough",
-        "insufficient",
-        "lack",
-        "won't",
-        "something i",
-        "beyond",
-        "outside",
-        "rather",
-        "prefer",
-        "will not",
-        "can you",
-    ),
+    *("enough", "insufficient", "lack", "won't", "something i", "beyond", "outside"),
+    *("rather", "prefer", "will not", "can you"),
     *("not programmed", "programming", "training", "comfortable", "not designed", "i regret"),
 )
 _DECLINES = re.compile(
