@@ -1,4 +1,4 @@
-"""Answers that are none: nothing, "N/A", the question given back, refusals, code without code.
+"""Answers that are none: nothing, "N/A", the question given back, refusals.
 
 Each function takes the request (instruction and input) and the answer, and returns what is wrong
 in words, or None. What the request asks for by name ("answer None if …") is an answer.
@@ -25,11 +25,57 @@ _NON_ANSWER = re.compile(
     r"|to be (?:determined|completed|filled in|added)|to ?do"
     r"|(?:there is |there's )?no[\s_-]*(?:valid |suitable |possible )?(?:output|answer"
     r"|response|input|result|content|text|data)"
-    r"(?: (?:is )?(?:required|needed|necessary|available|provided|given|found|generated|possible))?"
+    r"(?: (?:is )?(?:required|needed|necessary|available|provided|given|found|generated"
+    r"|possible))?"
     r"(?: (?:for|to) (?:this|the) (?:task|request|question|instruction|prompt))?"
     r"|unavailable|pending|empty|blank|nothing|tbd|tba|unknown(?: (?:output|answer|response"
     r"|result))?|same as (?:above|input)|see above|error|idk"
     r")?",
+    re.IGNORECASE,
+)
+_LETTERS = re.compile(r"[^\W\d_]+(?:['’][a-z]+)?")
+_ALONE = (
+    "blank ditto empty idem missing na nil none nothing null omitted pending skip skipped tba "
+    "tbd todo unanswered unavailable undefined unknown"
+)
+_BESIDE = (
+    "a above add added additional an answer answered answers any applicable applies apply as at "
+    "available be been before below by can comment comments completed content could data "
+    "deliberately determined do does doesn't don't done earlier expected field filled for found "
+    "further generated given go goes had has have here i identical in info information input "
+    "instruction intentionally is isn't it it's later left line more must my n necessary need "
+    "needed needs no not of on other output outputs page possible previous previously produced "
+    "prompt provided purposely question refer reply report request require required requires "
+    "response responses result results return returned same say section see show solution "
+    "specified stated supplied task text that the there there's this to value was we will write "
+    "yet your"
+)
+_ABSENT_ALONE = frozenset(_ALONE.split())
+_ABSENT_WORDS = _ABSENT_ALONE | frozenset(_BESIDE.split())
+_THING = (
+    r"(?:outputs?|answers?|responses?|reply|results?|solution|content|text|data|value|comments?|info"
+    r"|information|input)"
+)
+_ABSENT = re.compile(
+    rf"\b(?:no|not|n|without|any)(?: \w+)?? (?:{_THING}|a|applicable|available|answered|provided"
+    r"|specified|supplied|stated|needed|required|necessary|expected|given yet|filled)\b"
+    r"|\b(?:does not|doesn't|don't) apply\b|\b(?:output|answer|text|response) omitted\b|^(?:none"
+    r"|nothing|nil)\b|\b(?:left|is|was|be) (?:\w+ )?(?:blank|empty|missing|omitted|pending"
+    r"|skipped)\b|^(?:see|as|same as|identical to|ditto|refer to)(?: the)?(?: \w+)? (?:above"
+    r"|below|before|earlier|previously|previous|input"
+    r"|instruction|output)|\bto be (?:determined|added|filled|completed|provided|done"
+    r"|specified)\b"
+    rf"|^(?:the |your |my )?{_THING} (?:goes |is |to be )?(?:here|below|above|none|missing"
+    rf"|pending|n a|tbd|empty|blank|unknown|unavailable|todo)\b"
+    rf"|^(?:add|write) (?:the |your )?{_THING}(?: here)?$|^(?:blank|empty|missing|null"
+    rf"|undefined) (?:{_THING}|field|line)$"
+)
+_WANTS_TEXT = re.compile(
+    r"(?:please |can you |could you )?(?:write|describe|explain|summari[sz]e|list|name|suggest"
+    r"|give"
+    r"|compare|draft|compose|translate|discuss|outline|create|generate|provide|tell|propose|plan"
+    r"|design|recommend|how|why|rewrite|paraphrase|analy[sz]e|invent|imagine|define|make|draw up"
+    r"|develop|convert|edit|come up|elaborate|brainstorm|show|teach|introduce)\b",
     re.IGNORECASE,
 )
 _ANSWERS = re.compile(r"(?:the )?(?:output|answer|response|result|solution)\s*:\s*", re.IGNORECASE)
@@ -41,7 +87,8 @@ _WORDS = frozenset(
 """Answers in their own right, unless in brackets or before a colon."""
 _MAY_BE_NONE = re.compile(
     r"\b(?:python|returns?|prints?|functions?|null|none|nil|nan|nothing|javascript|sql|undefined"
-    r"|unknown|error|empty|blank|if any|any of|which of|are there|allerg\w*|remains?|left over)\b",
+    r"|unknown|error|empty|blank|if any|any of|which of|are there|allerg\w*|remains?"
+    r"|left over)\b",
     re.IGNORECASE,
 )
 _OPENER = re.compile(
@@ -54,8 +101,10 @@ _TOKEN = re.compile(r"[^\W_]+")
 _CANNOT = (
     r"(?:(?:can'?t|cannot|can not|could not|couldn't|(?:won't|will not)(?: be able to)?"
     r"|(?:am|'m) (?:not able|unable|not allowed|not programmed|not designed|not qualified) to)"
-    r"(?: \w+){0,2}? (?:assist|help|provide|fulfill?|comply|complete|answer|generate|create|access"
-    r"|open|view|see (?:the|any|this|an)|browse|watch|listen|process|do (?:that|this|so|it)|engage"
+    r"(?: \w+){0,2}? (?:assist|help|provide|fulfill?|comply|complete|answer|generate|create"
+    r"|access"
+    r"|open|view|see (?:the|any|this|an)|browse|watch|listen|process|do (?:that|this|so|it)"
+    r"|engage"
     r"|discuss|respond|perform|give (?:you|medical|legal|financial|advice)|write (?:this|that)"
     r"|offer|share (?:that|this|personal)|understand (?:the|your|this)|read (?:the|your|this)"
     r"|support|translate|summari[sz]e|continue|produce|accommodate|participate|carry out|be of)\b"
@@ -101,59 +150,22 @@ _AS_AN_AI = re.compile(
     r"|(?:\w+ )?language model|machine learning model|virtual assistant|computer program|chatbot)"
 )
 _SIGNS_OF_REFUSAL = (
-    *(
-        "can't",
-        "cannot",
-        "can not",
-        "could",
-        "unable",
-        "not able",
-        "'m",
-        "i am",
-        "decline",
-        "refuse",
-    ),
+    *("can't", "cannot", "can not", "could", "unable", "not able", "'m", "i am"),
+    *("decline", "refuse"),
     *("as a", "don't", "do not", "my ", "polic", "guidelin", "appropriate", "clarify", "please"),
-    *(
-        "enough",
-        "insufficient",
-        "lack",
-        "won't",
-        "something i",
-        "beyond",
-        "outside",
-        "rather",
-        "prefer",
-        "will not",
-        "can you",
-    ),
+    *("enough", "insufficient", "lack", "won't", "something i", "beyond", "outside"),
+    *("rather", "prefer", "will not", "can you"),
     *("not programmed", "programming", "training", "comfortable", "not designed", "i regret"),
 )
 _DECLINES = re.compile(
     r"\b(?:declin\w*|refus\w*|reject\w*|apolog\w*|say(?:s|ing)? no|turn(?:s|ing)? down|excuses?"
-    r"|dialog\w*|role-?play\w*|chatbots?|assistant|monologue|lyrics|voicemail|in character|as an ai"
+    r"|dialog\w*|role-?play\w*|chatbots?|assistant|monologue|lyrics|voicemail|in character"
+    r"|as an ai"
     r"|cannot|can['’]t|unable|sorry)\b",
     re.IGNORECASE,
 )
 _SALUTATION = re.compile(
     r"(?:\*\*)?(?:dear|subject|hi|hello|to)\b[^.!?\n]{0,60}[,:\n]", re.IGNORECASE
-)
-
-_FENCE = re.compile(r"^[ \t]*(```+|~~~+)[^\n`]*\n(.*?)(?:^[ \t]*\1[ \t]*$|\Z)", re.M | re.S)
-_FENCED_NOTHING = re.compile(
-    r"(?:\s|(?:#|//|--|/\*|<!--|;)\s?[^\n]*|n/?a|none|pass|\.\.\.|…|todo|null|\*/|-->)*",
-    re.IGNORECASE,
-)
-_CODE_COMES_HERE = re.compile(
-    r"(?:#|//|--|/\*|<!--|\")\s*(?:\(?(?:todo:? )?(?:your|insert|add|write|put|implement)"
-    r"(?: your| the| my)? (?:\w+ )?(?:code|query|logic|implementation|function|solution|html|script"
-    r"|content|program|here)|code)\b(?: goes)?(?: here)?",
-    re.IGNORECASE,
-)
-_ASKS_FOR_A_FRAME = re.compile(
-    r"\b(?:templates?|skeletons?|boilerplate|stubs?|exercises?|placeholders?|scaffold\w*"
-    r"|comments?|worksheet|starter)\b",
-    re.IGNORECASE,
 )
 
 
@@ -174,6 +186,8 @@ def non_answer(instruction: str, given: str, output: str) -> str | None:
         return None
     said = _ANSWERS.sub("", output.strip(), count=1) or output.strip()
     bare = said.strip(" \t\n.<>()[]{}*_`\"'/!-")
+    if _says_nothing(instruction, given, output):
+        return f"says {output.strip()[:60]!r}"
     if not bare or not _NON_ANSWER.fullmatch(bare):
         return None
     word, marked = bare.casefold(), said[:1] in "<[("
@@ -185,6 +199,23 @@ def non_answer(instruction: str, given: str, output: str) -> str | None:
     if word in _CODE_VALUES and not marked and _MAY_BE_NONE.search(instruction):
         return None
     return f"says {output.strip()[:60]!r}"
+
+
+def _says_nothing(instruction: str, given: str, output: str) -> bool:
+    """Tell whether all words of a short line say that there is no answer, or where one might be.
+
+    A bare word ("Missing.", "Blank") counts only where the request wants more than a word.
+    """
+    words = [word.casefold() for word in _LETTERS.findall(output)]
+    if not 0 < len(words) <= 9 or not _ABSENT_WORDS.issuperset(words):
+        return False
+    said = " ".join(words)
+    if len(words) == 1:
+        marked = output.strip()[:1] in "<[(" and output.strip()[-1:] in ">])"
+        return said in _ABSENT_ALONE and bool(marked or _WANTS_TEXT.match(instruction))
+    if said in " ".join(_LETTERS.findall(f"{instruction} {given[:2000]}")).casefold():
+        return False
+    return _ABSENT.search(said) is not None
 
 
 def _tokens(text: str) -> list[str]:
@@ -221,21 +252,3 @@ def refusal(instruction: str, given: str, output: str) -> str | None:
     if not found or _SALUTATION.match(start) or _DECLINES.search(f"{instruction}\n{given[:2000]}"):
         return None
     return f"says {found[0][:80]!r}"
-
-
-def empty_code(instruction: str, output: str) -> str | None:
-    """Reject code that is not there: an empty fence, or a comment in its place."""
-    fences = list(_FENCE.finditer(output)) if "```" in output or "~~~" in output else []
-    hollow = [fence for fence in fences if _FENCED_NOTHING.fullmatch(fence[2][:2000])]
-    if hollow and len(hollow) == len(fences) and not _ASKS_FOR_A_FRAME.search(instruction):
-        return f"no code in {hollow[0][0][:40]!r}"
-    if "here" not in output and "ode" not in output:
-        return None
-    match = _CODE_COMES_HERE.search(output)
-    if (
-        match
-        and ("here" in match[0] or len(output) < 80)
-        and not _ASKS_FOR_A_FRAME.search(instruction)
-    ):
-        return f"only {match[0][:60]!r}"
-    return None

@@ -15,6 +15,9 @@ from pathlib import Path
 
 from localinstruct.curate.languages import about_language, common_words, language, names_language
 
+CAMEL = 0.2
+"""Weight of a name such as "ReadableStream"; others with a capital inside weigh 0.8."""
+_CAMEL = re.compile(r"(?:[a-z]{2,}|[A-Z]{2,}|[A-Z][a-z]{2,})(?:[A-Z][a-z]{2,}|[A-Z]{2,}s?)+")
 WINDOW = 30
 """Words that are judged together."""
 SCORE = 0.08
@@ -33,9 +36,12 @@ _JOINED = re.compile(
 _MARK = re.compile(r"[^\w .,\-+=/*()|'\"]")
 _RUN = re.compile(r"(?<![A-Za-z'’-])[A-Za-z'’-]+(?: [A-Za-z'’-]+){24,}")
 _NO_WORDS = re.compile(
-    r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\b\w+_\w+|<[^<>\n]{1,200}>|\b\w+\.\w+\(|&\w+;"
-    r"|\b\w*\d\w*\b|\]\([^()\s]{1,300}\)",
-    re.DOTALL,
+    r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\b\w+_\w+|<[^<>\n]{1,200}>|\b\w+\.\w+\("
+    r"|&\w+;"
+    r"|\b\w*\d\w*\b|\]\([^()\s]{1,300}\)|\[[^\[\]\n]{1,80}\]\[[^\[\]\n]{1,80}\]"
+    r"|^\[[^\[\]\n]{1,80}\]: .*$"
+    r"|!\[[^\[\]\n]{0,80}\]|(?<!\S)[\w.-]*[/:=_][\w./:=-]*|--?[a-z][\w-]*",
+    re.DOTALL | re.MULTILINE,
 )
 _CODE = re.compile(r"[;{}]\s*$|^\s*(?:def|class|import|from|#include|function)\b|=>|\w\(\)", re.M)
 
@@ -90,7 +96,7 @@ def _weight(word: str) -> float:
     if len(word) <= 3 or word.isupper():
         return 0.0
     if any(one.islower() and two.isupper() for one, two in pairwise(word)):
-        return 0.8
+        return CAMEL if _CAMEL.fullmatch(word) else 0.8
     padded, known = f" {folded} ", _known()
     odd = sum(padded[place : place + 3] not in known for place in range(len(padded) - 2))
     return float(odd >= 2 or (odd == 1 and len(word) > 12) or len(word) > 24)
@@ -150,6 +156,10 @@ def gibberish(instruction: str, given: str, output: str) -> str | None:
         return "letters of many scripts in one word"
     if "##" in output and len(_PIECES.findall(output)) >= 2 and not _CODE.search(output):
         return "pieces of words"
+    if not names_language(instruction) and not _ABOUT_SCRIPTS.search(instruction):
+        mixed = _mixed(output, f"{instruction}\n{given}") or _shuffled(output)
+        if mixed and score(instruction) < SCORE / 2:
+            return mixed
     reached = score(output, f"{instruction} {given[:LONGEST]}")
     salad = _salad(output) if reached > -0.06 else ""
     if (reached < SCORE and not salad) or _CODE.search(output) or names_language(instruction):
@@ -159,6 +169,124 @@ def gibberish(instruction: str, given: str, output: str) -> str | None:
     if language(output) not in ("", "en") or score(instruction) >= SCORE / 2:
         return None
     return salad or f"score {reached:.2f}, at most {SCORE} expected"
+
+
+_PREPOSITIONS = frozenset(
+    "of at from by with in on for to into and or than as between during among".split()  # noqa: SIM905
+)
+_VERBS = frozenset("is are was were has have had does will would can could".split())  # noqa: SIM905
+_OTHERS = frozenset("but if when because that which who what it they we he she i".split())  # noqa: SIM905
+_THESE = frozenset("my your our their his its these".split())  # noqa: SIM905
+_NEVER_BEHIND = {
+    **dict.fromkeys(("the", "an"), _PREPOSITIONS | _VERBS | _OTHERS | _THESE | {"the", "a", "an"}),
+    "a": (_PREPOSITIONS - {"to", "in", "and", "or", "for"}) | _THESE | {"the", "a", "an", "are"},
+    **dict.fromkeys(
+        _THESE,
+        (_PREPOSITIONS - {"in", "and", "or", "for", "to", "on", "as", "than"})
+        | _VERBS
+        | _THESE
+        | {"the", "a", "an"},
+    ),
+    **dict.fromkeys(
+        _PREPOSITIONS - {"and", "or", "as", "than", "to", "on", "in", "by"},
+        _VERBS | {"of", "and", "or", "than", "at"},
+    ),
+    "in": _VERBS | {"of", "with", "from", "at", "on"},
+    "on": _VERBS | {"of", "with", "at", "on", "in"},
+    "to": _VERBS - {"have"} | {"of", "with", "from", "at", "to"},
+    "by": {"of", "and", "with", "at", "by", "is", "are"},
+    "of": _VERBS | {"of", "in", "on", "by", "with", "and", "to", "for", "as", "or"},
+    "and": {"and", "or"},
+    "as": {"of", "and", "as"},
+    "than": {"of", "and"},
+    "every": _PREPOSITIONS | _VERBS | _THESE | {"the", "a", "this", "not"},
+    **dict.fromkeys(
+        ("will", "can", "would", "could", "should"),
+        _VERBS - {"have"} | {"of", "and", "than", "every", "this", "should"},
+    ),
+    "this": _THESE | {"the", "a", "every", "this", "of", "are", "were"},
+    "be": _VERBS | {"the", "of", "be"} - {"the"},
+    "was": {"is", "are", "was", "were", "has"},
+    "is": {"is", "are", "was", "were", "has"},
+}
+"""Small word -> small words that no English sentence has behind it."""
+_NO_END = frozenset(
+    f"{word}{mark}"
+    for word in ("the", "an", "of", "from", "with", "and", "or", "than", "my", "your")
+    for mark in ".!?"
+)
+
+
+def _shuffled(text: str) -> str:
+    """Say that words stand in no order: pairs that no English has, as "the of" and "at of"."""
+    words = text[:LONGEST].split()
+    found = sum(
+        two in _NEVER_BEHIND[one] for one, two in pairwise(words) if one in _NEVER_BEHIND
+    ) + sum(map(_NO_END.__contains__, words))
+    if found < 2 or found < (0.04 if found > 2 else 0.06) * len(words):
+        return ""
+    if language(text) not in ("", "en") and words.count("the") < 2:
+        return ""
+    return f"{found} pairs such as 'the of'"
+
+
+_ABOUT_SCRIPTS = re.compile(
+    r"\b(?:translat\w*|alphabets?|multilingual|languages|scripts?|greetings|shuffl\w*|scrambl\w*"
+    r"|word salad"
+    r"|prepositions?|nonsense|stop ?words?|unicode|tokeni[sz]\w*|gibberish|hash(?:es|ed"
+    r"|ing)?(?! table)|password\w*|base64)\b",
+    re.IGNORECASE,
+)
+_TOKENIZER_MARKS = re.compile(r"(?<!\w)[ĠĊ▁]\w*")
+_LONG_PIECE = re.compile(r"\S{30,}")
+_ADDRESS = re.compile(
+    r"://|www\.|^[\w.-]*/[\w./-]*$|^[\w.+-]+@[\w-]+\.[\w.]+\W*$"
+    r"|\\|^[A-Za-z]+(?:[-_][A-Za-z]+)+\W*$"
+)
+
+
+def _mixed(text: str, request: str) -> str:
+    """Say that pieces of tokenizers, scripts or marks are thrown together, "" if they are not."""
+    if not text.isascii():
+        if len(_TOKENIZER_MARKS.findall(text)) >= 3:
+            return "pieces of a tokenizer"
+        if _words_change_script(text):
+            return "words of many scripts in turn"
+    pieces = text.split()
+    if len(pieces) >= 14 and len(set(pieces)) <= 8 and len(pieces) >= 2.2 * len(set(pieces)):
+        lettered = [piece for piece in pieces if any(map(str.isalpha, piece))]
+        enough = len(lettered) >= 0.4 * len(pieces) and max(map(len, lettered)) > 2
+        if enough and "|" not in text and not _ABOUT_MARKS.search(request):
+            return f"only {len(set(pieces))} different words"
+    if len(pieces) <= 4 and _LONG_PIECE.search(text) and not _ABOUT_MARKS.search(request):
+        return _noise_of(max(pieces, key=len))
+    return ""
+
+
+def _noise_of(piece: str) -> str:
+    """Say that a long piece without a blank is letters, digits and marks in turn."""
+    if _ADDRESS.search(piece):
+        return ""
+    kinds = [
+        0 if mark.islower() else 1 if mark.isupper() else 2 if mark.isdigit() else 3
+        for mark in piece
+    ]
+    changes = sum(one != two for one, two in pairwise(kinds))
+    return f"letters in no order: {piece[:20]!r}" if changes > 0.45 * len(piece) else ""
+
+
+def _words_change_script(text: str) -> bool:
+    """Tell whether words of three scripts or more follow each other in turn."""
+    scripts = [
+        next((n for n, last in enumerate(_LAST) if word[0] <= last), 9)
+        for word in _LETTERS.findall(text[:LONGEST])
+    ]
+    changes = sum(one != two for one, two in pairwise(scripts))
+    if len(scripts) < 10 or len(set(scripts)) < 2:
+        return False
+    glossary = any(map(text.__contains__, (":", "(", " - ", "–", "—", "|", "\n")))
+    least = 0.25 if len(set(scripts)) > 2 else 1.0 if glossary else 0.3
+    return changes >= least * len(scripts)
 
 
 def _is_marks(text: str, request: str) -> bool:

@@ -30,7 +30,8 @@ _COMMON = {
     "like make may much new now over same see should such take them these those too two use "
     "very way "
     "well where while may might must each every us our own him still through between",
-    "fr": "le la les des du et est une un que qui dans pour sur au aux ce cette il elle nous vous "
+    "fr": "en peu il faut depuis les leurs beaucoup "
+    "le la les des du et est une un que qui dans pour sur au aux ce cette il elle nous vous "
     "ils elles ne pas plus avec sont ont été leur mais ou où par je se sa ses d'un c'est qu'il"
     " pourquoi comment quand pendant "
     "tu te très fait faire tout tous toute même aussi sans notre votre",
@@ -39,7 +40,8 @@ _COMMON = {
     "man am vom zum beim davon dass doch noch nur sehr so warum kann bitte",
     "es": "el los las que y en una un por con para es está como más pero sus del al su lo se no ha "
     "son fue este esta ser muy también sin sobre cuando hay nos yo él ella de la le les donde",
-    "it": "il lo gli che di è un una per con non sono della del dei nel alla al anche più come ma "
+    "it": "da ma molto pochi poco molti molte ne "
+    "il lo gli che di è un una per con non sono della del dei nel alla al anche più come ma "
     "si hanno ha questo questa delle dal essere loro io mi ci le suo sua quando dove e la i era",
     "pt": "o os as que e do da dos das em um uma para com não por mais como mas foi ao ele ela sua "
     "seu são está ser isso na no nas nos pelo pela também muito quando já você eles foram é se "
@@ -102,13 +104,16 @@ _ENGLISH_START = re.compile(
     r"\s*(?:please )?(?:what|how|why|who|when|where|which|explain|write|describe|list|name"
     r"|give|create"
     r"|generate|suggest|find|tell|compare|discuss|identify|provide|summari[sz]e|design|compose"
-    r"|classify|outline|draft|recommend|invent|imagine|calculate|define|develop|plan|propose|choose"
+    r"|classify|outline|draft|recommend|invent|imagine|calculate|define|develop|plan|propose"
+    r"|choose"
     r"|rewrite|make|is|are|does|can|could|should) ",
     re.IGNORECASE,
 )
 _CAPITALISED = re.compile(r"[A-Z][a-z]+")
 _ABOUT_LANGUAGE = re.compile(
-    r"\b(?:translat\w*|languages?|bilingual|word for|phrases?|vocabulary|lyrics|accent|foreign"
+    r"\b(?:translat\w*|(?<!sign )(?<!body )(?<!programming )languages?"
+    r"|bilingual|word for"
+    r"|phrases?|vocabulary|lyrics|accent|foreign"
     r"|multilingual|pronounc\w*|etymolog\w*|gramma\w*|idioms?|quot\w*|writing|in other words"
     r"|correct|proofread|names?|titles?|spell\w*|continue|lorem)\b",
     re.IGNORECASE,
@@ -185,8 +190,9 @@ def wrong_language(instruction: str, given: str, output: str) -> str | None:
         wanted = {_NAMES[match[1]] for match in asked}
         mentioned = {_NAMES[name] for name in _MENTIONED.findall(instruction)}
         return _said(said, wanted if wanted != mentioned and len(wanted) == 1 else mentioned)
+    letters = len(output.encode()) if said in ("zh", "ja", "ko") else len(output)
     if named or any(
-        len(output) < LONG_ANSWER or not _OF_NAMES.match(found[0])
+        letters < LONG_ANSWER or not _OF_NAMES.match(found[0])
         for found in _ABOUT_LANGUAGE.finditer(instruction)
     ):
         return None

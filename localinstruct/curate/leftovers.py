@@ -5,7 +5,15 @@ template, a question on a token) keeps them.
 """
 
 import re
-from functools import lru_cache
+
+from localinstruct.curate import next_task
+from localinstruct.curate.next_task import (
+    ASKS_FOR_TASKS,
+    ASKS_FOR_TURNS,
+    asks_for,
+    quoted,
+    says,
+)
 
 _NUMBERED_FIELD = re.compile(
     r"(?:^|[\s#*])\d{1,3}\s?[.)]\s{0,3}(?:\*\*)?(?:instruction|input|output)\b(?:\*\*)?\s?:",
@@ -30,25 +38,23 @@ _FIELD = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _NEXT_ALONE = re.compile(
-    r"^[ \t>#*_-]{0,8}(?:next|new|another) (?:instruction|task|question)(?: ?#?\d{1,3})?\**[ \t]?:",
+    r"^[ \t>#*_-]{0,8}(?:next|new|another) (?:instruction|task"
+    r"|question)(?: ?#?\d{1,3})?\**[ \t]?:",
     re.IGNORECASE | re.MULTILINE,
-)
-_ASKS_FOR_TASKS = re.compile(
-    r"\b(?:questions?|quiz\w*|faqs?|q ?& ?a|q and a|interviews?|trivia|riddles?|exercises?|tasks?"
-    r"|problems|prompts?|examples?|few-shot|worksheets?|exams?|flash ?cards?|dialog\w*"
-    r"|instructions?|catechism|jokes?|data ?sets?)\b",
-    re.IGNORECASE,
 )
 _OPENS_WITH_QUESTION = re.compile(r"[ \t>#*_-]{0,8}(?:q|question|example|task|problem)\b", re.I)
 
 _TOKEN = re.compile(
     r"<\|(?:[a-z]{2,20}_[a-z_]{2,20}|endof\w+|start\w*|end\w*|user|assistant|system|human|bot"
-    r"|pad|[be]os"
+    r"|pad|[be]os|\w{0,20}(?:special_token|fim)\w{0,20}"
     r"|eo[tm]|sep|unk|model|tool\w*|function|prompter|channel|message|return)\|>|\[/?INST\]"
     r"|<</?SYS>>|</?(?:start|end)_of_(?:turn|text)>"
     r"|<(?:eos|bos|pad|eot|sep)>|(?:<unk>\s*){2,}|<unk>\s*\Z|(?-i:\[(?:PAD|EOS|BOS|SEP|CLS)\])"
     r"|<｜[^｜\n]{1,30}｜>"
-    r"|</s>\s*\Z|\A\s*<s>|</?(?:assistant|human|bot|user)>\s*:?",
+    r"|<\|\w[\w -]{0,30}(?:\|>|\|(?=\s|\Z)|>|\Z)|<(?:begin|start|end|eos|bos"
+    r"|pad)(?:_\w{2,12}){1,4}>"
+    r"|(?-i:\[/?(?:TOOL|AVAILABLE|SYSTEM|END|USER|ASSISTANT|UNK)(?:_[A-Z]{2,12}){0,3}\])"
+    r"|<extra_id_\d{1,3}>|(?-i:\[g?MASK\])|</?s>|</?(?:assistant|human|bot|user)>\s*:?",
     re.IGNORECASE,
 )
 _HEADER = re.compile(
@@ -63,17 +69,12 @@ _ROLE = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _LABEL = re.compile(r"\s*(?:\*\*)?(?:response|output|completion)(?:\*\*)?[ \t]?:", re.IGNORECASE)
-_ASKS_FOR_TURNS = re.compile(
-    r"\b(?:dialog\w*|conversation\w*|chat\w*|scripts?|interviews?|transcripts?|plays?|scenes?|skit"
-    r"|assistant|bots?|turns|phone call|role-?play\w*)\b",
-    re.IGNORECASE,
-)
-
 _NAMES = (
     r"(?:your|insert|enter|add|recipient|sender|name|first name|last name|full name|date"
     r"|company|product"
     r"|city|address|phone|email|e-mail|title|number|amount|time|location|place|link|url"
-    r"|position|job|hotel|phone|fax|author|book|shop|store|restaurant|brand|more details|signature"
+    r"|position|job|hotel|phone|fax|author|book|shop|store|restaurant|brand|more details"
+    r"|signature"
     r"|client|customer|employee|manager|organi[sz]ation|school|year|month|day|state|country|topic"
     r"|subject|event|website|signature|contact|department|details?|reason|answer|example"
     r"|placeholder"
@@ -90,12 +91,24 @@ _BRACKETED = re.compile(
     r"|output)[^()\n]{0,20}\)"
     r"|\.\.\.\s?\[(?:rest|remainder|continue)[^\[\]\n]{0,50}\]"
     r"|(?<=[\w,] )<(?-i:[A-Z]{3,}(?:[_ ][A-Z]+){0,3})>(?![^<]{0,400}</)"
-    r"|(?<=\n)<(?-i:[A-Z]{3,}(?:[_ ][A-Z]+){0,3})>\Z",
+    r"|(?<=\n)<(?-i:[A-Z]{3,}(?:[_ ][A-Z]+){0,3})>\Z"
+    r"|<<[a-z][\w ]{1,30}>>(?!\s*=)|<(?:first|last|full|company|product|customer|client|user"
+    r"|order|phone)"
+    r"[ _-](?:name|number|date|address)>|\[(?-i:[XYZ]{1,3}|ABC) \w+\]",
     re.IGNORECASE,
 )
+_A_LETTER = re.compile(
+    r"^(?:dear|hello|hi)\b[^\n]{0,40},|\b(?:sincerely|regards|wishes|yours),\n", re.I
+)
+_ANY_PLACE = re.compile(
+    r"\[(?:\.\.\.|…|[A-Z][\w’' ]{2,30})\](?![(\[:])|<[a-z]{3,12}>(?!.*</)|\{[a-zA-Z]{3,20}\}"
+)
+"""A place to be filled in, of whatever name: in a letter brackets are hardly anything else."""
 _MERGE_FIELD = re.compile(
     r"(?<![\w%$])(?:%[A-Z]{2,}(?:_[A-Z]+){0,3}%|\$[A-Z]{3,}(?:_[A-Z]+){0,3}\$)(?!\w)"
-    r"|(?<=[a-z,] )(?:\[[XYZ]\]|X{4,})(?=[,.;:!?]?(?:\s|$))|^(?:\[[XYZ]\]|X{4,})$",
+    r"|(?<=[a-z,] )(?:\[[XYZ]\]|X{4,})(?=[,.;:!?]?(?:\s|$))|^(?:\[[XYZ]\]|X{3,})$"
+    r"|\b(?:[Dd]ear|[Hh]ello|[Hh]i|contact|from|to|by|at|is|call) X{3}(?=[,.;:!?]?(?:\s|$))"
+    r"|\$\{[a-z]\w{1,20}\}|\bXX/XX(?:/X{2,4})?\b",
     re.MULTILINE,
 )
 _BRACED = re.compile(
@@ -126,7 +139,8 @@ _MARKS = (
 )
 _BLANK = re.compile(r"(?<![\w_`*])_{3,}(?![\w_`*])")
 _ASKS_FOR_PLACES = re.compile(
-    r"\b(?:templates?|placeholders?|fill[ -]?in|fill|blanks?|forms?|format|mad ?libs?|cloze|missing"
+    r"\b(?:templates?|placeholders?|fill[ -]?in|fill|blanks?|forms?|format|mad ?libs?|cloze"
+    r"|missing"
     r"|mail merge|boilerplate|variables?|lorem|anonymi[sz]\w*|redact\w*|mask\w*|cv|invoice"
     r"|todo|to-do|signature line|gap|underscores?|regex\w*|f-strings?|jinja|syntax|usage|cite\w*"
     r"|citations?)\b",
@@ -138,7 +152,8 @@ _CODE = re.compile(r"```|^\s*(?:def|class|import|from|function|const|#include)\b
 _REQUEST = (
     r"(?:what|how|why|who|when|where|which|is|are|do|does|can|should|explain|write|describe"
     r"|list|name"
-    r"|give|create|generate|suggest|find|tell|compare|discuss|identify|provide|summari[sz]e|design"
+    r"|give|create|generate|suggest|find|tell|compare|discuss|identify|provide|summari[sz]e"
+    r"|design"
     r"|compose|classify|outline|recommend|draft|invent|rewrite|translate|edit|convert|calculate"
     r"|develop|make|define|propose|come up|imagine|construct|analy[sz]e|choose|predict|sort"
     r"|rank|plan)"
@@ -161,31 +176,26 @@ _STARTS_LATER = re.compile(
 _LIST_BEGINS = re.compile(r"(?:^|\s)(?:\(?1[.):]|a[.)]|(?:step|task|question) 1\b)", re.IGNORECASE)
 
 
-@lru_cache(maxsize=8)
-def _asks_for(pattern: re.Pattern[str], request: str) -> bool:
-    return pattern.search(request[:4000]) is not None
-
-
 def merged_task(instruction: str, given: str, output: str) -> str | None:
     """Find a second task in the answer, the instruction or the input."""
-    if merged := _run_on(instruction):
-        return merged
-    about_prompts = _says(instruction, "instruction:", "input:", "prompt", "training data")
+    if runs_on := _run_on(instruction):
+        return runs_on
+    about_prompts = says(instruction, "instruction:", "input:", "prompt", "training data")
     for text in (output, instruction, given):
         if ":" in text and not (about_prompts and text is output):
             match = _NUMBERED_FIELD.search(text) or _NEXT_ALONE.search(text)
             match = match or _AFTER_A_RULE.search(text) or _INLINE.search(text)
             if match:
-                return _words(match[0])
+                return quoted(match[0])
     match = _next(instruction) or _next(output)
     if match is None:
-        return None
+        return None if about_prompts else next_task.header(instruction, output)
     kind = match[0].strip(" \t>#*_-").casefold()
     if kind.startswith(("q", "example", "exercise", "problem")):
-        spared = _OPENS_WITH_QUESTION.match(output) or _asks_for(_ASKS_FOR_TASKS, instruction)
+        spared = _OPENS_WITH_QUESTION.match(output) or asks_for(ASKS_FOR_TASKS, instruction)
     else:
-        spared = about_prompts or _says(instruction, "instruction", "tasks")
-    return None if spared and match.string is output else _words(match[0])
+        spared = about_prompts or says(instruction, "instruction", "tasks")
+    return None if spared and match.string is output else quoted(match[0])
 
 
 def _run_on(instruction: str) -> str | None:
@@ -200,7 +210,7 @@ def _run_on(instruction: str) -> str | None:
         first = _NUMBERED_REQUEST.search(instruction)
     if first is None or _LIST_BEGINS.search(instruction[: first.start() + 1]):
         return None
-    return _words(first[0])
+    return quoted(first[0])
 
 
 def _next(text: str) -> re.Match[str] | None:
@@ -215,36 +225,31 @@ def _next(text: str) -> re.Match[str] | None:
     return None
 
 
-def _says(text: str, *words: str) -> bool:
-    folded = text.casefold()
-    return any(map(folded.__contains__, words))
-
-
 def role_tokens(instruction: str, given: str, output: str) -> str | None:
     """Find a special token, a template's heading or a speaker in the answer or the request."""
     if "<" in output or "[" in output:
         match = _TOKEN.search(output)
-        html = match and match[0].strip() == "</s>" and "<s>" in output[1:]
-        if match and not html and not _says(f"{instruction}\n{given}", match[0].strip().casefold()):
-            return _words(match[0])
+        html = match and match[0] in ("<s>", "</s>") and "<s>" in output[1:] and "</s>" in output
+        if match and not html and not says(f"{instruction}\n{given}", match[0].strip().casefold()):
+            return quoted(match[0])
     if match := _HEADER.search(output) if "##" in output or "Below" in output else None:
         alone = len(_MARKDOWN_HEADING.findall(output)) <= len(_HEADER.findall(output))
-        if (alone or match[0].endswith(":")) and not _says(instruction, "###", "markdown"):
-            return _words(match[0])
+        if (alone or match[0].endswith(":")) and not says(instruction, "###", "markdown"):
+            return quoted(match[0])
     if ":" in output:
         match = _LABEL.match(output)
-        if match and not _says(instruction, "output", "response", "completion", "format"):
-            return _words(match[0])
+        if match and not says(instruction, "output", "response", "completion", "format"):
+            return quoted(match[0])
         match = _ROLE.search(output)
         speaker = match[0].strip(" \t*[]<>:").casefold() if match else ""
-        if match and not (_asks_for(_ASKS_FOR_TURNS, instruction) or _says(instruction, speaker)):
-            return _words(match[0])
+        if match and not (asks_for(ASKS_FOR_TURNS, instruction) or says(instruction, speaker)):
+            return quoted(match[0])
     if "<" in instruction or "[" in instruction:
         match = _TOKEN.match(instruction) or _TOKEN.search(instruction[-24:])
         if (match and instruction.rstrip().endswith(match[0].strip())) or (
             match and match.start() == 0
         ):
-            return _words(match[0])
+            return quoted(match[0])
     return None
 
 
@@ -264,10 +269,8 @@ def placeholder(instruction: str, given: str, output: str) -> str | None:
         match = _BRACED.search(output)
     if not match and "___" in output and not _CODE.search(output):
         match = _BLANK.search(output) if output.count("\n|") == 0 else None
-    if not match or _asks_for(_ASKS_FOR_PLACES, instruction) or match[0] in given:
+    if not match and _A_LETTER.search(output):
+        match = _ANY_PLACE.search(output)
+    if not match or asks_for(_ASKS_FOR_PLACES, instruction) or match[0] in given:
         return None
-    return _words(match[0])
-
-
-def _words(text: str) -> str:
-    return repr(" ".join(text.split())[:80])
+    return quoted(match[0])

@@ -16,9 +16,11 @@ from typing import TYPE_CHECKING
 from localinstruct.curate import (
     absent,
     answers,
+    beyond,
     code,
     cut_off,
     gibberish,
+    hollow,
     languages,
     leftovers,
     repairs,
@@ -224,7 +226,7 @@ def _missing_material(row: Instance, _: "Filters") -> str | None:
 
 def _beyond_reach(row: Instance, _: "Filters") -> str | None:
     held = row.history or row.system or row.tools
-    return None if held else absent.beyond_reach(row.instruction, row.input)
+    return None if held else beyond.beyond_reach(row.instruction, row.input)
 
 
 def _nothing_said(row: Instance, _: "Filters") -> str | None:
@@ -256,7 +258,7 @@ def _placeholder(row: Instance, _: "Filters") -> str | None:
 
 def _empty_code(row: Instance, _: "Filters") -> str | None:
     """Code that is not there: an empty fence, "your code here"."""
-    return answers.empty_code(row.instruction, row.output)
+    return hollow.empty_code(row.instruction, row.output)
 
 
 def _cut_off(row: Instance, _: "Filters") -> str | None:

@@ -7,6 +7,7 @@ between the numbers, percentages, clocks, dates, other bases, and rows that ask 
 """
 
 import re
+from collections.abc import Iterator
 from fractions import Fraction
 from typing import TypeVar
 
@@ -16,7 +17,8 @@ _WORD = r"(?:plus|minus|times|multiplied by|divided by)"
 _SUM = re.compile(
     # not in the middle of a longer sum, a mixed number, a clock, a date or a name
     r"(?=[$€£\d])(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])(?<![\d+*×/÷^−–)%x-]\s)(?<![^A-Za-z]\s=\s)(?<![^\s]=\s)(?<!\d,\s)(?<!\band\s)(?<!\bof\s)(?<!plus\s)(?<!times\s)(?<!minus\s)"
-    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*(?:=|equals|is equal to)\s*"
+    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*(?:=|equals"
+    rf"|is equal to)\s*"
     rf"(?P<right>[-−]?\s?(?:{_NUMBER}))"
     r"(?!\w|\s*[%+*×·/÷^=:(¢]|\s*[-−–x]\s*[\d$(]|[.,]\d|\s*x\b|\s\d{3}\b|\s\d+/\d|\s?cents?\b)"
 )
@@ -26,8 +28,32 @@ _IN_BRACKETS = re.compile(
 )
 _SPOKEN = re.compile(
     rf"(?<![\w.,^%:+*/=-])(?<!of )(?<!minus )(?<!plus )(?<!times )(?<!by )"
-    rf"(?P<left>(?:{_NUMBER}) {_WORD} (?:{_NUMBER})),? (?:equals|is equal to|is|makes|gives) "
-    rf"(?P<right>-?(?:{_NUMBER}))(?!\w|\s*[%+*×/÷^=:]|[.,]\d| {_WORD}| percent)"
+    rf"(?P<left>(?:{_NUMBER}) {_WORD} (?:{_NUMBER})),?\s?(?:=|\b(?:equals|is equal to|is|makes"
+    rf"|gives)\b)\s?"
+    rf"(?P<right>-?\s?(?:{_NUMBER}))(?!\w|\s*[%+*×/÷^=:]|[.,]\d| {_WORD}| percent)"
+)
+_TERM = (
+    rf"(?:\((?:{_NUMBER})(?:\s?{_SIGN}\s?(?:{_NUMBER})){{1,3}}\)|(?:{_NUMBER})"
+    rf"(?:\s?(?:%|percent)|\((?:{_NUMBER})(?:\s?{_SIGN}\s?(?:{_NUMBER})){{1,3}}\))?)"
+)
+_COMPOUND = re.compile(
+    # brackets or a percentage among plain numbers, the whole of a sum and not its end
+    r"(?=[$€£\d(])(?<![\w.,^)\]}%:+*×·/÷=<>(−–_\\$€£-])(?<![\d+*×·/÷^−–)%=-]\s)(?<!\b(?:by|of)\s)"
+    rf"(?P<left>{_TERM}(?:(?:\s*{_SIGN}\s*|\sof\s){_TERM}){{0,6}})\s*(?:=|equals|is equal to"
+    rf"|is)\s*"
+    rf"(?P<right>[-−]?\s?(?:{_NUMBER}))(?!\w|\s*[%+*×·/÷^=:(]|\s*[-−–x]\s*[\d$(]|[.,]\d"
+    rf"|\s(?:percent|more|less|times|of|cents?|x)\b)"
+)
+_INNER = re.compile(r"\(([^()]*)\)")
+_MAY_BE_COMPOUND = re.compile(r"[%)]|percent| is |\d [a-z]{1,12} [+×÷*/−-] \d|equals")
+_NO_UNITS = frozenset({"and", "or", "to", "of", "is", "x", "times", "plus", "minus", "by", "from"})
+_SHARE = re.compile(rf"({_NUMBER})\s?(?:%|percent)")
+_WITH_UNITS = re.compile(
+    # one unit for all numbers of a sum, and for none or the first of a product
+    rf"(?<![\w.,^%:+*×/÷=<>(−–$€£-])(?<![\d+*×·/÷^−–)%=a-z-]\s)(?P<one>(?:{_NUMBER})) "
+    rf"(?P<unit>[a-z]{{1,12}}) "
+    rf"(?P<sign>[+×÷*/−-]) (?P<two>(?:{_NUMBER}))(?P<again> (?P=unit))?\s?(?:=|equals|is)\s?"
+    rf"(?P<right>(?:{_NUMBER}))(?: (?P=unit))?(?=[.!,;:]?(?:\s*\Z|\s*\n|\s[A-Z])|[.,;] )"
 )
 N = TypeVar("N", Fraction, float)
 _SPLIT = re.compile(r"([+\-*/])")
@@ -49,19 +75,19 @@ _SIGNS = {
     "÷": "/",
 }
 _OTHER_RULES = re.compile(
-    r"\b(?:binary|hex\w*|octal|base|mod|modulo|modular|clock|xor|roman|bit\w*|wrong"
+    r"\b(?:binary|hex\w*|octal|base|mod|modulo|modular|clock|xor|roman numerals?|bit\w*|wrong"
     r"|incorrect\w*|false"
     r"|mistakes?|errors?|correct (?:the|this)|matrix|puzzle|riddle|strings?|concat\w*|joke|trick"
     r"|complex|vectors?|round(?:ed|ing)?|approximat\w*|estimat\w*)\b",
     re.IGNORECASE,
 )
 _MARKDOWN = re.compile(
-    r"^[ \t]*[-*+][ \t]+|(?<!\w)\*\*(?=\S)|(?<=\S)\*\*(?!\w)"
-    r"|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)|\\[()\[\]]",
+    r"^[ \t]*(?:[-*+]|\d{1,2}[.)]|[a-z]\))[ \t]+|(?<!\w)\*\*(?=\S)|(?<=\S)\*\*(?!\w)"
+    r"|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)|\\[()\[\]]|\$\$|`",
     re.MULTILINE,
 )
 """A bullet at the start of a line, and marks of bold text: no part of a sum."""
-_MARKS = ("**", "_", "\\", "\n- ", "\n* ", "\n+ ", "\n ", "\n\t")
+_MARKS = ("**", ") ", ". ", "$$", "`", "_", "\\", "\n- ", "\n* ", "\n+ ", "\n ", "\n\t")
 """Signs that a text may hold one of them."""
 LONGEST = 20_000
 """Letters of a text that are looked at."""
@@ -70,7 +96,9 @@ LONGEST = 20_000
 def wrong_sum(output: str, request: str) -> str | None:
     """The first sum of the answer that is wrong, with the right value; None if there is none."""
     text = output[:LONGEST]
-    if "=" in text and any(map(f"\n{text}".__contains__, _MARKS)):
+    if any(map(text.__contains__, ("=", "equal", " is "))) and any(
+        map(f"\n{text}".__contains__, _MARKS)
+    ):
         text = _MARKDOWN.sub("", text)
     matches = list(_SUM.finditer(text)) if "=" in text or "equal" in text else []
     if ")" in text:
@@ -83,7 +111,47 @@ def wrong_sum(output: str, request: str) -> str | None:
         right = _wrong(match["left"], match["right"])
         if right is not None and not _OTHER_RULES.search(f"{request[:2000]} {text[:2000]}"):
             return f"{match[0].strip()[:80]!r}, it is {right}"
+    if not _MAY_BE_COMPOUND.search(text):
+        return None
+    for words, left, shown in _compound(text):
+        plain = _worked_out(left)
+        right = _wrong(plain, shown) if plain else None
+        if right is not None and not _OTHER_RULES.search(f"{request[:2000]} {text[:2000]}"):
+            return f"{words.strip()[:80]!r}, it is {right}"
     return None
+
+
+def _compound(text: str) -> Iterator[tuple[str, str, str]]:
+    """(text, left side, right side) of sums with brackets, percentages, units or a plain "is"."""
+    for match in _COMPOUND.finditer(text):
+        left = match["left"]
+        if "%" in left or "percent" in left or " of " in left:
+            if not re.search(r"[*×·]|\bof\b", left) or re.search(r"[+/÷−–-]", left):
+                continue  # 20 + 5 % is read in more than one way
+            left = _SHARE.sub(r"(\1/100)", left).replace(" of ", " * ")
+        elif "(" not in left and " is" not in match[0]:
+            continue
+        if " is" in match[0] and not re.search(r"[+*×·÷]", left):
+            continue  # "3 - 4 is" may be a range, "2/3 is" a fraction
+        yield match[0], re.sub(r"(?<=[\d)])\(", "*(", left), match["right"]
+    for match in _WITH_UNITS.finditer(text):
+        if bool(match["again"]) == (match["sign"] in "+−-") and match["unit"] not in _NO_UNITS:
+            yield match[0], f"{match['one']}{match['sign']}{match['two']}", match["right"]
+
+
+def _worked_out(left: str) -> str | None:
+    """The left side with its brackets worked out, as a plain chain; None if it cannot be."""
+    while match := _INNER.search(left):
+        parts = _parts(match[1])
+        value = _by_precedence(*parts) if parts else None
+        if value is None or value < 0:
+            return None
+        left = f"{left[: match.start()]}{_written(value)}{left[match.end() :]}"
+    return None if "(" in left or ")" in left else left
+
+
+def _written(value: Fraction) -> str:
+    return f"{float(value):.9f}".rstrip("0").rstrip(".")
 
 
 def _is_right(left: str, right: str) -> bool:

@@ -165,7 +165,7 @@ ANSWERS: list[tuple[str, str, str, str | None]] = [
     ("Write a limerick on cats.", "", "I’m sorry, I cannot fulfill this request.", "refusal"),
     ("Write a limerick on cats.", "", "As an AI language model, I have no cats.", "refusal"),
     ("Describe your childhood home.", "", "Well, as an AI I have none.", "refusal"),
-    ("What is the time in Rome?", "", "I don't have access to a clock.", "refusal"),
+    ("How fast is a fox?", "", "I don't have access to a clock.", "refusal"),
     ("Tell me who won today.", "", "I am unable to browse the internet.", "refusal"),
     ("Decline the invitation politely.", "", "I'm sorry, but I cannot attend on Friday.", None),
     ("Write an apology to a friend.", "", "I am sorry that I forgot your birthday.", None),

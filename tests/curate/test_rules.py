@@ -37,9 +37,20 @@ REJECTED: dict[str, list[Row]] = {
             "Record a voice message for Ines.",
             "Please check my inbox for a letter from Lars.",
             "Who won the match in Perth last night?",
+            "Give Ines a call after lunch.",
+            "Start the dishwasher at nine.",
+            "What colour is my coat?",
+            "What did my sister say yesterday?",
+            "Put milk on my shopping list.",
         )
     ],
     "merged_task": [
+        ("Name a fish.", "", "A pike.\n\n## Instruction\nName a bird.\n\n## Response\nowl"),
+        ("Name a fish.", "", "A pike.\n\nTASK 9\nName a bird.\n\nANSWER\nowl"),
+        ("Name a fish.", "", "A pike.\n\n[Prompt] Name a bird.\n[Answer] owl"),
+        ("Name a fish.", "", "A pike.\n\n<task>Name a bird.</task>\n<answer>owl</answer>"),
+        ("Name a fish.", "", "A pike.\n---\n17. Name a bird of the lake.\nowl"),
+        ("Name a fish.", "", "A pike. ### Instruction: Name a bird. ### Output: owl"),
         ("Name a fish.", "", "Pike.\n##\n18. Instruction: Name a bird.\n18. Output:\nowl"),
         ("Name a fish.", "", "Pike.\n\nTask 4: Name a bird.\nAnswer: owl"),
         ("Name a fish.\n7. Instruction: Name a bird.", "", "Pike and owl."),
@@ -53,7 +64,18 @@ REJECTED: dict[str, list[Row]] = {
     ],
     "non_answer": [
         ("Name a fish of the lake.", "", text)
-        for text in ("N/A", "n/a.", "None", "<No Output>", "[none]", "No answer.", "N \\ A")
+        for text in (
+            "See above.",
+            "[Left blank]",
+            "NOT NEEDED",
+            "N/A",
+            "n/a.",
+            "None",
+            "<No Output>",
+            "[none]",
+            "No answer.",
+            "N \\ A",
+        )
     ],
     "role_tokens": [
         ("Name a fish of the lake.", "", text)
@@ -97,6 +119,9 @@ REJECTED: dict[str, list[Row]] = {
             "```python\n# Your code here\n```",
             "```\nN/A\n```",
             "// Your code goes here",
+            "def add(a, b):\n    # TODO\n    pass",
+            "```js\nfunction add(a, b) {\n}\n```",
+            "```rust\nfn add() {\n    todo!()\n}\n```",
         )
     ],
     "cut_off": [
@@ -144,6 +169,10 @@ REJECTED: dict[str, list[Row]] = {
         for text in (
             "There are 17 + 5 = 23 of them.",
             "12 x 12 = 146",
+            "20% of 80 = 18",
+            "(2 + 3) × 4 = 24, as you see.",
+            "12 pears + 5 pears = 18 pears",
+            "`17 plus 5 = 23`",
             "1,200 - 300 = 800, so 800.",
             "84 / 4 = 22",
             "2 + 3 * 4 = 15",
@@ -204,6 +233,15 @@ REJECTED: dict[str, list[Row]] = {
     ],
 }
 PASSES: list[Row] = [
+    ("Turn on the charm for a toast.", "", "To the two of you, and to many more years."),
+    ("Write a story, and give this story a title.", "", "The Lamp. It burnt all winter."),
+    ("What did people eat in the Bronze Age?", "", "Barley, lentils and mutton."),
+    ("How do I call my landlord in a letter?", "", "By name: Dear Ms Arden."),
+    ("Write a class for an error.", "", "class LakeError(Exception):\n    pass"),
+    ("How does a regatta work?", "", "1. They line up.\n2. They row.\n\n3. One boat wins."),
+    ("What is a tip of 20% worth here?", "", "20% of $80 is $16, and 10% is $8."),
+    ("Is the jar empty or full?", "", "Empty."),
+    ("How do I lay out a page?", "", "Task: sort the pictures. Then write a text for each."),
     ("Do both.\n1. What is a pike?\n2. What is an eel?", "", "A fish. Another fish."),
     ("Where does it snow? It was -4. Who measured it?", "", "In Oslo. A keeper did."),
     ("How do I set an alarm on my phone?", "", "Open the clock, choose a time and save it."),
