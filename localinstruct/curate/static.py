@@ -4,9 +4,9 @@ model2vec asks the encoder about each of its tokens once; a text is then the mea
 vectors, a hundred times as fast and much rougher. So it only proposes: of each row its nearest
 ones, as far down as a sample shows near-duplicates to lie, and the encoder itself decides those.
 
-Tokens weigh a / (a + p), with p their share of the rows at hand (Arora et al. 2017). Among the
-quarter of 20,000 rows nearest to another this finds 99.8 % of the encoder's near-duplicates; with
-the weights that model2vec takes from the order of the vocabulary, 88 %.
+Tokens weigh a / (a + p), with p their share of the rows at hand (Arora et al. 2017): model2vec
+takes its weights from the order of the vocabulary, which ranks fewer near-duplicates among a row's
+nearest (benchmarks/README.md, "Many rows").
 """
 
 import os
