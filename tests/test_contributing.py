@@ -118,6 +118,7 @@ def test_a_method_added_as_it_says_runs(house: Path) -> None:
     (house / "recipes" / "toy.yaml").write_text(recipe, "utf-8")
     python(house, "-c", PLAY)
     python(house, "-m", "docs.generate")
-    assert "| `method.toy.longest` | int | `80` | Characters of a new task, at most. |" in (
-        house / "docs/recipe.md"
-    ).read_text("utf-8")
+    assert (
+        "| `method.toy.longest` | whole number | `80` | Characters of a new task, at most. |"
+        in (house / "docs/recipe.md").read_text("utf-8")
+    )

@@ -263,6 +263,8 @@ def placeholder(instruction: str, given: str, output: str) -> str | None:
         match = _BRACKETED.search(output)
         if match and match[0][0] == "[" and _CODE.search(output):
             match = None
+        if match and match[0][:2] == "<<" and "<<" in instruction:  # a title is asked for so
+            match = None
     if not match and ("%" in output or "$" in output or "X" in output) and not _CODE.search(output):
         match = _MERGE_FIELD.search(output)
     if not match and "{" in output and not _CODE.search(output):

@@ -516,7 +516,7 @@ def test_without_room_for_its_checkpoints_no_step_is_done(
     progress = Recorded()
     with pytest.raises(StoreError, match=r"MiB are needed to go on"):
         trained(tmp_path, base, progress)
-    assert progress.updates == []
+    assert [update for update in progress.updates if update[2]] == []  # beside loading
     assert list((tmp_path / "train").glob("checkpoint-*")) == []
 
 
