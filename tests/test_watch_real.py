@@ -8,7 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -23,13 +23,27 @@ RUN = ["run", "nano", "--name", "seen", "--set", "generate.target=250", "--set",
 RUN += ["--set", "generate.in_flight=4"]
 
 
+BEGUN: list["subprocess.Popen[str]"] = []
+
+
 def begin(folder: Path, *words: str) -> "subprocess.Popen[str]":
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    return subprocess.Popen(
+    program = subprocess.Popen(
         [sys.executable, "-m", "localinstruct", *words],
         cwd=folder, env=environment, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
     )  # fmt: skip
+    BEGUN.append(program)
+    return program
+
+
+@pytest.fixture(autouse=True)
+def _none_is_left() -> Iterator[None]:
+    yield
+    for program in BEGUN:
+        if program.poll() is None:
+            program.send_signal(signal.SIGINT)
+        program.communicate(timeout=60)
 
 
 def until(watch: Watch, seen: Callable[[WatchFacts], bool], looks: list[WatchFacts]) -> WatchFacts:
