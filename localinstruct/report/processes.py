@@ -7,6 +7,7 @@ processes share (counted with each of them), and endpoints that others serve.
 """
 
 import re
+import socket
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -126,10 +127,23 @@ def _queue(command: list[str]) -> Queue | None:
     if command[1:3] != ["-m", "vllm.entrypoints.openai.api_server"]:
         return None
     given = dict(pairwise(command))
+    if "--uds" in given and not _is_open(given["--uds"]):
+        return None
     port = f"http://127.0.0.1:{given.get('--port')}/v1"
     url = f"unix://{given['--uds']}" if "--uds" in given else port
     model = given.get("--served-model-name", "")
     return parse_queue(Path(model).name, _metrics(url))
+
+
+def _is_open(place: str) -> bool:
+    """Tell whether somebody listens; the HTTP client leaves a socket open where nobody does."""
+    with socket.socket(socket.AF_UNIX) as door:
+        door.settimeout(ANSWER_SECONDS)
+        try:
+            door.connect(place)
+        except OSError:
+            return False
+    return True
 
 
 def _metrics(url: str) -> str:
