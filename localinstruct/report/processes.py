@@ -93,7 +93,7 @@ class Processes:
                     command = process.cmdline()
             except psutil.Error:
                 continue  # gone meanwhile, or another user's
-            if queue := _queue(command):
+            if queue := queue_of(command):
                 queues.append(queue)
         spent = sum(seconds - self._busy.get(pid, seconds) for pid, seconds in busy.items())
         cores = spent / (now - self._looked) if self._busy else None
@@ -122,7 +122,7 @@ def _cards() -> tuple[Card, ...]:
     )
 
 
-def _queue(command: list[str]) -> Queue | None:
+def queue_of(command: list[str]) -> Queue | None:
     """What the vLLM with this command line has to do; None for another program, or no answer."""
     if command[1:3] != ["-m", "vllm.entrypoints.openai.api_server"]:
         return None

@@ -1,11 +1,16 @@
 """A run that is watched: the numbers of the report while it is at work, from its store alone."""
 
+import gc
 import hashlib
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
+import tempfile
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,7 +22,7 @@ from localinstruct.report import live_words as words
 from localinstruct.report.data import Bins
 from localinstruct.report.facts import run_facts
 from localinstruct.report.live import Watch, WatchFacts
-from localinstruct.report.processes import Queue, parse_queue
+from localinstruct.report.processes import Queue, parse_queue, queue_of
 from localinstruct.store import worktime
 from localinstruct.store.lock import owner
 from localinstruct.store.run import Run, open_run, read_run
@@ -245,3 +250,16 @@ def test_the_queue_of_a_vllm_is_read_over_all_its_engines() -> None:
     assert parse_queue("nano", METRICS) == Queue("nano", 7, 12, 0.5)
     assert parse_queue("nano", "") is None
     assert parse_queue("nano", "<html>") is None
+
+
+def test_a_server_that_is_gone_leaves_no_queue_and_no_socket_open(tmp_path: Path) -> None:
+    place = Path(tempfile.mkdtemp(dir="/tmp"), "s")
+    with socket.socket(socket.AF_UNIX) as server:
+        server.bind(str(place))
+    command = ["python", "-m", "vllm.entrypoints.openai.api_server", "--uds", str(place)]
+    with warnings.catch_warnings(record=True) as unclosed:
+        warnings.simplefilter("always", ResourceWarning)
+        assert queue_of(command) is None
+        gc.collect()
+    assert [str(one.message) for one in unclosed] == []
+    shutil.rmtree(place.parent)
