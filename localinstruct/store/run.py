@@ -213,14 +213,15 @@ class Run:
         """
         import numpy as np
 
-        blocks = list(self.vector_blocks())
-        if places is not None and blocks:
-            every = np.concatenate(blocks)
-            blocks = [every[[n for n in range(len(every)) if n in places]]]
+        blocks, start = [], 0
+        for block in self.vector_blocks():  # one at a time: a few rows of a million stay few
+            wanted = range(start, start + len(block)) if places is None else places
+            blocks.append(block[[n for n in range(len(block)) if start + n in wanted]])
+            start += len(block)
         return np.concatenate(blocks) if blocks else np.zeros((0, 0), dtype=np.float32)
 
     def vector_blocks(self, rows: int = 8192) -> "Iterator[np.ndarray]":
-        """The same, (up to `rows`, d) at a time."""
+        """Embeddings of the kept rows in their order, (up to `rows`, d) float32 at a time."""
         import numpy as np
 
         found = self._db.execute("SELECT vector FROM kept ORDER BY seq")
