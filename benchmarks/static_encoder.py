@@ -12,7 +12,6 @@ reads. Every part runs in a process of its own. Not measured: GPUs, rows in whic
 import argparse
 import json
 import os
-import statistics
 import subprocess
 import sys
 import time
@@ -22,6 +21,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from benchmarks import paraphrases
+from benchmarks.near_duplicates import in_turns
 from benchmarks.results import load_average
 from benchmarks.setting import load, note
 from localinstruct.cleaning.decisions import opened
@@ -36,7 +36,6 @@ from localinstruct.store.durable import write_text
 
 PARTS = ("peer", "quality", "whole")
 THRESHOLD = 0.9
-REPETITIONS = 3
 
 
 def peer(count: int) -> JsonObject:
@@ -60,16 +59,7 @@ def peer(count: int) -> JsonObject:
             return len(made.self_deduplicate(threshold=THRESHOLD).selected)
 
         ways["semhash"] = theirs
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    kept = {}
-    for _ in range(REPETITIONS):
-        for name, way in ways.items():
-            began = time.monotonic()
-            kept[name] = way()
-            seconds[name].append(time.monotonic() - began)
-    medians = {name: round(statistics.median(each), 2) for name, each in seconds.items()}
-    ratio = round(medians["ours"] / medians["semhash"], 2) if "semhash" in medians else None
-    return {"rows": len(texts), "seconds": medians, "kept": kept, "ratio": ratio}
+    return {"rows": len(texts), **in_turns(ways)}
 
 
 def quality(count: int) -> JsonObject:
