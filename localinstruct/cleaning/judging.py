@@ -138,7 +138,7 @@ def _graded(store: Decisions, seq: int, verdict: Verdict, judge: Judge) -> Grade
 
 
 def _facts(store: Decisions, judge: Judge) -> JsonObject:
-    """Who judged by what, how many rows, and their mean grade."""
+    """Facts of the judging: judge, rubric, number of rows, their mean grade."""
     scores = [
         float(str(score))
         for (score,) in store.select("SELECT score FROM grades WHERE score IS NOT NULL")

@@ -242,7 +242,7 @@ def overview(run: Run, limit: int, json: bool) -> None:
 
 
 def _live(run: Run) -> list[tuple[str, str]]:
-    """What goes on in a run at work: the lines of `watch`."""
+    """(name, value) lines of a run at work, as `watch` has them."""
     facts = Watch(run.path).look()
     return [("now", live_words.headline(facts)), *live_words.pace(facts)]
 

@@ -106,7 +106,7 @@ def says(text: str, *words: str) -> bool:
 
 
 def quoted(text: str) -> str:
-    """What was found, on one line."""
+    """The words found, on one line and in quotation marks, cut at 80 letters."""
     return repr(" ".join(text.split())[:80])
 
 

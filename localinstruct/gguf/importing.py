@@ -46,7 +46,7 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class ImportRequest:
-    """What to bring in, as which name, and where to."""
+    """A file to bring in, the name it gets in models.yaml, and the folder it is unpacked to."""
 
     file: Path
     name: str

@@ -33,7 +33,7 @@ class Commit:
 
 @dataclass(frozen=True, slots=True)
 class Gained:
-    """What has come since the last look, in order."""
+    """Commits and rows that came since the last look, in order."""
 
     commits: list[Commit]
     completions: list[tuple[float, int]]
