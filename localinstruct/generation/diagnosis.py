@@ -62,6 +62,33 @@ CURES: dict[tuple[str, str], Cure] = {
             for key in ("answers", "most", "kinds", "ways")
         ),
     ),
+    ("cot_self_instruct", "no majority"): (
+        "fresh answers differ: easier seeds, a stronger model to answer, or a lower temperature",
+        ("seeds", "models.answerer", "sampling.temperature"),
+    ),
+    ("cot_self_instruct", "majority differs from the written answer"): (
+        "the answer written with a task is often wrong: easier seeds, or a stronger teacher",
+        ("seeds", "models.teacher"),
+    ),
+    ("cot_self_instruct", "answers unreadable"): (
+        "answers are cut at {max_tokens} tokens, or end without 'Answer:'",
+        ("sampling.max_tokens", "models.answerer"),
+    ),
+    ("code", "assert failed"): (
+        "functions and asserts do not agree: easier seeds, more functions for each exercise, or a "
+        "stronger teacher",
+        ("seeds", "method.code.answers", "models.teacher"),
+    ),
+    ("code", "too few asserts"): (
+        "tests call the function seldom, or are no asserts",
+        ("method.code.asserts", "models.answerer"),
+    ),
+    ("code", "mutants not noticed"): (
+        "broken copies pass too: more asserts, or a smaller share",
+        ("method.code.asserts", "method.code.noticed"),
+    ),
+    ("code", "too slow"): ("they take longer than they may", ("method.code.seconds",)),
+    ("code", "too much memory"): ("they take more than they may", ("method.code.memory_mib",)),
     ("coverage", "quota full"): (
         "topics have their rows; larger quotas, or more topics",
         ("coverage.topics",),
@@ -130,6 +157,18 @@ STAGES: dict[str, Cure] = {
     "evolution": (
         "the evolved tasks fail the paper's rules: a stronger teacher, or other operations",
         ("models.teacher", "method.evol_instruct.operations"),
+    ),
+    "cot_self_instruct": (
+        "answers are too long to compare: seeds with shorter ones",
+        ("seeds", "models.teacher"),
+    ),
+    "code": (
+        "the functions cannot be executed as they are written: easier seeds, or a stronger teacher",
+        ("seeds", "models.teacher"),
+    ),
+    "verbalized": (
+        "the probabilities that the teacher states are too high, or missing",
+        ("method.alpaca.tail", "models.teacher"),
     ),
     "rewrite": ("the new wordings cannot be used", ("models.teacher",)),
     "grounded": ("questions or answers do not keep to their passage", ("models.teacher",)),

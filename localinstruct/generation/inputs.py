@@ -16,12 +16,15 @@ from localinstruct.documents import Folder, read_folder
 from localinstruct.errors import ModelError, RecipeError
 from localinstruct.formats import Reader
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, MethodSection, asked_in_chats
+from localinstruct.methods.code import signature_of
+from localinstruct.methods.cot_self_instruct import has_short_answer
 from localinstruct.methods.grounded import GroundedOptions
 from localinstruct.methods.magpie import MagpieOptions
 from localinstruct.methods.own import loaded
 from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.models.chat_template import chat_of, template_problems, template_text
 from localinstruct.models.gguf_header import read_header
+from localinstruct.offline.code_runner import require_walls
 from localinstruct.progress import Progress, Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, Reject, digest
@@ -96,6 +99,22 @@ def grounded_secret(
     options: GroundedOptions = recipe.method.options
     drawn = digest([recipe.seed, [passage.id for passage in passages]])
     return options if options.secret else options.model_copy(update={"secret": drawn})
+
+
+def require_start(recipe: Recipe, seeds: Sequence[Instance]) -> None:
+    """Raise where the method cannot begin, before any server is started.
+
+    RecipeError for seeds that show nothing of what cot_self_instruct or code wants, UsageError
+    where the walls that code needs cannot be had.
+    """
+    name, wanted = recipe.method.name, WANTED.get(recipe.method.name)
+    if wanted and not any(map(wanted[0], seeds)):
+        raise RecipeError(
+            f"{recipe.seeds}: method.{name} expects {wanted[1]}; found none in {len(seeds):,}.",
+            f"Give some, for example --set seeds={wanted[2]}",
+        )
+    if getattr(recipe.method.options, "executes", False):
+        require_walls(f"method.{name}")
 
 
 def require_chats(recipe: Recipe, asked: Mapping[str, ModelSpec]) -> None:
@@ -179,7 +198,7 @@ def _rendered_as_served(teacher: ModelSpec, messages: Sequence[dict[str, str]]) 
     """In the template of models.yaml if there is one, else of the GGUF file."""
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    given, bos, eos = teacher.chat_template or "", "", ""
+    given, bos, eos = teacher.template or "", "", ""
     header = read_header(Path(teacher.gguf)) if teacher.gguf else None
     if header:
         given = given or header.text("tokenizer.chat_template")
@@ -206,7 +225,7 @@ def _rendered(teacher: ModelSpec, messages: Sequence[dict[str, str]]) -> str:
     from transformers import AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(checked(teacher), local_files_only=True)
-    chat = chat_of(teacher.directory, teacher.chat_template)
+    chat = chat_of(teacher.directory, teacher.template)
     if chat is None:
         raise ModelError(
             f"{teacher.name}: chat is true in models.yaml, but its tokenizer has no chat template.",
@@ -225,3 +244,16 @@ SOURCES: dict[str, Callable[[Recipe, ModelSpec, Sequence[Instance]], Any]] = {
     "grounded": grounded_secret,
 }
 """Method -> what completes its options."""
+WANTED: dict[str, tuple[Callable[[Instance], object], str, str]] = {
+    "cot_self_instruct": (
+        has_short_answer,
+        "tasks with a short final answer (a number, a choice, a few words)",
+        "seeds/nano_seed_tasks.jsonl",
+    ),
+    "code": (
+        signature_of,
+        "tasks whose output defines a Python function",
+        "seeds/code_tasks.jsonl",
+    ),
+}
+"""Method -> (tells a seed that it can use, in words, a file that has some)."""

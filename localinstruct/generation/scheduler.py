@@ -20,7 +20,7 @@ needs, which is only a matter of speed.
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import count, islice
@@ -172,7 +172,7 @@ class Scheduler:
     _failed: bool = False
     """True when an episode raised; its error comes at its turn, and nothing more is launched."""
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _embedding: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "embed"))
+    _embedding: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "embed"))
 
     def __post_init__(self) -> None:
         self._slots = Slots(self.job.in_flight)
@@ -245,10 +245,9 @@ class Scheduler:
         if not isinstance(gate, Gate):
             await asyncio.sleep(HEAD_START)
             gate = await asyncio.get_running_loop().run_in_executor(self._embedding, gate)
-        rows, ids = iter(self.kept), iter(self.run.kept_ids())
-        for vectors in self.run.vector_blocks():
-            count = len(vectors)
-            gate.remember(list(islice(rows, count)), vectors, list(islice(ids, count)))
+        for ids, instances, vectors in self.run.compared_blocks():
+            gate.remember(instances, vectors, ids)
+            await asyncio.sleep(0)  # requests go on meanwhile
         return gate
 
     async def _turn(self, opening: "asyncio.Task[Gate]") -> Played:
@@ -334,12 +333,13 @@ class Scheduler:
     async def _ask(self, episode: int, call: int, index: int, prompt: Prompt) -> list[Completion]:
         """The completions of one prompt, from the completion log where they are in it."""
         try:
-            logged = self.run.recall(episode, call, index, prompt.digest)
+            digest = prompt.digest
+            logged = self.run.recall(episode, call, index, digest)
             if logged is not None:
                 return logged
             async with self._slots.place(episode):
                 answers = await self.teacher.complete(prompt)
-            entry = (episode, call, index, prompt.to_dict(), prompt.digest, answers)
+            entry = (episode, call, index, prompt.to_dict(), digest, answers)
             await self._log.write(entry)
             return answers
         finally:

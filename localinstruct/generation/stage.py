@@ -21,13 +21,23 @@ from localinstruct.curate.novelty import CUTS, Gate, Novelty, index_for, text_of
 from localinstruct.curate.sight import Sight, way_out
 from localinstruct.errors import RecipeError, RunConflict
 from localinstruct.generation.diagnosis import ending
-from localinstruct.generation.inputs import completed, documents_of, read_tasks_of, require_chats
+from localinstruct.generation.endpoints import noted, servers_of
+from localinstruct.generation.flight import in_flight_of, settle_window, window_of
+from localinstruct.generation.inputs import (
+    completed,
+    documents_of,
+    read_tasks_of,
+    require_chats,
+    require_start,
+)
 from localinstruct.generation.meter import Meter
+from localinstruct.generation.sandbox import WithSandbox, sandbox
 from localinstruct.generation.scheduler import Job, Scheduler
 from localinstruct.interrupt import run_async
 from localinstruct.methods import OVER_DOCUMENTS
 from localinstruct.models.catalog import ModelSpec, checked, load_catalog
 from localinstruct.nano.grammar import check
+from localinstruct.offline.code_runner import CodeRunner
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import Instance, JsonObject, StageResult, digest
@@ -43,13 +53,6 @@ from localinstruct.topics.coverage import require_seeds, topic_counts
 if TYPE_CHECKING:
     import numpy as np
 
-WINDOW = 6
-"""Window of a new run, in requests for each one in flight.
-
-Calculated for 64 places and 10,000 answers, against no window at all: six keep the places filled
-(1.00) where lengths are log-normal (sigma 0.5 and 1) or 1 % are ten times the median; four gave
-1.00, 1.00 and 0.91, one (as 0.1.0 had it) 0.76, 0.41 and 0.35.
-"""
 BYTES_PER_ROW = 6_000
 """Bytes of a kept row in the store, completion log and rejects included.
 
@@ -80,8 +83,11 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     digests = {role: spec.digest for role, spec in asked.items()}
     novelty, apart = as_begun(recipe.novelty, run)
     chosen = recipe.model_copy(update={"method": method, "novelty": novelty})
-    job = make_job(chosen, seeds, teacher.digest, digests, settle_window(chosen, run))
+    servers = servers_of(asked.values(), recipe.serve)
+    window = settle_window(chosen, run, servers)
+    job = make_job(chosen, seeds, teacher.digest, digests, window, servers)
     require_seeds(recipe.coverage, seeds)
+    require_start(recipe, seeds)
     require_space(run.path, (recipe.generate.target - run.count_kept()) * BYTES_PER_ROW)
     kind = "passages" if recipe.method.name in OVER_DOCUMENTS else "tasks"
     progress.say(
@@ -90,15 +96,15 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     progress.say(f"teacher: {_served_at(teacher)}; {_flight(job, recipe)}")
     if apart:
         require_seen(novelty, seeds, Sight(encoder.directory), encoder.name, progress)
-    with ThreadPoolExecutor(1) as loader:
+    with ThreadPoolExecutor(1) as loader, sandbox(method, progress) as runner:
         load: Callable[[], Encoder] = partial(_load, encoder, apart)
-        if not all(spec.endpoint for spec in asked.values()):
+        if not all(spec.servers for spec in asked.values()):
             load = loader.submit(load).result  # while the server starts
         with serving_all(asked, recipe.serve, run.path, progress) as connect:
             router = partial(connect, recipe.sampling)
             progress.update("waiting for the first answers", 0, 0)
             with _responsive(), at_work(run, ASKING):
-                run_async(_converse(job, run, router, EncoderToCome(load), progress))
+                run_async(_converse(job, run, router, EncoderToCome(load), progress, runner))
     stopped = ending(job, len(run.episodes()), KeptRows(run))
     if run.count_kept() < recipe.generate.target:
         progress.say(f"ended before its target: {stopped}")
@@ -152,6 +158,11 @@ def as_begun(novelty: Novelty, run: Run) -> tuple[Novelty, bool]:
     """
     if run.is_blank():
         run.put(COMPARISON, "2")
+    return begun_with(novelty, run)
+
+
+def begun_with(novelty: Novelty, run: Run) -> tuple[Novelty, bool]:
+    """As `as_begun`, of a run that is only looked at."""
     if run.get(COMPARISON) is not None:
         return novelty, True
     return novelty.model_copy(update={"words": "ascii"}), False
@@ -191,8 +202,7 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) ->
     folder = documents_of(recipe, workspace, progress) if reads_documents else None
     tasks, unread = ([], []) if folder else read_tasks_of(recipe, workspace, progress)
     seeds = folder.passages if folder else tasks
-    places = [[seed.lineage.source, seed.lineage.offset] for seed in seeds if seed.lineage.source]
-    now, before = digest([seed.id for seed in seeds] + places), run.get("seeds")
+    now, before = seeds_digest(seeds), run.get("seeds")
     if before not in (None, now) and not run.is_blank():
         raise RunConflict(
             f"{recipe.seeds}: has changed since this run began.",
@@ -208,16 +218,24 @@ def read_seeds(recipe: Recipe, run: Run, workspace: Path, progress: Progress) ->
     return seeds
 
 
+def seeds_digest(seeds: Sequence[Instance]) -> str:
+    """The digest of seeds under which a run goes on."""
+    places = [[seed.lineage.source, seed.lineage.offset] for seed in seeds if seed.lineage.source]
+    return digest([seed.id for seed in seeds] + places)
+
+
 def make_job(
     recipe: Recipe,
     seeds: Sequence[Instance],
     teacher_digest: str,
     digests: Mapping[str, str] | None = None,
     window: int | None = None,
+    servers: int | None = None,
 ) -> Job:
     """The job of the scheduler; `digests` is role -> digest of the model that plays it.
 
-    `window` is what the run began with; None takes that of a new run.
+    `window` is what the run began with; None takes that of a new run. `servers` are those of all
+    models; None takes one for each.
     """
     return Job(
         method=recipe.method,
@@ -228,43 +246,12 @@ def make_job(
         coverage=recipe.coverage,
         sampling=recipe.sampling,
         seed=recipe.seed,
-        in_flight=in_flight_of(recipe),
-        window=window_of(recipe) if window is None else window,
+        in_flight=in_flight_of(recipe, servers),
+        window=window_of(recipe, servers) if window is None else window,
         seeds=seeds,
         teacher_digest=teacher_digest,
         digests=digests or {},
     )
-
-
-def in_flight_of(recipe: Recipe) -> int:
-    """Requests to have at the servers: twice their batches, so that these stay full."""
-    servers = len(set(recipe.models.asked.values()))
-    return recipe.generate.in_flight or 2 * servers * recipe.serve.max_num_seqs
-
-
-def window_of(recipe: Recipe) -> int:
-    """The window of a new run, in episodes; 0 where no kept row is looked at.
-
-    That is so when neither the method nor a choice among topics depends on kept rows.
-    """
-    shape = recipe.method.shape
-    if not shape.sees_kept and not recipe.coverage.topics:
-        return 0
-    return recipe.generate.window or max(1, WINDOW * in_flight_of(recipe) // shape.prompts)
-
-
-def settle_window(recipe: Recipe, run: Run) -> int:
-    """The window of this run, kept in it when its first prompt is to be asked.
-
-    A run of 0.1.0 has none; it began with as many episodes as were in flight, and goes on so.
-    """
-    kept, blank = run.get("window"), run.is_blank()
-    if kept is not None and not blank:
-        return int(kept)
-    before = recipe.generate.in_flight or 2 * recipe.serve.max_num_seqs
-    window = window_of(recipe) if blank else before
-    run.put("window", str(window))
-    return window
 
 
 async def converse(
@@ -278,11 +265,18 @@ async def converse(
 
 
 async def _converse(
-    job: Job, run: Run, connect: Callable[[], ModelRouter], encoder: Encoder, progress: Progress
+    job: Job,
+    run: Run,
+    connect: Callable[[], ModelRouter],
+    encoder: Encoder,
+    progress: Progress,
+    runner: CodeRunner | None,
 ) -> None:
     client = connect()
+    teacher = WithSandbox(client, runner) if runner else client
     try:
-        await converse(job, run, client, encoder, progress)
+        async with noted(run, client.endpoints):
+            await converse(job, run, teacher, encoder, progress)
     finally:
         await client.close()
 
@@ -381,7 +375,7 @@ def _facts(recipe: Recipe, workspace: Path) -> JsonObject:
 def _model_facts(spec: ModelSpec) -> JsonObject:
     return {
         "name": spec.name,
-        "digest": spec.digest if spec.endpoint or spec.present else "",
+        "digest": spec.digest if spec.servers or spec.present else "",
         "licence": spec.licence,
         "obligations": spec.obligations,
     }
@@ -391,12 +385,12 @@ def _flight(job: Job, recipe: Recipe) -> str:
     """The two numbers: requests at the server, and episodes ahead of the commit."""
     ahead = f"up to {job.window} episodes ahead of the commit"
     return (
-        f"in flight: up to {job.in_flight} requests for a batch of {recipe.serve.max_num_seqs} "
+        f"in flight: up to {job.in_flight} requests for batches of {recipe.serve.max_num_seqs} "
         f"sequences; {ahead if job.window else 'no episode waits for the rows of another'}"
     )
 
 
 def _served_at(spec: ModelSpec) -> str:
-    if spec.endpoint:
-        return f"{spec.name} at {spec.endpoint}, served by others"
+    if spec.servers:
+        return f"{spec.name} at {spec.served}, served by others"
     return f"{spec.name} on our own {'llama.cpp' if spec.gguf else 'vLLM'}, unix socket"

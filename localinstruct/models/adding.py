@@ -5,7 +5,7 @@ from pathlib import Path
 
 import yaml
 
-from localinstruct.config import load_yaml
+from localinstruct.config import NOT_YAML, load_yaml
 from localinstruct.errors import ModelError, RecipeError
 from localinstruct.models import licences
 from localinstruct.models.catalog import (
@@ -118,7 +118,7 @@ def _reloaded(text: str, path: Path) -> JsonObject:
     """Parse the extended file before it is written; RecipeError where it is no models.yaml."""
     try:
         data = yaml.safe_load(text)
-    except yaml.YAMLError:
+    except NOT_YAML:
         data = None
     if not isinstance(data, dict):
         raise RecipeError(

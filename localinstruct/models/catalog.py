@@ -1,18 +1,18 @@
 """models.yaml: models, their place on this disk, and the terms of their licences.
 
-A model is a directory, a folder of an installed package, or an endpoint that is already served on
-this machine; nothing is ever downloaded. `checked` is the gate before any loader: complete, safe
-(`preflight`), unchanged (SHA-256). Not covered: how good a model is at its role; legal advice.
+A model is a directory, a folder of an installed package, or is served already, on this machine or
+on others that the person has allowed; nothing is ever downloaded. `checked` is the gate before any
+loader: complete, safe (`preflight`), unchanged (SHA-256). Not covered: how good a model is at its
+role; legal advice.
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, PrivateAttr, field_validator, model_validator
 
 from localinstruct.config import (
     Section,
@@ -23,19 +23,16 @@ from localinstruct.config import (
     listing,
     load_yaml,
 )
-from localinstruct.errors import LocalInstructError, ModelError, RecipeError
+from localinstruct.errors import ModelError, RecipeError
 from localinstruct.machine import Precision
 from localinstruct.models import digests
-from localinstruct.models.chat_template import is_file_name, template_problems, template_text
-from localinstruct.models.preflight import (
-    LEAVE_OUT,
-    inspect,
-    package_folder,
-    walk,
-)
-from localinstruct.offline.switches import require_local
+from localinstruct.models.chat_template import is_file_name, template_text
+from localinstruct.models.endpoints import Endpoint, all_different, usable
+from localinstruct.models.preflight import package_folder, walk
+from localinstruct.models.problems import digests_of, how_to_bring, problems_of
+from localinstruct.models.template_values import Value, with_values
+from localinstruct.offline.addresses import allowed_hosts
 from localinstruct.records import digest
-from localinstruct.store.durable import sha256
 
 ModelRole = Literal["teacher", "student", "encoder", "judge"]
 
@@ -56,8 +53,9 @@ class Package(Section):
 
 
 class ModelSpec(Section):
-    """One entry of models.yaml; one of path, package, gguf and endpoint says where it is."""
+    """One entry of models.yaml; path, package, gguf, endpoint or endpoints says where it is."""
 
+    NEW = frozenset({"endpoints", "chat_template_kwargs"})
     name: str = ""
     """The key of the entry."""
     path: str | None = None
@@ -69,10 +67,16 @@ class ModelSpec(Section):
     endpoint: str | None = None
     """A server of the OpenAI protocol that is already there.
 
-    unix:///absolute/path.sock or http://127.0.0.1:PORT/v1.
+    unix:///absolute/path.sock, http://127.0.0.1:PORT/v1, or http://HOST:PORT/v1 of a machine that
+    is allowed (docs/cluster.md).
+    """
+    endpoints: list[Endpoint] = Field(default_factory=list)
+    """Several servers of the same model, each with its address, or with url and timeout (seconds).
+
+    Requests go to the one with the fewest; one that fails is left out until it is back.
     """
     served_name: str = ""
-    """The model's name at the endpoint."""
+    """The model's name at its endpoints."""
     roles: list[ModelRole] = Field(min_length=1)
     """Roles it may be used in."""
     chat: bool = False
@@ -82,6 +86,11 @@ class ModelSpec(Section):
 
     The text, a .jinja file relative to models.yaml, or the name of one of the model's own. Beside
     an endpoint: the template its server uses, which magpie needs to know.
+    """
+    chat_template_kwargs: dict[str, Value] = Field(default_factory=dict)
+    """Values for names that the chat template reads, such as enable_thinking: false.
+
+    They hold wherever the template is used, in training too; an endpoint is told with each request.
     """
     stop: list[str] = Field(default_factory=list)
     """Strings at which an answer in a chat ends, for a model that does not end it by itself."""
@@ -120,37 +129,55 @@ class ModelSpec(Section):
         }
         return data | {"memory_gib": computed | sizes}
 
+    _allowed: frozenset[str] = PrivateAttr(frozenset())
+    """Other machines that the person has allowed: no key, set where the file is read."""
+
     @field_validator("endpoint")
     @classmethod
-    def _on_this_machine(cls, value: str | None) -> str | None:
-        try:
-            if value is not None:
-                require_local(value)
-        except LocalInstructError as error:
-            raise ValueError(error.message) from None
-        return value
+    def _of_the_form(cls, value: str | None) -> str | None:
+        return value if value is None else usable(value)
+
+    @field_validator("endpoints")
+    @classmethod
+    def _once_each(cls, value: list[Endpoint]) -> list[Endpoint]:
+        return all_different(value)
 
     @model_validator(mode="after")
     def _template_is_for_a_chat(self) -> "ModelSpec":
-        if (self.chat_template or self.stop) and not self.chat:
+        if (self.chat_template or self.chat_template_kwargs or self.stop) and not self.chat:
             raise ValueError(
-                "chat_template and stop are for chats: expected chat: true beside them"
+                "chat_template, chat_template_kwargs and stop are for chats: expected chat: true "
+                "beside them"
             )
         return self
 
     @model_validator(mode="after")
     def _one_place(self) -> "ModelSpec":
-        keys = ("path", "package", "gguf", "endpoint")
+        keys = ("path", "package", "gguf", "endpoint", "endpoints")
         places = [key for key in keys if getattr(self, key)]
         if len(places) != 1:
             raise ValueError(
                 f"expected one of {', '.join(keys)}; found {', '.join(places) or 'none'}"
             )
-        if self.endpoint and not self.served_name:
-            raise ValueError(
-                "expected served_name beside endpoint: the model's name at that server"
-            )
+        if self.servers and not self.served_name:
+            raise ValueError(f"expected served_name beside {places[0]}: the model's name there")
         return self
+
+    @property
+    def servers(self) -> list[Endpoint]:
+        """Endpoints at which others serve it; none for a model that is started here."""
+        return [Endpoint(url=self.endpoint)] if self.endpoint else self.endpoints
+
+    @property
+    def allowed(self) -> frozenset[str]:
+        """Names of other machines that may be asked."""
+        return self._allowed
+
+    def with_allowed(self, hosts: frozenset[str]) -> "ModelSpec":
+        """The entry, with other machines that the person has allowed."""
+        spec = self.model_copy()
+        spec._allowed = hosts
+        return spec
 
     @property
     def directory(self) -> Path:
@@ -170,14 +197,27 @@ class ModelSpec(Section):
                 "that.",
             )
         raise ModelError(
-            f"{self.name}: served at {self.endpoint}, but a directory on this disk is needed here.",
+            f"{self.name}: served at {self.served}, but a directory on this disk is needed here.",
             "Name a model that has a path in models.yaml: localinstruct models list",
         )
 
     @property
     def served(self) -> str:
         """Where a model is served that cannot be loaded here: an address, or llama.cpp's file."""
+        if self.endpoints:
+            return ", ".join(endpoint.url for endpoint in self.endpoints)
         return self.endpoint or (f"llama.cpp, from {self.gguf}" if self.gguf else "")
+
+    @property
+    def template(self) -> str | None:
+        """The chat template to use, as in `chat_template`; None for the model's own as it is.
+
+        Where there are values for it, it is the whole text, with them.
+        """
+        if not self.chat_template_kwargs or self.servers:
+            return self.chat_template
+        place = Path(self.gguf) if self.gguf else self.directory
+        return with_values(place, self.chat_template, self.chat_template_kwargs)
 
     @property
     def present(self) -> bool:
@@ -193,14 +233,22 @@ class ModelSpec(Section):
     def digest(self) -> str:
         """SHA-256 over names and digests of all its files and its template in models.yaml.
 
-        For an endpoint it is over the address and the name served there.
+        For an endpoint it is over the address and the name served there; for several over the
+        names alone, as rows do not depend on who answered.
         """
         if self.endpoint:
-            return digest([self.endpoint, self.served_name])
-        parts: list[object] = [*sorted(_digests(self).items())]
+            return digest([self.endpoint, self.served_name, *self._values])
+        if self.endpoints:
+            return digest(["endpoints", self.name, self.served_name, *self._values])
+        parts: list[object] = [*sorted(digests_of(self).items())]
         if self.chat_template or self.stop:
             parts += [template_text(self.chat_template or ""), self.stop]
-        return digest(parts)
+        return digest([*parts, *self._values])
+
+    @property
+    def _values(self) -> list[dict[str, Value]]:
+        """What a digest has beside the rest: nothing, as before, for an entry without values."""
+        return [self.chat_template_kwargs] if self.chat_template_kwargs else []
 
 
 @dataclass(frozen=True)
@@ -228,7 +276,8 @@ class Catalog:
 def load_catalog(workspace: Path) -> Catalog:
     """Read models.yaml of a workspace; RecipeError with every problem of every entry."""
     path = workspace / "models.yaml"
-    return Catalog(path, parse_entries(load_yaml(path), path))
+    entries, allowed = parse_entries(load_yaml(path), path), allowed_hosts(workspace)
+    return Catalog(path, {name: spec.with_allowed(allowed) for name, spec in entries.items()})
 
 
 def checked(spec: ModelSpec) -> Path:
@@ -236,11 +285,11 @@ def checked(spec: ModelSpec) -> Path:
 
     ModelError with every problem otherwise.
     """
-    problems = _problems(spec, remembered=True)
+    problems = problems_of(spec, remembered=True)
     if problems:
         raise ModelError(
             f"{spec.name} in {spec.gguf or spec.directory}: {listing(problems)}",
-            f"Delete what is refused and not needed, or bring it anew:\n{_bring(spec)}",
+            f"Delete what is refused and not needed, or bring it anew:\n{how_to_bring(spec)}",
         )
     return Path(spec.gguf) if spec.gguf else spec.directory
 
@@ -248,7 +297,7 @@ def checked(spec: ModelSpec) -> Path:
 def verify(spec: ModelSpec) -> list[str]:
     """List everything wrong with a model, hashing every file anew; an endpoint is not looked at."""
     try:
-        return [] if spec.endpoint else _problems(spec, remembered=False)
+        return [] if spec.servers else problems_of(spec, remembered=False)
     except ModelError as error:
         return [f"{error.message}\n{error.hint}"]
 
@@ -263,7 +312,7 @@ def file_digests(directory: Path, remembered: bool = True) -> dict[str, str]:
 
 def is_altered(spec: ModelSpec) -> bool:
     """True for a model with other files than its digests in models.yaml, where it has some."""
-    return bool(spec.sha256 and digests.altered(_digests(spec), dict(spec.sha256)))
+    return bool(spec.sha256 and digests.altered(digests_of(spec), dict(spec.sha256)))
 
 
 def sha256_block(name: str, workspace: Path = Path()) -> str:
@@ -311,82 +360,3 @@ def _parse_entry(
         if isinstance(place := entry.get(key), str):
             entry = entry | {key: str(path.parent.absolute() / Path(place).expanduser())}
     return attempt(ModelSpec, {**entry, "name": name}, lambda keys: where([name, *keys]))
-
-
-def _digests(spec: ModelSpec, remembered: bool = True) -> dict[str, str]:
-    """{relative name: SHA-256} of a model that is there, of its one file for GGUF."""
-    if spec.gguf:
-        _require_gguf(spec)
-        return {Path(spec.gguf).name: sha256(Path(spec.gguf), remembered)}
-    return file_digests(_present(spec), remembered)
-
-
-def _require_gguf(spec: ModelSpec) -> None:
-    """ModelError where the GGUF file is not there."""
-    if not spec.present:
-        raise ModelError(
-            f"{spec.name}: looked for a GGUF file at {spec.gguf}, found nothing there.",
-            "Bring the file, or correct `gguf` in models.yaml.",
-        )
-
-
-def _present(spec: ModelSpec) -> Path:
-    directory = spec.directory
-    if not directory.is_dir():
-        there = "a file" if directory.exists() else "nothing there"
-        raise ModelError(
-            f"{spec.name}: looked for a directory with the model at {directory}, found {there}.",
-            _bring(spec),
-        )
-    return directory
-
-
-def _bring(spec: ModelSpec) -> str:
-    """The commands that bring a missing model to this machine."""
-    if spec.gguf:
-        return "Compare its size and SHA-256 with its source."
-    if spec.package and spec.package.name == "localinstruct":
-        return (
-            "git checkout localinstruct/nano/weights, or build the nano models again: "
-            "localinstruct models build nano"
-        )
-    if spec.package:
-        return f"pip install --force-reinstall {spec.package.name.replace('_', '-')}"
-    origin = spec.source or "PUBLISHER/NAME"
-    return (
-        "On a machine with network: "
-        f"hf download {origin} --local-dir {spec.directory.name} {LEAVE_OUT}\n"
-        f"Copy that folder here, to {spec.directory}, "
-        f"then: localinstruct models verify {spec.name}\n"
-        "If it lies elsewhere on this machine: "
-        "localinstruct models add NAME DIR, and name it in the recipe."
-    )
-
-
-def _problems(spec: ModelSpec, remembered: bool) -> list[str]:
-    if spec.gguf:
-        return _gguf_problems(spec, remembered)
-    directory = _present(spec)
-    try:
-        problems = inspect(directory, packaged=spec.package is not None)
-        if spec.sha256:
-            problems += digests.altered(file_digests(directory, remembered), spec.sha256)
-        if spec.chat_template:
-            problems += template_problems(spec.chat_template, directory)
-    except OSError as error:
-        return [f"{error.filename or directory}: cannot be read: {error.strerror}"]
-    return problems
-
-
-def _gguf_problems(spec: ModelSpec, remembered: bool) -> list[str]:
-    """Problems of a GGUF file that llama.cpp is to serve, and of the template given beside it."""
-    _require_gguf(spec)
-    with Path(spec.gguf or "").open("rb") as file:
-        problems = [] if file.read(4) == b"GGUF" else ["expected a GGUF file, found other bytes"]
-    if spec.sha256:
-        problems += digests.altered(_digests(spec, remembered), spec.sha256)
-    if spec.chat_template:
-        problems += template_problems(spec.chat_template)
-    if find_spec("xllamacpp") is None:
-        problems.append("llama.cpp is not installed: pip install 'localinstruct[gguf]'")
-    return problems

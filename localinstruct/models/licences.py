@@ -32,6 +32,7 @@ OTHER_NAMES = {
     "llama3.1": "Llama 3.1 Community License",
     "llama3.2": "Llama 3.2 Community License",
     "gemma": "Gemma Terms of Use",
+    "lfm1.0": "LFM Open License v1.0",
 }
 """Other spellings, in lower case, model hubs' tags among them -> the name that is used here."""
 

@@ -75,6 +75,7 @@ def build(run: Path, stages: Stages, remarks: Sequence[str] = ()) -> JsonObject:
     """The report as JSON values; `remarks` are on results that do not fit these files."""
     noted_sessions, entries = sessions.sessions(run), sessions.attempts(run)
     previous, files, pages = run / JSON, _file_rows(run), sessions.pages(run)
+    endpoints = sessions.endpoints(run)
     return {
         "format": FORMAT,
         "run": run.resolve().name,
@@ -96,6 +97,7 @@ def build(run: Path, stages: Stages, remarks: Sequence[str] = ()) -> JsonObject:
         "files": files,
         "dataset_product": dataset_product(files),
         **({"pages": pages} if pages else {}),
+        **({"endpoints": endpoints} if endpoints else {}),
         **({"remarks": list(remarks)} if remarks else {}),
     }
 
@@ -155,6 +157,8 @@ def render(body: JsonObject, public_key: str) -> list[str]:
         lines += ["", f"Session {number}", *_session_lines(session, body["format"])]
     if pages := body.get("pages"):
         lines += ["", "Pages of the run that were open", *map(_page_line, pages)]
+    if endpoints := body.get("endpoints"):
+        lines += ["", "Endpoints that prompts were sent to", *map(_endpoint_line, endpoints)]
     lines += ["", *_attempt_lines(body), "", "Not covered by any seal"]
     lines += [f"  {text}" for text in body["always_open"]]
     lines += ["", "Files this report vouches for (SHA-256)"]
@@ -207,6 +211,13 @@ def _page_line(page: JsonObject) -> str:
     state = "sealed" if page["sealed"] else "NOT sealed"
     end = f"to {_when(page['ended'])}" if page["ended"] else "its end is not noted"
     return f"  {page['page']} at {page['address']}, {state}; from {_when(page['began'])}, {end}"
+
+
+def _endpoint_line(one: JsonObject) -> str:
+    """An endpoint with its road, whether its asker was sealed, and its times."""
+    state = "sealed" if one["sealed"] else "NOT sealed"
+    road = f"{_plain(one['road'])}, {state}; from {_when(one['first'])} on"
+    return f"  {_plain(one['model'])} at {_plain(one['url'])}: {road}"
 
 
 def _in_order(stages: JsonObject) -> list[tuple[str, JsonObject]]:

@@ -1,10 +1,11 @@
 """Landlock: rules that a process puts on itself and its children, without any privilege.
 
-The rules stay for good. Two uses. On every backend, `stand_apart` keeps us out of other processes:
-a process in a Landlock domain may look into and take from those of its own domain only, by ptrace,
-pidfd_getfd, process_vm_readv, process_vm_writev and /proc/PID/mem. Otherwise it could take the open
-socket of a process of the same user outside. Inside, workers may still do so with each other, as
-CUDA does. On the socketless backend, `forbid_tcp` is the second lock on the door.
+The rules stay for good. Three uses. On every backend, `stand_apart` keeps us out of other
+processes: a process in a Landlock domain may look into and take from those of its own domain only,
+by ptrace, pidfd_getfd, process_vm_readv, process_vm_writev and /proc/PID/mem. Otherwise it could
+take the open socket of a process of the same user outside. Inside, workers may still do so with
+each other, as CUDA does. On the socketless backend, `forbid_tcp` is the second lock on the door.
+`forbid_files` stands around code that a teacher wrote (`code_child`).
 
 Kernel 5.19 (ABI 2) is the first whose domains leave renames alone, 6.7 (ABI 4) forbids TCP, 6.12
 (ABI 6) adds abstract unix sockets and signals to the outside. Not covered: UDP before ABI 10, and
@@ -22,6 +23,9 @@ MAKE_BLOCK, REFER = 1 << 11, 1 << 13
 """Rights on files: to make a block device (no ordinary user may), to rename across folders."""
 BIND_TCP, CONNECT_TCP, SCOPE_ABSTRACT_UNIX, SCOPE_SIGNAL = 1, 2, 1, 2
 PATH_BENEATH = 1
+FILES_ABI = 3
+"""The first version that covers every way to a file by its name, cutting it short included: Linux
+6.2."""
 
 
 class Ruleset(ctypes.Structure):
@@ -78,6 +82,18 @@ def forbid_tcp() -> None:
     if version >= 4:
         scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL if version >= 6 else 0
         _restrict(Ruleset(0, BIND_TCP | CONNECT_TCP, scoped))
+
+
+def forbid_files() -> None:
+    """Forbid every file and folder, TCP, and signals to outside, to this process and its children.
+
+    Files that are open stay open. Needs no_new_privs, and FILES_ABI of the kernel.
+    """
+    version = abi()
+    rights = (1 << 15) - 1 if version < 5 else (1 << 16) - 1  # ABI 5: ioctl on devices
+    network = BIND_TCP | CONNECT_TCP if version >= 4 else 0
+    scoped = SCOPE_ABSTRACT_UNIX | SCOPE_SIGNAL if version >= 6 else 0
+    _restrict(Ruleset(rights, network, scoped))
 
 
 def _restrict(rules: Ruleset, *, everywhere: int = 0) -> None:

@@ -11,11 +11,19 @@ from localinstruct.records import JsonObject
 
 
 def contradictions(body: JsonObject) -> list[str]:
-    """A sentence per session of a report that says it was sealed and shows otherwise, in order."""
-    return [
+    """A sentence per session of a report that says it was sealed and shows otherwise, in order.
+
+    After them one per endpoint on another machine that is said to have been asked in the seal.
+    """
+    sessions = [
         f"session {number} says it was sealed, but {'; '.join(doubts)}"
         for number, session in enumerate(body["sessions"], 1)
         if _claims(session) and (doubts := _doubts(session))
+    ]
+    return sessions + [
+        f"{one['url']} is on another machine, and is said to have been asked in the seal"
+        for one in body.get("endpoints", ())
+        if one["sealed"] and one["road"].startswith("network")
     ]
 
 

@@ -46,12 +46,40 @@ _NUMBERS = (
     ("process_vm_readv", 310, 270),
     ("process_vm_writev", 311, 271),
     ("pidfd_getfd", 438, 438),
+    ("kill", 62, 129),
+    ("tkill", 200, 130),
+    ("tgkill", 234, 131),
+    ("rt_sigqueueinfo", 129, 138),
+    ("rt_tgsigqueueinfo", 297, 240),
+    ("pidfd_send_signal", 424, 424),
+    ("pidfd_open", 434, 434),
+    ("execve", 59, 221),
+    ("execveat", 322, 281),
+    ("fork", 57, None),
+    ("vfork", 58, None),
+    ("prlimit64", 302, 261),
+    ("shmget", 29, 194),
+    ("shmat", 30, 196),
+    ("memfd_create", 319, 279),
 )
-CALLS = {
+CALLS: dict[str, dict[str, int]] = {
     "x86_64": {name: number for name, number, _ in _NUMBERS},
-    "aarch64": {name: number for name, _, number in _NUMBERS},
+    "aarch64": {name: number for name, _, number in _NUMBERS if number is not None},
 }
-"""System call numbers by machine (arch: AUDIT_ARCH_*)."""
+"""System call numbers by machine (arch: AUDIT_ARCH_*); AArch64 has no fork but clone."""
+NEW_PROCESSES = ("clone", "clone3", "fork", "vfork", "execve", "execveat")
+"""Calls that make a process or a thread, or become another program."""
+SIGNALS = (
+    "kill",
+    "tkill",
+    "tgkill",
+    "rt_sigqueueinfo",
+    "rt_tgsigqueueinfo",
+    "pidfd_open",
+    "pidfd_send_signal",
+)
+SHARED_MEMORY = ("shmget", "shmat", "memfd_create")
+"""Memory that no limit on the address space counts."""
 INTO_PROCESSES = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd")
 """Calls that look into another process, or take its open sockets."""
 
@@ -101,9 +129,28 @@ def program(
     return [*steps, (RETURN, 0, 0, ALLOW)]
 
 
+def alone(machine: str = os.uname().machine) -> list[Step]:
+    """The filter of a process that computes and does nothing else, stacked on that of `program`.
+
+    It refuses (EPERM) processes, threads, signals, other limits and memory beside its own.
+    """
+    calls = CALLS[machine]
+    steps = [_load(ARCHITECTURE), (EQUAL, 1, 0, calls["arch"]), _refuse(errno.EPERM), _load(NUMBER)]
+    if machine == "x86_64":
+        steps += [(AT_LEAST, 0, 1, X32), _refuse(errno.ENOSYS)]
+    for name in (*NEW_PROCESSES, *SIGNALS, *INTO_PROCESSES, *SHARED_MEMORY, "prlimit64"):
+        if name in calls:
+            steps += _when(calls[name], [_refuse(errno.EPERM)])
+    return [*steps, (RETURN, 0, 0, ALLOW)]
+
+
 def install(families: Sequence[int], *, apart: bool = True) -> None:
     """Put the filter of `program` on this process and its children for good; needs no_new_privs."""
-    steps = program(families, apart=apart)
+    put(program(families, apart=apart))
+
+
+def put(steps: Sequence[Step]) -> None:
+    """Put a filter on this process and its children for good, above those that are there."""
     array = (Instruction * len(steps))(*(Instruction(*step) for step in steps))
     whole = Program(len(steps), array)
     pr_set_seccomp, mode_filter = 22, 2

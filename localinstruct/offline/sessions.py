@@ -21,6 +21,7 @@ from localinstruct.records import JsonObject
 from localinstruct.store.durable import append_lines, read_json_lines
 
 FOLDER, SESSIONS, ATTEMPTS, PAGES = "egress", "sessions.jsonl", "attempts.jsonl", "pages.jsonl"
+ENDPOINTS = "endpoints.jsonl"
 
 
 @contextmanager
@@ -100,6 +101,24 @@ def pages(run: Path) -> list[JsonObject]:
                 page["ended"] = line["time"]
                 break
     return found
+
+
+def note_endpoint(run: Path, model: str, url: str, road: str) -> None:
+    """Note an endpoint that is asked for a run; nothing where the folder is not that of a run."""
+    if (run / "run.sqlite").is_file():
+        facts = {"model": model, "url": url, "road": road, "sealed": status().sealed}
+        (run / FOLDER).mkdir(mode=0o700, exist_ok=True)
+        _note(run / FOLDER / ENDPOINTS, "asked", os.getpid(), facts)
+
+
+def endpoints(run: Path) -> list[JsonObject]:
+    """Every endpoint that was asked for a run, once for each road, with the first time."""
+    found: dict[tuple[str, str, str, bool], JsonObject] = {}
+    for line in read_json_lines(run / FOLDER / ENDPOINTS):
+        shown = {key: line[key] for key in ("model", "url", "road", "sealed")}
+        key = (line["model"], line["url"], line["road"], line["sealed"])
+        found.setdefault(key, {**shown, "first": line["time"]})
+    return list(found.values())
 
 
 def attempts(run: Path) -> list[JsonObject]:

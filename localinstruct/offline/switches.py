@@ -10,14 +10,10 @@ that, run inside a network namespace.
 
 import contextlib
 import fcntl
-import ipaddress
 import os
 import socket
 import struct
 from collections.abc import Mapping, MutableMapping
-from urllib.parse import urlsplit
-
-from localinstruct.errors import RecipeError
 
 SWITCHES: dict[str, tuple[str, str]] = {
     "HF_HUB_OFFLINE": (
@@ -67,6 +63,8 @@ SWITCHES: dict[str, tuple[str, str]] = {
 }
 """Variable -> (value, reason)."""
 
+ALLOWED_HOSTS = "LOCALINSTRUCT_ALLOWED_HOSTS"
+"""Environment variable: the names of --allow-host, for the stages, which are children."""
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 1
 """From linux/sockios.h and linux/if.h: read and set the flags of an interface."""
 REMOVED_PREFIXES = ("OPENAI_", "OTEL_", "TRACKIO_", "KUBEFLOW_", "ANTHROPIC_")
@@ -102,20 +100,6 @@ def deviations(environment: Mapping[str, str] = os.environ) -> list[str]:
     return wrong + [f"{name} is set" for name in environment if _is_removed(name)]
 
 
-def require_local(url: str) -> None:
-    """Refuse an endpoint that is neither a unix socket nor loopback, before anything is sent."""
-    parts = urlsplit(url)
-    if parts.scheme == "unix" and parts.path.startswith("/") and not parts.netloc:
-        return
-    if parts.scheme == "http" and _is_loopback(parts.hostname or ""):
-        return
-    raise RecipeError(
-        f"{url}: not on this machine. Expected unix:///absolute/path.sock or "
-        "http://127.0.0.1:PORT/v1.",
-        "Start the server here, or let localinstruct start vLLM from a model directory.",
-    )
-
-
 def wake_loopback() -> None:
     """Bring the loopback interface up where it is down and we may, as in a fresh network namespace.
 
@@ -127,15 +111,6 @@ def wake_loopback() -> None:
         flags = struct.unpack("16sh", fcntl.ioctl(probe, SIOCGIFFLAGS, name))[1]
         if not flags & IFF_UP:
             fcntl.ioctl(probe, SIOCSIFFLAGS, struct.pack("16sh", b"lo", flags | IFF_UP))
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_removed(name: str) -> bool:

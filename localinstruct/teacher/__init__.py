@@ -30,6 +30,7 @@ class Sampling(Section):
 class Serve(Section):
     """Settings with which vLLM is started for a model that is a directory on this disk."""
 
+    NEW = frozenset({"data_parallel_size", "data_parallel"})
     max_num_seqs: int = Field(64, ge=1)
     """Sequences the engine decodes together; twice as many requests are in flight, so that one is
     there when a sequence ends."""
@@ -44,6 +45,12 @@ class Serve(Section):
     """Share of each GPU's memory that vLLM may take."""
     tensor_parallel_size: int = Field(1, ge=1)
     """GPUs that share one copy of the model."""
+    data_parallel_size: int = Field(1, ge=1, le=64)
+    """Copies of the model, each with tensor_parallel_size GPUs of its own (on a CPU: with its share
+    of the cores)."""
+    data_parallel: Literal["servers", "vllm"] = "servers"
+    """Copies as servers of their own, between which localinstruct shares the requests, or as one
+    server with vLLM's own data parallel."""
     kv_cache_gib: int = Field(1, ge=1)
     """KV cache on a CPU, whole GiB (a GPU uses what gpu_memory_utilization leaves)."""
     enforce_eager: bool | None = None
@@ -59,6 +66,11 @@ class Serve(Section):
     """
     restarts: int = Field(3, ge=0)
     """Times that a server that died within five minutes of its start is started again."""
+
+    @property
+    def copies(self) -> int:
+        """Servers that are started for a model."""
+        return self.data_parallel_size if self.data_parallel == "servers" else 1
 
 
 class Teacher(Protocol):

@@ -1,34 +1,34 @@
-"""Client of the OpenAI protocol over a unix socket or loopback, with retries.
+"""Client of the OpenAI protocol, for one endpoint or several of the same model, with retries.
 
-It retries until the server is gone for good. Every server (vLLM, llama.cpp, `transformers serve`,
-Ollama, SGLang) is asked in two ways: /v1/completions for a base model, /v1/chat/completions for a
-chat model. base_url and transport are always given, so neither OPENAI_* variables nor proxies are
-looked at. No sampling seed is sent: repeatability comes from the completion log. JSON of a form is
-`structured.py`, thoughts of reasoning models are `thinking.py`.
+It retries until the server is gone for good; which of several answers is the balancer's choice.
+Every server (vLLM, llama.cpp, `transformers serve`, Ollama, SGLang) is asked in two ways:
+/v1/completions for a base model, /v1/chat/completions for a chat model. base_url and transport are
+always given, so neither OPENAI_* variables nor proxies are looked at. No sampling seed is sent:
+repeatability comes from the completion log. JSON of a form is `structured.py`, thoughts of
+reasoning models are `thinking.py`.
 """
 
 import asyncio
+import json
 import math
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from itertools import count
+from types import MappingProxyType
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from localinstruct.errors import DataError, TeacherError
-from localinstruct.offline import switches
+from localinstruct.models.template_values import Value
 from localinstruct.records import Completion, JsonObject, Prompt
 from localinstruct.teacher import Sampling
+from localinstruct.teacher.balancer import PATIENCE, Balancer, Lost, Place, Recover, Replica
 from localinstruct.teacher.spelling import Spelling
 from localinstruct.teacher.structured import structured
 from localinstruct.teacher.thinking import split_thinking
 from localinstruct.templates.special_tokens import Unreadable
 
 if TYPE_CHECKING:
-    import httpx2
-    import openai
-    from openai.types import Completion as TextReply
-    from openai.types.chat import ChatCompletion, ChatCompletionMessage
+    from openai import RequestOptions
 
 ATTEMPTS = 6
 """Failures of a request at a server that is there, after which the request is given up.
@@ -36,10 +36,6 @@ ATTEMPTS = 6
 If the server answers nothing else either, it is given up. A server that is away is tried as often,
 and for PATIENCE seconds.
 """
-PATIENCE = 90.0
-"""Seconds a server that has answered before may be away: time for somebody to start it again."""
-Recover = Callable[[], Awaitable[None]]
-"""Starter of a dead server; it raises TeacherError when that is no longer possible."""
 
 
 class Malformed(Exception):
@@ -51,21 +47,23 @@ class Client:
 
     def __init__(
         self,
-        url: str,
+        where: str | Balancer,
         model: str,
         *,
         chat: bool,
         sampling: Sampling,
-        timeout: float,
+        timeout: float = 600,
         recover: Recover | None = None,
         stop: Sequence[str] = (),
         schema_timeout: float = 120,
         spelling: Spelling | None = None,
         llama_cpp: bool = False,
+        chat_template_kwargs: Mapping[str, Value] = MappingProxyType({}),
     ) -> None:
-        self._api = _openai(url, timeout)
-        self._url = url
-        self._timeout = timeout
+        alone = [Place(where, timeout)] if isinstance(where, str) else []
+        self.balancer = Balancer(alone, model) if isinstance(where, str) else where
+        """The endpoints; an address alone, with its timeout, stands for one of this machine."""
+        self._url = ", ".join(replica.url for replica in self.balancer.replicas)
         self._model = model
         self._chat = chat
         self._stop = tuple(stop)
@@ -75,6 +73,8 @@ class Client:
         self._recover = recover
         self._spelling = spelling
         """Reader of prompts that spell a special token; None where the model is not ours."""
+        self._values = dict(chat_template_kwargs)
+        """What a server of others is told for its chat template with each request."""
         self._llama_cpp = llama_cpp
         """True for llama.cpp, whose completions of texts know a schema by another name."""
         self._answered = -math.inf
@@ -82,7 +82,7 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections."""
-        await self._api.close()
+        await self.balancer.close()
 
     async def complete(self, prompt: Prompt) -> list[Completion]:
         """`prompt.n` completions, in the form that `prompt.schema` asks for.
@@ -134,21 +134,23 @@ class Client:
 
     async def _pieces(self, prompt: Prompt, on_end: Callable[[str], None]) -> AsyncIterator[str]:
         text = self._continued(prompt)
-        settings = self._settings(prompt) | {"stream": True}
-        if text:
-            texts = await self._api.completions.create(prompt=text, **settings)
-            async for chunk in texts:
-                for choice in chunk.choices:
-                    if choice.finish_reason:
-                        on_end(choice.finish_reason)
-                yield clean("".join(choice.text or "" for choice in chunk.choices))
-        else:
-            turns = await self._api.chat.completions.create(messages=_messages(prompt), **settings)
-            async for part in turns:
-                for turn in part.choices:
-                    if turn.finish_reason:
-                        on_end(turn.finish_reason)
-                yield clean("".join(turn.delta.content or "" for turn in part.choices))
+        settings: JsonObject = {"extra_body": self._settings(prompt), "stream": True}
+        settings["model"] = self._model
+        async with self.balancer.place() as replica:
+            if text:
+                texts = await replica.api.completions.create(prompt=text, **settings)
+                async for chunk in texts:
+                    for choice in chunk.choices:
+                        if choice.finish_reason:
+                            on_end(choice.finish_reason)
+                    yield clean("".join(choice.text or "" for choice in chunk.choices))
+            else:
+                ask = replica.api.chat.completions.create
+                async for part in await ask(messages=_messages(prompt), **settings):
+                    for turn in part.choices:
+                        if turn.finish_reason:
+                            on_end(turn.finish_reason)
+                    yield clean("".join(turn.delta.content or "" for turn in part.choices))
 
     def _continued(self, prompt: Prompt) -> str | list[int]:
         """Prompt that the server goes on with: text or token ids; "" where it renders the chat."""
@@ -174,7 +176,7 @@ class Client:
                 return await self._ask(prompt, self._schema_timeout)
             except openai.APITimeoutError:
                 return None
-            except (openai.APIConnectionError, openai.RateLimitError):
+            except (openai.APIConnectionError, openai.RateLimitError, Lost):
                 await self._pause(attempt)
             except (openai.APIError, Malformed):
                 return None
@@ -184,34 +186,44 @@ class Client:
         """Ask until there is an answer, or the prompt or the server is given up."""
         import openai
 
-        passing = (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError)
         began, failures = time.monotonic(), 0
         for attempt in count():
-            # a slow machine is given time before it costs an answer
-            patience = self._timeout * 2 ** (failures // 2)
             try:
-                answers = await self._ask(prompt, patience)
+                # a slow machine is given time before it costs an answer
+                longer = 2 ** (failures // 2)
+                answers = await self._ask(prompt, longer=longer, again=attempt > 0)
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 return [Completion("", f"refused: {_first_line(error)}")] * prompt.n
-            except (*passing, Malformed) as error:
+            except (openai.APIError, Malformed, Lost) as error:
                 away = _is_away(error)
-                long_ago = time.monotonic() - self._answered >= PATIENCE
-                if away and long_ago and attempt + 1 >= ATTEMPTS:
-                    raise self._gone(attempt + 1, error) from None
                 failures += not away
+                self._require_hope(error, attempt + 1, failures, began)
                 if failures >= ATTEMPTS:
-                    if self._answered < began:
-                        raise self._gone(failures, error) from None
                     reason = f"refused: failed {failures} times: {_first_line(error)}"
                     return [Completion("", reason)] * prompt.n
-            except openai.APIError as error:
-                problem = f"The teacher at {self._url} refuses: {_first_line(error)}."
-                raise TeacherError(problem, _hint(error)) from None
+                if away and not self.balancer.is_single:
+                    continue  # elsewhere, at once
             else:
                 self._answered = time.monotonic()
                 return answers
             await self._pause(attempt)
         raise AssertionError("count() does not end")
+
+    def _require_hope(self, error: Exception, attempts: int, failures: int, began: float) -> None:
+        """TeacherError when no further attempt would help."""
+        import openai
+
+        passing = (openai.APIConnectionError, openai.InternalServerError, openai.RateLimitError)
+        passes = isinstance(error, (*passing, Malformed, Lost))
+        if self.balancer.is_single:
+            if not passes:
+                problem = f"The teacher at {self._url} refuses: {_first_line(error)}."
+                raise TeacherError(problem, _hint(error)) from None
+            long_ago = time.monotonic() - self._answered >= PATIENCE
+            if _is_away(error) and long_ago and attempts >= ATTEMPTS:
+                raise self._gone(attempts, error) from None
+        if failures >= ATTEMPTS and (self._answered < began or not passes):
+            raise self._gone(failures, error) from None
 
     def _gone(self, attempts: int, error: Exception) -> TeacherError:
         return TeacherError(
@@ -224,22 +236,39 @@ class Client:
             await self._recover()
         await asyncio.sleep(min(0.25 * 2**attempt, 10))
 
-    async def _ask(self, prompt: Prompt, timeout: float) -> list[Completion]:
+    async def _ask(
+        self, prompt: Prompt, timeout: float | None = None, longer: int = 1, again: bool = False
+    ) -> list[Completion]:
+        """The completions of one endpoint within `timeout` seconds, or `longer` times its own."""
+        async with self.balancer.place(first=again) as replica:
+            began, limit = time.monotonic(), timeout or longer * replica.timeout
+            completions = await self._reply(replica, prompt, limit)
+            spent = sum(answer.tokens for answer in completions)
+            replica.replied(began, spent)
+            return completions
+
+    async def _reply(self, replica: Replica, prompt: Prompt, timeout: float) -> list[Completion]:
+        """The completions of a reply; Malformed when it is not of the protocol.
+
+        The fields are sent and read as they are: the library's classes for them would take as much
+        time as everything else that is done for a reply.
+        """
+        import httpx2
+
         text = self._continued(prompt)
-        settings = self._settings(prompt) | {"timeout": timeout}
+        asked = {"prompt": text} if text else {"messages": _messages(prompt)}
+        path = "/completions" if text else "/chat/completions"
+        options: RequestOptions = {"timeout": timeout}
+        body = self._settings(prompt) | asked
+        post = replica.api.post(path, body=body, options=options, cast_to=httpx2.Response)
+        reply = await replica.send(post)
         try:
-            if text:
-                reply = await self._api.completions.create(prompt=text, **settings)
-                choices = [(choice.text, choice.finish_reason, "") for choice in reply.choices]
-            else:
-                turns = _messages(prompt)
-                reply = await self._api.chat.completions.create(messages=turns, **settings)
-                choices = [
-                    (c.message.content or "", c.finish_reason, _reasoning(c.message))
-                    for c in reply.choices
-                ]
-            return _completions(choices, reply, prompt.n, keep=self._sampling.thinking == "keep")
-        except (ValueError, TypeError, AttributeError) as error:
+            fields = json.loads(reply.content)
+            choices = [_choice(choice, bool(text)) for choice in fields["choices"]]
+            tokens = (fields.get("usage") or {}).get("completion_tokens") or 0
+            keep = self._sampling.thinking == "keep"
+            return _completions(choices, int(tokens), prompt.n, keep=keep)
+        except (ValueError, TypeError, AttributeError, LookupError) as error:
             problem = f"its reply is not of the OpenAI protocol ({_first_line(error)})"
             raise Malformed(problem) from None
 
@@ -264,10 +293,12 @@ class Client:
             more["response_format"] = {"type": "json_schema", "json_schema": form}
             if self._llama_cpp and self._is_text(prompt):
                 more["json_schema"] = prompt.schema
+        if self._values and not self._is_text(prompt):
+            more["chat_template_kwargs"] = self._values
         spelt = self._spelling and not self._is_text(prompt) and self._token_ids(prompt)
         if self._spelling and spelt and self._spelling.shows_thoughts:
             more["skip_special_tokens"] = False  # no reasoning parser reads a continued text
-        return settings | ({"extra_body": more} if more else {})
+        return settings | more
 
 
 def _is_away(error: Exception) -> bool:
@@ -275,6 +306,8 @@ def _is_away(error: Exception) -> bool:
     import httpx2
     import openai
 
+    if isinstance(error, Lost):
+        return True
     if isinstance(error, openai.APITimeoutError):
         return isinstance(error.__cause__, httpx2.ConnectTimeout | httpx2.PoolTimeout)
     return isinstance(error, openai.APIConnectionError)
@@ -282,19 +315,18 @@ def _is_away(error: Exception) -> bool:
 
 def _completions(
     choices: list[tuple[str, str | None, str]],
-    reply: "TextReply | ChatCompletion",
+    tokens: int,
     count: int,
     *,
     keep: bool,
 ) -> list[Completion]:
     """Completions of (text, finish_reason, reasoning); Malformed when there are not `count`.
 
-    The tokens of all are counted on the first. A missing finish_reason means cut off. Thoughts are
+    `tokens` of all are counted on the first. A missing finish_reason means cut off. Thoughts are
     separated from answers, and kept only with `keep`.
     """
     if len(choices) != count:
         raise Malformed(f"it sent {len(choices)} completions where {count} were asked for")
-    tokens = reply.usage.completion_tokens if reply.usage else 0
     completions = []
     for place, (text, reason, reasoning) in enumerate(choices):
         answer, thought = split_thinking(clean(text))
@@ -303,27 +335,18 @@ def _completions(
     return completions
 
 
-def _reasoning(message: "ChatCompletionMessage") -> str:
-    """The thoughts that a server with a reasoning parser sends beside the answer.
+def _choice(choice: JsonObject, is_text: bool) -> tuple[str, str | None, str]:
+    """(text, finish_reason, thoughts) of a choice.
 
-    They are in `reasoning` (vLLM) or `reasoning_content`.
+    A server with a reasoning parser sends thoughts beside the answer, in `reasoning` (vLLM) or
+    `reasoning_content`.
     """
-    text = getattr(message, "reasoning_content", None) or getattr(message, "reasoning", None)
-    return text if isinstance(text, str) else ""
-
-
-def http_transport(
-    url: str, *, asynchronous: bool
-) -> "tuple[str, httpx2.AsyncHTTPTransport | httpx2.HTTPTransport]":
-    """(base URL, httpx2 transport) for a unix:// or loopback URL; refuses any other address."""
-    import httpx2
-
-    switches.require_local(url)
-    transport = httpx2.AsyncHTTPTransport if asynchronous else httpx2.HTTPTransport
-    parts = urlsplit(url)
-    if parts.scheme == "unix":
-        return "http://localhost/v1", transport(uds=parts.path, limits=_limits())
-    return url.rstrip("/"), transport(limits=_limits())
+    reason = choice.get("finish_reason")
+    if is_text:
+        return choice["text"], reason, ""
+    message = choice["message"]
+    thoughts = message.get("reasoning_content") or message.get("reasoning")
+    return message.get("content") or "", reason, thoughts if isinstance(thoughts, str) else ""
 
 
 def clean(text: str) -> str:
@@ -338,23 +361,6 @@ def _without_late_sockets(loop: asyncio.AbstractEventLoop, context: JsonObject) 
     """
     if not isinstance(context.get("exception"), asyncio.InvalidStateError):
         loop.default_exception_handler(context)
-
-
-def _limits() -> "httpx2.Limits":
-    import httpx2
-
-    return httpx2.Limits(max_connections=None, max_keepalive_connections=None)
-
-
-def _openai(url: str, timeout: float) -> "openai.AsyncOpenAI":
-    import httpx2
-    import openai
-
-    base, transport = http_transport(url, asynchronous=True)
-    http = httpx2.AsyncClient(transport=transport, trust_env=False, timeout=timeout)
-    return openai.AsyncOpenAI(
-        base_url=base, api_key="local", max_retries=0, timeout=timeout, http_client=http
-    )
 
 
 def _messages(prompt: Prompt) -> list[dict[str, str]]:

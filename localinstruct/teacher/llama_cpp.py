@@ -58,7 +58,7 @@ class LlamaServer(Server):
             "context": self.context,
             "slots": self.slots,
             "template": template_text(self.chat_template) if self.chat_template else "",
-            "threads": max(1, cpu_count() - 1),
+            "threads": max(1, (cpu_count() - 1) // self.serve.copies),
         }
         write_text(socket.with_name(JOB), json.dumps(job))
         return [sys.executable, "-m", __name__, str(socket.with_name(JOB))]
@@ -97,7 +97,7 @@ def llama_server(
         label=label.replace("vllm", "llama-cpp"),
         progress=progress,
         adapters=adapters or {},
-        chat_template=spec.chat_template,
+        chat_template=spec.template,
         port=port,
         context=context,
         slots=slots,

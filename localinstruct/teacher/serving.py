@@ -1,7 +1,8 @@
-"""Serving of the models of models.yaml: our own vLLM or llama.cpp, or an endpoint.
+"""Serving of the models of models.yaml: our own vLLM or llama.cpp, or endpoints of others.
 
 A recipe may name several models that work at the same time (teacher, answerer, judge, rivals): each
-is served once, whatever number of roles it plays, and they share the GPU's memory evenly.
+is served once, whatever number of roles it plays, and they share the GPU's memory evenly. Endpoints
+that are asked are noted for the run's egress report.
 """
 
 import asyncio
@@ -16,14 +17,17 @@ from localinstruct.errors import RecipeError
 from localinstruct.interrupt import run_async
 from localinstruct.models.catalog import ModelSpec, checked
 from localinstruct.models.chat_template import served_template, template_text
+from localinstruct.offline.addresses import resolve
+from localinstruct.offline.sessions import note_endpoint
 from localinstruct.progress import Progress
-from localinstruct.records import Completion, Prompt
+from localinstruct.records import Completion, JsonObject, Prompt
 from localinstruct.teacher import Sampling, Serve
+from localinstruct.teacher.balancer import Balancer, Place
 from localinstruct.teacher.client import Client
-from localinstruct.teacher.endpoint import require_answers
+from localinstruct.teacher.endpoint import Facts, require_answers
 from localinstruct.teacher.llama_cpp import llama_server
 from localinstruct.teacher.spelling import Spelling
-from localinstruct.teacher.vllm import Server, running
+from localinstruct.teacher.vllm import Server, running_copies
 
 Connect = Callable[[str, Sampling], Client]
 """(served model or adapter name, sampling) -> a client.
@@ -50,6 +54,14 @@ class ModelRouter:
                 "Name more models.rivals in the recipe.",
             )
         return await self.clients[name].complete(prompt)
+
+    def endpoints(self) -> list[JsonObject]:
+        """Every endpoint of every model at this moment, with its model."""
+        return [
+            {"model": name, **state}
+            for name, client in self.clients.items()
+            for state in client.balancer.states()
+        ]
 
     async def close(self) -> None:
         """Close every connection."""
@@ -96,13 +108,20 @@ def serving(
     TeacherError when the server does not start, or
     nothing answers at the endpoint.
     """
-    if spec.endpoint:
-        require_answers(spec, progress.say)
-        yield connector(spec, serve, spec.endpoint, None)
+    if spec.servers:
+        facts = require_answers(spec, progress.say)
+        for one in spec.servers:
+            note_endpoint(home, spec.name, one.url, resolve(one.url, spec.allowed).road)
+        places = [Place(one.url, one.timeout or serve.request_timeout) for one in spec.servers]
+        yield connector(spec, serve, places, facts=facts, say=progress.say)
         return
-    server = server_of(spec, serve, home, progress, adapters, label)
-    with running(server):
-        yield connector(spec, serve, server.url, server)
+    labels = [f"{label}-{copy}" if copy else label for copy in range(serve.copies)]
+    servers = [server_of(spec, serve, home, progress, adapters, one) for one in labels]
+    for copy, server in enumerate(servers):
+        server.copy = copy
+    with running_copies(servers):
+        places = [Place(one.url, serve.request_timeout, one.recover) for one in servers]
+        yield connector(spec, serve, places, servers[0], say=progress.say)
 
 
 def server_of(
@@ -129,16 +148,24 @@ def server_of(
         label=label,
         progress=progress,
         adapters=adapters or {},
-        chat_template=served_template(model, spec.chat_template),
+        chat_template=served_template(model, spec.template),
+        chat_template_kwargs=spec.chat_template_kwargs,
         reasoning_parser=spec.reasoning_parser,
         port=port,
     )
 
 
-def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) -> Connect:
-    """The function that makes clients for the server at `url`.
+def connector(
+    spec: ModelSpec,
+    serve: Serve,
+    places: Sequence[Place],
+    server: Server | None = None,
+    facts: Facts | None = None,
+    say: Callable[[str], None] = lambda _: None,
+) -> Connect:
+    """The function that makes clients for the servers at these places.
 
-    `server` is that server where it is ours, and is started again when it dies.
+    `server` is one of them where they are ours; `facts` are what others say of their model.
     """
     spelling = None
     if server and not spec.gguf:
@@ -146,19 +173,26 @@ def connector(spec: ModelSpec, serve: Serve, url: str, server: Server | None) ->
         spelling = Spelling(server.model, spec.chat, template_text(given) if given else None)
 
     def connect(name: str, sampling: Sampling) -> Client:
-        served = spec.served_name if spec.endpoint and spec.served_name else name
-        recover = server.recover if server else None
+        served = spec.served_name if spec.servers and spec.served_name else name
+        balancer = Balancer(
+            places,
+            served,
+            allowed=spec.allowed,
+            start=max(1, serve.max_num_seqs // 2),
+            facts=facts,
+            say=say,
+        )
         return Client(
-            url,
+            balancer,
             served,
             chat=spec.chat,
             sampling=sampling,
-            timeout=serve.request_timeout,
-            recover=recover,
+            recover=places[0].recover if len(places) == 1 else None,
             stop=spec.stop,
             schema_timeout=serve.schema_timeout,
             spelling=spelling,
             llama_cpp=bool(spec.gguf),
+            chat_template_kwargs=spec.chat_template_kwargs if spec.servers else {},
         )
 
     return connect

@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,14 +21,15 @@ from typing import ClassVar
 from localinstruct.errors import ModelError, TeacherError
 from localinstruct.machine import cpu_count, cpu_has_bf16
 from localinstruct.models.chat_template import template_text
+from localinstruct.models.template_values import Value
 from localinstruct.offline import switches
 from localinstruct.progress import Progress
 from localinstruct.records import JsonObject
 from localinstruct.store.lock import LOCK_FD
 from localinstruct.supervisor import Ward
 from localinstruct.teacher import Serve, flashinfer
-from localinstruct.teacher.client import http_transport
 from localinstruct.teacher.endpoint import try_socket
+from localinstruct.teacher.transport import http_transport
 
 TEMPLATE = "chat_template.jinja"
 STRUCTURED = '{"backend": "xgrammar", "disable_any_whitespace": true}'
@@ -65,6 +66,10 @@ class Server:
     """Chat template in place of the model's own: the text, or a .jinja file."""
     reasoning_parser: str = ""
     """vLLM's parser for the model's marks around thoughts; "" leaves them to `thinking.py`."""
+    chat_template_kwargs: Mapping[str, Value] = field(default_factory=dict)
+    """Values that stand in the template: the parser asks for them too."""
+    copy: int = 0
+    """Number of this copy of the model, from 0, where `serve` asks for several."""
     port: int = 0
     """Port of 127.0.0.1, for programs without unix sockets; 0 is the socket, and no TCP port."""
     url: str = ""
@@ -80,6 +85,11 @@ class Server:
 
         TeacherError, with the end of its log, when it does not.
         """
+        self.launch()
+        self.await_health()
+
+    def launch(self) -> None:
+        """Start the server; `await_health` says when it answers."""
         self.require_able()
         switches.wake_loopback()
         folder = self._private_folder()
@@ -89,6 +99,9 @@ class Server:
         command = self.command(folder / "vllm.sock")
         environment = self.environment(folder)
         self._ward = Ward(command, folder, self.log, environment, self.home / f"{self.label}.lock")
+
+    def await_health(self) -> None:
+        """Return when the server that was launched answers; else it is stopped: TeacherError."""
         try:
             self._wait_until_healthy()
         except BaseException:
@@ -97,8 +110,10 @@ class Server:
         self._healthy_since = time.monotonic()
 
     def require_able(self) -> None:
-        """ModelError, before anything is made, for what this server cannot do."""
+        """ModelError or TeacherError, before anything is made, for what it cannot do here."""
         _max_rank(self.adapters)
+        if on_gpu() and self.serve.copies > 1:
+            gpus_of(self.copy, self.serve)
 
     def command(self, socket: Path) -> list[str]:
         """The command line that serves the model at this socket, or at the port."""
@@ -106,7 +121,7 @@ class Server:
 
     def environment(self, folder: Path) -> dict[str, str]:
         """The environment of that command, with its scratch files in the private folder."""
-        return _environment(self.serve, folder)
+        return _environment(self.serve, folder, self.copy)
 
     def _private_folder(self) -> Path:
         """A 0700 folder whose path is well below the 108 bytes of a socket.
@@ -196,6 +211,43 @@ def running(server: Server) -> Iterator[Server]:
         server.stop()
 
 
+@contextmanager
+def running_copies(servers: Sequence[Server]) -> Iterator[None]:
+    """Servers of the same model, started; stopped at the end whatever happens.
+
+    The first is started alone: what it reads and compiles lies in caches for the others, which are
+    started together.
+    """
+    try:
+        first, *others = servers
+        first.start()
+        for server in others:
+            server.launch()
+        for server in others:
+            server.await_health()
+        yield
+    finally:
+        for server in servers:
+            server.stop()
+
+
+def gpus_of(copy: int, serve: Serve) -> str:
+    """CUDA_VISIBLE_DEVICES of a copy: the next tensor_parallel_size GPUs of those we may use.
+
+    TeacherError where there are too few.
+    """
+    given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    here = [str(number) for number, _ in enumerate(Path("/dev").glob("nvidia[0-9]*"))]
+    usable, size = given.split(",") if given else here, serve.tensor_parallel_size
+    if serve.copies * size > len(usable):
+        raise TeacherError(
+            f"serve.data_parallel_size: {serve.copies} copies of the model on {size} GPUs each "
+            f"need {serve.copies * size}, found {len(usable)}.",
+            f"For example: --set serve.data_parallel_size={max(1, len(usable) // size)}",
+        )
+    return ",".join(usable[copy * size : (copy + 1) * size])
+
+
 def vllm_command(server: Server, socket: Path) -> list[str]:
     """The command line of vLLM 0.32 and 0.33 for this server.
 
@@ -207,6 +259,8 @@ def vllm_command(server: Server, socket: Path) -> list[str]:
     command += [*_address(server, socket), "--load-format", "safetensors", "--dtype", _dtype(serve)]
     command += ["--max-num-seqs", str(serve.max_num_seqs)]
     command += ["--tensor-parallel-size", str(serve.tensor_parallel_size)]
+    if serve.data_parallel == "vllm" and serve.data_parallel_size > 1:
+        command += ["--data-parallel-size", str(serve.data_parallel_size)]
     command += ["--generation-config", "vllm", "--structured-outputs-config", STRUCTURED]
     command += ["--disable-fastapi-docs", "--disable-uvicorn-access-log"]
     command.append("--no-enable-log-requests")
@@ -222,6 +276,9 @@ def vllm_command(server: Server, socket: Path) -> list[str]:
         command += ["--chat-template", str(socket.with_name(TEMPLATE))]
     if server.reasoning_parser:
         command += ["--reasoning-parser", server.reasoning_parser]
+    if server.chat_template_kwargs:
+        values = json.dumps(server.chat_template_kwargs)
+        command += ["--default-chat-template-kwargs", values]
     if server.adapters:
         command += ["--enable-lora", "--max-lora-rank", str(_max_rank(server.adapters))]
         command += ["--max-loras", str(len(server.adapters) + _empty_places()), "--lora-modules"]
@@ -284,7 +341,7 @@ def _adapter_config(path: Path) -> JsonObject:
     return config
 
 
-def _environment(serve: Serve, folder: Path) -> dict[str, str]:
+def _environment(serve: Serve, folder: Path, copy: int = 0) -> dict[str, str]:
     """Our environment, with vLLM's own scratch files inside the private folder."""
     extra = {
         "TMPDIR": str(folder),
@@ -293,6 +350,8 @@ def _environment(serve: Serve, folder: Path) -> dict[str, str]:
         "PYTHONUNBUFFERED": "1",
     }
     extra |= flashinfer.environment() if on_gpu() else cpu_environment(serve)
+    if on_gpu() and serve.copies > 1:
+        extra["CUDA_VISIBLE_DEVICES"] = gpus_of(copy, serve)
     environment = switches.child_environment(**extra)
     environment.pop(LOCK_FD, None)
     return environment
@@ -305,16 +364,20 @@ def in_one_process(serve: Serve) -> bool:
     that is then missing to the encoder and to the worker itself. It refuses the plain name "uni"
     because nobody would set the worker's threads; `cpu_environment` does.
     """
-    return not on_gpu() and serve.tensor_parallel_size == 1 and cpu_count() <= FEW_CORES
+    alone = serve.tensor_parallel_size == 1 and serve.data_parallel_size == serve.copies
+    return not on_gpu() and alone and cpu_count() <= FEW_CORES
 
 
 def cpu_environment(serve: Serve) -> dict[str, str]:
-    """Environment variables of vLLM's CPU build; one core is left to the encoder and to us."""
+    """Environment variables of vLLM's CPU build; one core is left to the encoder and to us.
+
+    Copies of a model share the others.
+    """
     variables = {"VLLM_CPU_KVCACHE_SPACE": str(serve.kv_cache_gib), "VLLM_TARGET_DEVICE": "cpu"}
     if in_one_process(serve):
         variables |= {
             "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-            "OMP_NUM_THREADS": str(max(1, cpu_count() - 1)),
+            "OMP_NUM_THREADS": str(max(1, (cpu_count() - 1) // serve.copies)),
         }
     return variables
 

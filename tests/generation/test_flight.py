@@ -12,16 +12,14 @@ from localinstruct.curate.novelty import Gate
 from localinstruct.errors import ModelError
 from localinstruct.formats import write
 from localinstruct.generation import scheduler as module
+from localinstruct.generation.flight import in_flight_of, settle_window, window_of
 from localinstruct.generation.forecast import Forecast, TimeLeft, in_words
 from localinstruct.generation.scheduler import Commit, Scheduler
 from localinstruct.generation.slots import Slots
 from localinstruct.generation.stage import (
     converse,
-    in_flight_of,
     make_gate,
     make_job,
-    settle_window,
-    window_of,
 )
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe

@@ -4,6 +4,7 @@ asks only what is missing."""
 import asyncio
 import json
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -37,6 +38,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "grounded": {"questions": 2, "per_source": 12},
     "preference": {"answers": 3, "margin": 0.5},
     "constraints": {"answers": 2, "rounds": 2},
+    "cot_self_instruct": {"answers": 3},
+    "code": {"answers": 2},
 }
 PASSAGES = [
     Instance(
@@ -67,6 +70,17 @@ COVERAGE: dict[str, dict[str, Any]] = {
 """Topics, quotas and personas that a method is steered by."""
 
 
+ENDINGS: dict[str, Callable[[Random], str]] = {
+    "(its final answer alone, without an explanation)": lambda rng: (
+        f"Reasoning: It is short.\nTask: {task(rng)}\nAnswer: 7"
+    ),
+    "Answer: (the final answer)": lambda rng: f"{task(rng)}\nAnswer: {rng.choice((7, 7, 8))}",
+    "(what it returns, in two to four sentences)": lambda rng: f"Function: f(x)\nTask: {task(rng)}",
+    "Answer:": lambda rng: rng.choice(("Yes", "No", "No")),
+}
+"""Last words of a prompt -> a reply in the form that it asks for."""
+
+
 class Anybody(ScriptedTeacher):
     """Says something a method can use for each of its prompts, by the prompt alone; dies after
     `lives` answers."""
@@ -85,6 +99,8 @@ class Anybody(ScriptedTeacher):
         return [Completion(self.words(prompt, rng), "stop", 7) for _ in range(prompt.n)]
 
     def words(self, prompt: Prompt, rng: Random) -> str:
+        if prompt.role == "sandbox":
+            return self.outcome(json.loads(prompt.text), rng)
         if prompt.schema and "quotes" in prompt.schema["properties"]:
             return self.quotation(prompt.text, rng)
         if prompt.schema:
@@ -92,13 +108,21 @@ class Anybody(ScriptedTeacher):
             return json.dumps({"why": "So.", **{name: rng.randint(1, 5) for name in grades}})
         if prompt.text.endswith("\n9."):
             return f"{task(rng)}\n10. {task(rng)}\n11) {task(rng)}"
-        if prompt.text.endswith("Answer:"):
-            return rng.choice(("Yes", "No", "No"))
+        for ending, reply in ENDINGS.items():
+            if prompt.text.endswith(ending):
+                return reply(rng)
         if "Task: " in prompt.text and "Example 1" in prompt.text:
             return f"Input: {task(rng)}\nOutput: {task(rng)}\nExample 2\nOutput: {task(rng)}"
         if "Class label" in prompt.text:
             return f"Class label: old\nInput: {task(rng)}\nClass label: new\nInput: {task(rng)}"
         return task(rng)
+
+    def outcome(self, request: dict[str, Any], rng: Random) -> str:
+        """That of a function which was executed; now and then it fails."""
+        said = "passed" if rng.random() < 0.7 else "assert failed"
+        mutants = [{"change": "0 to 1", "outcome": "assert failed"}]
+        found = {"outcome": said, "detail": "", "code": request["function"], "asserts": 3}
+        return json.dumps({**found, "tests": request["tests"], "mutants": mutants})
 
     def quotation(self, prompt: str, rng: Random) -> str:
         """Words of the passage; now and then others."""

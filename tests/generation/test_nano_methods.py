@@ -9,6 +9,7 @@ import pytest
 
 from localinstruct.formats import read_instances, write
 from localinstruct.generation import stage
+from localinstruct.nano.grammar import check
 from localinstruct.progress import Silent
 from localinstruct.recipe import load_recipe
 from localinstruct.records import Instance
@@ -131,6 +132,17 @@ def test_judged(nano_server: str, tmp_path: Path) -> None:
     assert {reply.decoding for reply in asked} == {"constrained"}
     assert len(asked) >= 2 * len(rows)
     assert all(set(json.loads(reply.text)) == {"quality"} for reply in asked)
+
+
+def test_cot_self_instruct_keeps_what_is_right(nano_server: str, tmp_path: Path) -> None:
+    rows = rows_from("cot-self-instruct", nano_server, tmp_path, "generate.target=30")
+    assert all(row.lineage.scores["agreement"] > 0.5 for row in rows)
+    assert all(len(row.lineage.parents) == 2 for row in rows)
+    verdicts = Counter(check(row.instruction, row.input, row.output) for row in rows)
+    assert verdicts[True] > 4 * verdicts[False]
+    with read_run(tmp_path / "run") as run:
+        reasons = {reason for stage_of, reason, _ in run.reject_counts() if "cot" in stage_of}
+    assert reasons & {"no majority", "majority differs from the written answer"}
 
 
 def test_rewrite(nano_server: str, tmp_path: Path) -> None:

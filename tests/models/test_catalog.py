@@ -40,15 +40,30 @@ def workspace(tmp_path: Path, text: str) -> Path:
 
 
 BAD_ENTRIES: dict[str, tuple[str, str]] = {
-    "no place": (f"m:\n{ENTRY}", "expected one of path, package, gguf, endpoint; found none"),
+    "no place": (
+        f"m:\n{ENTRY}",
+        "expected one of path, package, gguf, endpoint, endpoints; found none",
+    ),
     "two places": (f"m:\n  path: x\n  endpoint: unix:///x.sock\n{ENTRY}", "found path, endpoint"),
     "an address elsewhere": (
-        f"m:\n  endpoint: http://10.0.0.1/v1\n  served_name: m\n{ENTRY}",
-        "not on this machine",
+        f"m:\n  endpoint: http://8.8.8.8/v1\n  served_name: m\n{ENTRY}",
+        "8.8.8.8 is an address on the internet, which nobody can allow",
     ),
-    "a name without dots": (
-        f"m:\n  endpoint: http://gpu-box:8000/v1\n  served_name: m\n{ENTRY}",
-        "not on this machine",
+    "an address that hides another": (
+        f"m:\n  endpoint: http://127.0.0.1@gpu-box:8000/v1\n  served_name: m\n{ENTRY}",
+        "not on this machine, and no address of another",
+    ),
+    "an endpoint twice": (
+        f"m:\n  endpoints: [unix:///x.sock, unix:///x.sock]\n  served_name: m\n{ENTRY}",
+        "expected each endpoint once, found unix:///x.sock again",
+    ),
+    "a wrong one of several": (
+        f"m:\n  endpoints: [unix:///x.sock, unix://y.sock]\n  served_name: m\n{ENTRY}",
+        "endpoints.1.url: unix://y.sock: not on this machine",
+    ),
+    "several without a name": (
+        f"m:\n  endpoints: [unix:///x.sock]\n{ENTRY}",
+        "expected served_name beside endpoints",
     ),
     "no served name": (f"m:\n  endpoint: unix:///x.sock\n{ENTRY}", "expected served_name"),
     "a wrong role": (
@@ -366,6 +381,16 @@ def test_shipped_entries_are_many_and_complete() -> None:
     assert [
         role for role in ("teacher", "student", "encoder", "judge") if not SHIPPED.names(role)
     ] == []  # type: ignore[arg-type]
+
+
+def test_reasoning_parsers_of_shipped_entries_are_vllm_s() -> None:
+    package = importlib.util.find_spec("vllm")
+    if package is None or package.origin is None:
+        pytest.skip("vLLM is not installed here")
+    known = (Path(package.origin).parent / "reasoning" / "__init__.py").read_text()
+    named = {spec.reasoning_parser for spec in SHIPPED.models.values()} - {""}
+    assert {"openai_gptoss", "qwen3"} <= named
+    assert [name for name in named if f'"{name}": (' not in known] == []
 
 
 @pytest.mark.parametrize("name", PACKAGED)

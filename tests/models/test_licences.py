@@ -61,6 +61,7 @@ def test_every_sentence_rests_on_words_of_the_licence(licence: licences.Licence)
         ("cc-by-4.0", "CC-BY-4.0"),
         ("bsd-3-clause", "BSD-3-Clause"),
         ("llama3.1", "Llama 3.1 Community License"),
+        ("lfm1.0", "LFM Open License v1.0"),
         ("house rules", "house rules"),
     ],
 )

@@ -38,12 +38,12 @@ def link(folder: Path, name: str, target: str) -> None:
 
 LONG = {
     "loops": "{% for a in range(3000) %}{% for b in range(900) %}{% set c = a * b %}{% endfor %}{% endfor %}",
-    "memory": "{% set a = 'x' * 90000000 %}{{ messages }}",
+    "memory": "{% set a = messages[0].content * 14000000 %}{{ messages }}",
     "output": "{% for a in range(20) %}{{ messages }}{% endfor %}",
-    "macro": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(17) }}",
-    "power": "{{ 9 ** 2000000 > 1 }}",
+    "macro": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(16) }}",
+    "power": "{{ 9 ** 1000000 > 1 }}",
 }
-"""Templates that end within a second; `low_limits` are lower."""
+"""Templates that end within a second on a slow machine; `low_limits` are lower."""
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from localinstruct.errors import RecipeError
-from localinstruct.offline import switches
+from localinstruct.offline import addresses, switches
 from tests.support.sealing import ROOT, needs_namespaces, output
 
 REMOVED = (
@@ -315,7 +315,7 @@ def test_our_code_makes_none_of_the_calls_that_ignore_the_switches() -> None:
     ],
 )
 def test_local_endpoints_are_taken(url: str) -> None:
-    switches.require_local(url)
+    assert addresses.resolve(url).ip == ""
 
 
 @pytest.mark.parametrize(
@@ -335,7 +335,7 @@ def test_local_endpoints_are_taken(url: str) -> None:
 )
 def test_other_endpoints_are_refused(url: str) -> None:
     with pytest.raises(RecipeError, match="not on this machine"):
-        switches.require_local(url)
+        addresses.resolve(url)
 
 
 @needs_namespaces

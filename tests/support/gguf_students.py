@@ -9,7 +9,11 @@ from localinstruct.gguf.vocabulary import PROBES
 from localinstruct.records import Instance, Message
 
 ROOT = Path(__file__).parents[2]
-CORPUS = [(ROOT / "docs" / "guide.md").read_text("utf-8"), *PROBES * 3]
+PAGES = (
+    *("gguf.md", "recipes.md", "formats.md", "evaluation.md", "stale.md"),
+    *("numbers.md", "student.md", "files.md", "nano.md"),
+)
+CORPUS = [*((ROOT / "docs" / name).read_text("utf-8") for name in PAGES), *PROBES * 3]
 SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
 CHATML = (
     "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

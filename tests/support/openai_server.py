@@ -69,13 +69,25 @@ def failure(message: str) -> bytes:
 
 class _Server(socketserver.ThreadingUnixStreamServer):
     daemon_threads = True
+    request_queue_size = 128
+
+
+def models(*entries: str | dict[str, Any]) -> bytes:
+    """The list of /v1/models; an entry is a name, or a mapping with its id."""
+    data = [{"id": entry} if isinstance(entry, str) else entry for entry in entries]
+    return json.dumps({"object": "list", "data": data}).encode()
 
 
 @contextmanager
 def serving_script(
-    socket: Path, reply: Callable[[str, dict[str, Any], int], Reply]
+    socket: Path,
+    reply: Callable[[str, dict[str, Any], int], Reply],
+    listed: Callable[[], Reply] | None = None,
 ) -> Iterator[list[tuple[str, dict[str, Any]]]]:
-    """Serve `reply(path, request, count)`; the list of requests that came."""
+    """Serve `reply(path, request, count)`; the list of requests that came.
+
+    `listed` answers questions for the models; without it there is no such list (501).
+    """
     seen: list[tuple[str, dict[str, Any]]] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -88,7 +100,16 @@ def serving_script(
             if answer is None:
                 self.close_connection = True
                 return
-            status, body = answer
+            self._send(*answer)
+
+        def do_GET(self) -> None:
+            answer = listed() if listed else (501, b"")
+            if answer is None:
+                self.close_connection = True
+                return
+            self._send(*answer)
+
+        def _send(self, status: int, body: bytes) -> None:
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

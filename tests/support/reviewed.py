@@ -44,7 +44,9 @@ def rows_of_kinds() -> list[Instance]:
 
 
 REJECTS = [
-    Reject("filter", "refusal", "Instruction: Say no.\nInput: to tea\nOutput: I cannot.\nEver."),
+    Reject(
+        "filter", "refusal", "Instruction: Now say no.\nInput: to tea\nOutput: I cannot.\nEver."
+    ),
     Reject("novelty", "too similar", "What is 1 plus 1.", "What is 1 plus 1?", 0.91),
 ]
 
@@ -53,7 +55,7 @@ def make_run(path: Path, more: int = 0) -> Path:
     """A run of these rows and rejects, with the packaged recipe; `more` plain rows after them."""
     rows = rows_of_kinds() + [Instance(f"Say {n}.", output=f"{n}") for n in range(more)]
     near = (Neighbour(rows[0].id, rows[0].instruction, 0.5),)
-    recipe = load_recipe(packaged_workspace() / "recipes" / "nano.yaml")
+    recipe = load_recipe(packaged_workspace() / "recipes" / "nano.yaml", ("filters.rules=2",))
     with open_run(path) as run:
         run.put("recipe", recipe.to_yaml())
         run.put("workspace", str(packaged_workspace()))

@@ -19,7 +19,7 @@ import numpy as np
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion, Instance, Kept, Lineage, Neighbour, Reject
 from localinstruct.store import run as store
-from localinstruct.store.integrity import checksum
+from localinstruct.store.checksums import checksum
 from localinstruct.store.run import Run, open_run
 
 NOUNS = [
@@ -333,7 +333,12 @@ RESULTS: dict[str, dict[str, Any]] = {
                 "obligations": "Keep the licence text with the weights.",
             },
         },
-        "machine": {"cpu": "2 cores", "memory_gib": 7.8, "gpus": []},
+        "machine": {
+            "cpu": "2 cores",
+            "memory_gib": 7.8,
+            "gpus": [],
+            "versions": {"torch": "2.13.0", "peft": "0.21.2"},
+        },
         "versions": {"python": "3.11.2", "torch": "2.13.0", "vllm": "0.32.0", "trl": "1.16.0"},
     },
     "dataset": {

@@ -13,6 +13,7 @@ from localinstruct.errors import RecipeError, TeacherError
 from localinstruct.records import Completion, Message, Prompt
 from localinstruct.teacher import Sampling
 from localinstruct.teacher import client as client_module
+from localinstruct.teacher.balancer import Replica
 from localinstruct.teacher.client import Client
 from tests.support.openai_server import Reply, chat, completion, failure, serving_script
 
@@ -282,15 +283,17 @@ def test_a_slow_answer_gets_more_time_each_second_try(
 ) -> None:
     """An answer that needs half a minute, from a client that waits ten seconds at first."""
     given: list[float] = []
-    really_ask = Client._ask
+    really_reply = Client._reply
 
-    async def slowly(self: Client, prompt: Prompt, timeout: float) -> list[Completion]:
+    async def slowly(
+        self: Client, replica: Replica, prompt: Prompt, timeout: float
+    ) -> list[Completion]:
         given.append(timeout)
         if timeout < 30:
             raise openai.APITimeoutError(httpx2.Request("POST", "http://localhost"))
-        return await really_ask(self, prompt, timeout)
+        return await really_reply(self, replica, prompt, timeout)
 
-    monkeypatch.setattr(Client, "_ask", slowly)
+    monkeypatch.setattr(Client, "_reply", slowly)
     with serving_script(tmp_path / "s", lambda *_: (200, completion("slow"))):
         [answer] = ask(tmp_path / "s", Prompt(text="x"), timeout=10)
     assert (answer.text, given) == ("slow", [10, 10, 20, 20, 40])

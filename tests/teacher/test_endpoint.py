@@ -15,14 +15,20 @@ from localinstruct.errors import TeacherError
 from localinstruct.models.catalog import ModelSpec
 from localinstruct.progress import Silent
 from localinstruct.teacher import Serve, endpoint
-from localinstruct.teacher.endpoint import ask, require_answers
+from localinstruct.teacher.endpoint import Answer, answers_of, require_answers
 from localinstruct.teacher.serving import serving
+from localinstruct.teacher.transport import KEPT, http_transport
 
 
 def spec(address: str) -> ModelSpec:
     return ModelSpec(
         name="m", endpoint=address, served_name="big", roles=["teacher"], context=64, licence="x"
     )
+
+
+def ask(model: ModelSpec) -> Answer:
+    [(_, answer)] = answers_of(model)
+    return answer
 
 
 @contextmanager
@@ -119,3 +125,9 @@ def test_nothing_is_asked_of_a_server_that_is_not_there(
         pass
     assert caught.value.message.startswith("m: http://127.0.0.1:9/v1 does not answer")
     assert ".." not in caught.value.message
+
+
+def test_an_idle_connection_is_given_up_before_a_server_closes_it() -> None:
+    """After 5 seconds in vLLM: a request at that moment would be lost with its connection."""
+    _, transport = http_transport("unix:///nowhere", asynchronous=True)
+    assert transport._pool._keepalive_expiry == KEPT < 5

@@ -10,8 +10,9 @@ import pytest
 from localinstruct.models.catalog import checked, load_catalog
 from localinstruct.records import Completion, Message, Prompt
 from localinstruct.teacher import Sampling
-from localinstruct.teacher.client import Client, http_transport
+from localinstruct.teacher.client import Client
 from localinstruct.teacher.spelling import Spelling
+from localinstruct.teacher.transport import http_transport
 from tests.support.nano_server import ROOT, SERVED
 from tests.support.openai_server import chat, completion, serving_script, streamed
 from tests.support.tokenizers_of_kinds import many_marks

@@ -26,6 +26,7 @@ from tests.torture import (
     damage,
     disk,
     disk_stages,
+    endpoints,
     inputs,
     kills,
     model_stages,
@@ -172,6 +173,15 @@ ROWS = (
         2,
         teachers.gone_for_good,
         "exit 4 with a sentence; then finishes equal",
+    ),
+    Row(
+        "endpoint-kill",
+        "one of two endpoints of the teacher killed at a random moment, back a moment later",
+        50,
+        "kills",
+        4,
+        endpoints.killed_endpoints,
+        "0 lost, 0 doubled, export equal to the byte to a replay of the run's own log",
     ),
     Row(
         "disk-full",

@@ -26,7 +26,7 @@ from localinstruct import readiness
 from localinstruct.cli import app
 from localinstruct.formats import write
 from localinstruct.generation import meter, stage
-from localinstruct.records import Completion, Prompt
+from localinstruct.records import Completion, JsonObject, Prompt
 from localinstruct.store import durable
 from localinstruct.store.run import read_run
 from tests.support.scripted import HashEncoder, numbered_list
@@ -66,6 +66,10 @@ class PlayedTeacher:
         await asyncio.sleep(0.004 * rng.random())
         text = recorded(prompt.text)
         return [Completion(text, "stop", len(text) // 4)] * prompt.n
+
+    def endpoints(self) -> list[JsonObject]:
+        """It has none."""
+        return []
 
     async def close(self) -> None:
         """Nothing to close."""

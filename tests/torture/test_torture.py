@@ -14,7 +14,6 @@ from tests.torture.__main__ import PAGE, ROWS, Row, torture
 
 QUICK = {
     "random-kill",
-    "recovery-kill",
     "stage-kill",
     "signals",
     "races",
@@ -24,8 +23,6 @@ QUICK = {
     "fuzz",
     "terminal",
     "clock",
-    "clean-kill",
-    "clean-changed",
 }
 """Rows of a few seconds, one at least for each kind of fault that no other test provokes."""
 
