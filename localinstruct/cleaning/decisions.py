@@ -27,13 +27,16 @@ CREATE TABLE rows(seq INTEGER PRIMARY KEY, file TEXT NOT NULL, line INTEGER NOT 
   instance TEXT NOT NULL, before TEXT NOT NULL, changes TEXT NOT NULL, question BLOB NOT NULL,
   answer BLOB NOT NULL, length INTEGER NOT NULL, is_reference INTEGER NOT NULL,
   step TEXT, reason TEXT, detail TEXT, score REAL, like INTEGER);
-CREATE INDEX by_question ON rows(question, seq);
-CREATE INDEX by_reason ON rows(step, reason);
 CREATE TABLE grades(seq INTEGER PRIMARY KEY, score REAL, scores TEXT NOT NULL,
   reason TEXT NOT NULL, detail TEXT NOT NULL);
 CREATE TABLE unread(seq INTEGER PRIMARY KEY, reason TEXT NOT NULL, detail TEXT NOT NULL,
   text TEXT NOT NULL);
 """
+INDEXES = """
+CREATE INDEX IF NOT EXISTS by_question ON rows(question, seq);
+CREATE INDEX IF NOT EXISTS by_reason ON rows(step, reason);
+"""
+"""Made once, when all rows are there: row by row, millions of them would be one seek each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +151,8 @@ class Decisions:
         """Store the last rows that could not be read, and what the reading has met."""
         with self._writing():
             self._add_unread(unread)
+            for index in filter(str.strip, INDEXES.split(";")):
+                self._db.execute(index)
             self._put("facts read", json.dumps(report))
             self._put("done read", "yes")
 

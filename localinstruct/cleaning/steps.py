@@ -5,7 +5,7 @@ Rules are asked in as many processes as there are cores. A step that has ended i
 reading goes on where a kill ended it.
 """
 
-import os
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,8 +18,12 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from localinstruct.cleaning import repeated
+from localinstruct.cleaning.blocks import LIKE, SCORE, Blocks, Decided
 from localinstruct.cleaning.decisions import Decisions, Drop, Entry
+from localinstruct.cleaning.repeated import REPEATED
 from localinstruct.cleaning.settings import Clean
+from localinstruct.cleaning.workers import NEAR, SCRATCH, Alone, Workers, encoded
 from localinstruct.curate.contamination import Tasks
 from localinstruct.curate.embeddings import (
     BF16_MOVES,
@@ -29,7 +33,7 @@ from localinstruct.curate.embeddings import (
     SettledCosines,
 )
 from localinstruct.curate.filters import Filters, examine, for_files
-from localinstruct.curate.neighbours import COLUMNS, Borderline, kept_neighbours
+from localinstruct.curate.neighbours import COLUMNS, EXACT_UP_TO, Borderline, kept_neighbours
 from localinstruct.curate.sight import not_compared
 from localinstruct.curate.static import StaticEncoder, proposed
 from localinstruct.formats import Reader
@@ -40,7 +44,6 @@ from localinstruct.machine import cpu_count
 from localinstruct.progress import Progress
 from localinstruct.records import Instance, JsonObject, Reject
 from localinstruct.store.durable import atomic_write
-from localinstruct.store.integrity import plain_words
 from localinstruct.supervisor import die_with_parent
 
 if TYPE_CHECKING:
@@ -56,12 +59,13 @@ ENCODED = 2048
 """Texts that are encoded between two notes of how far it is."""
 VECTORS, HEADS = "vectors.f32", "heads.npy"
 """Vectors of the rows that are compared, and the numbers of these rows, in the same order."""
-RULES, TASKS, REPEATED, ALIKE = "rules", "tasks", "repeated", "alike"
-ANSWERS = "answers"
-"""The second half of REPEATED, where grades decide which answers stay."""
+ROUNDED = "vectors in bf16"
+"""Key of the store: some vectors were made in bfloat16, so pairs near the threshold are settled."""
+DISK = 2.5
+"""Bytes of the store of decisions for each of the files: 2.46 for 15,146 short instructions."""
+RULES, TASKS, ALIKE = "rules", "tasks", "alike"
 STEPS = ("read", TASKS, REPEATED, ALIKE)
 TO_STAY = "reason IS NULL AND NOT is_reference"
-GRADE = "(SELECT score FROM grades WHERE grades.seq = rows.seq)"
 T = TypeVar("T")
 
 
@@ -102,6 +106,8 @@ def read(store: Decisions, given: Sequence[Source], settings: Clean, progress: P
     if store.is_done("read"):
         return
     stored = store.count()
+    if not stored:
+        _say_disk(store, DISK * sum(source.bytes for source in given), "decisions", progress)
     if stored:
         progress.say(f"going on after {stored:,} rows that were read before")
     entries, done = _entries(given, settings), stored
@@ -133,6 +139,16 @@ def read(store: Decisions, given: Sequence[Source], settings: Clean, progress: P
             "left_out": [name for reader in readers for name in reader.report.left_out],
         },
     )
+
+
+def _say_disk(store: Decisions, size: float, what: str, progress: Progress) -> None:
+    """Say what a cleaning of many rows will put on the disk, and what is free there."""
+    if size > 2**30:
+        free = shutil.disk_usage(store.folder).free
+        progress.say(
+            f"{what}: about {size / 2**30:,.1f} GiB on the disk of {store.folder}, "
+            f"{free / 2**30:,.1f} GiB are free"
+        )
 
 
 def _drained(readers: Sequence[Reader]) -> list[Reject]:
@@ -252,79 +268,53 @@ def find_tasks(store: Decisions, settings: Clean, progress: Progress) -> None:
     store.end_step(TASKS, drops, {"tasks": len(names)})
 
 
-def find_repeated(store: Decisions, settings: Clean) -> None:
-    """Drop rows that repeat question and answer, and answers over `answers_per_prompt`."""
-    if store.is_done(REPEATED):
-        return
-    most = None if settings.keep == "best" else settings.answers_per_prompt
-    store.end_step(REPEATED, _repeated(store.select(_by_question(settings)), most))
+def find_alike(
+    store: Decisions,
+    settings: Clean,
+    encoder: Path,
+    progress: Progress,
+    workers: Workers | None = None,
+) -> None:
+    """Drop rows whose question is like that of a row that stays, each with that row.
 
-
-def find_worse_answers(store: Decisions, settings: Clean) -> None:
-    """Drop answers over `answers_per_prompt`, the best graded ones first: after the judge."""
-    if store.is_done(ANSWERS) or settings.keep != "best":
-        return
-    found = store.select(_by_question(settings))
-    store.end_step(ANSWERS, _repeated(found, settings.answers_per_prompt))
-
-
-def _by_question(settings: Clean) -> str:
-    """The query for rows by question, those first that stay before others."""
-    first = {"first": "", "longest": "length DESC, ", "best": f"{GRADE} DESC, "}[settings.keep]
-    return (
-        "SELECT seq, question, answer, is_reference FROM rows WHERE reason IS NULL "
-        f"ORDER BY question, is_reference DESC, {first}seq"
-    )
-
-
-def _repeated(found: Iterable[tuple[object, ...]], most: int | None) -> Iterator[Drop]:
-    asked, answers = None, dict[object, int]()
-    for number, question, answer, is_reference in found:
-        seq = int(str(number))
-        if question != asked:
-            asked, answers, is_there = question, dict[object, int](), bool(is_reference)
-        first = next(iter(answers.values()), seq)
-        if is_reference:
-            pass
-        elif is_there:
-            yield Drop(seq, REPEATED, "there already", "", 1.0, first)
-            continue
-        elif answer in answers:
-            yield Drop(seq, REPEATED, "repeated", "", 1.0, answers[answer])
-            continue
-        elif most is not None and len(answers) >= most:
-            yield Drop(seq, REPEATED, "one more answer", "", 1.0, first)
-            continue
-        answers.setdefault(answer, seq)
-
-
-def find_alike(store: Decisions, settings: Clean, encoder: Path, progress: Progress) -> None:
-    """Drop rows whose question is like that of a row that stays, each with that row."""
+    `workers` encode and compare: by default this process.
+    """
     import numpy as np
 
     if store.is_done(ALIKE) or settings.similar is None:
         return
-    heads = _heads(store, settings)
-    if not heads:
+    workers = workers or Alone()
+    heads = repeated.heads(store, settings)
+    if not len(heads):
         store.end_step(ALIKE, ())
         return
     texts, at = _Texts(store, heads), settings.similar
     progress.update("embedding", 0, len(heads), "loading the encoder")
-    fast = StaticEncoder(encoder, texts, progress) if settings.static else LocalEncoder(encoder)
+    given = partial(workers.encoder, LocalEncoder, encoder)
+    fast = StaticEncoder(encoder, texts, progress) if settings.static else given()
     vectors = _vectors(store, texts, fast, progress)
     unseen = sum(_zeros(vectors[row : row + COLUMNS]) for row in range(0, len(heads), COLUMNS))
     if unseen:
         progress.say(not_compared(unseen, "rows", "--similar"))
     exact: ExactCosines | SettledCosines
     if isinstance(fast, StaticEncoder):
-        exact = SettledCosines(encoder, texts, at)
+        exact = SettledCosines(given, texts, at)
         border: Borderline | None = proposed(vectors, at, exact)
     else:
-        exact = ExactCosines(lambda: LocalEncoder(encoder, exact=True), texts)
-        border = None if fast.is_exact else Borderline(at - BF16_MOVES, at + BF16_MOVES, exact)
+        exact = ExactCosines(lambda: given(exact=True), texts)
+        rounded = store.get(ROUNDED) is not None
+        border = Borderline(at - BF16_MOVES, at + BF16_MOVES, exact) if rounded else None
     found = kept_neighbours(
-        vectors, at, border, lambda done: progress.update("comparing", done, len(heads))
+        vectors,
+        at,
+        border,
+        lambda done: progress.update("comparing", done, len(heads)),
+        EXACT_UP_TO,
+        work=workers.cells(store),
+        known=Decided(store, len(heads)),
     )
+    for name in (SCRATCH, NEAR, LIKE, SCORE):
+        (store.folder / name).unlink(missing_ok=True)
     facts: JsonObject = {
         "compared": len(heads),
         "encoded_twice": exact.encoded,
@@ -332,7 +322,7 @@ def find_alike(store: Decisions, settings: Clean, encoder: Path, progress: Progr
     }
     if not settings.static:  # another encoder's cosines would make other figures
         with atomic_write(store.folder / HEADS, "heads") as file:
-            np.save(file, np.array(heads, np.int64))
+            np.save(file, heads)
     store.end_step(ALIKE, _alike(store, heads, found.like, found.score), facts)
 
 
@@ -341,27 +331,17 @@ def _zeros(vectors: "np.ndarray") -> int:
     return int((~vectors.any(axis=1)).sum())
 
 
-def _heads(store: Decisions, settings: Clean) -> list[int]:
-    """Numbers of the rows that are compared, one for each question, references first."""
-    first = {"first": "", "longest": "MAX(length) DESC, ", "best": f"MAX({GRADE}) DESC, "}
-    query = (
-        "SELECT MIN(seq) AS head FROM rows WHERE reason IS NULL GROUP BY question "
-        f"ORDER BY MAX(is_reference) DESC, {first[settings.keep]}head"
-    )
-    return [int(str(seq)) for (seq,) in store.select(query)]
-
-
 class _Texts(Sequence[str]):
     """Texts by which rows are compared, read from the store as they are needed."""
 
-    def __init__(self, store: Decisions, heads: Sequence[int]) -> None:
+    def __init__(self, store: Decisions, heads: "np.ndarray") -> None:
         self._store, self._heads = store, heads
 
     def __len__(self) -> int:
         return len(self._heads)
 
     def __getitem__(self, place: int) -> str:  # type: ignore[override]
-        return text_of(self._store.row(self._heads[place]).row)
+        return text_of(self._store.row(int(self._heads[place])).row)
 
 
 def text_of(row: Instance) -> str:
@@ -376,31 +356,26 @@ def _vectors(
     """(n, d) float32 unit rows, on the disk, where an earlier process may have begun them."""
     import numpy as np
 
-    file = store.folder / VECTORS
-    done = int(store.get("encoded") or 0)
-    first = encoder.encode([texts[0]])
-    shape = (len(texts), first.shape[1])
-    mode = "r+" if done and file.exists() else "w+"
-    if mode == "w+":  # a disk that fills up under a mapped file ends the process, unheard
-        with plain_words(file), file.open("wb") as made:
-            os.posix_fallocate(made.fileno(), 0, max(1, 4 * shape[0] * shape[1]))
-    vectors = np.memmap(file, np.float32, "r+", shape=shape)
-    for start in range(done if mode == "r+" else 0, len(texts), ENCODED):
-        end = min(start + ENCODED, len(texts))
-        vectors[start:end] = encoder.encode([texts[n] for n in range(start, end)])
-        vectors.flush()
-        store.put("encoded", str(end))
-        progress.update("embedding", end, len(texts))
-    return vectors
+    shape = (len(texts), encoder.encode([texts[0]]).shape[1])
+    say = partial(_say_disk, store, 8 * shape[0] * shape[1], "vectors", progress)
+    blocks = Blocks(store, VECTORS, shape, np.float32, ENCODED, say)
+    missing = blocks.missing()
+    pieces = ([texts[n] for n in range(part.start, part.stop)] for part in missing)
+    for part, rows in zip(missing, encoded(encoder, pieces), strict=True):
+        if not getattr(encoder, "is_exact", True):
+            store.put(ROUNDED, "yes")
+        blocks.put(part, rows)
+        progress.update("embedding", part.stop, len(texts))
+    return blocks.array
 
 
 def _alike(
-    store: Decisions, heads: Sequence[int], like: "np.ndarray", score: "np.ndarray"
+    store: Decisions, heads: "np.ndarray", like: "np.ndarray", score: "np.ndarray"
 ) -> Iterator[Drop]:
     import numpy as np
 
     for place in np.flatnonzero(like >= 0):
-        other = heads[int(like[place])]
+        other = int(heads[int(like[place])])
         cosine = round(float(score[place]), 4)
         question = f"(SELECT question FROM rows WHERE seq = {heads[place]:d})"
         query = f"SELECT seq FROM rows WHERE question = {question} AND {TO_STAY}"

@@ -2,18 +2,21 @@
 
 import shutil
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from localinstruct.cleaning import judging, steps
+from localinstruct.cleaning import judging, repeated, steps
 from localinstruct.cleaning.decisions import FILE, Decisions, opened
 from localinstruct.cleaning.output import write_kept
+from localinstruct.cleaning.ray_cluster import connected
 from localinstruct.cleaning.settings import Clean
 from localinstruct.cleaning.steps import Source
 from localinstruct.cleaning.survey import SURVEY, survey
+from localinstruct.cleaning.workers import Alone, Workers
 from localinstruct.errors import DataError, UsageError
 from localinstruct.formats.read import files_of
+from localinstruct.formats.tasks import read_tasks
 from localinstruct.models.catalog import ModelSpec
 from localinstruct.progress import Progress
 from localinstruct.records import JsonObject
@@ -21,7 +24,7 @@ from localinstruct.store.durable import sha256
 from localinstruct.teacher.serving import Connect, serving
 
 TO_STAY = steps.TO_STAY
-SHOWN = (steps.RULES, steps.TASKS, steps.REPEATED, steps.ALIKE, judging.JUDGE)
+SHOWN = (steps.RULES, steps.TASKS, repeated.REPEATED, steps.ALIKE, judging.JUDGE)
 """Steps that drop rows, in the order in which they are shown."""
 IN_ORDER = f"INSTR('{' '.join(SHOWN)}', step)"
 """SQL by which steps are sorted so."""
@@ -43,6 +46,11 @@ class Job:
     """Where the rows come from, in place of the files."""
     judge: ModelSpec | None = None
     """The model that grades, where the settings name a judge."""
+    ray: str = ""
+    """Cluster that encodes and compares: HOST:PORT, "local" for one of our own, "" for none.
+
+    The rows that stay are the same, so a cleaning may go on with another.
+    """
 
     @property
     def folder(self) -> Path:
@@ -84,9 +92,27 @@ def clean(job: Job, progress: Progress) -> Outcome:
     """Do what is not done yet of a cleaning, write its output, and count.
 
     DataError for files that cannot be read or that changed meanwhile, RunConflict where the folder
-    of decisions belongs to another cleaning.
+    of decisions belongs to another cleaning. A refusal before every row was read leaves no folder,
+    unless it was there before.
     """
-    shape = shape_of(job)
+    shape, is_new = shape_of(job), not job.folder.exists()
+    for path in job.settings.tasks:  # what is wrong with them is known before anything is read
+        read_tasks(path)
+    try:
+        return _cleaned(job, shape, progress)
+    except UsageError:
+        if is_new and not _is_read(job.folder):
+            forget(job.output)
+        raise
+
+
+def _is_read(folder: Path) -> bool:
+    """True where an earlier step has ended: what was decided is kept for the next try."""
+    with opened(folder, None) as store:
+        return store.is_done("read") and store.count("NOT is_reference") > 0
+
+
+def _cleaned(job: Job, shape: JsonObject, progress: Progress) -> Outcome:
     with opened(job.folder, shape) as store:
         given = job.sources or steps.sources(job.files, job.settings, job.most_rows)
         steps.read(store, given, job.settings, progress)
@@ -102,18 +128,26 @@ def clean(job: Job, progress: Progress) -> Outcome:
         if not store.count("NOT is_reference"):
             raise DataError("expected rows to clean, found none that can be read.")
         steps.find_tasks(store, job.settings, progress)
-        steps.find_repeated(store, job.settings)
+        repeated.find_repeated(store, job.settings)
         if job.settings.keep == "best":
             _judge(store, job, progress)
-            steps.find_worse_answers(store, job.settings)
-        if job.encoder:
-            steps.find_alike(store, job.settings, job.encoder, progress)
+            repeated.find_worse_answers(store, job.settings)
+        if job.encoder and not store.is_done(steps.ALIKE):
+            with _workers(job, progress) as workers:
+                steps.find_alike(store, job.settings, job.encoder, progress, workers)
         _judge(store, job, progress)
         if job.encoder and job.most_rows is None:  # a look needs no report
             survey(store, job.encoder, progress)
         # lines are copied from the files, which were long unguarded
         write_kept(store, job.output, job.format, job.settings.reading, require_same)
         return outcome(store)
+
+
+def _workers(job: Job, progress: Progress) -> AbstractContextManager[Workers]:
+    """The workers of a job that encode and compare: this process, or a Ray cluster's."""
+    if not job.ray:
+        return nullcontext(Alone())
+    return connected(job.ray, job.folder, progress)
 
 
 def _judge(store: Decisions, job: Job, progress: Progress) -> None:

@@ -5,6 +5,9 @@ in words, or None. What the request asks for by name ("answer None if …") is a
 """
 
 import re
+from itertools import islice
+
+from localinstruct.curate.texts import Alternatives, folded, has, read_patterns
 
 _NOTHING = re.compile(r"[\s.\-–—−_…*•·=#\"'“”‘’`´~^|:;,?!()\[\]{}<>\u00a0]*")
 _ASKS_FOR_MARKS = re.compile(
@@ -52,23 +55,19 @@ _BESIDE = (
 )
 _ABSENT_ALONE = frozenset(_ALONE.split())
 _ABSENT_WORDS = _ABSENT_ALONE | frozenset(_BESIDE.split())
-_THING = (
-    r"(?:outputs?|answers?|responses?|reply|results?|solution|content|text|data|value|comments?|info"
-    r"|information|input)"
-)
-_ABSENT = re.compile(
-    rf"\b(?:no|not|n|without|any)(?: \w+)?? (?:{_THING}|a|applicable|available|answered|provided"
-    r"|specified|supplied|stated|needed|required|necessary|expected|given yet|filled)\b"
-    r"|\b(?:does not|doesn't|don't) apply\b|\b(?:output|answer|text|response) omitted\b|^(?:none"
-    r"|nothing|nil)\b|\b(?:left|is|was|be) (?:\w+ )?(?:blank|empty|missing|omitted|pending"
-    r"|skipped)\b|^(?:see|as|same as|identical to|ditto|refer to)(?: the)?(?: \w+)? (?:above"
-    r"|below|before|earlier|previously|previous|input"
-    r"|instruction|output)|\bto be (?:determined|added|filled|completed|provided|done"
-    r"|specified)\b"
-    rf"|^(?:the |your |my )?{_THING} (?:goes |is |to be )?(?:here|below|above|none|missing"
-    rf"|pending|n a|tbd|empty|blank|unknown|unavailable|todo)\b"
-    rf"|^(?:add|write) (?:the |your )?{_THING}(?: here)?$|^(?:blank|empty|missing|null"
-    rf"|undefined) (?:{_THING}|field|line)$"
+_CHOICES = read_patterns("answers")
+_ABSENT = re.compile(_CHOICES["none"][0][1])
+_REFUSALS = Alternatives(*_CHOICES["refusal"])
+_OFFER = re.compile(_CHOICES["offer"][0][1])
+_OFFERS = ("help", "assist", "you like", "you need", "you want", "let me know", "i do for", "ask")
+"""One of these stands in an answer that only offers one."""
+_SENTENCE_ENDS = re.compile(r"[.!?:;,\n]+(?:\s+|\Z)|</?\w+>")
+_MAY_BE_OFFERED = re.compile(
+    r"\b(?:hello|hi|hey|greet\w*|welcome|help|assist\w*|support|customers?|service|chat\w*|bots?"
+    r"|dialog\w*|conversations?|role\w*|translat\w*|rephras\w*|rewrit\w*|paraphras\w*|phrases?"
+    r"|sentences?|are you|you are|can you|could you|thanks?|introduc\w*|receptionist|waiter"
+    r"|clerk)\b",
+    re.IGNORECASE,
 )
 _WANTS_TEXT = re.compile(
     r"(?:please |can you |could you )?(?:write|describe|explain|summari[sz]e|list|name|suggest"
@@ -76,6 +75,11 @@ _WANTS_TEXT = re.compile(
     r"|compare|draft|compose|translate|discuss|outline|create|generate|provide|tell|propose|plan"
     r"|design|recommend|how|why|rewrite|paraphrase|analy[sz]e|invent|imagine|define|make|draw up"
     r"|develop|convert|edit|come up|elaborate|brainstorm|show|teach|introduce)\b",
+    re.IGNORECASE,
+)
+_WANTS_A_WORD = re.compile(
+    r"\b(?:words?|opposites?|contrary|antonyms?|synonyms?|adjectives?|terms?|rhym\w*|translat\w*"
+    r"|classif\w*|label\w*|categor\w*|status|state|value)\b",
     re.IGNORECASE,
 )
 _ANSWERS = re.compile(r"(?:the )?(?:output|answer|response|result|solution)\s*:\s*", re.IGNORECASE)
@@ -98,56 +102,13 @@ _OPENER = re.compile(
     re.IGNORECASE,
 )
 _TOKEN = re.compile(r"[^\W_]+")
-_CANNOT = (
-    r"(?:(?:can'?t|cannot|can not|could not|couldn't|(?:won't|will not)(?: be able to)?"
-    r"|(?:am|'m) (?:not able|unable|not allowed|not programmed|not designed|not qualified) to)"
-    r"(?: \w+){0,2}? (?:assist|help|provide|fulfill?|comply|complete|answer|generate|create"
-    r"|access"
-    r"|open|view|see (?:the|any|this|an)|browse|watch|listen|process|do (?:that|this|so|it)"
-    r"|engage"
-    r"|discuss|respond|perform|give (?:you|medical|legal|financial|advice)|write (?:this|that)"
-    r"|offer|share (?:that|this|personal)|understand (?:the|your|this)|read (?:the|your|this)"
-    r"|support|translate|summari[sz]e|continue|produce|accommodate|participate|carry out|be of)\b"
-    r"|(?:must|have to|would have to) (?:\w+ )?(?:decline|refuse)\b|decline to\b"
-    r"|refuse to (?:answer|assist|help|do))"
-)
-_REFUSALS = re.compile(
-    rf"\bi(?: will| must| do|'ll| regret (?:that )?i)?(?: really| simply| just)? ?{_CANNOT}"
-    r"|\bi (?:do not|don't|lack|do not currently) (?:\w+ )?(?:have |possess )?(?:"
-    r"(?:the |any )?(?:ability|capability|capabilities|means|capacity)\b|access (?:to|real)"
-    r"|personal (?:opinion|feeling|experience|preference|belief)|real-time|feelings or"
-    r"|enough (?:information|context|details)|feel comfortable"
-    r"|understand (?:the|your|what)|think i can (?:help|answer|assist))"
-    r"|\bmy (?:\w+ )?(?:programming|guidelines|training|polic\w+|rules) (?:do(?:es)? not|don't"
-    r"|doesn't|prevents?|prohibits?|forbids?|won't|will not)\b"
-    r"|\bi(?: am|'m) not (?:programmed|designed|trained|built|allowed|permitted|authori[sz]ed)\b"
-    r"|\bi (?:can't|cannot|can not|won't|will not) (?:comment|speculate|advise|talk) (?:on"
-    r"|about|you)\b"
-    r"|\bi(?: do not|don't|'m not| am not) (?:feel )?comfortable\b"
-    r"|\bi(?: am|'m) afraid (?:that )?(?:this|that|it)(?:'s| is) (?:not|beyond|outside)"
-    r"|\b(?:would|will)(?: not|n't) be (?:appropriate|right|ethical|proper|responsible) for me\b"
-    r"|\bi(?: am|'m) (?:not comfortable (?:with|answering|discussing|providing)"
-    r"|afraid (?:that )?i (?:can(?:'t|not)|am unable|am not able|do not|don't)"
-    r"|(?:only|just) an? (?:\w+ )?(?:ai|language model|machine|computer|program|bot|assistant)\b)"
-    r"|(?:goes|is|be) against my (?:\w+ )?(?:guidelines|polic\w+|programming|rules|principles)"
-    r"|\bsorry,? (?:but )?i (?:can't|cannot|can not|am unable)\W*\Z"
-    r"|\A(?:unfortunately,? |sorry,? (?:but )?)?i (?:do not|don't) know(?: the answer| how)?\W*\Z"
-    r"|\b(?:that's|that is|it's|this is|not) something (?:that )?i (?:can(?: do)?|am unable|am"
-    r" not able|won't)"
-    r"|\b(?:beyond|outside)(?: of)? what i (?:can|am able|was)\b|\bi (?:can't|cannot) help you"
-    r" (?:there|here|with)"
-    r"|\b(?:beyond|outside)(?: of)? my (?:capabilit|abilit|scope|knowledge|expertise)"
-    r"|\bi(?:'d| would) (?:rather|prefer) not (?:to )?(?:answer|say|discuss|comment)"
-    r"|violates? (?:my|our|the) (?:\w+ )?(?:content )?(?:polic\w+|guidelines)"
-    r"|(?:not appropriate|inappropriate) (?:for me )?to (?:answer|provide|discuss|respond)"
-    r"|(?:there is|i have|this is) (?:not enough|insufficient) (?:information|context) (?:to|for)"
-    r"|\b(?:please|could you|can you) (?:please )?(?:provide|clarify|give|share|specify|rephrase)"
-    r"(?:\?|(?: me)?(?: with)?(?: \w+){0,3}? (?:more|further|additional|full|your question"
-    r"|your request|the text|the article|the input|the missing)\b)"
-)
 _AS_AN_AI = re.compile(
     r"\b(?:as|i am|i'm|being|am just|am only) (?:just |only )?an? (?:ai\b|artificial intelligence"
     r"|(?:\w+ )?language model|machine learning model|virtual assistant|computer program|chatbot)"
+)
+_SELF = (
+    *(" ai", "artificial intel", "language model", "machine learning", "virtual assistant"),
+    *("computer program", "chatbot"),
 )
 _SIGNS_OF_REFUSAL = (
     *("can't", "cannot", "can not", "could", "unable", "not able", "'m", "i am"),
@@ -180,8 +141,21 @@ def empty(request: str, output: str) -> str | None:
     return None if asked.search(request) else f"only {bare[:20]!r}"
 
 
+def _only_offers(request: str, output: str) -> bool:
+    """Tell whether every sentence greets, offers help or asks what is wanted."""
+    said = folded(output).replace("\u2019", "'")
+    if not has(said, _OFFERS) or len(request) < 12 or _MAY_BE_OFFERED.search(request):
+        return False
+    parts = [part.strip(" \n.!?\"'*_<>[]()-") for part in _SENTENCE_ENDS.split(said)]
+    return all(_OFFER.fullmatch(part) for part in parts if part)
+
+
 def non_answer(instruction: str, given: str, output: str) -> str | None:
     """Reject words that stand for no answer, unless the request may well be answered by them."""
+    if len(output) > 240:
+        return None
+    if _only_offers(f"{instruction} {given}", output):
+        return f"only offers to help: {output.strip()[:60]!r}"
     if len(output) > 90:
         return None
     said = _ANSWERS.sub("", output.strip(), count=1) or output.strip()
@@ -212,14 +186,15 @@ def _says_nothing(instruction: str, given: str, output: str) -> bool:
     said = " ".join(words)
     if len(words) == 1:
         marked = output.strip()[:1] in "<[(" and output.strip()[-1:] in ">])"
-        return said in _ABSENT_ALONE and bool(marked or _WANTS_TEXT.match(instruction))
+        wants_text = _WANTS_TEXT.match(instruction) and not _WANTS_A_WORD.search(instruction)
+        return said in _ABSENT_ALONE and bool(marked or wants_text)
     if said in " ".join(_LETTERS.findall(f"{instruction} {given[:2000]}")).casefold():
         return False
     return _ABSENT.search(said) is not None
 
 
-def _tokens(text: str) -> list[str]:
-    return _TOKEN.findall(text.casefold())
+def _tokens(text: str, most: int | None = None) -> list[str]:
+    return [match[0] for match in islice(_TOKEN.finditer(text.casefold()), most)]
 
 
 def echo(instruction: str, given: str, output: str) -> str | None:
@@ -229,12 +204,15 @@ def echo(instruction: str, given: str, output: str) -> str | None:
     first = _TOKEN.search(instruction)
     if first is None or first[0].casefold() not in output[:80].casefold():
         return None
-    asked = _tokens(instruction)
+    asked = _tokens(instruction, 3)
     if len(asked) < 3:
         return None
     start = output.lstrip("\"'“”*# \n")
     opener = _OPENER.match(start)
-    said = _tokens(start[opener.end() :] if opener and asked[0] not in opener[0].lower() else start)
+    start = start[opener.end() :] if opener and asked[0] not in opener[0].lower() else start
+    if _tokens(start, 3) != asked:
+        return None
+    asked, said = _tokens(instruction), _tokens(start)
     if said[: len(asked)] != asked:
         return None
     rest = said[len(asked) :]
@@ -246,9 +224,10 @@ def echo(instruction: str, given: str, output: str) -> str | None:
 def refusal(instruction: str, given: str, output: str) -> str | None:
     """Reject an answer that declines early on, also after an opener."""
     start = output.strip()[:260].lower().replace("’", "'")
-    if not any(map(start.__contains__, _SIGNS_OF_REFUSAL)):
+    if not has(start, _SIGNS_OF_REFUSAL):
         return None
-    found = _AS_AN_AI.search(start) or _REFUSALS.search(start)
+    found = _AS_AN_AI.search(start) if has(start, _SELF) else None
+    found = found or _REFUSALS.search(start)
     if not found or _SALUTATION.match(start) or _DECLINES.search(f"{instruction}\n{given[:2000]}"):
         return None
     return f"says {found[0][:80]!r}"

@@ -33,7 +33,7 @@ def clusters(vectors: "np.ndarray", texts: Sequence[str]) -> tuple[list[Cluster]
     import numpy as np
     from sklearn.cluster import KMeans
 
-    count = min(MOST, len(vectors) // SMALLEST)
+    count = min(MOST, len(vectors) // SMALLEST, len({row.tobytes() for row in vectors}))
     if count < 2:
         return [], np.zeros((0, vectors.shape[1]), np.float32)
     made = KMeans(count, n_init=1, random_state=0).fit(vectors)

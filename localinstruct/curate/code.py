@@ -20,6 +20,8 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
+from localinstruct.curate.texts import folded, has
+
 LARGEST = 64 * 1024
 """Bytes of a text that a parser sees; longer ones are not parsed."""
 SECONDS, MEMORY_MIB = 2.0, 512
@@ -29,11 +31,12 @@ _FENCE = re.compile(
     r"^[ \t]*(```+|~~~+)[ \t]*(\w+)[^\n`]*\n(.*?)^[ \t]*\1[ \t]*$", re.MULTILINE | re.DOTALL
 )
 _NAMED = {
-    "python": re.compile(r"\bpython\b", re.I),
-    "json": re.compile(r"\bjson\b", re.I),
-    "yaml": re.compile(r"\by[a]?ml\b", re.I),
-    "xml": re.compile(r"\bxml\b", re.I),
+    "python": re.compile(r"\bpython\b"),
+    "json": re.compile(r"\bjson\b"),
+    "yaml": re.compile(r"\by[a]?ml\b"),
+    "xml": re.compile(r"\bxml\b"),
 }
+_NAMES_ONE = ("python", "json", "yaml", "yml", "xml")
 _FORM = {
     "python": re.compile(
         r"(?:#[^\n]*\n|\s*\"\"\"|from [\w.]+ import |import \w|@\w+|(?:async )?def \w+ ?\("
@@ -118,8 +121,9 @@ def pieces(instruction: str, output: str) -> Iterator[tuple[str, str]]:
             if language := _NAMES.get(match[2].lower()):
                 yield language, match[3]
         return
-    for language, named in _NAMED.items():
-        if named.search(instruction) and _FORM[language].match(output.lstrip()):
+    asked = folded(instruction)
+    for language, named in _NAMED.items() if has(asked, _NAMES_ONE) else ():
+        if named.search(asked) and _FORM[language].match(output.lstrip()):
             if not _PROSE.search(output):
                 yield language, output
             return

@@ -10,6 +10,7 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise
 
 from localinstruct.records import Instance, Reject
 
@@ -46,6 +47,8 @@ class Tasks:
             for run in runs:
                 self._runs.setdefault(run, []).append(name)
         self._lengths = sorted({len(run) for run in self._runs})
+        self._begins = {run[:2] for run in self._runs}
+        """First two words of the runs: elsewhere no run is looked up."""
 
     def same(self, row: Instance) -> str | None:
         """Name of the task that asks what a row asks."""
@@ -55,7 +58,8 @@ class Tasks:
         """Name of the task of which most stands in a row's question or answer, and the share."""
         seen = Counter[str]()
         for words in (_question_words(row), _words(row.output)):
-            runs = {run for length in self._lengths for run in _runs(words, length)}
+            at = [n for n, pair in enumerate(pairwise(words)) if pair in self._begins]
+            runs = {words[n : n + length] for length in self._lengths for n in at}
             seen |= Counter(name for run in runs for name in self._runs.get(run, ()))
         shares = ((name, count / self._sizes[name]) for name, count in seen.items())
         best = max(shares, key=lambda one: one[1], default=("", 0.0))

@@ -54,14 +54,19 @@ def cut_off(request: str, output: str) -> str | None:
     line = text.rpartition("\n")[2]
     if text.endswith("```") or not line or line.lstrip().startswith("|"):
         return None
-    if _ONLY_MARK.match(line) and "\n" in text:
+    if "\n" in text and _ONLY_MARK.match(line):
         return f"the item {line.strip()!r} is empty"
     return _tail(request, text, line)
 
 
 def _tail(request: str, text: str, line: str) -> str | None:
-    if _END_MARK.search(line[-6:]) or _SIGNED.search(line) or _is_code(text):
+    if line[-1] in ".!?" or _END_MARK.search(line[-6:]) or _SIGNED.search(line):
         return None
+    how = _broken_off(request, text, line)
+    return how if how and not _is_code(text) else None
+
+
+def _broken_off(request: str, text: str, line: str) -> str | None:
     words = line.split()
     last = words[-1].strip("\"'“”‘’(*_").casefold()
     prose = len(words) >= 5 or _SENTENCE_BEFORE.search(text) is not None

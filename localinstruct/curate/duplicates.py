@@ -7,6 +7,7 @@ itself where words do.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -101,7 +102,9 @@ def duplicates_by_meaning(
     )
     borderline = None
     if isinstance(fast, StaticEncoder):
-        borderline = proposed(vectors, at, SettledCosines(encoder, texts, at))
+        borderline = proposed(
+            vectors, at, SettledCosines(partial(LocalEncoder, encoder), texts, at)
+        )
     elif not fast.is_exact:
         exact = ExactCosines(lambda: LocalEncoder(encoder, exact=True), texts)
         borderline = Borderline(at - BF16_MOVES, at + BF16_MOVES, exact)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from time import perf_counter
-from typing import Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pydantic import Field, field_validator, model_validator
 
@@ -21,6 +21,9 @@ from localinstruct.config import Section, did_you_mean
 from localinstruct.errors import RunConflict, UsageError
 from localinstruct.own_code import MEND, OwnFunction, failed_at, file_of, line_of
 from localinstruct.records import Instance, Reject
+
+if TYPE_CHECKING:
+    from localinstruct.curate.rules import Filter
 
 
 class OwnFilter(OwnFunction):
@@ -161,7 +164,7 @@ class Filters(Section):
     @property
     def faithful(self) -> bool:
         """True for the sets of the papers, and under the rules of release 0.1.0."""
-        return self.version == 1 or self.set in ("alpaca", "self-instruct")
+        return _is_faithful(self.set, self.version)
 
     @property
     def _is_ours(self) -> bool:
@@ -177,6 +180,25 @@ def _active(
     known = SETS[rules] if version > 1 else SETS[rules] - SINCE_2.keys()
     names = (known | {*enable}) - {*disable}
     return tuple(name for name in FILTERS if name in names)
+
+
+@lru_cache(maxsize=16)
+def _asked(
+    rules: str, version: int, enable: tuple[str, ...], disable: tuple[str, ...]
+) -> "tuple[tuple[str, tuple[Filter, ...]], ...]":
+    """Names of the rules with their functions: the second holds from version 2 on."""
+    from localinstruct.curate.rules import FILTERS, STRICTER_SINCE_2
+
+    later = {} if _is_faithful(rules, version) else STRICTER_SINCE_2
+    names = _active(rules, version, enable, disable)
+    return tuple(
+        (name, (FILTERS[name], later[name]) if name in later else (FILTERS[name],))
+        for name in names
+    )
+
+
+def _is_faithful(rules: str, version: int) -> bool:
+    return version == 1 or rules in ("alpaca", "self-instruct")
 
 
 TEACHERS_ONLY = frozenset({"invented_url"})
@@ -243,10 +265,11 @@ def _note(seconds: Counter[str] | None, name: str, began: float) -> None:
 
 
 def _secrets_of(row: Instance, filters: Filters) -> Iterator[Kind]:
-    from localinstruct.curate.secrets import find
+    from localinstruct.curate.secrets import find, may_hold
 
-    texts = (row.instruction, row.input, row.output, row.system, row.rejected, row.thinking)
-    for text in filter(None, (*texts, *(turn.content for turn in row.history))):
+    fields = (row.instruction, row.input, row.output, row.system, row.rejected, row.thinking)
+    texts = list(filter(None, (*fields, *(turn.content for turn in row.history))))
+    for text in texts if may_hold(texts, filters.secret_kinds) else ():
         yield from (one.kind for one in find(text, filters.secret_kinds))
 
 
@@ -260,13 +283,13 @@ def first_reason(
     instance: Instance, filters: Filters, seconds: Counter[str] | None = None
 ) -> Reject | None:
     """Ask the active rules in the order of the table; the first that objects gives the Reject."""
-    from localinstruct.curate.rules import FILTERS, STRICTER_SINCE_2
-
-    for name in filters.active:
+    for name, rules in _asked(
+        filters.set, filters.version, tuple(filters.enable), tuple(filters.disable)
+    ):
         began = perf_counter() if seconds is not None else 0.0
-        detail = FILTERS[name](instance, filters)
-        if detail is None and not filters.faithful and name in STRICTER_SINCE_2:
-            detail = STRICTER_SINCE_2[name](instance, filters)
+        detail = rules[0](instance, filters)
+        if detail is None and len(rules) > 1:
+            detail = rules[1](instance, filters)
         if seconds is not None:
             _note(seconds, name, began)
         if detail is not None:

@@ -3,17 +3,26 @@
 A word is odd when it has two or more groups of three letters that stand nowhere in the shipped
 seeds (`trigrams.txt`, 3,202 groups, made by `groups_of`), or a capital in its middle. Of every 30
 words, odd ones count for and common ones ("the", "of") against: SCORE was chosen between what a
-small model writes at a high temperature and what people wrote; docs/guide.md has the figures. Code,
+small model writes at a high temperature and what people wrote; docs/rules.md has the figures. Code,
 other languages, names and lists are left alone. Not covered: fluent nonsense.
 """
 
+import math
 import re
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
 
 from localinstruct.curate.languages import about_language, common_words, language, names_language
+from localinstruct.curate.mixed import (
+    LONGEST,
+    inside_words,
+    letters_change_script,
+    words_change_script,
+)
+from localinstruct.curate.texts import beyond_latin, has, pieces
 
 CAMEL = 0.2
 """Weight of a name such as "ReadableStream"; others with a capital inside weigh 0.8."""
@@ -24,9 +33,14 @@ SCORE = 0.08
 """Share of odd words, less half the share of common ones, above which 30 words are gibberish."""
 FEWEST = 12
 """Words that a text must have to be judged."""
-LONGEST = 6_000
+PLAIN = -0.1
+"""Score below which a request has so many common words that only their order can be wrong."""
+LEAST = 40
+"""Letters from which on a request is held against junk."""
+NO_WORD = 60
+"""Letters from which on a piece without a blank is no word of any language in Latin letters."""
 _WORD = re.compile(r"[A-Za-z]+")
-_PART = re.compile(r"[A-Za-z]+|(?<=[A-Za-z])[\]\[{}|;^~\\\\$%#@=<>!?]+(?=[A-Za-z])")
+_PART = re.compile(r"[A-Za-z\u00c0-\u024f]+|(?<=[A-Za-z])[\]\[{}|;^~\\\\$%#@=<>!?]+(?=[A-Za-z])")
 """A word, or marks that join two."""
 _JOINED = re.compile(
     r"[^\W\d_][\]\[{}|;^~\\$%#@=<>]+[^\W\d_]|^[\]\[{}()|;:^~\\.,]{2,}|[\]\[{}^~\\|]{2,}$"
@@ -34,6 +48,7 @@ _JOINED = re.compile(
 )
 """Pieces that marks join, marks alone, letters of two scripts in one word."""
 _MARK = re.compile(r"[^\w .,\-+=/*()|'\"]")
+_NO_MARKS = {code: None for code in range(128) if not _MARK.match(chr(code))}
 _RUN = re.compile(r"(?<![A-Za-z'’-])[A-Za-z'’-]+(?: [A-Za-z'’-]+){24,}")
 _NO_WORDS = re.compile(
     r"```.*?(?:```|\Z)|`[^`\n]*`|https?://\S+|\S+@\S+|\b\w+_\w+|<[^<>\n]{1,200}>|\b\w+\.\w+\("
@@ -57,9 +72,9 @@ _ABOUT_MARKS = re.compile(
     r"|brackets?)\b",
     re.IGNORECASE,
 )
-_LETTERS = re.compile(r"[^\W\d_]+")
-_LAST = "\u024f\u03ff\u052f\u05ff\u06ff\u0dff\u0e7f\u10ff\ud7ff"
-"""Last letters of groups of scripts; Chinese, Japanese and Korean are one."""
+_ACCENTED = re.compile("[\u00c0-\u024f]")
+_SOUP_MARKS = "%$#&;@^~|{}<>\\"
+_KINDS = tuple(map(re.compile, ("[a-z]", "[0-9]", f"[{re.escape(_SOUP_MARKS)}]")))
 
 
 def groups_of(text: str) -> set[str]:
@@ -87,13 +102,28 @@ class _Weights(dict[str, float]):
 _WEIGHTS = _Weights()
 
 
+class _Pieces(dict[str, float]):
+    """A piece between blanks -> its words times LONGEST, plus their weight; inf if one is odd."""
+
+    def __missing__(self, piece: str) -> float:
+        if len(self) >= 100_000:
+            self.clear()
+        weights = [_WEIGHTS[word] for word in _PART.findall(piece)]
+        odd = max(weights, default=0.0) > 0
+        found = self[piece] = math.inf if odd else LONGEST * len(weights) + sum(weights)
+        return found
+
+
+_PIECES_MET = _Pieces()
+
+
 def _weight(word: str) -> float:
     folded = word.casefold()
     if not word[0].isalpha():
         return 1.0
     if folded in common_words():
         return -0.5
-    if len(word) <= 3 or word.isupper():
+    if len(word) <= 3 or word.isupper() or not word.isascii():
         return 0.0
     if any(one.islower() and two.isupper() for one, two in pairwise(word)):
         return CAMEL if _CAMEL.fullmatch(word) else 0.8
@@ -107,10 +137,17 @@ def score(text: str, known: str = "") -> float:
 
     A word counts as odd once, and not if it stands in `known`.
     """
+    met = sum(map(_PIECES_MET.__getitem__, _pieces(text)))
+    if met < math.inf and (count := math.ceil(met / LONGEST)) >= FEWEST:
+        return met / count - LONGEST
     found = _score(_PART.findall(text[:LONGEST]), known)
     if found < SCORE:
         return found
     return _score(_PART.findall(_NO_WORDS.sub(" ", text[:LONGEST])), known)
+
+
+def _pieces(text: str) -> Sequence[str]:
+    return pieces(text) if len(text) <= LONGEST else text[:LONGEST].split()
 
 
 def _score(words: Sequence[str], known: str) -> float:
@@ -149,22 +186,51 @@ def _windows(weights: Sequence[float]) -> list[float]:
 
 
 def gibberish(instruction: str, given: str, output: str) -> str | None:
-    """Say why an answer is no text that people write, or None."""
+    """Say why an answer, or else its request, is no text that people write; None if they are."""
+    return _of_answer(instruction, given, output) or _of_request(instruction, given)
+
+
+def _of_request(instruction: str, given: str) -> str | None:
+    """Junk in an instruction or input of LEAST letters: other scripts, codes and marks are none."""
+    for name, part in (("instruction", instruction), ("input", given)):
+        if len(part) < LEAST or not (reason := _junk(part, instruction)):
+            continue
+        spared = (_CODE, part), (_ABOUT_SCRIPTS, instruction), (_ABOUT_MARKS, instruction)
+        if any(pattern.search(text) for pattern, text in spared) or names_language(instruction):
+            return None
+        if not about_language(instruction) and language(part) in ("", "en"):
+            return f"{reason} in the {name}"
+    return None
+
+
+def _junk(part: str, instruction: str) -> str:
+    if found := _shuffled(part):
+        return found
+    reached = score(part)
+    if -1 < reached < PLAIN:
+        return ""
+    if _is_noise(part):
+        return "hardly any words"
+    return _mixed(part, instruction) or (f"score {reached:.2f}" if reached >= 3 * SCORE else "")
+
+
+def _of_answer(instruction: str, given: str, output: str) -> str | None:
     if _is_noise(output) or (len(output) < 100 and _is_marks(output, f"{instruction}\n{given}")):
         return "hardly any words"
-    if not output.isascii() and _changes_script(output[:LONGEST]):
+    if beyond_latin(output) and letters_change_script(output[:LONGEST]):
         return "letters of many scripts in one word"
     if "##" in output and len(_PIECES.findall(output)) >= 2 and not _CODE.search(output):
         return "pieces of words"
-    if not names_language(instruction) and not _ABOUT_SCRIPTS.search(instruction):
-        mixed = _mixed(output, f"{instruction}\n{given}") or _shuffled(output)
-        if mixed and score(instruction) < SCORE / 2:
+    if mixed := _mixed(output, f"{instruction}\n{given}") or _shuffled(output):
+        about = names_language(instruction) or _ABOUT_SCRIPTS.search(instruction)
+        if not about and score(instruction) < SCORE / 2:
             return mixed
     reached = score(output, f"{instruction} {given[:LONGEST]}")
     salad = _salad(output) if reached > -0.06 else ""
     if (reached < SCORE and not salad) or _CODE.search(output) or names_language(instruction):
         return None
-    if reached < 3 * SCORE and not salad and about_language(instruction):
+    about = about_language(instruction) or _ABOUT_MARKS.search(instruction)
+    if reached < 3 * SCORE and not salad and about:
         return None
     if language(output) not in ("", "en") or score(instruction) >= SCORE / 2:
         return None
@@ -177,9 +243,12 @@ _PREPOSITIONS = frozenset(
 _VERBS = frozenset("is are was were has have had does will would can could".split())  # noqa: SIM905
 _OTHERS = frozenset("but if when because that which who what it they we he she i".split())  # noqa: SIM905
 _THESE = frozenset("my your our their his its these".split())  # noqa: SIM905
-_NEVER_BEHIND = {
+_NEVER_BEHIND_A = frozenset("the a an are it has how what they we you he she each".split())  # noqa: SIM905
+_NEVER_BEHIND: dict[str, AbstractSet[str]] = {
     **dict.fromkeys(("the", "an"), _PREPOSITIONS | _VERBS | _OTHERS | _THESE | {"the", "a", "an"}),
-    "a": (_PREPOSITIONS - {"to", "in", "and", "or", "for"}) | _THESE | {"the", "a", "an", "are"},
+    "a": (_PREPOSITIONS - {"to", "in", "and", "or", "for"}) | _THESE | _NEVER_BEHIND_A,
+    "each": {"the", "an", "it", "at", "by", "each"},
+    "it": {"it", "each", "an"},
     **dict.fromkeys(
         _THESE,
         (_PREPOSITIONS - {"in", "and", "or", "for", "to", "on", "as", "than"})
@@ -210,6 +279,7 @@ _NEVER_BEHIND = {
     "is": {"is", "are", "was", "were", "has"},
 }
 """Small word -> small words that no English sentence has behind it."""
+_NEVER_TOGETHER = frozenset((one, two) for one, words in _NEVER_BEHIND.items() for two in words)
 _NO_END = frozenset(
     f"{word}{mark}"
     for word in ("the", "an", "of", "from", "with", "and", "or", "than", "my", "your")
@@ -219,10 +289,9 @@ _NO_END = frozenset(
 
 def _shuffled(text: str) -> str:
     """Say that words stand in no order: pairs that no English has, as "the of" and "at of"."""
-    words = text[:LONGEST].split()
-    found = sum(
-        two in _NEVER_BEHIND[one] for one, two in pairwise(words) if one in _NEVER_BEHIND
-    ) + sum(map(_NO_END.__contains__, words))
+    words = _pieces(text)
+    found = sum(map(_NEVER_TOGETHER.__contains__, pairwise(words)))
+    found += sum(map(_NO_END.__contains__, words))
     if found < 2 or found < (0.04 if found > 2 else 0.06) * len(words):
         return ""
     if language(text) not in ("", "en") and words.count("the") < 2:
@@ -247,20 +316,35 @@ _ADDRESS = re.compile(
 
 def _mixed(text: str, request: str) -> str:
     """Say that pieces of tokenizers, scripts or marks are thrown together, "" if they are not."""
+    if found := inside_words(text):
+        return found
     if not text.isascii():
-        if len(_TOKENIZER_MARKS.findall(text)) >= 3:
+        if has(text, ("Ġ", "Ċ", "▁")) and len(_TOKENIZER_MARKS.findall(text)) >= 3:
             return "pieces of a tokenizer"
-        if _words_change_script(text):
+        if beyond_latin(text) and words_change_script(text):
             return "words of many scripts in turn"
-    pieces = text.split()
-    if len(pieces) >= 14 and len(set(pieces)) <= 8 and len(pieces) >= 2.2 * len(set(pieces)):
-        lettered = [piece for piece in pieces if any(map(str.isalpha, piece))]
-        enough = len(lettered) >= 0.4 * len(pieces) and max(map(len, lettered)) > 2
+        if 2 * len(_ACCENTED.findall(text)) > sum(map(str.isalpha, text)) >= 20:
+            return "letters with accents in no order"
+    words = pieces(text)
+    different = len(set(words))
+    if len(words) >= 14 and different <= 8 and len(words) >= 2.2 * different:
+        lettered = [word for word in words if any(map(str.isalpha, word))]
+        enough = len(lettered) >= 0.4 * len(words) and max(map(len, lettered)) > 2
         if enough and "|" not in text and not _ABOUT_MARKS.search(request):
-            return f"only {len(set(pieces))} different words"
-    if len(pieces) <= 4 and _LONG_PIECE.search(text) and not _ABOUT_MARKS.search(request):
-        return _noise_of(max(pieces, key=len))
+            return f"only {different} different words"
+    soups = len(words) >= 10 and sum(map(text.count, _SOUP_MARKS)) >= 0.4 * len(words)
+    soup = sum(map(_is_soup, words)) if soups else 0
+    if soup >= 0.4 * len(words) > 0 and not _ABOUT_MARKS.search(request):
+        return "letters, digits and marks in one word"
+    if len(words) <= 4 and _LONG_PIECE.search(text) and not _ABOUT_MARKS.search(request):
+        return _noise_of(max(words, key=len))
     return ""
+
+
+def _is_soup(piece: str) -> bool:
+    """Tell whether letters, digits and marks stand in one piece, as "3hi&g"."""
+    inside = piece.strip(".,:;!?()'\"")
+    return all(kind.search(inside) for kind in _KINDS)
 
 
 def _noise_of(piece: str) -> str:
@@ -272,42 +356,19 @@ def _noise_of(piece: str) -> str:
         for mark in piece
     ]
     changes = sum(one != two for one, two in pairwise(kinds))
-    return f"letters in no order: {piece[:20]!r}" if changes > 0.45 * len(piece) else ""
-
-
-def _words_change_script(text: str) -> bool:
-    """Tell whether words of three scripts or more follow each other in turn."""
-    scripts = [
-        next((n for n, last in enumerate(_LAST) if word[0] <= last), 9)
-        for word in _LETTERS.findall(text[:LONGEST])
-    ]
-    changes = sum(one != two for one, two in pairwise(scripts))
-    if len(scripts) < 10 or len(set(scripts)) < 2:
-        return False
-    glossary = any(map(text.__contains__, (":", "(", " - ", "–", "—", "|", "\n")))
-    least = 0.25 if len(set(scripts)) > 2 else 1.0 if glossary else 0.3
-    return changes >= least * len(scripts)
+    is_long = len(piece) >= NO_WORD and (changes > 0.3 * len(piece) or piece.isalpha())
+    return f"letters in no order: {piece[:20]!r}" if is_long or changes > 0.45 * len(piece) else ""
 
 
 def _is_marks(text: str, request: str) -> bool:
     """Tell whether a short line is many different marks, where the request is about none."""
     bare = text.strip()
+    if re.search("[A-Za-z]{3}", bare):
+        return False
     marks = [mark for mark in bare if not (mark.isalnum() or mark.isspace())]
     if len(bare) < 12 or len(marks) < 0.5 * len(bare) or not bare.isascii():
         return False
-    wordless = not re.search("[A-Za-z]{3}", bare)
-    return len(set(marks)) >= 7 and wordless and not _ABOUT_MARKS.search(request)
-
-
-def _changes_script(text: str) -> bool:
-    """Tell whether letters of three scripts or more alternate inside words."""
-    changes, letters, seen = 0, 0, set[int]()
-    for word in _LETTERS.findall(text):
-        scripts = [next((n for n, last in enumerate(_LAST) if mark <= last), 9) for mark in word]
-        letters += len(scripts)
-        changes += sum(one != two for one, two in pairwise(scripts))
-        seen.update(scripts)
-    return letters >= 12 and len(seen) >= 3 and changes > 0.25 * letters
+    return len(set(marks)) >= 7 and not _ABOUT_MARKS.search(request)
 
 
 def _salad(text: str) -> str:
@@ -323,12 +384,12 @@ def _is_noise(text: str) -> bool:
     """Tell whether a line is made of marks, digits and pieces of words that marks join."""
     if len(text) < 60 or text.strip().count("\n") > 3:
         return False
-    marks = len(_MARK.findall(text))
+    marks = len(text.translate(_NO_MARKS) if text.isascii() else _MARK.findall(text))
     if marks <= 0.06 * len(text):
         return False
     kept = sum(len(word) for word in _WORD.findall(text) if len(word) > 2)
     if text.isascii() and kept < 0.1 * len(text) and marks > 0.25 * len(text):
         return True
-    parts = text.split()
+    parts = pieces(text)
     joined = sum(_JOINED.search(part) is not None for part in parts)
     return len(parts) >= 12 and joined >= 0.3 * len(parts)

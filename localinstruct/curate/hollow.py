@@ -49,7 +49,9 @@ _TO_BE_DERIVED = re.compile(
 
 def _is_hollow(code: str) -> bool:
     """Tell whether code has the head of a function or class, and no body anywhere."""
-    if len(code) > 1500 or not ("(" in code or "class " in code) or _TO_BE_DERIVED.search(code):
+    if len(code) > 1500 or not ("{" in code or "def " in code or "class " in code):
+        return False
+    if not ("(" in code or "class " in code) or _TO_BE_DERIVED.search(code):
         return False
     lines = [line.strip() for line in _REMARKS.sub("", code).splitlines()]
     lines = [re.sub(r":\s*(?:pass|\.\.\.)$", ":", line) for line in lines if line]
@@ -64,7 +66,7 @@ def empty_code(instruction: str, output: str) -> str | None:
     if hollow and len(hollow) == len(fences) and not _ASKS_FOR_A_FRAME.search(instruction):
         return f"no code in {hollow[0][0][:40]!r}"
     texts = [fence[2] for fence in fences] or [output]
-    if not _MAY_BE_HOLLOW.search(instruction) and all(map(_is_hollow, texts)):
+    if all(map(_is_hollow, texts)) and not _MAY_BE_HOLLOW.search(instruction):
         return f"no body in {texts[0].strip()[:40]!r}"
     if "here" not in output and "ode" not in output:
         return None

@@ -6,8 +6,10 @@ are not in the tables, and which of two close ones a short text is in.
 """
 
 import re
-from collections import Counter
 from functools import cache, lru_cache
+from itertools import chain, repeat
+
+from localinstruct.curate.texts import beyond_latin, words_of
 
 _SCRIPTS = (
     ("ja", re.compile(r"[\u3040-\u30ff]")),
@@ -69,9 +71,10 @@ _COMMON = {
     "fi": "ja on ei se että oli hän mutta ovat myös kun niin tai joka mitä kuin sen ole olla jos "
     "hänen minä sinä",
 }
+_ITS_WORDS = {code: frozenset(words.split()) for code, words in _COMMON.items()}
 _OF_WORD: dict[str, tuple[str, ...]] = {}
-for _language, _words in _COMMON.items():
-    for _word in set(_words.split()):
+for _language, _words in _ITS_WORDS.items():
+    for _word in _words:
         _OF_WORD[_word] = (*_OF_WORD.get(_word, ()), _language)
 _ONLY_ENGLISH = frozenset(word for word, codes in _OF_WORD.items() if codes == ("en",))
 _WORD = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
@@ -90,6 +93,7 @@ _NAMES = {
     "Hungarian": "", "Vietnamese": "", "Esperanto": "", "Catalan": "", "Swahili": "", "Irish": "",
 }  # fmt: skip
 """Names of languages -> what `language` calls them, "" for one that it does not know."""
+_LOWER_NAMES = frozenset(map(str.lower, _NAMES))
 _NAME = rf"({'|'.join(_NAMES)})"
 _ASKED = re.compile(
     r"\b(?:(?i:translat\w*|render|convert|rewrite|put|write|answer|repl(?:y|ies)|respond|say it"
@@ -131,16 +135,22 @@ def common_words() -> frozenset[str]:
     return frozenset(_COMMON["en"].split())
 
 
+@lru_cache(maxsize=8)
 def names_language(instruction: str) -> bool:
     """Tell whether a request names a language."""
+    if _LOWER_NAMES.isdisjoint(words_of(instruction)):
+        return False
     return not _NAMES.keys().isdisjoint(_CAPITALISED.findall(instruction))
 
 
+@lru_cache(maxsize=8)
 def _is_english(text: str) -> bool:
     """Tell quickly whether a text begins in plain English."""
+    if not text.isascii():
+        return False
     words = text[:300].casefold().split()
     hits = sum(map(_ONLY_ENGLISH.__contains__, words))
-    return text.isascii() and hits >= 3 and hits >= 0.15 * len(words)
+    return hits >= 3 and hits >= 0.15 * len(words)
 
 
 def about_language(instruction: str) -> bool:
@@ -157,18 +167,21 @@ def language(text: str) -> str:
     words = _WORD.findall(text.casefold().replace("’", "'"))
     if len(words) < 5:
         return ""
-    counts = Counter(code for word in words for code in _OF_WORD.get(word, ()))
-    if not counts:
+    codes = list(chain.from_iterable(map(_OF_WORD.get, words, repeat(()))))
+    if not codes:
         return ""
-    (best, hits), *others = counts.most_common(3)
-    second = next((many for code, many in others if {best, code} != _CLOSEST), 0)
+    best, *others = sorted(dict.fromkeys(codes), key=codes.count, reverse=True)[:3]
+    hits = codes.count(best)
+    second = next((codes.count(code) for code in others if {best, code} != _CLOSEST), 0)
     least = 2 if best != "en" and _ACCENTED.search(text) else 3
     if hits < max(least, 0.17 * len(words)) or hits < 1.6 * second + 0.5:
         return ""
-    return best if sum(best in _OF_WORD.get(word, ()) for word in set(words)) >= least else ""
+    return best if len(_ITS_WORDS[best].intersection(words)) >= least else ""
 
 
 def _by_script(text: str) -> str:
+    if not beyond_latin(text):
+        return ""
     letters = sum(map(str.isalpha, text))
     for code, pattern in _SCRIPTS:
         share = len(pattern.findall(text)) / max(letters, 1)
@@ -180,10 +193,13 @@ def _by_script(text: str) -> str:
 def wrong_language(instruction: str, given: str, output: str) -> str | None:
     """Say in which language an answer is where another one was asked for, or None."""
     named = names_language(instruction)
-    if not named and _is_english(output) and _is_english(instruction):
+    if not named and _is_english(instruction) and _is_english(output):
         return None
     said = language(output)
     if not said or "```" in output:
+        return None
+    asked_in = "" if named else language(instruction)
+    if said == asked_in:
         return None
     asked = list(_ASKED.finditer(instruction[:LONGEST])) if named else []
     if asked:
@@ -197,7 +213,7 @@ def wrong_language(instruction: str, given: str, output: str) -> str | None:
     ):
         return None
     tail = re.split(r":\s|\n|[\"“«„]", instruction, maxsplit=1)[1:]
-    asked_in = language(instruction) or ("en" if _ENGLISH_START.match(instruction) else "")
+    asked_in = asked_in or ("en" if _ENGLISH_START.match(instruction) else "")
     spoken = {asked_in, language(given), *map(language, tail)} - {""}
     return _said(said, spoken) if asked_in else None
 

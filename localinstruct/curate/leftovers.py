@@ -7,13 +7,9 @@ template, a question on a token) keeps them.
 import re
 
 from localinstruct.curate import next_task
-from localinstruct.curate.next_task import (
-    ASKS_FOR_TASKS,
-    ASKS_FOR_TURNS,
-    asks_for,
-    quoted,
-    says,
-)
+from localinstruct.curate.languages import common_words
+from localinstruct.curate.next_task import ASKS_FOR_TASKS, ASKS_FOR_TURNS, asks_for, quoted, says
+from localinstruct.curate.texts import folded, has, words_of
 
 _NUMBERED_FIELD = re.compile(
     r"(?:^|[\s#*])\d{1,3}\s?[.)]\s{0,3}(?:\*\*)?(?:instruction|input|output)\b(?:\*\*)?\s?:",
@@ -111,6 +107,7 @@ _MERGE_FIELD = re.compile(
     r"|\$\{[a-z]\w{1,20}\}|\bXX/XX(?:/X{2,4})?\b",
     re.MULTILINE,
 )
+_MAY_MERGE = re.compile(r"[%$\[][A-Z{]|X")
 _BRACED = re.compile(
     r"(?<![\w$%\"'{=(])\{{1,2} ?(?:(?:first|last|full|user|customer|client|company|product"
     r"|order|your)"
@@ -140,8 +137,8 @@ _MARKS = (
 _BLANK = re.compile(r"(?<![\w_`*])_{3,}(?![\w_`*])")
 _ASKS_FOR_PLACES = re.compile(
     r"\b(?:templates?|placeholders?|fill[ -]?in|fill|blanks?|forms?|format|mad ?libs?|cloze"
-    r"|missing"
-    r"|mail merge|boilerplate|variables?|lorem|anonymi[sz]\w*|redact\w*|mask\w*|cv|invoice"
+    r"|missing|mail merge"
+    r"|boilerplate|variables?|lorem|filler|dummy|anonymi[sz]\w*|redact\w*|mask\w*|cv|invoice"
     r"|todo|to-do|signature line|gap|underscores?|regex\w*|f-strings?|jinja|syntax|usage|cite\w*"
     r"|citations?)\b",
     re.IGNORECASE,
@@ -169,17 +166,45 @@ _NUMBERED_REQUEST = re.compile(
 )
 """The next number of a list, behind a whole sentence."""
 _MAY_RUN_ON = re.compile(r"\d[*_]{0,2}[.):]|#\d|\n\s*(?:-{3}|={3}|##)|(?:nstruction|ask)\**:")
+_NUMBER = re.compile(r"\d[*_]{0,2}[.):]")
+_ANSWERED_THEN_ASKED = re.compile(
+    r"^\W{0,6}(?:output|response)[^\w\n]{0,4}:.{1,4000}?^\W{0,6}(?:\d{1,3}[.)] ?)?"
+    r"(?:instruction|task)(?: ?#?\d{1,3})?[^\w\n]{0,4}:",
+    re.IGNORECASE | re.MULTILINE | re.DOTALL,
+)
+_PARTS = re.compile(r"\n\s*|(?<=[.?!]) (?=[Aa]lso, )")
+_MARK_OF_A_PART = re.compile(
+    r"^(?:\(?\d{1,2}[.):] |[-*•] |(?:task|question|q|part) ?#?\d{1,2}[.):] ?|also, )", re.IGNORECASE
+)
+_WHOLE_REQUEST = re.compile(rf"(?:{_REQUEST})\b[^\n]{{8,200}}[.?!]$", re.IGNORECASE)
+_POINTS_BACK = re.compile(
+    r"\b(?:it|its|this|that|these|those|them|they|their|he|she|his|her|him|one|ones|same|other"
+    r"|another|answer|each|both|such|above|following|response|list|words?|sentences?|output"
+    r"|format|text|examples?|please|sure|you|your)\b",
+    re.IGNORECASE,
+)
+_NO_SUBJECTS = common_words() | frozenset(
+    "long explain describe write suggest compare provide difference sentence paragraph".split()  # noqa: SIM905
+)
 _STARTS_LATER = re.compile(
     rf"\s*(?:[2-9]|[1-9]\d)[.):] ?(?=[A-Z])(?i:{_REQUEST})\b[^\n]*[.?!]?\n\s*\d{{1,3}}[.):] "
 )
 """Lines of a list whose first number is not 1."""
 _LIST_BEGINS = re.compile(r"(?:^|\s)(?:\(?1[.):]|a[.)]|(?:step|task|question) 1\b)", re.IGNORECASE)
 
+_MATERIAL_BEGINS = re.compile(
+    r"\W*(?:text|passage|context|paragraph|article|document|sentence|data|background|source|story"
+    r"|input|scenario)\b ?\d?\**\s?:",
+    re.IGNORECASE,
+)
+
 
 def merged_task(instruction: str, given: str, output: str) -> str | None:
     """Find a second task in the answer, the instruction or the input."""
-    if runs_on := _run_on(instruction):
+    if runs_on := _run_on(instruction) or _two_requests(instruction, output):
         return runs_on
+    if "utput" in given and (match := _ANSWERED_THEN_ASKED.search(given)):
+        return quoted(match[0])
     about_prompts = says(instruction, "instruction:", "input:", "prompt", "training data")
     for text in (output, instruction, given):
         if ":" in text and not (about_prompts and text is output):
@@ -203,14 +228,36 @@ def _run_on(instruction: str) -> str | None:
 
     A numbered list that starts with 1 belongs to its request.
     """
-    if not _MAY_RUN_ON.search(instruction):
+    marked = has(instruction, ("\n", "#", "nstruction", "ask"))
+    if not (_MAY_RUN_ON if marked else _NUMBER).search(instruction):
         return None
     first = _STARTS_LATER.match(instruction)
     if first is None:
         first = _NUMBERED_REQUEST.search(instruction)
     if first is None or _LIST_BEGINS.search(instruction[: first.start() + 1]):
         return None
+    if _MATERIAL_BEGINS.match(instruction) and first[0].strip()[:1].isalpha():
+        return None  # "Text: … Task: …" is one task
     return quoted(first[0])
+
+
+def _two_requests(instruction: str, output: str) -> str | None:
+    """Find a second request that has nothing to do with the first, nor with the answer.
+
+    Both are whole sentences, and the second points back at nothing.
+    """
+    if len(instruction) > 500 or not has(instruction, ("\n", " Also, ", " also, ")):
+        return None
+    parts = [_MARK_OF_A_PART.sub("", part) for part in _PARTS.split(instruction.strip())]
+    parts = [part.strip() for part in parts if part.strip()]
+    if not 2 <= len(parts) <= 6 or not all(map(_WHOLE_REQUEST.match, parts)):
+        return None
+    words = [{word for word in words_of(part) if len(word) > 3} for part in parts]
+    first, last = set[str]().union(*words[:-1]) - common_words(), words[-1] - _NO_SUBJECTS
+    answered = len(last & words_of(output)) > 0.34 * len(last)
+    if not last or first & last or _POINTS_BACK.search(parts[-1]) or answered:
+        return None
+    return quoted(parts[-1])
 
 
 def _next(text: str) -> re.Match[str] | None:
@@ -255,23 +302,23 @@ def role_tokens(instruction: str, given: str, output: str) -> str | None:
 
 def placeholder(instruction: str, given: str, output: str) -> str | None:
     """Find a place that was to be filled in, unless the request is about such places."""
-    folded = output.casefold()
-    match = _STANDS_FOR.search(folded) if any(map(folded.__contains__, _MARKS)) else None
-    if not match and " here" in folded:
-        match = _GOES_HERE.search(folded)
-    if not match and ("[" in output or "<" in output or "(" in output):
+    lower = folded(output)
+    match = _STANDS_FOR.search(lower) if has(lower, _MARKS) else None
+    if not match and " here" in lower:
+        match = _GOES_HERE.search(lower)
+    if not match and has(output, ("[", "<", "(")):
         match = _BRACKETED.search(output)
         if match and match[0][0] == "[" and _CODE.search(output):
             match = None
         if match and match[0][:2] == "<<" and "<<" in instruction:  # a title is asked for so
             match = None
-    if not match and ("%" in output or "$" in output or "X" in output) and not _CODE.search(output):
-        match = _MERGE_FIELD.search(output)
+    if not match and has(output, ("%", "$", "X")) and _MAY_MERGE.search(output):
+        match = None if _CODE.search(output) else _MERGE_FIELD.search(output)
     if not match and "{" in output and not _CODE.search(output):
         match = _BRACED.search(output)
     if not match and "___" in output and not _CODE.search(output):
         match = _BLANK.search(output) if output.count("\n|") == 0 else None
-    if not match and _A_LETTER.search(output):
+    if not match and has(output, ("[", "<", "{")) and _A_LETTER.search(output):
         match = _ANY_PLACE.search(output)
     if not match or asks_for(_ASKS_FOR_PLACES, instruction) or match[0] in given:
         return None

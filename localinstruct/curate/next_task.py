@@ -8,6 +8,8 @@ for such things (a quiz, a dialogue, code with its input and output) is spared.
 import re
 from functools import lru_cache
 
+from localinstruct.curate.texts import folded, has
+
 ASKS_FOR_TASKS = re.compile(
     r"\b(?:questions?|quiz\w*|faqs?|q ?& ?a|q and a|interviews?|trivia|riddles?|exercises?|tasks?"
     r"|problems|prompts?|examples?|few-shot|worksheets?|exams?|flash ?cards?|dialog\w*"
@@ -28,6 +30,7 @@ _HEADER_OF_A_FIELD = re.compile(
     r"(?:next|new|another|second|following|user|model|sample|correct|expected) )?"
     r"(?P<word>instructions?|tasks?|questions?|prompts?|exercise|problem|example|query|request"
     r"|input|output|response|answer|solution|completion|reply|human|user|assistant|bot|ai|model"
+    r"|aufgabe|frage|anweisung|antwort|lösung|consigne|réponse|instrucción|pregunta|tarea|respuesta"
     r"|inst|resp|q|a)(?: is(?=:))?"
     r"(?P<number>[ \t]?(?:#|no\.? ?)?\d{1,3})?"
     r"[ \t]?[*_\])}>\"'`]{0,4}[ \t]?(?P<end>[:.=|)–—-]|$|(?<=[)\]>*_]) )",
@@ -35,32 +38,16 @@ _HEADER_OF_A_FIELD = re.compile(
 )
 """A line that begins a field of a task, whatever marks stand around its name."""
 _ASKED = frozenset(
-    (
-        "instruction",
-        "instructions",
-        "task",
-        "tasks",
-        "question",
-        "questions",
-        "prompt",
-        "prompts",
-        "exercise",
-        "problem",
-        "example",
-        "query",
-        "request",
-        "human",
-        "user",
-        "q",
-        "input",
-        "inst",
-    )
+    "instruction instructions task tasks question questions prompt prompts exercise problem "  # noqa: SIM905
+    "example query request human user q input inst aufgabe frage anweisung consigne instrucción "
+    "pregunta tarea".split()
 )
 _STRONG = frozenset({"instruction", "instructions"})
 _NUMBERED_TASK = frozenset({"task", "question", "exercise", "problem", "prompt", "instruction"})
 _FIELD_WORDS = (
     *("instruction", "task", "question", "prompt", "exercise", "problem", "example", "query"),
-    *("request", "human", "user", "q:", "q.", "input"),
+    *("request", "human", "user", "q:", "q.", "input", "aufgabe", "frage", "anweisung"),
+    *("consigne", "instrucción", "pregunta", "tarea"),
 )
 _Q_AND_NUMBER = re.compile(r"^\W{0,6}Q ?\d", re.MULTILINE)
 _ABOUT_FIELDS = re.compile(
@@ -73,6 +60,11 @@ _MID_LINE = re.compile(
     r"|\[|<)[ \t]?(?:next |new )?"
     r"(?:instruction|prompt)s?"
     r"(?: ?#?\d{1,3})?[ \t]?(?:>|(?:\*\*|\])?:?(?:\*\*)?[ \t\n])",
+    re.IGNORECASE,
+)
+_TURN_ON_A_LINE = re.compile(
+    r"[.!?\"”)] ?(?:#{2,4}|\*\*|\[|<)[ \t]?(?:user|human|question)\b[^\w\n]{1,6}\w[^\n]{5,500}?"
+    r"[.!?\"”)] ?(?:#{2,4}|\*\*|\[|<)[ \t]?(?:assistant|ai|bot|response|answer)\b[^\w\n]",
     re.IGNORECASE,
 )
 _AS_KEYS = re.compile(
@@ -90,6 +82,7 @@ _NUMBER_BEHIND_A_TEXT = re.compile(
     r"(?P<n>[2-9]|[1-9]\d)[.):][ \t]+"
     r"(?=[A-Z][^\n]{4,300}[.?!:]\**[ \t]*(?:\n\s*(?!\(?\d{1,3}[.):])|\Z))"
 )
+_NUMBERED_LINE = re.compile(r"\n[ \t]*(?:#{1,4} |\*\*)?(?:[2-9]|[1-9]\d)[.):]")
 _ITEM_NUMBERS = re.compile(r"^[ \t>#*]{0,6}\(?(\d{1,3})[.):]", re.MULTILINE)
 
 
@@ -101,8 +94,7 @@ def asks_for(pattern: re.Pattern[str], request: str) -> bool:
 
 def says(text: str, *words: str) -> bool:
     """Tell whether a text holds one of these words in lower case."""
-    folded = text.casefold()
-    return any(map(folded.__contains__, words))
+    return has(folded(text), words)
 
 
 def quoted(text: str) -> str:
@@ -112,23 +104,27 @@ def quoted(text: str) -> str:
 
 def header(instruction: str, output: str) -> str | None:
     """Find the header of another task in an answer, or None."""
-    folded = output.casefold()
+    lower = folded(output)
     if "\n" in output and (
-        any(map(folded.__contains__, _FIELD_WORDS)) or _Q_AND_NUMBER.search(output)
+        has(lower, _FIELD_WORDS) or ("Q" in output and _Q_AND_NUMBER.search(output))
     ):
         fields = [
             (field, field["word"].casefold()) for field in _HEADER_OF_A_FIELD.finditer(output)
         ]
         if found := _pair(instruction, output, fields):
             return found
-    if "instruction" in folded or "prompt" in folded or "<task>" in folded:
+    if has(lower, ("instruction", "prompt", "<task>")):
         match = _MID_LINE.search(output, 1)
         if match and not says(instruction, "instruction", "prompt"):
             return quoted(match[0])
-    if ":" in output and ("output" in folded or '"answer' in folded or '"response' in folded):
+    if ":" in output and has(lower, ("output", '"answer', '"response')):
         match = _AS_KEYS.search(output)
         asked = _ABOUT_FIELDS.search(instruction) or asks_for(ASKS_FOR_TASKS, instruction)
         if match and not asked and "```" not in output:
+            return quoted(match[0])
+    if "##" in lower or "**" in lower or "[" in lower or "<" in lower:
+        match = _TURN_ON_A_LINE.search(output)
+        if match and not asks_for(ASKS_FOR_TURNS, instruction):
             return quoted(match[0])
     return _next_number(output)
 
@@ -159,7 +155,7 @@ def _pair(instruction: str, output: str, fields: list[tuple[re.Match[str], str]]
             continue  # it was announced
         end, number = field["end"], counts[place]
         answered = place < max(last_answer, last_input if word != "input" else -1)
-        numbered = number >= 2 and number == lowest and end in ("", ":", ".", " ")
+        numbered = number >= 2 and number == lowest and end in ("", ":", ".", " ", "=")
         alone = word in _NUMBERED_TASK and (numbered or (field["next"] and end in ("", ":")))
         clear = (
             end in ("", ":", " ") or number or field["next"] or word in _STRONG or end in "-–—=|)"
@@ -171,7 +167,7 @@ def _pair(instruction: str, output: str, fields: list[tuple[re.Match[str], str]]
 
 def _next_number(output: str) -> str | None:
     """A number from 2 on behind an answer in which no list begins, with a request behind it."""
-    if "\n" not in output:
+    if "\n" not in output or not _NUMBERED_LINE.search(output):
         return None
     match = _NUMBER_BEHIND_A_RULE.search(output) or _NUMBER_BEHIND_A_TEXT.search(output)
     if match is None:

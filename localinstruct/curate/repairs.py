@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from localinstruct.curate import invisible
+from localinstruct.curate.texts import has
 from localinstruct.records import Instance, JsonObject
 
 _TEXTS = ("instruction", "input", "output", "system", "rejected", "thinking")
@@ -67,7 +68,9 @@ def colours(text: str) -> str:
 
 def has_unseen(text: str) -> bool:
     """Tell whether `colours` would change the text."""
-    return not text.replace("\n", "").replace("\t", "").isprintable() and colours(text) != text
+    if text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable():
+        return False
+    return colours(text) != text
 
 
 def unescaped(text: str, about: str = "") -> str:
@@ -146,14 +149,15 @@ def on_texts(row: Instance, change: Callable[[str], str]) -> Instance:
         text = getattr(row, name)
         if text and (new := change(text)) != text:
             changed[name] = new
-    turns = tuple(replace(turn, content=change(turn.content)) for turn in row.history)
-    if turns != row.history:
-        changed["history"] = turns
+    if row.history:
+        turns = tuple(replace(turn, content=change(turn.content)) for turn in row.history)
+        if turns != row.history:
+            changed["history"] = turns
     return replace(row, **changed) if changed else row
 
 
 def _escapes(row: Instance) -> Instance:
-    if not any(mark in text for text in (row.instruction, row.output) for mark in "&\\<"):
+    if not has(f"{row.instruction}{row.output}", ("&", "\\", "<")):
         return row
     instruction = unescaped(row.instruction, row.output).strip()
     output = unescaped(row.output, f"{row.instruction}\n{row.input[:2000]}")

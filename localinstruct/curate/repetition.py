@@ -9,6 +9,8 @@ from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
 
+from localinstruct.curate.texts import folded, pieces
+
 _NUMBER = re.compile(r"\d+")
 _LIST_MARK = re.compile(r"^\W*(?:\d{1,3}[.):]|[-*•])?\s*")
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
@@ -21,7 +23,7 @@ def repeated(text: str, request: str) -> str | None:
     """Say how a text repeats itself, or None; `request` is the instruction and the input."""
     if len(text) > 2 * LONGEST:
         text = f"{text[:LONGEST]}\n{text[-LONGEST:]}"
-    words = text.split()
+    words = pieces(text)
     found = _long_token(words) or _loop(words)
     if found or len(set(words)) > 0.7 * len(words):
         return found  # too few words come twice for the rest
@@ -43,9 +45,10 @@ def _loop(words: Sequence[str]) -> str | None:
         return f"{words[0][:60]!r} {len(words)} times"
     if len(words) < 12:
         return None
-    words = [word.rstrip(".,;:!?") for word in words[-400:]]
-    if words[-1] not in words[-14:-1]:
+    last = [word.rstrip(".,;:!?") for word in words[-14:]]
+    if last[-1] not in last[:-1]:
         return None
+    words = [word.rstrip(".,;:!?") for word in words[-400:]]
     for period in range(1, 13):
         run, place = 0, len(words) - 1
         while place >= period and words[place] == words[place - period]:
@@ -61,6 +64,9 @@ def _loop(words: Sequence[str]) -> str | None:
 def _lines(text: str, request: str) -> str | None:
     if text.count("\n") < 3:
         return None
+    ends = Counter(line.rstrip(" .,;!")[-3:] for line in folded(text).splitlines())
+    if max(ends.values()) < 4:
+        return None  # no line comes so often
     lines = [_LIST_MARK.sub("", line).casefold().rstrip(" .,;!") for line in text.splitlines()]
     lines = [line for line in lines if sum(map(str.isalpha, line)) >= 3]
     if len(lines) < 4:
@@ -90,8 +96,10 @@ def _sentences(text: str) -> str | None:
     if len(sentences) < 4:
         return None
     found = _most_common(sentences, 4, 0.5)
+    if found or len(sentences) < 8:
+        return found
     counted = [_NUMBER.sub("0", one) for one in sentences if len(re.findall(r"[a-z]{2,}", one)) > 4]
-    return found or (_most_common(counted, 8, 0.8) if len(counted) >= 8 else None)
+    return _most_common(counted, 8, 0.8) if len(counted) >= 8 else None
 
 
 def _most_common(sentences: Sequence[str], least: int, share: float) -> str | None:

@@ -28,6 +28,7 @@ from localinstruct.curate import (
     sums,
     unanswerable,
 )
+from localinstruct.curate.texts import has
 from localinstruct.records import Instance
 
 if TYPE_CHECKING:
@@ -98,6 +99,8 @@ def _garbled(instance: Instance, _: "Filters") -> str | None:
     text = instance.instruction.strip()
     if _ODD_START.match(text):
         return f"starts with {text[:3]!r}"
+    if len(text) > 1 and text[:2].isalpha():
+        return None
     letters = map(str.isalpha, text[:400])
     return None if any(letters) and any(letters) else "no letters in it"
 
@@ -143,22 +146,22 @@ def _echo(instance: Instance, _: "Filters") -> str | None:
     if first not in (_first_letter(instance.instruction), _first_letter(instance.input)):
         return None
     output = _bare(instance.output)
-    if count_words(output) >= 3 and output.casefold() == _bare(instance.instruction).casefold():
+    if output.casefold() == _bare(instance.instruction).casefold() and count_words(output) >= 3:
         return "the output is the instruction"
-    if count_words(output) < 4 or _IDENTITY_IS_FINE.search(instance.instruction):
+    if output != _bare(instance.input) or count_words(output) < 4:
         return None
-    return "the output is the input" if output == _bare(instance.input) else None
+    is_fine = _IDENTITY_IS_FINE.search(instance.instruction)
+    return None if is_fine else "the output is the input"
 
 
 def _refusal(instance: Instance, _: "Filters") -> str | None:
     """An answer that declines, also after an opener, or speaks of itself as an AI unasked."""
     start = instance.output.strip()[:300]
-    folded = start.casefold()
-    may_be = "ai" in folded or "artificial" in folded or "language model" in folded
+    may_be = has(start.casefold(), (" ai", " artificial", " language model"))
     as_an_ai = _AS_AN_AI.search(start) if may_be else None
     if as_an_ai and _AS_AN_AI.search(f"{instance.instruction} {instance.input}"):
         as_an_ai = None
-    match = _REFUSAL.match(start) or as_an_ai
+    match = (_REFUSAL.match(start) if start[:1] in "iIsSuUbB" else None) or as_an_ai
     return f"says {match[0]!r}" if match else None
 
 
@@ -274,7 +277,7 @@ def _repetition(row: Instance, _: "Filters") -> str | None:
 def _control_characters(row: Instance, _: "Filters") -> str | None:
     """Letters that were lost; with the repair "unseen" off, control and unseen characters too."""
     texts = (row.instruction, row.input, row.output)
-    if any("\ufffd" in text for text in texts):
+    if "\ufffd" in "".join(texts):
         return "a letter was lost: \ufffd"
     return "characters nobody sees" if any(map(repairs.has_unseen, texts)) else None
 

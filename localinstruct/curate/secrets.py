@@ -14,12 +14,13 @@ addresses of houses, passwords in prose.
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
 
 from localinstruct.curate.filters import KINDS, Kind
+from localinstruct.curate.texts import has
 
 _AROUND = 300
 """Letters before and after a sign of a key that the scanner sees."""
@@ -55,23 +56,8 @@ _MORE_KEYS = re.compile(
     r"|pypi-[\w-]{60,250}|dop_v1_[0-9a-f]{64}|shpat_[0-9a-f]{32})"
 )
 _MORE_SIGNS = (
-    *(
-        "github_pat_",
-        "ghp_",
-        "gho_",
-        "ghu_",
-        "ghs_",
-        "ghr_",
-        "glpat-",
-        "AIza",
-        "sk-",
-        "hf_",
-        "k_live_",
-        "xai-",
-        "ya29.",
-        "pypi-",
-    ),
-    *("dop_v1_", "shpat_"),
+    *("github_pat_", "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "glpat-", "AIza", "sk-", "hf_"),
+    *("k_live_", "xai-", "ya29.", "pypi-", "dop_v1_", "shpat_"),
 )
 _PRIVATE_KEY = re.compile(
     r"-----BEGIN (?:[A-Z0-9]+ ){0,3}PRIVATE KEY(?: BLOCK)?-----[\s\S]{40,}?"
@@ -146,14 +132,14 @@ def _detector(name: str) -> Callable[[str], Iterator[str]]:
 def _keys(text: str) -> Iterator[tuple[int, int]]:
     if "PRIVATE KEY" in text:
         yield from (match.span() for match in _PRIVATE_KEY.finditer(text))
-    if any(map(text.__contains__, _SIGNS_OF_KEYS)):
+    if _has_sign(text):
         yield from (match.span() for match in _MORE_KEYS.finditer(text) if _is_key(match[0]))
         for name, signs in _PLUGINS.items():
             for sign in signs:
                 if sign in text:
                     yield from _scanned(text, sign, _detector(name))
     folded = text.casefold()
-    if any(map(folded.__contains__, _ASSIGNED_SIGNS)) and len(folded) == len(text):
+    if has(folded, _ASSIGNED_SIGNS) and len(folded) == len(text):
         for match in _ASSIGNED.finditer(text):
             if _is_key(match[1]) and _is_mixed(match[1]):
                 yield match.span(1)
@@ -257,9 +243,37 @@ _FINDERS: dict[Kind, Callable[[str], Iterator[tuple[int, int]]]] = {
 }
 
 
-_RUN_OF_DIGITS = re.compile(r"\d(?:[ ().-]{0,2}\d){7}")
-_LETTERS_AND_DIGITS = re.compile(r"[A-Z]{6}\d\d[A-Z]")
-_SIGNS_OF_KEYS = tuple({*_MORE_SIGNS, *(sign for signs in _PLUGINS.values() for sign in signs)})
+_RUN_OF_DIGITS = re.compile(r"\d" + 7 * r"[ ().-]{0,2}\d")
+_LETTERS_AND_DIGITS = re.compile(r"\d\d(?<=[A-Z]{6}..)[A-Z]")
+_SIGNS = sorted({*_MORE_SIGNS, *(sign for signs in _PLUGINS.values() for sign in signs)})
+_SIGNS_BY_MARK = {
+    "_": tuple(sign for sign in _SIGNS if "_" in sign),
+    "-": tuple(sign for sign in _SIGNS if "-" in sign and "_" not in sign),
+    "": tuple(sign for sign in _SIGNS if "-" not in sign and "_" not in sign),
+}
+
+
+def _has_sign(text: str) -> bool:
+    return any(mark in text and has(text, signs) for mark, signs in _SIGNS_BY_MARK.items())
+
+
+def _has_numbers(text: str) -> bool:
+    """Tell whether there may be a number of a card, an account, a person or a phone in a text."""
+    digits = sum(map(text.count, "0123456789")) if text.isascii() else 8
+    if digits >= 8 and _RUN_OF_DIGITS.search(text):
+        return True
+    return digits >= 2 and _LETTERS_AND_DIGITS.search(text) is not None
+
+
+def may_hold(texts: Iterable[str], kinds: Collection[Kind]) -> bool:
+    """Tell quickly whether `find` might find something in one of these texts."""
+    text = "\n".join(texts)
+    return (
+        _has_sign(text)
+        or has(text.casefold(), _ASSIGNED_SIGNS)
+        or _has_numbers(text)
+        or ("emails" in kinds and "@" in text)
+    )
 
 
 def find(text: str, kinds: Collection[Kind] = KINDS[:-1]) -> list[Found]:
@@ -268,7 +282,7 @@ def find(text: str, kinds: Collection[Kind] = KINDS[:-1]) -> list[Found]:
     By default all kinds but e-mail addresses.
     """
     found = list[Found]()
-    numbers = bool(_RUN_OF_DIGITS.search(text) or _LETTERS_AND_DIGITS.search(text))
+    numbers = _has_numbers(text)
     for kind in kinds:
         if numbers or kind in ("keys", "emails"):
             for start, end in sorted(_FINDERS[kind](text), key=lambda span: (span[0], -span[1])):

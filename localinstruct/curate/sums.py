@@ -7,20 +7,31 @@ between the numbers, percentages, clocks, dates, other bases, and rows that ask 
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import chain
 from typing import TypeVar
+
+from localinstruct.curate.texts import folded, has
 
 _NUMBER = r"[$€£]?\s?(?!0\d)\d{1,3}(?:,\d{3})+(?:\.\d+)?|[$€£]?\s?(?!0\d)\d+(?:\.\d+)?"
 _SIGN = r"[+\-−–*x×·/÷]"
 _WORD = r"(?:plus|minus|times|multiplied by|divided by)"
 _SUM = re.compile(
     # not in the middle of a longer sum, a mixed number, a clock, a date or a name
-    r"(?=[$€£\d])(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])(?<![\d+*×/÷^−–)%x-]\s)(?<![^A-Za-z]\s=\s)(?<![^\s]=\s)(?<!\d,\s)(?<!\band\s)(?<!\bof\s)(?<!plus\s)(?<!times\s)(?<!minus\s)"
+    r"(?=[$€£\d])(?<![\w.,^)\]}%:+*×·/÷=<>(−–'_\"\\$€£-])"
+    rf"(?=[$€£]?\s?\d[\d,.]*\s*{_SIGN})(?<![+*×/÷^−–)%x-]\s)(?<!\d[ \t])"
+    r"(?<![^A-Za-z]\s=\s)(?<![^\s]=\s)(?<!\d,\s)"
+    r"(?<![^,]\sand\s)(?<!\bof\s)(?<!plus\s)(?<!times\s)(?<!minus\s)"
     rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*(?:=|equals"
     rf"|is equal to)\s*"
     rf"(?P<right>[-−]?\s?(?:{_NUMBER}))"
     r"(?!\w|\s*[%+*×·/÷^=:(¢]|\s*[-−–x]\s*[\d$(]|[.,]\d|\s*x\b|\s\d{3}\b|\s\d+/\d|\s?cents?\b)"
+)
+_ALL_IN_BRACKETS = re.compile(
+    rf"(?<![\w)\]+*×/÷=-])(?<![\w)\]+*×/÷=-]\s)\("
+    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,6}})"
+    rf"\s*=\s*(?P<right>[-−]?\s?(?:{_NUMBER}))\)(?!\s*[+*×/÷=^-])"
 )
 _IN_BRACKETS = re.compile(
     rf"(?:^|[.,:;!?]\s|\n|\b(?:is|are|so|get|gives) )\("
@@ -44,13 +55,63 @@ _COMPOUND = re.compile(
     rf"(?P<right>[-−]?\s?(?:{_NUMBER}))(?!\w|\s*[%+*×·/÷^=:(]|\s*[-−–x]\s*[\d$(]|[.,]\d"
     rf"|\s(?:percent|more|less|times|of|cents?|x)\b)"
 )
+_SMALL = [
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
+    *("eleven", "twelve", "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen"),
+    "nineteen",
+]
+_TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_IN_WORDS = re.compile(
+    rf"\b(?:(?P<tens>{'|'.join(_TENS)})(?:[ -](?P<ones>{'|'.join(_SMALL[1:10])}))?"
+    rf"|(?P<small>{'|'.join(_SMALL)}))\b",
+    re.IGNORECASE,
+)
+"""Numbers up to ninety-nine, written as words."""
 _INNER = re.compile(r"\(([^()]*)\)")
-_MAY_BE_COMPOUND = re.compile(r"[%)]|percent| is |\d [a-z]{1,12} [+×÷*/−-] \d|equals")
+_COMPOUND_MARKS = ("%", ")", "percent", " is ", "equals")
+_SHOWN = (
+    r",?\s?(?:=|is(?: equal to)?|equals|gives(?: (?:you|us))?|makes|leaves(?: (?:you|us))?"
+    rf"(?: with)?|(?:to|you|we) get|results in|comes to|yields)\s?(?P<right>[-−]?\s?(?:{_NUMBER}))"
+    r"(?!\w|\s*[%+*×·/÷^=:]|\s[-−–]\s|[.,]\d| (?:percent|times|more|less|of|and a half|\d)\b)"
+)
+_NAMED = re.compile(
+    rf"\b(?:(?P<name>sum|product|difference|quotient) (?:of|between)|(?P<verb>add|subtract"
+    rf"|multiply|divid|tak|deduct)(?:e|ing)?) (?P<one>{_NUMBER}),? (?P<link>and|to|from|by|with)"
+    rf" (?P<two>{_NUMBER}){_SHOWN}",
+    re.IGNORECASE,
+)
+_PART_OF = re.compile(
+    rf"\b(?P<part>half of|twice|double|triple|a (?:third|quarter) of) (?P<whole>{_NUMBER}){_SHOWN}",
+    re.IGNORECASE,
+)
+_CHANGED_BY = re.compile(
+    rf"\b(?:(?P<share>{_NUMBER})(?:%| percent) (?P<off>discount|reduction|off|increase|tax|tip)"
+    rf" (?:on|of|from|in)? ?(?P<price>{_NUMBER})|(?P<base>{_NUMBER}) (?P<way>increased|reduced"
+    rf"|decreased|raised|lowered) by (?P<by>{_NUMBER})(?:%| percent)){_SHOWN}",
+    re.IGNORECASE,
+)
+_VERBS = ("add", "subtract", "multiply", "divid", "take ", "taking ", "deduct")
+_WORDED = (
+    (_NAMED, ("sum of", "product of", "difference ", "quotient ", " between ", *_VERBS)),
+    (_PART_OF, ("half of ", "twice ", "double ", "triple ", "third of ", "quarter of ")),
+    (_CHANGED_BY, ("%", " percent")),
+)
+"""Operations by their names, and what they are said to give; signs of a text that may have one."""
+_OPERATIONS = {"sum": "+", "add": "+", "product": "*", "multiply": "*", "quotient": "/"}
+_PARTS_OF = {"half of": "/2", "twice": "*2", "double": "*2", "triple": "*3", "a third of": "/3"}
+_SQUARE = re.compile(r"(?<![\w.,^)/%-])(\d{1,4})(?:\^2(?![\d.])|²| squared)(?!\w)")
+
+_UNITS = re.compile(r"\d [a-z]{1,12} [+×÷*/−-] [$€£]?\s?\d")
+_STARTS = re.compile(r"[$€£\d(](?<![\w.,^%:+*×/÷=<>(−–$€£-].)", re.DOTALL)
+"""Where the first number of a sum may stand: at no place inside another number or sum."""
+_SHOWS = re.compile(r"[=sotnuh]\s*[-−]?\s?[$€£]?\s?\d")
+"""The end of "=", "is", "equals", "to get" and the like, and a number."""
 _NO_UNITS = frozenset({"and", "or", "to", "of", "is", "x", "times", "plus", "minus", "by", "from"})
 _SHARE = re.compile(rf"({_NUMBER})\s?(?:%|percent)")
 _WITH_UNITS = re.compile(
     # one unit for all numbers of a sum, and for none or the first of a product
-    rf"(?<![\w.,^%:+*×/÷=<>(−–$€£-])(?<![\d+*×·/÷^−–)%=a-z-]\s)(?P<one>(?:{_NUMBER})) "
+    r"(?<![\w.,^%:+*×/÷=<>(−–$€£-])(?<![\d+*×·/÷^−–)%=-]\s)(?<!\b(?:of|by|or)\s)(?<!(?:and|per)\s)"
+    rf"(?<!(?:plus|less)\s)(?<!(?:minus|times)\s)(?P<one>(?:{_NUMBER})) "
     rf"(?P<unit>[a-z]{{1,12}}) "
     rf"(?P<sign>[+×÷*/−-]) (?P<two>(?:{_NUMBER}))(?P<again> (?P=unit))?\s?(?:=|equals|is)\s?"
     rf"(?P<right>(?:{_NUMBER}))(?: (?P=unit))?(?=[.!,;:]?(?:\s*\Z|\s*\n|\s[A-Z])|[.,;] )"
@@ -91,29 +152,29 @@ _MARKS = ("**", ") ", ". ", "$$", "`", "_", "\\", "\n- ", "\n* ", "\n+ ", "\n ",
 """Signs that a text may hold one of them."""
 LONGEST = 20_000
 """Letters of a text that are looked at."""
+SHORT = 2_000
+"""Letters of a text whose numbers are also read as words."""
 
 
 def wrong_sum(output: str, request: str) -> str | None:
     """The first sum of the answer that is wrong, with the right value; None if there is none."""
     text = output[:LONGEST]
-    if any(map(text.__contains__, ("=", "equal", " is "))) and any(
-        map(f"\n{text}".__contains__, _MARKS)
-    ):
+    if has(text, ("=", "equal", " is ")) and has(f"\n{text}", _MARKS):
         text = _MARKDOWN.sub("", text)
-    matches = list(_SUM.finditer(text)) if "=" in text or "equal" in text else []
-    if ")" in text:
-        matches += _IN_BRACKETS.finditer(text)
-    if any(map(text.__contains__, (" plus ", " minus ", " times ", "ed by "))):
-        matches += _SPOKEN.finditer(text)
-    for match in matches:
+    if has(text, _SPOKEN_SIGNS) and len(text) <= SHORT:
+        text = _IN_WORDS.sub(_in_digits, text)
+    if not _SHOWS.search(text):
+        return None
+    if has(text, ("^2", "²", " squared")):
+        text = _SQUARE.sub(r"(\1 * \1)", text)
+    starts = [match.start() for match in _STARTS.finditer(text)]
+    for match in _plain(text, starts):
         if "equal" in match[0] and _FRACTION.fullmatch(match["left"]):
             continue  # "3/4 is equal to $15", of something
         right = _wrong(match["left"], match["right"])
         if right is not None and not _OTHER_RULES.search(f"{request[:2000]} {text[:2000]}"):
             return f"{match[0].strip()[:80]!r}, it is {right}"
-    if not _MAY_BE_COMPOUND.search(text):
-        return None
-    for words, left, shown in _compound(text):
+    for words, left, shown in chain(_compound(text, starts), _worded(text)):
         plain = _worked_out(left)
         right = _wrong(plain, shown) if plain else None
         if right is not None and not _OTHER_RULES.search(f"{request[:2000]} {text[:2000]}"):
@@ -121,9 +182,40 @@ def wrong_sum(output: str, request: str) -> str | None:
     return None
 
 
-def _compound(text: str) -> Iterator[tuple[str, str, str]]:
+_SPOKEN_SIGNS = (" plus ", " minus ", " times ", "ed by ")
+
+
+def _in_digits(match: re.Match[str]) -> str:
+    if match["small"]:
+        return str(_SMALL.index(match["small"].lower()))
+    ones = _SMALL.index(match["ones"].lower()) if match["ones"] else 0
+    return str(20 + 10 * _TENS.index(match["tens"].lower()) + ones)
+
+
+def _plain(text: str, starts: Sequence[int]) -> Iterator[re.Match[str]]:
+    """Sums of numbers and signs, or of numbers and words for signs."""
+    if "=" in text or "equal" in text:
+        yield from _at(_SUM, text, starts)
+    if ")" in text:
+        yield from _IN_BRACKETS.finditer(text)
+        yield from _ALL_IN_BRACKETS.finditer(text)
+    if has(text, _SPOKEN_SIGNS):
+        yield from _SPOKEN.finditer(text)
+
+
+def _at(pattern: re.Pattern[str], text: str, starts: Sequence[int]) -> Iterator[re.Match[str]]:
+    """Matches of a pattern one behind the other, looked for at these places."""
+    end = 0
+    for start in starts:
+        if start >= end and (match := pattern.match(text, start)):
+            yield match
+            end = match.end()
+
+
+def _compound(text: str, starts: Sequence[int]) -> Iterator[tuple[str, str, str]]:
     """(text, left side, right side) of sums with brackets, percentages, units or a plain "is"."""
-    for match in _COMPOUND.finditer(text):
+    units = _UNITS.search(text)
+    for match in _at(_COMPOUND, text, starts) if units or has(text, _COMPOUND_MARKS) else ():
         left = match["left"]
         if "%" in left or "percent" in left or " of " in left:
             if not re.search(r"[*×·]|\bof\b", left) or re.search(r"[+/÷−–-]", left):
@@ -134,9 +226,57 @@ def _compound(text: str) -> Iterator[tuple[str, str, str]]:
         if " is" in match[0] and not re.search(r"[+*×·÷]", left):
             continue  # "3 - 4 is" may be a range, "2/3 is" a fraction
         yield match[0], re.sub(r"(?<=[\d)])\(", "*(", left), match["right"]
-    for match in _WITH_UNITS.finditer(text):
+    for match in _WITH_UNITS.finditer(text) if units else ():
         if bool(match["again"]) == (match["sign"] in "+−-") and match["unit"] not in _NO_UNITS:
             yield match[0], f"{match['one']}{match['sign']}{match['two']}", match["right"]
+
+
+def _worded(text: str) -> Iterator[tuple[str, str, str]]:
+    """(text, left side, right side) of operations that are named: "the sum of 2 and 3 is 5"."""
+    lower = folded(text)
+    found = [
+        match for pattern, signs in _WORDED if has(lower, signs) for match in pattern.finditer(text)
+    ]
+    for match in sorted(found, key=re.Match.start):
+        if match.re is _CHANGED_BY:
+            left = _changed_by(match)
+        elif match.re is _PART_OF:
+            left = f"{match['whole']}{_PARTS_OF.get(match['part'].lower(), '/4')}"
+        else:
+            left = _named(match)
+        if left:
+            yield match[0], left, match["right"]
+
+
+def _named(match: re.Match[str]) -> str:
+    one, two, link = match["one"], match["two"], match["link"].lower()
+    name = (match["name"] or match["verb"]).lower()
+    if name in _OPERATIONS and link in ("and", "by", "to", "with"):
+        return f"{one}{_OPERATIONS[name]}{two}"
+    if name == "divid" and link == "by":
+        return f"{one}/{two}"
+    if link == "from":
+        return f"{two}-{one}"
+    if name == "difference" and not _is_right(f"{two}-{one}", match["right"]):
+        return f"{one}-{two}"
+    return ""
+
+
+def _changed_by(match: re.Match[str]) -> str:
+    rate = _value(match["share"] or match["by"])
+    price = match["price"] or match["base"]
+    if rate is None or _is_share(price, rate, match):
+        return ""
+    sign = -1 if (match["off"] or match["way"]).lower() in _LESS else 1
+    return f"{price}*{_written(100 + sign * rate)}/100"
+
+
+_LESS = frozenset({"discount", "reduction", "off", "reduced", "decreased", "lowered"})
+
+
+def _is_share(price: str, rate: Fraction, match: re.Match[str]) -> bool:
+    """Tell whether what is shown is the share itself, and not what is left or comes of it."""
+    return bool(match["off"]) and _is_right(f"{price}*{_written(rate)}/100", match["right"])
 
 
 def _worked_out(left: str) -> str | None:

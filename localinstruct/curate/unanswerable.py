@@ -13,6 +13,8 @@ white space.
 import re
 from functools import lru_cache
 
+from localinstruct.curate.texts import folded, has, words_of
+
 _NOUNS = {  # _ joins the words of one noun; every noun may have a plural s
     "picture": "image picture pic photo photograph painting drawing illustration screenshot "
     "poster logo cartoon comic_strip infographic animation gif collage meme wallpaper "
@@ -76,25 +78,51 @@ _PARTS = {
     r"|were|has|have|does|can|will|when|where|while|carefully|closely|again)\b))",
     "url": r"(?:https?://|www\.)",
 }
+_OPENERS = "(?:please|then|can you|could you|would you|i want you to|i would like you to|help me) "
 # The start of a request: of a sentence, or after words that introduce one.
-_ASK = (
-    r"(?:^|[.!?:\n]\s*|\b(?:please|then|can you|could you|would you|i want you to"
-    r"|i would like you to|help me) )(?:(?:please|now|first|also|next),? )?"
-)
+_ASK = rf"(?:^|[.!?:\n]\s*|\b{_OPENERS})(?:(?:please|now|first|also|next),? )?"
 
 
-def _rules(*templates: str) -> tuple[re.Pattern[str], ...]:
+class _Starts:
+    """A pattern that is looked for where a request may start, and nowhere else."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+
+    def search(self, text: str) -> re.Match[str] | None:
+        matches = (self._pattern.match(text, place) for place in _starts(text))
+        return next(filter(None, matches), None)
+
+
+_Rules = tuple[re.Pattern[str] | _Starts, ...]
+
+
+def _rules(*templates: str) -> _Rules:
     return tuple(_compiled(template) for template in templates)
 
 
-def _at_start(*templates: str) -> tuple[re.Pattern[str], ...]:
+def _at_start(*templates: str) -> _Rules:
     """Compile rules that hold at the start of a request."""
-    return (_compiled(f"{_ASK}(?:{'|'.join(templates)})"),)
+    return (_Starts(_compiled(f"{_ASK}(?:{'|'.join(templates)})")),)
 
 
 def _compiled(template: str) -> re.Pattern[str]:
     filled = re.sub(r"\{([a-z]+)\}", lambda match: _PARTS[match[1]], template)
     return re.compile(filled.replace(" ?", r"\s*").replace(" ", r"\s+"), re.IGNORECASE)
+
+
+_OPENER = _compiled(rf"\b{_OPENERS}")
+_STOP = re.compile(r"[.!?:\n]")
+_OPENING = frozenset({"please", "then", "can", "could", "would", "want", "help"})
+
+
+@lru_cache(maxsize=4)
+def _starts(text: str) -> list[int]:
+    """Places at which `_ASK` matches."""
+    starts = {0, *(match.start() for match in _STOP.finditer(text))}
+    if not _OPENING.isdisjoint(words_of(text)):
+        starts.update(match.start() for match in _OPENER.finditer(text))
+    return sorted(starts)
 
 
 _DRAW = _at_start(
@@ -234,32 +262,39 @@ _ACT_WORDS = _forms(
 """Words of which a request must have one for any rule of that kind to find something."""
 
 
-@lru_cache(maxsize=4)
-def _words_of(text: str) -> frozenset[str]:
-    return frozenset(re.findall("[a-z]+", text.casefold()))
-
-
 def media(instruction: str, given: str) -> str | None:
     """Find a picture, drawing, video or sound that is to be made, seen or heard.
 
     `given` is the task's input.
     """
-    if _MEDIA_WORDS.isdisjoint(_words_of(instruction)):
+    if _MEDIA_WORDS.isdisjoint(words_of(instruction)):
         return None
-    by_text = _first_match(_BY_TEXT, instruction)
-    to_make = None if by_text else _first_match(_DRAW + _PLAY, instruction)
+    to_make = _first_match(_DRAW + _PLAY, instruction)
+    if to_make and _first_match(_BY_TEXT, instruction):
+        to_make = None
     shown = _SHOWN if given.strip() else _SHOWN + _SHOWN_SHAPE
     return to_make or _first_match(shown, instruction)
 
 
+PASTED = 40
+"""Letters of an input from which on it may be the text that is called attached."""
+_A_TEXT = re.compile(
+    r"\b(?:texts?|articles?|passages?|paragraphs?|e?-?mails?|letters?|essays?|stor(?:y|ies)|poems?"
+    r"|reviews?|notes?|minutes|code|script|snippet|transcripts?|lists?|tables?|documents?|reports?)\b",
+    re.IGNORECASE,
+)
+
+
 def attachment(instruction: str, given: str) -> str | None:
     """Find a file, page or address that would have to be opened and is not part of the task."""
-    has_address = "://" in instruction or "www." in instruction.casefold()
-    is_address = _URL.match(given.strip()) is not None
-    if _ATTACHED_WORDS.isdisjoint(_words_of(instruction)) and not (has_address or is_address):
+    has_address = "://" in instruction or "www." in folded(instruction)
+    is_address = given != "" and _URL.match(given.strip()) is not None
+    if _ATTACHED_WORDS.isdisjoint(words_of(instruction)) and not (has_address or is_address):
         return None
     in_a_letter = _first_match(_ATTACHED_IN_A_LETTER, instruction)
     attached = None if in_a_letter else _first_match(_ATTACHED, instruction)
+    if attached and not is_address and len(given) >= PASTED and _A_TEXT.search(attached):
+        return None
     if attached or _first_match(_ADDRESS, instruction):
         return attached
     only_address = _URL.fullmatch(given.strip())
@@ -270,15 +305,14 @@ def attachment(instruction: str, given: str) -> str | None:
 
 def action(instruction: str) -> str | None:
     """Find an act in the world that is asked for: an alarm, a call, a purchase, a light switch."""
-    if _ACT_WORDS.isdisjoint(_words_of(instruction)):
+    if _ACT_WORDS.isdisjoint(words_of(instruction)):
         return None
     return _first_match(_ACTS, instruction)
 
 
 def invented_url(instruction: str, given: str, output: str) -> str | None:
     """Find a picture or an address in the answer that the task neither holds nor asks for."""
-    folded = output.casefold()
-    if "http" not in folded and "www." not in folded and "[" not in folded:
+    if not has(folded(output), ("http", "www.", "[")):
         return None
     addresses, picture = _URL.findall(output), _first_match(_SHOWS_PICTURE, output)
     if not (addresses or picture):
@@ -292,7 +326,7 @@ def invented_url(instruction: str, given: str, output: str) -> str | None:
     return picture
 
 
-def _first_match(rules: tuple[re.Pattern[str], ...], text: str) -> str | None:
+def _first_match(rules: _Rules, text: str) -> str | None:
     """Return the first words that a rule finds, on one line."""
     match = next((match for rule in rules if (match := rule.search(text))), None)
     return f"{' '.join(match[0].split()).lstrip('.!?:; ')[:80]!r}" if match else None

@@ -83,6 +83,10 @@ def _has_letters(text: str) -> bool:
     return any(letter.isalpha() for letter in text)
 
 
+_COPIED = r"(?:(?:a |the |your )?title|this)>>"
+_TITLE = re.compile(rf"<<(?!{_COPIED})[^>\n]+>>|^#{{1,6}} \S", re.MULTILINE | re.IGNORECASE)
+
+
 def _is_title_case(text: str, _: object) -> bool:
     firsts = [word[0] for word in re.findall(r"[^\W\d_][\w'’]*", text)]
     return bool(firsts) and all(letter == letter.upper() for letter in firsts)
@@ -93,7 +97,8 @@ def _is_quoted(text: str, _: object) -> bool:
 
 
 def _has_title(text: str, _: object) -> bool:
-    return re.search(r"<<[^>\n]+>>|^#{1,6} \S", text, re.MULTILINE) is not None
+    """A title that is one: an example copied from the request (<<A title>>) is none."""
+    return _TITLE.search(text) is not None
 
 
 def _first_word(text: str, word: str) -> bool:

@@ -160,7 +160,10 @@ class Reader:
                 return
         self._bad.raise_if_stopped(self.report, self._paste)
         if not self.report.rows:
-            raise DataError(f"{self.path}: expected at least one row, found none.")
+            raise DataError(
+                f"{self.path}: expected at least one row, found none.",
+                "Give a file with rows: JSON Lines, JSON, CSV, TSV, Parquet or Arrow.",
+            )
 
     def _good(self, values: Iterator[tuple[int, object]]) -> Iterator[tuple[int, object]]:
         for line, value in values:
@@ -320,7 +323,7 @@ class _Bad:
         if 2 * self.count <= report.rows:
             return
         counts = _counts(self._reasons)
-        hint = self._guess(paste) or "Docs: docs/guide.md, the table of layouts."
+        hint = self._guess(paste) or "Docs: docs/formats.md, the table of layouts."
         problem = f"{self.path}: {self.count:,} of {report.rows:,} rows cannot be used: {counts}."
         raise DataError(f"{problem}\n{self._lines(3)}", hint)
 

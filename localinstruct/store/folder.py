@@ -42,15 +42,16 @@ def require_run_or_room(path: Path) -> None:
         )
 
 
-def require_outside(output: Path) -> None:
+ELSEWHERE = "Choose a file elsewhere."
+
+
+def require_outside(output: Path, hint: str = ELSEWHERE) -> None:
     """UsageError for a path inside a run: only the run itself writes there."""
     real = Path(os.path.realpath(output))
     inside = next((folder for folder in (real, *real.parents) if (folder / STORE).is_file()), None)
     if inside:
         raise UsageError(
-            f"{output}: inside the run {inside}, where only the run itself writes.",
-            "Choose an --output elsewhere, or leave it out: then the export has a name of its "
-            "own in the run.",
+            f"{output}: inside the run {inside}, where only the run itself writes.", hint
         )
 
 

@@ -1,6 +1,5 @@
-"""Checksums of the store's rows, and what a disk refuses in plain words.
+"""Damage of a store, and what a disk refuses in plain words.
 
-SQLite does not notice a flipped bit inside a value, so `checksum` is written with each row;
 `damage` reads the whole store, once, when a run is opened for writing or exported: SQLite's own
 structure, every row's checksum, and that each committed episode still has all the rows it was
 committed with. What the disk itself refuses (full, read-only, failing) is put into one sentence by
@@ -9,7 +8,6 @@ behind a damaged place, as it must after a power cut.
 """
 
 import errno
-import hashlib
 import os
 import re
 import resource
@@ -20,13 +18,11 @@ from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 from localinstruct.errors import LocalInstructError, StoreError
+from localinstruct.store.checksums import altered
 from localinstruct.store.durable import sync
 
-Value = int | float | str | bytes | None
-"""A value in SQLite."""
 RESERVE = 64 * 2**20
 """Bytes left free on the run's disk, so that it can still be closed, shown and reported on."""
-TABLES = ("meta", "tape", "episodes", "kept", "rejects", "stages")
 REFUSALS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
@@ -53,11 +49,6 @@ VAGUE = ("SQLITE_IOERR", "SQLITE_CANTOPEN", "SQLITE_READONLY")
 PROBE_BYTES = 2**20
 TORCH_WRITES = ("unexpected pos", "PytorchStreamWriter", "basic_ios::clear")
 """Words in torch's RuntimeError, whatever the cause, when it could not write a file."""
-
-
-def checksum(values: tuple[Value, ...]) -> str:
-    """16 hex digits over the values of a row, as SQLite gives them back."""
-    return hashlib.blake2b(repr(values).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()
 
 
 def damage(database: sqlite3.Connection, schema: str) -> list[str]:
@@ -87,11 +78,8 @@ def _other_schema(database: sqlite3.Connection, schema: str) -> list[str]:
 
 def _altered(database: sqlite3.Connection) -> Iterator[str]:
     """One sentence per table with rows that do not fit their checksum."""
-    for table in TABLES:
-        rows = database.execute(f"SELECT * FROM {table}")
-        bad = [row[0] for row in rows if checksum(row[:-1]) != row[-1]]
-        if bad:
-            yield f"{len(bad)} altered row(s) in {table}, the first is {str(bad[0])[:40]!r}"
+    for table, bad in altered(database).items():
+        yield f"{len(bad)} altered row(s) in {table}, the first is {str(bad[0])[:40]!r}"
 
 
 def _missing(database: sqlite3.Connection) -> Iterator[str]:

@@ -22,8 +22,9 @@ from typing import Literal
 
 from localinstruct.errors import RunConflict, StoreError
 from localinstruct.records import Instance, Json, JsonObject, digest
+from localinstruct.store.checksums import checksum
 from localinstruct.store.folder import DECISIONS as FILE
-from localinstruct.store.integrity import checksum, plain_words, read_only
+from localinstruct.store.integrity import plain_words, read_only
 
 SCHEMA = """
 CREATE TABLE decisions(number INTEGER PRIMARY KEY, row TEXT NOT NULL, action TEXT NOT NULL,
@@ -38,8 +39,8 @@ CREATE INDEX by_row ON decisions(row);
 Kind = Literal["row", "reject"]
 MENDED = ("instruction", "input", "output", "rejected", "system")
 """Fields of a row that a person may write anew."""
-
-
+VERDICTS = ("keep", "drop", "edit", "insist")
+"""Actions that say whether a row is to stay."""
 _BETTER = ("", "first", "second", "tie")
 
 
@@ -67,6 +68,8 @@ class Review:
     better: Literal["", "first", "second", "tie"] = ""
     """Better answer of a pair: `first` is the row's output, `second` its rejected one."""
     tags: tuple[str, ...] = ()
+    despite: tuple[str, ...] = ()
+    """Reasons for which the data set would leave it out, and which a person has confirmed."""
 
     @property
     def decided(self) -> bool:
@@ -81,9 +84,11 @@ class Review:
     @staticmethod
     def from_dict(data: JsonObject) -> "Review":
         """Rebuild what `dataclasses.asdict` made plain; ValueError for what is no review."""
-        one = Review(**{**data, "tags": tuple(data.get("tags", ()))})
+        lists = {name: tuple(data.get(name, ())) for name in ("tags", "despite")}
+        one = Review(**{**data, **lists})
         grades = all(isinstance(grade, int) for grade in one.scores.values())
-        texts = all(isinstance(text, str) for text in (*one.edited.values(), *one.tags))
+        every = (*one.edited.values(), *one.tags, *one.despite)
+        texts = all(isinstance(text, str) for text in every)
         known = one.verdict in ("", "keep", "drop") and one.better in _BETTER
         if not (grades and texts and known and set(one.edited) <= set(MENDED)):
             raise ValueError("expected a review of a row")
@@ -168,13 +173,17 @@ class Reviews:
         query = f"SELECT {_COLUMNS} FROM decisions {where} ORDER BY number"
         return [_decision(values) for values in self._rows(query, row)]
 
+    def people(self) -> set[str]:
+        """Everybody who has decided on a row."""
+        return {who for (who,) in self._rows("SELECT DISTINCT who FROM decisions")}
+
     def opinions(self) -> dict[str, dict[str, str]]:
         """Person -> row -> the last verdict that this person gave it and did not take back."""
         log = self.log()
         undone = {one.undoes for one in log}
         found: dict[str, dict[str, str]] = {}
         for one in log:
-            if one.action in ("keep", "drop", "edit") and one.number not in undone:
+            if one.action in VERDICTS and one.number not in undone:
                 verdict = "drop" if one.action == "drop" else "keep"
                 found.setdefault(one.who, {})[one.row] = verdict
         return found

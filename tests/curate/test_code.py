@@ -90,7 +90,7 @@ def test_at_most_64_kib_are_parsed(monkeypatch: pytest.MonkeyPatch) -> None:
         return ""
 
     monkeypatch.setattr(Parsers, "problem", problem)
-    assert does_not_parse("Write it.", fenced("python", "x = (" * LARGEST)) is None
+    assert does_not_parse("Write it.", fenced("python", "x = (\n" + "# more\n" * LARGEST)) is None
     assert seen == []
     assert does_not_parse("Write it.", fenced("python", "x = 1")) is None
     assert len(seen) == 1

@@ -1,10 +1,12 @@
 """Greedy neighbours: one row at a time, floods of copies, cells, and pairs on the border."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from localinstruct.curate.cells import Found, Held, Here
 from localinstruct.curate.neighbours import Borderline, kept_neighbours
 
 
@@ -98,3 +100,46 @@ def test_vectors_in_a_file_are_compared_as_those_in_memory(tmp_path: Path) -> No
         there = kept_neighbours(file, 0.9, exact_up_to=exact_up_to)
         assert np.array_equal(here.like, there.like)
         assert np.array_equal(file, vectors)
+
+
+def test_a_copy_in_a_file_decides_the_same(tmp_path: Path) -> None:
+    vectors, scratch = clustered(6000, dimensions=64), tmp_path / "scratch"
+    plain = kept_neighbours(vectors, 0.8, exact_up_to=0)
+    found = kept_neighbours(vectors, 0.8, exact_up_to=0, scratch=scratch)
+    assert found.like.tolist() == plain.like.tolist()
+    assert scratch.stat().st_size >= 6000 * 64 * 2
+
+
+class Divided(Here):
+    """Cells in three ranges, as machines hold them."""
+
+    def begin(self, vectors: np.ndarray, near: np.ndarray, cells: int, bf16: bool) -> None:
+        sizes = np.bincount(near[:, 0], minlength=cells)
+        bounds = np.linspace(0, cells, 4).astype(int)
+        self.ranges = list(pairwise(bounds))
+        self.parts = [Held(sizes[a:b], vectors.shape[1], bf16) for a, b in self.ranges]
+        self.vectors, self.near = vectors, near
+
+    def add(self, rows: np.ndarray) -> None:
+        home = self.near[rows, 0]
+        for part, (first, end) in zip(self.parts, self.ranges, strict=True):
+            own = rows[(home >= first) & (home < end)]
+            part.add(own, self.vectors[own], self.near[own, 0] - first)
+
+    def search(self, block: slice, floor: float) -> Found:
+        found, near = [], self.near[block]
+        for part, (first, end) in zip(self.parts, self.ranges, strict=True):
+            own = (near >= first) & (near < end)
+            places = np.flatnonzero(own.any(axis=1))
+            cells, rows = np.where(own, near - first, -1)[places], block.start + places
+            found.append(part.search(rows, self.vectors[rows], cells, floor))
+        return Found(*(np.concatenate(side, axis=1) for side in zip(*found, strict=True)))
+
+
+def test_cells_in_ranges_decide_as_all_in_one_place() -> None:
+    vectors = clustered(9000, dimensions=64)
+    one = kept_neighbours(vectors, 0.8, exact_up_to=0)
+    several = kept_neighbours(vectors, 0.8, exact_up_to=0, work=Divided())
+    assert (one.like >= 0).sum() > 1000
+    assert np.array_equal(one.like, several.like)
+    assert np.array_equal(one.score, several.score)

@@ -10,7 +10,7 @@ from random import Random
 
 import pytest
 
-from benchmarks import defects, defects_marks, defects_unseen
+from benchmarks import defects, defects_marks, defects_sixth, defects_unseen
 from localinstruct.config import parse
 from localinstruct.curate import gibberish, repairs
 from localinstruct.curate.filters import KINDS, VERSION, Filters, examine, first_reason
@@ -75,6 +75,13 @@ REJECTED: dict[str, list[Row]] = {
             "[none]",
             "No answer.",
             "N \\ A",
+            "I'm ready to help. How can I assist you today?",
+            "Hello! How can I help you today?",
+            "Sure, I'd be happy to help! What would you like to know?",
+            "I’m here to help with any questions you may have. Let me know how I can assist you.",
+            "Hi there! I'm your assistant. Feel free to ask me anything.",
+            "<reply>\nOF COURSE! WHAT DO YOU NEED?\n</reply>",
+            "I'd be glad to help you with that.",
         )
     ],
     "role_tokens": [
@@ -232,6 +239,22 @@ REJECTED: dict[str, list[Row]] = {
         )
     ],
 }
+REJECTED["wrong_sum"] += [
+    ("What do 390 and 352 stickers come to?", "", "You'd have 832! (390+352=832)"),
+    ("Add five and twenty.", "", "Five plus twenty equals thirty-five."),
+    ("Multiply each pair.", "", "14 × 1 = 14\n14 × 10 = 138\n1 × 10 = 10"),
+    ("How many eggs?", "", "There are 41 boxes of 29 eggs each, and 41 × 29 = 1179."),
+]
+REJECTED["gibberish"] += [
+    (
+        "What is this about?",
+        "cvxbm vmb xcnnn nzcb zcmm zzbmvncz bvzmmvvnx cnbxmxc mvnmx zbv",
+        "Fish.",
+    ),
+    ("Tell me of the what of at lake of the is where by of was and or of the heron.", "", "Yes."),
+    ("Describe a boat.", "", "The conconconconconcon of the walwalwalwalwalwal on the lake"),
+    ("Describe a boat.", "", "Kneel, sit back with pocしたket and riv라er on engتine and teaदcher"),
+]
 PASSES: list[Row] = [
     ("Turn on the charm for a toast.", "", "To the two of you, and to many more years."),
     ("Write a story, and give this story a title.", "", "The Lamp. It burnt all winter."),
@@ -324,6 +347,30 @@ PASSES: list[Row] = [
         "",
         "Dear Sir or Madam,\n\nI am unable to access my account. Please help.\n\nAna",
     ),
+    (
+        "List names for the guests.",
+        "",
+        "Anneke, Ciarán, Đorđe, Eszter, Ngozi, Þóra, Xiuying, Łukasz",
+    ),
+    ("Write a regex for a British postcode.", "", r"^[A-Z]{1,2}\d[A-Z\d]? ?\d[A-Z]{2}$"),
+    ("Text: Bogs hold carbon. They rot.\n\nTask: name the subject.", "", "Bogs and their peat."),
+    (
+        "Read the attached text and give its main point.",
+        "Peat bogs hold more carbon than all of the forests.",
+        "Bogs hold carbon.",
+    ),
+    ("Give the opposite of full.", "", "empty"),
+    ("Name a synonym of lacking.", "", "Missing"),
+    ("I need filler text for a website.", "", "Lorem ipsum dolor sit amet, consectetur."),
+    (
+        "How many eggs?",
+        "",
+        "Twenty plus five is twenty-five, and one (2+3=5) is left. 12\n13 + 4 = 17",
+    ),
+    ("What does a clerk say to a customer first?", "", "Hello! How can I help you today?"),
+    ("Hello there, can you hear me?", "", "Hello! How can I assist you today?"),
+    ("Who could fix the roof?", "", "Ask your neighbour about it."),
+    ("Write a line for the fridge.", "", "Let me know when you arrive, and bring the lamp."),
     ("Explain how to print two lines in Python.", "", 'Use "\\n" between them: print("a\\nb").'),
 ]
 
@@ -446,6 +493,20 @@ def test_version_1_asks_what_release_0_1_0_asked() -> None:
     bad = Instance("Name a fish.", "N/A", "Pike\u200b.")
     assert examine(bad, old).row is bad
     assert (old.repairs_made, old.on_secrets, Filters().version) == ([], "off", VERSION)
+
+
+@pytest.mark.parametrize("defect", defects_sixth.CLASSES)
+def test_a_set_made_without_sight_of_the_rules(defect: str) -> None:
+    """No aim: a little below what is caught of it, and of good rows only those too short."""
+    reasons = [
+        reason((one["instruction"], one["input"], one["output"]))
+        for one in defects_sixth.rows_of(defect, 150)
+    ]
+    hit = sum(one is not None for one in reasons) / len(reasons)
+    if defect == "good":
+        assert set(reasons) <= {None, "too short"}
+    else:
+        assert hit >= {"merged_tasks": 0.4, "gibberish": 0.6}.get(defect, 0.75)
 
 
 @pytest.mark.parametrize("defect", defects.CLASSES)

@@ -92,6 +92,12 @@ def test_every_check_says_yes_and_no(name: str) -> None:
         assert not keeps({name: argument}, "123", "")
 
 
+@pytest.mark.parametrize("copied", ["<<A title>>", "<<title>>", "<<Your Title>>", "<<this>>"])
+def test_an_example_copied_from_the_request_is_no_title(copied: str) -> None:
+    assert not keeps({"title": True}, f"{copied}\nSalt.", "")
+    assert keeps({"title": True}, "<<A title fight>>\nSalt.", "")
+
+
 def test_all_checks_are_looked_at() -> None:
     assert set(CASES) == set(CHECKS)
     assert len(CHECKS) >= 60

@@ -1,0 +1,52 @@
+"""Letters of several scripts, or one syllable, thrown together: what no word of people has."""
+
+import re
+from itertools import pairwise
+
+from localinstruct.curate.texts import beyond_latin, pieces
+
+LONGEST = 6_000
+"""Letters of a text that are looked at."""
+SHORTEST = 10
+"""Letters of a word that may hold a syllable five times."""
+_STUTTER = re.compile(r"(?!(?:h[aeo]|la|na|bla|da|xo|lo|j[ae])+)([a-z]{2,8})\1{4,}", re.IGNORECASE)
+_INSERTED = re.compile(r"[a-z][\u0370-\u1fff\u3040-\uffdc]{1,3}[a-z]")
+_LETTERS = re.compile(r"[^\W\d_]+")
+_LAST = "\u024f\u03ff\u052f\u05ff\u06ff\u0dff\u0e7f\u10ff\ud7ff"
+"""Last letters of groups of scripts; Chinese, Japanese and Korean are one."""
+
+
+def inside_words(text: str) -> str:
+    """Say that words hold a syllable again and again, or letters of other scripts."""
+    long = [piece for piece in pieces(text) if len(piece) >= SHORTEST]
+    if sum(len(_STUTTER.findall(piece[:LONGEST])) for piece in long) >= 2:
+        return "syllables again and again inside words"
+    inserted = len(_INSERTED.findall(text)) if beyond_latin(text) else 0
+    if inserted >= max(3, 0.1 * len(pieces(text))):
+        return "letters of other scripts inside words"
+    return ""
+
+
+def words_change_script(text: str) -> bool:
+    """Tell whether words of three scripts or more follow each other in turn."""
+    scripts = [
+        next((n for n, last in enumerate(_LAST) if word[0] <= last), 9)
+        for word in _LETTERS.findall(text[:LONGEST])
+    ]
+    changes = sum(one != two for one, two in pairwise(scripts))
+    if len(scripts) < 10 or len(set(scripts)) < 2:
+        return False
+    glossary = any(map(text.__contains__, (":", "(", " - ", "–", "—", "|", "\n")))
+    least = 0.25 if len(set(scripts)) > 2 else 1.0 if glossary else 0.3
+    return changes >= least * len(scripts)
+
+
+def letters_change_script(text: str) -> bool:
+    """Tell whether letters of three scripts or more alternate inside words."""
+    changes, letters, seen = 0, 0, set[int]()
+    for word in _LETTERS.findall(text):
+        scripts = [next((n for n, last in enumerate(_LAST) if mark <= last), 9) for mark in word]
+        letters += len(scripts)
+        changes += sum(one != two for one, two in pairwise(scripts))
+        seen.update(scripts)
+    return letters >= 12 and len(seen) >= 3 and changes > 0.25 * letters
