@@ -160,10 +160,11 @@ def _written(recipe: Recipe, seeds: Sequence[Instance]) -> list[Instance]:
 
 
 def _may_have_pairs(recipe: Recipe, shapes: Sequence[Shape]) -> bool:
-    verified = (recipe.method.constraints, recipe.then.constraints)
-    makes = recipe.then.preference is not None or recipe.method.name == "preference"
+    method = recipe.method
+    verified = (method.constraints, method.cot_self_instruct, method.code, recipe.then.constraints)
+    makes = recipe.then.preference is not None or method.name == "preference"
     makes = makes or any(options is not None and options.pairs for options in verified)
-    return makes or recipe.method.own is not None or any(shape.row.rejected for shape in shapes)
+    return makes or method.own is not None or any(shape.row.rejected for shape in shapes)
 
 
 def _few_steps(recipe: Recipe, most: int | None) -> str:

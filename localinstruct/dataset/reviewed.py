@@ -1,21 +1,23 @@
 """Rows as people left them: dropped, mended, or taken back from the rejects.
 
 The teacher's row stays as it was; what a person wrote is a child of it, with the method "review".
-A reject that is taken back has no parent, and its text was often all there was of it. Neither
-meets the rules again, as a person has looked; repeated questions and evaluation tasks are still
-taken out later. Not covered: rows mixed in that `dataset.phrasing` puts in other words.
+A reject that is taken back has no parent, and its text was often all there was of it. Both pass a
+gate where one is given (`review_gate`). Not covered: rows mixed in that `dataset.phrasing` puts in
+other words.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from localinstruct.records import Instance, Json, JsonObject, Lineage, Reject, digest
-from localinstruct.store.reviews import FILE, Reviewed, Reviews, mended
+from localinstruct.store.reviews import FILE, Review, Reviewed, Reviews, mended
 
 METHOD = "review"
 DROPPED = "dropped by a person"
+Verdicts = Callable[[Instance, Reviewed, Instance], Instance | Reject]
+"""(row as a person wrote it, what people said, row as it was) -> the row to keep, or a reject."""
 
 
 @dataclass(frozen=True)
@@ -37,8 +39,13 @@ def decisions(folder: Path) -> dict[str, Reviewed]:
         reviews.close()
 
 
-def apply(rows: Sequence[Instance], decided: Mapping[str, Reviewed]) -> Applied:
-    """Rows without those that were dropped, and mended ones in the place of what they were."""
+def apply(
+    rows: Sequence[Instance], decided: Mapping[str, Reviewed], gate: Verdicts | None = None
+) -> Applied:
+    """Rows without those that were dropped, and mended ones in the place of what they were.
+
+    Mended ones that the gate does not let through are rejects.
+    """
     applied = Applied([])
     for row in rows:
         one = decided.get(row.id)
@@ -48,20 +55,53 @@ def apply(rows: Sequence[Instance], decided: Mapping[str, Reviewed]) -> Applied:
             applied.rejects.append(Reject(METHOD, DROPPED, row.instruction, f"row {row.id}"))
         elif one.review.edited:
             child = child_of(row, one.review.edited)
-            applied.rows.append(child)
-            applied.child_of[child.id] = row.id
+            passed = gate(child, one, row) if gate else child
+            if isinstance(passed, Reject):
+                applied.rejects.append(passed)
+            else:
+                applied.rows.append(passed)
+                applied.child_of[passed.id] = row.id
         else:
             applied.rows.append(row)
     return applied
 
 
-def taken_back(decided: Iterable[Reviewed]) -> list[Instance]:
-    """Rejects that a person keeps, as rows, in the order of the decisions."""
-    return [
-        row_of_reject(one)
-        for one in decided
-        if one.kind == "reject" and one.review.verdict == "keep"
-    ]
+def taken_back(decided: Iterable[Reviewed], gate: Verdicts | None = None) -> Applied:
+    """Rejects that a person keeps, as rows, in the order of the decisions, through the gate."""
+    applied = Applied([])
+    for one in decided:
+        if one.kind == "reject" and one.review.verdict == "keep":
+            row = row_of_reject(one)
+            passed = gate(row, one, before(one)) if gate else row
+            side = applied.rejects if isinstance(passed, Reject) else applied.rows
+            side.append(passed)  # type: ignore[arg-type]
+    return applied
+
+
+def written(one: Reviewed) -> Instance:
+    """A row as a person wrote it, a reject as it was taken back."""
+    if one.kind == "reject":
+        return row_of_reject(one)
+    return child_of(before(one), one.review.edited)
+
+
+def is_written(one: Reviewed) -> bool:
+    """True for a row that stays with a person's texts, and for a reject that was taken back."""
+    if one.review.verdict == "drop":
+        return False
+    return bool(one.review.edited) if one.kind == "row" else one.review.verdict == "keep"
+
+
+def before(one: Reviewed) -> Instance:
+    """The row, or the reject as one, before people said anything."""
+    if one.kind == "reject":
+        return row_of_reject(as_it_was(one))
+    return Instance.from_dict(one.original)
+
+
+def as_it_was(one: Reviewed) -> Reviewed:
+    """A row without what people said of it."""
+    return replace(one, review=Review())
 
 
 def child_of(row: Instance, edited: Mapping[str, str]) -> Instance:
@@ -110,7 +150,10 @@ def state_of_reviews(folder: Path) -> list[Json] | None:
     shaping = [one for one in decisions(folder).values() if one.review.shapes]
     if not shaping:
         return None
-    facts = sorted([one.key, one.review.verdict, dict(one.review.edited)] for one in shaping)
+    facts: list[Json] = []
+    for one in sorted(shaping, key=lambda one: one.key):
+        insisted: list[Json] = [list(one.review.despite)] if one.review.despite else []
+        facts.append([one.key, one.review.verdict, dict(one.review.edited), *insisted])
     return [len(facts), digest(facts)]
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from localinstruct.dataset.review_gate import ReviewGate, rules_of
 from localinstruct.dataset.reviewed import apply, counts, decisions, taken_back, words
 from localinstruct.records import Instance, JsonObject, Neighbour, Reject
 from localinstruct.store.durable import read_json_lines
@@ -66,17 +67,30 @@ class RunRows:
         yield from self.mixed
 
     def as_reviewed(self) -> Iterator[Instance]:
-        """All rows as people left them: without those dropped, with those taken back last."""
+        """All rows as people left them: without those dropped, with those taken back last.
+
+        What a person wrote passes the run's rules; likeness is asked by the data set's stage.
+        """
         decided = decisions(self.run.path)
+        rules = rules_of(self.run) if decided else None
+        gate = ReviewGate(rules) if rules else None
         for row in self:
-            yield from apply([row], decided).rows
-        yield from taken_back(decided.values())
+            yield from apply([row], decided, gate).rows
+        yield from taken_back(decided.values(), gate).rows
 
     def by_people(self) -> list[Instance]:
-        """Rows that people mended, as children of the teacher's, and those they took back."""
+        """Rows that people mended, as children of the teacher's, and those they took back.
+
+        Each as the data set has it, and as the person wrote it where the two differ.
+        """
         decided = decisions(self.run.path)
-        mended = (child for row in self for child in apply([row], decided).rows if child != row)
-        return [*mended, *taken_back(decided.values())]
+        rules = rules_of(self.run) if decided else None
+        looked_at = [row for row in self if row.id in decided]
+        rows = list[Instance]()
+        for gate in (None, ReviewGate(rules) if rules else None):
+            rows += (new for new in apply(looked_at, decided, gate).rows if new not in looked_at)
+            rows += taken_back(decided.values(), gate).rows
+        return list({row.id: row for row in rows}.values())
 
     def with_neighbours(self) -> Iterator[tuple[Instance, list[Neighbour]]]:
         """All rows with the rows they resemble most; a row mixed in was compared with none."""

@@ -20,6 +20,9 @@ from localinstruct.curate.embeddings import LocalEncoder
 from localinstruct.dataset import edits, reviewed
 from localinstruct.dataset.mixing import Mixture, mix, require_sources
 from localinstruct.dataset.phrasings import rephrase
+from localinstruct.dataset.review_gate import Likeness, ReviewGate, is_of_gate, rules_of
+from localinstruct.dataset.selection import select
+from localinstruct.dataset.selection import words as selection_words
 from localinstruct.errors import DataError
 from localinstruct.formats import Reader, write
 from localinstruct.formats.tasks import read_tasks, task_file
@@ -51,6 +54,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     rejects += unheld
     _require_enough(rows, len(kept), recipe, run.path.name, unheld)
     train, held_out = split(rows, recipe.dataset.held_out, recipe.seed)
+    train, unselected, selection = select(train, recipe.dataset, recipe.seed)
+    rejects += unselected
     seeds, repeated = _seeds(recipe, workspace, rows, mixed.of_files)
     train, over = _at_most(train + seeds, recipe.dataset, recipe.seed)
     rejects += repeated + over
@@ -66,6 +71,8 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     looked_at = reviewed.counts(reviewed.decisions(run.path).values())
     if looked_at:
         progress.say(f"{reviewed.words(looked_at, run.count_kept())}.")
+    if selection:
+        progress.say(f"{selection_words(selection)}.")
     progress.say(_summary(len(train), len(held_out), dropped))
     digests = {name: sha256(folder / name) for name in (TRAIN, HELD_OUT)}
     return {
@@ -78,6 +85,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
         "with_input": with_input,
         "sha256": digests,
         **({"reviewed": looked_at} if looked_at else {}),
+        **({"selection": selection} if selection else {}),
     }
 
 
@@ -89,21 +97,35 @@ def _mixed(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> Mix
         if section.similar is not None:
             encoder = LocalEncoder(checked(load_catalog(workspace).get(recipe.models.encoder)))
     decided = reviewed.decisions(run.path)
-    own = reviewed.apply(list(run.kept()), decided)
-    rows = [*own.rows, *reviewed.taken_back(decided.values())]
+    likeness = Likeness(recipe, run, workspace, decided, progress)
+    gate = ReviewGate(rules_of(run) or recipe.filters, likeness)
+    own = reviewed.apply(list(run.kept()), decided, gate)
+    back = reviewed.taken_back(decided.values(), gate)
+    rows, rejects = [*own.rows, *back.rows], [*own.rejects, *back.rejects]
     mixed = mix(rows, section, recipe.seed, workspace, encoder, progress, recipe.filters)
     for part in mixed.contributions if section.sources else ():
         left_out = "".join(f", {count} {reason}" for reason, count in part.dropped.items())
         taken = f"{part.taken:,} of {part.asked:,} asked rows taken (it has {part.has:,})"
         progress.say(f"{part.source}: {taken}{left_out}")
-    return _reviewed(mixed, decided, own.rejects)
+    both = _reviewed(mixed, decided, rejects, gate)
+    of_people = Counter(one.reason for one in both.rejects if is_of_gate(one))
+    if of_people:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in of_people.most_common())
+        progress.say(
+            f"Left out of the rows that people wrote: {reasons}. Mend them, or keep them all the "
+            f"same: localinstruct review {run.path}, State: left out"
+        )
+    return both
 
 
 def _reviewed(
-    mixed: Mixture, decided: Mapping[str, reviewed.Reviewed], rejects: list[Reject]
+    mixed: Mixture,
+    decided: Mapping[str, reviewed.Reviewed],
+    rejects: list[Reject],
+    gate: reviewed.Verdicts,
 ) -> Mixture:
     """A mixture with people's decisions on rows that files and other runs brought."""
-    theirs = reviewed.apply(mixed.rows, decided)
+    theirs = reviewed.apply(mixed.rows, decided, gate)
     source_of = dict(mixed.source_of)
     of_files = set(mixed.of_files)
     for child, before in theirs.child_of.items():
@@ -184,7 +206,7 @@ def held_by_template(
     if template != "chat":
         return templates.sort_out(rows, [templates.problem_of(row, template) for row in rows])
     spec = load_catalog(workspace).get(recipe.models.student)
-    chat = chat_of(spec.directory, spec.chat_template)
+    chat = chat_of(spec.directory, spec.template)
     return templates.sort_out(rows, chat.problems(rows)) if chat else (list(rows), [])
 
 

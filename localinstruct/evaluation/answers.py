@@ -84,7 +84,7 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
         folder, one = trained.folder, whole_student(run_path, base, trained, template)
     else:
         folder, one = merged_in_run(run_path, base, trained, template)
-    given = spec.chat_template  # by its name, it is one of the base's templates
+    given = spec.template  # by its name, it is one of the base's templates
     whole: JsonObject = {
         "name": f"student-{run_path.name}",
         "path": str(folder.resolve()),
@@ -92,6 +92,7 @@ def trained_contender(name: str, spec: ModelSpec, recipe: Recipe, run_path: Path
         "endpoint": None,
         "sha256": {},
         "chat_template": given and chosen_text(checked(spec), given),
+        "chat_template_kwargs": {},  # they stand in it
     }
     model = spec.model_copy(update=whole)
     return Contender(name, model, template, None, trained.folder, spec.name, one)

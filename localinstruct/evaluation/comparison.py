@@ -88,7 +88,7 @@ def require_chat_model(spec: ModelSpec, option: str = "--judge") -> ModelSpec:
             f"{option} {spec.name}: expected a chat model, found a base model.",
             "localinstruct models list",
         )
-    if not spec.endpoint:
+    if not spec.servers:
         checked(spec)
     return spec
 
@@ -103,7 +103,7 @@ def compare_with(
 ) -> JsonObject:
     """Ask both sides what is not saved, have the judge read, store the comparison, return it."""
     for side in sides.values():
-        if not side.spec.endpoint:
+        if not side.spec.servers:
             checked(side.spec)
 
     def answer(prompts: dict[Which, list[Prompt]]) -> dict[Which, list[Completion]]:

@@ -90,7 +90,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
 
     digests = {which: side.digest for which, side in sides.items()}
     folder = catalog.checked(spec)
-    return compare(recipe, run, progress, workspace, folder, answer, digests, spec.chat_template)
+    return compare(recipe, run, progress, workspace, folder, answer, digests, spec.template)
 
 
 def compare(

@@ -62,6 +62,17 @@ def gain_interval(won: int, lost: int, count: int) -> tuple[float, float]:
     return max(-1.0, up - down - half), min(1.0, up - down + half)
 
 
+def share_interval(right: int, count: int) -> tuple[float, float]:
+    """95 % interval of a share (Wilson 1927), honest with few tasks too."""
+    if not count:
+        return 0.0, 1.0
+    share, square = right / count, Z_95**2
+    middle = (share + square / (2 * count)) / (1 + square / count)
+    spread = math.sqrt(share * (1 - share) / count + square / (4 * count**2))
+    half = Z_95 * spread / (1 + square / count)
+    return max(0.0, middle - half), min(1.0, middle + half)
+
+
 def win_rate(tally: Tally) -> WinRate:
     """The rate with its 95 % interval, by a seeded bootstrap over the pairs.
 

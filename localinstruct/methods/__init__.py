@@ -20,10 +20,15 @@ from localinstruct.config import Section, did_you_mean
 from localinstruct.errors import RecipeError
 from localinstruct.methods.alpaca import AlpacaOptions, alpaca
 from localinstruct.methods.answer import AnswerOptions, answer, answer_rows
+from localinstruct.methods.code import CodeOptions, code
 from localinstruct.methods.constraints import (
     ConstraintsOptions,
     constraint_rows,
     constraints,
+)
+from localinstruct.methods.cot_self_instruct import (
+    CotSelfInstructOptions,
+    cot_self_instruct,
 )
 from localinstruct.methods.evol_instruct import EvolInstructOptions, evol_instruct
 from localinstruct.methods.grounded import GroundedOptions, grounded
@@ -46,6 +51,8 @@ METHODS: dict[str, Callable[[PoolView, Any, Random], Episode]] = {
     "answer": answer,
     "preference": preference,
     "constraints": constraints,
+    "cot_self_instruct": cot_self_instruct,
+    "code": code,
 }
 """Name in a recipe -> the generator."""
 FINITE: dict[str, Callable[[Sequence[Instance], Any], int]] = {
@@ -138,6 +145,12 @@ class MethodSection(Section):
     """The tasks of the seed file with a better and a worse answer, ready for DPO."""
     constraints: ConstraintsOptions | None = Field(None, exclude_if=lambda value: value is None)
     """The tasks of the seed file with constraints that code checks; answers that keep them."""
+    cot_self_instruct: CotSelfInstructOptions | None = Field(
+        None, exclude_if=lambda value: value is None
+    )
+    """New tasks with a short answer, kept when most fresh answers agree (Yu et al. 2025)."""
+    code: CodeOptions | None = Field(None, exclude_if=lambda value: value is None)
+    """Small Python functions that pass tests written apart, executed in the seal."""
     own: OwnMethod | None = Field(None, exclude_if=lambda value: value is None)
     """A method of your own: how a run keeps `method: {NAME: {…}}` for the workspace's
     `methods/NAME.py`, or a function that came from Python (docs/python.md)."""

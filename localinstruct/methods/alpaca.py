@@ -17,6 +17,7 @@ from pydantic import Field, model_validator
 
 from localinstruct.config import Section, did_you_mean
 from localinstruct.methods.numbered_list import parse_list
+from localinstruct.methods.verbalized import read_tasks, tasks_prompt
 from localinstruct.records import Episode, EpisodeShape, Instance, Lineage, PoolView, Prompt, Reject
 
 NO_INPUT = "<noinput>"
@@ -44,6 +45,13 @@ class AlpacaOptions(Section):
     """Preamble that ships with the package, by name."""
     prompt_text: str = ""
     """Your own preamble instead; {count} and {domain} are filled in where they stand."""
+
+    verbalized: int = Field(0, ge=0, le=50, exclude_if=lambda value: value == 0)
+    """Verbalized sampling: ask for this many tasks with their probabilities, as JSON, in place of a
+    list to go on with (arXiv 2510.01171); for teachers that follow instructions. 0 asks for the
+    list."""
+    tail: float = Field(0.1, gt=0, le=1, exclude_if=lambda value: value == 0.1)
+    """Probability above which such a task is dropped; 1 keeps all, to compare with."""
 
     @model_validator(mode="after")
     def _fits_together(self) -> "AlpacaOptions":
@@ -81,13 +89,13 @@ class AlpacaOptions(Section):
     @property
     def says_topic(self) -> bool:
         """True when the prompt has a place for the topic of an episode."""
-        return "{domain}" in self.preamble
+        return bool(self.verbalized) or "{domain}" in self.preamble
 
     @property
     def shape(self) -> EpisodeShape:
         """Rows, prompts and use of kept rows of an episode."""
         lists = self.prompts_per_episode
-        rows = lists * (self.tasks_per_prompt - self.demonstrations)
+        rows = lists * (self.verbalized or self.tasks_per_prompt - self.demonstrations)
         return EpisodeShape(rows, lists, sees_kept=self.kept_demonstrations > 0)
 
     @property
@@ -99,18 +107,30 @@ class AlpacaOptions(Section):
 def alpaca(pool: PoolView, options: AlpacaOptions, rng: Random) -> Episode:
     """One round: `prompts_per_episode` lists, each with its own demonstrations."""
     shown = [draw_demonstrations(pool, options, rng) for _ in range(options.prompts_per_episode)]
-    answers = yield [build_prompt(demonstrations, options, pool.steer) for demonstrations in shown]
+    build = _verbalized_prompt if options.verbalized else build_prompt
+    answers = yield [build(demonstrations, options, pool.steer) for demonstrations in shown]
     results: list[Instance | Reject] = []
     for demonstrations, completions in zip(shown, answers, strict=True):
         lineage = Lineage(method="alpaca", parents=tuple(task.id for task in demonstrations))
         first = len(demonstrations) + 1
         for completion in completions:
+            if options.verbalized:
+                results += read_tasks(completion, options.tail, lineage)
+                continue
             last, ending = options.tasks_per_prompt, completion.finish_reason
             results += [
                 replace(row, lineage=lineage) if isinstance(row, Instance) else row
                 for row in parse_list(completion.text, first, last, ending, faithful=pool.faithful)
             ]
     return results
+
+
+def _verbalized_prompt(
+    demonstrations: Sequence[Instance], options: AlpacaOptions, steer: str = ""
+) -> Prompt:
+    domain = " ".join(options.domain.split()).rstrip(".")
+    steer = (f" Every task must belong to this domain: {domain}." if domain else "") + steer
+    return tasks_prompt(demonstrations, options.verbalized, options.tail, steer)
 
 
 def build_prompt(

@@ -230,6 +230,11 @@ def _held(text: str, words: Vocabulary) -> bool:
     return True  # whether the text keeps it is asked by whoever mines
 
 
+def _structured(text: str, words: Vocabulary) -> bool | None:
+    """JSON that a person would call so: a sentence in quotation marks is JSON as well."""
+    return text.lstrip().startswith(("{", "[", "```")) or None
+
+
 def _counted(measure: Callable[[str], int], low: int, high: int) -> Mine:
     """Find a number from `low` to `high`; none where a text has fewer or more."""
 
@@ -318,7 +323,7 @@ KINDS: dict[str, Kind] = {
         lambda rng, words: words.of("avoided", 2), lambda text, words: words.of("avoided", 2)
     ),
     "no_letter": Kind(_one("letters"), lambda text, words: words.of("letters")[0]),
-    "json": Kind(_nothing, _held),
+    "json": Kind(_nothing, _structured),
     "json_keys": Kind(lambda rng, words: words.of("keys", 2)),
     "bullets": Kind(_number(3, 5), _counted(measures.bullets, 2, 10)),
     "numbered": Kind(_number(3, 5), _counted(measures.numbered, 2, 10)),

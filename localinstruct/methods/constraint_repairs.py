@@ -15,6 +15,7 @@ from localinstruct.formats.checks import keeps_one
 from localinstruct.formats.measures import ITEM, lines_of, paragraphs_of, sentences_of
 
 _LETTERS = re.compile(r"[^\W\d_][\w'’]*")
+_ALONE = re.compile(r"(?<![\w*'’-])[^\W\d_]+(?![\w*'’-])")
 MOST_SENTENCES = 60
 """Sentences, the first ones, at whose ends a text may be cut."""
 _ENDS = tuple('.!?…"”)')
@@ -84,13 +85,14 @@ def _relisted(mark: str, *, is_sorted: bool = False) -> Callable[[str, int], str
 
 
 def _marked(change: Callable[[str], str]) -> Callable[[str, int], str | None]:
-    """Mark the first `count` long words that are not among the commonest."""
+    """Mark the first `count` long words, not the commonest, nor parts of a compound."""
 
     def repair(text: str, count: int) -> str | None:
-        found = dict.fromkeys(word for word in _LETTERS.findall(text) if len(word) > 4)
+        found = dict.fromkeys(word for word in _ALONE.findall(text) if len(word) > 4)
         words = [word for word in found if word.casefold() not in common_words()][:count]
         for word in words:
-            text = re.sub(rf"(?<![\w*]){re.escape(word)}(?![\w*])", change(word), text, count=1)
+            alone = rf"(?<![\w*'’-]){re.escape(word)}(?![\w*'’-])"
+            text = re.sub(alone, change(word), text, count=1)
         return text if len(words) == count else None
 
     return repair

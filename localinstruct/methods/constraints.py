@@ -10,6 +10,7 @@ requests are kept out for evaluation (evaluate.constraints). Not covered: whethe
 is also a good one (`then.judge`).
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from random import Random
@@ -55,7 +56,11 @@ HELD_OUT = (
     "no_digits",
 )
 """Kinds that are never asked for unless the recipe says so: one of each family with several."""
+COPIED = 5
+"""Words of a constraint, other than those in its quotation marks, that an answer may not repeat in
+a row: small models talk about the demand in place of keeping it."""
 _RULES = Filters()
+_WORD, _QUOTED = re.compile(r"[^\W_]+"), re.compile(r'"[^"\n]*"|<[^>\n]*>|\*\*[^*\n]*\*\*')
 
 
 class ConstraintsOptions(Section):
@@ -74,6 +79,9 @@ class ConstraintsOptions(Section):
     last line, or without asterisks."""
     kinds: dict[str, float] = Field(default_factory=dict)
     """Weights of kinds, over those that ship (docs/constraints.md); 0 leaves a kind out."""
+    only: list[str] = Field(default_factory=list)
+    """Kinds that rows ask for, and no others; empty: all. Few kinds with many rows of each teach a
+    small model more than many with few."""
     held_out_kinds: list[str] = Field(default=list(HELD_OUT))
     """Kinds that no row asks for, so that evaluation can ask for kinds that were never trained."""
     held_out_requests: float = Field(0.2, ge=0, le=0.9)
@@ -88,7 +96,7 @@ class ConstraintsOptions(Section):
     system: str = ""
     """System turn for the answering model; not kept in the rows."""
 
-    @field_validator("kinds", "held_out_kinds")
+    @field_validator("kinds", "only", "held_out_kinds")
     @classmethod
     def _known(cls, names: dict[str, float] | list[str]) -> dict[str, float] | list[str]:
         unknown = [name for name in names if name not in wordings()]
@@ -99,6 +107,9 @@ class ConstraintsOptions(Section):
 
     @model_validator(mode="after")
     def _something_is_left(self) -> "ConstraintsOptions":
+        both = [name for name in self.only if name in self.held_out_kinds]
+        if both:
+            raise ValueError(f"{both[0]!r} is in only and in held_out_kinds; leave it out of one")
         if min(self.kinds.values(), default=0) < 0 or not any(self.weights.values()):
             raise ValueError("expected a kind of a weight above 0 that is not held out; found none")
         return self
@@ -107,7 +118,8 @@ class ConstraintsOptions(Section):
     def weights(self) -> dict[str, float]:
         """Kind -> its weight, of those that rows ask for."""
         given = {name: wording.weight for name, wording in wordings().items()} | self.kinds
-        return {name: weight for name, weight in given.items() if name not in self.held_out_kinds}
+        asked = set(self.only or given) - set(self.held_out_kinds)
+        return {name: weight for name, weight in given.items() if name in asked}
 
     @property
     def shape(self) -> EpisodeShape:
@@ -216,9 +228,27 @@ class Contest:
 
     def _sampled(self, options: ConstraintsOptions, _: Random) -> Instance | None:
         for answer in self._passing(options):
-            if is_clean(answer, options.loose):
+            if is_clean(answer, options.loose) and self._has_own_words(answer):
                 return self._against(answer, options)
         return None
+
+    def _has_own_words(self, answer: Instance) -> bool:
+        """True unless the answer repeats what it was asked: COPIED words of the constraints.
+
+        Or unless it is nothing but the words in their quotation marks.
+        """
+        demand = self.task.instruction.removeprefix(self.plain.instruction)
+        runs = [_WORD.findall(part.casefold()) for part in _QUOTED.split(demand)]
+        said = f" {' '.join(_WORD.findall(answer.output.casefold()))} "
+        if any(
+            f" {' '.join(run[start : start + COPIED])} " in said
+            for run in runs
+            for start in range(len(run) - COPIED + 1)
+        ):
+            return False
+        for quoted in _QUOTED.findall(demand):
+            said = said.replace(f" {' '.join(_WORD.findall(quoted.casefold()))} ", " ")
+        return bool(said.strip())
 
     def _usable(self) -> list[Instance]:
         """Whole answers, then those that were cut, less their unfinished end."""
@@ -229,7 +259,7 @@ class Contest:
         for answer in self._usable():
             text = repaired(answer.output, self.task.lineage.constraints)
             better = replace(answer, output=text)
-            if passes(better) and is_clean(better):
+            if passes(better) and is_clean(better) and self._has_own_words(answer):
                 made = (*better.lineage.changes, "brought into form")
                 better = replace(better, lineage=replace(better.lineage, changes=made))
                 return self._against(better, options)
@@ -245,7 +275,7 @@ class Contest:
                 self.plain, output=answer.output, thinking=answer.thinking, lineage=origin
             )
             row = _with(row, found, rng)
-            if found and is_clean(row):
+            if found and is_clean(row) and self._has_own_words(answer):
                 return self._against(row, options)
         return None
 

@@ -115,8 +115,8 @@ def test_a_held_out_row_is_held_against_its_own_constraints() -> None:
 def test_every_arm_of_the_study_is_a_recipe(arm: str) -> None:
     words = study.command(arm, 2, "nano-chat", 50)
     made = load_recipe(ROOT / words[1], tuple(words[5::2]))
-    assert made.name == "constraints"
-    assert made.evaluate.constraints == 125
+    assert made.name == "real"
+    assert made.evaluate.constraints >= 1200
     assert (made.seed, made.dataset.max_rows) == (2, 50)
     assert constraint_tasks(made, ROOT)
 

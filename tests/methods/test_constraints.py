@@ -106,6 +106,12 @@ def test_code_brings_a_text_into_form(name: str) -> None:
         ("quoted", True, 'He said "no".', "\"He said 'no'.\""),
         ("exclamations", 1, "Yes! No! Maybe.", "Yes! No. Maybe."),
         ("bold", 1, "The garden is here.", "The **garden** is here."),
+        (
+            "bold",
+            1,
+            "A never-ending garden's story blooms.",
+            "A never-ending garden's **story** blooms.",
+        ),
         ("tag", "note", "a", "<note>\na\n</note>"),
         ("lines_start_with", "> ", "a\n\nb", "> a\n> b"),
         ("max_sentences", 1, "No end", "No end"),
@@ -135,7 +141,7 @@ def test_mined_constraints_are_kept_and_compatible() -> None:
         '{"answer": "winter"}',
         f"{PROSE}\n\nSecond **part** with NASA and NATO in it [date] [name].\n\nP.S. Write back.",
         "- [ ] call\n- [ ] write\n- [ ] wait?",
-        "<<Title>>\n\n| a | b |\n|---|---|\n| 1 | 2 |",
+        "<<Winter>>\n\n| a | b |\n|---|---|\n| 1 | 2 |",
         "# One\n1. a\n2. b\n\n```\nx = 1\n```",
         "Garden after garden. Is it cold? It was. They slept. We left",
     ]
@@ -337,6 +343,33 @@ def test_a_passing_answer_that_a_rule_rejects_is_passed_over() -> None:
     assert row.output == "Snow lies there."
 
 
+@pytest.mark.parametrize("way", ["sample", "repair", "mine"])
+def test_an_answer_that_repeats_its_demand_is_no_answer(way: str) -> None:
+    def copying(prompt: Any) -> list[str]:
+        demand = prompt.messages[-1].content.removeprefix(REQUEST).strip()
+        return [f"{demand} It sleeps.", "Snow lies there."]
+
+    kinds = only("uppercase" if way == "repair" else "no_commas", "max_words")
+    _, found = episode(SEED, copying, kinds=kinds, ways=[way])
+    [row] = rows_of(found)
+    assert row.output.casefold() == "snow lies there."
+
+
+def test_the_demanded_words_alone_are_no_answer() -> None:
+    def bare(prompt: Any) -> list[str]:
+        _, demanded, _ = prompt.messages[-1].content.split('"')
+        return [demanded, f"Snow lies there. {demanded}"]
+
+    _, found = episode(SEED, bare, kinds=only("ends_with"))
+    [row] = rows_of(found)
+    assert row.output.startswith("Snow lies there.")
+
+
+def test_a_quoted_sentence_is_not_mined_as_json() -> None:
+    for number in range(20):
+        assert "json" not in mined(Random(number), '"The beds sleep."', 3, ALL)
+
+
 def test_code_brings_into_form_what_no_answer_has() -> None:
     cut = Completion("Snow lies on the beds. Birds look", "length")
     _, found = episode(SEED, answering("Snow lies here.", cut), kinds=only("uppercase"))
@@ -441,6 +474,8 @@ def test_the_lineage_travels_in_our_own_files(tmp_path: Any) -> None:
         ({"kinds": {"max_wordz": 1}}, "did you mean 'max_words'"),
         ({"held_out_kinds": ["casing"]}, "no kind of constraint 'casing'"),
         ({"kinds": dict.fromkeys(KINDS, 0)}, "a weight above 0"),
+        ({"only": ["uppercas"]}, "did you mean 'uppercase'"),
+        ({"only": ["quoted", "title_case"]}, "'title_case' is in only and in held_out_kinds"),
         ({"ways": []}, "ways"),
     ],
 )
@@ -448,6 +483,12 @@ def test_bad_options_are_named(options: dict[str, Any], words: str) -> None:
     with pytest.raises(RecipeError) as caught:
         parse(ConstraintsOptions, options, "recipe")
     assert words in caught.value.message
+
+
+def test_only_the_kinds_that_are_named_are_asked_for() -> None:
+    options = ConstraintsOptions(only=["quoted", "tag"], kinds={"tag": 3})
+    assert options.weights == {"quoted": 1, "tag": 3}
+    assert ConstraintsOptions(only=[]).weights == ConstraintsOptions().weights
 
 
 def test_golden() -> None:

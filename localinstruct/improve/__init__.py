@@ -1,0 +1,1 @@
+"""Rounds that improve a student: its weakest sides, rows for them, another training, the gain."""
