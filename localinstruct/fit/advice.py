@@ -225,8 +225,36 @@ def _smaller_cache(case: Case) -> Iterator[Change]:
 
 
 def _more_cards(case: Case) -> Iterator[Change]:
-    if 2 * case.recipe.serve.tensor_parallel_size <= len(case.machine.gpus):
-        yield Change("serve.tensor_parallel_size", 2 * case.recipe.serve.tensor_parallel_size)
+    """Spread each copy over more cards; before that, fewer copies."""
+    serve = case.recipe.serve
+    if serve.data_parallel_size > 1:
+        yield Change("serve.data_parallel_size", serve.data_parallel_size // 2)
+    if 2 * serve.tensor_parallel_size * serve.data_parallel_size <= len(case.machine.gpus):
+        yield Change("serve.tensor_parallel_size", 2 * serve.tensor_parallel_size)
+
+
+def more_copies(recipe: Recipe, catalog: Catalog, machine: Machine, assess: Assess) -> list[Change]:
+    """Keys with which GPUs that stand idle, or wait for each other, answer more requests.
+
+    Data parallel comes before tensor parallel: copies of a model that fits on one card do not wait
+    for each other. [] where nothing is gained, or the recipe does not fit.
+    """
+    serve, cards = recipe.serve, len(machine.gpus)
+    own = [name for name in set(recipe.models.asked.values()) if not catalog.get(name).servers]
+    if cards < 2 or not own or not assess(recipe).fits:
+        return []
+    size = 1
+    while size <= cards:
+        copies = min(64, cards // size)
+        if copies <= serve.data_parallel_size:
+            return []
+        wanted = [Change("serve.data_parallel_size", copies)]
+        if size != serve.tensor_parallel_size:
+            wanted.append(Change("serve.tensor_parallel_size", size))
+        if assess(_with(recipe, {change.key: change for change in wanted})).fits:
+            return wanted
+        size *= 2
+    return []
 
 
 def _one_model(case: Case) -> Iterator[Change]:

@@ -181,7 +181,7 @@ def shortfall(recipe: Recipe, workspace: Path, folder: Path) -> str:
 
 def server_shortfall(spec: ModelSpec, serve: Serve) -> str:
     """One sentence when this machine has no room for a server of a model as it is now, else ""."""
-    shape, machine = None if spec.endpoint else shape_of(spec), look()
+    shape, machine = None if spec.servers else shape_of(spec), look()
     if shape is None:
         return ""
     server = serving.served(shape, serve, bool(machine.gpus), cpu_has_bf16())
@@ -219,16 +219,22 @@ def _generate(work: _Work) -> Iterator[Phase]:
     }
     encoding = _encoder(work)
     if not machine.gpus:
-        parts = _sum(*(server.parts for server in servers.values()), encoding)
+        copies = [servers[name] for name in servers for _ in range(_copies(work, name))]
+        parts = _sum(*(server.parts for server in copies), encoding)
         note = " + ".join([*servers, "encoder"])
         yield Phase("generate", "memory", parts, machine.available_gib * GIB, note)
         return
     yield from _gpu_servers(work, servers, len(own), "generate")
-    used = max(1, recipe.serve.tensor_parallel_size)
+    used = recipe.serve.tensor_parallel_size * recipe.serve.data_parallel_size
     free = min((gpu.free_gib for gpu in machine.gpus[:used]), default=0.0) * GIB
     claimed = recipe.serve.gpu_memory_utilization * machine.gpus[0].total_gib * GIB if own else 0.0
     parts = {"vLLM's share": claimed, "encoder": sum(encoding.values())}
     yield Phase("generate", "GPU", parts, free, "servers and encoder")
+
+
+def _copies(work: _Work, name: str) -> int:
+    """Copies of a model that are started here."""
+    return 1 if work.catalog.get(name).servers else work.recipe.serve.data_parallel_size
 
 
 def _gpu_servers(
@@ -239,6 +245,9 @@ def _gpu_servers(
     size = serve.tensor_parallel_size
     if size > len(gpus):
         work.refuse(f"serve.tensor_parallel_size: {size} GPUs wanted, {len(gpus)} there")
+    elif (copies := serve.data_parallel_size) * size > len(gpus):
+        each = f"{copies} copies on {size} GPUs each" if size > 1 else f"{copies} GPUs"
+        work.refuse(f"serve.data_parallel_size: {each} wanted, {len(gpus)} there")
     smallest = min(gpu.total_gib for gpu in gpus) * GIB
     share = serve.gpu_memory_utilization * smallest / max(1, sharing)
     for name, server in servers.items():
@@ -269,12 +278,15 @@ def _plan(work: _Work, shape: Shape) -> training.Plan | None:
 def _train(work: _Work, shape: Shape, plan: training.Plan) -> Phase:
     """The worst moment of the training, on each device."""
     moment, parts = training.peak(shape, plan)
-    devices, gpus = work.recipe.train.devices, len(work.machine.gpus)
+    train, gpus = work.recipe.train, len(work.machine.gpus)
+    devices = train.devices
     if plan.on_gpu and devices > gpus:
         work.problems.append(f"train.devices: {devices} GPUs wanted, {gpus} there")
     processes = 1 if plan.on_gpu else devices  # that share the memory
     parts = {key: processes * size for key, size in _with_libraries(parts, plan.on_gpu).items()}
     note = f"{shape.name}, {moment}: {plan.rows} rows of {plan.length} tokens at once"
+    if train.sharding == "fsdp":
+        note += f", each of {train.world_size} processes with its part of the weights"
     place = "GPU" if plan.on_gpu else "memory"
     return Phase("train", place, parts, _room(work.machine, devices), note)
 
@@ -298,7 +310,8 @@ def _evaluate(work: _Work, shape: Shape) -> Iterator[Phase]:
     if on_gpu:
         yield from _gpu_servers(work, {shape.name: server}, 1, "evaluate")
     else:
-        parts = _sum(server.parts, {"libraries": LIBRARIES})
+        copies = [server.parts] * work.recipe.serve.data_parallel_size
+        parts = _sum(*copies, {"libraries": LIBRARIES})
         yield Phase("evaluate: vLLM", place, parts, room, shape.name)
 
 

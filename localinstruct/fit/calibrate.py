@@ -121,7 +121,7 @@ def _trained(
     seconds: float,
 ) -> Pace | None:
     """The student's pace on these rows, repeated as often as it takes."""
-    train = recipe.train.model_copy(update={"epochs": EPOCHS, "save_steps": 10**9, "devices": 1})
+    train = recipe.train.on_one_process.model_copy(update={"epochs": EPOCHS, "save_steps": 10**9})
     folder = checked(load_catalog(workspace).get(recipe.models.student))
     setup = choose_setup(train, student.choose_device())
     clock = _Clock(progress, "training", seconds)

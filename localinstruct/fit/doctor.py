@@ -21,10 +21,10 @@ from localinstruct.machine import GIB, Machine, disk_free, file_system, fits, lo
 from localinstruct.models.catalog import ModelSpec, checked, load_catalog
 from localinstruct.models.chat_template import notes_on
 from localinstruct.models.preflight import inspect
-from localinstruct.offline import switches
+from localinstruct.offline import landlock, switches
 from localinstruct.store.durable import lock
 from localinstruct.teacher import flashinfer
-from localinstruct.teacher.endpoint import ask
+from localinstruct.teacher.endpoint import agreed, answers_of
 from localinstruct.teacher.vllm import socket_place
 
 VLLM_FLOOR = (0, 32, 0)
@@ -62,7 +62,7 @@ def doctor_facts(workspace: Path, folder: Path | None = None) -> list[Fact]:
     facts = [check(machine) for check in CHECKS]
     facts += [flashinfer_kernels()] if machine.gpus else []
     facts += [disk(place), locks(place), socket_folder(Path(tempfile.gettempdir()))]
-    return [*facts, namespaces(), promise(), *models(workspace, machine)]
+    return [*facts, namespaces(), walls(), promise(), *models(workspace, machine)]
 
 
 def python(machine: Machine) -> Fact:
@@ -215,6 +215,16 @@ def _unshare_works() -> bool:
     return result.returncode == 0
 
 
+def walls() -> Fact:
+    """Check for Landlock, without which `method.code` executes nothing; useful, not needed."""
+    version, needed = landlock.abi(), landlock.FILES_ABI
+    if version >= needed:
+        return Fact("Landlock", f"version {version}: method.code can execute functions in the seal")
+    there = f"version {version}" if version else "none"
+    fix = "Linux 6.2 or later, with lsm=…,landlock on the kernel's command line"
+    return Fact("Landlock", f"{there}: method.code needs version {needed} ({fix})", True, fix)
+
+
 def promise() -> Fact:
     """Compare the environment with the switches that keep libraries from phoning home."""
     wrong = switches.deviations()
@@ -237,7 +247,7 @@ def models(workspace: Path, machine: Machine) -> Iterator[Fact]:
             yield _gguf(spec)
         elif spec.package or spec.present:
             yield _model(spec, machine)
-        elif spec.endpoint:
+        elif spec.servers:
             yield _endpoint(spec)
         else:
             absent.append(name)
@@ -255,7 +265,7 @@ def _model(spec: ModelSpec, machine: Machine) -> Fact:
         return Fact(label, error.message, False, error.hint)
     if problems:
         return Fact(label, listing(problems), False, f"localinstruct models verify {spec.name}")
-    notes = notes_on(spec.name, spec.directory, spec.chat_template)
+    notes = notes_on(spec.name, spec.directory, spec.template)
     for note in notes:
         if note.fix:
             return Fact(label, note.words, note.usable or not spec.chat, note.fix)
@@ -274,10 +284,20 @@ def _gguf(spec: ModelSpec) -> Fact:
 
 
 def _endpoint(spec: ModelSpec) -> Fact:
-    """Ask the endpoint for its models."""
-    answer = ask(spec)
-    words = "; ".join(filter(None, (f"endpoint {spec.endpoint} {answer.found}", answer.doubt)))
-    return Fact(f"model {spec.name}", words, not answer.fix, answer.fix)
+    """Ask its endpoints for the model, and compare what they say of it."""
+    try:
+        answers = answers_of(spec)
+    except LocalInstructError as error:
+        return Fact(f"model {spec.name}", error.message, False, error.hint)
+    words = [
+        "; ".join(filter(None, (f"endpoint {url} {answer.found}", answer.doubt)))
+        for url, answer in answers
+    ]
+    _, differences = agreed([(url, answer.facts) for url, answer in answers])
+    fix = next((answer.fix for _, answer in answers if answer.fix), "")
+    if differences and not fix:
+        fix = "Start its endpoints with the same model."
+    return Fact(f"model {spec.name}", listing([*words, *differences]), not fix, fix)
 
 
 def _numbers(version: str) -> tuple[int, ...]:

@@ -103,13 +103,14 @@ def moments(shape: Shape, plan: Plan) -> dict[str, Parts]:
     grown = {"gradients": gradients(shape, plan)}
     kept = grown if plan.accumulate > 1 else {}  # they stay from one batch of a step to the next
     parts: dict[str, Parts] = {
-        "loading": {"weights": weights(shape, plan), "files": _mapped(shape, plan)},
+        "loading": {"weights": _loaded(shape, plan), "files": _mapped(shape, plan)},
         "backward": {
             **held,
             **kept,
             "activations": activations(shape, plan),
             "loss": backward_buffers(shape, plan),
             "holes": holes(shape, plan),
+            **({"gathered": gathered(shape, plan)} if plan.train.sharding == "fsdp" else {}),
         },
         "optimizer step": {**held, **grown},
     }
@@ -134,6 +135,24 @@ def weights(shape: Shape, plan: Plan) -> float:
         quantised = min(_linear_weights(shape), shape.parameters)
         base = NF4_BYTES * quantised + 2 * (shape.parameters - quantised)
     return _sharded(base + trainable(shape, plan) * _learnt_bytes(plan), plan)
+
+
+def _loaded(shape: Shape, plan: Plan) -> float:
+    """Weights while they are loaded: whole, where they are parted afterwards (`modes.load`)."""
+    is_whole = plan.train.sharding == "fsdp" and (plan.flash or not plan.on_gpu)
+    return weights(shape, plan) * (plan.train.world_size if is_whole else 1)
+
+
+def gathered(shape: Shape, plan: Plan) -> float:
+    """What a process of FSDP2 holds whole for a while, beside its part.
+
+    The weights of the layer at work and of the one fetched ahead, embedding and output layer from
+    the forward to the backward pass (accelerate's last group), and where all weights are learnt the
+    gradients of a layer and of the embedding before they are shared out.
+    """
+    layer = (shape.parameters - shape.embedding) / shape.layers
+    learnt = layer + shape.embedding if plan.full else 0
+    return plan.compute * (2 * layer + shape.embedding + learnt)
 
 
 def trainable(shape: Shape, plan: Plan) -> int:
@@ -162,7 +181,7 @@ def gradients(shape: Shape, plan: Plan) -> float:
     Several devices that each hold all keep a second copy to send (DDP).
     """
     size = trainable(shape, plan) * _learnt_bytes(plan)
-    to_send = plan.train.devices > 1 and plan.train.sharding == "none"
+    to_send = plan.train.world_size > 1 and plan.train.sharding == "none"
     return _sharded(size, plan) * (2 if to_send else 1)
 
 
@@ -314,4 +333,4 @@ def _sharded(size: float, plan: Plan) -> float:
 
     arXiv 2304.11277.
     """
-    return size / plan.train.devices if plan.train.sharding == "fsdp" else size
+    return size / plan.train.world_size if plan.train.sharding == "fsdp" else size

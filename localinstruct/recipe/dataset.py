@@ -27,7 +27,7 @@ class Dataset(Section):
 
     sources: list[Source] = Field(default_factory=list)
     """Also called `from`: other runs and files to mix with the kept rows, as paths or as mappings
-    with path, weight, max_rows and how a file is read (docs/guide.md, "Rows you have"). With
+    with path, weight, max_rows and how a file is read (docs/formats.md, "Rows"). With
     generate.target: 0 the dataset is made of these alone."""
     similar: float | None = Field(0.9, gt=0, le=1)
     """Drop a row of a source above this cosine to a row of an earlier source; None drops exact
@@ -36,6 +36,13 @@ class Dataset(Section):
     """Share of the kept rows set aside for the held-out loss."""
     max_rows: int | None = Field(None, ge=1)
     """Train on at most this many rows, drawn at random; None takes all."""
+    select: Literal["rip", "random"] | None = Field(None, exclude_if=lambda value: value is None)
+    """Choose among graded preference pairs to train on: rip keeps those whose rejected answer is
+    good and long enough and not far below the chosen one (arXiv 2501.18578); random keeps as many,
+    drawn at random, to compare with. None takes all rows."""
+    select_quantile: float = Field(0.5, gt=0, lt=1, exclude_if=lambda value: value == 0.5)
+    """Quantile of grade and length that a rejected answer must reach, for rip; its complement
+    bounds the gap."""
     include_seeds: bool = False
     """Add the seed tasks to the training rows."""
     decontaminate: bool = True

@@ -14,8 +14,8 @@ class Generate(Section):
     """Kept rows wanted; 0 generates nothing, for a recipe that only mixes (dataset.from). The
     episode that reaches it is kept whole, so a few more may come."""
     in_flight: int | None = Field(None, ge=1, le=4096)
-    """Requests at the server at the same time; None means twice serve.max_num_seqs for each model
-    that is asked."""
+    """Requests at the servers at the same time; None means twice serve.max_num_seqs for each server
+    of each model that is asked."""
     window: int | None = Field(None, ge=1, le=65_536, exclude_if=lambda value: value is None)
     """Episodes that may be ahead of the last commit, for methods that look at kept rows: an episode
     sees the rows kept up to that many episodes before its own, so this number is part of what makes

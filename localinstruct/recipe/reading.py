@@ -13,6 +13,7 @@ import yaml
 
 from localinstruct.config import (
     CORRECT,
+    NOT_YAML,
     Where,
     attempt,
     lines_in,
@@ -204,5 +205,8 @@ def _override(data: JsonObject, override: str) -> None:
             raise RecipeError(f"--set {override}: {parent} is a value, not a section.")
     try:
         data[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise RecipeError(f"--set {override}: {value!r} is not a YAML value.") from None
+    except NOT_YAML:
+        raise RecipeError(
+            f"--set {override}: {value!r} is not a YAML value.",
+            f"Put a text in quotation marks, and the whole in others: --set '{key}=\"TEXT\"'",
+        ) from None

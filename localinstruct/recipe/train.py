@@ -29,7 +29,7 @@ class Lora(Section):
 class Train(Section):
     """Fine-tuning with TRL. Defaults follow Alpaca where LoRA does not ask for others."""
 
-    NEW = frozenset({"thinking"})
+    NEW = frozenset({"thinking", "processes", "nodes"})
     mode: Literal["lora", "qlora", "full"] = "lora"
     """An adapter; an adapter on a base quantised to 4 bits (needs bitsandbytes and a GPU); or all
     weights."""
@@ -41,9 +41,10 @@ class Train(Section):
     template: str = "alpaca"
     """`alpaca` (its two prompts), `chat` (the student's own template), or a template file
     (docs/templates.md)."""
-    loss_on: Literal["last", "all"] = "last"
-    """Which of the assistant's turns are learnt in a row with earlier turns; a turn that its file
-    marks as not to be learnt (weight 0, loss or train false) never is."""
+    loss_on: Literal["last", "all", "row"] = "last"
+    """What of a row is learnt: the last answer, all answers of a row with earlier turns, or the
+    whole row with its request (Shi et al. 2024, arXiv 2405.14394): for few rows or short answers.
+    A turn that its file marks as not to be learnt (weight 0, loss or train false) never is."""
     thinking: Literal["drop", "learn"] = "drop"
     """Thoughts that stand beside answers: leave them out, or learn them before the answer, between
     marks <think> and </think> or as the student's chat template writes them."""
@@ -72,9 +73,14 @@ class Train(Section):
     precision: Literal["auto", "bf16", "fp16", "fp32"] = "auto"
     """Numbers to compute with; auto: bf16 where the GPU has it, else fp32."""
     devices: int = Field(1, ge=1)
-    """Processes that train together, one per GPU (on a CPU: processes that share the cores)."""
+    """Processes that train together on each machine, one per GPU (on a CPU: processes that share
+    the cores)."""
+    nodes: int = Field(1, ge=1)
+    """Machines that train together; on each the command of docs/training-several.md."""
+    processes: int | None = Field(None, ge=1)
+    """Processes on all machines together, in place of `devices`; none: devices × nodes."""
     sharding: Literal["none", "fsdp"] = "none"
-    """Several devices: each holds the whole model (DDP), or a part of it (FSDP, GPUs only)."""
+    """Several processes: each holds the whole model (DDP), or a part of it (FSDP2)."""
     kernels: Literal["auto", "off"] = "auto"
     """Liger's fused kernels and FlashAttention, where they are installed and there is a GPU."""
     early_stopping: int | None = Field(None, ge=1)
@@ -97,9 +103,35 @@ class Train(Section):
             raise ValueError(fault)
         return value
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_each_machine(cls, data: object) -> object:
+        """`devices` from `processes`, where that alone is given."""
+        if not isinstance(data, dict) or "devices" in data:
+            return data
+        total, nodes = data.get("processes"), data.get("nodes", 1)
+        both = type(total) is int and type(nodes) is int and total > 0 and nodes > 0
+        return data | {"devices": max(1, total // nodes)} if both else data
+
+    @property
+    def world_size(self) -> int:
+        """Processes that train together, on all machines."""
+        return self.devices * self.nodes
+
+    @property
+    def on_one_process(self) -> "Train":
+        """Equal settings for a single process: what is learnt does not depend on their number."""
+        alone = {"devices": 1, "nodes": 1, "processes": None, "sharding": "none"}
+        return self.model_copy(update=alone)
+
     @model_validator(mode="after")
     def _fits_together(self) -> "Train":
-        if self.sharding == "fsdp" and self.devices == 1:
+        if self.processes not in (None, self.world_size):
+            raise ValueError(
+                f"processes: {self.processes} are not {self.devices} (devices) on each of "
+                f"{self.nodes} (nodes); leave devices out, and make processes a multiple of nodes"
+            )
+        if self.sharding == "fsdp" and self.world_size == 1:
             raise ValueError(
                 "sharding: fsdp spreads a model over several devices; set devices to their number"
             )

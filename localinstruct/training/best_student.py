@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from localinstruct.store.durable import sync_tree, write_text
-from localinstruct.training import modes
+from localinstruct.training import modes, ranks
 
 FACTS = "best.json"
 FOLDER = "best"
@@ -25,18 +25,24 @@ class BestStudent:
     folder: Path
     inputs: str
     save: Callable[[Path], None] | None
-    """Writer of the student; with None losses are counted and nothing is kept."""
+    """Writer of the student, called in every process; with None nothing is kept."""
     patience: int | None
     losses: list[float] = field(default_factory=list)
     """Held-out losses after training began."""
+    device: str = "cpu"
 
     def offer(self, step: int, loss: float) -> None:
         """Take note of a loss, and keep the student if there was no better one."""
         self.losses.append(loss)
-        kept = read(self.folder, self.inputs)
-        if self.save and (kept is None or loss < kept[1]):
-            fresh = self.folder.with_name(".best.part")
-            self.save(fresh)
+        if self.save is None:
+            return
+        kept = read(self.folder, self.inputs) if ranks.first() else None
+        is_best = ranks.first() and (kept is None or loss < kept[1])
+        if not ranks.any_of(is_best, self.device):
+            return
+        fresh = self.folder.with_name(".best.part")
+        self.save(fresh)
+        if ranks.first():
             facts = {"inputs": self.inputs, "step": step, "loss": loss}
             write_text(fresh / FACTS, json.dumps(facts))
             modes.move_into_place(fresh, self.folder)

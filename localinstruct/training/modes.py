@@ -5,6 +5,7 @@ beside, synced, renamed. Not covered: merging an adapter into its base.
 """
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,7 @@ from localinstruct.training.setup import Setup
 
 if TYPE_CHECKING:
     from peft import LoraConfig, PeftModel
+    from torch import Tensor
     from transformers import BitsAndBytesConfig, PreTrainedModel, PreTrainedTokenizerBase
 
 
@@ -26,6 +28,9 @@ def kind(section: Train) -> student.Kind:
 def load(section: Train, folder: Path, setup: Setup) -> "PreTrainedModel":
     """Load the student for its mode: 4-bit for qlora, float32 where all weights are learnt."""
     device = setup.device
+    if section.sharding == "fsdp" and not setup.padding_free:
+        # each GPU gets its part of it later; glued rows are tried out on the whole (`refuse_leak`)
+        device = replace(device, name="cpu")
     options: dict[str, object] = {"attn_implementation": setup.attention}
     if section.mode == "qlora":
         options["quantization_config"] = quantization(device.dtype)
@@ -73,14 +78,18 @@ def write(
     tokenizer: "PreTrainedTokenizerBase",
     section: Train,
     folder: Path,
+    state: "dict[str, Tensor] | None" = None,
 ) -> None:
-    """Write what was learnt into `folder`, synced: an adapter, or a model with its tokenizer."""
+    """Write what was learnt into `folder`, synced: an adapter, or a model with its tokenizer.
+
+    `state` are its weights where the model's own lie in parts on several devices.
+    """
     shutil.rmtree(folder, ignore_errors=True)
     if section.mode == "full":
-        model.save_pretrained(str(folder))
+        model.save_pretrained(str(folder), state_dict=state)
         tokenizer.save_pretrained(str(folder))
     else:  # no embedding layers: PEFT would look the base up to see whether they changed
-        model.save_pretrained(str(folder), save_embedding_layers=False)
+        model.save_pretrained(str(folder), save_embedding_layers=False, state_dict=state)
         (folder / "README.md").unlink(missing_ok=True)
     sync_tree(folder)
 

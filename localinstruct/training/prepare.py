@@ -26,6 +26,7 @@ from localinstruct.training import (
     metrics,
     modes,
     ranks,
+    sharding,
     student,
     trainers,
 )
@@ -77,18 +78,24 @@ def prepare(
         section.template,
         tokenizer,
         length,
-        section.loss_on,
+        "last" if section.loss_on == "row" else section.loss_on,  # how well it answers
     ).examples
     output.mkdir(exist_ok=True, mode=0o700)
-    ours = _inputs(recipe, home / "dataset", folder, chat_template)
-    theirs = digest([ours, batching.REBALANCED])
-    resumed = _resume_point(output, (ours, theirs), progress)
-    batches = setup.accumulate * section.devices
+    ours, before = _inputs(recipe, home / "dataset", folder, chat_template)
+    theirs, theirs_before = (digest([one, batching.REBALANCED]) for one in (ours, before))
+    resumed = _resume_point(output, (ours, theirs, before, theirs_before), progress)
+    batches = setup.accumulate * section.world_size
     suits = batching.rebalances(section.objective, len(rows.examples), section.batch_size, batches)
     inputs = resumed.inputs if resumed else theirs if suits else ours  # it goes on in its order
     callbacks = _callbacks(recipe, output, progress, inputs, resumed, setup, tokenizer, held_out)
     trainer = trainers.make(
-        recipe, setup, model, tokenizer, rows.examples, callbacks, inputs == theirs
+        recipe,
+        setup,
+        model,
+        tokenizer,
+        rows.examples,
+        callbacks,
+        inputs in (theirs, theirs_before),
     )
     if resumed and callbacks.best.is_over():
         trainer.args.max_steps = resumed.step  # it had stopped early there
@@ -114,15 +121,17 @@ def _callbacks(
         return student.mean_loss(model, held_out, pad, setup.device_batch)[0]
 
     def save(folder: Path) -> None:
-        modes.write(callbacks.model, tokenizer, section, folder)
+        state = sharding.whole_weights(callbacks.model)
+        if ranks.first():
+            modes.write(callbacks.model, tokenizer, section, folder, state)
 
     path, step = output / "metrics.jsonl", resumed.step if resumed else -1
     if ranks.first():
         metrics.rewind(path, step)
     losses = [loss for at, loss in metrics.held_out_losses(path) if 0 < at <= step]
-    saver = save if section.keep == "best" and ranks.first() else None
+    saver = save if section.keep == "best" else None
     folder = output / best_student.FOLDER
-    best = BestStudent(folder, inputs, saver, section.early_stopping, losses)
+    best = BestStudent(folder, inputs, saver, section.early_stopping, losses, setup.device.name)
     callbacks = Callbacks(path, progress, measure, inputs, setup.device, best)
     callbacks.seconds_before = resumed.facts["seconds"] if resumed else 0.0
     return callbacks
@@ -174,7 +183,7 @@ def _say_thoughts(section: Train, rows: Sequence[Instance], progress: Progress) 
         learnt = "learnt" if section.thinking == "learn" else "not learnt (train.thinking: learn)"
         progress.say(f"{thoughts} of {len(rows)} rows have thoughts, which are {learnt}.")
     marked = sum(not turn.learn for row in rows for turn in row.history + row.steps)
-    if marked and section.loss_on == "all":
+    if marked and section.loss_on != "last":
         progress.say(f"Earlier answers that are not learnt, as their rows say: {marked}.")
 
 
@@ -222,12 +231,22 @@ def _report_lost(rows: EncodedRows, total: int, length: int, progress: Progress)
         )
 
 
-def _inputs(recipe: Recipe, dataset: Path, folder: Path, chat_template: str | None) -> str:
-    """Digest of all that shapes this training: settings, seed, rows, student."""
-    settings = recipe.train.model_dump(mode="json")
+def _inputs(
+    recipe: Recipe, dataset: Path, folder: Path, chat_template: str | None
+) -> tuple[str, str]:
+    """Digests of all that shapes this training: settings, seed, rows, student.
+
+    The second one has the number of processes too, as checkpoints before November 2026 had it;
+    those of now go on with any number.
+    """
     rows = [sha256(dataset / name) for name in (TRAIN, HELD_OUT)]
     given = [chat_template] if chat_template else []
-    return digest([settings, recipe.seed, rows, catalog.file_digests(folder), *given])
+    rest = [recipe.seed, rows, catalog.file_digests(folder), *given]
+    alone, several = (
+        digest([section.model_dump(mode="json"), *rest])
+        for section in (recipe.train.on_one_process, recipe.train)
+    )
+    return alone, several
 
 
 def _resume_point(output: Path, inputs: Sequence[str], progress: Progress) -> Checkpoint | None:

@@ -3,14 +3,13 @@
 The children run `python -m localinstruct.training.child JOB PARENT` with the variables that
 accelerate and torch read; they meet on a loopback port. Progress and result of the first come back
 over its stdout, as JSON lines. When one of them ends badly the others are ended at once; after
-Ctrl-C or SIGTERM all of them get the time to save. They die with this process (supervisor). Not
-covered: several machines.
+Ctrl-C or SIGTERM all of them get the time to save. They die with this process (supervisor). On
+several machines (train.nodes) each starts its own: `nodes`.
 """
 
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -28,7 +27,7 @@ from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
 from localinstruct.store.durable import write_text
-from localinstruct.training import checkpoints, student
+from localinstruct.training import checkpoints, nodes, student
 
 Child = subprocess.Popen[str]
 PATIENCE_SECONDS = 30.0
@@ -50,7 +49,8 @@ def train_in_processes(
     chat_template: str | None = None,
 ) -> StageResult:
     """Train in `recipe.train.devices` processes; the first result, or the first error, raised."""
-    job = home / "train" / "job.json"
+    place = nodes.first_place(recipe.train, progress)
+    job = home / nodes.JOB
     job.parent.mkdir(exist_ok=True, mode=0o700)
     facts = {
         "recipe": recipe.to_yaml(),
@@ -60,11 +60,16 @@ def train_in_processes(
         "chat_template": chat_template,
     }
     write_text(job, json.dumps(facts))
-    port, children = _free_port(), list[Child]()
+    return train_part(job, recipe.train.devices, place, progress)
+
+
+def train_part(job: Path, devices: int, place: nodes.Place, progress: Progress) -> StageResult:
+    """Train in the `devices` processes of this machine; `job` lies in the run's train/."""
+    home, children = job.parent.parent, list[Child]()
     try:
         with stop_request(PATIENCE_SECONDS) as stop:
-            for number in range(recipe.train.devices):
-                children.append(_start(job, number, recipe.train.devices, port))
+            for number in range(devices):
+                children.append(_start(job, number, devices, place))
             outcome = _outcome(children, progress, stop)
     except KeyboardInterrupt:  # a second one
         outcome = {"stopped": True}
@@ -74,21 +79,21 @@ def train_in_processes(
     if "result" in outcome:
         result: StageResult = outcome["result"]
         return result
-    raise _as_error(outcome, home)
+    raise _as_error(outcome, home, place.node * devices)
 
 
-def _start(job: Path, number: int, count: int, port: int) -> Child:
+def _start(job: Path, number: int, count: int, place: nodes.Place) -> Child:
+    rank = place.node * count + number
     environment = child_environment(
-        RANK=str(number),
+        RANK=str(rank),
         LOCAL_RANK=str(number),
-        WORLD_SIZE=str(count),
+        WORLD_SIZE=str(count * place.nodes),
         LOCAL_WORLD_SIZE=str(count),
-        MASTER_ADDR="127.0.0.1",
-        MASTER_PORT=str(port),
         OMP_NUM_THREADS=str(max(1, (os.cpu_count() or 1) // count)),
+        **place.environment(),
     )
     command = [sys.executable, "-m", "localinstruct.training.child", str(job), str(os.getpid())]
-    log = job.parent.parent / "logs" / f"train.{number}.log"
+    log = job.parent.parent / "logs" / f"train.{rank}.log"
     log.parent.mkdir(exist_ok=True, mode=0o700)
     with log.open("w") as file:
         return subprocess.Popen(
@@ -167,7 +172,8 @@ def _pipe(child: Child) -> IO[str]:
     return child.stdout
 
 
-def _as_error(outcome: JsonObject, home: Path) -> Exception:
+def _as_error(outcome: JsonObject, home: Path, before: int) -> Exception:
+    """The error of an outcome; `before` are the processes of earlier machines."""
     if "error" in outcome:
         name = outcome["kind"]
         kind = student.OutOfMemory if name == "OutOfMemory" else getattr(errors, name)
@@ -181,16 +187,21 @@ def _as_error(outcome: JsonObject, home: Path) -> Exception:
     codes = outcome["codes"]
     number = next((number for number, code in enumerate(codes) if code and code < 0), None)
     if number is not None:
-        process = f"Training process {number + 1} of {len(codes)}"
+        process = _named(before + number, before + len(codes))
         return TrainerError(
             f"{process} was ended by {signal.Signals(-codes[number]).name}; {kept}.",
             f"{again}\nIf nobody ended it, the system was out of memory: dmesg",
         )
     number = next(number for number, code in enumerate(codes) if code)
-    log = home / "logs" / f"train.{number}.log"
+    log = home / "logs" / f"train.{before + number}.log"
     return TrainerError(
-        f"Training process {number + 1} of {len(codes)} crashed; {kept}. Why: {log}", f"tail {log}"
+        f"{_named(before + number, before + len(codes))} crashed; {kept}. Why: {log}", f"tail {log}"
     )
+
+
+def _named(number: int, known: int) -> str:
+    """A process in words, of those on this machine and before it."""
+    return f"Training process {number + 1} of {known}"
 
 
 def _end(child: Child) -> None:
@@ -198,9 +209,3 @@ def _end(child: Child) -> None:
         child.kill()
     child.wait()
     _pipe(child).close()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

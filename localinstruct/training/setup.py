@@ -87,6 +87,7 @@ def choose_setup(section: Train, device: Device, has: Callable[[str], bool] = in
         kernels,
         _as_in_recipe(section, "gradient_checkpointing"),
         _as_in_recipe(section, "devices"),
+        *(_as_in_recipe(section, name) for name in ("nodes", "sharding") if section.world_size > 1),
     )
     size = int(device_batch.value)
     return Setup(
@@ -94,7 +95,7 @@ def choose_setup(section: Train, device: Device, has: Callable[[str], bool] = in
         attention=attention.value,
         liger=kernels.value == "liger",
         device_batch=size,
-        accumulate=section.batch_size // (size * section.devices),
+        accumulate=section.batch_size // (size * section.world_size),
         padding_free=batching.value == "padding_free",
         choices=choices,
     )
@@ -102,11 +103,11 @@ def choose_setup(section: Train, device: Device, has: Callable[[str], bool] = in
 
 def halved(setup: Setup, section: Train) -> Setup:
     """The setup with half the rows on a device and twice the batches in a step, for less memory."""
-    smaller = largest_divisor(section.batch_size // section.devices, setup.device_batch // 2)
+    smaller = largest_divisor(section.batch_size // section.world_size, setup.device_batch // 2)
     reason = f"{setup.device_batch} rows did not fit in memory"
     choice = Choice("device_batch_size", str(smaller), "chosen", reason)
     choices = tuple(choice if old.setting == choice.setting else old for old in setup.choices)
-    accumulate = section.batch_size // (smaller * section.devices)
+    accumulate = section.batch_size // (smaller * section.world_size)
     return replace(setup, device_batch=smaller, accumulate=accumulate, choices=choices)
 
 
@@ -126,15 +127,28 @@ def _require(section: Train, device: Device, has: Callable[[str], bool]) -> None
             "train.mode: qlora needs the package bitsandbytes, which is not installed.",
             "pip install bitsandbytes, or --set train.mode=lora",
         )
-    if section.sharding == "fsdp" and not on_gpu:
-        raise TrainerError(
-            "train.sharding: fsdp needs GPUs; none was found here.", "Try --set train.sharding=none"
-        )
     if section.tensorboard and not has("tensorboard"):
         raise TrainerError(
             "train.tensorboard needs the package tensorboard, which is not installed.",
             "pip install tensorboard, or --set train.tensorboard=false (train/metrics.jsonl has "
             "the same numbers)",
+        )
+
+
+def require_shares(section: Train, gpus: int) -> None:
+    """Refuse processes that have no GPU each where there are any, or no equal share of a step."""
+    if 0 < gpus < section.devices:
+        raise TrainerError(
+            f"train.devices: {section.devices} processes on each machine, one per GPU, but this "
+            f"machine has {gpus}.",
+            f"Try --set train.devices={gpus}",
+        )
+    share, rest = divmod(section.batch_size, section.world_size)
+    if rest:
+        raise RecipeError(
+            f"train.batch_size: {section.batch_size} rows cannot be shared by "
+            f"{section.world_size} devices.",
+            f"Try --set train.batch_size={(share + 1) * section.world_size}",
         )
 
 
@@ -160,13 +174,8 @@ def _precision(section: Train, device: Device) -> tuple[Device, Choice]:
 
 def _device_batch(section: Train) -> Choice:
     """The rows on a device at once: device_batch_size, or below it a divisor of its share."""
-    share, rest = divmod(section.batch_size, section.devices)
-    if rest:
-        raise RecipeError(
-            f"train.batch_size: {section.batch_size} rows cannot be shared by {section.devices} "
-            "devices.",
-            f"Try --set train.batch_size={(share + 1) * section.devices}",
-        )
+    require_shares(section, 0)
+    share = section.batch_size // section.world_size
     size = largest_divisor(share, section.device_batch_size)
     if size == section.device_batch_size:
         return _as_in_recipe(section, "device_batch_size")

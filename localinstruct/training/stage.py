@@ -3,8 +3,8 @@
 runs/NAME/adapter/ stays, or student/, a whole model. The parts lie in `training/`. Rows arrive at
 the trainer as token ids and labels, so that nothing between us and the loss can change them.
 Stopped at any moment, the same command goes on from the newest complete checkpoint with the same
-loss curve. Out of memory halves the rows on the device once and goes on the same way. Not covered:
-several machines.
+loss curve, in as many processes as one likes. Out of memory halves the rows on the device once and
+goes on the same way.
 """
 
 import shutil
@@ -25,6 +25,7 @@ from localinstruct.training import (
     metrics,
     modes,
     ranks,
+    sharding,
     student,
 )
 from localinstruct.training.prepare import Job, prepare
@@ -43,7 +44,7 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     """
     catalog = load_catalog(workspace)
     spec = catalog.get(recipe.models.student)
-    return train(recipe, run, progress, checked(spec), spec.chat_template)
+    return train(recipe, run, progress, checked(spec), spec.template)
 
 
 def train(
@@ -58,7 +59,7 @@ def train(
     progress.say("Settings, and who decided:")
     for choice in setup.choices:
         progress.say(f"  {choice}")
-    start = train_in_processes if recipe.train.devices > 1 else train_in_this_process
+    start = train_in_processes if recipe.train.world_size > 1 else train_in_this_process
     try:
         return start(recipe, run.path, progress, folder, None, chat_template)
     except student.OutOfMemory as error:
@@ -138,13 +139,14 @@ def _save(job: Job, recipe: Recipe, home: Path) -> student.Artefact:
     kind = modes.kind(recipe.train)
     folder = home / student.ARTEFACTS[kind][0]
     best = home / "train" / best_student.FOLDER
+    model = job.trainer.accelerator.unwrap_model(job.trainer.model)
+    state = sharding.whole_weights(model)
     if ranks.first():
         if recipe.train.keep == "best" and best_student.read(best, job.callbacks.inputs):
             best_student.copy_to(best, folder)
         else:
             fresh = folder.with_name(f".{folder.name}.part")
-            model = job.trainer.accelerator.unwrap_model(job.trainer.model)
-            modes.write(model, job.tokenizer, recipe.train, fresh)
+            modes.write(model, job.tokenizer, recipe.train, fresh, state)
             modes.move_into_place(fresh, folder)
         for other, (name, _) in student.ARTEFACTS.items():
             if other != kind:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from localinstruct.errors import TrainerError
 from localinstruct.recipe import Recipe
 from localinstruct.templates import Encoded, EncodedPair
-from localinstruct.training import batching, loss, modes, student
+from localinstruct.training import batching, loss, modes, sharding, student
 from localinstruct.training.batching import StepOrder
 from localinstruct.training.callbacks import Callbacks
 from localinstruct.training.setup import Setup
@@ -55,7 +55,7 @@ def make(
 
     section = recipe.train
     if rebalanced is None:
-        batches = setup.accumulate * section.devices
+        batches = setup.accumulate * section.world_size
         rebalanced = batching.rebalances(section.objective, len(rows), section.batch_size, batches)
 
     if rebalanced:  # its draws are the same for every seed, so the rows are shuffled with ours
@@ -112,7 +112,8 @@ def _sft(
 
     # rows are cut already
     options = {"max_length": None, "dataset_kwargs": {"skip_prepare_dataset": True}}
-    return Plain(
+    made = sharding.whole_checkpoints(Plain) if recipe.train.sharding == "fsdp" else Plain
+    return made(
         model=model,
         args=_arguments(SFTConfig, recipe, setup, callbacks.metrics.parent, options),
         train_dataset=_dataset(rows, ("input_ids", "labels")),
@@ -143,7 +144,8 @@ def _dpo(
     if tokenizer.pad_token is None:  # its collator wants one; padding is masked by position
         tokenizer.pad_token = tokenizer.eos_token
     options = {"max_length": None, "beta": recipe.train.beta}
-    trainer = DPOTrainer(
+    sharded = recipe.train.sharding == "fsdp"
+    trainer = (sharding.whole_checkpoints(DPOTrainer) if sharded else DPOTrainer)(
         model=model,
         args=_arguments(DPOConfig, recipe, setup, callbacks.metrics.parent, options),
         # it takes texts alone, and makes ids of them: ours get their place afterwards
@@ -240,7 +242,8 @@ def _arguments(
         fp16=device.dtype == "float16",
         use_cpu=device.name == "cpu",
         use_liger_kernel=setup.liger,
-        fsdp="full_shard auto_wrap" if section.sharding == "fsdp" else None,
+        fsdp=section.sharding == "fsdp" or None,
+        fsdp_config={"version": 2} if section.sharding == "fsdp" else None,
         dataloader_pin_memory=device.name != "cpu",
         logging_steps=section.logging_steps,
         logging_nan_inf_filter=False,

@@ -177,3 +177,12 @@ def test_every_unwell_fact_says_what_to_do(tmp_path: Path) -> None:
     nothing = replace(BOX, versions={}, python="3.9.0", available_gib=0.1)
     facts = [check(nothing) for check in doctor.CHECKS] + list(doctor.models(tmp_path, nothing))
     assert [not fact.ok and bool(fact.fix) for fact in facts] == [True] * 6
+
+
+def test_it_says_whether_functions_can_be_executed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor.landlock, "abi", lambda: 7)
+    assert doctor.walls().value == "version 7: method.code can execute functions in the seal"
+    for version, there in ((0, "none"), (2, "version 2")):
+        monkeypatch.setattr(doctor.landlock, "abi", lambda version=version: version)
+        assert doctor.walls().value.startswith(f"{there}: method.code needs version 3")
+        assert doctor.walls().ok

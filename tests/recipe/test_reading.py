@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from rich.cells import cell_len
 
-from localinstruct.config import Section, inner_section
+from localinstruct.config import Section, inner_section, yaml_mapping
 from localinstruct.errors import DataError, RecipeError
 from localinstruct.generation.inputs import seeds_of
+from localinstruct.lines import wrap
 from localinstruct.pipeline import recipe_of, settle_recipe
 from localinstruct.recipe import (
     Recipe,
@@ -117,7 +119,11 @@ def test_an_override_finds_a_file_of_the_workspace(tmp_path: Path) -> None:
 
 def test_a_key_from_the_command_line_is_blamed_on_it_and_not_on_a_line() -> None:
     place = find_recipe("nano")
-    for override in ("serve.data_parallel_size=2", "generate.target=abc", "models.judge.name=x"):
+    for override in (
+        "serve.pipeline_parallel_size=2",
+        "generate.target=abc",
+        "models.judge.name=x",
+    ):
         with pytest.raises(RecipeError, match=rf"\(from --set {override}\)"):
             load_recipe(place, (override,))
     with pytest.raises(RecipeError) as caught:
@@ -151,3 +157,59 @@ def test_seeds_may_say_how_they_are_read(tmp_path: Path) -> None:
     with pytest.raises(DataError) as caught:
         seeds_of(named, tmp_path)
     assert f"--set 'seeds={{path: s.csv, {columns}}}'" in caught.value.hint
+
+
+BAD_YAML = {
+    "about: one: two\n": ("a.yaml:1", "mapping values", 'key: "one: two"'),
+    "a: 1\n  b: 2\n": ("a.yaml:2", "mapping values", "same number of blanks"),
+    "a:\n\tb: 1\n": ("a.yaml:2", "cannot start any token", "Indent with blanks"),
+    "name: x\nabout: 'x\nb: 1\n": ("a.yaml:2", "quoted scalar", "Close the quotation mark"),
+    "a: [1, 2\nb: 3\n": ("a.yaml:2", "begins on line 1", "comma between the parts"),
+    "a: {b: 1\n": ("a.yaml:1", "flow mapping", "comma between the parts"),
+    "a: @x\n": ("a.yaml:1", "'@'", 'quotation marks: "@x"'),
+    "a: *all\n": ("a.yaml:1", "undefined alias", 'key: "*all"'),
+    "a: !python/x 1\n": ("a.yaml:1", "constructor for the tag", 'key: "!x"'),
+    "a: 1\nb\nc: 1\n": ("a.yaml:3", "could not find", "key: value"),
+    "- a\nb: 1\n": ("a.yaml:2", "block collection", "same number of blanks"),
+    "a: 2001-13-01\n": ("a.yaml", "month must be", '"2001-13-01"'),
+    "a: \x01\n": ("a.yaml:1", "U+0001", "Delete this character"),
+    "a: " + "[" * 3000: ("a.yaml", "too deeply", "fewer brackets"),
+    "about: " + "long words " * 900 + ": y: z\n": ("a.yaml:1", "mapping values", "one: two"),
+    "値段: 百円: 消費税\n": ("a.yaml:1", "mapping values", "one: two"),
+}
+
+
+@pytest.mark.parametrize("text", BAD_YAML)
+def test_bad_yaml_is_said_in_six_lines_with_its_place_and_what_to_type(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, said, typed = BAD_YAML[text]
+    (tmp_path / "a.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RecipeError) as caught:
+        load_recipe(Path("a.yaml"))
+    assert caught.value.message.startswith(f"{place}: not valid YAML: ")
+    assert said in caught.value.message
+    assert typed in caught.value.hint
+    top, *excerpt = caught.value.message.split("\n")
+    lines = [*wrap(f"error: {top}", 80), *excerpt, *wrap(f"next: {caught.value.hint}", 80)]
+    assert len(lines) <= 6
+    assert max(map(cell_len, lines)) <= 80
+    if excerpt:
+        line, mark = excerpt
+        assert mark.strip() == "^"
+        assert cell_len(mark) <= cell_len(line) + 1
+
+
+def test_the_mark_stands_below_the_place_also_in_wide_letters() -> None:
+    with pytest.raises(RecipeError) as caught:
+        yaml_mapping("値段: 百円: 消費税\n", "a.yaml")
+    _, line, mark = caught.value.message.split("\n")
+    assert cell_len(mark) - 1 == cell_len(line.rpartition(": ")[0])
+
+
+@pytest.mark.parametrize("value", ["[1", "2001-13-01", "[" * 3000, "a: b: c"])
+def test_a_value_of_set_that_is_no_yaml_is_said(value: str) -> None:
+    with pytest.raises(RecipeError, match="is not a YAML value") as caught:
+        load_recipe(find_recipe("nano"), (f"about={value}",))
+    assert "quotation marks" in caught.value.hint

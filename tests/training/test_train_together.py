@@ -25,10 +25,10 @@ STEPS = 50
 ENTRY = "tiny:\n  path: {}\n  roles: [student]\n  context: 256\n  licence: Apache-2.0\n"
 
 
-def make(workspace: Path, name: str) -> Path:
+def make(workspace: Path, name: str, **train: str) -> Path:
     """A run whose dataset is done."""
     recipe = Recipe.model_validate(
-        recipe_data(train={"devices": 2, "epochs": STEPS // 5, "save_steps": 4})
+        recipe_data(train={"devices": 2, "epochs": STEPS // 5, "save_steps": 4} | train)
     )
     path = workspace / "runs" / name
     with open_run(path) as run:

@@ -85,7 +85,6 @@ def test_what_is_missing_or_not_wanted_is_not_used() -> None:
         (Train(mode="qlora"), GPU, (), "bitsandbytes, which is not installed"),
         (Train(tensorboard=True), CPU, (), "tensorboard, which is not installed"),
         (Train(precision="fp16"), CPU, (), "fp16 needs a GPU"),
-        (Train(sharding="fsdp", devices=2), CPU, (), "fsdp needs GPUs"),
     ],
 )
 def test_what_the_machine_cannot_do_is_refused(
@@ -176,7 +175,7 @@ def test_the_arguments_say_bf16_liger_and_fsdp(tmp_path: Path) -> None:
         8,
     )
     assert asked(recipe_of(precision="fp16"), GPU)["fp16"]
-    assert asked(recipe_of(sharding="fsdp", devices=2), GPU)["fsdp"] == "full_shard auto_wrap"
+    assert asked(recipe_of(sharding="fsdp", devices=2), GPU)["fsdp_config"] == {"version": 2}
     assert asked(recipe_of(tensorboard=True), CPU, "tensorboard")["report_to"] == ["tensorboard"]
 
 
