@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from localinstruct.bundle.contents import yaml_of
-from localinstruct.config import listing, load_yaml
+from localinstruct.config import NOT_YAML, listing, load_yaml
 from localinstruct.errors import BundleError, LocalInstructError
 from localinstruct.models.catalog import Catalog, ModelSpec, file_digests, load_catalog
 from localinstruct.records import JsonObject
@@ -52,7 +52,7 @@ def bundled_entries(content: bytes, staged: Path) -> dict[str, JsonObject]:
     try:
         text = content.decode("utf-8")
         aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text))
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+    except NOT_YAML as error:
         raise _refusal(f"not readable as YAML ({str(error)[:80]})") from None
     if aliases:
         raise _refusal("refused: aliases, which can stand for any amount of text")
@@ -105,7 +105,7 @@ def _decide(
         return _Decision(write=entry)
     spec = catalog.models[name]
     if spec.served:
-        how = "at an endpoint" if spec.endpoint else "by llama.cpp"
+        how = "at an endpoint" if spec.servers else "by llama.cpp"
         return _Decision(conflict=f"the entry here is served {how}")
     if spec.path and Path(spec.path) == (workspace / "models" / name).absolute():
         return _complete(spec, entry, data[name])
@@ -129,7 +129,7 @@ def _complete(spec: ModelSpec, entry: JsonObject, present: JsonObject) -> _Decis
 def _parsed(text: str) -> object:
     try:
         return yaml.safe_load(text)
-    except yaml.YAMLError:
+    except NOT_YAML:
         return None
 
 

@@ -273,7 +273,7 @@ def _specs(names: Sequence[str], recipes: Sequence[Path], workspace: Path) -> li
         models, own_catalog = load_recipe(path).models, load_catalog(find_workspace(path.parent))
         for name in (*models.asked.values(), models.student, models.encoder):
             spec = own_catalog.get(name)
-            if not spec.endpoint:
+            if not spec.servers:
                 specs.setdefault(name, spec)
     return [specs[name] for name in sorted(specs)]
 

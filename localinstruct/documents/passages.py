@@ -6,7 +6,6 @@ Each is a piece of the text as it stands.
 import re
 from collections.abc import Iterator
 
-from localinstruct.curate.rules import count_words
 from localinstruct.methods.support import sentences
 
 _BREAK = re.compile(r"\n[ \t]*\n\s*")
@@ -27,7 +26,7 @@ def passages(text: str, words: int, shortest: int) -> list[Span]:
             packed[-1] = (packed[-1][0], end)
         else:
             packed.append((start, end))
-    return [span for span in packed if count_words(text[slice(*span)]) >= shortest]
+    return [span for span in packed if _count(text[slice(*span)]) >= shortest]
 
 
 def _pieces(text: str, words: int) -> Iterator[Span]:
@@ -66,4 +65,10 @@ def _cut(text: str, start: int, end: int, words: int) -> Iterator[Span]:
 
 
 def _fits(piece: str, words: int) -> bool:
-    return len(piece) <= words * _LETTERS_PER_WORD and count_words(piece) <= words
+    return len(piece) <= words * _LETTERS_PER_WORD and _count(piece) <= words
+
+
+def _count(text: str) -> int:
+    from localinstruct.curate.rules import count_words  # `show` and `fit` need no rules
+
+    return count_words(text)

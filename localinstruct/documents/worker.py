@@ -20,6 +20,7 @@ from localinstruct.documents.readers import text_of
 from localinstruct.interrupt import reset_signals
 from localinstruct.offline.switches import child_environment
 from localinstruct.records import JsonObject
+from localinstruct.supervisor import line_child
 
 MEMORY_MIB = 2048
 """Memory that the process may take."""
@@ -72,16 +73,8 @@ class Worker:
 
 
 def _start(memory_mib: int) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-c", f"from {__name__} import main; main({memory_mib})"]
-    return subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        encoding="utf-8",
-        env=child_environment(),
-    )
+    words = ["-c", f"from {__name__} import main; main({memory_mib})"]
+    return line_child(words, child_environment())
 
 
 def read(path: Path, encoding: str | None = None) -> dict[str, str]:

@@ -46,7 +46,7 @@ def write(request: ExportRequest, folder: Path, progress: Progress) -> ExportRes
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
     config["base_model_name_or_path"] = name
     write_text(folder / CONFIG, json.dumps(config, indent=2, sort_keys=True) + "\n")
-    tokenizer = load_tokenizer(base, request.base.chat_template)
+    tokenizer = load_tokenizer(base, request.base.template)
     give_chat_template(request.template, tokenizer)
     tokenizer.save_pretrained(str(folder))
     _write_ends(base, tokenizer, folder)

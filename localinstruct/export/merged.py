@@ -24,7 +24,7 @@ def write(request: ExportRequest, folder: Path, progress: Progress) -> ExportRes
     base = request.base_folder()
     is_adapter = request.trained.kind == "adapter"
     source = base if is_adapter else request.trained.folder
-    tokenizer = student.load_tokenizer(source, request.base.chat_template)
+    tokenizer = student.load_tokenizer(source, request.base.template)
     give_chat_template(request.template, tokenizer)
     progress.update("merging and measuring", 0, 1)
     home = request.trained.folder.parent

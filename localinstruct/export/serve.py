@@ -58,7 +58,9 @@ def _as_chat(spec: ModelSpec, recipe: Recipe) -> ModelSpec:
     if recipe.train.template == "chat":
         return spec
     template = chat_template(recipe.train.template, load_tokenizer(checked(spec)))
-    return spec.model_copy(update={"chat": True, "chat_template": template})
+    return spec.model_copy(
+        update={"chat": True, "chat_template": template, "chat_template_kwargs": {}}
+    )
 
 
 def _show(sides: Mapping[Which, Served]) -> None:

@@ -16,6 +16,7 @@ from localinstruct.models.catalog import ModelSpec
 from localinstruct.progress import Progress
 from localinstruct.recipe import Recipe
 from localinstruct.store.durable import lock
+from localinstruct.teacher.balancer import Place
 from localinstruct.teacher.serving import Connect, connector, server_of
 from localinstruct.teacher.vllm import Server, running
 
@@ -77,4 +78,5 @@ def require_free(run_path: Path, label: str) -> None:
 
 
 def _served(spec: ModelSpec, name: str, server: Server, recipe: Recipe) -> Served:
-    return Served(name, server, connector(spec, recipe.serve, server.url, server))
+    place = Place(server.url, recipe.serve.request_timeout, server.recover)
+    return Served(name, server, connector(spec, recipe.serve, [place], server))

@@ -151,13 +151,18 @@ def line_chart(
     x_label: str,
     marks: Sequence[Mark] = (),
     whole: bool = False,
+    whole_x: bool = False,
 ) -> Markup:
-    """One or more lines over common axes; both start at 0, or below it where values do."""
+    """One or more lines over common axes; both start at 0, or below it where values do.
+
+    With `whole_x` places are counted, from 1.
+    """
     every = [Series(line.name, thin(finite(line.points)), line.style) for line in series]
     lines = [line for line in every if line.points]
     points = [point for line in lines for point in line.points]
     xs, ys = [x for x, _ in points] or [1.0], [y for _, y in points] or [0.0]
-    frame = _Frame.around((min(0.0, *xs), max(xs)), (min(0.0, *ys), max(0.0, *ys)), whole_y=whole)
+    across = (1.0, max(xs)) if whole_x else (min(0.0, *xs), max(xs))
+    frame = _Frame.around(across, (min(0.0, *ys), max(0.0, *ys)), whole_y=whole, whole_x=whole_x)
     shapes = [*(frame.mark(mark) for mark in marks), *(_line(frame, line) for line in lines)]
     summary = "; ".join(
         f"{line.name} from {short(line.points[0][1])} to {short(line.points[-1][1])}"
@@ -194,8 +199,10 @@ class _Frame:
     width: int = WIDTH
 
     @staticmethod
-    def around(xs: Point, ys: Point, whole_y: bool = False, width: int = WIDTH) -> "_Frame":
-        x_ticks = ticks(*xs, most=width // 80)
+    def around(
+        xs: Point, ys: Point, *, whole_y: bool = False, whole_x: bool = False, width: int = WIDTH
+    ) -> "_Frame":
+        x_ticks = ticks(*xs, most=width // 80, whole=whole_x)
         low, high = xs if xs[0] < xs[1] else (x_ticks[0], x_ticks[-1])
         slack = (high - low) * 1e-9
         inside = [x for x in x_ticks if low - slack <= x <= high + slack]
@@ -276,7 +283,8 @@ def _figure(
     label = escape(f"{title}: {summary}")
     return Markup(
         f'<figure class="chart"><figcaption>{escape(title)}{legend}</figcaption>'
-        f'<svg role="img" aria-label="{label}" viewBox="0 0 {frame.width} {HEIGHT}">'
+        f'<svg role="img" aria-label="{label}" viewBox="0 0 {frame.width} {HEIGHT}" '
+        f'data-scale="{frame.x_low:g} {frame.x_high:g} {LEFT} {frame.width - RIGHT}">'
         f"{frame.axes(x_label)}{''.join(shapes)}</svg></figure>"
     )
 

@@ -10,14 +10,16 @@ from pathlib import Path
 
 from localinstruct.cleaning.decisions import Decisions, Stored, opened
 from localinstruct.cleaning.judging import JUDGE
-from localinstruct.cleaning.steps import ALIKE, GRADE
+from localinstruct.cleaning.repeated import GRADE
+from localinstruct.cleaning.steps import ALIKE
 from localinstruct.cleaning.survey import SURVEY
 from localinstruct.cleaning.work import IN_ORDER, TO_STAY, Job, Outcome
 from localinstruct.curate.languages import language
 from localinstruct.records import Instance, JsonObject
 from localinstruct.report import charts, data
 from localinstruct.report.cleaning_card import command, dataset_card, inputs
-from localinstruct.report.stage import environment, similarities
+from localinstruct.report.page import rendered
+from localinstruct.report.stage import similarities
 from localinstruct.store.durable import write_text
 
 EXAMPLES, GROUPS, SHOWN, SAMPLED = 5, 12, 4, 4000
@@ -39,7 +41,7 @@ def write_report(job: Job, outcome: Outcome) -> Path:
     with opened(job.folder, None) as store:
         values = content(store, job, outcome)
     page = job.folder / "report.html"
-    write_text(page, environment().get_template("cleaning.html.j2").render(values) + "\n")
+    write_text(page, rendered("cleaning.html.j2", values, ("tables",)))
     write_text(job.folder / "README.md", dataset_card(job, outcome, values["inputs"]))
     return page
 

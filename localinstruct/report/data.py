@@ -29,6 +29,8 @@ SAMPLES = 12
 """Kept rows shown."""
 MOST_BINS = 120
 """Equal spans of the time at work over which a run that is watched is counted."""
+SPEED_OVER = 10.0
+"""Seconds, at least, over which a speed is taken."""
 PAUSE = 30.0
 """Seconds without a completion before a gap can count as a pause."""
 STAGES = ("parse", "filter", "novelty")
@@ -78,6 +80,8 @@ class KeptSurvey:
     scores: list[float] = field(default_factory=list)
     borderline: list[Pair] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
+    changes: Counter[str] = field(default_factory=Counter)
+    """What was repaired, masked or found in them, by name."""
 
 
 @dataclass(slots=True)
@@ -163,6 +167,7 @@ def survey_kept(run: Run, threshold: float, rng: Random) -> KeptSurvey:
 
 def _measure(survey: KeptSurvey, instance: Instance) -> None:
     survey.count += 1
+    survey.changes.update(set(instance.lineage.changes))
     survey.words["instruction"].append(len(instance.instruction.split()))
     survey.words["output"].append(len(instance.output.split()))
     if instance.input:
@@ -256,19 +261,6 @@ def clock(moments: Sequence[float]) -> Clock:
     return Clock(ordered[0] if ordered else 0.0, tuple((a, b) for a, b in gaps if b - a > limit))
 
 
-def rate(arrivals: Sequence[tuple[float, float]], most: int = 60) -> list[tuple[float, float]]:
-    """(middle, amount per second) of at most `most` equal intervals, from (seconds, amount)."""
-    if not arrivals or arrivals[-1][0] <= 0:
-        return []
-    end = arrivals[-1][0]
-    bins = max(1, min(most, len(arrivals) // 4))
-    width = end / bins
-    totals = [0.0] * bins
-    for seconds, amount in arrivals:
-        totals[min(int(seconds / width), bins - 1)] += amount
-    return [((i + 0.5) * width, total / width) for i, total in enumerate(totals)]
-
-
 @dataclass
 class Bins:
     """Amounts over time in equal spans of at most MOST_BINS, whose width doubles as time goes on.
@@ -298,11 +290,17 @@ class Bins:
         return points
 
     def rates(self, name: str) -> list[tuple[float, float]]:
-        """(middle of a span, amount a second); the last span, which is not over, is left out."""
-        return [
-            ((number + 0.5) * self.width, count[name] / self.width)
-            for number, count in enumerate(self.counts[:-1])
-        ]
+        """(end of a span, amount a second of it and of those before it, SPEED_OVER in all).
+
+        Shorter spans would show how answers come at once, a speed that nothing has. The last span,
+        which is not over, is left out.
+        """
+        some = math.ceil(SPEED_OVER / self.width)
+        amounts, points = [count[name] for count in self.counts[:-1]], []
+        for end in range(1, len(amounts) + 1):
+            lately = amounts[max(0, end - some) : end]
+            points.append((end * self.width, sum(lately) / (some * self.width)))
+        return points
 
 
 def bins(values: Sequence[float], edges: Sequence[float]) -> list[int]:

@@ -79,11 +79,15 @@ def _form_row(name: str, part: JsonObject) -> FormRow:
 
 
 def weak_sides(recipe: Recipe, evaluate: StageResult, where: str, name: str) -> JsonObject:
-    """The weakest families and topics, and the commands against them, each once."""
+    """The weakest families and topics, and the commands against them, each once.
+
+    The last does all of it in rounds.
+    """
     families = list(evaluate.get("weakest") or [])
     topics = list(evaluate.get("weakest_topics") or [])
     commands = [remedy(recipe, family["family"], where, name) for family in families]
     commands += [topic_remedy(recipe, topic["topic"], where, name) for topic in topics]
+    commands += [f"localinstruct improve {where}"] if families else []
     return {"weak": families, "weak_topics": topics, "remedies": list(dict.fromkeys(commands))}
 
 

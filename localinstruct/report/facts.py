@@ -1,8 +1,8 @@
 """A run in numbers, for `compare` and the cards: data, cost, scores, as far as it came.
 
 A stage that has not run, a result that is stale and a measure that was not taken are None, never 0.
-Not covered: the curves and samples of the report (data.py), and words (cli/compare.py,
-report/cards/).
+Not covered: the curves and samples of the report (data.py), and words (side_by_side.py,
+cards/).
 """
 
 from collections import Counter
@@ -149,6 +149,11 @@ def _scores(results: Results, comparisons: Sequence[JsonObject]) -> JsonObject:
             {"against": each.get("against"), **each["pairwise"]}
             for each in comparisons
             if each.get("pairwise") and not each["stale"]
+        ],
+        "against": [
+            {"against": each.get("against"), **{key: each["tasks"].get(key) for key in keys[1:]}}
+            for each in comparisons
+            if each.get("tasks") and not each["stale"]
         ],
         "text_perplexity": _both(forgetting, "perplexity"),
         "text": forgetting.get("text"),

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+from localinstruct.generation.endpoints import endpoints_at_work
 from localinstruct.generation.forecast import TimeLeft
 from localinstruct.generation.meter import LAST_EPISODE
 from localinstruct.recipe import Recipe, recipe_from_text
@@ -21,7 +22,7 @@ from localinstruct.records import Instance, JsonObject
 from localinstruct.report.data import Bins, curve, read_metrics
 from localinstruct.report.processes import Processes, Taken
 from localinstruct.stages import NAMES, STAGES
-from localinstruct.states import remarks
+from localinstruct.states import remarks_on, renewal_of_all, states_of
 from localinstruct.store.lock import owner
 from localinstruct.store.run import Run, StageEntry
 from localinstruct.store.tail import Gained, Tail, glance_at, last_rows
@@ -117,11 +118,16 @@ class WatchFacts:
     """Of the stage at work, the least and the most that are likely."""
     remarks: list[str]
     """Results that are stale, and files that were changed by hand, while nothing is at work."""
+    renew: str
+    """The command that makes stale results hold again; "" where none is known to be stale."""
     generation: Generation
     rows: list[Instance]
     """The newest ones, the newest first."""
     training: Training | None
     taken: Taken
+    endpoints: list[JsonObject]
+    """State of each of several endpoints that are asked: model, url, state, in_flight, limit,
+    answered, why."""
 
     def to_dict(self) -> JsonObject:
         """Plain JSON values."""
@@ -137,7 +143,7 @@ class Watch:
         self._store = (0, 0.0)
         self._text = ""
         self._recipe: Recipe
-        self._judged: tuple[object, float, list[str]] = (None, 0.0, [])
+        self._judged: tuple[object, float, list[str], str] = (None, 0.0, [], "")
         self._forget()
 
     def _forget(self) -> None:
@@ -163,6 +169,7 @@ class Watch:
             gained = self._tail.read(run, topics=bool(recipe.coverage.topics))
             self._count(gained, asked, now, by_episode=last_episode is not None)
             training = self._training(recipe, entries.get("train"))
+            said, renew = ([], "") if pid else self._standing(recipe, run, entries, now)
             made = self._generation(asked, now if state == "running" else None, last_episode)
             return WatchFacts(
                 run=str(self.path),
@@ -176,11 +183,13 @@ class Watch:
                 stages={name: _word(entries.get(name)) for name in NAMES},
                 quiet_seconds=max(0.0, now - self._last_sign(run, stage)),
                 seconds_left=self._time_left(stage, made, training) if pid else None,
-                remarks=[] if pid else self._remarks(recipe, run, entries, now),
+                remarks=said,
+                renew=renew,
                 generation=made,
                 rows=last_rows(run, ROWS),
                 training=training,
                 taken=self._processes.look(pid),
+                endpoints=endpoints_at_work(run) if pid else [],
             )
 
     def _same_store(self, run: Run) -> None:
@@ -197,15 +206,20 @@ class Watch:
             self._text = text
         return self._recipe
 
-    def _remarks(self, recipe: Recipe, run: Run, entries: Entries, now: float) -> list[str]:
-        """Sentences on stale results, looked for when a stage has changed, or a while has passed.
+    def _standing(
+        self, recipe: Recipe, run: Run, entries: Entries, now: float
+    ) -> tuple[list[str], str]:
+        """(sentences on stale results, the command that renews them).
 
-        Digests of files are taken for it: too much for every second.
+        Looked for when a stage has changed, or a while has passed: digests of files are taken for
+        it, too much for every second.
         """
         known = [(entry.name, entry.started, entry.finished) for entry in entries.values()]
         if known != self._judged[0] or now - self._judged[1] >= REMARKS:
-            self._judged = (known, now, remarks(recipe, run))
-        return self._judged[2]
+            states = states_of(recipe, run)
+            renew = renewal_of_all(states, str(self.path))
+            self._judged = (known, now, remarks_on(states), renew)
+        return self._judged[2:]
 
     def _count(self, gained: Gained, asked: Sessions, now: float, *, by_episode: bool) -> None:
         """Add what came to the numbers, at its seconds at work."""

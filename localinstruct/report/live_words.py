@@ -2,6 +2,7 @@
 
 from localinstruct.generation.forecast import in_words
 from localinstruct.progress import duration, loss, per_second, percent
+from localinstruct.records import JsonObject
 from localinstruct.report.live import Generation, Training, WatchFacts
 from localinstruct.report.processes import Taken
 
@@ -22,11 +23,23 @@ def headline(facts: WatchFacts) -> str:
 
 
 def next_step(facts: WatchFacts) -> str:
-    """The command that goes on; "" while the run is at work."""
+    """The command that goes on, or renews what is stale; "" while the run is at work."""
     if facts.state == "running":
         return ""
+    if facts.state == "finished" and facts.renew:
+        return facts.renew
     verb = "show" if facts.state == "finished" else "run"
     return f"localinstruct {verb} {facts.run}"
+
+
+def done(facts: WatchFacts) -> float | None:
+    """How far the stage at work is, 0 to 1; rows against target while none is; else None."""
+    made, training = facts.generation, facts.training
+    if facts.state == "running" and facts.stage == "train":
+        return min(1.0, training.epoch / training.epochs) if training else 0.0
+    if facts.state == "running" and facts.stage != "generate":
+        return None  # nothing tells how far it is
+    return min(1.0, made.kept / made.target) if made.target else None
 
 
 def pace(facts: WatchFacts) -> list[tuple[str, str]]:
@@ -38,7 +51,7 @@ def pace(facts: WatchFacts) -> list[tuple[str, str]]:
         lines.append(("time left", "not known yet"))
     if facts.training:
         lines += _training(facts.training)
-    return [*lines, *_taken(facts.taken)]
+    return [*lines, *map(_endpoint, facts.endpoints), *_taken(facts.taken)]
 
 
 def _rows(made: Generation) -> list[tuple[str, str]]:
@@ -70,6 +83,12 @@ def _training(training: Training) -> list[tuple[str, str]]:
         step, measured = training.held_out[-1]
         lines.append(("held-out loss", f"{loss(measured)} at step {step:,.0f}"))
     return lines
+
+
+def _endpoint(one: JsonObject) -> tuple[str, str]:
+    """An endpoint that is asked: requests there, its limit, answers; or why it is out."""
+    words = f"{one['in_flight']} in flight of up to {one['limit']}, {one['answered']:,} answered"
+    return "endpoint", f"{one['url']}: {words if one['state'] == 'up' else 'out: ' + one['why']}"
 
 
 def _taken(taken: Taken) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from localinstruct import machine
-from localinstruct.teacher.client import http_transport
+from localinstruct.teacher.transport import http_transport
 
 if TYPE_CHECKING:
     import psutil

@@ -5,6 +5,7 @@ Read like the rest of the report: a key that an older run lacks is a part that i
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Any
 
 from localinstruct import __version__
 from localinstruct.evaluation.verdict import work_seconds
@@ -21,6 +22,11 @@ def provenance(recipe: Recipe, run: Run, results: Results, where: str) -> JsonOb
     generate, dataset, train = (
         results.get(name) or {} for name in ("generate", "dataset", "train")
     )
+    machine: Any = generate.get("machine") or {}
+    noted: JsonObject = {}
+    if isinstance(machine, Mapping):  # it has the versions too: they are said once
+        noted = machine.get("versions") or {}
+        machine = {name: value for name, value in machine.items() if name != "versions"}
     files = {f"dataset/{name}": digest for name, digest in (dataset.get("sha256") or {}).items()}
     if train.get("adapter_sha256"):
         files["adapter"] = train["adapter_sha256"]
@@ -35,8 +41,8 @@ def provenance(recipe: Recipe, run: Run, results: Results, where: str) -> JsonOb
         "recipe_digest": recipe.digest,
         "models": _models(recipe, generate),
         "files": files,
-        "versions": {"localinstruct": __version__} | dict(generate.get("versions") or {}),
-        "machine": _flat(generate.get("machine") or {}),
+        "versions": {"localinstruct": __version__, **noted, **(generate.get("versions") or {})},
+        "machine": _flat(machine),
         "times": _times(run, results),
     }
 

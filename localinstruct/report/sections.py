@@ -27,6 +27,8 @@ from localinstruct.report.data import (
 )
 from localinstruct.report.provenance import Results
 
+AT_ENDS = 5
+"""Families that gained most, and least, which are shown unfolded."""
 SIDE_BY_SIDE = 24
 """Side-by-side answers that are shown."""
 
@@ -260,6 +262,7 @@ def evaluation(evaluate: StageResult) -> JsonObject:
         "begins": [percent(begins[who]) for who in ("base", "student")] if len(begins) == 2 else [],
         "losses": _loss_rows(held_out),
         "tasks": _task_rows(tasks),
+        "groups": _grouped(_task_rows(tasks)),
         "file": tasks.get("file"),
         "gain": "" if gain is None else wording.gain(tasks),
         "cut": wording.cut(evaluate),
@@ -278,8 +281,12 @@ def _loss_rows(held_out: JsonObject) -> list[tuple[str, str, str]]:
     return rows if any(loss for _, loss, _ in rows) else []
 
 
-def _task_rows(tasks: JsonObject) -> list[tuple[str, int, float, float, Markup, str, str]]:
-    """(family, tasks, shares right of base and student, their chart, both shares in words)."""
+TaskRow = tuple[str, int, float, float, Markup, str, str]
+"""(family, tasks, shares right of base and student, their chart, both shares in words)."""
+
+
+def _task_rows(tasks: JsonObject) -> list[TaskRow]:
+    """All tasks together, then each family, the largest gain first."""
     families = [(name, *_scores(values)) for name, values in (tasks.get("by_family") or {}).items()]
     families.sort(key=lambda family: (family[2] - family[3], family[0]))
     overall = [("all tasks", *_scores(tasks))] if tasks.get("count") else []
@@ -294,6 +301,24 @@ def _task_rows(tasks: JsonObject) -> list[tuple[str, int, float, float, Markup, 
             percent(student),
         )
         for name, count, base, student in overall + families
+    ]
+
+
+def _grouped(rows: Sequence[TaskRow]) -> list[JsonObject]:
+    """Families in groups of {title, rows, open}: all tasks, best, worst, and those between folded.
+
+    Few of them are one group, which begins with all tasks together.
+    """
+    families = rows[1:]
+    if len(families) <= 2 * AT_ENDS + 2:
+        return [{"title": "", "rows": rows, "open": True}] if rows else []
+    best, worst = families[:AT_ENDS], families[-AT_ENDS:]
+    between = families[AT_ENDS:-AT_ENDS]
+    return [
+        {"title": "", "rows": rows[:1], "open": True},
+        {"title": f"The {AT_ENDS} that gained most", "rows": best, "open": True},
+        {"title": f"The {len(between)} between them", "rows": between, "open": False},
+        {"title": f"The {AT_ENDS} that gained least", "rows": worst, "open": True},
     ]
 
 

@@ -1,33 +1,45 @@
 """The report: runs/NAME/report.html, one file to read, print and pass on without a network.
 
-Reads the store and the stage results, never a model. A stage that has not run, a missing key, a run
+Reads the store and the stage results. A stage that has not run, a missing key, a run
 with no rows: each becomes a sentence, never an error. Everything a model wrote is clipped, has its
 control and bidirectional characters made visible, and is escaped; the page's own policy forbids
-scripts and every request. Numbers come from data.py, words from sections.py and evaluation.py,
-drawings from charts.py, layout from report.html.j2. Not covered: several runs in one.
+every request, and scripts but its own three, without which each number is there too. Numbers come
+from data.py and thresholds.py, words from sections.py and evaluation.py, drawings from charts.py
+and row_map.py, layout from report.html.j2. The run's encoder embeds rejected rows again, once,
+where it is there. Not covered: several runs in one (side_by_side.py).
 """
 
 import hashlib
-import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import accumulate
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from localinstruct.curate.diversity import sample
+from localinstruct.curate.embeddings import Encoder
 from localinstruct.curate.novelty import Novelty
 from localinstruct.dataset.rows import RunRows
 from localinstruct.nano import LABEL, is_nano
-from localinstruct.progress import Progress, duration, loss, percent, similarity
+from localinstruct.progress import Progress, Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import JsonObject, StageResult
-from localinstruct.report import charts, data
+from localinstruct.report import charts, data, row_map
 from localinstruct.report import evaluation as about
+from localinstruct.report.candidates import (
+    count,
+    encoder_of,
+    read_candidates,
+    sampled,
+    seeds_of_run,
+)
 from localinstruct.report.cards import write_cards
 from localinstruct.report.facts import finished_results, judged_verdict
+from localinstruct.report.outline import outline
+from localinstruct.report.page import rendered
 from localinstruct.report.provenance import provenance
 from localinstruct.report.sections import (
     Results,
@@ -37,6 +49,8 @@ from localinstruct.report.sections import (
     headline,
     training,
 )
+from localinstruct.report.thresholds import rerun
+from localinstruct.report.vectors import RememberedEncoder
 from localinstruct.states import (
     UNDATED,
     States,
@@ -48,22 +62,40 @@ from localinstruct.states import (
 from localinstruct.store.durable import write_text
 from localinstruct.store.run import Run
 
-if TYPE_CHECKING:
-    from jinja2 import Environment
-
-CLIP = 900
-"""Characters of one text that are shown."""
 REASONS = 30
 """Reject reasons that are listed."""
 STYLES = {"parse": "hollow", "filter": "mid", "novelty": "accent"}
 """Stage of a reject -> how its bar is drawn; others like "filter"."""
-# Controls but tab and newline; zero-width and bidirectional formatting; line separators;
-# surrogates; tags. The joiners U+200C and U+200D stay: Persian, Hindi and emoji are wrong without
-# them.
-HIDDEN = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u061c\u180e\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb"
-    "\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
-)
+SILENT = Silent()
+SCRIPTS = ("tables", "thresholds", "map")
+"""The scripts of the page, in scripts/."""
+MEANINGS = {
+    "candidate": "A row that was up for being kept: everything that the teacher wrote and the "
+    "parser or a rule turned down too, and everything that files and other runs brought.",
+    "kept": "Rows that the gate let through, and rows mixed in. Shares are of the candidates.",
+    "similarity": "Of a candidate and the nearest seed or row kept before it, when it was decided "
+    "on; not of rows that came later.",
+    "held-out loss": "Nats per answer token on rows of this run that nobody trained on.",
+    "points": "Percentage points of the tasks: the student’s share of right answers less the "
+    "base’s, with its 95 % interval, paired by task.",
+    "tokens per second": "Output tokens in the time in which the teacher was asked: its start and "
+    "pauses do not count.",
+    "time": "Time at work: starts of models and loading count, pauses do not.",
+}
+"""Words of the page -> what they mean wherever they stand in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What compares the rows of a run again: its encoder, or why there is none, and its seeds."""
+
+    encoder: Encoder | str
+    seeds: Sequence[str] | None = None
+    """Their texts; None for those that the store names."""
+    progress: Progress = SILENT
+
+
+NOT_AGAIN = Again("The encoder of the run is not at hand.")
 
 
 def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> StageResult:
@@ -73,38 +105,35 @@ def run(recipe: Recipe, run: Run, progress: Progress, *, workspace: Path) -> Sta
     """
     progress.say("Reading the store for the report.")
     write_cards(run, recipe, workspace)
-    page = render(recipe, run, _where(run.path, workspace)).encode("utf-8")
-    write_text(run.path / "report.html", page.decode("utf-8"))
-    return {"path": "report.html", "bytes": len(page), "sha256": hashlib.sha256(page).hexdigest()}
+    compared = again(recipe, run, workspace, progress)
+    page = render(recipe, run, _where(run.path, workspace), compared)
+    if isinstance(compared.encoder, RememberedEncoder):
+        compared.encoder.keep()
+        if compared.encoder.problem:
+            progress.say(f"{compared.encoder.problem} The report has no slider of thresholds.")
+    raw = page.encode("utf-8")
+    write_text(run.path / "report.html", page)
+    return {"path": "report.html", "bytes": len(raw), "sha256": hashlib.sha256(raw).hexdigest()}
 
 
-def render(recipe: Recipe, run: Run, where: str) -> str:
+def again(recipe: Recipe, run: Run, workspace: Path, progress: Progress) -> Again:
+    """The encoder of this run with its seeds; nothing is loaded before a text asks for it."""
+    if not count(run):
+        return Again("")
+    seeds = seeds_of_run(recipe, run, workspace)
+    return Again(encoder_of(recipe, run, workspace, progress), seeds, progress)
+
+
+def render(recipe: Recipe, run: Run, where: str, again: Again = NOT_AGAIN) -> str:
     """The whole page; `where` is how a command names this run.
 
-    It depends on no clock and no environment: the same store gives the same bytes.
+    It depends on no clock and no environment: the same store and encoder give the same bytes.
     """
-    page = environment().get_template("report.html.j2")
-    return page.render(content(recipe, run, where)) + "\n"
+    values = content(recipe, run, where, again)
+    return rendered("report.html.j2", {**values, **outline(values)}, SCRIPTS)
 
 
-def environment() -> "Environment":
-    """Jinja for pages: everything is escaped, and what is hidden in a text becomes visible."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    made = Environment(
-        loader=PackageLoader("localinstruct", "report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=visible,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    made.filters |= {"clip": clip, "percent": percent, "duration": duration}
-    made.filters |= {"loss": loss, "similarity": similarity}
-    return made
-
-
-def content(recipe: Recipe, run: Run, where: str) -> JsonObject:
+def content(recipe: Recipe, run: Run, where: str, again: Again) -> JsonObject:
     """The template's values, by section."""
     states = states_of(recipe, run)
     results = finished_results(run, recipe)
@@ -114,6 +143,9 @@ def content(recipe: Recipe, run: Run, where: str) -> JsonObject:
         **_head(recipe, run, where, results),
         **_doubts(states, where),
         **_rows(recipe, run, results),
+        **_compared_again(recipe, run, again),
+        "sources": [_source(one) for one in RunRows(run).sources],
+        "meanings": MEANINGS.items(),
         "timing": _timing(run, results["generate"] or {}),
         "only_mixed": recipe.generate.target == 0,
         "training": training(metrics, results["train"] or {}),
@@ -180,6 +212,34 @@ def _rows(recipe: Recipe, run: Run, results: Results) -> JsonObject:
     }
 
 
+def _compared_again(recipe: Recipe, run: Run, again: Again) -> JsonObject:
+    """What other thresholds would have kept, and the map of the rows, as far as they can be had."""
+    from localinstruct.generation.stage import begun_with
+
+    novelty, _ = begun_with(recipe.novelty, run)
+    found = read_candidates(run, again.encoder, novelty, again.seeds, again.progress)
+    total, rows, vectors = found.total, found.rows, found.vectors
+    if total and (total > row_map.MOST or len(rows) < total or not vectors.size):
+        places = [int(n) for n in sample(total, row_map.MOST)]
+        rows, vectors = sampled(run, again.encoder, novelty, places, again.progress)
+    return {
+        "rerun": rerun(found, novelty, again.progress),
+        "no_rerun": found.problem,
+        "row_map": row_map.row_map(rows, vectors, novelty.threshold, total),
+    }
+
+
+def _source(one: JsonObject) -> JsonObject:
+    """A source that was mixed in, in words; an older run may lack any number."""
+    numbers = {key: one.get(key) for key in ("has", "asked", "taken")}
+    dropped = one.get("dropped") or {}
+    return {
+        "source": one["source"],
+        **{key: "" if n is None else f"{n:,}" for key, n in numbers.items()},
+        "dropped": ", ".join(f"{count:,} {reason}" for reason, count in dropped.items()),
+    }
+
+
 def _comparisons(recipe: Recipe, run: Run, where: str, results: Results) -> JsonObject:
     """Verdict, comparisons, forgetting, weak families with commands, counts by topic or source."""
     evaluate = results["evaluate"] or {}
@@ -190,23 +250,12 @@ def _comparisons(recipe: Recipe, run: Run, where: str, results: Results) -> Json
         "form": about.form(evaluate),
         "forgetting": about.forgetting(evaluate),
         **about.weak_sides(recipe, evaluate, where, run.path.name),
-        "counts": about.count_tables(results),
+        "counts": [
+            table
+            for table in about.count_tables(results)
+            if table["name"] != "source" or not RunRows(run).sources  # they have a table then
+        ],
     }
-
-
-def visible(value: object) -> str:
-    """A value as the template prints it: our markup as it is, hidden characters of others named."""
-    if isinstance(value, Markup):
-        return value
-    text = str(value).replace("\r\n", "\n")
-    return HIDDEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
-
-
-def clip(text: str, limit: int = CLIP) -> str:
-    """The beginning of a text longer than `limit`, with its length in characters."""
-    if len(text) <= limit:
-        return text
-    return f"{text[:limit].rstrip()} … ({len(text):,} characters in all)"
 
 
 def _where(path: Path, workspace: Path) -> str:
@@ -287,7 +336,7 @@ def _timing(run: Run, generate: StageResult) -> JsonObject | None:
     committed = [moment for *_, moment in episodes]
     clock = data.clock(arrived + committed)
     commits = sorted((clock.at(moment), kept) for _, kept, _, _, moment in episodes)
-    arrivals = [(clock.at(moment), float(tokens)) for moment, tokens in usage]
+    arrivals = [(clock.at(moment), tokens) for moment, tokens in usage]
     if not commits or not arrivals:
         return None
     end = max(commits[-1][0], arrivals[-1][0])
@@ -295,14 +344,18 @@ def _timing(run: Run, generate: StageResult) -> JsonObject | None:
     totals = accumulate(kept for _, kept in commits)
     growth = [(0.0, 0.0)]
     growth += [(seconds / size, float(n)) for (seconds, _), n in zip(commits, totals, strict=True)]
-    speed = [(seconds / size, tokens) for seconds, tokens in data.rate(arrivals)]
+    spans = data.Bins()
+    for seconds, tokens in [*arrivals, (end, 0)]:
+        spans.add(seconds, {"tokens": tokens})
+    speed = [(seconds / size, tokens) for seconds, tokens in spans.rates("tokens")]
     marks = [charts.Mark(clock.at(begin) / size, "paused") for begin, _ in clock.pauses]
     label = f"time at work, {unit}"
     rows = charts.Series("rows kept", growth)
     rates = charts.Series("tokens per second", speed)
+    drawn = charts.line_chart("Output tokens per second", [rates], label, marks)
     return {
         "kept": charts.line_chart("Rows kept", [rows], label, marks, whole=True),
-        "speed": charts.line_chart("Output tokens per second", [rates], label, marks),
+        "speed": drawn if len(speed) > 1 else "",
         "pauses": [end - begin for begin, end in clock.pauses],
         "seconds": generate.get("seconds"),
         "tokens": sum(tokens for _, tokens in usage),

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 Template = str
 """alpaca, chat, or the text of a template file (`custom`)."""
-LossOn = Literal["last", "all"]
+LossOn = Literal["last", "all", "row"]
 """Turns of the assistant that are learnt."""
 
 WITH_INPUT = (
@@ -214,9 +214,9 @@ def encode(
 ) -> Encoded | None:
     """One row as at most `max_length` tokens, or None when the prompt alone fills them.
 
-    With `loss_on` "all" the assistant's earlier turns are learnt too, where the template is the
-    student's chat template. ModelError when the tokenizer has no end-of-text token or spells it out
-    as ordinary text.
+    `loss_on` "all" learns the assistant's earlier turns too, where the template is the student's
+    chat template; "row" every token, unless the row marks a turn as not to be learnt. ModelError
+    when the tokenizer has no end-of-text token or spells it out as ordinary text.
     """
     row = quoted_row(instance, tokenizer)
     prompt, completion = render(row, template, tokenizer)
@@ -226,7 +226,9 @@ def encode(
     if len(source) >= max_length or len(whole) <= len(source):
         return None
     labels = [IGNORED] * len(source) + whole[len(source) :]
-    if loss_on == "all" and template == "chat":
+    if loss_on == "row" and all(turn.learn for turn in (*row.history, *row.steps)):
+        labels = list(whole)
+    elif loss_on != "last" and template == "chat":
         labels = _with_earlier_turns(labels, row, text, tokenizer)
     return Encoded(
         whole[:max_length],

@@ -18,7 +18,7 @@ from importlib import resources
 
 import yaml
 
-from localinstruct.config import parse
+from localinstruct.config import NOT_YAML, not_yaml, parse
 from localinstruct.errors import RecipeError
 from localinstruct.formats import Malformed, strict_json
 from localinstruct.records import Completion, Message, Prompt, fill
@@ -53,8 +53,8 @@ def branches(text: str, name: str) -> list[Branch]:
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
         content = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        raise RecipeError(f"{name}: not valid YAML: {' '.join(str(error).split())}.") from None
+    except NOT_YAML as error:
+        raise not_yaml(name, text, error) from None
     if not isinstance(root, yaml.MappingNode) or not isinstance(content, dict):
         raise RecipeError(
             f"{name}: expected a mapping of topics, found {type(content).__name__}.",

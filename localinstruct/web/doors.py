@@ -165,16 +165,22 @@ def _listening_socket(path: Path) -> Iterator[socket.socket]:
         yield listener
 
 
-def _clear(path: Path) -> None:
-    """Take away what a killed process left; UsageError when one is serving there."""
+def is_answered(path: Path) -> bool:
+    """True where a process serves a page at this unix socket."""
     with socket.socket(socket.AF_UNIX) as probe, reachable(path) as name:
         try:
             probe.connect(name)
         except OSError:
-            for left in (path, token_file(path)):
-                left.unlink(missing_ok=True)
-            return
-    raise UsageError(
-        f"{path}: another process serves this page.",
-        f"Look at it: localinstruct open {path.parent}",
-    )
+            return False
+    return True
+
+
+def _clear(path: Path) -> None:
+    """Take away what a killed process left; UsageError when one is serving there."""
+    if is_answered(path):
+        raise UsageError(
+            f"{path}: another process serves this page.",
+            f"Look at it: localinstruct open {path.parent} --page {path.stem}",
+        )
+    for left in (path, token_file(path)):
+        left.unlink(missing_ok=True)

@@ -17,20 +17,23 @@ from localinstruct.errors import UsageError
 from localinstruct.interrupt import run_async
 from localinstruct.offline.sessions import page_noted
 from localinstruct.store.folder import STORE
-from localinstruct.web.doors import reachable, read_token
+from localinstruct.web.doors import is_answered, reachable, read_token
 from localinstruct.web.guard import is_same_user
 
 PIECE = 2**16
 
 
-def forward(folder: Path) -> None:
-    """Forward until Ctrl-C; UsageError when no page of this run waits on a unix socket."""
-    path = _socket_in(folder)
+def forward(folder: Path, page: str | None = None) -> None:
+    """Forward until Ctrl-C; UsageError where no page of this run waits, or several do."""
+    path = socket_in(folder, page)
     token = read_token(path)
 
     def ready(port: int) -> None:
         console.line(f"http://127.0.0.1:{port}/?token={token}")
-        console.note(f"forwards port {port} to {path} alone, outside the seal; Ctrl-C ends it")
+        console.note(
+            f"opens the page {path.stem}: forwards port {port} to {path} alone, outside the seal; "
+            "Ctrl-C ends it"
+        )
 
     place = f"a port of 127.0.0.1, forwarded to {path.name}"
     noted = page_noted(folder, "open", place) if (folder / STORE).is_file() else nullcontext()
@@ -39,16 +42,30 @@ def forward(folder: Path) -> None:
     console.note("stopped; the port is closed.")
 
 
-def _socket_in(folder: Path) -> Path:
-    found = sorted(folder.glob("*.sock"))
-    if not found:
+def socket_in(folder: Path, page: str | None = None) -> Path:
+    """The unix socket of a page that answers; UsageError for none, and for several without name.
+
+    What a killed process left behind is passed over.
+    """
+    found = [path for path in sorted(folder.glob("*.sock")) if page in (None, path.stem)]
+    waiting = [path for path in found if is_answered(path)]
+    others = [path for path in found if not os.access(path, os.W_OK)]
+    if not waiting and others:
+        raise UsageError(f"{others[0]}: belongs to another user.", "Open it as that user.")
+    if not waiting:
+        kind = f"no page {page}" if page else "no page"
+        begin = page if page in ("review", "watch") else "review"
         raise UsageError(
-            f"{folder}: no page waits on a unix socket there.",
-            f"Begin one in another terminal: localinstruct review {folder} --sealed",
+            f"{folder}: {kind} waits on a unix socket there.",
+            f"Begin one in another terminal: localinstruct {begin} {folder} --sealed",
         )
-    if not os.access(found[0], os.W_OK):
-        raise UsageError(f"{found[0]}: belongs to another user.", "Open it as that user.")
-    return found[0]
+    if len(waiting) > 1:
+        names = " and ".join(path.stem for path in waiting)
+        raise UsageError(
+            f"{folder}: expected one page that waits, found {len(waiting)}: {names}.",
+            f"Say which: localinstruct open {folder} --page {waiting[0].stem}",
+        )
+    return waiting[0]
 
 
 async def _forwarded(path: Path, ready: Callable[[int], None]) -> None:

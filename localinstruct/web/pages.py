@@ -1,6 +1,6 @@
 """Templates and static files of the pages; every text is shown as text, whatever it holds.
 
-The templates are those of the report (`report.stage.environment`): everything is escaped, hidden
+The templates are those of the report (`report.page.environment`): everything is escaped, hidden
 characters become names. The style begins with the report's. Not covered: caching, which nothing on
 loopback needs.
 """
@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from localinstruct.report.stage import environment
+from localinstruct.report.page import environment
 
 TYPES = {"css": "text/css", "js": "text/javascript"}
 

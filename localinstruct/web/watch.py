@@ -84,7 +84,7 @@ def _now(shown: Shown) -> JsonObject:
         "pace": live_words.pace(facts),
         "rejects": live_words.rejects(facts),
         "topics": live_words.topics(facts),
-        "done": min(1.0, facts.generation.kept / max(facts.generation.target, 1)),
+        "done": live_words.done(facts),
         "bar": charts.bar,
         "spark": charts.spark,
         "charts": _charts(facts),

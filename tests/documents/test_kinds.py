@@ -194,7 +194,7 @@ def test_json_keeps_keys_and_order_and_ends_at_bottomless_nesting() -> None:
     assert readers.text_of(Path("a.json"), b'["\\ud800"]').strip() == "\ufffd"
     with pytest.raises(Unreadable, match="line 2"):
         readers.json_values(b'{"a": 1}\n{"a": NaN}\n')
-    for bad in (b"{", b'{"a": NaN}', b"[" * 100_000):
+    for bad in (b"{", b'{"a": NaN}', b"[" * 2_000):
         with pytest.raises(Unreadable, match="not JSON"):
             readers.json_values(bad)
 

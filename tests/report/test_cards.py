@@ -225,7 +225,10 @@ def test_every_licence_of_models_yaml_has_an_identifier() -> None:
     catalog = load_catalog(HOME)
     found = {hub_licence(catalog.get(name).licence) for name in catalog.names()}
     assert len(catalog.names()) >= 25
-    assert found == {"apache-2.0", "mit", "gemma", "llama3.1", "llama3.2"}
+    assert found == {"apache-2.0", "mit", "gemma", "llama3.1", "llama3.2", "other"}
+    licences = {spec.licence for spec in catalog.models.values()}
+    others = {licence for licence in licences if hub_licence(licence) == "other"}
+    assert others == {"LFM Open License v1.0", "OpenMDW-1.1"}  # the Hub has no names of its own
     assert hub_licence("Somebody's Own Terms") == "other"
     assert hub_licence("unknown") == hub_licence("") == "unknown"
 

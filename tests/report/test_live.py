@@ -13,13 +13,14 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from localinstruct.records import JsonObject
 from localinstruct.report import live_words as words
-from localinstruct.report.data import Bins
+from localinstruct.report.data import SPEED_OVER, Bins
 from localinstruct.report.facts import run_facts
 from localinstruct.report.live import Watch, WatchFacts
 from localinstruct.report.processes import Queue, parse_queue, queue_of
@@ -209,6 +210,22 @@ def test_states_in_words(tmp_path: Path) -> None:
     assert told(tmp_path / "d", wholly) == "finished: every stage has finished"
 
 
+def test_the_bar_is_of_the_stage_at_work(tmp_path: Path) -> None:
+    """Seen: a full bar, that of the rows, while the training had hardly begun."""
+    sample_run.make(tmp_path / "run")
+    with open_run(tmp_path / "run") as run:
+        run.put("recipe", sample_run.recipe().to_yaml())
+    facts = Watch(tmp_path / "run").look()
+    made, training = replace(facts.generation, kept=30, target=40), facts.training
+    assert training
+    training = replace(training, epoch=1.5, epochs=6.0)
+    at = replace(facts, state="running", generation=made, training=training)
+    shares = [words.done(replace(at, stage=stage)) for stage in ("generate", "train", "evaluate")]
+    assert shares == [0.75, 0.25, None]
+    assert words.done(replace(at, stage="train", training=None)) == 0.0
+    assert words.done(replace(at, state="stopped", stage="train")) == 0.75
+
+
 def test_silence_is_said_of_a_stage_that_leaves_traces(tmp_path: Path) -> None:
     for stage, said in (
         ("generate", "generate: the teacher is starting; alive, with nothing new for 2 min "),
@@ -233,6 +250,17 @@ def test_bins_do_not_depend_on_how_events_are_divided() -> None:
     assert one.sums("kept")[-1][1] == sum(n % 5 for n in range(900))
     rates = sum(value * one.width for _, value in one.rates("kept"))
     assert rates == one.sums("kept")[-2][1]
+
+
+def test_answers_that_come_at_once_are_no_peak_of_speed() -> None:
+    """Seen: 269 tokens a second, drawn as one second of 16,000 between zeros."""
+    bins = Bins()
+    bins.add(20.5, {"tokens": 16_000})
+    bins.add(59.5, {"tokens": 0})
+    rates = dict(bins.rates("tokens"))
+    assert max(rates.values()) == 16_000 / SPEED_OVER
+    assert sum(rates.values()) == 16_000
+    assert rates[20.0] == rates[31.0] == 0.0 < rates[21.0] == rates[30.0]
 
 
 METRICS = """

@@ -20,6 +20,7 @@ from localinstruct.records import Completion, Instance, Kept, Lineage, Neighbour
 from localinstruct.report import data as data
 from localinstruct.report import evaluation as about
 from localinstruct.report import stage
+from localinstruct.report.page import HIDDEN, visible
 from localinstruct.store.run import open_run, read_run
 from tests.support import sample_run
 
@@ -29,6 +30,8 @@ SECTIONS = [
     "funnel",
     "rejects",
     "similarity",
+    "map",
+    "sources",
     "lengths",
     "speed",
     "training",
@@ -71,11 +74,15 @@ class Page(HTMLParser):
         assert self.open.pop() == tag, tag
 
     def handle_data(self, data: str) -> None:
-        if not self.open or self.open[-1] != "style":
+        if not self.open or self.open[-1] not in ("style", "script"):
             self.text += data + " "
 
     def values(self, attribute: str) -> list[str]:
         return [attrs[attribute] or "" for _, attrs in self.tags if attribute in attrs]
+
+
+def sections_of(page: Page) -> list[str]:
+    return [attrs["id"] or "" for tag, attrs in page.tags if tag == "section"]
 
 
 def write(path: Path, **changes: object) -> tuple[str, Page]:
@@ -93,7 +100,10 @@ def write(path: Path, **changes: object) -> tuple[str, Page]:
     page = Page(html)
     ids = page.values("id")
     assert len(ids) == len(set(ids))
-    assert [i for i in ids if not i.startswith("h-")] == SECTIONS
+    shown = sections_of(page)
+    assert shown == [name for name in SECTIONS if name in shown]
+    assert "made" in shown
+    assert page.values("href") == [f"#{name}" for name in shown]
     assert not re.search(
         r"\bnan\b|\binf\b", " ".join(page.values("d") + page.values("x") + page.values("y"))
     ), "path"
@@ -134,17 +144,15 @@ def test_nothing_is_loaded_from_anywhere(full: Path) -> None:
         "src=",
         "url(",
         "@import",
-        "<script",
         "<link",
         "<iframe",
     ):
         assert forbidden not in html, forbidden
-    links = page.values("href")
-    assert sorted(links) == sorted(f"#{name}" for name in SECTIONS)
     assert not any(name.startswith("on") for _, attrs in page.tags for name in attrs)
     policy = next(a["content"] or "" for t, a in page.tags if t == "meta" and a.get("http-equiv"))
-    assert "default-src 'none'" in policy
-    assert "script" not in policy
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe" not in policy
+    assert not any("style" in attrs for _, attrs in page.tags)
 
 
 def test_numbers_are_those_of_the_store(full: Path) -> None:
@@ -199,6 +207,12 @@ def test_numbers_are_those_of_the_store(full: Path) -> None:
     assert page.text.count(" · cut") == 1
 
 
+def test_each_version_is_said_once(full: Path) -> None:
+    html, _ = write(full)
+    assert html.count("2.13.0") == html.count("0.21.2") == 1
+    assert "versions." not in html
+
+
 def test_charts_carry_all_values_and_a_description(full: Path) -> None:
     html, page = write(full)
     with read_run(full) as run:
@@ -215,12 +229,14 @@ def test_charts_carry_all_values_and_a_description(full: Path) -> None:
     assert sum(n for n, what in bars if what != "kept") == rejected
     assert all(a.get("aria-label") or a.get("aria-hidden") for t, a in page.tags if t == "svg")
     assert all(a.get("scope") for t, a in page.tags if t == "th")
-    assert [t for t, _ in page.tags if t in ("h1", "h2")] == ["h1"] + ["h2"] * len(SECTIONS)
+    assert [t for t, _ in page.tags if t in ("h1", "h2")] == ["h1"] + ["h2"] * len(
+        sections_of(page)
+    )
 
 
 def test_borderline_pairs_meet_at_the_threshold(full: Path) -> None:
     html, _ = write(full)
-    body = html[html.index("Nearest to the threshold") : html.index('id="lengths"')]
+    body = html[html.index("Nearest to the threshold") : html.index('id="sources"')]
     above, below = body.split('<tr class="cut">')
     scores = [
         [float(s) for s in re.findall(r'class="num">(0\.\d+)</th>', side)]
@@ -247,8 +263,9 @@ def test_an_empty_run_is_a_report_of_what_to_type(tmp_path: Path) -> None:
         pass
     html, page = write(tmp_path / "runs" / "new")
     assert "There are no rows yet." in html
-    assert page.text.count("localinstruct generate runs/new") == 6
+    assert page.text.count("localinstruct generate runs/new") == 1
     assert page.text.count("localinstruct train runs/new") == 1
+    assert sections_of(page) == ["made"]
 
 
 def test_no_row_kept(tmp_path: Path) -> None:
@@ -259,7 +276,8 @@ def test_no_row_kept(tmp_path: Path) -> None:
     )
     html, page = write(tmp_path / "runs" / "r")
     assert "<h1>0 rows kept of 2 candidates.</h1>" in html
-    assert page.text.count("No row was kept.") == 2
+    assert page.text.count("No row was kept.") == 1
+    assert sections_of(page) == ["funnel", "rejects", "speed", "made"]
     assert "−1 rejected later" in html
 
 
@@ -302,14 +320,14 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
         run.finish_stage("evaluate", {"side_by_side": [item], "tasks": tasks})
     html, page = write(tmp_path / "runs" / "r", about=HOSTILE)
     tags = {tag for tag, _ in page.tags}
-    assert not tags & {"script", "img"}
+    assert "img" not in tags
     assert (
         html.count("&lt;script&gt;alert(1)&lt;/script&gt;")
         == page.text.count("<script>alert(1)</script>")
         >= 15
     )
     assert "{{ 7*7 }}" in page.text
-    assert not stage.HIDDEN.search(html)
+    assert not HIDDEN.search(html)
     assert page.text.count("⟨U+202E⟩") >= 15
     assert page.text.count("⟨U+001B⟩") >= 15
     assert all("alert" not in value for _, attrs in page.tags for value in attrs.values() if value)
@@ -317,8 +335,8 @@ def test_hostile_words_stay_words(tmp_path: Path) -> None:
 
 def test_persian_and_emoji_keep_their_joiners() -> None:
     text = "می\u200cخواهم 👩\u200d💻\tx\n"
-    assert stage.visible(text) == text
-    assert stage.visible("\ud800\r\n\rx") == "⟨U+D800⟩\n⟨U+000D⟩x"
+    assert visible(text) == text
+    assert visible("\ud800\r\n\rx") == "⟨U+D800⟩\n⟨U+000D⟩x"
 
 
 @pytest.mark.parametrize(
@@ -366,12 +384,17 @@ def test_pauses_take_no_time_but_slow_teachers_do() -> None:
     assert data.clock([]).at(5.0) == 5.0
 
 
-def test_rates_add_up_to_what_arrived() -> None:
-    arrivals = [(float(n), 10.0) for n in range(1, 101)]
-    speed = data.rate(arrivals)
-    width = speed[1][0] - speed[0][0]
-    assert sum(value for _, value in speed) * width == pytest.approx(1000)
-    assert data.rate([]) == data.rate([(0.0, 5.0)]) == []
+def test_a_run_whose_answers_came_at_once_has_no_speed_of_millions(tmp_path: Path) -> None:
+    """Seen: 27 answers within a millisecond, drawn as 4,000,000 tokens a second."""
+    with open_run(tmp_path / "run") as run:
+        run.start_stage("generate", "i")
+        for call in range(27):
+            run.record(0, call, 0, {"text": "p"}, "d", [Completion("t", "stop", 600)])
+        run.commit_episode(0, [row("Name a river.")], [], 16_200)
+        timing = stage._timing(run, {})
+    assert timing
+    assert timing["tokens"] == 27 * 600
+    assert timing["speed"] == ""  # a second is too short to draw a speed of
 
 
 def test_metrics_survive_torn_lines_and_repeated_steps(tmp_path: Path) -> None:

@@ -83,6 +83,25 @@ def test_turns_that_are_marked_are_not_learnt(tokenizer: Any) -> None:
     end = tokenizer.eos_token
     assert learnt(row, tokenizer, loss_on="all") == f"Right.{end}Three.{end}"
     assert learnt(row, tokenizer, loss_on="last") == f"Three.{end}"
+    assert learnt(row, tokenizer, loss_on="row") == f"Right.{end}Three.{end}"
+
+
+def test_a_whole_row_is_learnt_where_that_is_asked_for(tokenizer: Any) -> None:
+    said = (Message("user", "One?"), Message("assistant", "One."))
+    row = replace(THOUGHT, thinking="", history=said, system="Be brief.")
+    for template in ("chat", "alpaca"):
+        tokenizer.chat_template = ROLE_TEMPLATE
+        example = encode(Instance("Two?", output="2."), template, tokenizer, 900, "row")
+        assert example is not None
+        assert example.labels == example.input_ids
+    whole = "".join(render(row, "chat", tokenizer)) + tokenizer.eos_token
+    assert learnt(row, tokenizer, loss_on="row") == whole
+    full = encode(row, "chat", tokenizer, 900, "row")
+    assert full is not None
+    cut = encode(row, "chat", tokenizer, len(full.input_ids) - 1, "row")
+    assert cut is not None
+    assert cut.truncated
+    assert len(cut.labels) == len(cut.input_ids)
 
 
 def test_tools_are_rendered_as_the_template_renders_them(tokenizer: Any) -> None:

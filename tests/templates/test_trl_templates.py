@@ -1,9 +1,11 @@
 """Every chat template that TRL ships: rows of every shape in it, counted, one text everywhere."""
 
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
+from docs import chat_templates
 from docs.chat_templates import TOKENS, shipped, table
 from localinstruct.models.template_trial import rendered
 from localinstruct.records import Instance
@@ -17,6 +19,11 @@ def test_every_template_is_in_the_table_and_none_loses_a_word() -> None:
     assert [line.name for line in lines] == sorted(shipped())
     assert Counter(line.outcome for line in lines) == {"trained": 64, "merged": 2, "as parts": 6}
     assert [line.name for line in lines if line.form.lacks or line.form.problem] == []
+
+
+def test_the_page_shows_the_table() -> None:
+    shown = (Path(chat_templates.__file__).parent / "chat-templates.md").read_text("utf-8")
+    assert shown == chat_templates.page(), "run `make docs`"
 
 
 def test_transformers_writes_what_the_guarded_child_wrote() -> None:

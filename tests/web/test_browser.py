@@ -1,6 +1,5 @@
 """A review in a real browser, by keyboard alone."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,21 +10,14 @@ from localinstruct.cli.app import app
 from localinstruct.report.live import Watch
 from localinstruct.store.reviews import Reviews, place
 from tests.report.test_live import at_work, until
-from tests.support.browser import page_served, require_browser
+from tests.support.browser import chromium, page_served
 from tests.support.reviewed import dataset_rows, make_run
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[object]:
-    path = require_browser()
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        # root has no sandbox in a container; the pages are ours
-        flags = ["--no-sandbox"] if os.getuid() == 0 else []
-        opened = playwright.chromium.launch(executable_path=path, args=flags)
+    with chromium() as opened:
         yield opened
-        opened.close()
 
 
 @pytest.fixture
@@ -97,7 +89,7 @@ def test_a_reject_is_taken_back_and_a_pair_labelled_by_keyboard(
         base = address.partition("/?")[0]
         page.goto(f"{base}/rows?kind=rejects")
         page.keyboard.press("j")
-        page.locator("li:focus-within", has_text="Say no.").wait_for()
+        page.locator("li:focus-within", has_text="Now say no.").wait_for()
         page.keyboard.press("k")
         page.get_by_text("taken back", exact=True).wait_for()
         page.locator("li:focus-within", has_text="What is 1 plus 1.").wait_for()
@@ -116,7 +108,46 @@ def test_a_reject_is_taken_back_and_a_pair_labelled_by_keyboard(
     assert sorted(one.verdict for one in said.values()) == ["", "keep"]
     assert {one.better for one in said.values()} & {"first", "second"}
     CliRunner().invoke(app, ["dataset", str(folder)])
-    assert "Say no." in {row.instruction for row in dataset_rows(folder)}
+    assert "Now say no." in {row.instruction for row in dataset_rows(folder)}
+
+
+def test_what_was_written_is_not_lost_by_a_wrong_key_or_a_page_that_is_gone(
+    browser: object, folder: Path, tmp_path: Path
+) -> None:
+    page = browser.new_page()  # type: ignore[attr-defined]
+    asked, answers = list[str](), [False, True]
+    page.on(
+        "dialog",
+        lambda one: (
+            asked.append(one.message),
+            one.accept() if answers.pop(0) else one.dismiss(),
+        ),
+    )
+    text = page.locator("textarea[name=output]")
+    with page_served("review", "small", where=tmp_path) as address:
+        page.goto(address)
+        page.keyboard.press("n")
+        page.wait_for_url("**/row/1*")
+        page.keyboard.press("e")
+        page.locator("textarea[name=output]:focus").wait_for()
+        page.keyboard.press("Escape")
+        page.locator("textarea").first.wait_for(state="detached")
+        assert asked == []  # nothing was written
+        page.keyboard.press("e")
+        page.locator("textarea[name=output]:focus").wait_for()
+        page.keyboard.type("Words: ")
+        page.keyboard.press("Escape")
+        assert text.input_value().startswith("Words: ")
+        page.keyboard.press("Escape")
+        page.locator("textarea").first.wait_for(state="detached")
+        assert asked == ["Leave what you wrote here? It is not saved."] * 2
+        page.keyboard.press("e")
+        page.locator("textarea[name=output]:focus").wait_for()
+        page.keyboard.type("Words: ")
+    page.keyboard.press("Control+Enter")
+    page.get_by_text("The page no longer answers, and nothing was saved").wait_for()
+    assert text.input_value().startswith("Words: ")
+    page.close(run_before_unload=False)
 
 
 def test_what_rows_hold_runs_nothing_and_a_page_from_elsewhere_learns_nothing(

@@ -172,7 +172,7 @@ def test_a_page_on_a_port_is_seen_by_this_user_only_and_ends_on_ctrl_c(tmp_path:
             other = subprocess.run([sys.executable, "-I", "-c", script], capture_output=True)
             assert b"403" in other.stderr
         process.send_signal(signal.SIGINT)
-        assert process.communicate(timeout=20)[0] == "ended\n"
+        assert process.communicate(timeout=120)[0] == "ended\n"
 
 
 def test_a_page_on_a_socket_is_its_users_alone(tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ def test_a_page_on_a_socket_is_its_users_alone(tmp_path: Path) -> None:
             other.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
             assert other.recv(20).startswith(b"HTTP/1.1 403")
         process.send_signal(signal.SIGTERM)
-        assert process.communicate(timeout=20)[0] == "ended\n"
+        assert process.communicate(timeout=120)[0] == "ended\n"
         assert list(folder.iterdir()) == []
 
 
@@ -226,5 +226,5 @@ def test_a_page_that_slept_goes_on(tmp_path: Path) -> None:
         opener.open(address).close()
         process.send_signal(signal.SIGSTOP)
         threading.Timer(0.5, process.send_signal, [signal.SIGCONT]).start()
-        with opener.open(address.partition("?")[0], timeout=20) as page:
+        with opener.open(address.partition("?")[0], timeout=120) as page:
             assert page.read() == b"GET 0"

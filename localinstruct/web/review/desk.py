@@ -4,26 +4,37 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
-from localinstruct.dataset.reviewed import METHOD
+from localinstruct.curate.filters import Filters
+from localinstruct.dataset.review_gate import (
+    EMBEDDED,
+    confirmed,
+    is_of_gate,
+    key_of,
+    objections,
+    rules_of,
+)
+from localinstruct.dataset.reviewed import METHOD, is_written, written
 from localinstruct.dataset.rows import RunRows
-from localinstruct.errors import LocalInstructError
+from localinstruct.errors import DataError, LocalInstructError
 from localinstruct.formats import Reader, Reading
 from localinstruct.generation.inputs import seeds_of
 from localinstruct.judge.people import agreements
 from localinstruct.judge.rubric import Rubric
 from localinstruct.pipeline import recipe_of
 from localinstruct.progress import Progress
-from localinstruct.records import Instance, digest
+from localinstruct.records import Instance, Reject, digest
 from localinstruct.store import reviews as store
 from localinstruct.store.durable import sha256
-from localinstruct.store.reviews import Reviewed, Reviews
+from localinstruct.store.reviews import Review, Reviewed, Reviews
 from localinstruct.store.run import Run
 from localinstruct.web.review import index as indexes
+from localinstruct.web.review.blind import view
 from localinstruct.web.review.index import Found, Index, Item, item_of_reject, item_of_row
+from localinstruct.web.review.likeness import Comparing, Looked
 
 REFRESH_EVERY = 1.0
 """Seconds between two looks for new rows of a run that generates."""
@@ -45,23 +56,50 @@ class Desk:
     sources: Callable[[Index], Iterator[Source]]
     read_seeds: Callable[[], list[Instance]] = list
     decided: dict[str, Reviewed] = field(default_factory=dict)
-    """Key -> row with a decision."""
+    """Key -> row with a decision, as this person may see it (`blind`)."""
+    hidden: set[str] = field(default_factory=set)
+    """Rows on which others have decided, which this person may not see yet."""
+    needs_rows: bool = False
+    """A file without rows is refused; a run may get some."""
+    sees_all: bool = False
+    """Decisions of others are shown before one's own."""
+    rules: Filters | None = None
+    """Rules that rows of people must pass; a file has none."""
+    left_out: dict[str, Reject] = field(default_factory=dict)
+    """Key -> why the data set left out what a person wrote, when it was last made."""
+    comparing: Comparing | None = None
+    """Compares what people wrote with the other rows, while a page is served."""
+    late: dict[str, str] = field(default_factory=dict)
+    """Key -> reason that comparing gave when its page was gone."""
     notes: dict[str, str] = field(default_factory=dict)
     """Words for the next page, under keys that its address has."""
     seed: int = 0
+    _broken: dict[str, tuple[int, list[Reject]]] = field(default_factory=dict)
+    """Key -> (number of the decision, what its row breaks)."""
     _last: int = 0
     _looked: float = 0.0
     _number: Iterator[int] = field(default_factory=count)
     _seeds: dict[str, Instance] | None = None
 
     def fill(self, progress: Progress) -> None:
-        """Index everything that is not yet, with progress; then take in the decisions."""
-        for name, items, total in self.sources(self.index):
-            begun = self.index.mark(name)
-            for done in self.index.add(name, items):
-                progress.update(f"indexing {name}", begun + done, max(total(), begun + done))
+        """Index everything that is not yet, with progress; then take in the decisions.
+
+        A first index that comes to no end is deleted. DataError for a file without rows.
+        """
+        try:
+            for name, items, total in self.sources(self.index):
+                begun = self.index.mark(name)
+                for done in self.index.add(name, items):
+                    progress.update(f"indexing {name}", begun + done, max(total(), begun + done))
+            if self.needs_rows and not self.index.every("SELECT 1 FROM items LIMIT 1"):
+                raise DataError(f"{self.name}: expected rows to look at, found none.")
+        except BaseException:
+            if not self.index.ended:
+                self.index.discard()
+            raise
         self.index.end()
         self._take_in()
+        self._know_sample()
 
     def refresh(self) -> None:
         """Take in rows and decisions of other processes, at most once a second."""
@@ -71,6 +109,34 @@ class Desk:
                     pass
             self.index.look_again()
             self._looked = time.monotonic()
+        self._take_in()
+        self._take_news()
+        self._know_sample()
+
+    def compared(self, key: str) -> Looked | None:
+        """What comparing gives of a row that a person wrote, begun where it was not."""
+        one = self.decided.get(key)
+        if one is None or self.comparing is None:
+            return None
+        return self.comparing.begin(one, self.hidden, self._last)
+
+    def _take_news(self) -> None:
+        """Take in what comparing rows has given meanwhile."""
+        for key in self.comparing.news() if self.comparing else ():
+            self._broken.pop(key, None)
+            one = self.decided.get(key)
+            broken = [reject.reason for reject in self.breaks(one)] if one else []
+            if one and broken:
+                self.index.decided([one], lambda _: True)
+                if broken[-1] in EMBEDDED:
+                    self.late[key] = broken[-1]
+
+    def _know_sample(self) -> None:
+        self.index.know("sampled", (key for key, *_ in self.reviews.sample()))
+
+    def show_all(self) -> None:
+        """Show decisions of others before this person's own."""
+        self.sees_all, self._last = True, 0
         self._take_in()
 
     def say(self, words: str) -> str:
@@ -95,19 +161,62 @@ class Desk:
                 self._seeds = {}
         return self._seeds
 
+    def seen(self, key: str) -> tuple[Review, bool]:
+        """(what is said of a row as this person may see it, True where others' is hidden)."""
+        if self.sees_all:
+            return self.reviews.state(key)[0], False
+        return view(self.reviews.log(key), self.who)
+
+    def breaks(self, one: Reviewed) -> list[Reject]:
+        """What stands against a row that a person wrote, for the data set leaves it out then."""
+        known = self._broken.get(one.key)
+        if known is None or known[0] != one.number:
+            known = (one.number, self._objections(one))
+            self._broken[one.key] = known
+        return known[1]
+
+    def _objections(self, one: Reviewed) -> list[Reject]:
+        if self.rules is None or not is_written(one):
+            return []
+        row = written(one)
+        found = objections(row, self.rules, confirmed(one))[1]
+        alike = self._alike(one, row)
+        if alike is None or alike.reason in (*confirmed(one), *(o.reason for o in found)):
+            return found
+        return [*found, alike]
+
+    def _alike(self, one: Reviewed, row: Instance) -> Reject | None:
+        """The reject of a row that is like another, as the page or the data set has found it."""
+        looked = self.comparing.looked(one) if self.comparing else None
+        if looked and looked.done.is_set() and not looked.problem:
+            return looked.reject
+        left_out = self.left_out.get(one.key)
+        if left_out and left_out.reason in EMBEDDED and left_out.text == row.instruction:
+            return left_out
+        return None
+
     def _take_in(self) -> None:
         last = self.reviews.last()
-        if last != self._last:
-            new = list(self.reviews.since(self._last))
-            self.index.decided(new)
-            for one in new:
-                self.decided.pop(one.key, None)
-                if one.review.decided:
-                    self.decided[one.key] = one
-            self._last = last
+        if last == self._last and self._last:
+            return
+        people = self.reviews.people()
+        is_alone = self.sees_all or people <= {self.who}
+        new = list[Reviewed]()
+        for one in self.reviews.since(self._last):
+            review, is_hidden = one.review, False
+            if not is_alone:
+                review, is_hidden = view(self.reviews.log(one.key), self.who)
+            (self.hidden.add if is_hidden else self.hidden.discard)(one.key)
+            self.decided.pop(one.key, None)
+            new.append(replace(one, review=review))
+            if review.decided:
+                self.decided[one.key] = new[-1]
+        self.index.decided(new, lambda one: bool(self.breaks(one)))
+        self._last = last
+        if len(people) > 1:
             every = agreements(self.reviews.opinions())
             self.index.know("differing", (row for two in every for row in two.differ))
-        self.index.know("sampled", (key for key, *_ in self.reviews.sample()))
+        self.index.know("others", self.hidden)
 
 
 def desk_of_run(run: Run, who: str, rubric: Rubric) -> Desk:
@@ -139,7 +248,10 @@ def desk_of_run(run: Run, who: str, rubric: Rubric) -> Desk:
         return seeds_of(*recipe_of(run))
 
     takes = f"localinstruct dataset {run.path}"
-    return Desk(run.path.name, takes, index, reviews, rubric, who, sources, read_seeds)
+    desk = Desk(run.path.name, takes, index, reviews, rubric, who, sources, read_seeds)
+    desk.rules = rules_of(run)
+    desk.left_out = {key_of(one): one for one in RunRows(run).dropped if is_of_gate(one)}
+    return desk
 
 
 def desk_of_file(path: Path, reading: Reading, who: str, rubric: Rubric, paste: str) -> Desk:
@@ -161,7 +273,8 @@ def desk_of_file(path: Path, reading: Reading, who: str, rubric: Rubric, paste: 
 
     index = Index(_place(path.with_name(f"{path.name}.{indexes.FILE}")), stamp)
     takes = f"localinstruct review {path} --rows OUTPUT"
-    return Desk(path.name, takes, index, Reviews(store.place(path)), rubric, who, sources)
+    reviews = Reviews(store.place(path))
+    return Desk(path.name, takes, index, reviews, rubric, who, sources, needs_rows=True)
 
 
 def _place(path: Path) -> Path | None:

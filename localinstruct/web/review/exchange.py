@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from localinstruct.dataset.review_gate import ReviewGate
 from localinstruct.dataset.reviewed import apply, taken_back
 from localinstruct.errors import DataError
 from localinstruct.formats import write
@@ -66,12 +67,17 @@ def _decision(data: JsonObject) -> tuple[Decision, Kind, JsonObject]:
 
 
 def export_rows(desk: Desk, output: Path, format: str) -> int:
-    """Write the rows as people left them, taken-back rejects last; how many."""
+    """Write the rows as people left them, taken-back rejects last; how many.
+
+    What people wrote of a run's rows passes the run's rules; a file has none.
+    """
+    decided = {one.key: one for one in desk.reviews.since(0) if one.review.decided}
+    gate = ReviewGate(desk.rules) if desk.rules else None
 
     def rows() -> Iterator[Instance]:
         here: Found | None = None
         while (here := desk.index.step(Query(), here)) is not None:
-            yield from apply([instance_of(here)], desk.decided).rows
-        yield from taken_back(desk.decided.values())
+            yield from apply([instance_of(here)], decided, gate).rows
+        yield from taken_back(decided.values(), gate).rows
 
     return write(rows(), format, output)

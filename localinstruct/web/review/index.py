@@ -3,12 +3,13 @@
 Made when a person first looks, beside the run or the file (`review.index.sqlite`), or in a
 temporary folder where nothing may be written; it can be deleted at any time. Rows that a running
 `generate` adds come with `refresh`. What people decided is held in temporary tables, read anew when
-there is more of it. Not covered: words that only a person's edit of a row has.
+there is more of it; a row that a person mended is found by the words of both. Not covered: lengths
+of mended answers, which are those of the teacher's.
 """
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -39,10 +40,12 @@ CREATE INDEX by_words ON items(kind, words DESC, n);
 """
 DECIDED = """
 CREATE TEMP TABLE state(key TEXT PRIMARY KEY, verdict TEXT, edited INTEGER, labelled INTEGER,
-  grade REAL) WITHOUT ROWID;
+  grade REAL, left_out INTEGER) WITHOUT ROWID;
 CREATE TEMP TABLE tagged(tag TEXT, key TEXT, PRIMARY KEY (tag, key)) WITHOUT ROWID;
 CREATE TEMP TABLE sampled(key TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TEMP TABLE differing(key TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TEMP TABLE others(key TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE VIRTUAL TABLE temp.mended USING fts5(text, tokenize="unicode61 remove_diacritics 2");
 """
 BATCH = 2000
 MOST_CHOICES = 200
@@ -123,6 +126,7 @@ class Index:
 
     def __init__(self, path: Path | None, stamp: str) -> None:
         """Open or make the index at `path` (None: in memory); one of another stamp is emptied."""
+        self._path = path
         self._db = _opened(path, stamp)
         self._db.executescript(DECIDED)
         self._choices = dict[tuple[str, str], list[tuple[str, int]]]()
@@ -133,6 +137,12 @@ class Index:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+    def discard(self) -> None:
+        """Close the file and delete it: an index that was not filled is of no use."""
+        self.close()
+        if self._path:
+            self._path.unlink(missing_ok=True)
 
     def mark(self, name: str) -> int:
         """Number of the last row of a source that is indexed; 0 before any."""
@@ -247,22 +257,33 @@ class Index:
         """Rows of a query on `items i`."""
         return self._db.execute(sql, values).fetchall()
 
-    def decided(self, rows: Iterable[Reviewed]) -> None:
-        """Take in what people decided since the last time."""
+    def decided(self, rows: Iterable[Reviewed], left_out: Callable[[Reviewed], bool]) -> None:
+        """Take in what people decided since the last time; `left_out` is asked of each row."""
         for one in rows:
             review = one.review
             self._db.execute("DELETE FROM state WHERE key = ?", (one.key,))
             self._db.execute("DELETE FROM tagged WHERE key = ?", (one.key,))
+            self._search_mended(one)
             if review.decided:
                 labelled = bool(review.scores or review.better)
-                grade = review.scores.get("grade")
-                values = (one.key, review.verdict, bool(review.edited), labelled, grade)
-                self._db.execute("INSERT INTO state VALUES (?,?,?,?,?)", values)
+                facts = (review.verdict, bool(review.edited), labelled, review.scores.get("grade"))
+                values = (one.key, *facts, left_out(one))
+                self._db.execute("INSERT INTO state VALUES (?,?,?,?,?,?)", values)
             for tag in review.tags:
                 self._db.execute("INSERT OR IGNORE INTO tagged VALUES (?,?)", (tag, one.key))
 
-    def know(self, table: Literal["sampled", "differing"], keys: Iterable[str]) -> None:
-        """Know these rows as the proposed sample, or as those on which people differ."""
+    def _search_mended(self, one: Reviewed) -> None:
+        """Have the search find a row by the texts that a person wrote, beside the teacher's."""
+        edited = one.review.edited
+        numbers = self._db.execute("SELECT n FROM items WHERE key = ?", (one.key,)).fetchall()
+        for (n,) in numbers:
+            self._db.execute("DELETE FROM mended WHERE rowid = ?", (n,))
+            if edited:
+                text = spaced(_text({**one.original, **edited}))
+                self._db.execute("INSERT INTO mended(rowid, text) VALUES (?,?)", (n, text))
+
+    def know(self, table: Literal["sampled", "differing", "others"], keys: Iterable[str]) -> None:
+        """Know these rows as the sample, as those people differ on, or others have decided on."""
         self._db.execute(f"DELETE FROM {table}")
         values = [(key,) for key in keys]
         self._db.executemany(f"INSERT OR IGNORE INTO {table} VALUES (?)", values)

@@ -2,20 +2,24 @@
 
 import difflib
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from localinstruct.dataset.reviewed import parts_of
 from localinstruct.judge.rubric import Rubric
-from localinstruct.records import digest
-from localinstruct.store.reviews import MENDED, Review
+from localinstruct.progress import percent
+from localinstruct.records import Instance, JsonObject, digest
+from localinstruct.store.reviews import MENDED, Decision, Review
 from localinstruct.web.review.index import Found
 
 Pieces = list[tuple[str, str]]
 """(kind, text) in order: "same", "new" or "gone" of a difference, "quote" of a passage."""
 LABELS = {"rejected": "worse answer", "system": "system prompt"}
-MOST_WORDS = 5000
-"""Words of a text up to which differences are looked for; they cost the square of it."""
+_WORDS = re.compile(r"\s*\w+|\s*[^\w\s]|\s+")
+_SENTENCES = re.compile(r"[^.!?\n]*[.!?\n]+\s*|[^.!?\n]+")
+MOST_PAIRS = 20_000
+"""Pairs of equal words, of the old and the new text, up to which differences are looked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +61,45 @@ def parts(found: Found, review: Review) -> list[Part]:
 
 
 def difference(before: str, after: str) -> Pieces:
-    """Words that stayed, came and went, in the order of the new text."""
-    old, new = (re.findall(r"\s+|\w+|[^\w\s]", text) for text in (before, after))
-    if max(len(old), len(new)) > MOST_WORDS:
-        return [("gone", before), ("new", after)]
+    """Words that stayed, came and went, in the order of the new text.
+
+    Where little of it stayed, or looking would take long, the whole text went and came.
+    """
+    pieces = _changes(before, after, _WORDS) or _by_sentences(before, after)
+    stayed = sum(len(re.findall(r"\w+", text)) for kind, text in pieces if kind == "same")
+    words = min(len(re.findall(r"\w+", text)) for text in (before, after))
+    if 2 * stayed < words:
+        pieces = [("gone", before), ("new", after)]
+    return [piece for piece in pieces if piece[1]]
+
+
+def _by_sentences(before: str, after: str) -> Pieces:
+    """The same of a long text: sentences first, words only in those that are not equal."""
+    whole: Pieces = [("gone", before), ("new", after)]
     pieces: Pieces = []
+    gone = ""
+    for kind, text in _changes(before, after, _SENTENCES) or whole:
+        if kind == "new" and gone:
+            pieces += _changes(gone, text, _WORDS) or [("gone", gone), ("new", text)]
+            gone = ""
+            continue
+        pieces += [("gone", gone)]
+        gone = text if kind == "gone" else ""
+        pieces += [] if gone else [(kind, text)]
+    return [*pieces, ("gone", gone)]
+
+
+def _changes(before: str, after: str, cut: re.Pattern[str]) -> Pieces:
+    """What stayed, went and came of the parts of two texts; nothing where that would take long."""
+    old, new = cut.findall(before), cut.findall(after)
+    first = _equal(old, new)
+    last = _equal(old[first:][::-1], new[first:][::-1])
+    pieces: Pieces = [("same", "".join(new[:first]))]
+    tail = "".join(new[len(new) - last :])
+    old, new = old[first : len(old) - last], new[first : len(new) - last]
+    there = Counter(old)
+    if sum(there[part] for part in new) > MOST_PAIRS:
+        return []
     matcher = difflib.SequenceMatcher(a=old, b=new, autojunk=False)
     for kind, a, b, c, d in matcher.get_opcodes():
         if kind == "equal":
@@ -69,7 +107,13 @@ def difference(before: str, after: str) -> Pieces:
             continue
         pieces += [("gone", "".join(old[a:b]))] if b > a else []
         pieces += [("new", "".join(new[c:d]))] if d > c else []
-    return pieces
+    return [*pieces, ("same", tail)]
+
+
+def _equal(old: Sequence[str], new: Sequence[str]) -> int:
+    """Parts that are equal from the beginning on."""
+    pairs = zip(old, new, strict=False)
+    return next((n for n, (a, b) in enumerate(pairs) if a != b), min(len(old), len(new)))
 
 
 def quoted(passage: str, evidence: Sequence[str]) -> Pieces:
@@ -160,3 +204,40 @@ def facts(found: Found) -> list[tuple[str, str]]:
         ("changed on its way", ", ".join(lineage.get("changes", ()))),
     ]
     return [(name, value) for name, value in named if value]
+
+
+def near_of_reject(found: Found) -> list[JsonObject]:
+    """The row that a reject was too similar to, where its detail is that row's text."""
+    if found.data["stage"] != "novelty":
+        return []
+    return [{"text": found.data["detail"], "score": found.likeness or 0.0, "n": None}]
+
+
+def relative(key: str, one: Found | Instance | None) -> JsonObject:
+    """A parent or child: its number in the index if it has one, and its first words."""
+    if isinstance(one, Instance):
+        return {"n": None, "key": key, "text": one.instruction or one.input, "what": "seed"}
+    if one is None:
+        return {"n": None, "key": key, "text": key, "what": "not in this run any more"}
+    data = one.data
+    return {"n": one.n, "key": key, "text": data["instruction"] or data["input"], "what": ""}
+
+
+def sample_words(sample: object) -> str:
+    """How far the sample is, and the share of good rows that it tells."""
+    decided, of = sample.decided, sample.of  # type: ignore[attr-defined]
+    if not of:
+        return ""
+    said = f"sample: {decided} of {of} decided"
+    if sample.share is None:  # type: ignore[attr-defined]
+        return said
+    low, high, share = sample.low, sample.high, sample.share  # type: ignore[attr-defined]
+    return (
+        f"{said}; {percent(share)} of all rows are good (95 %: {percent(low)} to {percent(high)})"
+    )
+
+
+def log_line(entry: Decision) -> JsonObject:
+    """A decision as the page shows it."""
+    action = {"insist": "kept all the same"}.get(entry.action, entry.action)
+    return {"action": action, "who": entry.who, "at": entry.at, "number": entry.number}

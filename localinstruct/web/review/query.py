@@ -8,10 +8,13 @@ from urllib.parse import urlencode
 
 STATES = {
     "undecided": "i.key NOT IN (SELECT key FROM state)",
+    "decided by nobody": "i.key NOT IN (SELECT key FROM state) AND "
+    "i.key NOT IN (SELECT key FROM others)",
     "decided": "i.key IN (SELECT key FROM state)",
     "kept": "i.key IN (SELECT key FROM state WHERE verdict = 'keep')",
     "dropped": "i.key IN (SELECT key FROM state WHERE verdict = 'drop')",
     "edited": "i.key IN (SELECT key FROM state WHERE edited)",
+    "left out": "i.key IN (SELECT key FROM state WHERE left_out)",
     "labelled": "i.key IN (SELECT key FROM state WHERE labelled)",
     "people differ": "i.key IN (SELECT key FROM differing)",
     "judge differs": "i.key IN (SELECT key FROM state WHERE grade IS NOT NULL "
@@ -99,8 +102,11 @@ class Query:
         if self.state:
             parts.append(STATES[self.state])
         if words := searched(self.q):
-            parts.append("i.n IN (SELECT rowid FROM found WHERE found MATCH ?)")
-            values.append(words)
+            parts.append(
+                "i.n IN (SELECT rowid FROM found WHERE found MATCH ? "
+                "UNION SELECT rowid FROM mended WHERE mended MATCH ?)"
+            )
+            values += [words, words]
         return " AND ".join(parts), values
 
     def ordered(self) -> tuple[str, Literal["ASC", "DESC"]]:

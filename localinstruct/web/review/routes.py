@@ -4,6 +4,7 @@ Every page is whole HTML, forms and links work without scripts; htmx only swaps 
 `keys.js` presses what has the key. A decision is committed before the next page is shown.
 """
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from urllib.parse import quote
@@ -14,11 +15,11 @@ from starlette.routing import BaseRoute, Route
 
 from localinstruct.dataset.reviewed import counts, words
 from localinstruct.errors import LocalInstructError
-from localinstruct.progress import percent
-from localinstruct.records import Instance, JsonObject
-from localinstruct.store.reviews import MENDED, Decision, Review, Reviewed
+from localinstruct.records import Instance, JsonObject, Neighbour, Reject
+from localinstruct.store.reviews import MENDED, Review, Reviewed
 from localinstruct.web.pages import respond, static_route
 from localinstruct.web.review import look
+from localinstruct.web.review.blind import joined
 from localinstruct.web.review.desk import Desk
 from localinstruct.web.review.index import Found
 from localinstruct.web.review.query import KINDS, ORDERS, STATES, Query
@@ -27,6 +28,8 @@ from localinstruct.web.review.sample import good_share
 PER_PAGE = 50
 MOST_RELATIVES = 12
 LONGEST_TAG = 60
+LONGEST_WAIT, LOOKS_PER_SECOND = 15, 5
+"""Seconds for which an answer waits for a comparison, and how often it looks."""
 
 
 def routes(desk: Desk) -> list[BaseRoute]:
@@ -37,6 +40,7 @@ def routes(desk: Desk) -> list[BaseRoute]:
         Route("/rows", pages.rows),
         Route("/next", pages.next),
         Route("/row/{n:int}", pages.row),
+        Route("/row/{n:int}/standing", pages.standing),
         Route("/row/{n:int}/decide", pages.decide, methods=["POST"]),
         Route("/undo", pages.undo, methods=["POST"]),
         static_route(),
@@ -82,6 +86,41 @@ class Pages:
             return _gone()
         return self._shown(request, query, found)
 
+    async def standing(self, request: Request) -> Response:
+        """What stands against a row that a person wrote, when comparing it has ended."""
+        desk, found = self._desk, self._desk.index.at(request.path_params["n"])
+        if found is None:
+            return _gone()
+        looked = desk.compared(found.key)
+        for _ in range(LONGEST_WAIT * LOOKS_PER_SECOND):
+            if looked is None or looked.done.is_set():
+                break
+            await asyncio.sleep(1 / LOOKS_PER_SECOND)
+        desk.refresh()
+        query, seen = Query.of(request.query_params), request.query_params.get("seen")
+        values = self._standing(found) | {"query": query, "row": found, "seen": _whole(seen)}
+        return respond("standing.html.j2", **values)
+
+    def _standing(self, found: Found) -> JsonObject:
+        """Values of the part that says what stands against a row, and what it is most like."""
+        desk = self._desk
+        looked = desk.compared(found.key)
+        is_done = looked is not None and looked.done.is_set()
+        if is_done:
+            desk.late.pop(found.key, None)
+        return {
+            "breaks": self._breaks(found),
+            "looked": looked,
+            "is_done": is_done,
+            "nearest": [self._near(one) for one in looked.near] if looked and is_done else [],
+            "novelty": desk.comparing.novelty if desk.comparing else None,
+        }
+
+    def _near(self, one: Neighbour) -> JsonObject:
+        """A neighbour with its number in the index, if it is a row of it."""
+        other = self._desk.index.by_key(one.id)
+        return {"text": one.text, "score": one.score, "n": other.n if other else None}
+
     async def next(self, request: Request) -> Response:
         """Go to the row after (or before) `after` in the query's order; to the first without."""
         desk, query = self._desk, Query.of(request.query_params)
@@ -104,21 +143,55 @@ class Pages:
         form = {name: str(value) for name, value in (await request.form()).items()}
         said = ""
         try:
-            review, _ = desk.reviews.state(found.key)
-            after = self._decided(found, review, form)
-            if after != review or self._confirms(found, form.get("action", "")):
-                row = (found.key, found.kind, found.data)
-                desk.reviews.decide(row, form["action"], after, desk.who, _whole(form.get("seen")))
+            self._commit(found, form)
         except LocalInstructError as problem:
-            said = desk.say(f"Not decided: {problem.message} {problem.hint or ''}")
+            words = f"Not decided: {problem.message} {problem.hint or ''}"
+            if form.get("action") == "edit":
+                return self._kept_open(request, query, found, form, words)
+            said = desk.say(words)
         desk.refresh()
+        desk.compared(found.key)
+        if not said and form.get("action") in ("keep", "edit") and self._breaks(found):
+            reasons = ", ".join(one.reason for one in self._breaks(found))
+            words = f"Saved, but the data set leaves it out as it stands: {reasons}."
+            there = form.get("back") == "list"
+            said = desk.say(f"{words} Open it: e mends it." if there else words)
         if form.get("back") == "list":
             page = form.get("page", "0")
             return RedirectResponse(query.address("/rows") + _more(query, page, said), 303)
-        is_done = form.get("action") in ("keep", "drop", "better") and not said
+        is_done = form.get("action") in ("keep", "drop", "better", "insist") and not said
         if is_done and not (form["action"] == "better" and self._reveals(found)):
             return _to("/next", query, after=str(found.n))
         return _to(f"/row/{found.n}", query, said=said)
+
+    def _kept_open(
+        self, request: Request, query: Query, found: Found, form: Mapping[str, str], words: str
+    ) -> Response:
+        """The form of an edit that was refused, with what was written in it."""
+        self._desk.refresh()
+        texts = {name: _lines(form[name]) for name in MENDED if name in form}
+        said = f"{words} What you wrote stands below, unsaved: save it again, or leave it."
+        others = {"texts": texts, "editing": True, "unsaved": True, "said": said}
+        page = self._shown(request, query, found, **others)
+        page.status_code = 409
+        page.headers["HX-Push-Url"] = query.address(f"/row/{found.n}", edit="1")
+        return page
+
+    def _commit(self, found: Found, form: Mapping[str, str]) -> None:
+        """Commit what a form says of a row; a form that changes nothing is no decision."""
+        desk, action = self._desk, form.get("action", "")
+        shared = desk.reviews.state(found.key)[0]
+        review, is_hidden = desk.seen(found.key)
+        after = self._decided(found, review, form)
+        after = joined(shared, review, after) if is_hidden else after
+        if after != shared or self._confirms(found, action):
+            row = (found.key, found.kind, found.data)
+            desk.reviews.decide(row, action, after, desk.who, _whole(form.get("seen")))
+
+    def _breaks(self, found: Found) -> list[Reject]:
+        """Rules that a row breaks which a person wrote."""
+        one = self._desk.decided.get(found.key)
+        return self._desk.breaks(one) if one else []
 
     async def undo(self, request: Request) -> Response:
         """Take back this person's last decision, and show its row."""
@@ -150,6 +223,9 @@ class Pages:
             return replace(review, verdict=action)  # type: ignore[arg-type]
         if action == "clear":
             return Review()
+        if action == "insist":
+            reasons = (*review.despite, *(one.reason for one in self._breaks(found)))
+            return replace(review, verdict="keep", despite=reasons)
         if action == "grade":
             return replace(review, scores=self._scores(review, form))
         if action == "better":
@@ -165,7 +241,8 @@ class Pages:
             edited = {
                 name: text for name, text in texts.items() if text != _lines(before.get(name, ""))
             }
-            return replace(review, edited=edited, verdict="keep")
+            despite = review.despite if edited == review.edited else ()
+            return replace(review, edited=edited, verdict="keep", despite=despite)
         return review
 
     def _scores(self, review: Review, form: Mapping[str, str]) -> dict[str, int]:
@@ -181,11 +258,15 @@ class Pages:
                 scores[name] = int(form[name])
         return scores
 
-    def _shown(self, request: Request, query: Query, found: Found) -> HTMLResponse:
+    def _shown(
+        self, request: Request, query: Query, found: Found, **others: object
+    ) -> HTMLResponse:
         desk = self._desk
         one = desk.decided.get(found.key)
         review = one.review if one else Review()
         number = desk.reviews.state(found.key)[1]
+        is_hidden = found.key in desk.hidden
+        log = [one for one in desk.reviews.log(found.key) if not is_hidden or one.who == desk.who]
         pair = look.pair_of(found, review, desk.seed)
         values = self._values(request, query) | {
             "row": found,
@@ -197,17 +278,24 @@ class Pages:
             "facts": look.facts(found),
             "claims": look.claims(found, review, desk.rubric),
             "editing": "edit" in request.query_params,
+            "unsaved": False,
             "scale": range(desk.rubric.scale.lowest, desk.rubric.scale.highest + 1),
             "rubric": desk.rubric,
-            "log": [_log_line(entry) for entry in reversed(desk.reviews.log(found.key))],
+            "log": [look.log_line(entry) for entry in reversed(log)],
+            **self._standing(found),
             **self._relatives(found),
         }
-        return respond("row.html.j2", **values)
+        return respond("row.html.j2", **(values | others))
 
     def _relatives(self, found: Found) -> JsonObject:
         """Neighbours, parents and children of a row; the passage of a grounded one."""
         if found.kind == "reject":
-            return {"near": _near_of_reject(found), "parents": [], "children": [], "passage": []}
+            return {
+                "near": look.near_of_reject(found),
+                "parents": [],
+                "children": [],
+                "passage": [],
+            }
         desk, lineage = self._desk, found.data["lineage"]
         parents = [(key, desk.relative(key)) for key in lineage["parents"][:MOST_RELATIVES]]
         near = [
@@ -220,9 +308,10 @@ class Pages:
             passage = look.quoted(source.input, lineage["evidence"]) if source else []
         return {
             "near": near,
-            "parents": [_relative(key, one) for key, one in parents],
+            "parents": [look.relative(key, one) for key, one in parents],
             "children": [
-                _relative(one.key, one) for one in desk.index.children(found.key, MOST_RELATIVES)
+                look.relative(one.key, one)
+                for one in desk.index.children(found.key, MOST_RELATIVES)
             ],
             "passage": passage,
         }
@@ -239,13 +328,23 @@ class Pages:
             "query": query,
             "counts": found,
             "counted": words(found, every),
+            "hidden": len(desk.hidden),
             "every": every,
             "rejects": desk.index.count(Query(kind="rejects")),
             "sample": sample,
-            "sample_words": _sample_words(sample),
+            "sample_words": look.sample_words(sample),
+            "late": self._late(),
             "said": desk.notes.pop(request.query_params.get("said", ""), ""),
             "takes": desk.takes,
         }
+
+    def _late(self) -> list[JsonObject]:
+        """Rows that turned out to be like others when their page was gone."""
+        desk = self._desk
+        for key in [key for key in desk.late if key not in desk.decided]:
+            del desk.late[key]
+        rows = [(desk.index.by_key(key), reason) for key, reason in desk.late.items()]
+        return [self._line(row) | {"reason": reason} for row, reason in rows if row]
 
     def _choices(self, query: Query) -> JsonObject:
         index, kind = self._desk.index, KINDS[query.kind]
@@ -276,40 +375,6 @@ class Pages:
             "review": review,
             "seen": one.number if one else self._desk.reviews.state(found.key)[1],
         }
-
-
-def _near_of_reject(found: Found) -> list[JsonObject]:
-    """The row that a reject was too similar to, where its detail is that row's text."""
-    if found.data["stage"] != "novelty":
-        return []
-    return [{"text": found.data["detail"], "score": found.likeness or 0.0, "n": None}]
-
-
-def _relative(key: str, one: Found | Instance | None) -> JsonObject:
-    """A parent or child: its number in the index if it has one, and its first words."""
-    if isinstance(one, Instance):
-        return {"n": None, "key": key, "text": one.instruction or one.input, "what": "seed"}
-    if one is None:
-        return {"n": None, "key": key, "text": key, "what": "not in this run any more"}
-    data = one.data
-    return {"n": one.n, "key": key, "text": data["instruction"] or data["input"], "what": ""}
-
-
-def _sample_words(sample: object) -> str:
-    decided, of = sample.decided, sample.of  # type: ignore[attr-defined]
-    if not of:
-        return ""
-    said = f"sample: {decided} of {of} decided"
-    if sample.share is None:  # type: ignore[attr-defined]
-        return said
-    low, high, share = sample.low, sample.high, sample.share  # type: ignore[attr-defined]
-    return (
-        f"{said}; {percent(share)} of all rows are good (95 %: {percent(low)} to {percent(high)})"
-    )
-
-
-def _log_line(entry: Decision) -> JsonObject:
-    return {"action": entry.action, "who": entry.who, "at": entry.at, "number": entry.number}
 
 
 def _lines(text: str) -> str:

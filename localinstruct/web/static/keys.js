@@ -1,10 +1,10 @@
-// Keys of the pages: a key presses the link, button or field that has it (data-key).
+/* Keys of the pages: a key presses the link, button or field that has it (data-key). */
 "use strict";
 const KNOWN = /^([a-zA-Z0-9=?/]|Enter|Arrow(Left|Right))$/;
 const typing = (element) => element && /^(INPUT|TEXTAREA|SELECT)$/.test(element.tagName);
 const has = (key) => (one) => one.dataset.key === key || one.dataset.also === key;
 
-// The element of a key: in the row of the list that has the focus, else anywhere outside its rows.
+/* The element of a key: in the row of the list that has the focus, else anywhere outside its rows. */
 function named(key) {
   const scope = document.activeElement && document.activeElement.closest("[data-scope]");
   const inside = scope ? [...scope.querySelectorAll("[data-key]")].find(has(key)) : null;
@@ -31,7 +31,7 @@ function press(key) {
   return true;
 }
 
-// Keys that come while a page is on its way are meant for that page.
+/* Keys that come while a page is on its way are meant for that page. */
 let busy = false;
 let waiting = [];
 
@@ -57,15 +57,30 @@ document.addEventListener("keydown", (event) => {
   if (press(event.key)) event.preventDefault();
 });
 
-// A decision in the list: the row after it has the focus next.
+/* What was written and not saved is not left without a question. */
+const changed = (one) => one.value !== one.defaultValue;
+function unsaved() {
+  const form = document.querySelector("form.edit");
+  return form && ("unsaved" in form.dataset || [...form.querySelectorAll("textarea")].some(changed));
+}
+window.addEventListener("beforeunload", (event) => { if (unsaved()) event.preventDefault(); });
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (!event.detail.boosted || event.detail.elt.matches("form.edit") || !unsaved()) return;
+  if (!window.confirm("Leave what you wrote here? It is not saved.")) event.preventDefault();
+});
+
+/* A decision in the list: the row after it has the focus next. */
 let after = "";
-document.addEventListener("htmx:beforeRequest", () => {
+/* A page is boosted; a part that asks for itself (standing.html.j2) keeps no key waiting. */
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (!event.detail.boosted || event.defaultPrevented) return;
   busy = true;
   const row = document.activeElement && document.activeElement.closest("[data-scope]");
   const next = row && (row.nextElementSibling || row);
   after = next ? next.id : "";
 });
-document.addEventListener("htmx:afterSettle", () => {
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (!event.detail.boosted) return;
   busy = false;
   const row = after && document.getElementById(after);
   if (row) row.querySelector(".open").focus();
@@ -74,5 +89,18 @@ document.addEventListener("htmx:afterSettle", () => {
   if (!busy) waiting = [];
 });
 for (const failed of ["htmx:sendError", "htmx:timeout", "htmx:sendAbort"]) {
-  document.addEventListener(failed, () => { busy = false; waiting = []; });
+  document.addEventListener(failed, (event) => {
+    if (!event.detail.boosted) return;
+    busy = false;
+    waiting = [];
+    if (failed === "htmx:sendError") say("The page no longer answers, and nothing was saved. Start localinstruct review again.");
+  });
+}
+function say(words) {
+  const line = document.querySelector("#away") || document.createElement("p");
+  line.id = "away";
+  line.className = "said";
+  line.setAttribute("role", "status");
+  line.textContent = words;
+  document.querySelector("main").before(line);
 }

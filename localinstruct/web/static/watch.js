@@ -1,4 +1,4 @@
-// Says when the page no longer answers; the rest is htmx's.
+/* Says when the page no longer answers; the rest is htmx's. */
 "use strict";
 const away = () => document.getElementById("away");
 document.addEventListener("htmx:sendError", () => { away().hidden = false; });
