@@ -9,6 +9,7 @@ import contextlib
 import difflib
 import functools
 import reprlib
+import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar, get_args
@@ -71,8 +72,7 @@ Where = Callable[[Sequence[str | int]], str]
 
 _SHORT = reprlib.Repr()
 _SHORT.maxstring = _SHORT.maxother = 200
-"""Shows a value, not all of it: what YAML's aliases make of ten lines may have billions of
-parts."""
+"""Shows a value, not all of it: a small file may hold a value too large for a message."""
 
 
 def parse(section: type[S], data: JsonObject, source: str, where: Where = lambda keys: "") -> S:
@@ -120,9 +120,8 @@ def yaml_mapping(text: str, source: str) -> JsonObject:
     """The mapping a YAML text holds; RecipeError for bad YAML, and for a key given twice."""
     try:
         data, twice = _loaded(text)
-    except (yaml.YAMLError, RecursionError, ValueError) as error:
-        problem = " ".join(str(error).split())
-        raise RecipeError(f"{source}{_at(error, text)}: not valid YAML: {problem}.") from None
+    except NOT_YAML as error:
+        raise not_yaml(source, text, error) from None
     if twice:
         raise RecipeError(
             listing([f"{source}:{sentence}" for sentence in twice]),
@@ -134,12 +133,67 @@ def yaml_mapping(text: str, source: str) -> JsonObject:
     return data
 
 
-def _at(error: Exception, text: str) -> str:
-    """':LINE' where YAML's own error says a place, else ''."""
+NOT_YAML = (yaml.YAMLError, RecursionError, ValueError)
+"""What PyYAML raises at a text; ValueError for a date or number that is none."""
+_CURES = (
+    ("'\\t'", "Indent with blanks: a tab is no indentation in YAML."),
+    ("mapping values", 'Put a value that has a colon in it in quotation marks:  key: "one: two"'),
+    ("could not find expected ':'", "Write every line of a section as  key: value"),
+    ("unexpected end of stream", "Close the quotation mark or bracket that is open."),
+    ("<block end>", "Indent the keys of one section by the same number of blanks."),
+    ("expected ',' or", "Put a comma between the parts in brackets, and close the bracket."),
+    ("undefined alias", 'Put a value that begins with * in quotation marks:  key: "*all"'),
+    ("constructor for the tag", 'Put a value that begins with ! in quotation marks:  key: "!x"'),
+    ("cannot start any token", 'Put a value that begins with this sign in quotation marks: "@x"'),
+)
+"""Words of PyYAML's error -> what to type."""
+_OTHERS = "Correct this line; a value with signs in it goes in quotation marks."
+_QUOTE = 'Put a value that only looks like a date or a number in quotation marks: "2001-13-01"'
+_FLATTEN = "Write fewer brackets or sections in one another."
+_DELETE = "Delete this character, which is not seen in most editors."
+_EXCERPT = 60
+"""Columns of a line that an error shows."""
+
+
+def not_yaml(source: str, text: str, error: Exception) -> RecipeError:
+    """An error of PyYAML in few lines: the place, the line with a mark below, what to type."""
     if isinstance(error, yaml.reader.ReaderError):
-        return f":{text.count(chr(10), 0, error.position) + 1}"
-    mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
-    return f":{mark.line + 1}" if mark else ""
+        start = text.rfind("\n", 0, error.position) + 1
+        line = text.count("\n", 0, error.position)
+        shown = _excerpt(text.split("\n"), line, error.position - start)
+        problem = f"the character U+{ord(text[error.position]):04X} may not stand in it"
+        return RecipeError(f"{source}:{line + 1}: not valid YAML: {problem}.{shown}", _DELETE)
+    if not isinstance(error, yaml.MarkedYAMLError):
+        is_deep = isinstance(error, RecursionError)
+        problem = "its parts stand too deeply in one another" if is_deep else str(error)[:200]
+        return RecipeError(f"{source}: not valid YAML: {problem}.", _FLATTEN if is_deep else _QUOTE)
+    mark, lines = error.problem_mark or error.context_mark, text.split("\n")
+    problem = error.problem or "it cannot be read"
+    begin = error.context_mark
+    if begin and mark and begin.line != mark.line:
+        if not "".join(lines[mark.line :]).strip():  # at the end of the text: where it begins
+            mark = begin
+        problem += f", {error.context}, which begins on line {begin.line + 1}"
+    if mark is None:
+        return RecipeError(f"{source}: not valid YAML: {problem}.", _OTHERS)
+    before = lines[mark.line][: mark.column] if mark.line < len(lines) else ""
+    sign = "<block end>" if "mapping values" in problem and ":" not in before else problem
+    cure = next((words for known, words in _CURES if known in sign), _OTHERS)
+    shown = _excerpt(lines, mark.line, mark.column)
+    return RecipeError(f"{source}:{mark.line + 1}: not valid YAML: {problem}.{shown}", cure)
+
+
+def _excerpt(lines: Sequence[str], number: int, column: int) -> str:
+    """A line of a text around a column, with a mark below it; "" where it is empty."""
+    line = lines[number].rstrip() if number < len(lines) else ""
+    if not line:
+        return ""
+    start = max(0, column - _EXCERPT // 2)
+    shown = line[start : start + _EXCERPT]
+    before = shown[: column - start]
+    width = len(before) + sum(unicodedata.east_asian_width(letter) in "WF" for letter in before)
+    visible = "".join(letter if letter.isprintable() else "→" for letter in shown)
+    return f"\n    {visible}\n    {' ' * width}^"
 
 
 def lines_of(path: Path) -> Where:

@@ -24,7 +24,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from localinstruct.errors import Interrupted, LocalInstructError
-from localinstruct.lines import CLEAR, NEWLINE, LiveProgress, counted, plain, wrap
+from localinstruct.lines import CLEAR, NEWLINE, SPINNER, LiveProgress, counted, plain, wrap
 from localinstruct.progress import Pace
 from localinstruct.progress import Progress as ProgressProtocol
 
@@ -38,6 +38,28 @@ PATIENCE = 0.3
 """Seconds before a moving line is drawn for the first time."""
 _lines: "list[LiveProgress]" = []
 """The moving line of this process, where it has one."""
+_begun: list[str] = []
+"""The line that stands there while a command imports what it needs, where it does."""
+
+
+def begin(label: str = "getting ready") -> None:
+    """Show on a terminal that a command is at work, before it imports anything heavy.
+
+    A line that stands still: threads would be in the way of the seal. What is printed next takes
+    its place.
+    """
+    if err.is_terminal and not err.is_dumb_terminal and "LOCALINSTRUCT_STAGE" not in os.environ:
+        _begun.append(label)
+        err.file.write(f"\r{SPINNER[0]} {label}{CLEAR}")
+        err.file.flush()
+
+
+def settle() -> None:
+    """Take away the line of `begin`, where it stands."""
+    if _begun:
+        _begun.clear()
+        err.file.write(f"\r{CLEAR}")
+        err.file.flush()
 
 
 @contextmanager
@@ -50,7 +72,7 @@ def progress(label: str = "getting ready") -> Iterator[ProgressProtocol]:
         yield PlainProgress()
         return
     is_stage = "LOCALINSTRUCT_STAGE" in os.environ
-    live, left = LiveProgress(err, label, 0.0 if is_stage else PATIENCE), False
+    live, left = LiveProgress(err, label, 0.0 if is_stage or _begun else PATIENCE), False
     _lines.append(live)
     try:
         yield live
@@ -58,6 +80,7 @@ def progress(label: str = "getting ready") -> Iterator[ProgressProtocol]:
     finally:
         live.end(erase=not left)
         _lines.remove(live)
+        settle()
 
 
 @contextmanager
@@ -108,10 +131,19 @@ def _folded(text: str, console: Console, indent: str = "") -> list[str]:
 
 def _show(text: str, style: str = "", console: Console = out) -> None:
     """Lines of a text, clear of the moving line."""
-    for moving_line in _lines:
-        moving_line.erase()
-    for piece in _folded(plain(text), console):
-        console.print(f"[{style}]{escape(piece)}[/]" if style else escape(piece))
+    with _room():
+        for piece in _folded(plain(text), console):
+            console.print(f"[{style}]{escape(piece)}[/]" if style else escape(piece))
+
+
+@contextlib.contextmanager
+def _room() -> Iterator[None]:
+    """The moving line is away, and that of `begin`, until the lines between are written."""
+    settle()
+    with contextlib.ExitStack() as stack:
+        for moving_line in _lines:
+            stack.enter_context(moving_line.away())
+        yield
 
 
 def line(text: str = "") -> None:
@@ -136,13 +168,12 @@ def pairs(rows: Iterable[tuple[str, str]]) -> None:
     """Aligned names and values on stdout; long values go on below themselves."""
     rows = list(rows)
     width = max((cell_len(name) for name, _ in rows), default=0)
-    for moving_line in _lines:
-        moving_line.erase()
-    for name, value in rows:
-        first, *more = _folded(plain(value), out, " " * (width + 2))
-        out.print(f"[dim]{escape(set_cell_size(name, width))}[/]  {escape(first)}")
-        for piece in more:
-            out.print(escape(piece))
+    with _room():
+        for name, value in rows:
+            first, *more = _folded(plain(value), out, " " * (width + 2))
+            out.print(f"[dim]{escape(set_cell_size(name, width))}[/]  {escape(first)}")
+            for piece in more:
+                out.print(escape(piece))
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -151,6 +182,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     Columns of numbers are flush right; the last one folds when the terminal is narrow. Where it
     has no room for that, each row stands below its first cell, a line for a value.
     """
+    settle()
     rows = [[plain(cell) for cell in row] for row in rows]
     widths = [max(map(cell_len, column)) for column in zip(columns, *rows, strict=True)]
     room = out.width - sum(widths[:-1]) - 2 * len(widths)
@@ -167,7 +199,8 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         grid.add_column(name, justify=side, overflow="fold", no_wrap=not last)
     for row in rows:
         grid.add_row(*(escape(cell) for cell in row))
-    out.print(grid, soft_wrap=False)
+    with _room():
+        out.print(grid, soft_wrap=False)
 
 
 def _is_number(cell: str) -> bool:
@@ -180,6 +213,7 @@ def columns(names: Sequence[str], groups: Iterable[tuple[str, Sequence[Sequence[
     Where a line would not fit the terminal, every value stands on a line of its own, after its
     name.
     """
+    settle()
     groups = [(title, [[plain(cell) for cell in row] for row in rows]) for title, rows in groups]
     cells = [["", *names], *(row for _, rows in groups for row in rows)]
     widths = [max(cell_len(row[place]) for row in cells) for place in range(len(names) + 1)]
@@ -204,6 +238,7 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
 
 def as_json(value: object, indent: int | None = 2) -> None:
     """A JSON value on stdout, unstyled; on one line, and at once, with `indent` None."""
+    settle()
     sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=indent) + "\n")
     if indent is None:
         sys.stdout.flush()
@@ -228,6 +263,7 @@ def prints_beside() -> Iterator[None]:
 
 def write(text: str) -> None:
     """Text on stdout as it comes, for streamed answers."""
+    settle()
     sys.stdout.write(plain(text))
     sys.stdout.flush()
 
@@ -242,6 +278,7 @@ def ask(prompt: str) -> str | None:
 
     A pipe gets no prompt.
     """
+    settle()
     if not is_typed():
         typed = sys.stdin.readline()
         return typed.rstrip("\r\n") if typed else None
@@ -263,6 +300,7 @@ def side_by_side(names: Sequence[str]) -> Iterator[Callable[[int, str], None]]:
 
     On a terminal it is one table that moves; else every text is printed at the end, after its name.
     """
+    settle()
     texts = ["" for _ in names]
     if not out.is_terminal:
         yield partial(operator.setitem, texts)
@@ -288,6 +326,7 @@ HEAD = " " * len("stopped: ")
 
 def error(problem: LocalInstructError) -> None:
     """An error as a person should see it: the problem, then what to type next."""
+    settle()
     stopped = isinstance(problem, Interrupted)
     label = "[bold yellow]stopped:[/]" if stopped else "[bold red]error:[/]"
     for said, text in ((label, problem.message), ("[bold]next:[/]", problem.hint)):
@@ -301,6 +340,7 @@ def error(problem: LocalInstructError) -> None:
 
 def usage(problem: typer.TyperException) -> None:
     """A wrong command line, as Typer explains it."""
+    settle()
     show = getattr(problem, "show", None)
     if show:
         show()
@@ -314,6 +354,7 @@ def screen() -> Iterator[Callable[[RenderableType], None]]:
 
     Each frame is one write over the one before, cut at the last row.
     """
+    settle()
     out.file.write("\x1b[?1049h\x1b[?25l")
 
     def draw(shown: RenderableType) -> None:

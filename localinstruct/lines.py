@@ -175,6 +175,13 @@ class LiveProgress:
             if erase:
                 self.erase()
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Take the line away, and draw none while something else is written."""
+        with self._lock:
+            self.erase()
+            yield
+
     def erase(self) -> None:
         """Take the line away until the next frame, for output that is not ours."""
         with self._lock:

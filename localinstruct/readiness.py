@@ -28,8 +28,13 @@ from localinstruct.evaluation.constraints import constraint_tasks
 from localinstruct.evaluation.forgetting import general_text
 from localinstruct.fit.assess import server_shortfall
 from localinstruct.formats.tasks import read_tasks, task_file
-from localinstruct.generation.inputs import require_chats, require_talker, seeds_of
-from localinstruct.machine import memory
+from localinstruct.generation.inputs import (
+    require_chats,
+    require_start,
+    require_talker,
+    seeds_of,
+)
+from localinstruct.machine import gpus, memory
 from localinstruct.methods import OVER_DOCUMENTS, OVER_SEEDS, STEPS, asked_in_chats
 from localinstruct.models.catalog import Catalog, ModelRole, ModelSpec, checked, load_catalog
 from localinstruct.models.chat_template import Chat, chat_of, template_problems, unchosen
@@ -41,6 +46,7 @@ from localinstruct.teacher import Serve
 from localinstruct.teacher.endpoint import require_answers
 from localinstruct.templates.chat import MERGES
 from localinstruct.topics.coverage import require_seeds
+from localinstruct.training.setup import require_shares
 
 Problems = Iterator[LocalInstructError]
 Say = Callable[[str], None]
@@ -68,6 +74,8 @@ def require(recipe: Recipe, stages: Collection[str], workspace: Path, progress: 
     seeds: list[Instance] = []
     files = _files(recipe, stages, workspace, progress)
     problems = [*_seeds(recipe, stages, workspace, seeds), *files]
+    if "train" in stages and recipe.train.world_size > 1:
+        problems += _raised("", lambda: require_shares(recipe.train, len(gpus())))
     ahead, read = Ahead([]), not problems
     if "dataset" in stages and read:
         try:
@@ -106,7 +114,7 @@ def require_judge(judge: Judge, catalog: Catalog, say: Say) -> ModelSpec:
                 "localinstruct models list",
             )
         )
-    if spec.endpoint:
+    if spec.servers:
         problems += _raised("judge: ", require_answers, spec, say)
     else:
         problems += _raised("judge: ", checked, spec)
@@ -159,6 +167,7 @@ def _seeds(
     yield from _raised("seeds: ", lambda: seeds.extend(seeds_of(recipe, workspace)))
     if seeds and asked:
         yield from _raised("", require_seeds, recipe.coverage, seeds)
+        yield from _raised("", require_start, recipe, seeds)
 
 
 def _files(
@@ -190,9 +199,9 @@ def _models(
         if spec.name in looked_at:
             continue
         looked_at.add(spec.name)
-        if spec.endpoint and part.role not in LOADED:
+        if spec.servers and part.role not in LOADED:
             yield from _raised(f"{part.key}: ", require_answers, spec, progress.say)
-        elif not spec.endpoint:
+        elif not spec.servers:
             progress.say(f"checking {spec.name}")
             yield from _raised(f"{part.key}: ", checked, spec)
             if part.role in ("teacher", "judge") and spec.chat and spec.present and not spec.gguf:
@@ -208,7 +217,7 @@ def _role(part: Part, spec: ModelSpec, catalog: Catalog) -> Problems:
     if part.role not in spec.roles:
         known = catalog.names(part.role)
         models = [catalog.models[name] for name in known]
-        here = [model.name for model in models if model.endpoint or model.present]
+        here = [model.name for model in models if model.servers or model.present]
         others = ", ".join((here or known)[:6]) or "none yet"
         yield RecipeError(
             f"{part.key}: expected a model with the role {part.role}, found {spec.name}, whose "
@@ -311,7 +320,7 @@ def _chat(spec: ModelSpec) -> Chat:
         raise RecipeError(
             f"train.template: the chat_template of {spec.name} in models.yaml is of no use.", others
         )
-    chat = chat_of(spec.directory, spec.chat_template)
+    chat = chat_of(spec.directory, spec.template)
     if chat is None:
         raise RecipeError(
             f"train.template: chat is the student's own chat template, but {spec.name} has none "
@@ -335,7 +344,7 @@ def _chat(spec: ModelSpec) -> Chat:
 
 def _require_chosen(spec: ModelSpec) -> None:
     """RecipeError for a model of whose chat templates none is the default and none is chosen."""
-    if names := unchosen(spec.directory, spec.chat_template):
+    if names := unchosen(spec.directory, spec.template):
         keys = " or ".join(f"`chat_template: {name}`" for name in names)
         raise RecipeError(
             f"{spec.name} has the chat templates {', '.join(names)}, and none of them is its "
@@ -384,7 +393,7 @@ def _room(key: str, tokens: int, spec: ModelSpec, serve: Serve, hint: str = "") 
 
     The server would refuse each request.
     """
-    served = None if spec.endpoint else serve.max_model_len
+    served = None if spec.servers else serve.max_model_len
     context = served or spec.context
     fewer = max(context // 2, 1)
     if tokens >= context:

@@ -60,10 +60,10 @@ class Lineage:
     `rejected_by` that of the rejected answer, `original` the answer that was there before, if the
     recipe keeps it. A row about a document names it: `source` is the file's path in its folder,
     `offset` where the passage begins in its text (letters, from 0), `evidence` the passage's own
-    words that support the answer. `changes` names what was changed in the row on its way: repairs
-    ("escapes"), and secrets that were masked or only found ("masked: phones", "found: keys").
-    `constraints` is what the request asks of the answer's form and the answer keeps: checks as a
-    task file has them, {name: argument}.
+    words that support the answer; of a function, the asserts that it passes. `changes` names what
+    was changed in the row on its way: repairs ("escapes"), and secrets that were masked or only
+    found ("masked: phones", "found: keys"). `constraints` is what the request asks of the answer's
+    form and the answer keeps: checks as a task file has them, {name: argument}.
     """
 
     method: str = ""
@@ -202,8 +202,9 @@ class Prompt:
     """One request to a model: `text`, continued as it stands, or `messages` of a chat.
 
     Messages go through the model's chat template. `role` names the model: "teacher", or another key
-    of the recipe's `models` ("answerer", "judge", "rival-1" …). `n` completions are wanted.
-    Sampling values left at None are the recipe's. `schema` asks for JSON of that form.
+    of the recipe's `models` ("answerer", "judge", "rival-1" …); a text of the role "sandbox" is
+    executed, not asked (`methods.code`). `n` completions are wanted. Sampling values left at None
+    are the recipe's. `schema` asks for JSON of that form.
     """
 
     text: str = ""

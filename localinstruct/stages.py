@@ -77,7 +77,7 @@ STAGES = (
         "training",
         ("seed", "models.student", "train"),
         ("dataset",),
-        "the student is fine-tuned on them",
+        "the student is fine-tuned on these rows",
         reads=DATASET,
         writes=STUDENT,
         models=("student",),

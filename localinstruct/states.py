@@ -146,7 +146,7 @@ def models_now(names: Iterable[str], workspace: Path) -> dict[str, Json]:
     for name in dict.fromkeys(names):
         try:
             found[name] = models[name].digest
-            if not models[name].endpoint and is_altered(models[name]):
+            if not models[name].servers and is_altered(models[name]):
                 found[name] = "not the files that models.yaml has digests of"
         except (KeyError, OSError, LocalInstructError):
             continue
@@ -277,6 +277,14 @@ def renewal(states: States, name: str, where: str) -> str:
     return f"localinstruct {'run' if others else name} {where}"
 
 
+def renewal_of_all(states: States, where: str) -> str:
+    """The command that makes every stale result hold again; "" where all hold."""
+    stale = [name for name, state in states.items() if state.state == "stale"]
+    if len(stale) == 1:
+        return renewal(states, stale[0], where)
+    return f"localinstruct run {where}" if stale else ""
+
+
 def stale_words(states: States, name: str, where: str) -> str:
     """'train.epochs was 3.0, is 1.0. Renew it: localinstruct train RUN'; "" for one that holds."""
     state = states[name]
@@ -296,7 +304,11 @@ def edited_words(states: States) -> list[str]:
 
 def remarks(recipe: Recipe, run: Run, names: Sequence[str] = NAMES) -> list[str]:
     """Sentences on what is stale of these stages, and on files that were changed by hand."""
-    states = {name: state for name, state in states_of(recipe, run).items() if name in names}
+    return remarks_on({n: state for n, state in states_of(recipe, run).items() if n in names})
+
+
+def remarks_on(states: States) -> list[str]:
+    """Sentences on what is stale, and on files that were changed by hand."""
     stale = [
         f"{name} is stale: {'; '.join(state.why)}"
         for name, state in states.items()

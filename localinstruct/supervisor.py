@@ -18,6 +18,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -35,6 +36,27 @@ CHILD = "LOCALINSTRUCT_STAGE"
 Such a stage dies with its parent and leaves the last words to it.
 """
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+
+
+def line_child(
+    words: Sequence[str],
+    environment: Mapping[str, str],
+    own_session: bool = False,
+) -> "subprocess.Popen[str]":
+    """A Python that is told lines on stdin and answers in lines on stdout; `words` go to it.
+
+    Its stderr is dropped; with `own_session` no Ctrl-C of ours reaches it.
+    """
+    return subprocess.Popen(
+        [sys.executable, *words],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+        env=environment,
+        start_new_session=own_session,
+    )
 
 
 class Ward:

@@ -14,6 +14,7 @@ ROWS = (
     ("__main__",),
     ("cli", "api"),
     ("worker",),
+    ("improve",),
     ("workspace", "export", "web"),
     ("pipeline",),
     ("readiness", "report"),

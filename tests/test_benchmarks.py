@@ -20,6 +20,7 @@ from benchmarks import __main__ as command
 from benchmarks import (
     alpaca_loop,
     at_once,
+    defect_sets,
     defects,
     kept,
     novelty,
@@ -535,7 +536,7 @@ def test_rules_are_measured_on_defects_and_on_good_rows() -> None:
     assert found.keys() == defects.CLASSES.keys()
     assert all(hit <= held <= of and every <= of for hit, held, every, of in found.values())
     figures = {"measured": "today", "rows": 30, "of_yours": 0, "without_answer": 0, "caught": found}
-    figures["unseen"] = rules.unseen(4)
+    figures["unseen"] = defect_sets.looks(4)
     figures |= {"false_alarms": dict(hits), "microseconds": dict(cost), "rows_per_second": 1}
     assert "| merged_tasks |" in rules.markdown(figures)
     assert rules.work(rows[:2]) > 0

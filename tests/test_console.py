@@ -69,7 +69,38 @@ def test_a_step_that_says_nothing_is_seen_to_wait(
     assert screen.lines == [""]
 
 
+def test_no_frame_comes_between_lines_of_a_result(
+    written: Written, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: 'report 5 srows  402 of 459 …', a frame between the heading and the last lines."""
+    monkeypatch.setattr(lines, "FRAME_SECONDS", 0.001)
+    monkeypatch.setattr(console.out, "_file", written)
+    slow = written.write
+
+    def write(text: str) -> int:
+        time.sleep(0.005)
+        return slow(text)
+
+    monkeypatch.setattr(written, "write", write)
+    with console.progress("report") as progress:
+        progress.update("report", 0, 0)
+        time.sleep(0.4)
+        for _ in range(20):
+            console.heading("runs/demo: done")
+            console.pairs([("rows", "402"), ("next", "localinstruct show")])
+    screen = Screen()
+    screen.feed("".join(written.writes))
+    assert any("report" in text for text in written.writes)
+    plain = [line for line in screen.lines if line]
+    assert {re.sub(r" +", " ", line) for line in plain} == {
+        "runs/demo: done",
+        "rows 402",
+        "next localinstruct show",
+    }
+
+
 ASKING = """
+import re
 import time
 from localinstruct import console
 with console.progress("importing") as progress:
@@ -103,6 +134,7 @@ with console.progress("getting ready") as progress:
 console.line("the end")
 """
 CHILD = """
+import re
 import time
 from localinstruct import console, lines
 with console.progress("generate") as progress:
@@ -174,3 +206,39 @@ def test_without_a_terminal_lines_are_plain(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert not re.search("[\x1b\r]", done.stderr + done.stdout)
     assert done.stderr.count("a stage of this run that has a long line to say about itself") == 2
+
+
+@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize(
+    "words",
+    [
+        "show nothing-here",
+        "clean rows.jsonl --similar 0 --output out.jsonl",
+        "clean nowhere.jsonl --similar 0 --output out.jsonl",
+    ],
+)
+def test_a_command_shows_at_once_that_it_is_at_work_and_leaves_no_trace_of_that(
+    words: str, columns: int, tmp_path: Path
+) -> None:
+    rows = '{"instruction": "Name a river in Peru.", "output": "The Amazon."}\n'
+    (tmp_path / "rows.jsonl").write_text(rows)
+    command = [sys.executable, "-m", "localinstruct", *words.split()]
+    seen = record(command, columns, cwd=tmp_path)
+    first = next(screen[-1] for screen in seen.screens if screen[-1])
+    assert "getting ready" in first  # before anything else is said
+    assert not any("getting ready" in line for line in seen.screens[-1])
+    assert max(map(len, seen.screens[-1])) <= columns
+    assert any(line.strip() for line in seen.screens[-1])
+
+
+def test_what_a_command_is_at_is_not_in_a_log(
+    written: Written, capfd: pytest.CaptureFixture[str]
+) -> None:
+    console.begin("loading")
+    assert written.writes == [f"\r⠋ loading{CLEAR}"]
+    console.settle()
+    console.settle()
+    assert written.writes[1:] == [f"\r{CLEAR}"]
+    written.isatty = lambda: False  # type: ignore[method-assign]
+    console.begin("loading")
+    assert len(written.writes) == 2

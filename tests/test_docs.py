@@ -7,6 +7,7 @@ import re
 import shlex
 import subprocess
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,15 @@ from localinstruct.cli.app import app
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-GUIDE = (ROOT / "docs" / "guide.md").read_text()
-HOW_TO = "\n".join(
-    (ROOT / "docs" / f"{name}.md").read_text()
-    for name in ("tutorial", "own-domain", "one-card", "compare-runs")
-)
+PAGES_TEXT = "\n".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.md")))
 TREE = re.search(r"```text\n(localinstruct/\n.*?)```", README, re.DOTALL)
 
 
-@pytest.mark.parametrize("name", PAGES)
+TESTED_APART = {"chat-templates.md"}
+"""tests/templates/test_trl_templates.py has their table already."""
+
+
+@pytest.mark.parametrize("name", sorted(PAGES.keys() - TESTED_APART))
 def test_generated_pages_are_up_to_date(name: str) -> None:
     assert (ROOT / "docs" / name).read_text() == PAGES[name](), "run `make docs`"
 
@@ -85,11 +86,20 @@ def shell_lines(text: str) -> list[str]:
     ]
 
 
-def test_readme_commands_exist() -> None:
+@cache
+def help_of(*command: str) -> str:
+    shown = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": "200"})
+    assert shown.exit_code == 0, command
+    return shown.output
+
+
+def test_the_commands_of_the_pages_exist() -> None:
     looked_at = 0
-    for line in shell_lines(README + GUIDE + HOW_TO):
+    for line in shell_lines(README + PAGES_TEXT):
         for command in line.split("&&"):
             words = shlex.split(command)
+            if not words:
+                continue  # a comment in a block
             if words[0] == "make":
                 targets = subprocess.run(
                     ["make", "-n", "-C", str(ROOT), *words[1:]], capture_output=True, text=True
@@ -98,11 +108,35 @@ def test_readme_commands_exist() -> None:
             elif words[0] == "localinstruct":
                 path = words[1:3] if " ".join(words[1:3]) in COMMANDS else words[1:2]
                 options = [word for word in words if word.startswith("--")]
-                shown = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": "200"})
-                assert shown.exit_code == 0, command
-                assert all(option in shown.output for option in options), command
+                shown = help_of(*path)
+                assert all(option in shown for option in options), command
             looked_at += 1
-    assert looked_at >= 12
+    assert looked_at >= 100
+
+
+def test_the_refusals_of_the_page_are_ones_that_the_program_says() -> None:
+    page = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    shown = re.findall(r"^\*\*`(.+?)`\*\*", page, re.MULTILINE)
+    assert len(shown) == 10
+    said = " ".join(
+        re.sub(r'"\s+f?"', "", path.read_text(encoding="utf-8"))
+        for path in sorted((ROOT / "localinstruct").rglob("*.py"))
+    )
+    fixed = (
+        "looked for a directory with the model at ",
+        ": unknown key; ",
+        ": was begun with another recipe. Changed keys:",
+        " does not fit: ",
+        " rows cannot be used: ",
+        ": in use by process ",
+        " candidates were new (generate.stop_below is ",
+        " are needed to go on. ",
+        ": it knows few of their letters, ",
+        "stale",
+    )
+    for message, words in zip(shown, fixed, strict=True):
+        assert words in message
+        assert words in said
 
 
 def test_the_readme_is_read_in_one_go() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.nano_server import ROOT
+from tests.support.nano_server import ROOT, nano_workspace
 from tests.support.own_methods import own_workspace
 
 PAGE = (ROOT / "docs" / "python.md").read_text("utf-8")
@@ -38,6 +38,12 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="module")
+def asking(nano_server: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace whose teacher runs already."""
+    return nano_workspace(tmp_path_factory.mktemp("asking") / "page", nano_server)
+
+
 def test_there_are_five_of_which_one_has_three_lines_and_one_a_method_of_fifteen() -> None:
     assert list(EXAMPLES) == ["1", "2", "3", "4", "5"]
     assert lines_of(EXAMPLES["1"]) == 3
@@ -64,19 +70,20 @@ def test_rows_cleaned(workspace: Path) -> None:
 
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_an_own_method_and_what_is_in_its_run(workspace: Path) -> None:
-    rows = ran("3", workspace).splitlines()
+def test_an_own_method_and_what_is_in_its_run(asking: Path) -> None:
+    rows = ran("3", asking).splitlines()
     assert len(rows) >= 20
     assert all(row.count(" | ") == 2 for row in rows)
-    shown = ran("5", workspace)
+    shown = ran("5", asking)
     assert "num_rows: 2" in shown
     assert "instruction" in shown
 
 
 @pytest.mark.vllm
 @pytest.mark.slow
-def test_generate_train_evaluate(workspace: Path) -> None:
-    shown = ran("4", workspace)
+def test_generate_train_evaluate(asking: Path) -> None:
+    """The teacher is asked where it runs; base and student have a vLLM of their own."""
+    shown = ran("4", asking)
     assert "kept rows: 6" in shown
     for stage in ("generate", "dataset", "train", "evaluate"):
         assert f"{stage} finished" in shown

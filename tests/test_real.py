@@ -22,11 +22,12 @@ import pytest
 from localinstruct.errors import UsageError
 from localinstruct.formats import read_instances
 from localinstruct.store.run import read_run
-from tests.test_docs import GUIDE, README
+from tests.test_docs import README
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 COMMAND = [sys.executable, "-m", "localinstruct"]
 ROOT = Path(__file__).parents[1]
+FILES_OF_A_RUN = (ROOT / "docs" / "files.md").read_text("utf-8")
 
 
 def without_network() -> list[str]:
@@ -128,11 +129,11 @@ def test_a_second_demo_repeats_nothing(folder: Path) -> None:
     assert (folder / "runs/demo/report.html").read_bytes() == before
 
 
-def test_the_run_directory_is_as_the_readme_says(folder: Path) -> None:
-    block = re.search(r"```text\nruns/demo/\n(.*?)```", GUIDE, re.DOTALL)
+def test_the_run_directory_is_as_its_page_says(folder: Path) -> None:
+    block = re.search(r"```text\nruns/demo/\n(.*?)```", FILES_OF_A_RUN, re.DOTALL)
     assert block
     names = re.findall(r"[├└]── (\S+)", block[1])
-    assert len(names) == 12
+    assert len(names) == 13
     # of students served as one model, of edits by hand, of decisions on rows
     sometimes = {"merged/", "by_hand/", "review.sqlite"}
     assert [

@@ -4,6 +4,7 @@ summed up, and made again by the command that is named."""
 import json
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,9 @@ from localinstruct.pipeline import recipe_of, run_stage, settle_recipe
 from localinstruct.progress import Silent
 from localinstruct.recipe import Recipe
 from localinstruct.records import Completion
+from localinstruct.report import live_words
 from localinstruct.report.cards import model_card
+from localinstruct.report.live import Watch
 from localinstruct.report.stage import run as make_report
 from localinstruct.stages import STAGES, Stage
 from localinstruct.states import (
@@ -217,6 +220,27 @@ KINDS: dict[str, tuple[Change, dict[str, str]]] = {
     ),
     "evaluated again": (again("evaluate"), {"report": "evaluate has been run since"}),
 }
+
+
+@pytest.mark.parametrize(
+    ("kind", "command"),
+    [
+        ("", "show"),
+        ("report deleted", "report"),
+        ("adapter replaced", "run"),
+        ("tasks changed", "run"),
+        ("more rows kept", "run"),
+    ],
+)
+def test_watch_of_a_finished_run_names_the_command_that_renews_it(
+    kind: str, command: str, lab: Path
+) -> None:
+    if kind:
+        KINDS[kind][0](lab)
+    facts = Watch(Path("runs/tiny")).look()
+    assert facts.state == "finished"
+    assert live_words.next_step(facts) == f"localinstruct {command} runs/tiny"
+    assert live_words.next_step(replace(facts, state="running")) == ""
 
 
 def test_a_run_just_made_holds(lab: Path) -> None:

@@ -34,7 +34,7 @@ ward = Ward(server, folder, home / "log", child_environment(), home / "lock")
 print(ward.process.pid, flush=True)
 if sys.argv[4] == "wait":
     time.sleep(300)
-time.sleep(0.5)
+sys.stdin.readline()
 ward.stop()
 """
 
@@ -48,7 +48,7 @@ def is_running(pid: int) -> bool:
 
 
 def wait_for(path: Path) -> int:
-    for _ in range(200):
+    for _ in range(1200):  # a minute
         if path.exists() and path.read_text():
             return int(path.read_text())
         time.sleep(0.05)
@@ -60,7 +60,8 @@ def start_owner(tmp_path: Path, mode: str) -> tuple[subprocess.Popen[str], Path]
     home.mkdir()
     folder.mkdir()
     command = [sys.executable, "-c", OWNER, str(home), str(folder), SERVER, mode]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True), home
+    pipe = subprocess.PIPE
+    return subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True), home
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
@@ -101,6 +102,9 @@ def test_stop_returns_when_all_are_gone(tmp_path: Path) -> None:
     owner, home = start_owner(tmp_path, "stop")
     with owner:
         pids = [wait_for(home / "child"), wait_for(home / "grandchild")]
+        assert owner.stdin is not None
+        owner.stdin.write("stop\n")
+        owner.stdin.flush()
         assert owner.wait(timeout=60) == 0
     assert [pid for pid in pids if is_running(pid)] == []
 

@@ -20,7 +20,9 @@ from localinstruct.cli.compare import compare
 from localinstruct.cli.evaluate import Against, Judge, Tasks, compare_student
 from localinstruct.cli.export import chat, export, serve
 from localinstruct.cli.fit import fit
+from localinstruct.cli.improve import improve
 from localinstruct.cli.options import (
+    AllowHost,
     Fresh,
     Json,
     Name,
@@ -32,6 +34,7 @@ from localinstruct.cli.options import (
     Set,
     TargetArg,
     WatchIt,
+    prepare_commands,
 )
 from localinstruct.cli.preview import preview
 from localinstruct.cli.review import open_page, review
@@ -63,6 +66,7 @@ app.command()(review)
 app.command("open")(open_page)
 app.command()(export)
 app.command()(compare)
+app.command()(improve)
 app.command()(watch)
 app.command()(serve)
 app.command()(chat)
@@ -115,6 +119,7 @@ def run(
     redo: Redo = False,
     json: Json = False,
     watch: WatchIt = False,
+    allow_host: AllowHost = None,
     sealed: Sealed = False,
 ) -> None:
     """Every stage of RECIPE in order, from generate to report. Continues what is there."""
@@ -130,6 +135,7 @@ def generate(
     redo: Redo = False,
     json: Json = False,
     watch: WatchIt = False,
+    allow_host: AllowHost = None,
     sealed: Sealed = False,
 ) -> None:
     """Have the teacher write rows and keep the new ones."""
@@ -172,6 +178,7 @@ def evaluate(
     settings: Set = None,
     redo: Redo = False,
     json: Json = False,
+    allow_host: AllowHost = None,
     sealed: Sealed = False,
 ) -> None:
     """Compare the student with its base; or with a run or model, on other tasks, by a judge."""
@@ -234,7 +241,7 @@ def show(
 
 
 @app.command()
-def doctor(json: Json = False) -> None:
+def doctor(json: Json = False, allow_host: AllowHost = None) -> None:
     """Look at this machine: what it has, and what would not work and why."""
     from localinstruct.cli import display_models
 
@@ -349,9 +356,19 @@ def _checks(stages: Sequence[str]) -> "Check":
     return check
 
 
+prepare_commands(app)
+
+
+def _forget_allowed_hosts() -> None:
+    """Have --allow-host count for this command and its stages, whatever a shell has exported."""
+    if CHILD not in os.environ:
+        os.environ.pop(switches.ALLOWED_HOSTS, None)
+
+
 def main() -> NoReturn:
     """Run the command line and end the process with the right exit code."""
     switches.enforce()  # before a command imports a library, which reads them once
+    _forget_allowed_hosts()
     reset_signals(interruptible=CHILD in os.environ)
     stop_as_ctrl_c_does()
     try:
@@ -380,6 +397,8 @@ def main() -> NoReturn:
         # otherwise the interpreter complains at exit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 0
+    finally:
+        console.settle()
     if "torch" in sys.modules:
         _end_at_once(code)
     sys.exit(code)

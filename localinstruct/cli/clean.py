@@ -1,6 +1,7 @@
 """`localinstruct clean`: rows that are there already pass the gate of a run, and stay or go."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
@@ -8,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import Json, Sealed, require_choice
+from localinstruct.cli.options import AllowHost, Json, Sealed, require_choice
 from localinstruct.errors import Interrupted, UsageError
 
 if TYPE_CHECKING:
+    from localinstruct.cleaning.decisions import Decisions
     from localinstruct.cleaning.settings import Clean
     from localinstruct.cleaning.steps import Source
     from localinstruct.cleaning.work import Job, Outcome
@@ -90,6 +92,14 @@ Static = Annotated[
     bool,
     typer.Option("--static", help="Let a fast static encoder propose the pairs it decides."),
 ]
+Ray = Annotated[
+    str,
+    typer.Option(
+        "--ray",
+        metavar="local|HOST:PORT",
+        help="Encode and compare on a Ray cluster; local starts one here.",
+    ),
+]
 Sample = Annotated[
     int | None,
     typer.Option("--sample", min=1, help="Read so many rows, write nothing, show what would go."),
@@ -120,9 +130,11 @@ def clean(
     secrets: Secrets = "",
     encoder: Encoder = "all-minilm-l6-v2",
     static: Static = False,
+    ray: Ray = "",
     sample: Sample = None,
     fresh: Fresh = False,
     json: Json = False,
+    allow_host: AllowHost = None,
     sealed: Sealed = False,
 ) -> None:
     """Clean a data set: rules, repeated and similar rows, evaluation tasks, secrets, a judge.
@@ -130,17 +142,18 @@ def clean(
     Every decision is kept beside the output with its reason, and in a report. A cleaning that was
     interrupted goes on where it was: give the same command again.
     """
-    from localinstruct.cleaning.settings import Clean
-    from localinstruct.config import parse
-
     require_choice("--keep", keep, ["first", "longest", "best"])
     require_choice("--on-bad-row", on_bad_row, ["skip", "stop"])
     require_choice("--rules", rules, ["localinstruct", "alpaca", "self-instruct", "none"])
     require_choice("--secrets", secrets or "mask", ["mask", "drop", "report", "off"])
+    if static and not similar:
+        raise UsageError(
+            "--static: proposes rows that are alike, and --similar 0 asks for none.",
+            "Leave one of the two out.",
+        )
     filters = {"set": rules, "disable": disable or [], "enable": enable or []}
-    settings = parse(
-        Clean,
-        {
+    with console.progress() as progress:  # what follows imports much
+        given: JsonObject = {
             "reading": _reading(columns, encoding, on_bad_row),
             "filters": {**filters, **({"secrets": secrets} if secrets else {})},
             "similar": similar or None,
@@ -151,13 +164,19 @@ def clean(
             "tasks": list(map(str, tasks or [])),
             "against": list(map(str, against or [])),
             "judge": _judge(judge, at_least),
-        },
-        "clean",
-    )
-    if sample:
-        _look(files, settings, sample, json)
-    else:
-        _write(files, output, format, settings, fresh, json)
+        }
+        if sample:
+            show = _look(files, given, sample, json, ray, progress)
+        else:
+            show = _write(files, output, format, given, fresh, json, ray, progress)
+    show()
+
+
+def _settings(given: "JsonObject") -> "Clean":
+    from localinstruct.cleaning.settings import Clean
+    from localinstruct.config import parse
+
+    return parse(Clean, given, "clean")
 
 
 def _judge(name: str, at_least: float | None) -> "JsonObject | None":
@@ -183,44 +202,53 @@ def _write(
     files: Sequence[str],
     output: Path | None,
     format: str,
-    settings: "Clean",
+    given: "JsonObject",
     fresh: bool,
     json: bool,
-) -> None:
+    ray: str,
+    progress: "Progress",
+) -> Callable[[], None]:
+    """Clean into a file; a function that shows what became of it."""
     from localinstruct.cleaning import work
     from localinstruct.formats import require_place
     from localinstruct.formats.read import files_of
     from localinstruct.report.cleaning import write_report
     from localinstruct.store.durable import require_writable
+    from localinstruct.store.folder import require_outside
 
     if output is None:
         raise UsageError(
             "expected a file to write the rows to.",
             "For example --output clean.jsonl; --sample 500 only shows what would go.",
         )
+    settings = _settings(given)
+    require_outside(output, "Choose an --output elsewhere: clean.jsonl")
     require_writable(output)
     chosen = format or _format_of(output)
     named = [] if _run(files) else map(Path, files)
     paths = [*named, *settings.against, *settings.tasks]
     require_place(output, chosen, [file for path in paths for file in files_of(path)[0]])
-    with console.progress() as progress:
-        job = _job(files, output, chosen, settings, None, progress)
-        if fresh:
-            work.forget(output)
-        try:
-            outcome = work.clean(job, progress)
-            report = write_report(job, outcome)
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"what was decided on {output} so far is kept.",
-                "The same command goes on where it stopped.",
-            ) from None
+    job = _job(files, output, chosen, settings, None, ray, progress)
+    if fresh:
+        work.forget(output)
+    try:
+        outcome = work.clean(job, progress)
+        report = write_report(job, outcome)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"what was decided on {output} so far is kept.",
+            "The same command goes on where it stopped.",
+        ) from None
     if json:
-        console.as_json({**_as_json(outcome), "output": str(output), "report": str(report)})
-        return
-    _show(outcome)
-    rows = f"{outcome.kept:,} row{'' if outcome.kept == 1 else 's'}"
-    console.line(f"{output}: {rows}. Every decision, with examples: {report}")
+        found = {**_as_json(outcome), "output": str(output), "report": str(report)}
+        return lambda: console.as_json(found)
+
+    def show() -> None:
+        _show(outcome)
+        rows = f"{outcome.kept:,} row{'' if outcome.kept == 1 else 's'}"
+        console.line(f"{output}: {rows}. Every decision, with examples: {report}")
+
+    return show
 
 
 def _reading(columns: str, encoding: str, on_bad_row: str) -> "JsonObject":
@@ -230,28 +258,45 @@ def _reading(columns: str, encoding: str, on_bad_row: str) -> "JsonObject":
     return {**given, "on_bad_row": on_bad_row}
 
 
-def _look(files: Sequence[str], settings: "Clean", sample: int, json: bool) -> None:
+def _look(
+    files: Sequence[str],
+    given: "JsonObject",
+    sample: int,
+    json: bool,
+    ray: str,
+    progress: "Progress",
+) -> Callable[[], None]:
+    """Clean the first rows into a folder that goes away; a function that shows what would go."""
     from localinstruct.cleaning import work
     from localinstruct.cleaning.decisions import opened
 
     with TemporaryDirectory(prefix="localinstruct-") as folder:
-        with console.progress() as progress:
-            output = Path(folder) / "rows.jsonl"
-            job = _job(files, output, "jsonl", settings, sample, progress)
-            outcome = work.clean(job, progress)
-        if json:
-            console.as_json(_as_json(outcome))
-            return
-        _show(outcome)
+        output = Path(folder) / "rows.jsonl"
+        job = _job(files, output, "jsonl", _settings(given), sample, ray, progress)
+        outcome = work.clean(job, progress)
         with opened(job.folder, None) as store:
-            for reason in outcome.dropped:
-                quoted = reason.replace("'", "''")
-                where = f"reason = '{quoted}'"
-                for one in list(store.rows(where))[:SHOWN]:
-                    place = f"{Path(one.file).name}:{one.line}"
-                    detail = f" ({one.detail})" if one.detail else ""
-                    console.line(f"  {reason}{detail}, {place}: {_short(one.row)}")
+            examples = [one for reason in outcome.dropped for one in _examples(store, reason)]
+    if json:
+        return lambda: console.as_json(_as_json(outcome))
+
+    def show() -> None:
+        _show(outcome)
+        for example in examples:
+            console.line(f"  {example}")
         console.line(f"A look at the first {sample:,} rows; nothing was written.")
+
+    return show
+
+
+def _examples(store: "Decisions", reason: str) -> list[str]:
+    """A few rows that would go for this reason, a line for each."""
+    quoted = reason.replace("'", "''")
+    found = islice(store.rows(f"reason = '{quoted}'"), SHOWN)
+    return [
+        f"{reason}{f' ({one.detail})' if one.detail else ''}, {Path(one.file).name}:{one.line}: "
+        f"{_short(one.row)}"
+        for one in found
+    ]
 
 
 def _job(
@@ -260,8 +305,10 @@ def _job(
     format: str,
     settings: "Clean",
     sample: int | None,
+    ray: str,
     progress: "Progress",
 ) -> "Job":
+    from localinstruct.cleaning.ray_cluster import require_ray
     from localinstruct.cleaning.work import Job
     from localinstruct.curate.static import require_model2vec
     from localinstruct.formats import EXPORTS
@@ -269,6 +316,8 @@ def _job(
     from localinstruct.recipe import find_workspace
 
     require_choice("--format", format, list(EXPORTS))
+    if ray:
+        require_ray(ray, settings, sample)
     encoder = judge = None
     if settings.similar is not None or settings.judge:
         catalog = load_catalog(find_workspace(Path.cwd()))
@@ -283,7 +332,7 @@ def _job(
     run = _run(files)
     given = [_run_source(run)] if run else None
     paths = [] if run else [Path(name) for name in files]
-    return Job(paths, output, format, settings, encoder, sample, given, judge)
+    return Job(paths, output, format, settings, encoder, sample, given, judge, ray)
 
 
 def _run(names: Sequence[str]) -> Path | None:

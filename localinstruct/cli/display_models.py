@@ -58,7 +58,7 @@ def models(json: bool) -> None:
 
 
 def _here(spec: ModelSpec) -> str:
-    return "endpoint" if spec.endpoint else "yes" if spec.present else "no"
+    return "endpoint" if spec.servers else "yes" if spec.present else "no"
 
 
 def _size(spec: ModelSpec) -> str:
@@ -74,7 +74,7 @@ def _weights(spec: ModelSpec) -> str:
 def entered(spec: ModelSpec, facts: Iterable[tuple[str, str]], json: bool) -> None:
     """Show a model that was entered in models.yaml: what its files say, its licence, its notes."""
     facts = (*described(spec.directory), *facts)
-    notes = notes_on(spec.name, spec.directory, spec.chat_template)
+    notes = notes_on(spec.name, spec.directory, spec.template)
     if json:
         said = [". ".join(filter(None, (note.words, note.fix))) for note in notes]
         terms = {"licence": spec.licence, "obligations": spec.obligations}
@@ -92,7 +92,7 @@ def verify_models(name: str | None, json: bool) -> bool:
     """Check one model, or every one that is on this disk; True when all are well."""
     catalog = load_catalog(find_workspace(Path.cwd()))
     specs = [catalog.get(n) for n in ([name] if name else catalog.names())]
-    specs = specs if name else [spec for spec in specs if not spec.endpoint and spec.present]
+    specs = specs if name else [spec for spec in specs if not spec.servers and spec.present]
     by_model = {spec.name: verify_model(spec) for spec in specs}
     if json:
         console.as_json(by_model)

@@ -80,7 +80,11 @@ def export(
 
     require_choice("--format", format, [*EXPORTS, *MODEL_FORMATS])
     if output:
-        require_outside(output)
+        require_outside(
+            output,
+            "Choose an --output elsewhere, or leave it out: then the export has a name of its own "
+            "in the run.",
+        )
     with viewed_run(target, loopback=False) as run:
         if format in EXPORTS:
             _export_rows(run, format, output, json)

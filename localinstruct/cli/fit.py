@@ -50,7 +50,7 @@ def fit(
 
     Memory and disk are shown by phase. Exit code 7 where it does not fit.
     """
-    from localinstruct.fit.advice import advise
+    from localinstruct.fit.advice import advise, more_copies
     from localinstruct.fit.assess import assess
     from localinstruct.models.catalog import load_catalog
     from localinstruct.recipe import find_recipe, find_workspace, load_recipe
@@ -64,12 +64,14 @@ def fit(
     if not assessment.fits:
         changes = advise(chosen, catalog, target, lambda r: assess(r, catalog, target, disk))
         advice = None if changes is None else [str(change) for change in changes]
+    faster = more_copies(chosen, catalog, target, lambda r: assess(r, catalog, target, disk))
     times = _times(chosen, path, calibrate, machine)
     result = {
         "recipe": chosen.name,
         "machine": _describe(target, disk),
         **assessment.to_dict(),
         "advice": advice,
+        "faster": [str(change) for change in faster],
         "time": [estimate.to_dict() for estimate in times],
     }
     console.as_json(result) if json else _show(result, assessment, times)
@@ -142,6 +144,9 @@ def _show(result: JsonObject, assessment: "Assessment", times: "list[Estimate]")
     )
     for text in (*assessment.problems, *assessment.assumed):
         console.line(f"- {text}")
+    if result["faster"]:
+        options = " ".join(f"--set {setting}" for setting in result["faster"])
+        console.line(f"- more answers a second from the same cards, and it fits: {options}")
     console.pairs((estimate.stage, _duration(estimate)) for estimate in times)
     if not times:
         console.line(

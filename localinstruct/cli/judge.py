@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import Json, Sealed
+from localinstruct.cli.options import AllowHost, Json, Sealed
 from localinstruct.progress import percent
 from localinstruct.records import JsonObject
 
@@ -64,6 +64,7 @@ def judge_check(
     repeats: Repeats = 3,
     reason: Reason = True,
     json: Json = False,
+    allow_host: AllowHost = None,
     sealed: Sealed = False,
 ) -> None:
     """Compare a judge with people's labels.

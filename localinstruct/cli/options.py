@@ -1,5 +1,8 @@
 """Options and arguments that several commands share."""
 
+import functools
+import inspect
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -28,6 +31,41 @@ def _enter(value: bool, *, loopback: bool) -> bool:
         for line in [state.headline] if state.sealed else seal.describe(state):
             console.note(line)
     return value
+
+
+def prepare_commands(group: typer.Typer) -> None:
+    """Give all commands what Typer does not: a sign of life at once, and help that flows.
+
+    A command shows that it is at work before it imports anything. The paragraphs of its help end
+    their lines where the terminal ends; Typer keeps the ends that a docstring has, in all but
+    the first.
+    """
+    for command in group.registered_commands:
+        assert command.callback is not None
+        paragraphs = (inspect.getdoc(command.callback) or "").split("\n\n")
+        command.help = "\n\n".join(" ".join(part.split()) for part in paragraphs)
+        command.callback = _seen_at_once(command.callback)
+    for inner in group.registered_groups:
+        if inner.typer_instance:
+            prepare_commands(inner.typer_instance)
+
+
+def _seen_at_once(command: Callable[..., object]) -> Callable[..., object]:
+    @functools.wraps(command)
+    def begun(*values: object, **named: object) -> object:
+        console.begin()
+        return command(*values, **named)
+
+    return begun
+
+
+def _allow(names: list[str] | None) -> list[str] | None:
+    """Allow other machines, in this process and the stages that it starts."""
+    if names:
+        from localinstruct.offline import addresses
+
+        addresses.allow(names)
+    return names
 
 
 def _run_name(name: str | None) -> str | None:
@@ -103,6 +141,15 @@ SEALED_HELP = "Cut off every network first, and prove it."
 Sealed = Annotated[bool, typer.Option("--sealed", is_eager=True, callback=_seal, help=SEALED_HELP)]
 SealedAlone = Annotated[
     bool, typer.Option("--sealed", is_eager=True, callback=_seal_alone, help=SEALED_HELP)
+]
+AllowHost = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-host",
+        metavar="NAME",
+        callback=_allow,
+        help="Allow endpoints on this other machine of a closed network; repeat for more.",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="JSON on stdout, for programs.")]
 Fresh = Annotated[

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import Json, RecipeArg, Sealed, Set
+from localinstruct.cli.options import AllowHost, Json, RecipeArg, Sealed, Set
 from localinstruct.records import JsonObject
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ def preview(
     rows: Rows = 5,
     settings: Set = None,
     json: Json = False,
+    allow_host: AllowHost = None,
     sealed: Sealed = False,
 ) -> None:
     """Generate a few rows of RECIPE in a minute, in a run that is deleted afterwards.

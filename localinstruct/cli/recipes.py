@@ -78,4 +78,4 @@ def _missing(recipe: "Recipe", catalog: "Catalog") -> list[str]:
 
 def _absent(name: str, catalog: "Catalog") -> bool:
     spec = catalog.get(name)
-    return not spec.endpoint and not spec.present
+    return not spec.servers and not spec.present

@@ -28,6 +28,10 @@ Sealed = Annotated[
     str,
     typer.Argument(metavar="RUN|FOLDER", help="A run, or the folder of a file, that is reviewed."),
 ]
+Page = Annotated[
+    str | None,
+    typer.Option("--page", metavar="NAME", help="Which, where several wait: review or watch."),
+]
 Sample = Annotated[
     int | None,
     typer.Option(
@@ -53,6 +57,10 @@ Who = Annotated[
 Agreement = Annotated[
     bool, typer.Option("--agreement", help="Say how far people agree on rows, and end.")
 ]
+ShowOthers = Annotated[
+    bool,
+    typer.Option("--show-others", help="Show what others decided, also before your own verdict."),
+]
 RubricName = Annotated[
     str, typer.Option("--rubric", metavar="NAME|FILE", help="The rubric for grades.")
 ]
@@ -71,6 +79,7 @@ def review(
     rows: Rows = None,
     who: Who = None,
     agreement: Agreement = False,
+    show_others: ShowOthers = False,
     rubric: RubricName = "helpful-correct",
     port: Port = 0,
     socket: Socket = False,
@@ -82,7 +91,13 @@ def review(
 
     Rejects can be taken back. Every decision is kept at once; the data set takes them.
     """
+    from localinstruct.store.folder import require_outside
+
+    for path in filter(None, (rows, export)):
+        require_outside(path)
     with _desk(target, who or _user(), rubric, columns, encoding) as (desk, folder, is_run):
+        if show_others:
+            desk.show_all()
         if import_ is not None:
             _import(desk, import_)
         if sample is not None:
@@ -97,13 +112,13 @@ def review(
             _serve(desk, folder, is_run, port, socket)
 
 
-def open_page(target: Sealed) -> None:
+def open_page(target: Sealed, page: Page = None) -> None:
     """Forward a port of this machine to a page that stands in the seal, until Ctrl-C."""
     from localinstruct.web.forward import forward
     from localinstruct.workspace import run_path
 
     folder = Path(target)
-    forward(folder if folder.is_dir() else run_path(target))
+    forward(folder if folder.is_dir() else run_path(target), page)
 
 
 @contextmanager
@@ -155,7 +170,8 @@ def _serve(desk: "Desk", folder: Path, is_run: bool, port: int, use_socket: bool
     held_back = seal.status() is not seal.OPEN
     with doors.open_door(folder, "review", use_socket=use_socket or held_back, port=port) as door:
         place = f"the unix socket {door.path.name}" if door.path else "a port of 127.0.0.1"
-        with page_noted(folder, "review", place) if is_run else nullcontext():
+        noted = page_noted(folder, "review", place) if is_run else nullcontext()
+        with noted, _comparing(desk, folder) if is_run else nullcontext():
             doors.serve(routes(desk), door, lambda: _say_where(door, folder))
     made = desk.reviews.last() - before
     if made:
@@ -163,6 +179,23 @@ def _serve(desk: "Desk", folder: Path, is_run: bool, port: int, use_socket: bool
         console.note(f"stopped; {words}. Next: {desk.takes}")
     else:
         console.note("stopped; nothing was decided.")
+
+
+@contextmanager
+def _comparing(desk: "Desk", folder: Path) -> Iterator[None]:
+    """What people write is compared with the other rows, in a process that ends with the block."""
+    from localinstruct.recipe import recipe_from_text
+    from localinstruct.store.run import read_run
+    from localinstruct.web.review.likeness import comparing_beside
+
+    with read_run(folder) as run:
+        stored = run.get("recipe")
+    if stored is None:
+        yield
+        return
+    novelty = recipe_from_text(stored, f"{folder}/run.sqlite").novelty
+    with comparing_beside(folder, novelty) as desk.comparing:
+        yield
 
 
 def _say_where(door: "Door", folder: Path) -> None:

@@ -14,6 +14,7 @@ import typer
 from localinstruct import console
 from localinstruct.cli.options import (
     PASTE_COLUMNS,
+    AllowHost,
     Columns,
     Encoding,
     Json,
@@ -86,6 +87,7 @@ def seeds_improve(
     output: Output = None,
     max_tokens: MaxTokens = 512,
     json: Json = False,
+    allow_host: AllowHost = None,
     sealed: Sealed = False,
 ) -> None:
     """Ask a model for a clearer wording of every seed, for a person to review.

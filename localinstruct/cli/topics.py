@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from localinstruct import console
-from localinstruct.cli.options import Json, Sealed
+from localinstruct.cli.options import AllowHost, Json, Sealed
 
 if TYPE_CHECKING:
     from localinstruct.models.catalog import ModelSpec
@@ -50,6 +50,7 @@ def topics_grow(
     branching: Branching = 5,
     depth: Depth = 2,
     json: Json = False,
+    allow_host: AllowHost = None,
     sealed: Sealed = False,
 ) -> None:
     """Have a model name subtopics where a topic has fewer than --branching.

@@ -3,10 +3,13 @@
 import resource
 import subprocess
 import sys
+from collections.abc import Iterator
 
 import pytest
+import typer
 
 from localinstruct import __version__
+from localinstruct.cli.app import app
 
 PROBE = """
 import sys
@@ -35,6 +38,16 @@ def test_version_imports_nothing_heavy() -> None:
         [sys.executable, "-c", PROBE % "--version"], capture_output=True, text=True, check=True
     ).stdout
     assert shown.splitlines() == [f"localinstruct {__version__}", "LOADED []"]
+
+
+def test_who_only_looks_at_a_run_does_not_wait_for_the_rules() -> None:
+    """Their expressions take long to compile."""
+    code = (
+        "import sys; from localinstruct.cli import app, display; from localinstruct import pipeline"
+    )
+    code += "; print('localinstruct.curate.rules' in sys.modules)"
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert shown.stdout.strip() == "False"
 
 
 def cpu_seconds(*words: str) -> float:
@@ -70,6 +83,24 @@ app.main()
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
 def test_a_signal_outside_of_a_run_ends_with_a_sentence(name: str) -> None:
     command = [sys.executable, "-c", INTERRUPTED % name]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=20)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert (ended.returncode, ended.stdout) == (130, "")
     assert ended.stderr == "stopped while no run was open: what was counted as kept is kept.\n"
+
+
+def commands(group: typer.Typer, path: str = "") -> Iterator[tuple[str, str]]:
+    """(name, help) of every command."""
+    for one in group.registered_commands:
+        assert one.callback
+        yield f"{path}{one.name or one.callback.__name__}", one.help or ""
+    for inner in group.registered_groups:
+        assert inner.typer_instance
+        yield from commands(inner.typer_instance, f"{path}{inner.name} ")
+
+
+def test_help_breaks_its_lines_where_the_terminal_ends() -> None:
+    every = dict(commands(app))
+    assert {"clean", "watch", "runs remove"} <= every.keys()
+    assert [name for name, text in every.items() if not text] == []
+    broken = [name for name, text in every.items() if "\n" in text.replace("\n\n", "")]
+    assert broken == []

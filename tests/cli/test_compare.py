@@ -212,3 +212,67 @@ def _result(run: Run, name: str) -> dict[str, Any]:
     entry = run.stage(name)
     assert entry is not None
     return {"kept": 445, "candidates": 960, **entry.result}
+
+
+# -- the page
+
+
+def refused(workspace: Path, monkeypatch: pytest.MonkeyPatch, *words: str) -> str:
+    monkeypatch.chdir(workspace)
+    done = CliRunner().invoke(app, ["compare", *words])
+    assert done.exit_code != 0
+    return str(done.exception)
+
+
+def test_the_page_says_what_the_terminal_says(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = tmp_path / "page.html"
+    told = said(workspace, monkeypatch, "first", "second", "third", "--output", str(page))
+    assert told == f"3 runs side by side: {page}\n"
+    html = page.read_text()
+    terminal = said(workspace, monkeypatch, "first", "second", "third", width=400)
+    for label in ("train.epochs", "models.teacher", "rows kept", "right answers", "held-out loss"):
+        cells = "".join(f"<td>{cell}</td>" for cell in line(terminal, label))
+        assert f'<th scope="row">{label}</th>{cells}' in html, label
+    for name in ("first", "second"):
+        assert f"<h3>{name}</h3>\n<p>The student is better than its base" in html
+    assert "default-src 'none'" in html
+    both = said(workspace, monkeypatch, "first", "second", "-o", str(page), "--json")
+    assert json.loads(both)["runs"][0]["name"] == "first"
+
+
+def test_rounds_say_what_each_gained_over_the_one_before(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    page = tmp_path / "rounds.html"
+    words = ("first", "second", "third", "--rounds", "--output", str(page))
+    said(workspace, monkeypatch, *words)
+    owed = "localinstruct evaluate second --against first"
+    assert f"Not compared with the round before: <code>{owed}</code>" in page.read_text()
+    tasks = {"base": 0.6, "student": 0.65, "gain": 0.05, "interval": [0.01, 0.09], "count": 240}
+    stored = workspace / "runs" / "second" / "evaluation" / "comparisons" / "first.json"
+    stored.write_text(json.dumps({"against": "first", "tasks": tasks}))
+    said(workspace, monkeypatch, *words)
+    stored.unlink()
+    html = page.read_text()
+    assert owed not in html
+    assert "<dt>gain over first</dt><dd>+5.0 points (95 % interval +1.0 to +9.0)</dd>" in html
+    assert html.index("1. first") < html.index("2. second") < html.index("3. third")
+    assert 'aria-label="Right answers, percent: student from 60.83' in html
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("--rounds",), "expected --output as well"),
+        (("--output", "page.txt"), "ends in .html"),
+        (("--output", "nowhere/page.html"), "there is no folder nowhere"),
+        (("--output", "runs/first/page.html"), "inside the run"),
+    ],
+)
+def test_a_page_that_cannot_be_is_refused_before_a_run_is_read(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], problem: str
+) -> None:
+    assert problem in refused(workspace, monkeypatch, "first", "second", *words)
+    assert not (workspace / "runs" / "first" / "page.html").exists()

@@ -23,6 +23,7 @@ from localinstruct.errors import (
 from localinstruct.recipe import Recipe, find_recipe, load_recipe
 from localinstruct.records import Instance, Kept
 from localinstruct.store.run import open_run
+from tests.support.reviewed import make_run
 
 
 def asked(*words: str) -> BaseException | None:
@@ -352,16 +353,65 @@ def test_rows_never_replace_a_file_that_they_come_from(words: list[str], here: P
         (["rows.jsonl", "--columns", "output="], "expected NAME=COLUMN, found 'output='"),
         (["rows.jsonl", "--rules", "nowhere"], "--rules: 'nowhere' is not one of"),
         (["rows.jsonl", "--secrets", "hide"], "--secrets: 'hide' is not one of"),
+        (["rows.jsonl", "--static"], "--static: proposes rows that are alike"),
+        (["empty.jsonl"], "expected"),
+        (["odd.jsonl"], "expected"),
+        (["half.jsonl", "--on-bad-row", "stop"], "half.jsonl"),
+        (["rows.jsonl", "--tasks", "odd.jsonl"], "odd.jsonl"),
     ],
 )
 def test_what_clean_cannot_do_is_said_and_leaves_nothing(
     words: list[str], said: str, here: Path
 ) -> None:
     (here / "rows.jsonl").write_text(ROW)
+    (here / "empty.jsonl").write_text("")
+    (here / "odd.jsonl").write_text('{"a": 1, "b": 2}\n')
+    (here / "half.jsonl").write_text(f"{ROW}{{broken\n")
     before = tree(here)
     caught = refusal("clean", *words, "--similar", "0", "--output", "out.jsonl")
     assert said in caught.message
     assert caught.hint
+    assert tree(here) == before
+
+
+def test_a_refused_clean_leaves_what_an_earlier_one_decided(here: Path) -> None:
+    (here / "rows.jsonl").write_text(ROW)
+    words = ["clean", "rows.jsonl", "--similar", "0", "--output", "out.jsonl"]
+    assert CliRunner().invoke(app, words).exit_code == 0
+    before = tree(here)
+    (here / "rows.jsonl").write_text("")
+    assert "begun with other files" in refusal(*words).message
+    (here / "rows.jsonl").write_text(ROW)
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["clean", "runs/one", "--output", "runs/one/rows.jsonl"],
+        ["clean", "one", "--output", "runs/one/dataset/train.jsonl"],
+        ["clean", "rows.jsonl", "--output", "linked/rows.jsonl"],
+        ["review", "rows.jsonl", "--rows", "runs/one/dataset/train.jsonl"],
+        ["review", "rows.jsonl", "--export", "runs/one/decisions.jsonl"],
+    ],
+)
+def test_rows_are_not_written_into_a_run(words: list[str], here: Path) -> None:
+    make_run(here / "runs" / "one")
+    (here / "runs" / "one" / "dataset").mkdir()
+    (here / "linked").symlink_to("runs/one")
+    (here / "rows.jsonl").write_text(ROW)
+    before = tree(here)
+    caught = refusal(*words)
+    assert "where only the run itself writes" in caught.message
+    assert caught.hint
+    assert tree(here) == before
+
+
+@pytest.mark.parametrize("text", ["", "\n\n", "[]"])
+def test_a_review_of_a_file_without_rows_leaves_nothing(text: str, here: Path) -> None:
+    (here / "rows.jsonl").write_text(text)
+    before = tree(here)
+    assert "rows.jsonl" in refusal("review", "rows.jsonl").message
     assert tree(here) == before
 
 

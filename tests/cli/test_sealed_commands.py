@@ -85,7 +85,6 @@ except SystemExit as end:
 
 LOOKS = (
     ("show", "{run}"),
-    ("show", "{run}", "--rejects"),
     ("export", "{run}", "--format", "jsonl", "--output", "rows.jsonl"),
 )
 
