@@ -2,7 +2,7 @@
 
     python -m benchmarks.constraints WORKSPACE --model NAME [--arms verified,random] [--seeds 1,2,3]
 
-Every arm is a run of recipes/constraints.yaml with one chat model as teacher and student, on
+Every arm is a run of recipes/real.yaml with one chat model as teacher and student, on
 seeds/open_requests.jsonl; it differs from "verified" by the keys below. A run that was interrupted
 goes on, and a finished one is only read, so the same command can be given again until all is there.
 Prints a table: rows, gain on held-out requests of seen and of held-out kinds with its 95 %
@@ -24,29 +24,22 @@ from localinstruct.records import JsonObject
 
 LETTERS = 72_000
 """Letters of that text."""
-REQUESTS = "seeds/open_requests.jsonl"
-COMMON: Mapping[str, str] = {
-    "seeds": REQUESTS,
-    "method.constraints.rounds": "4",
-    "sampling.max_tokens": "120",
-    "train.template": "chat",
-    "train.max_length": "256",
-    "train.batch_size": "16",
-    "train.device_batch_size": "16",
-    "train.learning_rate": "2.0e-4",
-    "evaluate.constraints": "125",
-    "evaluate.max_tokens": "120",
-    "evaluate.text": "study_text.txt",
-}
+COMMON: Mapping[str, str] = {"evaluate.constraints": "1200", "evaluate.text": "study_text.txt"}
 ARMS: Mapping[str, Mapping[str, str]] = {
     "verified": {},
-    "random": {"method.constraints.ways": "[any]"},
+    "random": {"method.constraints.ways": "[any]", "method.constraints.rounds": "4"},
     "sampled": {"method.constraints.ways": "[sample]", "method.constraints.answers": "8"},
-    "easier": {"method.constraints.most": "1"},
-    "rounds": {"method.constraints.rounds": "8"},
-    "slower": {"train.learning_rate": "5.0e-5"},
+    "kinds": {"method.constraints.only": "[]"},
+    "rounds": {"method.constraints.rounds": "4"},
+    "slower": {"train.learning_rate": "1.0e-4"},
+    "answers": {"train.loss_on": "last"},
     "full": {"train.mode": "full", "train.learning_rate": "2.0e-5"},
-    "dpo": {"train.objective": "dpo", "train.learning_rate": "2.0e-5"},
+    "dpo": {
+        "method.constraints.answers": "4",
+        "train.objective": "dpo",
+        "train.loss_on": "last",
+        "train.learning_rate": "2.0e-5",
+    },
 }
 """Name of an arm -> what it changes. `random` has as many rows as `verified` of the same seed."""
 
@@ -65,7 +58,7 @@ def command(
     }
     words = [f"{key}={value}" for key, value in settings.items()]
     sets = [word for setting in (*words, *more) for word in ("--set", setting)]
-    return ["run", "recipes/constraints.yaml", "--name", run_name(arm, seed), *sets]
+    return ["run", "recipes/real.yaml", "--name", run_name(arm, seed), *sets]
 
 
 def write_text(workspace: Path) -> None:

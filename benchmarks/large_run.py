@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import time
-from itertools import islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
@@ -75,11 +74,9 @@ def resume(folder: Path) -> JsonObject:
     began, used = time.monotonic(), time.process_time()
     with open_run(folder) as run:
         opened = time.monotonic()
-        gate, kept = Gate(Novelty(), Index(384), ()), KeptRows(run)
-        rows, ids, done = iter(kept), iter(run.kept_ids()), len(kept)
-        for vectors in run.vector_blocks():
-            count = len(vectors)
-            gate.remember(list(islice(rows, count)), vectors, list(islice(ids, count)))
+        gate, done = Gate(Novelty(), Index(384), ()), len(KeptRows(run))
+        for ids, rows, vectors in run.compared_blocks():
+            gate.remember(rows, vectors, ids)
         ready, used = time.monotonic(), time.process_time() - used
         costs, burnt = [], []
         for one in range(LISTS):

@@ -1,8 +1,9 @@
 """Section r: defects that the rules catch, good rows that they hit by mistake, and their speed.
 
 `python -m benchmarks.rules --data FILE` (`make bench DATA=FILE`). Caught is measured on
-`defects.py` and `defects_marks.py`; false alarms on rows that people wrote: yours, and the shipped
-seeds. Rows without an answer are left out. `--write` keeps the figures for docs/rules.md.
+`defects.py`, `defects_marks.py` and the sets of `defect_sets.py`; false alarms on rows that people
+wrote: yours, and the shipped seeds. Rows without an answer are left out. `--write` keeps the
+figures for docs/rules.md.
 """
 
 import argparse
@@ -15,9 +16,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from benchmarks import defects, defects_marks, defects_unseen
+from benchmarks import defect_sets, defects, defects_marks
 from benchmarks.results import grid
-from localinstruct.curate.filters import KINDS, Filters, examine
+from localinstruct.curate.filters import Filters, examine
 from localinstruct.formats import read_instances
 from localinstruct.records import Instance, JsonObject
 from localinstruct.store.durable import write_text
@@ -37,20 +38,6 @@ def caught(count: int = 200) -> dict[str, list[int]]:
         hits = [(held, bool(one.reject or one.repairs or one.secrets)) for held, one in verdicts]
         unseen = [hit for held, hit in hits if held]
         found[defect] = [sum(unseen), len(unseen), sum(hit for _, hit in hits), len(hits)]
-    return found
-
-
-def unseen(count: int = defects_unseen.ROWS_PER_CLASS) -> dict[str, list[float | None]]:
-    """Class -> per cent caught of the first set at the first look and now, and of the second."""
-    filters, found = Filters(secret_kinds=list(KINDS)), dict[str, list[float | None]]()
-    for name, first in defects_unseen.FIRST_LOOK.items():
-        found[name] = []
-        for look, second in zip(first, (False, True), strict=True):
-            rows = list(defects_unseen.rows_of(name, count, second=second)) if look else []
-            instances = (Instance(r["instruction"], r["input"], r["output"]) for r in rows)
-            verdicts = [examine(one, filters) for one in instances]
-            hits = sum(bool(one.reject or one.repairs or one.secrets) for one in verdicts)
-            found[name] += [look, round(100 * hits / len(rows), 1) if rows else None]
     return found
 
 
@@ -107,7 +94,7 @@ def measure(data: Path | None) -> JsonObject:
         "of_yours": len(answered),
         "without_answer": len(given) - len(answered),
         "caught": caught(),
-        "unseen": unseen(),
+        "unseen": defect_sets.looks(),
         "false_alarms": dict(hits.most_common()),
         "microseconds": dict(cost.most_common()),
         "rows_per_second": round(rows_per_second(typical[:20_000])),
@@ -143,14 +130,20 @@ def markdown(found: JsonObject) -> str:
     )
 
 
-def unseen_table(found: dict[str, list[float | None]]) -> str:
-    """What was caught of the sets that the rules were not made for."""
+def unseen_table(found: dict[str, dict[str, list[float]]]) -> str:
+    """What was caught of the sets that the rules were not made for: first look, then now."""
+    names = [one.name for one in defect_sets.SETS]
     rows = [
-        [name, *("" if one is None else f"{one:.1f}%" for one in looks)]
+        [
+            name,
+            *(
+                f"{looks[one][0]:.1f} → {looks[one][1]:.1f}" if one in looks else ""
+                for one in names
+            ),
+        ]
         for name, looks in found.items()
     ]
-    heads = ["first set, first look", "first set, now", "second set, first look", "second set, now"]
-    return grid(["defect", *heads], rows)
+    return grid(["defect, % caught", *(f"{one} set" for one in names)], rows)
 
 
 def main(words: list[str] | None = None) -> int:

@@ -3,7 +3,8 @@
 It has so many places, and a token of each takes one step of constant time, as in an engine whose
 batch is not full. A request that finds no place waits its turn. The length of an answer depends on
 the prompt alone, so that every client gets the same answers. JOB is JSON: socket, places, step
-(seconds), lengths (a key of LENGTHS). At SIGTERM it prints its trace as JSON.
+(seconds), lengths (a key of LENGTHS); or sockets, one for each of several servers, and steps, one
+for each. At SIGTERM it prints its trace, or the list of traces, as JSON.
 """
 
 import asyncio
@@ -12,8 +13,11 @@ import math
 import signal
 import sys
 import time
+import zlib
 from collections import deque
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import cache, partial
 from random import Random
 
 from localinstruct.records import JsonObject
@@ -76,13 +80,14 @@ class Engine:
             "answered": self.answered,
             "filled": self.filled,
             "tokens": self.tokens,
+            "cpu": round(time.process_time(), 2),
         }
 
 
 def reply(content: str, length: int) -> JsonObject:
     """The chat completion that says `length` words about `content`."""
-    rng = Random(f"words of {content}")
-    words = " ".join(f"word{rng.randrange(10_000)}" for _ in range(length))
+    begin = zlib.crc32(content.encode()) % (len(_words()) - CAP)
+    words = " ".join(_words()[begin : begin + length])
     message = {"role": "assistant", "content": words}
     reason = "length" if length == CAP else "stop"
     return {
@@ -93,6 +98,13 @@ def reply(content: str, length: int) -> JsonObject:
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
         "usage": {"prompt_tokens": 1, "completion_tokens": length, "total_tokens": length + 1},
     }
+
+
+@cache
+def _words() -> list[str]:
+    """Words that answers are cut from, so that a server costs next to nothing."""
+    rng = Random("words")
+    return [f"word{rng.randrange(10_000)}" for _ in range(50_000)]
 
 
 async def _serve(
@@ -114,16 +126,31 @@ async def _serve(
         writer.close()
 
 
-async def _main(job: JsonObject) -> JsonObject:
-    engine, stop = Engine(job["places"], job["step"], job["lengths"]), asyncio.Event()
+@asynccontextmanager
+async def servers(job: JsonObject) -> AsyncIterator[list[Engine]]:
+    """The servers of a job in this event loop, while the block lasts."""
+    sockets = job.get("sockets", [job.get("socket")])
+    steps = job.get("steps", [job.get("step")])
+    engines = [Engine(job["places"], step, job["lengths"]) for step in steps]
+    listening = [
+        await asyncio.start_unix_server(partial(_serve, engine), socket, backlog=1024)
+        for engine, socket in zip(engines, sockets, strict=True)
+    ]
+    try:
+        yield engines
+    finally:
+        for server in listening:
+            server.close()
+
+
+async def _main(job: JsonObject) -> JsonObject | list[JsonObject]:
+    stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    server = await asyncio.start_unix_server(
-        lambda reader, writer: _serve(engine, reader, writer), job["socket"], backlog=1024
-    )
-    print("ready", flush=True)
-    await stop.wait()
-    server.close()
-    return engine.trace()
+    async with servers(job) as engines:
+        print("ready", flush=True)
+        await stop.wait()
+    traces = [engine.trace() for engine in engines]
+    return traces if "sockets" in job else traces[0]
 
 
 if __name__ == "__main__":

@@ -34,15 +34,15 @@ BEFORE_TREE = "LOCALINSTRUCT_BENCH_BEFORE"
 FIGURES = ("tokens_per_second", "to_first_request", "to_exit")
 POINTS = 120
 """Points of a curve of places filled."""
-RECIPE = f"""
+RECIPE = """
 name: unequal
 seeds: tasks.jsonl
-models: {{teacher: simulated, student: nano-student}}
-method: {{answer: {{}}}}
-generate: {{target: 1000000}}
-serve: {{max_num_seqs: {PLACES}}}
-filters: {{set: none}}
-novelty: {{against: kept, threshold: 1}}
+models: {teacher: simulated, student: nano-student}
+method: {answer: {}}
+generate: {target: 1000000}
+serve: {max_num_seqs: %d}
+filters: {set: none}
+novelty: {against: kept, threshold: 1}
 """
 
 
@@ -77,7 +77,7 @@ def _turns(repetition: int) -> tuple[str, ...]:
     return (PLAIN, OURS, BEFORE) if BEFORE_TREE in os.environ and not repetition else (PLAIN, OURS)
 
 
-def workspace(folder: Path, tasks: int) -> None:
+def workspace(folder: Path, tasks: int, places: int = PLACES) -> None:
     """Put a workspace there: models.yaml with the simulated teacher, the tasks, the recipe."""
     packaged = (Path(__file__).parents[1] / "models.yaml").read_text("utf-8")
     entry = (
@@ -85,7 +85,7 @@ def workspace(folder: Path, tasks: int) -> None:
         "  roles: [teacher, judge]\n  chat: true\n  context: 100000\n  licence: none\n"
     )
     (folder / "models.yaml").write_text(packaged + entry, "utf-8")
-    (folder / "recipe.yaml").write_text(RECIPE, "utf-8")
+    (folder / "recipe.yaml").write_text(RECIPE % places, "utf-8")
     rows = ({"instruction": task, "input": "", "output": ""} for task in instructions(tasks))
     (folder / "tasks.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows), "utf-8")
 
@@ -95,11 +95,13 @@ def instructions(count: int) -> list[str]:
     return [f"Tell what happened on day {number} of the voyage." for number in range(count)]
 
 
-def one(folder: Path, who: str, lengths: str) -> JsonObject:
+def one(
+    folder: Path, who: str, lengths: str, places: int = PLACES, step: float = STEP
+) -> JsonObject:
     """One client against a fresh server; what the server saw of it."""
     socket = folder / "server.sock"
     socket.unlink(missing_ok=True)
-    job = {"socket": str(socket), "places": PLACES, "step": STEP, "lengths": lengths}
+    job = {"socket": str(socket), "places": places, "step": step, "lengths": lengths}
     with subprocess.Popen(
         [sys.executable, "-m", "benchmarks.simulated_server", json.dumps(job)],
         stdout=subprocess.PIPE,
@@ -143,6 +145,7 @@ def _seen(trace: JsonObject, began: float, ended: float) -> JsonObject:
         "tokens_per_second": round(trace["tokens"] / (last - first), 1),
         "to_first_request": round(first - began, 2),
         "to_exit": round(ended - last, 2),
+        "server_cpu": trace["cpu"],
         "filled": curve(trace["filled"], first, last),
     }
 
