@@ -31,6 +31,9 @@ HERE = Path(__file__).parent
 PACKAGE = HERE.parent / "localinstruct"
 MEASURED = HERE / "rules.json"
 OTHER_FILES = {
+    "absent.txt": "Parts and alternatives of the patterns in `absent.py`.",
+    "answers.txt": "Parts and alternatives of the patterns in `answers.py`.",
+    "beyond.txt": "Parts and alternatives of the patterns in `beyond.py`.",
     "trigrams.txt": "Groups of three letters that English words have, for `gibberish.py`.",
     "prompts": "What a model reads, as text files.",
     "rubrics": "Three rubrics that ship.",
@@ -40,7 +43,13 @@ OTHER_FILES = {
     "phrasings.yaml": "The ways in which the grammar puts a task.",
     "report.html.j2": "The page of the report.",
     "cleaning.html.j2": "The page of a cleaning.",
+    "compare.html.j2": "The page of several runs, or rounds, side by side.",
+    "parts.html.j2": "Parts that several pages share.",
+    "shell.html.j2": "The shell of every page: its policy, header, main part, footer, scripts.",
+    "scripts": "Scripts that stand in pages: tables that sort, the slider, the map.",
+    "rounds.html.j2": "The page of an improvement.",
     "style.css.j2": "The style of every page.",
+    "report.css": "The style of what only reports have: slider, map, tables that sort.",
     "templates": "Templates of the pages.",
     "static": "Style and keys of the pages.",
     "vendored": "htmx, with its licence and SHA-256.",
@@ -81,6 +90,7 @@ COMMANDS = (
     "review",
     "open",
     "compare",
+    "improve",
     "export",
     "serve",
     "chat",

@@ -1,7 +1,7 @@
 """Links of the site's pages to files outside docs/: those files lie beside the pages as text.
 
 mkdocs calls these functions (`hooks` in mkdocs.yml). On a code host the links lead to the files
-themselves. Not covered: links to folders.
+themselves. Of a folder the names of its files are shown.
 """
 
 import re
@@ -18,13 +18,18 @@ def _place(name: str) -> str:
     return f"files/{name}.txt"
 
 
+def _text(path: Path) -> str:
+    if path.is_dir():
+        return "\n".join(sorted(one.name for one in path.iterdir()))
+    return path.read_text(encoding="utf-8")
+
+
 def on_files(files: Any, config: Any) -> Any:
     """Add the files that pages link to."""
     pages = (Path(config["docs_dir"]) / page.src_uri for page in files.documentation_pages())
     text = "\n".join(page.read_text(encoding="utf-8") for page in pages)
     for name in sorted({match[1] for match in _LINK.finditer(text)}):
-        content = (ROOT / name).read_text(encoding="utf-8")
-        files.append(File.generated(config, _place(name), content=content))
+        files.append(File.generated(config, _place(name), content=_text(ROOT / name)))
     return files
 
 
