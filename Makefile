@@ -8,7 +8,7 @@ EXTRA  ?= $(shell test -e /dev/nvidia0 && echo gpu || echo cpu)
 JOBS   ?= 2
 PYTEST  = $(BIN)/python -m pytest -n $(JOBS) --dist loadscope
 
-.PHONY: help setup demo real check test test-all test-gpu torture sealed-demo bench golden docs site findings real-study
+.PHONY: help setup demo real check test test-all test-gpu torture sealed-demo cluster-demo bench golden docs site findings real-study
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
@@ -61,6 +61,10 @@ torture: setup
 ## make sealed-demo  the whole demo in the seal, every network call watched by strace; with a positive control
 sealed-demo: setup
 	$(BIN)/python -m tests.support.sealed_demo $(or $(OUT),sealed-demo)
+
+## make cluster-demo  two servers of one model, one killed and returned during a run, watch open; replay equal to the byte
+cluster-demo: setup
+	$(BIN)/python -m tests.support.cluster_demo $(or $(OUT),cluster-demo)
 
 ## make real-study  arms of verified rows beside a random one, on a real model (MODEL=…, WORKSPACE=…); hours, resumable
 real-study: setup
