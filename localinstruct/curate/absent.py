@@ -7,7 +7,7 @@ its own) is whole. Returns the words that give it away, or None.
 
 import re
 
-from localinstruct.curate.texts import Alternatives, folded, has, read_patterns
+from localinstruct.curate.texts import Alternatives, folded, has, quoted, read_patterns
 
 _CHOICES = read_patterns("absent")
 _PARTS = {name: f"(?:{choices[0][1]})" for name, choices in _CHOICES.items()}
@@ -17,10 +17,6 @@ _SEEN = re.compile(rf"{_PARTS['seen']}\b", re.IGNORECASE)
 _STAND_IN = re.compile(_PARTS["standin"], re.IGNORECASE)
 _HOLE = re.compile(
     rf"[\[(<{{](?:the |my |your |insert )?{_PARTS['thing']}(?: here)?[\])>}}]", re.IGNORECASE
-)
-_WORDS = (
-    *("follow", "given", "provid", "attach", "enclos", "suppl", "accompan", "above", "below"),
-    *("upload", "shown", "using", "use ", "consider", "pasted", "i sent", "i shared"),
 )
 _SEEN_WORDS = (
     *("shown", "depicted", "visible", "picture", "image", "photo", "screenshot", "attached"),
@@ -82,6 +78,34 @@ SHORT = 200
 """Letters of a request up to which it is read for things that it points at."""
 
 
+_ADMITS = re.compile(
+    rf"(?:\bno (?:{_PARTS['thing']}|\w+) (?:was|were|is|has been|have been) (?:provided|included"
+    rf"|attached|given|supplied|uploaded|shared|found in)\b"
+    rf"|\b(?:the|your|any) (?:\w+ )?{_PARTS['thing']} (?:(?:was|were|is|are|does|did) not|wasn't"
+    rf"|isn't|didn't|has not been|hasn't been) (?:\w+ )?(?:included|attached|provided|come through"
+    rf"|uploaded|here|shared|supplied)\b|\b{_PARTS['thing']} (?:is |are )?missing\b"
+    rf"|\bnothing (?:seems? to have |has |have )?(?:come|came|been attached|got) through\b"
+    rf"|\b(?:don't|do not|cannot|can't) see (?:an?|any|the|your) (?:\w+ )?{_PARTS['thing']}\b)",
+    re.IGNORECASE,
+)
+"""An answer that says that what it was to work on did not come with the request."""
+_REFERS = re.compile(
+    rf"\b(?:the|this|these|my|our|attached|given) (?:[\w-]+ ){{0,3}}?{_PARTS['thing']}\b",
+    re.IGNORECASE,
+)
+_ADMIT_SIGNS = ("no ", "not ", "n't ", "missing", "nothing")
+
+
+def admitted(instruction: str, given: str, output: str) -> str | None:
+    """Find words of an answer that say that the material is not there, where no row has it."""
+    begins = folded(output)[:200]
+    if given.strip() or len(instruction) > 400 or not has(begins, _ADMIT_SIGNS):
+        return None
+    match = None if HOLDS_MATERIAL.search(instruction) else _ADMITS.search(begins)
+    asked = match and not _MAKES_A_PROGRAM.match(instruction) and _REFERS.search(instruction)
+    return quoted(match[0]) if match and asked else None
+
+
 def material(instruction: str, given: str) -> str | None:
     """Find a text, table, picture or file that the request needs and does not have."""
     bare = given.strip()
@@ -98,15 +122,15 @@ def material(instruction: str, given: str) -> str | None:
     lower = folded(instruction)
     if lower.lstrip().startswith(_BARE_BEGINS) and _BARE.fullmatch(instruction.strip()):
         return repr(instruction.strip()[:80])
-    points, seen = has(lower, _WORDS), has(lower, _SEEN_WORDS)
+    seen = has(lower, _SEEN_WORDS)
     hole = _HOLE.search(instruction) if has(instruction, ("[", "(", "<", "{")) else None
     if hole and not _ABOUT_NAMES.search(instruction):
         return f"only {hole[0]!r} in its place"
-    return _pointed_at(instruction, points, seen)
+    return _pointed_at(instruction, seen)
 
 
-def _pointed_at(instruction: str, points: bool, seen: bool) -> str | None:
-    match = _POINTS.search(instruction) if points else None
+def _pointed_at(instruction: str, seen: bool) -> str | None:
+    match = _POINTS.search(instruction)
     match = match or (_SEEN.search(instruction) if seen else None)
     if match is None and len(instruction) <= SHORT:
         match = _absent(instruction.strip())

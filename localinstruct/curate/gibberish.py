@@ -20,6 +20,7 @@ from localinstruct.curate.mixed import (
     LONGEST,
     inside_words,
     letters_change_script,
+    thrown_together,
     words_change_script,
 )
 from localinstruct.curate.texts import beyond_latin, has, pieces
@@ -307,7 +308,12 @@ _ABOUT_SCRIPTS = re.compile(
     re.IGNORECASE,
 )
 _TOKENIZER_MARKS = re.compile(r"(?<!\w)[ĠĊ▁]\w*")
-_LONG_PIECE = re.compile(r"\S{30,}")
+_LONG_PIECE = re.compile(r"\S{30,}|\A\s*[A-Za-z0-9]{24,}\s*\Z")
+_ABOUT_LETTERS = re.compile(
+    r"\b(?:letters?|alphabet\w*|spel\w*|spac\w+|characters?|chords?|notes|initials|board|grid"
+    r"|vowels?|consonants?|string|split\w*|reverse\w*|words)\b",
+    re.IGNORECASE,
+)
 _ADDRESS = re.compile(
     r"://|www\.|^[\w.-]*/[\w./-]*$|^[\w.+-]+@[\w-]+\.[\w.]+\W*$"
     r"|\\|^[A-Za-z]+(?:[-_][A-Za-z]+)+\W*$"
@@ -315,8 +321,9 @@ _ADDRESS = re.compile(
 
 
 def _mixed(text: str, request: str) -> str:
-    """Say that pieces of tokenizers, scripts or marks are thrown together, "" if they are not."""
-    if found := inside_words(text):
+    """Say that pieces of tokenizers, scripts or marks are thrown together, else ""."""
+    apart = thrown_together(text)
+    if found := inside_words(text) or ("" if _ABOUT_LETTERS.search(request) else apart):
         return found
     if not text.isascii():
         if has(text, ("Ġ", "Ċ", "▁")) and len(_TOKENIZER_MARKS.findall(text)) >= 3:

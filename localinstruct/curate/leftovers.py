@@ -8,8 +8,8 @@ import re
 
 from localinstruct.curate import next_task
 from localinstruct.curate.languages import common_words
-from localinstruct.curate.next_task import ASKS_FOR_TASKS, ASKS_FOR_TURNS, asks_for, quoted, says
-from localinstruct.curate.texts import folded, has, words_of
+from localinstruct.curate.next_task import ASKS_FOR_TASKS, ASKS_FOR_TURNS, asks_for, says
+from localinstruct.curate.texts import folded, has, quoted, words_of
 
 _NUMBERED_FIELD = re.compile(
     r"(?:^|[\s#*])\d{1,3}\s?[.)]\s{0,3}(?:\*\*)?(?:instruction|input|output)\b(?:\*\*)?\s?:",
@@ -192,6 +192,13 @@ _STARTS_LATER = re.compile(
 """Lines of a list whose first number is not 1."""
 _LIST_BEGINS = re.compile(r"(?:^|\s)(?:\(?1[.):]|a[.)]|(?:step|task|question) 1\b)", re.IGNORECASE)
 
+_MARKED_REQUEST = re.compile(
+    r"(?:\n\s*(?:#{2,4} |(?:-{3,}|\*{3,})\s*\n\s*|(?P<n>[2-9]|[1-9]\d)[.):] )"
+    r"|(?<=[\w.?!\"')]) (?P<m>[2-9]|1\d)\. )"
+    rf"(?P<asked>(?=[A-Z])(?i:{_REQUEST})\b[^\n.?!]{{8,160}}[.?!])(?=\s+\S)"
+)
+"""A whole request with a mark before it and something behind it."""
+
 _MATERIAL_BEGINS = re.compile(
     r"\W*(?:text|passage|context|paragraph|article|document|sentence|data|background|source|story"
     r"|input|scenario)\b ?\d?\**\s?:",
@@ -203,6 +210,10 @@ def merged_task(instruction: str, given: str, output: str) -> str | None:
     """Find a second task in the answer, the instruction or the input."""
     if runs_on := _run_on(instruction) or _two_requests(instruction, output):
         return runs_on
+    if another := _another_request(instruction, given, output) or (
+        _run_on(given) if given else None
+    ):
+        return another
     if "utput" in given and (match := _ANSWERED_THEN_ASKED.search(given)):
         return quoted(match[0])
     about_prompts = says(instruction, "instruction:", "input:", "prompt", "training data")
@@ -260,6 +271,24 @@ def _two_requests(instruction: str, output: str) -> str | None:
     return quoted(parts[-1])
 
 
+def _another_request(instruction: str, given: str, output: str) -> str | None:
+    """Find a request behind an answer that has nothing to do with what was asked or answered."""
+    for match in _MARKED_REQUEST.finditer(output) if has(output, _REQUEST_MARKS) else ():
+        asked, before = match["asked"], output[: match.start()]
+        number = int(match["n"] or match["m"] or 0)
+        listed = number and re.search(rf"(?:^|\s)\(?{number - 1}[.):]", before)
+        subjects = {one.rstrip("s") for one in words_of(asked) - _NO_SUBJECTS if len(one) > 2}
+        known = {one.rstrip("s") for one in words_of(f"{instruction}\n{given}\n{before}")}
+        if listed or not before.strip() or not subjects or subjects & known:
+            continue
+        if not (_POINTS_BACK.search(asked) or asks_for(ASKS_FOR_TASKS, instruction)):
+            return quoted(asked)
+    return None
+
+
+_REQUEST_MARKS = ("\n#", "---", "***", ". ", ") ", ": ")
+
+
 def _next(text: str) -> re.Match[str] | None:
     """The start of a task that comes after some text and is followed by a field of its own."""
     if "\n" not in text or ":" not in text:
@@ -276,7 +305,7 @@ def role_tokens(instruction: str, given: str, output: str) -> str | None:
     """Find a special token, a template's heading or a speaker in the answer or the request."""
     if "<" in output or "[" in output:
         match = _TOKEN.search(output)
-        html = match and match[0] in ("<s>", "</s>") and "<s>" in output[1:] and "</s>" in output
+        html = match and match[0] == "<s>" and "<s>" in output[1:] and "</s>" in output
         if match and not html and not says(f"{instruction}\n{given}", match[0].strip().casefold()):
             return quoted(match[0])
     if match := _HEADER.search(output) if "##" in output or "Below" in output else None:

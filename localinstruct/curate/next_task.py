@@ -8,7 +8,7 @@ for such things (a quiz, a dialogue, code with its input and output) is spared.
 import re
 from functools import lru_cache
 
-from localinstruct.curate.texts import folded, has
+from localinstruct.curate.texts import folded, has, quoted
 
 ASKS_FOR_TASKS = re.compile(
     r"\b(?:questions?|quiz\w*|faqs?|q ?& ?a|q and a|interviews?|trivia|riddles?|exercises?|tasks?"
@@ -72,6 +72,11 @@ _AS_KEYS = re.compile(
     r"[\"'](?:output|response|answer|completion)[\"']\s?[:=]",
     re.IGNORECASE,
 )
+_NEXT_RECORD = re.compile(
+    r"[\"']\s?\}\s?,?\s?\{\s?[\"'](?:instruction|prompt|question|input|task|messages?|user|query)[\"']\s?:",
+    re.IGNORECASE,
+)
+"""A record of JSON that ends and the next one that begins."""
 _NUMBER_BEHIND_A_RULE = re.compile(
     r"\n[ \t]*(?:#{2,6}|[-*=_~]{3,})[ \t]*\n+[ \t]*(?:#{1,4} |\*\*)?(?P<n>[2-9]"
     r"|[1-9]\d)[.):][ \t]+"
@@ -97,11 +102,6 @@ def says(text: str, *words: str) -> bool:
     return has(folded(text), words)
 
 
-def quoted(text: str) -> str:
-    """The words found, on one line and in quotation marks, cut at 80 letters."""
-    return repr(" ".join(text.split())[:80])
-
-
 def header(instruction: str, output: str) -> str | None:
     """Find the header of another task in an answer, or None."""
     lower = folded(output)
@@ -122,6 +122,9 @@ def header(instruction: str, output: str) -> str | None:
         asked = _ABOUT_FIELDS.search(instruction) or asks_for(ASKS_FOR_TASKS, instruction)
         if match and not asked and "```" not in output:
             return quoted(match[0])
+    match = _NEXT_RECORD.search(output) if "{" in output and "}" in output else None
+    if match and not (says(instruction, "json") or asks_for(ASKS_FOR_TASKS, instruction)):
+        return quoted(match[0])
     if "##" in lower or "**" in lower or "[" in lower or "<" in lower:
         match = _TURN_ON_A_LINE.search(output)
         if match and not asks_for(ASKS_FOR_TURNS, instruction):

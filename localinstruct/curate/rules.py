@@ -224,7 +224,10 @@ def _merged_task(row: Instance, _: "Filters") -> str | None:
 
 
 def _missing_material(row: Instance, _: "Filters") -> str | None:
-    return None if row.history or row.system else absent.material(row.instruction, row.input)
+    if row.history or row.system:
+        return None
+    found = absent.material(row.instruction, row.input)
+    return found or absent.admitted(row.instruction, row.input, row.output)
 
 
 def _beyond_reach(row: Instance, _: "Filters") -> str | None:

@@ -16,6 +16,7 @@ from localinstruct.curate.texts import folded, has
 
 _NUMBER = r"[$€£]?\s?(?!0\d)\d{1,3}(?:,\d{3})+(?:\.\d+)?|[$€£]?\s?(?!0\d)\d+(?:\.\d+)?"
 _SIGN = r"[+\-−–*x×·/÷]"
+_MAGNITUDE = r"\s?(?:(?:[mb]|tr)illion|hundred|thousand|dozen|[kKM])\b"
 _WORD = r"(?:plus|minus|times|multiplied by|divided by)"
 _SUM = re.compile(
     # not in the middle of a longer sum, a mixed number, a clock, a date or a name
@@ -23,10 +24,12 @@ _SUM = re.compile(
     rf"(?=[$€£]?\s?\d[\d,.]*\s*{_SIGN})(?<![+*×/÷^−–)%x-]\s)(?<!\d[ \t])"
     r"(?<![^A-Za-z]\s=\s)(?<![^\s]=\s)(?<!\d,\s)"
     r"(?<![^,]\sand\s)(?<!\bof\s)(?<!plus\s)(?<!times\s)(?<!minus\s)"
-    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*(?:=|equals"
+    rf"(?P<left>(?:{_NUMBER})(?:\s*{_SIGN}\s*(?:{_NUMBER})){{1,12}})\s*(?:[=≈≅]|equals"
     rf"|is equal to)\s*"
     rf"(?P<right>[-−]?\s?(?:{_NUMBER}))"
-    r"(?!\w|\s*[%+*×·/÷^=:(¢]|\s*[-−–x]\s*[\d$(]|[.,]\d|\s*x\b|\s\d{3}\b|\s\d+/\d|\s?cents?\b)"
+    r"(?!\w|\s*[%+*×·/÷^=:¢]|\s*\((?!(?:rounded|approx))|\s*[-−–x]\s*[\d$(]|[.,]\d|\s*x\b"
+    r"|\s\d{3}\b|\s\d+/\d|\s?cents?\b"
+    rf"|{_MAGNITUDE})"
 )
 _ALL_IN_BRACKETS = re.compile(
     rf"(?<![\w)\]+*×/÷=-])(?<![\w)\]+*×/÷=-]\s)\("
@@ -49,11 +52,12 @@ _TERM = (
 )
 _COMPOUND = re.compile(
     # brackets or a percentage among plain numbers, the whole of a sum and not its end
-    r"(?=[$€£\d(])(?<![\w.,^)\]}%:+*×·/÷=<>(−–_\\$€£-])(?<![\d+*×·/÷^−–)%=-]\s)(?<!\b(?:by|of)\s)"
+    r"(?=[$€£\d(])(?<![\w.,^)\]}%:+*×·/÷=<>(−–_\\$€£-])(?<![\d+*×·/÷^−–)%=-]\s)(?<!\bof\s)"
+    r"(?<!plied by\s)(?<!vided by\s)(?<!\d by\s)"
     rf"(?P<left>{_TERM}(?:(?:\s*{_SIGN}\s*|\sof\s){_TERM}){{0,6}})\s*(?:=|equals|is equal to"
     rf"|is)\s*"
     rf"(?P<right>[-−]?\s?(?:{_NUMBER}))(?!\w|\s*[%+*×·/÷^=:(]|\s*[-−–x]\s*[\d$(]|[.,]\d"
-    rf"|\s(?:percent|more|less|times|of|cents?|x)\b)"
+    rf"|\s(?:percent|more|less|times|of|cents?|x)\b|{_MAGNITUDE})"
 )
 _SMALL = [
     *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten"),
@@ -104,7 +108,7 @@ _SQUARE = re.compile(r"(?<![\w.,^)/%-])(\d{1,4})(?:\^2(?![\d.])|²| squared)(?!\
 _UNITS = re.compile(r"\d [a-z]{1,12} [+×÷*/−-] [$€£]?\s?\d")
 _STARTS = re.compile(r"[$€£\d(](?<![\w.,^%:+*×/÷=<>(−–$€£-].)", re.DOTALL)
 """Where the first number of a sum may stand: at no place inside another number or sum."""
-_SHOWS = re.compile(r"[=sotnuh]\s*[-−]?\s?[$€£]?\s?\d")
+_SHOWS = re.compile(r"[=≈≅sotnuh]\s*[-−]?\s?[$€£]?\s?\d")
 """The end of "=", "is", "equals", "to get" and the like, and a number."""
 _NO_UNITS = frozenset({"and", "or", "to", "of", "is", "x", "times", "plus", "minus", "by", "from"})
 _SHARE = re.compile(rf"({_NUMBER})\s?(?:%|percent)")
@@ -114,7 +118,8 @@ _WITH_UNITS = re.compile(
     rf"(?<!(?:plus|less)\s)(?<!(?:minus|times)\s)(?P<one>(?:{_NUMBER})) "
     rf"(?P<unit>[a-z]{{1,12}}) "
     rf"(?P<sign>[+×÷*/−-]) (?P<two>(?:{_NUMBER}))(?P<again> (?P=unit))?\s?(?:=|equals|is)\s?"
-    rf"(?P<right>(?:{_NUMBER}))(?: (?P=unit))?(?=[.!,;:]?(?:\s*\Z|\s*\n|\s[A-Z])|[.,;] )"
+    rf"(?P<right>(?:{_NUMBER}))(?: (?P=unit)(?! [+×÷*/−-])"
+    r"|(?=[.!,;:]?(?:\s*\Z|\s*\n|\s[A-Z])|[.,;] ))"
 )
 N = TypeVar("N", Fraction, float)
 _SPLIT = re.compile(r"([+\-*/])")
@@ -139,9 +144,14 @@ _OTHER_RULES = re.compile(
     r"\b(?:binary|hex\w*|octal|base|mod|modulo|modular|clock|xor|roman numerals?|bit\w*|wrong"
     r"|incorrect\w*|false"
     r"|mistakes?|errors?|correct (?:the|this)|matrix|puzzle|riddle|strings?|concat\w*|joke|trick"
-    r"|complex|vectors?|round(?:ed|ing)?|approximat\w*|estimat\w*)\b",
+    r"|complex|vectors?)\b",
     re.IGNORECASE,
 )
+_ROUNDED = re.compile(
+    r"[≈≅~]|\b(?:round\w*|approx\w*|estimat\w*|about|roughly|nearly|almost)\b", re.I
+)
+ROUGH = (0.1, 0.02, 0.002)
+"""Share by which a number may be off where rounded or estimated, by its digits behind the point."""
 _MARKDOWN = re.compile(
     r"^[ \t]*(?:[-*+]|\d{1,2}[.)]|[a-z]\))[ \t]+|(?<!\w)\*\*(?=\S)|(?<=\S)\*\*(?!\w)"
     r"|(?<!\w)_(?=\S)|(?<=\S)_(?!\w)|\\[()\[\]]|\$\$|`",
@@ -172,14 +182,26 @@ def wrong_sum(output: str, request: str) -> str | None:
         if "equal" in match[0] and _FRACTION.fullmatch(match["left"]):
             continue  # "3/4 is equal to $15", of something
         right = _wrong(match["left"], match["right"])
-        if right is not None and not _OTHER_RULES.search(f"{request[:2000]} {text[:2000]}"):
+        if right is not None and not _spared(match["right"], right, match[0], request, text):
             return f"{match[0].strip()[:80]!r}, it is {right}"
     for words, left, shown in chain(_compound(text, starts), _worded(text)):
         plain = _worked_out(left)
         right = _wrong(plain, shown) if plain else None
-        if right is not None and not _OTHER_RULES.search(f"{request[:2000]} {text[:2000]}"):
+        if right is not None and not _spared(shown, right, words, request, text):
             return f"{words.strip()[:80]!r}, it is {right}"
     return None
+
+
+def _spared(shown: str, right: str, words: str, request: str, text: str) -> bool:
+    """Tell whether a row reckons by other rules, or rounds to about what is right."""
+    whole = f"{request[:2000]} {text[:2000]}"
+    if _OTHER_RULES.search(whole):
+        return True
+    if not _ROUNDED.search(f"{words} {whole}"):
+        return False
+    digits = len(shown.rpartition(".")[2]) if "." in shown else 0
+    off = abs(float(shown.translate(_PLAIN)) - float(right))
+    return off <= ROUGH[min(digits, 2)] * abs(float(right))
 
 
 _SPOKEN_SIGNS = (" plus ", " minus ", " times ", "ed by ")
@@ -194,7 +216,7 @@ def _in_digits(match: re.Match[str]) -> str:
 
 def _plain(text: str, starts: Sequence[int]) -> Iterator[re.Match[str]]:
     """Sums of numbers and signs, or of numbers and words for signs."""
-    if "=" in text or "equal" in text:
+    if has(text, ("=", "≈", "≅", "equal")):
         yield from _at(_SUM, text, starts)
     if ")" in text:
         yield from _IN_BRACKETS.finditer(text)

@@ -47,6 +47,11 @@ def has(text: str, signs: tuple[str, ...]) -> bool:
     return any(map(text.__contains__, signs))
 
 
+def quoted(text: str) -> str:
+    """The words found, on one line and in quotation marks, cut at 80 letters."""
+    return repr(" ".join(text.split())[:80])
+
+
 class Alternatives:
     """A regular expression in its alternatives, each asked only where one of its signs stands.
 

@@ -45,6 +45,11 @@ REJECTED: dict[str, list[Row]] = {
         )
     ],
     "merged_task": [
+        ("Name a fish.", "", "A pike.\n\n## What makes an oak grow old?\n\nSlow wood."),
+        ("Name a fish.", "", "A pike.\n\n---\n\nDescribe the oldest oak tree.\n\nIt is wide."),
+        ("Name a fish.", "", "pike 14. Describe the oldest oak tree. It is wide and hollow."),
+        ("Name a fish.", "", 'A pike."}, {"instruction": "Name a bird.", "input": "", "out'),
+        ("Translate it into German.", "A late train.\n4. What is absolute zero in Celsius?", "Ein später Zug."),
         ("Name a fish.", "", "A pike.\n\n## Instruction\nName a bird.\n\n## Response\nowl"),
         ("Name a fish.", "", "A pike.\n\nTASK 9\nName a bird.\n\nANSWER\nowl"),
         ("Name a fish.", "", "A pike.\n\n[Prompt] Name a bird.\n[Answer] owl"),
@@ -87,6 +92,7 @@ REJECTED: dict[str, list[Row]] = {
     "role_tokens": [
         ("Name a fish of the lake.", "", text)
         for text in (
+            "Pike.</s><s>[INST] Name a bird. [/INST] Owl.",
             "Pike<|im_end|>",
             "<|im_start|>assistant\nPike",
             "Pike</s>",
@@ -174,6 +180,11 @@ REJECTED: dict[str, list[Row]] = {
     "wrong_sum": [
         ("How many are there?", "", text)
         for text in (
+            "46 ÷ 6 ≈ 7.07, to two places",
+            "46/6 = 6.67 (rounded)",
+            "About 48 x 21 ≈ 2,000",
+            "Each part is 1,236 cm ÷ 12 = 1,030 cm long.",
+            "It is reduced by 5% of $640 = $46.",
             "There are 17 + 5 = 23 of them.",
             "12 x 12 = 146",
             "20% of 80 = 18",
@@ -198,6 +209,9 @@ REJECTED: dict[str, list[Row]] = {
     "gibberish": [
         ("Tell me how the tower was built.", "", text)
         for text in (
+            "The trotrotrotrotrotrotrotrotrotro of the lake.",
+            "Ab3dE9xQ2rTy7UiKo1PzLm4n",
+            "k q , l c f q c z n ; x y x u , z b n c i x n . y p e d",
             " ".join(["qzxv wkrtp hjjq fwpoe xcvnm ghtyr plkzq mnbvv wqert"] * 2)[:110] + ".",
             "pylon marmalade oboe lichen plinth mackerel adverb tariff gusset nimbus cobalt henna "
             "larynx turret isotope gravel sonnet brisket lever furlong thimble quorum basalt "
@@ -206,6 +220,13 @@ REJECTED: dict[str, list[Row]] = {
         )
     ],
     "missing_attachment": [
+        ("Fill in the form for Ines.", "see attached", "Name: Ines"),
+        ("What grade has it?", "as attached below", "A good one."),
+        ("What does the arrow in the chart point to?", "", "The left part."),
+        ("Shorten the second paragraph of the letter.", "", "The lamp was lit."),
+        ("Find the bug in this Dockerfile.", "", "It is in the second line."),
+        ("I filmed the harbour; please turn it into minutes.", "", "1. Boats."),
+        ("Grade the drawing of my son.", "", "I'm sorry, the drawing was not included."),
         ("Summarise the following text.", "", "It is about rain."),
         ("Translate the sentence below into French.", "", "Il pleut."),
         ("Name the animal in the picture.", "<Picture Attached>", "Dog"),
@@ -256,6 +277,14 @@ REJECTED["gibberish"] += [
     ("Describe a boat.", "", "Kneel, sit back with pocしたket and riv라er on engتine and teaदcher"),
 ]
 PASSES: list[Row] = [
+    ("Estimate 48 x 21.", "", "48 x 21 ≈ 1,000"),
+    ("How many cups?", "", "2,000,000 x 0.5 x 3 = 3 million cups."),
+    ("Divide 46 by 6 and round.", "", "46/6 = 7.67 (rounded)"),
+    ("How is it spelt?", "", "x y l o p h o n e : eight times a letter, n e u r o n"),
+    ("Write of oaks.", "", "Oaks are slow.\n\n## What makes an oak grow old?\n\nSlow wood."),
+    ("Copy the tensor.", "", "It is moved.\n\n# Create a mask of the padding.\nmask = x > 0"),
+    ("Write the second verse of a song of the lake.", "", "The lake is wide, the lake is deep."),
+    ("Who wrote to the town?", "", "No letter was found in the archive."),
     ("Turn on the charm for a toast.", "", "To the two of you, and to many more years."),
     ("Write a story, and give this story a title.", "", "The Lamp. It burnt all winter."),
     ("What did people eat in the Bronze Age?", "", "Barley, lentils and mutton."),
@@ -506,7 +535,7 @@ def test_a_set_made_without_sight_of_the_rules(defect: str) -> None:
     if defect == "good":
         assert set(reasons) <= {None, "too short"}
     else:
-        assert hit >= {"merged_tasks": 0.4, "gibberish": 0.6}.get(defect, 0.75)
+        assert hit >= {"merged_tasks": 0.5, "gibberish": 0.65}.get(defect, 0.75)
 
 
 @pytest.mark.parametrize("defect", defects.CLASSES)
