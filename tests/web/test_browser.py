@@ -115,7 +115,7 @@ def test_what_was_written_is_not_lost_by_a_wrong_key_or_a_page_that_is_gone(
     browser: object, folder: Path, tmp_path: Path
 ) -> None:
     page = browser.new_page()  # type: ignore[attr-defined]
-    asked, answers = list[str](), [False, True]
+    asked, answers = list[str](), [False, False, True]
     page.on(
         "dialog",
         lambda one: (
@@ -138,9 +138,14 @@ def test_what_was_written_is_not_lost_by_a_wrong_key_or_a_page_that_is_gone(
         page.keyboard.type("Words: ")
         page.keyboard.press("Escape")
         assert text.input_value().startswith("Words: ")
+        edited = page.url
+        with page.expect_event("dialog"):
+            page.evaluate("history.back()")
+        page.wait_for_function("address => location.href == address", arg=edited)
+        assert text.input_value().startswith("Words: ")
         page.keyboard.press("Escape")
         page.locator("textarea").first.wait_for(state="detached")
-        assert asked == ["Leave what you wrote here? It is not saved."] * 2
+        assert asked == ["Leave what you wrote here? It is not saved."] * 3
         page.keyboard.press("e")
         page.locator("textarea[name=output]:focus").wait_for()
         page.keyboard.type("Words: ")

@@ -64,9 +64,18 @@ function unsaved() {
   return form && ("unsaved" in form.dataset || [...form.querySelectorAll("textarea")].some(changed));
 }
 window.addEventListener("beforeunload", (event) => { if (unsaved()) event.preventDefault(); });
+const leaves = () => !unsaved() || window.confirm("Leave what you wrote here? It is not saved.");
 document.addEventListener("htmx:beforeRequest", (event) => {
-  if (!event.detail.boosted || event.detail.elt.matches("form.edit") || !unsaved()) return;
-  if (!window.confirm("Leave what you wrote here? It is not saved.")) event.preventDefault();
+  if (!event.detail.boosted || event.detail.elt.matches("form.edit")) return;
+  if (!leaves()) event.preventDefault();
+});
+/* Back has changed the address already when it is heard of: who stays goes forward again. */
+let staying = false;
+window.addEventListener("popstate", (event) => {
+  if (!staying && leaves()) return;
+  event.stopImmediatePropagation();
+  if (!staying) window.history.forward();
+  staying = !staying;
 });
 
 /* A decision in the list: the row after it has the focus next. */
