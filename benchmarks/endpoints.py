@@ -1,6 +1,6 @@
 """Several endpoints of one model: the client's share of what they could do together.
 
-    python -m benchmarks.endpoints [--clock cpu] [--quick] [--output FILE]
+    python -m benchmarks.endpoints [--clock cpu | --encoder] [--quick] [--output FILE]
 
 Simulated servers (`simulated_server.py`) of PLACES each, log-normal lengths, and the scheduler of
 `generate` with its store and client, vectors given, so that neither a model nor an encoder takes
@@ -10,8 +10,10 @@ weighted by the speed of each server's tokens: output tokens per second over the
 could do alone, from when the limits are found until nothing more is launched. One endpoint is the
 reference. With `--clock cpu` servers and client share one process, and the clock goes with its CPU
 time and with what it sleeps (`virtual_clock.py`): what they would do on a core of their own, on a
-machine that is busy with other things. Not covered: real servers, and the slow end of a run; with
-the clock of CPU time, the disk's time.
+machine that is busy with other things. With `--encoder` the sentence encoder takes part, with rows
+of WORDS words; it is timed alone, then eight endpoints answer at FRACTIONS of its rows a second:
+where the share falls is the knee. Not covered: real servers, and the slow end of a run; with the
+clock of CPU time, the disk's time.
 """
 
 import argparse
@@ -25,13 +27,17 @@ import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 
 from benchmarks import virtual_clock
 from benchmarks.results import load_average
-from benchmarks.setting import note
+from benchmarks.setting import load, note
 from benchmarks.simulated_server import servers
 from benchmarks.throughput import RandomEncoder
+from localinstruct.curate.embeddings import Encoder, LocalEncoder
+from localinstruct.curate.languages import common_words
 from localinstruct.generation.scheduler import Commit, Scheduler
 from localinstruct.generation.stage import make_gate, make_job
 from localinstruct.progress import Silent
@@ -51,32 +57,48 @@ SECONDS, QUICK_SECONDS = 60.0, 10.0
 """Length of what is measured, about."""
 SLOWER = 10
 """Times that one of eight endpoints is slower."""
+WORDS, FRACTIONS = 120, (0.5, 0.8, 0.9, 1.0, 1.2)
+"""Words of a row, and parts of the encoder's rows a second, with --encoder."""
+
+COMMON = sorted(common_words())
 
 
-def measure(count: int, seconds: float, slow: int = 0, clock: str = "real") -> JsonObject:
+@dataclass(frozen=True)
+class Load:
+    """Replies a second of all servers together, and what embeds their rows of so many words."""
+
+    replies: float = REPLIES
+    encoder: Encoder = field(default_factory=lambda: RandomEncoder(8))
+    words: int = 9
+
+
+def measure(
+    count: int, seconds: float, slow: int = 0, clock: str = "real", asked: Load | None = None
+) -> JsonObject:
     """One run at `count` endpoints, of which the first `slow` are SLOWER times slower.
 
     `clock` is "real" or "cpu".
     """
+    asked = asked or Load()
     speed = count - slow + slow / SLOWER
-    step = PLACES * speed / REPLIES / MEAN
+    step = PLACES * speed / asked.replies / MEAN
     steps = [step * SLOWER if number < slow else step for number in range(count)]
     answer = MEAN * step
-    tasks = round(REPLIES * (FOUND * answer + seconds) * 1.1)
+    tasks = round(asked.replies * (FOUND * answer + seconds) * 1.1)
     with tempfile.TemporaryDirectory(prefix="ends-", dir="/tmp") as folder:
         sockets = [f"{folder}/{number}" for number in range(count)]
         job = {"sockets": sockets, "steps": steps, "places": PLACES, "lengths": LENGTHS}
-        load, began = load_average(), time.process_time()
+        before, began = load_average(), time.process_time()
         if clock == "cpu":
             both = _in_one_process(job, Path(folder), tasks)
             traces, ahead, states = virtual_clock.run(both, cpu=True)
         else:
             with _servers(job) as traces:
-                ahead, states = asyncio.run(_generated(Path(folder), sockets, tasks))
+                ahead, states = asyncio.run(_generated(Path(folder), sockets, tasks, asked))
         cpu = time.process_time() - began
     seen = shares(traces, steps, FOUND * answer, PLACES)
     facts = {"endpoints": count, "slow": slow, "tasks": tasks, "step": round(step, 5)}
-    costs = {"clock": clock, "load": load, "cpu_ms_per_reply": round(1000 * cpu / tasks, 2)}
+    costs = {"clock": clock, "load": before, "cpu_ms_per_reply": round(1000 * cpu / tasks, 2)}
     limits = [state["limit"] for state in states]
     return {**facts, **costs, **seen, **ahead, "limits": limits}
 
@@ -86,7 +108,9 @@ async def _in_one_process(
 ) -> tuple[list[JsonObject], JsonObject, list[JsonObject]]:
     """(traces of the servers, what was ahead, states of the endpoints), all in this event loop."""
     async with servers(job) as engines:
-        ahead, states = await _generated(folder, job["sockets"], tasks, virtual_clock.Inline())
+        ahead, states = await _generated(
+            folder, job["sockets"], tasks, Load(), virtual_clock.Inline()
+        )
         return [engine.trace() for engine in engines], ahead, states
 
 
@@ -108,16 +132,17 @@ def _servers(job: JsonObject) -> Iterator[list[JsonObject]]:
 
 
 async def _generated(
-    folder: Path, sockets: Sequence[str], tasks: int, embedding: Executor | None = None
+    folder: Path,
+    sockets: Sequence[str],
+    tasks: int,
+    asked: Load,
+    embedding: Executor | None = None,
 ) -> tuple[JsonObject, list[JsonObject]]:
     """(what was ahead of the commit at most, states of the endpoints) of one generation.
 
     Texts are embedded in `embedding`; None is a thread of its own.
     """
-    rows = [
-        Instance(f"Tell what happened on day {number} of the voyage.", "", "")
-        for number in range(tasks)
-    ]
+    rows = [Instance(_text(number, asked.words), "", "") for number in range(tasks)]
     recipe = Recipe.model_validate(
         {
             "name": "endpoints",
@@ -131,7 +156,7 @@ async def _generated(
     )
     job = make_job(recipe, rows, "simulated", servers=len(sockets))
     most = {"in_flight": job.in_flight, "most_waiting": 0, "most_held_mb": 0.0}
-    places, encoder = [Place(f"unix://{one}", 600) for one in sockets], RandomEncoder(8)
+    places, encoder = [Place(f"unix://{one}", 600) for one in sockets], asked.encoder
     balancer = Balancer(places, "simulated", start=PLACES // 2, say=note)
     client = Client(balancer, "simulated", chat=True, sampling=Sampling())
 
@@ -150,6 +175,26 @@ async def _generated(
             return most, balancer.states()
         finally:
             await client.close()
+
+
+def _text(number: int, words: int) -> str:
+    """A request of so many words that no other has."""
+    more = Random(number).choices(COMMON, k=max(0, words - 9))
+    return " ".join([f"Tell what happened on day {number} of the voyage.", *more])
+
+
+def knee(seconds: float) -> Iterator[JsonObject]:
+    """Eight endpoints at parts of what the encoder embeds a second when it is alone."""
+    encoder = LocalEncoder(load("nano", [], Path(), quick=True).encoder)
+    texts = [_text(number, WORDS) for number in range(256)]
+    encoder.encode(texts[:16])
+    began = time.perf_counter()
+    for start in range(0, len(texts), 16):
+        encoder.encode(texts[start : start + 16])
+    alone = len(texts) / (time.perf_counter() - began)
+    for part in FRACTIONS:
+        found = measure(8, seconds, asked=Load(part * alone, encoder, WORDS))
+        yield {"of_encoder": part, "rows_per_second_alone": round(alone, 1), **found}
 
 
 def shares(
@@ -192,15 +237,19 @@ def main() -> None:
     words = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     words.add_argument("--quick", action="store_true", help="a short look; not for publishing")
     words.add_argument("--clock", choices=("real", "cpu"), default="real")
+    words.add_argument("--encoder", action="store_true", help="where the encoder is the bound")
     words.add_argument("--only", default="1,8,64,slow", help="numbers of endpoints, and slow")
     words.add_argument("--output", type=Path, help="file for the results")
     given = words.parse_args()
-    results = list[JsonObject]()
-    for which in given.only.split(","):
-        slow = which == "slow"
-        seconds = QUICK_SECONDS if given.quick else SECONDS
-        results.append(measure(8 if slow else int(which), seconds, int(slow), given.clock))
-        note(f"{which}: {results[-1]}")
+    seconds, results = QUICK_SECONDS if given.quick else SECONDS, list[JsonObject]()
+    counts = given.only.split(",")
+    runs = (
+        measure(8 if one == "slow" else int(one), seconds, int(one == "slow"), given.clock)
+        for one in counts
+    )
+    for found in knee(seconds) if given.encoder else runs:
+        results.append(found)
+        note(f"{found}")
         if given.output:
             given.output.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
 
