@@ -295,6 +295,8 @@ def main() -> int:
         if options.write:
             RESULTS.mkdir(parents=True, exist_ok=True)
             write_text(RESULTS / "measured.json", json.dumps(result | runs, indent=1) + "\n")
+        options.reply = options.reply or runs["reply"]
+        options.row = options.row or runs["row"]
     fleet = Fleet(1, options.places, options.step, reply=options.reply, row=options.row)
     for one in table(fleet):
         note(f"{one}")
