@@ -11,8 +11,9 @@ could do alone, from when the limits are found until nothing more is launched. O
 reference. With `--clock cpu` servers and client share one process, and the clock goes with its CPU
 time and with what it sleeps (`virtual_clock.py`): what they would do on a core of their own, on a
 machine that is busy with other things. With `--encoder` the sentence encoder takes part, with rows
-of WORDS words; it is timed alone, then eight endpoints answer at FRACTIONS of its rows a second:
-where the share falls is the knee. Not covered: real servers, and the slow end of a run; with the
+of WORDS words; it is timed alone, then eight endpoints answer at FRACTIONS of its rows a second.
+Places stay filled while episodes may wait for the encoder; the knee is where the last commit falls
+behind the last answer (`behind`, seconds). Not covered: real servers, and the slow end of a run; with the
 clock of CPU time, the disk's time.
 """
 
@@ -57,7 +58,7 @@ SECONDS, QUICK_SECONDS = 60.0, 10.0
 """Length of what is measured, about."""
 SLOWER = 10
 """Times that one of eight endpoints is slower."""
-WORDS, FRACTIONS = 120, (0.5, 0.8, 0.9, 1.0, 1.2)
+WORDS, FRACTIONS = 120, (0.8, 1.0, 1.2, 1.5)
 """Words of a row, and parts of the encoder's rows a second, with --encoder."""
 
 COMMON = sorted(common_words())
@@ -97,6 +98,8 @@ def measure(
                 ahead, states = asyncio.run(_generated(Path(folder), sockets, tasks, asked))
         cpu = time.process_time() - began
     seen = shares(traces, steps, FOUND * answer, PLACES)
+    last = max(max(trace["answered"]) for trace in traces)
+    ahead["behind"] = round(ahead.pop("ended") - last, 1)
     facts = {"endpoints": count, "slow": slow, "tasks": tasks, "step": round(step, 5)}
     costs = {"clock": clock, "load": before, "cpu_ms_per_reply": round(1000 * cpu / tasks, 2)}
     limits = [state["limit"] for state in states]
@@ -138,7 +141,7 @@ async def _generated(
     asked: Load,
     embedding: Executor | None = None,
 ) -> tuple[JsonObject, list[JsonObject]]:
-    """(what was ahead of the commit at most, states of the endpoints) of one generation.
+    """(what was ahead of the commit at most and when all was committed, states of the endpoints).
 
     Texts are embedded in `embedding`; None is a thread of its own.
     """
@@ -172,7 +175,7 @@ async def _generated(
         scheduler.restore()
         try:
             await scheduler.work()
-            return most, balancer.states()
+            return {**most, "ended": time.time()}, balancer.states()
         finally:
             await client.close()
 
