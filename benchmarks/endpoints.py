@@ -13,8 +13,8 @@ time and with what it sleeps (`virtual_clock.py`): what they would do on a core 
 machine that is busy with other things. With `--encoder` the sentence encoder takes part, with rows
 of WORDS words; it is timed alone, then eight endpoints answer at FRACTIONS of its rows a second.
 Places stay filled while episodes may wait for the encoder; the knee is where the last commit falls
-behind the last answer (`behind`, seconds). Not covered: real servers, and the slow end of a run; with the
-clock of CPU time, the disk's time.
+behind the last answer (`behind`, seconds). Not covered: real servers, and the slow end of a run;
+with the clock of CPU time, the disk's time.
 """
 
 import argparse
