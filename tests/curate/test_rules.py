@@ -49,7 +49,11 @@ REJECTED: dict[str, list[Row]] = {
         ("Name a fish.", "", "A pike.\n\n---\n\nDescribe the oldest oak tree.\n\nIt is wide."),
         ("Name a fish.", "", "pike 14. Describe the oldest oak tree. It is wide and hollow."),
         ("Name a fish.", "", 'A pike."}, {"instruction": "Name a bird.", "input": "", "out'),
-        ("Translate it into German.", "A late train.\n4. What is absolute zero in Celsius?", "Ein später Zug."),
+        (
+            "Translate it into German.",
+            "A late train.\n4. What is absolute zero in Celsius?",
+            "Ein später Zug.",
+        ),
         ("Name a fish.", "", "A pike.\n\n## Instruction\nName a bird.\n\n## Response\nowl"),
         ("Name a fish.", "", "A pike.\n\nTASK 9\nName a bird.\n\nANSWER\nowl"),
         ("Name a fish.", "", "A pike.\n\n[Prompt] Name a bird.\n[Answer] owl"),
