@@ -18,7 +18,8 @@ _LAST = "\u024f\u03ff\u052f\u05ff\u06ff\u0dff\u0e7f\u10ff\ud7ff"
 
 def inside_words(text: str) -> str:
     """Say that words hold a syllable again and again, or letters of other scripts."""
-    long = [piece for piece in pieces(text) if len(piece) >= SHORTEST]
+    # of a syllable five times most letters are the same; the search for one is slow
+    long = [one for one in pieces(text) if len(one) >= SHORTEST and len({*one}) <= len(one) - 4]
     if sum(len(_STUTTER.findall(piece[:LONGEST])) for piece in long) >= 2:
         return "syllables again and again inside words"
     inserted = len(_INSERTED.findall(text)) if beyond_latin(text) else 0

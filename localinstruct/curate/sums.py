@@ -12,7 +12,7 @@ from fractions import Fraction
 from itertools import chain
 from typing import TypeVar
 
-from localinstruct.curate.texts import folded, has
+from localinstruct.curate.texts import Signs, has, words_in_order
 
 _NUMBER = r"[$€£]?\s?(?!0\d)\d{1,3}(?:,\d{3})+(?:\.\d+)?|[$€£]?\s?(?!0\d)\d+(?:\.\d+)?"
 _SIGN = r"[+\-−–*x×·/÷]"
@@ -61,12 +61,14 @@ _SMALL = [
     "nineteen",
 ]
 _TENS = ["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
+_NUMBER_WORDS = frozenset(_SMALL + _TENS)
 _IN_WORDS = re.compile(
     rf"\b(?:(?P<tens>{'|'.join(_TENS)})(?:[ -](?P<ones>{'|'.join(_SMALL[1:10])}))?"
     rf"|(?P<small>{'|'.join(_SMALL)}))\b",
     re.IGNORECASE,
 )
 """Numbers up to ninety-nine, written as words."""
+_OPENS = re.compile(r"\([$€£]?\s?\d")
 _INNER = re.compile(r"\(([^()]*)\)")
 _COMPOUND_MARKS = ("%", ")", "percent", " is ", "equals")
 _SHOWN = (
@@ -90,19 +92,26 @@ _CHANGED_BY = re.compile(
     rf"|decreased|raised|lowered) by (?P<by>{_NUMBER})(?:%| percent)){_SHOWN}",
     re.IGNORECASE,
 )
+_SPOKEN_SIGNS = Signs(" plus ", " minus ", " times ", "ed by ")
 _VERBS = ("add", "subtract", "multiply", "divid", "take ", "taking ", "deduct")
 _WORDED = (
-    (_NAMED, ("sum of", "product of", "difference ", "quotient ", " between ", *_VERBS)),
-    (_PART_OF, ("half of ", "twice ", "double ", "triple ", "third of ", "quarter of ")),
-    (_CHANGED_BY, ("%", " percent")),
+    (_NAMED, Signs("sum of", "product of", "difference ", "quotient ", " between ", *_VERBS)),
+    (_PART_OF, Signs("half of ", "twice ", "double ", "triple ", "third of ", "quarter of ")),
+    (_CHANGED_BY, Signs("%", " percent")),
 )
 """Operations by their names, and what they are said to give; signs of a text that may have one."""
 _OPERATIONS = {"sum": "+", "add": "+", "product": "*", "multiply": "*", "quotient": "/"}
 _PARTS_OF = {"half of": "/2", "twice": "*2", "double": "*2", "triple": "*3", "a third of": "/3"}
 _SQUARE = re.compile(r"(?<![\w.,^)/%-])(\d{1,4})(?:\^2(?![\d.])|²| squared)(?!\w)")
 
+_GOES_ON = rf"(?:{_SIGN}|[%(=]|percent|of\s|equals|is)"
+"""What stands behind the first number of a sum."""
 _UNITS = re.compile(r"\d [a-z]{1,12} [+×÷*/−-] [$€£]?\s?\d")
-_STARTS = re.compile(r"[$€£\d(](?<![\w.,^%:+*×/÷=<>(−–$€£-].)", re.DOTALL)
+_STARTS = re.compile(
+    r"[$€£\d(](?<![\w.,^%:+*×/÷=<>(−–$€£-].)"
+    rf"(?:(?<=\()|(?<=\d)[\d,.]*\s*{_GOES_ON}|(?<=[$€£])\s?\d[\d,.]*\s*{_GOES_ON})",
+    re.DOTALL,
+)
 """Where the first number of a sum may stand: at no place inside another number or sum."""
 _SHOWS = re.compile(r"[=sotnuh]\s*[-−]?\s?[$€£]?\s?\d")
 """The end of "=", "is", "equals", "to get" and the like, and a number."""
@@ -120,6 +129,7 @@ N = TypeVar("N", Fraction, float)
 _SPLIT = re.compile(r"([+\-*/])")
 _ONE_SIGN = {**dict.fromkeys("x×·", "*"), "÷": "/", "−": "-", "–": "-"}
 _PLAIN = str.maketrans({**dict.fromkeys("$€£, "), **_ONE_SIGN})
+_DIGIT = re.compile(r"\d")
 _FRACTION = re.compile(r"\d+/\d+")
 _PART = re.compile(rf"({_NUMBER})|({_WORD}|{_SIGN})")
 _SIGNS = {
@@ -148,8 +158,9 @@ _MARKDOWN = re.compile(
     re.MULTILINE,
 )
 """A bullet at the start of a line, and marks of bold text: no part of a sum."""
-_MARKS = ("**", ") ", ". ", "$$", "`", "_", "\\", "\n- ", "\n* ", "\n+ ", "\n ", "\n\t")
-"""Signs that a text may hold one of them."""
+_MARKS = ("**", "$$", "`", "_", "\\")
+_BULLET = re.compile(r"\n[ \t]*(?:[-*+]|\d{1,2}[.)]|[a-z]\))[ \t]")
+"""Of _MARKDOWN one of these must be there; they are found much faster."""
 LONGEST = 20_000
 """Letters of a text that are looked at."""
 SHORT = 2_000
@@ -158,11 +169,7 @@ SHORT = 2_000
 
 def wrong_sum(output: str, request: str) -> str | None:
     """The first sum of the answer that is wrong, with the right value; None if there is none."""
-    text = output[:LONGEST]
-    if has(text, ("=", "equal", " is ")) and has(f"\n{text}", _MARKS):
-        text = _MARKDOWN.sub("", text)
-    if has(text, _SPOKEN_SIGNS) and len(text) <= SHORT:
-        text = _IN_WORDS.sub(_in_digits, text)
+    text = _plainly(output[:LONGEST])
     if not _SHOWS.search(text):
         return None
     if has(text, ("^2", "²", " squared")):
@@ -182,7 +189,17 @@ def wrong_sum(output: str, request: str) -> str | None:
     return None
 
 
-_SPOKEN_SIGNS = (" plus ", " minus ", " times ", "ed by ")
+def _plainly(text: str) -> str:
+    """The text without marks of Markdown, numbers in digits, if it may hold a sum; else ""."""
+    if not (_DIGIT.search(text) or _SPOKEN_SIGNS.stand_in(text)):
+        return ""
+    marked = has(text, _MARKS) or _BULLET.search(f"\n{text}")
+    if marked and has(text, ("=", "equal", " is ")):
+        text = _MARKDOWN.sub("", text)
+    spoken = len(text) <= SHORT and _SPOKEN_SIGNS.stand_in(text)
+    if spoken and not _NUMBER_WORDS.isdisjoint(words_in_order(text)):
+        text = _IN_WORDS.sub(_in_digits, text)
+    return text
 
 
 def _in_digits(match: re.Match[str]) -> str:
@@ -196,10 +213,10 @@ def _plain(text: str, starts: Sequence[int]) -> Iterator[re.Match[str]]:
     """Sums of numbers and signs, or of numbers and words for signs."""
     if "=" in text or "equal" in text:
         yield from _at(_SUM, text, starts)
-    if ")" in text:
+    if ")" in text and _OPENS.search(text):
         yield from _IN_BRACKETS.finditer(text)
         yield from _ALL_IN_BRACKETS.finditer(text)
-    if has(text, _SPOKEN_SIGNS):
+    if _SPOKEN_SIGNS.stand_in(text):
         yield from _SPOKEN.finditer(text)
 
 
@@ -233,9 +250,11 @@ def _compound(text: str, starts: Sequence[int]) -> Iterator[tuple[str, str, str]
 
 def _worded(text: str) -> Iterator[tuple[str, str, str]]:
     """(text, left side, right side) of operations that are named: "the sum of 2 and 3 is 5"."""
-    lower = folded(text)
     found = [
-        match for pattern, signs in _WORDED if has(lower, signs) for match in pattern.finditer(text)
+        match
+        for pattern, signs in _WORDED
+        if signs.stand_in(text)
+        for match in pattern.finditer(text)
     ]
     for match in sorted(found, key=re.Match.start):
         if match.re is _CHANGED_BY:
