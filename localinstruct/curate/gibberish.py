@@ -164,12 +164,13 @@ def _score(words: Sequence[str], known: str) -> float:
     if max(weights) <= 0:
         return sum(weights) / len(weights)
     seen, spared = set[str](), words_of(known)
-    for place, word in enumerate(words):
-        if weights[place] > 0:
-            if word in seen or word.casefold() in spared:
-                weights[place] = 0.0
-            seen.add(word)
-    if sum(weight for weight in weights if weight > 0) < SCORE * FEWEST:
+    odd = [place for place, weight in enumerate(weights) if weight > 0]
+    for place in odd:
+        word = words[place]
+        if word in seen or word.casefold() in spared:
+            weights[place] = 0.0
+        seen.add(word)
+    if sum([weights[place] for place in odd]) < SCORE * FEWEST:
         return sum(weights) / len(weights)  # no 30 words of it can reach the score
     return _highest(weights)
 

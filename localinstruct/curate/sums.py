@@ -70,7 +70,8 @@ _IN_WORDS = re.compile(
 """Numbers up to ninety-nine, written as words."""
 _OPENS = re.compile(r"\([$€£]?\s?\d")
 _INNER = re.compile(r"\(([^()]*)\)")
-_COMPOUND_MARKS = ("%", ")", "percent", " is ", "equals")
+_COMPOUND_MARKS = ("%", ")", "percent", "equals")
+_IS_OR_OF = re.compile(r"\d\s*(?:is[\W\d]|of\s)")
 _SHOWN = (
     r",?\s?(?:=|is(?: equal to)?|equals|gives(?: (?:you|us))?|makes|leaves(?: (?:you|us))?"
     rf"(?: with)?|(?:to|you|we) get|results in|comes to|yields)\s?(?P<right>[-−]?\s?(?:{_NUMBER}))"
@@ -92,12 +93,22 @@ _CHANGED_BY = re.compile(
     rf"|decreased|raised|lowered) by (?P<by>{_NUMBER})(?:%| percent)){_SHOWN}",
     re.IGNORECASE,
 )
+_SAYS_A_SIGN = re.compile(rf"\d {_WORD} ")
 _SPOKEN_SIGNS = Signs(" plus ", " minus ", " times ", "ed by ")
-_VERBS = ("add", "subtract", "multiply", "divid", "take ", "taking ", "deduct")
+_NAMES = ("sum of", "product of", "difference ", "quotient ", "sum between", "product between")
+_VERBS = tuple(
+    f"{verb}{ending} "
+    for verb in ("add", "subtract", "multiply", "divid", "tak", "deduct")
+    for ending in ("", "e", "ing")
+)
+_CHANGES = (
+    *("discount ", "reduction ", "off ", "increase ", "tax ", "tip "),
+    *("increased by", "reduced by", "decreased by", "raised by", "lowered by"),
+)
 _WORDED = (
-    (_NAMED, Signs("sum of", "product of", "difference ", "quotient ", " between ", *_VERBS)),
+    (_NAMED, Signs(*_NAMES, *_VERBS)),
     (_PART_OF, Signs("half of ", "twice ", "double ", "triple ", "third of ", "quarter of ")),
-    (_CHANGED_BY, Signs("%", " percent")),
+    (_CHANGED_BY, Signs(*_CHANGES)),
 )
 """Operations by their names, and what they are said to give; signs of a text that may have one."""
 _OPERATIONS = {"sum": "+", "add": "+", "product": "*", "multiply": "*", "quotient": "/"}
@@ -216,7 +227,7 @@ def _plain(text: str, starts: Sequence[int]) -> Iterator[re.Match[str]]:
     if ")" in text and _OPENS.search(text):
         yield from _IN_BRACKETS.finditer(text)
         yield from _ALL_IN_BRACKETS.finditer(text)
-    if _SPOKEN_SIGNS.stand_in(text):
+    if _SPOKEN_SIGNS.stand_in(text) and _SAYS_A_SIGN.search(text):
         yield from _SPOKEN.finditer(text)
 
 
@@ -232,7 +243,8 @@ def _at(pattern: re.Pattern[str], text: str, starts: Sequence[int]) -> Iterator[
 def _compound(text: str, starts: Sequence[int]) -> Iterator[tuple[str, str, str]]:
     """(text, left side, right side) of sums with brackets, percentages, units or a plain "is"."""
     units = _UNITS.search(text)
-    for match in _at(_COMPOUND, text, starts) if units or has(text, _COMPOUND_MARKS) else ():
+    may_be = units or has(text, _COMPOUND_MARKS) or (" is " in text and _IS_OR_OF.search(text))
+    for match in _at(_COMPOUND, text, starts) if may_be else ():
         left = match["left"]
         if "%" in left or "percent" in left or " of " in left:
             if not re.search(r"[*×·]|\bof\b", left) or re.search(r"[+/÷−–-]", left):

@@ -6,7 +6,7 @@ expression asks first for a sign without which it cannot match, such as a word o
 """
 
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache, reduce
 from operator import or_
 from pathlib import Path
@@ -74,9 +74,9 @@ def has(text: str, signs: Sequence[str]) -> bool:
     return any(map(text.__contains__, signs))
 
 
-_BITS = dict[str, int]()
+_BITS = {"": 1}
 """Part of a sign -> its bit: a run of letters, with a blank where the sign goes on before it or
-behind it, so that "ai " can stand at the end of a word only."""
+behind it, so that "ai " can stand at the end of a word only. "" may stand in any text."""
 _BEGINNINGS = dict[str, set[str]]()
 """Three letters -> parts of signs that begin with them."""
 
@@ -104,50 +104,47 @@ _LONG = 30
 
 @lru_cache(maxsize=_KEPT)
 def _met_in(text: str) -> int:
-    return reduce(or_, map(_MET.__getitem__, words_in_order(text)), _BITS.get("", 0))
+    bits = map(_MET.__getitem__, words_in_order(text))
+    return reduce(or_, filter(None, bits), _BITS[""])  # most words have none
 
 
 class Signs:
     """Words, parts of words or phrases in lower case, of which a rule wants to see one in a text.
 
     The words of the text tell which may stand in it; those that are more than letters are then
-    looked for.
-
-    `bits` are those of the words; without one of them none of the signs stands in a text.
+    looked for. `bits` are those of `_BITS` of which a text with one of these has one.
     """
 
     def __init__(self, *signs: str) -> None:
-        self._plain, self._signs = 0, list[tuple[int, str]]()
+        self.bits, self._plain, self._of_bit = 0, 0, dict[int, list[str]]()
         for sign in signs:
             part = _part_of(sign)
             bit = _BITS.setdefault(part, 1 << len(_BITS))
             _BEGINNINGS.setdefault(part[:3], set()).add(part)
-            self._signs.append((bit, sign))
-            self._plain |= bit if sign == part else 0
-        self.bits = reduce(or_, (bit for bit, _ in self._signs))
-        self._anywhere = tuple(sign for sign in signs if not _part_of(sign))
-        self._others = [
-            (bit, sign)
-            for bit, sign in self._signs
-            if not bit & self._plain and sign not in self._anywhere
-        ]
+            self._of_bit.setdefault(bit, []).append(sign)
+            self.bits |= bit
+            self._plain |= bit if sign == part and part.isalpha() else 0
         _MET.clear()  # the words met before did not know of these
         _met_in.cache_clear()
 
     def stand_in(self, text: str) -> bool:
         """Tell whether one of these stands in a text."""
-        met = _met_in(text)
-        if met & self._plain or not met & self.bits:
-            return met & self._plain > 0
-        lower = folded(text)
-        return self._stands(self._others, met, lower) or has(lower, self._anywhere)
+        met = _met_in(text) & self.bits
+        if met & self._plain or not met:
+            return met > 0
+        return self._found(met, folded(text))
 
     def stand_in_part(self, text: str, part: str) -> bool:
         """Tell whether one of these stands in a part of a text, which is in one case."""
-        return self._stands(self._signs, _met_in(text), part)
+        return self._found(_met_in(text) & self.bits, part)
 
-    def _stands(self, signs: Iterable[tuple[int, str]], met: int, text: str) -> bool:
-        return has(text, [sign for bit, sign in signs if met & bit])
+    def _found(self, met: int, text: str) -> bool:
+        while met:
+            lowest = met & -met
+            if has(text, self._of_bit[lowest]):
+                return True
+            met ^= lowest
+        return False
 
 
 def _part_of(sign: str) -> str:
