@@ -7,7 +7,7 @@ its own) is whole. Returns the words that give it away, or None.
 
 import re
 
-from localinstruct.curate.texts import Alternatives, folded, has, quoted, read_patterns
+from localinstruct.curate.texts import Alternatives, Signs, folded, has, quoted, read_patterns
 
 _CHOICES = read_patterns("absent")
 _PARTS = {name: f"(?:{choices[0][1]})" for name, choices in _CHOICES.items()}
@@ -18,7 +18,7 @@ _STAND_IN = re.compile(_PARTS["standin"], re.IGNORECASE)
 _HOLE = re.compile(
     rf"[\[(<{{](?:the |my |your |insert )?{_PARTS['thing']}(?: here)?[\])>}}]", re.IGNORECASE
 )
-_SEEN_WORDS = (
+_SEEN_WORDS = Signs(
     *("shown", "depicted", "visible", "picture", "image", "photo", "screenshot", "attached"),
     *("graph", "chart", "table", "passage", "text", "article", "diagram", "excerpt", "paragraph"),
     *("document", "i sent", "i gave", "i uploaded", "i shared"),
@@ -122,7 +122,7 @@ def material(instruction: str, given: str) -> str | None:
     lower = folded(instruction)
     if lower.lstrip().startswith(_BARE_BEGINS) and _BARE.fullmatch(instruction.strip()):
         return repr(instruction.strip()[:80])
-    seen = has(lower, _SEEN_WORDS)
+    seen = _SEEN_WORDS.stand_in(instruction)
     hole = _HOLE.search(instruction) if has(instruction, ("[", "(", "<", "{")) else None
     if hole and not _ABOUT_NAMES.search(instruction):
         return f"only {hole[0]!r} in its place"

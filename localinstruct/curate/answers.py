@@ -7,7 +7,7 @@ in words, or None. What the request asks for by name ("answer None if …") is a
 import re
 from itertools import islice
 
-from localinstruct.curate.texts import Alternatives, folded, has, read_patterns
+from localinstruct.curate.texts import Alternatives, Signs, folded, in_one_case, read_patterns
 
 _NOTHING = re.compile(r"[\s.\-–—−_…*•·=#\"'“”‘’`´~^|:;,?!()\[\]{}<>\u00a0]*")
 _ASKS_FOR_MARKS = re.compile(
@@ -59,7 +59,9 @@ _CHOICES = read_patterns("answers")
 _ABSENT = re.compile(_CHOICES["none"][0][1])
 _REFUSALS = Alternatives(*_CHOICES["refusal"])
 _OFFER = re.compile(_CHOICES["offer"][0][1])
-_OFFERS = ("help", "assist", "you like", "you need", "you want", "let me know", "i do for", "ask")
+_OFFERS = Signs(
+    "help", "assist", "you like", "you need", "you want", "let me know", "i do for", "ask"
+)
 """One of these stands in an answer that only offers one."""
 _SENTENCE_ENDS = re.compile(r"[.!?:;,\n]+(?:\s+|\Z)|</?\w+>")
 _MAY_BE_OFFERED = re.compile(
@@ -106,11 +108,11 @@ _AS_AN_AI = re.compile(
     r"\b(?:as|i am|i'm|being|am just|am only) (?:just |only )?an? (?:ai\b|artificial intelligence"
     r"|(?:\w+ )?language model|machine learning model|virtual assistant|computer program|chatbot)"
 )
-_SELF = (
+_SELF = Signs(
     *(" ai", "artificial intel", "language model", "machine learning", "virtual assistant"),
     *("computer program", "chatbot"),
 )
-_SIGNS_OF_REFUSAL = (
+_SIGNS_OF_REFUSAL = Signs(
     *("can't", "cannot", "can not", "could", "unable", "not able", "'m", "i am"),
     *("decline", "refuse"),
     *("as a", "don't", "do not", "my ", "polic", "guidelin", "appropriate", "clarify", "please"),
@@ -144,7 +146,11 @@ def empty(request: str, output: str) -> str | None:
 def _only_offers(request: str, output: str) -> bool:
     """Tell whether every sentence greets, offers help or asks what is wanted."""
     said = folded(output).replace("\u2019", "'")
-    if not has(said, _OFFERS) or len(request) < 12 or _MAY_BE_OFFERED.search(request):
+    if (
+        not _OFFERS.stand_in_part(output, said)
+        or len(request) < 12
+        or _MAY_BE_OFFERED.search(request)
+    ):
         return False
     parts = [part.strip(" \n.!?\"'*_<>[]()-") for part in _SENTENCE_ENDS.split(said)]
     return all(_OFFER.fullmatch(part) for part in parts if part)
@@ -194,7 +200,7 @@ def _says_nothing(instruction: str, given: str, output: str) -> bool:
 
 
 def _tokens(text: str, most: int | None = None) -> list[str]:
-    return [match[0] for match in islice(_TOKEN.finditer(text.casefold()), most)]
+    return [match[0] for match in islice(_TOKEN.finditer(folded(text)), most)]
 
 
 def echo(instruction: str, given: str, output: str) -> str | None:
@@ -202,7 +208,7 @@ def echo(instruction: str, given: str, output: str) -> str | None:
     if len(output) > 4 * (len(instruction) + len(given)) + 80:
         return None
     first = _TOKEN.search(instruction)
-    if first is None or first[0].casefold() not in output[:80].casefold():
+    if first is None or in_one_case(first[0]) not in in_one_case(output[:80]):
         return None
     asked = _tokens(instruction, 3)
     if len(asked) < 3:
@@ -224,9 +230,9 @@ def echo(instruction: str, given: str, output: str) -> str | None:
 def refusal(instruction: str, given: str, output: str) -> str | None:
     """Reject an answer that declines early on, also after an opener."""
     start = output.strip()[:260].lower().replace("’", "'")
-    if not has(start, _SIGNS_OF_REFUSAL):
+    if not _SIGNS_OF_REFUSAL.stand_in_part(output, start):
         return None
-    found = _AS_AN_AI.search(start) if has(start, _SELF) else None
+    found = _AS_AN_AI.search(start) if _SELF.stand_in_part(output, start) else None
     found = found or _REFUSALS.search(start)
     if not found or _SALUTATION.match(start) or _DECLINES.search(f"{instruction}\n{given[:2000]}"):
         return None

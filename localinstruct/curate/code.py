@@ -20,7 +20,7 @@ from functools import lru_cache
 from pathlib import Path
 from threading import Lock
 
-from localinstruct.curate.texts import folded, has
+from localinstruct.curate.texts import Signs, folded
 
 LARGEST = 64 * 1024
 """Bytes of a text that a parser sees; longer ones are not parsed."""
@@ -36,7 +36,7 @@ _NAMED = {
     "yaml": re.compile(r"\by[a]?ml\b"),
     "xml": re.compile(r"\bxml\b"),
 }
-_NAMES_ONE = ("python", "json", "yaml", "yml", "xml")
+_NAMES_ONE = Signs("python", "json", "yaml", "yml", "xml")
 _FORM = {
     "python": re.compile(
         r"(?:#[^\n]*\n|\s*\"\"\"|from [\w.]+ import |import \w|@\w+|(?:async )?def \w+ ?\("
@@ -122,7 +122,7 @@ def pieces(instruction: str, output: str) -> Iterator[tuple[str, str]]:
                 yield language, match[3]
         return
     asked = folded(instruction)
-    for language, named in _NAMED.items() if has(asked, _NAMES_ONE) else ():
+    for language, named in _NAMED.items() if _NAMES_ONE.stand_in(instruction) else ():
         if named.search(asked) and _FORM[language].match(output.lstrip()):
             if not _PROSE.search(output):
                 yield language, output

@@ -60,7 +60,9 @@ def cut_off(request: str, output: str) -> str | None:
 
 
 def _tail(request: str, text: str, line: str) -> str | None:
-    if line[-1] in ".!?" or _END_MARK.search(line[-6:]) or _SIGNED.search(line):
+    if line[-1] in ".!?" or _END_MARK.search(line[-6:]):
+        return None
+    if ("-" in line or line.lstrip()[:1] in "—–~bB") and _SIGNED.search(line):
         return None
     how = _broken_off(request, text, line)
     return how if how and not _is_code(text) else None

@@ -268,7 +268,7 @@ def _secrets_of(row: Instance, filters: Filters) -> Iterator[Kind]:
     from localinstruct.curate.secrets import find, may_hold
 
     fields = (row.instruction, row.input, row.output, row.system, row.rejected, row.thinking)
-    texts = list(filter(None, (*fields, *(turn.content for turn in row.history))))
+    texts = [text for text in fields if text] + [turn.content for turn in row.history]
     for text in texts if may_hold(texts, filters.secret_kinds) else ():
         yield from (one.kind for one in find(text, filters.secret_kinds))
 
@@ -287,9 +287,10 @@ def first_reason(
         filters.set, filters.version, tuple(filters.enable), tuple(filters.disable)
     ):
         began = perf_counter() if seconds is not None else 0.0
-        detail = rules[0](instance, filters)
-        if detail is None and len(rules) > 1:
-            detail = rules[1](instance, filters)
+        detail = None
+        for rule in rules:
+            if (detail := rule(instance, filters)) is not None:
+                break
         if seconds is not None:
             _note(seconds, name, began)
         if detail is not None:

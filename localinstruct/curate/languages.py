@@ -6,10 +6,11 @@ are not in the tables, and which of two close ones a short text is in.
 """
 
 import re
+from collections.abc import Sequence
 from functools import cache, lru_cache
 from itertools import chain, repeat
 
-from localinstruct.curate.texts import beyond_latin, words_of
+from localinstruct.curate.texts import beyond_latin, in_one_case, words_in_order
 
 _SCRIPTS = (
     ("ja", re.compile(r"[\u3040-\u30ff]")),
@@ -138,7 +139,7 @@ def common_words() -> frozenset[str]:
 @lru_cache(maxsize=8)
 def names_language(instruction: str) -> bool:
     """Tell whether a request names a language."""
-    if _LOWER_NAMES.isdisjoint(words_of(instruction)):
+    if _LOWER_NAMES.isdisjoint(words_in_order(instruction)):
         return False
     return not _NAMES.keys().isdisjoint(_CAPITALISED.findall(instruction))
 
@@ -148,7 +149,7 @@ def _is_english(text: str) -> bool:
     """Tell quickly whether a text begins in plain English."""
     if not text.isascii():
         return False
-    words = text[:300].casefold().split()
+    words = text[:300].lower().split()
     hits = sum(map(_ONLY_ENGLISH.__contains__, words))
     return hits >= 3 and hits >= 0.15 * len(words)
 
@@ -164,7 +165,10 @@ def language(text: str) -> str:
     text = text[:LONGEST]
     if not text.isascii() and (by_script := _by_script(text)):
         return by_script
-    words = _WORD.findall(text.casefold().replace("’", "'"))
+    plain = text.isascii() and "'" not in text
+    words: Sequence[str] = (
+        words_in_order(text) if plain else _WORD.findall(in_one_case(text).replace("’", "'"))
+    )
     if len(words) < 5:
         return ""
     codes = list(chain.from_iterable(map(_OF_WORD.get, words, repeat(()))))

@@ -9,7 +9,7 @@ import re
 from localinstruct.curate import next_task
 from localinstruct.curate.languages import common_words
 from localinstruct.curate.next_task import ASKS_FOR_TASKS, ASKS_FOR_TURNS, asks_for, says
-from localinstruct.curate.texts import folded, has, quoted, words_of
+from localinstruct.curate.texts import Signs, folded, has, quoted, words_of
 
 _NUMBERED_FIELD = re.compile(
     r"(?:^|[\s#*])\d{1,3}\s?[.)]\s{0,3}(?:\*\*)?(?:instruction|input|output)\b(?:\*\*)?\s?:",
@@ -130,7 +130,7 @@ _GOES_HERE = re.compile(
     r"\b(?:(?:your|the) (?:answer|text|content|response|output|summary) (?:goes )?here"
     r"|(?:write|insert|enter|type|put|add|paste)(?: your| the|(?<=insert)) ?(?:\w+ ){1,5}here)\b"
 )
-_MARKS = (
+_MARKS = Signs(
     *("lorem", "todo", "tbd", "fixme", "tba", "to be ", "placeh", "dummy", "your own", "a sample "),
     *("...", "xx", "asdf", "foo", "qwerty", "blah"),
 )
@@ -204,6 +204,7 @@ _MATERIAL_BEGINS = re.compile(
     r"|input|scenario)\b ?\d?\**\s?:",
     re.IGNORECASE,
 )
+_ABOUT_PROMPTS = Signs("instruction:", "input:", "prompt", "training data")
 
 
 def merged_task(instruction: str, given: str, output: str) -> str | None:
@@ -216,7 +217,7 @@ def merged_task(instruction: str, given: str, output: str) -> str | None:
         return another
     if "utput" in given and (match := _ANSWERED_THEN_ASKED.search(given)):
         return quoted(match[0])
-    about_prompts = says(instruction, "instruction:", "input:", "prompt", "training data")
+    about_prompts = _ABOUT_PROMPTS.stand_in(instruction)
     for text in (output, instruction, given):
         if ":" in text and not (about_prompts and text is output):
             match = _NUMBERED_FIELD.search(text) or _NEXT_ALONE.search(text)
@@ -332,7 +333,7 @@ def role_tokens(instruction: str, given: str, output: str) -> str | None:
 def placeholder(instruction: str, given: str, output: str) -> str | None:
     """Find a place that was to be filled in, unless the request is about such places."""
     lower = folded(output)
-    match = _STANDS_FOR.search(lower) if has(lower, _MARKS) else None
+    match = _STANDS_FOR.search(lower) if _MARKS.stand_in(output) else None
     if not match and " here" in lower:
         match = _GOES_HERE.search(lower)
     if not match and has(output, ("[", "<", "(")):

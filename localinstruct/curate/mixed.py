@@ -23,7 +23,8 @@ _LAST = "\u024f\u03ff\u052f\u05ff\u06ff\u0dff\u0e7f\u10ff\ud7ff"
 
 def inside_words(text: str) -> str:
     """Say that words hold a syllable again and again, or letters of other scripts."""
-    long = [piece for piece in pieces(text) if len(piece) >= SHORTEST]
+    # of a syllable five times most letters are the same; the search for one is slow
+    long = [one for one in pieces(text) if len(one) >= SHORTEST and len({*one}) <= len(one) - 4]
     stutters = [match[0] for piece in long for match in _STUTTER.finditer(piece[:LONGEST])]
     if len(stutters) >= 2 or max(map(len, stutters), default=0) >= STUTTER:
         return "syllables again and again inside words"

@@ -8,7 +8,7 @@ for such things (a quiz, a dialogue, code with its input and output) is spared.
 import re
 from functools import lru_cache
 
-from localinstruct.curate.texts import folded, has, quoted
+from localinstruct.curate.texts import Signs, folded, has, quoted
 
 ASKS_FOR_TASKS = re.compile(
     r"\b(?:questions?|quiz\w*|faqs?|q ?& ?a|q and a|interviews?|trivia|riddles?|exercises?|tasks?"
@@ -44,11 +44,13 @@ _ASKED = frozenset(
 )
 _STRONG = frozenset({"instruction", "instructions"})
 _NUMBERED_TASK = frozenset({"task", "question", "exercise", "problem", "prompt", "instruction"})
-_FIELD_WORDS = (
+_FIELD_WORDS = Signs(
     *("instruction", "task", "question", "prompt", "exercise", "problem", "example", "query"),
     *("request", "human", "user", "q:", "q.", "input", "aufgabe", "frage", "anweisung"),
     *("consigne", "instrucción", "pregunta", "tarea"),
 )
+_TASKS = Signs("instruction", "prompt", "<task>")
+_ANSWERS = Signs("output", '"answer', '"response')
 _Q_AND_NUMBER = re.compile(r"^\W{0,6}Q ?\d", re.MULTILINE)
 _ABOUT_FIELDS = re.compile(
     r"\b(?:input|code|function|program|script|algorithm|python|java\w*|sql|api|cli|command|json"
@@ -106,18 +108,18 @@ def header(instruction: str, output: str) -> str | None:
     """Find the header of another task in an answer, or None."""
     lower = folded(output)
     if "\n" in output and (
-        has(lower, _FIELD_WORDS) or ("Q" in output and _Q_AND_NUMBER.search(output))
+        _FIELD_WORDS.stand_in(output) or ("Q" in output and _Q_AND_NUMBER.search(output))
     ):
         fields = [
             (field, field["word"].casefold()) for field in _HEADER_OF_A_FIELD.finditer(output)
         ]
         if found := _pair(instruction, output, fields):
             return found
-    if has(lower, ("instruction", "prompt", "<task>")):
+    if _TASKS.stand_in(output):
         match = _MID_LINE.search(output, 1)
         if match and not says(instruction, "instruction", "prompt"):
             return quoted(match[0])
-    if ":" in output and has(lower, ("output", '"answer', '"response')):
+    if ":" in output and _ANSWERS.stand_in(output):
         match = _AS_KEYS.search(output)
         asked = _ABOUT_FIELDS.search(instruction) or asks_for(ASKS_FOR_TASKS, instruction)
         if match and not asked and "```" not in output:

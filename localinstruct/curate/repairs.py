@@ -13,6 +13,7 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import lru_cache
 
 from localinstruct.curate import invisible
 from localinstruct.curate.texts import has
@@ -66,6 +67,7 @@ def colours(text: str) -> str:
     return invisible.clean(text)
 
 
+@lru_cache(maxsize=8)
 def has_unseen(text: str) -> bool:
     """Tell whether `colours` would change the text."""
     if text.isprintable() or text.replace("\n", "").replace("\t", "").isprintable():

@@ -8,8 +8,9 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from itertools import pairwise
+from operator import eq
 
-from localinstruct.curate.texts import folded, pieces
+from localinstruct.curate.texts import different_pieces, folded, pieces
 
 _NUMBER = re.compile(r"\d+")
 _LIST_MARK = re.compile(r"^\W*(?:\d{1,3}[.):]|[-*•])?\s*")
@@ -25,7 +26,7 @@ def repeated(text: str, request: str) -> str | None:
         text = f"{text[:LONGEST]}\n{text[-LONGEST:]}"
     words = pieces(text)
     found = _long_token(words) or _loop(words)
-    if found or len(set(words)) > 0.7 * len(words):
+    if found or different_pieces(text) > 0.7 * len(words):
         return found  # too few words come twice for the rest
     return _lines(text, request) or _sentences(text) or _stutter(words) or _groups(words)
 
@@ -44,6 +45,8 @@ def _loop(words: Sequence[str]) -> str | None:
     if 6 <= len(words) < 40 and len(set(words)) == 1 and words[0][:1].isalpha():
         return f"{words[0][:60]!r} {len(words)} times"
     if len(words) < 12:
+        return None
+    if words[-1].rstrip(".,;:!?") not in " ".join(words[-14:-1]):
         return None
     last = [word.rstrip(".,;:!?") for word in words[-14:]]
     if last[-1] not in last[:-1]:
@@ -64,9 +67,9 @@ def _loop(words: Sequence[str]) -> str | None:
 def _lines(text: str, request: str) -> str | None:
     if text.count("\n") < 3:
         return None
-    ends = Counter(line.rstrip(" .,;!")[-3:] for line in folded(text).splitlines())
-    if max(ends.values()) < 4:
-        return None  # no line comes so often
+    ends = [line.rstrip(" .,;!")[-3:] for line in folded(text).splitlines()]
+    if len(set(ends)) > len(ends) - 3:
+        return None  # no line comes 4 times
     lines = [_LIST_MARK.sub("", line).casefold().rstrip(" .,;!") for line in text.splitlines()]
     lines = [line for line in lines if sum(map(str.isalpha, line)) >= 3]
     if len(lines) < 4:
@@ -92,6 +95,8 @@ def _sentences(text: str) -> str | None:
     sentences = [one.casefold().strip().rstrip(".!?") for one in _SENTENCE_END.split(text)]
     if len(sentences) == 3 and len(set(sentences)) == 1 and len(sentences[0].split()) > 1:
         return f"{sentences[0][:60]!r} 3 times"
+    if len(sentences) < 8 and len(set(sentences)) > len(sentences) - 3:
+        return None  # none comes 4 times
     sentences = [one for one in sentences if len(one.split()) >= 3]
     if len(sentences) < 4:
         return None
@@ -113,6 +118,8 @@ def _most_common(sentences: Sequence[str], least: int, share: float) -> str | No
 
 def _stutter(words: Sequence[str]) -> str | None:
     if len(words) < 12:
+        return None
+    if sum(map(eq, words, words[1:])) < 0.3 * len(words):
         return None
     twice = sum(one == two and one.isalpha() for one, two in pairwise(words))
     return f"{twice} words twice" if twice >= 0.3 * len(words) else None

@@ -28,7 +28,7 @@ from localinstruct.curate import (
     sums,
     unanswerable,
 )
-from localinstruct.curate.texts import has
+from localinstruct.curate.texts import Signs, pieces
 from localinstruct.records import Instance
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def count_words(text: str) -> int:
 
     In scripts without spaces (Chinese, Japanese, Thai) every character is one.
     """
-    return len(text.split()) if text.isascii() else len(_WORD.findall(text))
+    return len(pieces(text)) if text.isascii() else len(_WORD.findall(text))
 
 
 _UNSPACED = "\u0e00-\u0e7f\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\U00020000-\U0003ffff"
@@ -66,6 +66,7 @@ _AS_AN_AI = re.compile(
     r"\b(?:as|i am|i['’]m|being) an? (?:ai|artificial intelligence|(?:\w+ )?language model)\b",
     re.IGNORECASE,
 )
+_SELF = Signs(" ai", " artificial", " language model")
 _IDENTITY_IS_FINE = re.compile(
     r"\b(?:(?:sort|order|arrang|rank|revers|correct|fix|proofread|edit|gramma|spell|punctuat"
     r"|capital|upper|lower|format|clean|remov|delet|replac|repeat|cop[iy]|echo|convert"
@@ -157,8 +158,7 @@ def _echo(instance: Instance, _: "Filters") -> str | None:
 def _refusal(instance: Instance, _: "Filters") -> str | None:
     """An answer that declines, also after an opener, or speaks of itself as an AI unasked."""
     start = instance.output.strip()[:300]
-    may_be = has(start.casefold(), (" ai", " artificial", " language model"))
-    as_an_ai = _AS_AN_AI.search(start) if may_be else None
+    as_an_ai = _AS_AN_AI.search(start) if _SELF.stand_in(instance.output) else None
     if as_an_ai and _AS_AN_AI.search(f"{instance.instruction} {instance.input}"):
         as_an_ai = None
     match = (_REFUSAL.match(start) if start[:1] in "iIsSuUbB" else None) or as_an_ai
@@ -280,7 +280,7 @@ def _repetition(row: Instance, _: "Filters") -> str | None:
 def _control_characters(row: Instance, _: "Filters") -> str | None:
     """Letters that were lost; with the repair "unseen" off, control and unseen characters too."""
     texts = (row.instruction, row.input, row.output)
-    if "\ufffd" in "".join(texts):
+    if any("\ufffd" in text for text in texts):
         return "a letter was lost: \ufffd"
     return "characters nobody sees" if any(map(repairs.has_unseen, texts)) else None
 

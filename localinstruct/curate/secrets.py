@@ -20,7 +20,7 @@ from functools import lru_cache
 from importlib import import_module
 
 from localinstruct.curate.filters import KINDS, Kind
-from localinstruct.curate.texts import has
+from localinstruct.curate.texts import Signs, folded, has
 
 _AROUND = 300
 """Letters before and after a sign of a key that the scanner sees."""
@@ -138,8 +138,8 @@ def _keys(text: str) -> Iterator[tuple[int, int]]:
             for sign in signs:
                 if sign in text:
                     yield from _scanned(text, sign, _detector(name))
-    folded = text.casefold()
-    if has(folded, _ASSIGNED_SIGNS) and len(folded) == len(text):
+    lower = folded(text)
+    if has(lower, _ASSIGNED_SIGNS) and len(lower) == len(text):
         for match in _ASSIGNED.finditer(text):
             if _is_key(match[1]) and _is_mixed(match[1]):
                 yield match.span(1)
@@ -245,12 +245,17 @@ _FINDERS: dict[Kind, Callable[[str], Iterator[tuple[int, int]]]] = {
 
 _RUN_OF_DIGITS = re.compile(r"\d" + 7 * r"[ ().-]{0,2}\d")
 _LETTERS_AND_DIGITS = re.compile(r"\d\d(?<=[A-Z]{6}..)[A-Z]")
+_FORM = bytes(
+    48 if chr(code).isdigit() else 65 if chr(code).isupper() else code for code in range(128)
+).ljust(256)
+"""Table of bytes: 0 for a digit, A for a capital."""
 _SIGNS = sorted({*_MORE_SIGNS, *(sign for signs in _PLUGINS.values() for sign in signs)})
 _SIGNS_BY_MARK = {
     "_": tuple(sign for sign in _SIGNS if "_" in sign),
     "-": tuple(sign for sign in _SIGNS if "-" in sign and "_" not in sign),
     "": tuple(sign for sign in _SIGNS if "-" not in sign and "_" not in sign),
 }
+_MAY_BE_KEYS = Signs(*_ASSIGNED_SIGNS, *map(str.lower, _SIGNS))
 
 
 def _has_sign(text: str) -> bool:
@@ -259,20 +264,20 @@ def _has_sign(text: str) -> bool:
 
 def _has_numbers(text: str) -> bool:
     """Tell whether there may be a number of a card, an account, a person or a phone in a text."""
-    digits = sum(map(text.count, "0123456789")) if text.isascii() else 8
-    if digits >= 8 and _RUN_OF_DIGITS.search(text):
+    if not text.isascii():
+        return bool(_RUN_OF_DIGITS.search(text) or _LETTERS_AND_DIGITS.search(text))
+    form = text.encode().translate(_FORM, b" ().-")
+    if b"00000000" in form and _RUN_OF_DIGITS.search(text):
         return True
-    return digits >= 2 and _LETTERS_AND_DIGITS.search(text) is not None
+    return b"AAAAAA00A" in form and _LETTERS_AND_DIGITS.search(text) is not None
 
 
 def may_hold(texts: Iterable[str], kinds: Collection[Kind]) -> bool:
     """Tell quickly whether `find` might find something in one of these texts."""
-    text = "\n".join(texts)
-    return (
-        _has_sign(text)
-        or has(text.casefold(), _ASSIGNED_SIGNS)
-        or _has_numbers(text)
-        or ("emails" in kinds and "@" in text)
+    emails = "emails" in kinds
+    return any(
+        _MAY_BE_KEYS.stand_in(text) or _has_numbers(text) or (emails and "@" in text)
+        for text in texts
     )
 
 

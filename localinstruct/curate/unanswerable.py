@@ -13,7 +13,7 @@ white space.
 import re
 from functools import lru_cache
 
-from localinstruct.curate.texts import folded, has, words_of
+from localinstruct.curate.texts import folded, has, words_in_order
 
 _NOUNS = {  # _ joins the words of one noun; every noun may have a plural s
     "picture": "image picture pic photo photograph painting drawing illustration screenshot "
@@ -120,7 +120,7 @@ _OPENING = frozenset({"please", "then", "can", "could", "would", "want", "help"}
 def _starts(text: str) -> list[int]:
     """Places at which `_ASK` matches."""
     starts = {0, *(match.start() for match in _STOP.finditer(text))}
-    if not _OPENING.isdisjoint(words_of(text)):
+    if not _OPENING.isdisjoint(words_in_order(text)):
         starts.update(match.start() for match in _OPENER.finditer(text))
     return sorted(starts)
 
@@ -267,7 +267,7 @@ def media(instruction: str, given: str) -> str | None:
 
     `given` is the task's input.
     """
-    if _MEDIA_WORDS.isdisjoint(words_of(instruction)):
+    if _MEDIA_WORDS.isdisjoint(words_in_order(instruction)):
         return None
     to_make = _first_match(_DRAW + _PLAY, instruction)
     if to_make and _first_match(_BY_TEXT, instruction):
@@ -289,7 +289,7 @@ def attachment(instruction: str, given: str) -> str | None:
     """Find a file, page or address that would have to be opened and is not part of the task."""
     has_address = "://" in instruction or "www." in folded(instruction)
     is_address = given != "" and _URL.match(given.strip()) is not None
-    if _ATTACHED_WORDS.isdisjoint(words_of(instruction)) and not (has_address or is_address):
+    if _ATTACHED_WORDS.isdisjoint(words_in_order(instruction)) and not (has_address or is_address):
         return None
     in_a_letter = _first_match(_ATTACHED_IN_A_LETTER, instruction)
     attached = None if in_a_letter else _first_match(_ATTACHED, instruction)
@@ -305,7 +305,7 @@ def attachment(instruction: str, given: str) -> str | None:
 
 def action(instruction: str) -> str | None:
     """Find an act in the world that is asked for: an alarm, a call, a purchase, a light switch."""
-    if _ACT_WORDS.isdisjoint(words_of(instruction)):
+    if _ACT_WORDS.isdisjoint(words_in_order(instruction)):
         return None
     return _first_match(_ACTS, instruction)
 

@@ -5,7 +5,8 @@ import re
 import pytest
 
 from benchmarks import defects, defects_fourth, defects_third
-from localinstruct.curate.texts import Alternatives, read_patterns, words_of
+from localinstruct.curate import gibberish, texts
+from localinstruct.curate.texts import Alternatives, Signs, folded, read_patterns, words_of
 
 
 def _texts() -> list[str]:
@@ -45,3 +46,45 @@ def test_of_two_that_match_the_first_in_the_text_counts_then_the_first_named() -
 @pytest.mark.parametrize("text", ["A b2C, d-e", "Ünd so", "Don't", ""])
 def test_words_are_runs_of_plain_letters(text: str) -> None:
     assert words_of(text) == set(re.findall("[a-z]+", text.casefold()))
+
+
+SIGNS = ("follow", "can't", "my ", " ai", "...", "-us", "in the", "tâche", "x", "q:", "a3t")
+
+
+@pytest.mark.parametrize("sign", SIGNS)
+def test_signs_stand_where_the_text_in_one_case_holds_them(sign: str) -> None:
+    signs, found = Signs(sign), set[bool]()
+    shown = [f"Now {sign} so", sign.upper(), f"b{sign}b", sign[1:], f"é{sign}", f"{sign}\n"]
+    for text in (*shown, *_texts()[:300]):
+        found.add(sign in folded(text))
+        assert signs.stand_in(text) == (sign in folded(text)), text
+    assert found == {True, False}
+
+
+def test_of_several_signs_one_is_enough_also_in_a_part() -> None:
+    signs = Signs("follow", "can't", "...")
+    assert signs.stand_in("The FOLLOWING")
+    assert signs.stand_in("I can't")
+    assert not signs.stand_in("I can see")
+    assert signs.stand_in_part("The following text", "the following")
+    assert not signs.stand_in_part("The following text", "text")
+    assert signs.stand_in_part("I can’t", "i can't")
+
+
+def test_words_met_know_signs_that_come_later() -> None:
+    assert not Signs("zyxw").stand_in("wvuzyx")
+    assert Signs("vuzy").stand_in("wvuzyx")
+
+
+def test_of_words_met_few_are_kept() -> None:
+    met = texts._Met()
+    for number in range(50_010):
+        assert met[f"w{number}"] == 0
+    assert len(met) <= 50_000
+    assert met["y" * 1_000] == 0
+    assert "y" * 1_000 not in met
+
+
+@pytest.mark.parametrize("text", ["A b2C, d-e don't", "a@b c$d", "x=1 $y", "Ünd so", "a!! b?", ""])
+def test_words_of_ascii_are_those_of_the_expression(text: str) -> None:
+    assert gibberish._words(text) == gibberish._PART.findall(text)
