@@ -5,6 +5,7 @@ template, a question on a token) keeps them.
 """
 
 import re
+from itertools import chain
 
 from localinstruct.curate import next_task
 from localinstruct.curate.languages import common_words
@@ -192,12 +193,13 @@ _STARTS_LATER = re.compile(
 """Lines of a list whose first number is not 1."""
 _LIST_BEGINS = re.compile(r"(?:^|\s)(?:\(?1[.):]|a[.)]|(?:step|task|question) 1\b)", re.IGNORECASE)
 
+_ASKED = rf"(?P<asked>(?=[A-Z])(?i:{_REQUEST})\b[^\n.?!]{{8,160}}[.?!])(?=\s+\S)"
 _MARKED_REQUEST = re.compile(
-    r"(?:\n\s*(?:#{2,4} |(?:-{3,}|\*{3,})\s*\n\s*|(?P<n>[2-9]|[1-9]\d)[.):] )"
-    r"|(?<=[\w.?!\"')]) (?P<m>[2-9]|1\d)\. )"
-    rf"(?P<asked>(?=[A-Z])(?i:{_REQUEST})\b[^\n.?!]{{8,160}}[.?!])(?=\s+\S)"
+    r"\n\s*(?:#{2,4} |(?:-{3,}|\*{3,})\s*\n\s*|(?P<n>[2-9]|[1-9]\d)[.):] )" + _ASKED
 )
-"""A whole request with a mark before it and something behind it."""
+"""A whole request on a line with a mark before it, and something behind it."""
+_REQUEST_INSIDE = re.compile(r"(?P<n>[2-9](?<=[\w.?!\"')] .)|1\d(?<=[\w.?!\"')] ..))\. " + _ASKED)
+"""The same behind a number inside a line."""
 
 _MATERIAL_BEGINS = re.compile(
     r"\W*(?:text|passage|context|paragraph|article|document|sentence|data|background|source|story"
@@ -274,20 +276,18 @@ def _two_requests(instruction: str, output: str) -> str | None:
 
 def _another_request(instruction: str, given: str, output: str) -> str | None:
     """Find a request behind an answer that has nothing to do with what was asked or answered."""
-    for match in _MARKED_REQUEST.finditer(output) if has(output, _REQUEST_MARKS) else ():
-        asked, before = match["asked"], output[: match.start()]
-        number = int(match["n"] or match["m"] or 0)
+    lines = _MARKED_REQUEST.finditer(output) if "\n" in output else ()
+    inside = _REQUEST_INSIDE.finditer(output) if ". " in output else ()
+    for match in chain(lines, inside):
+        asked, before, number = match["asked"], output[: match.start()], int(match["n"] or 0)
         listed = number and re.search(rf"(?:^|\s)\(?{number - 1}[.):]", before)
+        if listed or not before.strip() or _POINTS_BACK.search(asked):
+            continue
         subjects = {one.rstrip("s") for one in words_of(asked) - _NO_SUBJECTS if len(one) > 2}
         known = {one.rstrip("s") for one in words_of(f"{instruction}\n{given}\n{before}")}
-        if listed or not before.strip() or not subjects or subjects & known:
-            continue
-        if not (_POINTS_BACK.search(asked) or asks_for(ASKS_FOR_TASKS, instruction)):
+        if subjects and not subjects & known and not asks_for(ASKS_FOR_TASKS, instruction):
             return quoted(asked)
     return None
-
-
-_REQUEST_MARKS = ("\n#", "---", "***", ". ", ") ", ": ")
 
 
 def _next(text: str) -> re.Match[str] | None:

@@ -143,7 +143,7 @@ def _pair(instruction: str, output: str, fields: list[tuple[re.Match[str], str]]
         return None
     start = len(output) - len(output.lstrip())
     turns = asks_for(ASKS_FOR_TURNS, instruction)
-    code = "```" in output or _ABOUT_FIELDS.search(instruction) is not None
+    code = has(output, ("```", ">>> ")) or _ABOUT_FIELDS.search(instruction) is not None
     counts = [int(re.sub(r"\D", "", field["number"] or "0")) for field, _ in fields]
     lowest = min(filter(None, counts), default=0)
     last_answer = max((n for n, (_, word) in enumerate(fields) if word not in _ASKED), default=-1)

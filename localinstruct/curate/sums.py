@@ -156,9 +156,7 @@ _OTHER_RULES = re.compile(
     r"|complex|vectors?)\b",
     re.IGNORECASE,
 )
-_ROUNDED = re.compile(
-    r"[≈≅~]|\b(?:round\w*|approx\w*|estimat\w*|about|roughly|nearly|almost)\b", re.I
-)
+_ROUNDED = re.compile(r"[≈≅~]|\b(?:round\w*|approx\w*|estimat\w*)\b", re.I)
 ROUGH = (0.1, 0.02, 0.002)
 """Share by which a number may be off where rounded or estimated, by its digits behind the point."""
 _MARKDOWN = re.compile(

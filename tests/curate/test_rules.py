@@ -282,6 +282,7 @@ REJECTED["gibberish"] += [
 ]
 PASSES: list[Row] = [
     ("Estimate 48 x 21.", "", "48 x 21 ≈ 1,000"),
+    ("Show a layer.", "", "A layer.\n\n>>> input = lake(2)\n>>> output = layer(input)\n"),
     ("How many cups?", "", "2,000,000 x 0.5 x 3 = 3 million cups."),
     ("Divide 46 by 6 and round.", "", "46/6 = 7.67 (rounded)"),
     ("How is it spelt?", "", "x y l o p h o n e : eight times a letter, n e u r o n"),
