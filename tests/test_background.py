@@ -194,11 +194,10 @@ def test_a_stage_that_was_killed_is_not_taken_for_finished(tmp_path: Path) -> No
         assert "generate was ended by SIGKILL" in program.said()
 
 
+@pytest.mark.exhaustive
 @pytest.mark.slow
 @pytest.mark.vllm
-@pytest.mark.parametrize(
-    "starter", [AMPERSAND, pytest.param(NOHUP, marks=pytest.mark.exhaustive)], ids=["&", "nohup"]
-)
+@pytest.mark.parametrize("starter", [AMPERSAND, NOHUP], ids=["&", "nohup"])
 def test_no_vllm_is_left(tmp_path: Path, starter: list[str]) -> None:
     words = ["run", "nano", "--set", "generate.target=5000"]
     command = [*starter, sys.executable, "-m", "localinstruct", *words]

@@ -79,6 +79,7 @@ def test_an_own_method_and_what_is_in_its_run(asking: Path) -> None:
     assert "instruction" in shown
 
 
+@pytest.mark.exhaustive
 @pytest.mark.vllm
 @pytest.mark.slow
 def test_generate_train_evaluate(asking: Path) -> None:

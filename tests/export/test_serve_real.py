@@ -86,6 +86,7 @@ def processes_of(place: Path) -> list[str]:
     return found
 
 
+@pytest.mark.exhaustive
 def test_serve_answers_on_its_socket_and_ends_clean(tmp_path: Path) -> None:
     train_nano(tmp_path)
     with started(tmp_path, "serve", "first") as (process, said):
